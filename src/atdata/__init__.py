@@ -1,0 +1,1 @@
+"""Typed machine-learning datasets: from one laptop to a public network."""
