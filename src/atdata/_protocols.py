@@ -1,0 +1,170 @@
+"""What makes backends interchangeable: protocols for samples, entries, indexes, stores, sources.
+
+All are checkable at run time with ``isinstance``, which looks at the names of the
+members, not at their types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import IO, Any, Protocol, TypeVar, runtime_checkable
+
+__all__ = ["AbstractDataStore", "AbstractIndex", "DataSource", "IndexEntry", "Packable"]
+
+P = TypeVar("P", bound="Packable")
+
+
+@runtime_checkable
+class Packable(Protocol):
+    """A sample that has a type: what ``@atdata.packable`` makes of a class."""
+
+    @classmethod
+    def from_data(cls: type[P], data: Mapping[str, Any]) -> P:
+        """Make a sample of field values, each checked against its annotation."""
+        ...
+
+    @classmethod
+    def from_bytes(cls: type[P], data: bytes) -> P:
+        """Make a sample of the msgpack bytes that `packed` gave."""
+        ...
+
+    @property
+    def packed(self) -> bytes:
+        """The sample as msgpack bytes."""
+        ...
+
+    @property
+    def as_wds(self) -> dict[str, Any]:
+        """The sample as WebDataset writers take it: ``__key__`` and ``msgpack``."""
+        ...
+
+
+@runtime_checkable
+class IndexEntry(Protocol):
+    """One dataset in any index. Reading a property does no I/O."""
+
+    @property
+    def name(self) -> str:
+        """Human-readable name of the dataset."""
+        ...
+
+    @property
+    def schema_ref(self) -> str:
+        """Reference of its schema: ``atdata://local/…`` or ``at://…``."""
+        ...
+
+    @property
+    def data_urls(self) -> list[str]:
+        """WebDataset URLs of all shards. Many shards fold into brace notation, so that the
+        first URL alone reads the whole dataset."""
+        ...
+
+    @property
+    def metadata(self) -> dict[str, Any] | None:
+        """Whatever the publisher attached, or None."""
+        ...
+
+
+@runtime_checkable
+class AbstractIndex(Protocol):
+    """Schemas and datasets by name and reference: of one machine, a team, or the network."""
+
+    def insert_dataset(
+        self, ds: Any, *, name: str, schema_ref: str | None = None, **kwargs: Any
+    ) -> IndexEntry:
+        """Record a dataset; with a data store, write its shards there first.
+
+        Args:
+            ds: A ``Dataset``.
+            name: Name to find it by.
+            schema_ref: Schema of its samples; None publishes that of ``ds.sample_type``.
+            **kwargs: ``prefix``, ``maxcount``, ``maxsize`` (to the store), ``metadata``,
+                ``description``, ``tags``, ``license``.
+        """
+        ...
+
+    def get_dataset(self, ref: str) -> IndexEntry:
+        """The newest entry of this name or reference.
+
+        Raises:
+            KeyError: There is none.
+        """
+        ...
+
+    def list_datasets(self) -> Iterator[IndexEntry]:
+        """Every dataset, its newest revision."""
+        ...
+
+    def publish_schema(
+        self, sample_type: type, *, version: str | None = None, **kwargs: Any
+    ) -> str:
+        """Record the schema of a sample type and return its reference.
+
+        Args:
+            sample_type: A packable class.
+            version: ``major.minor.patch``; None reuses the latest whose fields agree, else
+                goes up by semantic versioning, from 1.0.0.
+            **kwargs: ``description`` and ``metadata``.
+        """
+        ...
+
+    def get_schema(self, ref: str) -> dict[str, Any]:
+        """The schema's record, with ``name``, ``version`` and ``fields``.
+
+        Raises:
+            KeyError: There is none.
+        """
+        ...
+
+    def list_schemas(self) -> Iterator[dict[str, Any]]:
+        """Every schema's record."""
+        ...
+
+    def decode_schema(self, ref: str) -> type[Packable]:
+        """The schema as a sample type, made without running code that the record names."""
+        ...
+
+
+@runtime_checkable
+class AbstractDataStore(Protocol):
+    """Where shards are written to."""
+
+    def write_shards(self, ds: Any, *, prefix: str, **kwargs: Any) -> list[str]:
+        """Write every sample of a dataset and return the URL of each shard, in order.
+
+        Args:
+            ds: A ``Dataset``.
+            prefix: Path below which the shards are placed.
+            **kwargs: ``maxcount`` (samples a shard) and ``maxsize`` (bytes a shard).
+        """
+        ...
+
+    def read_url(self, url: str) -> str:
+        """A URL that a reader can open, for one of this store's own."""
+        ...
+
+    def supports_streaming(self) -> bool:
+        """Whether shards can be read in place, without being downloaded first."""
+        ...
+
+
+@runtime_checkable
+class DataSource(Protocol):
+    """Where shards are read from. A class with these three members works with ``Dataset``."""
+
+    @property
+    def shard_list(self) -> list[str]:
+        """Identifiers of all shards, in order."""
+        ...
+
+    def shards(self) -> Iterator[tuple[str, IO[bytes]]]:
+        """Each shard's identifier and an open stream of its bytes, in order."""
+        ...
+
+    def open_shard(self, shard_id: str) -> IO[bytes]:
+        """Open one shard.
+
+        Raises:
+            KeyError: No such shard.
+        """
+        ...

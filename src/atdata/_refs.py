@@ -1,0 +1,238 @@
+"""Every reference syntax, parsed and printed here and nowhere else.
+
+========================  ===================================================
+local schema              ``atdata://local/sampleSchema/{Class}@{version}``
+legacy local schema       ``local://schemas/{[module.]Class}@{version}``, read only
+network record            ``at://{did or handle}/{collection}/{rkey}``
+blob shard                ``at://{did}/blob/{cid}``
+dataset by name           ``@local/{name}``, ``@{handle}/{name}``, ``…@{version}``
+========================  ===================================================
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import Final
+
+from atdata._digest import RAW, cid_sha256
+from atdata.errors import DatasetNameError, RefError, SchemaRefError
+
+SCHEMA_COLLECTION: Final = "ac.foundation.dataset.sampleSchema"
+DATASET_COLLECTION: Final = "ac.foundation.dataset.record"
+LENS_COLLECTION: Final = "ac.foundation.dataset.lens"
+MAX_NAME_LENGTH: Final = 256
+"""Longest dataset name, in characters."""
+
+_VERSION = re.compile(r"(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})")
+_RKEY = re.compile(r"[A-Za-z0-9._~:-]{1,512}")
+# https://atproto.com/specs/did, https://atproto.com/specs/handle, https://atproto.com/specs/nsid
+_DID = re.compile(r"did:[a-z]+:[A-Za-z0-9._:%-]{1,2000}(?<![:%])")
+_HANDLE = re.compile(
+    r"([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+)
+_NSID = re.compile(
+    r"[a-zA-Z]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)+"
+)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Version:
+    """A semantic version, ordered."""
+
+    major: int
+    minor: int
+    patch: int
+
+    @classmethod
+    def parse(cls, text: str) -> Version:
+        """``"1.2.3"`` → Version.
+
+        Raises:
+            SchemaRefError: Not three numbers with dots.
+        """
+        if not isinstance(text, str) or not (match := _VERSION.fullmatch(text)):
+            raise SchemaRefError(
+                f"{text!r} is not a version. Write major.minor.patch, for example '1.0.0'."
+            )
+        return cls(*map(int, match.groups()))
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}.{self.patch}"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalSchemaRef:
+    """A schema of a local index."""
+
+    class_name: str
+    """The class's own name, without its module."""
+    version: str
+
+    def __str__(self) -> str:
+        return f"atdata://local/sampleSchema/{self.class_name}@{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class AtUri:
+    """A record on the network."""
+
+    authority: str
+    """DID or handle of the account."""
+    collection: str
+    rkey: str
+
+    def __str__(self) -> str:
+        return f"at://{self.authority}/{self.collection}/{self.rkey}"
+
+
+@dataclass(frozen=True, slots=True)
+class BlobRef:
+    """A shard that is a blob in an account's repository."""
+
+    did: str
+    cid: str
+
+    def __str__(self) -> str:
+        return f"at://{self.did}/blob/{self.cid}"
+
+
+@dataclass(frozen=True, slots=True)
+class NameRef:
+    """A dataset by name: ``@local/mnist``, ``@alice.example.com/mnist@1.0.0``."""
+
+    owner: str
+    """``local``, or a handle or DID."""
+    name: str
+    version: str | None = None
+
+    def __str__(self) -> str:
+        return f"@{self.owner}/{self.name}" + (f"@{self.version}" if self.version else "")
+
+
+def is_did(text: str) -> bool:
+    """Whether ``text`` has the form of a DID."""
+    return len(text) <= 2048 and _DID.fullmatch(text) is not None
+
+
+def is_handle(text: str) -> bool:
+    """Whether ``text`` has the form of a handle, a domain name."""
+    return len(text) <= 253 and _HANDLE.fullmatch(text) is not None
+
+
+def is_rkey(text: str) -> bool:
+    """Whether ``text`` may be a record key."""
+    return _RKEY.fullmatch(text) is not None and text not in (".", "..")
+
+
+def parse_schema_ref(ref: str) -> LocalSchemaRef | AtUri:
+    """Parse a schema reference, local (new or legacy) or of the network.
+
+    Raises:
+        SchemaRefError: Says which forms there are.
+    """
+    text = str(ref)
+    if text.startswith("at://"):
+        try:
+            return parse_at_uri(text)
+        except RefError as error:
+            raise SchemaRefError(str(error)) from error
+    for prefix in ("atdata://local/sampleSchema/", "local://schemas/"):
+        if text.startswith(prefix):
+            return _class_at_version(text.removeprefix(prefix), text)
+    raise SchemaRefError(
+        f"{text!r} is not a schema reference. Write "
+        "'atdata://local/sampleSchema/Name@1.0.0' or 'at://did:plc:…/"
+        f"{SCHEMA_COLLECTION}/…'. index.list_schemas() shows what is published."
+    )
+
+
+def _class_at_version(body: str, whole: str) -> LocalSchemaRef:
+    qualified, at, version = body.rpartition("@")
+    if not at:
+        raise SchemaRefError(
+            f"{whole!r} has no version. Write name@major.minor.patch, for example "
+            f"'{body or 'Name'}@1.0.0'. index.list_schemas() shows what is published."
+        )
+    class_name = qualified.rpartition(".")[2]
+    if not class_name.isidentifier():
+        raise SchemaRefError(f"{whole!r}: {class_name!r} is not the name of a class.")
+    return LocalSchemaRef(class_name, str(Version.parse(version)))
+
+
+def parse_at_uri(uri: str) -> AtUri:
+    """Parse ``at://authority/collection/rkey``.
+
+    Raises:
+        RefError: Says which part is wrong.
+    """
+    parts = str(uri).removeprefix("at://").split("/")
+    if not str(uri).startswith("at://") or len(parts) != 3:
+        raise RefError(f"{uri!r} is not an AT URI. Write at://did/collection/rkey.")
+    authority, collection, rkey = parts
+    if not (is_did(authority) or is_handle(authority)):
+        raise RefError(f"{uri!r}: {authority!r} is neither a DID nor a handle.")
+    if len(collection) > 317 or not _NSID.fullmatch(collection):
+        raise RefError(f"{uri!r}: {collection!r} is not the name of a collection.")
+    if not is_rkey(rkey):
+        raise RefError(f"{uri!r}: {rkey!r} is not a record key.")
+    return AtUri(authority, collection, rkey)
+
+
+def parse_blob_ref(url: str) -> BlobRef:
+    """Parse ``at://did/blob/cid``.
+
+    Raises:
+        RefError: Another form, or a CID that is not one of raw bytes.
+    """
+    parts = str(url).removeprefix("at://").split("/")
+    if not str(url).startswith("at://") or len(parts) != 3 or parts[1] != "blob":
+        raise RefError(f"{url!r} is not a blob reference. Write at://did/blob/cid.")
+    if not is_did(parts[0]):
+        raise RefError(f"{url!r}: {parts[0]!r} is not a DID.")
+    cid_sha256(parts[2], codec=RAW)
+    return BlobRef(parts[0], parts[2])
+
+
+def parse_name_ref(ref: str) -> NameRef:
+    """Parse ``@local/name``, ``@handle/name`` or ``@did/name``, each with an optional version.
+
+    Raises:
+        RefError: Another form.
+        DatasetNameError: The name is not one.
+    """
+    owner, slash, rest = str(ref).removeprefix("@").partition("/")
+    if not str(ref).startswith("@") or not slash:
+        raise RefError(f"{ref!r} is not a dataset by name. Write @local/name or @handle/name.")
+    if owner != "local" and not (is_did(owner) or is_handle(owner)):
+        raise RefError(f"{ref!r}: {owner!r} is neither 'local' nor a handle nor a DID.")
+    name, at, version = rest.rpartition("@")
+    if not at or not _VERSION.fullmatch(version):
+        return NameRef(owner, check_name(rest))
+    return NameRef(owner, check_name(name), version)
+
+
+def check_name(name: str) -> str:
+    """A dataset's name as it is, if it can be one.
+
+    Raises:
+        DatasetNameError: Empty, over MAX_NAME_LENGTH characters, control characters, space at
+            an end, a leading ``@``, or something that reads as a URL.
+    """
+    hint = "A name has 1 to 256 characters, none of them control characters."
+    if not isinstance(name, str):
+        raise DatasetNameError(f"A dataset's name is a str, not {type(name).__name__}. {hint}")
+    if not name.strip():
+        raise DatasetNameError(f"The dataset's name is empty. {hint}")
+    if len(name) > MAX_NAME_LENGTH:
+        raise DatasetNameError(f"The dataset's name has {len(name)} characters. {hint}")
+    if bad := [c for c in name if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")]:
+        raise DatasetNameError(f"The dataset's name {name!r} has the character {bad[0]!r}. {hint}")
+    if name != name.strip():
+        raise DatasetNameError(f"The dataset's name {name!r} begins or ends with a space.")
+    if name.startswith("@") or "://" in name:
+        raise DatasetNameError(
+            f"{name!r} reads as a reference, not as a name; leave out '@' and '://'."
+        )
+    return name

@@ -1,0 +1,178 @@
+"""How a list of shards is said: one ShardInfo a shard, many URLs as one in brace notation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, Final
+
+from atdata.errors import UrlError
+
+MAX_EXPANSION: Final = 1_000_000
+"""Most URLs that one brace expression may stand for."""
+_RANGE = re.compile(r"(\d+)\.\.(\d+)")
+_SPECIAL = re.compile(r"[{},\\]")
+
+
+@dataclass(frozen=True, slots=True)
+class ShardInfo:
+    """One shard, and what is known of it."""
+
+    url: str
+    samples: int | None = None
+    """Number of samples."""
+    bytes: int | None = None
+    """Size of the tar, padding included."""
+    sha256: str | None = None
+    """Lower-case hex."""
+
+    def at(self, url: str) -> ShardInfo:
+        """The same bytes under another URL."""
+        return replace(self, url=url)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is known, as JSON types."""
+        known = {"bytes": self.bytes, "samples": self.samples, "sha256": self.sha256}
+        return {"url": self.url, **{k: v for k, v in known.items() if v is not None}}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> ShardInfo:
+        """The opposite of `to_dict`; keys it does not know are passed over."""
+        return cls(data["url"], data.get("samples"), data.get("bytes"), data.get("sha256"))
+
+
+class ShardUrls(list[str]):
+    """The URLs of written shards, one each, with what is known of them in ``shards``."""
+
+    def __init__(self, shards: Iterable[ShardInfo]) -> None:
+        self.shards: tuple[ShardInfo, ...] = tuple(shards)
+        super().__init__(shard.url for shard in self.shards)
+
+
+def shards_of(urls: Iterable[str]) -> tuple[ShardInfo, ...]:
+    """What is known of shards: all of it from a `ShardUrls`, just the URL from plain strings."""
+    if isinstance(urls, ShardUrls):
+        return urls.shards
+    return tuple(ShardInfo(url) for url in urls)
+
+
+def expand_braces(url: str) -> list[str]:
+    """Write out ``{000..006}`` and ``{a,b}``, nested and several, in order.
+
+    A backslash takes the meaning from a brace, a comma or a backslash.
+
+    Raises:
+        UrlError: Braces that do not match, or more than MAX_EXPANSION URLs.
+    """
+    if not _SPECIAL.search(url):
+        return [url]
+    parts, end = _sequence(url, 0, depth=0)
+    if end != len(url):
+        raise UrlError(f"{url!r}: a '}}' without its '{{'. Write \\}} for a brace that is meant.")
+    return parts
+
+
+def _sequence(text: str, at: int, *, depth: int) -> tuple[list[str], int]:
+    if depth > 16:
+        raise UrlError(f"{text[:80]!r}…: braces nested more than 16 deep.")
+    heads, literal = [""], []
+    while at < len(text) and not (depth and text[at] in ",}") and text[at] != "}":
+        if text[at] == "\\" and at + 1 < len(text) and _SPECIAL.match(text[at + 1]):
+            literal.append(text[at + 1])
+            at += 2
+        elif text[at] == "{":
+            tails, at = _group(text, at, depth=depth + 1)
+            prefix = "".join(literal)
+            literal = []
+            if len(heads) * len(tails) > MAX_EXPANSION:
+                raise UrlError(f"{text[:80]!r}… stands for more than {MAX_EXPANSION:,} URLs.")
+            heads = [head + prefix + tail for head in heads for tail in tails]
+        else:
+            literal.append(text[at])
+            at += 1
+    rest = "".join(literal)
+    return [head + rest for head in heads], at
+
+
+def _group(text: str, at: int, *, depth: int) -> tuple[list[str], int]:
+    close = text.find("}", at)
+    if close > 0 and (match := _RANGE.fullmatch(text, at + 1, close)):
+        return _numbers(text, *match.groups()), close + 1
+    options: list[str] = []
+    start = at
+    while True:
+        more, at = _sequence(text, at + 1, depth=depth)
+        options += more
+        if len(options) > MAX_EXPANSION:
+            raise UrlError(f"{text[:80]!r}… stands for more than {MAX_EXPANSION:,} URLs.")
+        if at >= len(text):
+            raise UrlError(f"{text!r}: the '{{' at character {start} is never closed.")
+        if text[at] == "}":
+            return options, at + 1
+
+
+def _numbers(text: str, first: str, last: str) -> list[str]:
+    a, b = int(first), int(last)
+    if abs(b - a) >= MAX_EXPANSION:
+        raise UrlError(f"{text[:80]!r}… stands for more than {MAX_EXPANSION:,} URLs.")
+    padded = first.startswith("0") or last.startswith("0")
+    width = max(len(first), len(last)) if padded else 0
+    step = 1 if b >= a else -1
+    return [f"{n:0{width}d}" for n in range(a, b + step, step)]
+
+
+def fold_urls(urls: Sequence[str]) -> str:
+    """Say many URLs as one: numbered runs as ``{000000..000006}``, others as ``{a,b}``.
+
+    ``expand_braces(fold_urls(urls)) == list(urls)`` for every non-empty list.
+    """
+    if len(urls) == 1:
+        return _escape(urls[0], "{}")
+    prefix, suffix = _common_ends(urls)
+    prefix, suffix = prefix.rstrip("0123456789"), suffix.lstrip("0123456789")
+    inner = _as_range([url[len(prefix) : len(url) - len(suffix)] for url in urls])
+    if inner is None:
+        # Alternatives read best whole: from the last slash to the ending.
+        prefix, suffix = prefix[: prefix.rfind("/") + 1], suffix[suffix.find(".") :]
+        middles = (url[len(prefix) : len(url) - len(suffix)] for url in urls)
+        inner = ",".join(_escape(middle, "{},") for middle in middles)
+    return f"{_escape(prefix, '{}')}{{{inner}}}{_escape(suffix, '{}')}"
+
+
+def _common_ends(urls: Sequence[str]) -> tuple[str, str]:
+    prefix = _common_prefix(urls)
+    room = min(len(url) for url in urls) - len(prefix)
+    suffix = _common_prefix([url[::-1] for url in urls])[:room][::-1]
+    return prefix, suffix if "." in suffix else ""
+
+
+def _common_prefix(texts: Sequence[str]) -> str:
+    low, high = min(texts), max(texts)
+    for i, char in enumerate(low):
+        if char != high[i]:
+            return low[:i]
+    return low
+
+
+def _as_range(middles: Sequence[str]) -> str | None:
+    if not all(m.isascii() and m.isdigit() for m in middles):
+        return None
+    first, last = middles[0], middles[-1]
+    candidate = f"{first}..{last}"
+    if abs(int(last) - int(first)) + 1 != len(middles) or len(middles) > MAX_EXPANSION:
+        return None
+    expected = _numbers(candidate, first, last)
+    return candidate if all(a == b for a, b in zip(expected, middles, strict=True)) else None
+
+
+def _escape(text: str, special: str) -> str:
+    text = re.sub(r"\\(?=[{},\\]|$)", r"\\\\", text)
+    return "".join("\\" + c if c in special else c for c in text)
+
+
+def preview(urls: Iterable[str], most: int = 3) -> str:
+    """The first few URLs, for an error message."""
+    items = list(islice(urls, most + 1))
+    return ", ".join(items[:most]) + (", …" if len(items) > most else "")

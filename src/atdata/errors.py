@@ -1,0 +1,257 @@
+"""Every error that atdata raises, in one tree.
+
+Each is ours and also the builtin that a caller would expect, so that both
+``except AtdataError`` and, for instance, ``except KeyError`` work::
+
+    AtdataError
+    ├── SampleTypeError (TypeError)          a class that cannot be a sample type
+    ├── EncodeError (ValueError)             a value that does not fit its field, found when written
+    ├── DecodeError (ValueError)             bytes that do not hold what the type says
+    ├── RaggedFieldError (ValueError)        arrays of several shapes cannot be stacked
+    ├── ShardError (ValueError)              a shard that is damaged or is no tar
+    │   └── IntegrityError                   bytes that do not have the hash or size they should
+    ├── LensError (TypeError)                a lens that cannot be made or applied
+    │   └── LensNotFoundError (LookupError)  no chain of lenses leads from one type to another
+    ├── RefError (ValueError)                a reference that cannot be parsed
+    │   ├── SchemaRefError
+    │   └── DatasetNameError                 a name that is empty, too long or has bad characters
+    ├── SchemaError (ValueError)             a schema record that makes no sense
+    │   ├── SchemaConflictError              same name and version, other fields
+    │   └── UnknownKindError                 a field kind that this version cannot make a type of
+    ├── NotFoundError (KeyError)
+    │   ├── SchemaNotFoundError
+    │   ├── DatasetNotFoundError
+    │   └── ShardNotFoundError (FileNotFoundError)
+    ├── NoDataUrlsError (ValueError)         an entry or a dataset that names no shard
+    ├── UrlError (ValueError)                a URL of no known scheme or form
+    │   ├── PrivateUrlError                  a URL that only this machine can read
+    │   └── UnsafeUrlError (PermissionError) a stranger's URL that must not be opened
+    ├── SourceError (OSError)                shards cannot be read from where they are
+    ├── StoreError (OSError)                 shards cannot be written where they should go
+    │   ├── BucketNotFoundError (FileNotFoundError)
+    │   └── CredentialsError (PermissionError)
+    ├── BackendError (ConnectionError)       the database of an index does not answer or is not one
+    ├── AtmosphereError (ConnectionError)    the network or a server of it fails
+    │   ├── AuthenticationError (PermissionError)
+    │   │   └── SessionExpiredError
+    │   ├── IdentityError (LookupError)      a handle or DID that does not resolve
+    │   ├── RecordError (ValueError)         a record that is not what it should be
+    │   └── RateLimitError                   too many requests; says when to come back
+    ├── MissingExtraError (ImportError)      an optional dependency is not installed
+    ├── SandboxError (RuntimeError)          the local network cannot be started
+    └── OptionError (ValueError)             an argument out of its range
+"""
+
+from __future__ import annotations
+
+
+class AtdataError(Exception):
+    """Base of all errors of atdata."""
+
+    def __str__(self) -> str:
+        # KeyError would print the repr of the message: quotes, and newlines as \n.
+        return str(self.args[0]) if len(self.args) == 1 else super().__str__()
+
+
+class SampleTypeError(AtdataError, TypeError):
+    """A class cannot be a sample type, for instance for an annotation that is not supported."""
+
+
+class EncodeError(AtdataError, ValueError):
+    """A value does not fit its field. The message starts with the path, such as ``$.image``."""
+
+
+class DecodeError(AtdataError, ValueError):
+    """Bytes do not hold what the sample type says. The message names shard, key and path."""
+
+
+class RaggedFieldError(AtdataError, ValueError):
+    """The arrays of one field differ in shape or dtype and cannot be stacked."""
+
+
+class ShardError(AtdataError, ValueError):
+    """A shard is damaged, cut short or is no tar. The message names shard, offset and key.
+
+    Args:
+        message: What is wrong.
+        shard: The shard's identifier, where known.
+        offset: Where in the shard, in bytes from its start.
+        key: The sample concerned, where known.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        shard: str | None = None,
+        offset: int | None = None,
+        key: str | None = None,
+    ) -> None:
+        self.problem = message
+        self.shard = shard
+        self.offset = offset
+        self.key = key
+        where = [
+            shard or "",
+            f"byte {offset}" if offset is not None else "",
+            f"sample {key!r}" if key is not None else "",
+        ]
+        place = ", ".join(part for part in where if part)
+        super().__init__(f"{place}: {message}" if place else message)
+
+    def in_shard(self, shard: str) -> ShardError:
+        """The same error, told of ``shard``: what parses bytes does not know their name."""
+        return type(self)(self.problem, shard=shard, offset=self.offset, key=self.key)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Worker processes send errors to their parent; keyword arguments get lost by default.
+        return _restore_shard_error, (
+            type(self),
+            self.problem,
+            self.shard,
+            self.offset,
+            self.key,
+        )
+
+
+def _restore_shard_error(
+    cls: type[ShardError], message: str, shard: str | None, offset: int | None, key: str | None
+) -> ShardError:
+    return cls(message, shard=shard, offset=offset, key=key)
+
+
+class IntegrityError(ShardError):
+    """Bytes do not have the hash or the size that was recorded for them."""
+
+
+class LensError(AtdataError, TypeError):
+    """A lens cannot be made of this function, or cannot be applied."""
+
+
+class LensNotFoundError(LensError, LookupError):
+    """No lens, chain of lenses or plain view leads from one type to the other."""
+
+
+class RefError(AtdataError, ValueError):
+    """A reference (name, AT URI, CID) cannot be parsed."""
+
+
+class SchemaRefError(RefError):
+    """A schema reference cannot be parsed."""
+
+
+class DatasetNameError(RefError):
+    """A dataset name is empty, too long, or has characters that a name cannot have."""
+
+
+class SchemaError(AtdataError, ValueError):
+    """A schema record makes no sense."""
+
+
+class SchemaConflictError(SchemaError):
+    """A schema of this name and version exists and has other fields."""
+
+
+class UnknownKindError(SchemaError):
+    """A schema has a field kind that this version cannot make a type of."""
+
+
+class NotFoundError(AtdataError, KeyError):
+    """Something that was asked for by name is not there."""
+
+
+class SchemaNotFoundError(NotFoundError):
+    """The index has no such schema."""
+
+
+class DatasetNotFoundError(NotFoundError):
+    """The index has no such dataset."""
+
+
+class ShardNotFoundError(NotFoundError, FileNotFoundError):
+    """There is no such shard."""
+
+
+class NoDataUrlsError(AtdataError, ValueError):
+    """An entry or dataset names no shard."""
+
+
+class UrlError(AtdataError, ValueError):
+    """A URL has no known scheme, or not the form that its scheme asks for."""
+
+
+class PrivateUrlError(UrlError):
+    """A URL can be read by this machine only, so it must not be published."""
+
+
+class UnsafeUrlError(UrlError, PermissionError):
+    """A URL from the network points where a stranger's URL must not lead."""
+
+
+class SourceError(AtdataError, OSError):
+    """Shards cannot be read from where they are."""
+
+
+class StoreError(AtdataError, OSError):
+    """Shards cannot be written where they should go."""
+
+
+class BucketNotFoundError(StoreError, FileNotFoundError):
+    """The bucket does not exist."""
+
+
+class CredentialsError(StoreError, PermissionError):
+    """The store or source refused the credentials, or there are none."""
+
+
+class BackendError(AtdataError, ConnectionError):
+    """The database of an index does not answer, or is not an index."""
+
+
+class AtmosphereError(AtdataError, ConnectionError):
+    """The AT Protocol network, or one server of it, fails or cannot be reached."""
+
+
+class AuthenticationError(AtmosphereError, PermissionError):
+    """Not logged in, or the server refused the handle or the password."""
+
+
+class SessionExpiredError(AuthenticationError):
+    """The session has expired and cannot be refreshed; log in again."""
+
+
+class IdentityError(AtmosphereError, LookupError):
+    """A handle or a DID does not resolve, or handle and DID do not name each other."""
+
+
+class RecordError(AtmosphereError, ValueError):
+    """A record is not what it should be. The message carries the path, such as ``$.storage``."""
+
+
+class RateLimitError(AtmosphereError):
+    """The server asks to send fewer requests.
+
+    Args:
+        message: What was refused.
+        retry_after: Seconds until the server takes requests again, where it said so.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class MissingExtraError(AtdataError, ImportError):
+    """An optional dependency is not installed. The message has the line that installs it."""
+
+
+class SandboxError(AtdataError, RuntimeError):
+    """The local network cannot be started on this machine."""
+
+
+class OptionError(AtdataError, ValueError):
+    """An argument is out of its range."""
+
+
+class UnknownFieldWarning(UserWarning):
+    """A sample holds a field that its type does not have; the field is passed over."""

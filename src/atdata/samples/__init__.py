@@ -1,0 +1,1 @@
+"""One sample and its bytes."""

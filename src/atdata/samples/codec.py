@@ -1,0 +1,266 @@
+"""Sample ↔ msgpack: one codec a sample type, made when the class is."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Generic, TypeVar
+
+import msgpack
+
+from atdata.errors import DecodeError, EncodeError, UnknownFieldWarning
+from atdata.samples.kinds import Array, Field, Kind, ListOf, MapOf, Maybe, Misfit, Nested
+
+T = TypeVar("T")
+
+_MISSING: Final = object()
+
+
+class SampleCodec(Generic[T]):
+    """How the samples of one type are written and read.
+
+    Args:
+        sample_type: The class.
+        name: Its qualified name, ``{module}.{Class}``.
+        fields: Its fields, in order.
+        defaults: Field name → a function that gives the value of a field that is missing.
+        plain: Instances may be made by filling ``__dict__``: no slots, no ``__post_init__``,
+            no ``__init__`` of the user's own.
+    """
+
+    def __init__(
+        self,
+        sample_type: type[T],
+        name: str,
+        fields: tuple[Field, ...],
+        defaults: Mapping[str, Callable[[], Any]],
+        *,
+        plain: bool,
+    ) -> None:
+        self.sample_type = sample_type
+        self.name = name
+        self.fields = fields
+        self.defaults = dict(defaults)
+        for field in fields:
+            if field.optional:
+                self.defaults.setdefault(field.name, _none)
+        self.plain = plain
+        self._steps = tuple((field.name, field.value_kind) for field in fields)
+        self._names = frozenset(field.name for field in fields)
+        # msgpack keeps the last of two equal keys in silence. At the top the count tells.
+        self._maps_inside = any(_holds_map(field.kind) for field in fields)
+        self._warned: set[str] = set()
+
+    def pack(self, sample: T) -> bytes:
+        """A sample as msgpack bytes, fields in order.
+
+        Raises:
+            EncodeError: A value does not fit its field; the message starts with the path.
+        """
+        try:
+            return msgpack.packb(self.to_wire(sample), use_bin_type=True)  # type: ignore[no-any-return]
+        except Misfit as misfit:
+            raise EncodeError(f"{self.sample_type.__name__} {misfit}") from None
+
+    def unpack(self, payload: bytes | memoryview) -> T:
+        """The opposite of `pack`. Arrays are writable and own their memory.
+
+        Raises:
+            DecodeError: The bytes are not a sample of this type; names the path.
+        """
+        data = unpack_map(payload, nested=self._maps_inside)
+        try:
+            return self.from_wire(data)
+        except Misfit as misfit:
+            raise DecodeError(f"{self.sample_type.__name__} {misfit}") from None
+
+    def from_mapping(self, data: Mapping[str, Any]) -> T:
+        """A sample of field values as a caller has them, each checked. Copies arrays.
+
+        An array field also takes the bytes of an array, as msgpack gives them.
+
+        Raises:
+            EncodeError: A value does not fit, or a field has neither value nor default.
+        """
+        wire: dict[str, Any] = {}
+        try:
+            for name, kind in self._steps:
+                if name in data:
+                    value = data[name]
+                    ready = isinstance(value, bytes) and _is_array(kind)
+                    wire[name] = value if ready else _at(name, kind.encode, value)
+            if unknown := sorted(set(data) - self._names):
+                raise Misfit("no such field", "a value").at(f".{unknown[0]}")
+            return self.from_wire(wire)
+        except Misfit as misfit:
+            raise EncodeError(f"{self.sample_type.__name__} {misfit}") from None
+
+    def to_wire(self, sample: T) -> dict[str, Any]:
+        """A sample as the map that msgpack takes.
+
+        Raises:
+            Misfit: A value does not fit its field.
+        """
+        wire = {}
+        for name, kind in self._steps:
+            try:
+                wire[name] = kind.encode(getattr(sample, name))
+            except Misfit as misfit:
+                raise misfit.at(f".{name}") from None
+        return wire
+
+    def from_wire(self, wire: dict[str, Any]) -> T:
+        """The map that msgpack gave as a sample.
+
+        Raises:
+            Misfit: A value does not fit its field, or a field without default is missing.
+        """
+        values: dict[str, Any] = {}
+        for name, kind in self._steps:
+            found = wire.get(name, _MISSING)
+            if found is _MISSING:
+                values[name] = self.missing(name)
+                continue
+            try:
+                values[name] = kind.decode(found)
+            except Misfit as misfit:
+                raise misfit.at(f".{name}") from None
+        if len(wire) > len(self._steps) or not wire.keys() <= self._names:
+            self.warn_of_unknown(set(wire) - self._names)
+        return self.build(values)
+
+    def missing(self, name: str) -> Any:
+        """The value of a field that a stored sample lacks.
+
+        Raises:
+            Misfit: The field has no default.
+        """
+        default = self.defaults.get(name)
+        if default is None:
+            field = next(field for field in self.fields if field.name == name)
+            hint = "Give the field a default to read samples that lack it."
+            raise Misfit(field.kind.describe(), "no such field in the sample", hint).at(f".{name}")
+        return default()
+
+    def warn_of_unknown(self, names: set[str]) -> None:
+        """Warn, once a field, that stored samples hold fields that the type does not have."""
+        for name in sorted(names - self._warned):
+            if len(self._warned) < 100:
+                self._warned.add(name)
+                warnings.warn(
+                    f"Samples hold a field {name!r} that {self.sample_type.__name__} does not "
+                    "have; it is passed over. Read them as atdata.DictSample to see it.",
+                    UnknownFieldWarning,
+                    stacklevel=2,
+                )
+
+    def build(self, values: dict[str, Any]) -> T:
+        """An instance that takes ``values`` over, checked before."""
+        if not self.plain:
+            return self.sample_type(**values)
+        sample = object.__new__(self.sample_type)
+        sample.__dict__ = values
+        return sample
+
+
+def codec_of(sample_type: type[T]) -> SampleCodec[T]:
+    """The codec of a packable class.
+
+    Raises:
+        SampleTypeError: It is not one.
+    """
+    from atdata.samples.packable import check_sample_type
+
+    check_sample_type(sample_type)
+    return sample_type.__atdata_codec__  # type: ignore[attr-defined,no-any-return]
+
+
+def unpack_map(payload: bytes | memoryview, *, nested: bool = True) -> dict[str, Any]:
+    """Msgpack bytes → one map with str keys, nothing before or behind it.
+
+    Args:
+        payload: The bytes of one sample.
+        nested: Whether maps inside are looked at for repeated keys too.
+
+    Raises:
+        DecodeError: Anything else, repeated keys, or extension types.
+    """
+    hook = _unique_keys if nested else None
+    try:
+        data = msgpack.unpackb(
+            payload, raw=False, strict_map_key=True, ext_hook=_no_extension, object_pairs_hook=hook
+        )
+    except DecodeError:
+        raise
+    except msgpack.StackError:
+        raise DecodeError("not a msgpack sample: nested too deep") from None
+    except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
+        reason = str(error) or type(error).__name__
+        raise DecodeError(f"not a msgpack sample: {reason[:200]}") from None
+    if not isinstance(data, dict):
+        raise DecodeError(f"not a msgpack sample: a {type(data).__name__}, not a map")
+    if not nested and _declared(payload) != len(data):
+        raise DecodeError("not a msgpack sample: the map has a key twice")
+    if any(type(key) is not str for key in data):
+        raise DecodeError("not a msgpack sample: the map has a key that is no str")
+    return data
+
+
+def _declared(payload: bytes | memoryview) -> int:
+    """How many pairs the map that begins here says it has."""
+    first = payload[0]
+    if first <= 0x8F:
+        return first & 0x0F
+    return int.from_bytes(bytes(payload[1 : 3 if first == 0xDE else 5]), "big")
+
+
+def _unique_keys(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    data = dict(pairs)
+    if len(data) != len(pairs):
+        raise DecodeError("not a msgpack sample: a map has a key twice")
+    return data
+
+
+def _no_extension(code: int, data: bytes) -> Any:
+    raise DecodeError(f"not a msgpack sample: extension type {code} has no meaning here")
+
+
+def _holds_map(kind: Kind) -> bool:
+    match kind:
+        case MapOf() | Nested():
+            return True
+        case ListOf(inner) | Maybe(inner):
+            return _holds_map(inner)
+        case _:
+            return False
+
+
+def _is_array(kind: Kind) -> bool:
+    return isinstance(kind.kind if isinstance(kind, Maybe) else kind, Array)
+
+
+def _at(name: str, convert: Callable[[Any], Any], value: Any) -> Any:
+    try:
+        return convert(value)
+    except Misfit as misfit:
+        raise misfit.at(f".{name}") from None
+
+
+def _none() -> None:
+    return None
+
+
+def defaults_of(cls: type) -> dict[str, Callable[[], Any]]:
+    """Field name → a function that gives its default, for the fields that have one."""
+    found: dict[str, Callable[[], Any]] = {}
+    for field in dataclasses.fields(cls):
+        if field.default_factory is not dataclasses.MISSING:
+            found[field.name] = field.default_factory
+        elif field.default is not dataclasses.MISSING:
+            found[field.name] = _constant(field.default)
+    return found
+
+
+def _constant(value: Any) -> Callable[[], Any]:
+    return lambda: value

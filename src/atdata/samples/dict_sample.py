@@ -1,0 +1,150 @@
+"""DictSample: a sample of data whose type is not known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Final
+
+import numpy as np
+
+from atdata.errors import DecodeError, EncodeError
+from atdata.samples.codec import SampleCodec, unpack_map
+from atdata.samples.kinds import Field, Misfit
+from atdata.samples.ndarray import decode_array, encode_array, looks_like_array
+from atdata.samples.packable import PackableSample, same_value
+
+MAX_DEPTH: Final = 64
+"""Deepest nesting of lists and maps that is read or written."""
+
+
+class DictSample(Mapping[str, Any]):
+    """One sample without a type: a mapping whose items are attributes too.
+
+    Bytes that are an array, in either form that shards hold, are decoded to one.
+
+    Example:
+        >>> sample = DictSample({"label": 3})
+        >>> sample.label, sample["label"]
+        (3, 3)
+    """
+
+    __atdata_codec__: ClassVar[SampleCodec[Any]]
+    __slots__ = ("_data",)
+
+    def __init__(self, data: Mapping[str, Any] | None = None, /, **fields: Any) -> None:
+        self._data: dict[str, Any] = {**(data or {}), **fields}
+
+    def __getitem__(self, name: str) -> Any:
+        return self._data[name]
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return object.__getattribute__(self, "_data")[name]
+        except KeyError:
+            raise AttributeError(
+                f"This sample has no field {name!r}. It has: {', '.join(self._data) or 'none'}."
+            ) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._data)
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, DictSample):
+            return NotImplemented
+        return same_value(self._data, other._data)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        inside = ", ".join(f"{k}={v!r}" for k, v in self._data.items())
+        return f"DictSample({inside})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DictSample, (self._data,)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as a new dict; the values are not copied."""
+        return dict(self._data)
+
+    packed = PackableSample.packed
+    as_wds = PackableSample.as_wds
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> DictSample:
+        """Read a sample from msgpack bytes.
+
+        Raises:
+            DecodeError: They are not a msgpack map with str keys.
+        """
+        sample: DictSample = cls.__atdata_codec__.unpack(data)
+        return sample
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> DictSample:
+        """Make a sample of field values."""
+        return cls(data)
+
+
+class _DictCodec(SampleCodec[DictSample]):
+    """The codec of samples without fields of their own: every value says what it is."""
+
+    def __init__(self) -> None:
+        fields: tuple[Field, ...] = ()
+        super().__init__(DictSample, "atdata.DictSample", fields, {}, plain=False)
+
+    def unpack(self, payload: bytes | memoryview) -> DictSample:
+        return self.from_wire(unpack_map(payload))
+
+    def from_mapping(self, data: Mapping[str, Any]) -> DictSample:
+        return DictSample(data)
+
+    def to_wire(self, sample: DictSample) -> dict[str, Any]:
+        wire = {}
+        for name, value in sample.items():
+            if not isinstance(name, str):
+                raise Misfit("str as the name of a field", type(name).__name__)
+            wire[name] = _encode(value, f".{name}", 1)
+        return wire
+
+    def from_wire(self, wire: dict[str, Any]) -> DictSample:
+        return DictSample({name: _decode(value, 1) for name, value in wire.items()})
+
+
+def _encode(value: Any, path: str, depth: int) -> Any:
+    if depth > MAX_DEPTH:
+        raise EncodeError(f"DictSample ${path}: nested more than {MAX_DEPTH} deep.")
+    if value is None or isinstance(value, (bool, int, float, str, bytes)):
+        return value
+    if isinstance(value, np.ndarray):
+        try:
+            return encode_array(value)
+        except ValueError as error:
+            raise EncodeError(f"DictSample ${path}: {error}") from None
+    if isinstance(value, np.generic):
+        return _encode(value.item(), path, depth)
+    if isinstance(value, (list, tuple)):
+        return [_encode(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(value)]
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {key: _encode(item, f"{path}[{key!r}]", depth + 1) for key, item in value.items()}
+    raise EncodeError(
+        f"DictSample ${path}: expected None, bool, int, float, str, bytes, an array, a list or a "
+        f"dict with str keys, found {type(value).__name__}."
+    )
+
+
+def _decode(wire: Any, depth: int) -> Any:
+    if depth > MAX_DEPTH:
+        raise DecodeError(f"not a sample: nested more than {MAX_DEPTH} deep")
+    if isinstance(wire, bytes):
+        return decode_array(wire) if looks_like_array(wire) else wire
+    if isinstance(wire, list):
+        return [_decode(item, depth + 1) for item in wire]
+    if isinstance(wire, dict):
+        return {key: _decode(item, depth + 1) for key, item in wire.items()}
+    return wire
+
+
+DictSample.__atdata_codec__ = _DictCodec()

@@ -1,0 +1,402 @@
+"""THE type table: what a field can be, how each kind is checked, written and read.
+
+============================  ==================  ============================
+annotation                    kind                on the wire (msgpack)
+============================  ==================  ============================
+str, int, float, bool, bytes  Primitive           the same
+NDArray, NDArray[np.float32]  Array               bin, see `ndarray`
+list[T]                       ListOf              list
+dict[str, T]                  MapOf               map
+datetime                      DateTime            str, ISO 8601
+Literal["a", "b"], Enum       Choice              str
+a packable class              Nested              map
+T | None                      Maybe               nil or T
+============================  ==================  ============================
+
+A kind is data: two that are equal describe the same values. The Python class behind a
+Nested or a Choice comes along for making instances and takes no part in comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Any, Final
+
+import numpy as np
+
+from atdata.errors import DecodeError
+from atdata.samples.ndarray import decode_array, dtype_fits, encode_array
+
+PRIMITIVES: Final[dict[str, type]] = {
+    "str": str,
+    "int": int,
+    "float": float,
+    "bool": bool,
+    "bytes": bytes,
+}
+_INT_RANGE: Final = range(-(2**63), 2**64)
+"""What msgpack can hold."""
+
+
+class Misfit(Exception):
+    """A value that does not fit its kind; each level on the way up adds its step to the path."""
+
+    def __init__(self, expected: str, found: Any, hint: str = "") -> None:
+        self.expected = expected
+        self.found = found if isinstance(found, str) else type(found).__name__
+        self.hint = hint
+        self.steps: list[str] = []
+
+    def at(self, step: str) -> Misfit:
+        """The same, one level further out."""
+        self.steps.append(step)
+        return self
+
+    def __str__(self) -> str:
+        path = "$" + "".join(reversed(self.steps))
+        return f"{path}: expected {self.expected}, found {self.found}." + (
+            f" {self.hint}" if self.hint else ""
+        )
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What values a field can have."""
+
+    def describe(self) -> str:
+        """The annotation, as a person would write it."""
+        raise TypeError(f"{type(self).__name__} does not say what it is")
+
+    def encode(self, value: Any) -> Any:
+        """A Python value, checked, as msgpack takes it.
+
+        Raises:
+            Misfit: It does not fit.
+        """
+        raise Misfit(self.describe(), value)
+
+    def decode(self, wire: Any) -> Any:
+        """What msgpack gave, checked, as a Python value.
+
+        Raises:
+            Misfit: It does not fit.
+        """
+        raise Misfit(self.describe(), wire)
+
+
+@dataclass(frozen=True)
+class Primitive(Kind):
+    """str, int, float, bool or bytes. NumPy scalars of the same sort are taken when written."""
+
+    name: str
+
+    def describe(self) -> str:
+        return self.name
+
+    def encode(self, value: Any) -> Any:
+        kind = type(value)
+        if kind is PRIMITIVES[self.name]:
+            return self._in_range(value)
+        return self._in_range(_ACCEPT[self.name](value, self))
+
+    def _in_range(self, value: Any) -> Any:
+        if self.name == "int" and value not in _INT_RANGE:
+            raise Misfit("int", f"{value:.3e}", "An integer has at most 64 bits.")
+        if self.name == "str":
+            try:
+                value.encode("utf-8")
+            except UnicodeEncodeError:
+                raise Misfit("str", "a str with lone surrogates") from None
+        return value
+
+    def decode(self, wire: Any) -> Any:
+        kind = type(wire)
+        if kind is PRIMITIVES[self.name]:
+            return wire
+        # Writers that know no float64 put whole numbers as integers.
+        if self.name == "float" and kind is int:
+            return float(wire)
+        raise Misfit(self.name, _found(wire))
+
+
+def _accept_str(value: Any, kind: Primitive) -> str:
+    if isinstance(value, str):
+        return str.__str__(value)
+    raise Misfit("str", _found(value))
+
+
+def _accept_int(value: Any, kind: Primitive) -> int:
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+        return int(value)
+    raise Misfit("int", _found(value))
+
+
+def _accept_float(value: Any, kind: Primitive) -> float:
+    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
+        return float(value)
+    raise Misfit("float", _found(value))
+
+
+def _accept_bool(value: Any, kind: Primitive) -> bool:
+    if isinstance(value, np.bool_):
+        return bool(value)
+    raise Misfit("bool", _found(value))
+
+
+def _accept_bytes(value: Any, kind: Primitive) -> bytes:
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value)
+    raise Misfit("bytes", _found(value))
+
+
+_ACCEPT: Final[dict[str, Callable[[Any, Primitive], Any]]] = {
+    "str": _accept_str,
+    "int": _accept_int,
+    "float": _accept_float,
+    "bool": _accept_bool,
+    "bytes": _accept_bytes,
+}
+
+
+@dataclass(frozen=True)
+class DateTime(Kind):
+    """A datetime, to the microsecond. With a time zone, its offset is kept, not its name."""
+
+    def describe(self) -> str:
+        return "datetime"
+
+    def encode(self, value: Any) -> str:
+        if isinstance(value, np.datetime64) and not np.isnat(value):
+            value = value.astype("datetime64[us]").item()
+        if not isinstance(value, datetime):
+            raise Misfit("datetime", _found(value))
+        return value.isoformat()
+
+    def decode(self, wire: Any) -> datetime:
+        if not isinstance(wire, str):
+            raise Misfit("datetime as an ISO 8601 str", _found(wire))
+        try:
+            return datetime.fromisoformat(wire)
+        except ValueError:
+            raise Misfit("datetime as an ISO 8601 str", repr(wire[:40])) from None
+
+
+@dataclass(frozen=True)
+class Choice(Kind):
+    """One of a few strings: a Literal, or an Enum whose values are str."""
+
+    values: tuple[str, ...]
+    enum: type[Enum] | None = field(default=None, compare=False, repr=False)
+
+    def describe(self) -> str:
+        return f"Literal[{', '.join(map(repr, self.values))}]"
+
+    def encode(self, value: Any) -> str:
+        if isinstance(value, Enum) and self.enum is not None and isinstance(value, self.enum):
+            value = value.value
+        if isinstance(value, str) and value in self.values:
+            return str.__str__(value)
+        raise Misfit(self.describe(), repr(value)[:60])
+
+    def decode(self, wire: Any) -> Any:
+        if not isinstance(wire, str) or wire not in self.values:
+            raise Misfit(self.describe(), repr(wire)[:60])
+        return wire if self.enum is None else self.enum(wire)
+
+
+@dataclass(frozen=True)
+class Array(Kind):
+    """A NumPy array, of one dtype and number of dimensions where these are given."""
+
+    dtype: str | None = None
+    """``float32``, ``uint8``, …; None: any."""
+    shape: tuple[int | None, ...] | None = None
+    """None: any; a None inside it: any length of that axis."""
+
+    def describe(self) -> str:
+        dims = "" if self.shape is None else str(tuple(self.shape)).replace("None", "*")
+        return f"{self.dtype or 'array'} {dims}".rstrip()
+
+    def fits(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bool:
+        """Whether an array of this dtype and shape is a value of this kind."""
+        if self.dtype is not None and not dtype_fits(dtype, self.dtype):
+            return False
+        if self.shape is None:
+            return True
+        return len(shape) == len(self.shape) and all(
+            want is None or have == want for have, want in zip(shape, self.shape, strict=True)
+        )
+
+    def encode(self, value: Any) -> bytes:
+        if not isinstance(value, np.ndarray):
+            hint = "Pass a NumPy array: np.asarray(value)."
+            raise Misfit(self.describe(), _found(value), hint)
+        self._check(value)
+        try:
+            return encode_array(value)
+        except ValueError as error:
+            raise Misfit(self.describe(), f"{value.dtype} {value.shape}", str(error)) from None
+
+    def decode(self, wire: Any) -> np.ndarray[Any, np.dtype[Any]]:
+        if not isinstance(wire, (bytes, memoryview)):
+            raise Misfit(self.describe(), _found(wire))
+        try:
+            array = decode_array(wire)
+        except DecodeError as error:
+            raise Misfit(self.describe(), f"bytes that are no array: {error}") from None
+        self._check(array)
+        return array
+
+    def _check(self, array: np.ndarray[Any, np.dtype[Any]]) -> None:
+        if not self.fits(array.dtype, array.shape):
+            hint = ""
+            if self.dtype is not None and not dtype_fits(array.dtype, self.dtype):
+                hint = f"Convert it with .astype({self.dtype!r})."
+            raise Misfit(self.describe(), f"{array.dtype} {array.shape}", hint)
+
+
+@dataclass(frozen=True)
+class ListOf(Kind):
+    """A list, every item of one kind. Tuples are taken when written."""
+
+    items: Kind
+
+    def describe(self) -> str:
+        return f"list[{self.items.describe()}]"
+
+    def encode(self, value: Any) -> list[Any]:
+        if not isinstance(value, (list, tuple)):
+            raise Misfit(self.describe(), _found(value))
+        return _each(self.items.encode, value)
+
+    def decode(self, wire: Any) -> list[Any]:
+        if not isinstance(wire, list):
+            raise Misfit(self.describe(), _found(wire))
+        return _each(self.items.decode, wire)
+
+
+def _each(convert: Callable[[Any], Any], values: list[Any] | tuple[Any, ...]) -> list[Any]:
+    out: list[Any] = []
+    try:
+        for value in values:
+            out.append(convert(value))
+    except Misfit as misfit:
+        raise misfit.at(f"[{len(out)}]") from None
+    return out
+
+
+@dataclass(frozen=True)
+class MapOf(Kind):
+    """A dict with str keys, every value of one kind."""
+
+    values: Kind
+
+    def describe(self) -> str:
+        return f"dict[str, {self.values.describe()}]"
+
+    def encode(self, value: Any) -> dict[str, Any]:
+        return self._convert(value, self.values.encode)
+
+    def decode(self, wire: Any) -> dict[str, Any]:
+        return self._convert(wire, self.values.decode)
+
+    def _convert(self, value: Any, convert: Callable[[Any], Any]) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise Misfit(self.describe(), _found(value))
+        out: dict[str, Any] = {}
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise Misfit("str as a key", _found(key))
+            try:
+                out[str.__str__(key)] = convert(item)
+            except Misfit as misfit:
+                raise misfit.at(f"[{key!r}]") from None
+        return out
+
+
+@dataclass(frozen=True)
+class Maybe(Kind):
+    """None, or a value of another kind."""
+
+    kind: Kind
+
+    def describe(self) -> str:
+        return f"{self.kind.describe()} | None"
+
+    def encode(self, value: Any) -> Any:
+        return None if value is None else self.kind.encode(value)
+
+    def decode(self, wire: Any) -> Any:
+        return None if wire is None else self.kind.decode(wire)
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of a sample type."""
+
+    name: str
+    kind: Kind
+    optional: bool = False
+    """Whether the value may be None; then it may also be missing in stored samples."""
+    description: str | None = field(default=None, compare=False)
+
+    @property
+    def value_kind(self) -> Kind:
+        """The kind, None included where the field is optional."""
+        return Maybe(self.kind) if self.optional else self.kind
+
+    def describe(self) -> str:
+        """``name: annotation``."""
+        return f"{self.name}: {self.value_kind.describe()}"
+
+
+@dataclass(frozen=True)
+class Nested(Kind):
+    """A sample inside a sample."""
+
+    name: str = field(compare=False)
+    """Qualified name, ``{module}.{Class}``."""
+    fields: tuple[Field, ...]
+    python: type | None = field(default=None, compare=False, repr=False)
+    version: str | None = field(default=None, compare=False)
+    """Version of the schema that it was read from, where it was."""
+
+    def describe(self) -> str:
+        return self.name.rpartition(".")[2]
+
+    def encode(self, value: Any) -> dict[str, Any]:
+        codec = self._codec()
+        if isinstance(value, Mapping):
+            value = codec.from_mapping(value)
+        if not isinstance(value, codec.sample_type):
+            raise Misfit(self.describe(), _found(value))
+        return codec.to_wire(value)  # type: ignore[no-any-return]
+
+    def decode(self, wire: Any) -> Any:
+        if not isinstance(wire, dict):
+            raise Misfit(self.describe(), _found(wire))
+        return self._codec().from_wire(wire)
+
+    def _codec(self) -> Any:
+        if self.python is None:
+            raise Misfit(self.describe(), "a schema that no type was made of")
+        return self.python.__atdata_codec__  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True)
+class Unknown(Kind):
+    """A kind that a newer version wrote. Samples that have it are readable as DictSample."""
+
+    name: str
+    record: str
+    """The kind's record as JSON, to be passed on as it was."""
+
+    def describe(self) -> str:
+        return f"unknown kind {self.name!r}"
+
+
+def _found(value: Any) -> str:
+    return "None" if value is None else type(value).__name__

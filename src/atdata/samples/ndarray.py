@@ -1,0 +1,237 @@
+"""Array ↔ bytes: NumPy's ``.npy`` (written and read) and the compact form (read).
+
+``.npy``: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
+
+compact: u8 length of the dtype string, dtype string, u8 ndim, ndim × i64 little-endian,
+raw data in C order.
+
+Nothing is ever unpickled: a dtype that holds Python objects is refused by its header.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import math
+import re
+import struct
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
+
+import numpy as np
+from numpy.lib import format as npy
+
+from atdata.errors import DecodeError
+
+AnyArray: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+NPY_MAGIC: Final = b"\x93NUMPY"
+MAX_HEADER: Final = 10_000
+"""Longest ``.npy`` header that is read, in bytes; NumPy's own limit."""
+MAX_DIMENSIONS: Final = 32
+_COMPACT_DTYPE = re.compile(rb"[<>|=][?bBiufcSUVMmO]\d{0,9}(\[\d{0,9}[A-Za-z]{1,2}\])?")
+# What NumPy itself writes for a plain dtype; anything else goes through NumPy's own reader.
+_PLAIN_HEADER = re.compile(
+    rb"\{'descr': '([<>|=][?bBiufcSUVMm]\d{0,9}(?:\[\d{0,9}[A-Za-z]{1,2}\])?)', "
+    rb"'fortran_order': (True|False), 'shape': \(((?:\d{1,19}(?:, \d{1,19})*,?)?)\), \} *\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayHeader:
+    """What the bytes before an array's data say."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    fortran: bool
+    """Whether the data are in Fortran order."""
+    length: int
+    """Bytes before the data."""
+
+    @property
+    def data_bytes(self) -> int:
+        """Bytes of the data."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+_written: dict[tuple[np.dtype[Any], tuple[int, ...], bool], bytes] = {}
+_parsed: dict[bytes, ArrayHeader] = {}
+_CACHE_SIZE: Final = 4096
+
+
+def npy_header(dtype: np.dtype[Any], shape: tuple[int, ...], *, fortran: bool = False) -> bytes:
+    """The ``.npy`` bytes before the data, magic included.
+
+    Raises:
+        ValueError: The dtype holds Python objects.
+    """
+    key = (dtype, shape, fortran)
+    header = _written.get(key)
+    # Equal dtypes may differ in metadata or alignment; those are too rare to be kept.
+    if header is None or dtype.hasobject:
+        if dtype.hasobject:
+            raise ValueError("An array of Python objects cannot be stored; give it a dtype.")
+        out = io.BytesIO()
+        descr = npy.dtype_to_descr(dtype)
+        spec = {"descr": descr, "fortran_order": fortran, "shape": shape}
+        try:
+            npy.write_array_header_1_0(out, spec)
+        except (ValueError, UnicodeEncodeError):
+            out = io.BytesIO()
+            npy.write_array_header_2_0(out, spec)
+        header = out.getvalue()
+        if len(_written) >= _CACHE_SIZE:
+            _written.clear()
+        _written[key] = header
+    return header
+
+
+def encode_array(array: AnyArray) -> bytes:
+    """An array as ``.npy`` bytes; Fortran order is kept. One copy of the data.
+
+    Raises:
+        ValueError: The array holds Python objects.
+    """
+    fortran = bool(array.flags.f_contiguous and not array.flags.c_contiguous)
+    header = npy_header(array.dtype, array.shape, fortran=fortran)
+    return header + array.tobytes(order="F" if fortran else "C")
+
+
+def parse_header(data: bytes | memoryview) -> ArrayHeader:
+    """Read an array's header, in either form.
+
+    Raises:
+        DecodeError: No header, objects, or a length that is not the data's.
+    """
+    header = _npy(data) if bytes(data[:6]) == NPY_MAGIC else _compact(data)
+    if header.data_bytes != len(data) - header.length:
+        raise DecodeError(
+            f"the header claims {header.dtype} {header.shape}, {header.data_bytes:,} bytes; "
+            f"{len(data) - header.length:,} are there"
+        )
+    return header
+
+
+def decode_array(data: bytes | memoryview) -> AnyArray:
+    """Bytes in either form → array, writable, its own copy of the data.
+
+    Raises:
+        DecodeError: They are not an array.
+    """
+    header = parse_header(data)
+    count = math.prod(header.shape)
+    order: Literal["F", "C"] = "F" if header.fortran else "C"
+    try:
+        if not header.data_bytes:
+            return np.empty(header.shape, header.dtype, order=order)
+        flat = np.frombuffer(data, header.dtype, count, header.length)
+        return flat.reshape(header.shape, order=order).copy(order="K")
+    except (ValueError, OverflowError) as error:
+        raise DecodeError(f"no array of {header.dtype} {header.shape}: {error}") from None
+
+
+def looks_like_array(data: bytes) -> bool:
+    """Whether bytes of unknown meaning are an array in either form, header and length agreeing."""
+    try:
+        parse_header(data)
+    except DecodeError:
+        return False
+    return True
+
+
+def dtype_name(dtype: np.dtype[Any]) -> str:
+    """The name that a schema gives a dtype: ``float32``, or NumPy's string for odd ones."""
+    if dtype.kind in "SUV" or dtype.kind in "mM":
+        return dtype.name.rstrip("0123456789") if dtype.itemsize == 0 else dtype.str
+    return dtype.name if dtype.isnative else dtype.str
+
+
+def dtype_fits(dtype: np.dtype[Any], name: str) -> bool:
+    """Whether an array of this dtype is one of the dtype that a schema names.
+
+    Byte order does not matter. ``str``, ``bytes``, ``void``, ``datetime64`` and
+    ``timedelta64`` without a size or unit stand for all of that sort.
+    """
+    if dtype.name == name:
+        return True
+    try:
+        want = np.dtype(name)
+    except TypeError:
+        return False
+    if want.kind in "SUVmM" and name in _SORTS:
+        return dtype.kind == want.kind
+    return dtype.newbyteorder("=") == want.newbyteorder("=")
+
+
+_SORTS: Final = frozenset({"str", "bytes", "void", "datetime64", "timedelta64"})
+
+
+def _npy(data: bytes | memoryview) -> ArrayHeader:
+    start = bytes(data[:12])
+    version = start[6:8]
+    if version == b"\x01\x00":
+        size, at = struct.unpack_from("<H", start.ljust(12, b"\0"), 8)[0], 10
+    elif version in (b"\x02\x00", b"\x03\x00"):
+        size, at = struct.unpack_from("<I", start.ljust(12, b"\0"), 8)[0], 12
+    else:
+        raise DecodeError(f"an .npy header of unknown version {tuple(version)}")
+    if size > MAX_HEADER or at + size > len(data):
+        raise DecodeError(f"an .npy header that claims {size:,} bytes; {len(data):,} are there")
+    raw = bytes(data[: at + size])
+    header = _parsed.get(raw)
+    if header is None:
+        header = _parse_npy(raw, at)
+        if len(_parsed) >= _CACHE_SIZE:
+            _parsed.clear()
+        _parsed[raw] = header
+    return header
+
+
+def _parse_npy(raw: bytes, at: int) -> ArrayHeader:
+    if match := _PLAIN_HEADER.fullmatch(raw, at):
+        dtype = _dtype(match[1].decode("ascii"))
+        shape = tuple(int(part) for part in match[3].split(b",") if part.strip())
+        return _checked(dtype, shape, fortran=match[2] == b"True", length=len(raw))
+    encoding = "utf-8" if raw[6] == 3 else "latin-1"
+    try:
+        spec = ast.literal_eval(raw[at:].decode(encoding))
+        if set(spec) != {"descr", "fortran_order", "shape"}:
+            raise ValueError(f"keys {sorted(map(str, spec))}")
+        dtype, shape = npy.descr_to_dtype(spec["descr"]), spec["shape"]
+        if type(shape) is not tuple or any(type(n) is not int for n in shape):
+            raise ValueError(f"shape {shape!r}")
+    except (ValueError, TypeError, KeyError, IndexError, SyntaxError) as error:
+        raise DecodeError(f"an .npy header that cannot be parsed: {str(error)[:200]}") from None
+    except (RecursionError, MemoryError):
+        raise DecodeError("an .npy header nested too deep to be parsed") from None
+    return _checked(dtype, shape, fortran=spec["fortran_order"] is True, length=len(raw))
+
+
+def _compact(data: bytes | memoryview) -> ArrayHeader:
+    size = data[0] if len(data) else 0
+    descr = bytes(data[1 : 1 + size])
+    if not size or not _COMPACT_DTYPE.fullmatch(descr) or len(data) < 2 + size:
+        raise DecodeError("neither an .npy array nor one in the compact form")
+    ndim = data[1 + size]
+    length = 2 + size + 8 * ndim
+    if ndim > MAX_DIMENSIONS or length > len(data):
+        raise DecodeError(f"an array header that claims {ndim} dimensions and is cut short")
+    shape = struct.unpack_from(f"<{ndim}q", data, 2 + size)
+    return _checked(_dtype(descr.decode("ascii")), shape, fortran=False, length=length)
+
+
+def _dtype(text: str) -> np.dtype[Any]:
+    try:
+        return np.dtype(text)
+    except (TypeError, ValueError) as error:
+        raise DecodeError(f"an array of unknown dtype {text!r}") from error
+
+
+def _checked(
+    dtype: np.dtype[Any], shape: tuple[int, ...], *, fortran: bool, length: int
+) -> ArrayHeader:
+    if dtype.hasobject:
+        raise DecodeError("an array of Python objects, which is never read")
+    if len(shape) > MAX_DIMENSIONS or any(n < 0 or n > 2**62 for n in shape):
+        raise DecodeError(f"an array of the impossible shape {shape}")
+    return ArrayHeader(dtype, shape, fortran, length)

@@ -1,0 +1,1 @@
+"""A sample type as data."""

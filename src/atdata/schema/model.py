@@ -1,0 +1,52 @@
+"""A sample type as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from atdata._refs import Version
+from atdata.errors import SchemaError
+from atdata.samples.kinds import Field
+
+__all__ = ["Field", "Schema"]
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Name, version and fields of a sample type."""
+
+    name: str
+    """Qualified name, ``{module}.{Class}``: what matching goes by."""
+    version: str
+    """``major.minor.patch``."""
+    fields: tuple[Field, ...]
+    description: str | None = field(default=None, compare=False)
+    metadata: Mapping[str, Any] | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        Version.parse(self.version)
+        if not self.class_name.isidentifier():
+            raise SchemaError(f"{self.name!r} is not the name of a sample type.")
+        names = [f.name for f in self.fields]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise SchemaError(f"{self.name}: the field {twice[0]!r} appears twice.")
+
+    @property
+    def class_name(self) -> str:
+        """The name without its module."""
+        return self.name.rpartition(".")[2]
+
+    @property
+    def field_names(self) -> tuple[str, ...]:
+        """Names of the fields, in order."""
+        return tuple(f.name for f in self.fields)
+
+    def with_version(self, version: str) -> Schema:
+        """The same fields under another version."""
+        return replace(self, version=version)
+
+    def __str__(self) -> str:
+        lines = [f"{self.name}@{self.version}", *(f"  {f.describe()}" for f in self.fields)]
+        return "\n".join(lines)
