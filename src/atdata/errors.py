@@ -36,9 +36,11 @@ Each is ours and also the builtin that a caller would expect, so that both
     │   │   └── SessionExpiredError
     │   ├── IdentityError (LookupError)      a handle or DID that does not resolve
     │   ├── RecordError (ValueError)         a record that is not what it should be
+    │   ├── XrpcError                        a server's refusal; has its status and its code
     │   └── RateLimitError                   too many requests; says when to come back
     ├── MissingExtraError (ImportError)      an optional dependency is not installed
     ├── SandboxError (RuntimeError)          the local network cannot be started
+    ├── LengthError (TypeError)              a dataset whose length is known after reading only
     └── OptionError (ValueError)             an argument out of its range
 """
 
@@ -228,6 +230,28 @@ class RecordError(AtmosphereError, ValueError):
     """A record is not what it should be. The message carries the path, such as ``$.storage``."""
 
 
+class XrpcError(AtmosphereError):
+    """A server refused a call.
+
+    Args:
+        message: What was asked, of whom, and what the server said.
+        status: The HTTP status.
+        code: The protocol's name for the refusal, such as ``RecordNotFound``; "" for none.
+    """
+
+    def __init__(self, message: str, *, status: int, code: str = "") -> None:
+        self.status = status
+        self.code = code
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _restore_xrpc_error, (str(self), self.status, self.code)
+
+
+def _restore_xrpc_error(message: str, status: int, code: str) -> XrpcError:
+    return XrpcError(message, status=status, code=code)
+
+
 class RateLimitError(AtmosphereError):
     """The server asks to send fewer requests.
 
@@ -247,6 +271,10 @@ class MissingExtraError(AtdataError, ImportError):
 
 class SandboxError(AtdataError, RuntimeError):
     """The local network cannot be started on this machine."""
+
+
+class LengthError(AtdataError, TypeError):
+    """A dataset has no length before it is read. A TypeError, so that ``list()`` goes on."""
 
 
 class OptionError(AtdataError, ValueError):
