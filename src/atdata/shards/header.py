@@ -1,0 +1,127 @@
+"""One header of a tar: its numbers, its checksum, the extended headers before a member.
+
+ustar: https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html#tag_20_94_13_06
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from atdata.errors import ShardError
+
+BLOCK: Final = 512
+"""Bytes of a tar record: headers take one, payloads are padded to a multiple."""
+ZEROS: Final = bytes(BLOCK)
+MAX_NAME: Final = 4096
+"""Longest name of a member, in bytes."""
+MAX_SAMPLE: Final = 2**32
+"""Largest payload of a sample, in bytes."""
+MAX_EXTENDED: Final = 2**20
+"""Largest extended header, in bytes."""
+
+REGULAR: Final = frozenset(b"0\x007")
+"""Type flags of files."""
+WITHOUT_DATA: Final = frozenset(b"123456")
+"""Type flags of links, devices and folders, which no payload follows."""
+PAX_NEXT, PAX_GLOBAL, GNU_NAME, GNU_LINK, GNU_SPARSE = b"xgLKS"
+
+_PAX_RECORD = re.compile(rb"(\d{1,18}) ([^=\n]+)=")
+_CHECKSUM: Final = slice(148, 156)
+
+
+@dataclass(slots=True)
+class Extended:
+    """What an extended header says of the members behind it."""
+
+    size: int | None = None
+    name: bytes | None = None
+
+    def over(self, other: Extended) -> Extended:
+        """This, and ``other`` where this says nothing."""
+        return Extended(
+            other.size if self.size is None else self.size,
+            other.name if self.name is None else self.name,
+        )
+
+
+def padded(size: int) -> int:
+    """Bytes that a payload of ``size`` bytes takes in a tar."""
+    return (size + BLOCK - 1) // BLOCK * BLOCK
+
+
+def number(field: bytes, offset: int) -> int:
+    """A numeric field: octal digits between blanks and zeros, or base-256.
+
+    Raises:
+        ShardError: Neither, or negative.
+    """
+    if field[0] == 0x80:
+        return int.from_bytes(field[1:], "big")
+    digits = field.partition(b"\0")[0].strip(b" ")
+    if digits.strip(b"01234567"):
+        raise ShardError(f"a tar header with the number {field!r}", offset=offset)
+    return int(digits, 8) if digits else 0
+
+
+def check(header: bytes, offset: int) -> None:
+    """Hold a header against its checksum.
+
+    Raises:
+        ShardError: They disagree: damaged, or no tar.
+    """
+    try:
+        want = number(header[_CHECKSUM], offset)
+    except ShardError:
+        want = -1
+    found = sum(header) - sum(header[_CHECKSUM]) + 8 * 0x20
+    if found != want:
+        # Some old writers summed bytes as signed.
+        high = sum(byte > 127 for byte in header[:148] + header[156:])
+        if found - 256 * high != want:
+            problem = "not a tar" if offset == 0 else "a damaged tar header"
+            raise ShardError(f"{problem}: the header's checksum is wrong", offset=offset)
+
+
+def name_of(header: bytes) -> bytes:
+    """The member's name, as the header has it."""
+    name = header[:100].partition(b"\0")[0]
+    if header[257:263] == b"ustar\0" and (prefix := header[345:500].partition(b"\0")[0]):
+        return prefix + b"/" + name
+    return name
+
+
+def read_extended(flag: int, data: bytes, offset: int) -> Extended:
+    """The payload of an extended header.
+
+    Args:
+        flag: The type flag of its header.
+        data: The payload.
+        offset: Where it begins, in bytes from the start of the shard.
+
+    Raises:
+        ShardError: It is damaged, or asks for what is not supported.
+    """
+    if flag == GNU_LINK:
+        return Extended()
+    if flag == GNU_NAME:
+        return Extended(name=data.partition(b"\0")[0])
+    found = Extended()
+    at = 0
+    while at < len(data) and data[at]:
+        match = _PAX_RECORD.match(data, at)
+        end = at + int(match[1]) if match else 0
+        if match is None or not match.end() < end <= len(data) or data[end - 1] != 0x0A:
+            raise ShardError("a damaged PAX header", offset=offset + at)
+        value = data[match.end() : end - 1]
+        if match[2] == b"path":
+            found.name = value
+        elif match[2] == b"size":
+            if not value.isdigit() or len(value) > 18:
+                raise ShardError(f"a PAX header with the size {value[:40]!r}", offset=offset)
+            found.size = int(value)
+        elif match[2].startswith(b"GNU.sparse."):
+            raise ShardError("a sparse member, which is not supported", offset=offset)
+        at = end
+    return found

@@ -1,0 +1,223 @@
+"""The samples of a tar, window by window of memory.
+
+A sample is a file member ``<key>.msgpack`` (``.mp`` and ``.msg`` are read as well); the key
+is the name up to the first dot after its last slash. Other members are passed over.
+
+Stricter than `tarfile`, which ends in silence where a shard is cut or damaged: a shard ends
+with its end-of-archive marker and nothing but zeros behind it, or it is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from atdata.errors import ShardError
+from atdata.shards.header import (
+    BLOCK,
+    GNU_LINK,
+    GNU_NAME,
+    GNU_SPARSE,
+    MAX_EXTENDED,
+    MAX_NAME,
+    MAX_SAMPLE,
+    PAX_GLOBAL,
+    PAX_NEXT,
+    REGULAR,
+    WITHOUT_DATA,
+    ZEROS,
+    Extended,
+    check,
+    name_of,
+    number,
+    padded,
+    read_extended,
+)
+
+Buffer: TypeAlias = memoryview
+
+SUFFIXES: Final = frozenset({b"msgpack", b"mp", b"msg"})
+MAX_SAMPLES: Final = 10_000_000
+"""Most samples of one shard."""
+_COMPRESSED: Final = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\0": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"PK\x03\x04": "zip",
+}
+
+
+@dataclass(slots=True)
+class Found:
+    """Samples that lie one behind the other in a window."""
+
+    offsets: list[int] = field(default_factory=list)
+    """Where each payload begins, in bytes from the start of the window."""
+    sizes: list[int] = field(default_factory=list)
+    """Bytes of each payload."""
+    keys: list[str] = field(default_factory=list)
+    end: int = 0
+    """Where the next member begins; behind the window where a member is passed over."""
+    need: int = 0
+    """Bytes from ``end`` on that the next step needs, where the window was too short."""
+    over: bool = False
+    """Whether the end-of-archive marker was reached, at ``end``."""
+
+
+class Walker:
+    """Walks one tar, header by header. Keeps what windows have in common."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self._global = Extended()
+        self._others: dict[str, None] = {}
+        self._keys: set[str] = set()
+
+    def walk(self, window: Buffer, at: int, *, base: int, final: bool, most: int) -> Found:
+        """Find samples from ``at`` on.
+
+        Args:
+            window: Bytes of the tar.
+            at: Where in the window a member begins.
+            base: Where in the tar the window begins, for errors.
+            final: Whether the tar ends with the window.
+            most: Most samples to find.
+
+        Raises:
+            ShardError: Damaged, cut short, no tar, or two samples with one key. Its offset
+                is counted from the start of the tar.
+        """
+        found = Found(end=at)
+        extended = Extended()
+        while len(found.offsets) < most:
+            here = base + at
+            if here == 0 and (final or len(window) >= BLOCK):
+                _refuse_other_forms(window)
+            if len(window) - at < BLOCK:
+                if final:
+                    raise _cut(here, "the end-of-archive marker is missing", found)
+                found.need = at + BLOCK - found.end
+                return found
+            header = bytes(window[at : at + BLOCK])
+            if header == ZEROS:
+                if at != found.end:
+                    raise ShardError("an extended header without a member", offset=here)
+                found.over = True
+                return found
+            check(header, here)
+            flag = header[156]
+            size = number(header[124:136], here)
+            data = at + BLOCK
+            if flag in (PAX_NEXT, PAX_GLOBAL, GNU_NAME, GNU_LINK):
+                if size > MAX_EXTENDED:
+                    raise ShardError(f"an extended header of {size:,} bytes", offset=here)
+                if data + padded(size) > len(window):
+                    if final:
+                        raise _cut(here, "an extended header is cut short", found)
+                    found.need = data + padded(size) - found.end
+                    return found
+                said = read_extended(flag, bytes(window[data : data + size]), here + BLOCK)
+                at = data + padded(size)
+                if flag == PAX_GLOBAL:
+                    self._global = said.over(self._global)
+                    found.end = at if at == found.end else found.end
+                else:
+                    extended = said.over(extended)
+                continue
+            if flag == GNU_SPARSE:
+                raise ShardError("a sparse member, which is not supported", offset=here)
+            extended = extended.over(self._global)
+            if extended.size is not None:
+                size = extended.size
+            name = extended.name or name_of(header)
+            extended = Extended()
+            if len(name) > MAX_NAME:
+                raise ShardError(f"a name of {len(name):,} bytes", offset=here)
+            end = data if flag in WITHOUT_DATA else data + padded(size)
+            is_file = flag in REGULAR and not (flag == 0 and name.endswith(b"/"))
+            key = self._key(name, here) if is_file else None
+            if key is not None and size > MAX_SAMPLE:
+                raise ShardError(f"a sample of {size:,} bytes", offset=here, key=key)
+            if final and end > len(window):
+                left = len(window) - data
+                raise _cut(here, f"a member of {size:,} bytes, of which {left:,} are there", found)
+            if key is not None:
+                if end > len(window):
+                    found.need = end - found.end
+                    return found
+                self._add(key, here)
+                found.offsets.append(data)
+                found.sizes.append(size)
+                found.keys.append(key)
+            at = found.end = end
+        return found
+
+    def finish(self) -> None:
+        """Told that the marker was reached.
+
+        Raises:
+            ShardError: There are members, but no samples.
+        """
+        if self._others and not self.samples:
+            raise ShardError(
+                f"holds {', '.join(self._others)} members, no .msgpack samples; such a shard "
+                "has to be converted to samples of a type first"
+            )
+
+    def _key(self, name: bytes, offset: int) -> str | None:
+        folder, slash, file = name.rpartition(b"/")
+        stem, _, suffix = file.partition(b".")
+        if suffix.lower() not in SUFFIXES or not stem:
+            if len(self._others) < 8:
+                shown = suffix.decode("utf-8", "replace")[:40]
+                self._others["." + shown if suffix else "unnamed"] = None
+            return None
+        try:
+            return (folder + slash + stem).decode("utf-8")
+        except UnicodeDecodeError:
+            raise ShardError(f"the name {name[:80]!r} is not UTF-8", offset=offset) from None
+
+    def _add(self, key: str, offset: int) -> None:
+        if key in self._keys:
+            raise ShardError("two samples have this key", offset=offset, key=key)
+        if self.samples >= MAX_SAMPLES:
+            raise ShardError(f"more than {MAX_SAMPLES:,} samples in one shard", offset=offset)
+        self._keys.add(key)
+        self.samples += 1
+
+
+def check_tail(tail: Iterable[Buffer], offset: int) -> None:
+    """Make sure that nothing but zeros follows the end-of-archive marker.
+
+    Args:
+        tail: The bytes from the marker on, in pieces.
+        offset: Where they begin.
+
+    Raises:
+        ShardError: Something does: a shard damaged in the middle, or two put in one file.
+    """
+    for piece in tail:
+        if bytes(piece).strip(b"\0"):
+            raise ShardError(
+                "data behind the end-of-archive marker: the shard is damaged here, or is "
+                "several tars in one file",
+                offset=offset,
+            )
+        offset += len(piece)
+
+
+def _cut(offset: int, what: str, found: Found) -> ShardError:
+    key = found.keys[-1] if found.keys else None
+    behind = f"; the last whole sample is {key!r}" if key is not None else ""
+    return ShardError(f"the shard is cut short: {what}{behind}", offset=offset)
+
+
+def _refuse_other_forms(window: Buffer) -> None:
+    start = bytes(window[:8])
+    if not start:
+        raise ShardError("the shard is empty: not one byte")
+    for magic, name in _COMPRESSED.items():
+        if start.startswith(magic):
+            raise ShardError(f"compressed with {name}; decompress it to a plain .tar first")

@@ -1,0 +1,72 @@
+"""Headers of the tars that we write: no clock, no user, the same bytes for the same samples."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from atdata.errors import ShardError
+from atdata.shards.header import BLOCK, MAX_NAME, padded
+
+END: Final = bytes(2 * BLOCK)
+"""The end-of-archive marker."""
+_SUFFIX: Final = b".msgpack"
+_OWNER: Final = b"0000644\0" + b"0000000\0" * 2
+_MTIME: Final = b"00000000000\0"
+_BLANKS: Final = b" " * 8
+
+
+def check_key(key: str) -> None:
+    """Refuse a key that would not be read back as it is.
+
+    Raises:
+        ShardError: Empty, with a dot after its last slash, too long, or no Unicode text.
+    """
+    stem = key.rpartition("/")[2]
+    if not stem or "." in stem or "\0" in key:
+        problem = (
+            "a key cannot be empty, end with a slash, have a dot after its last slash, or have "
+            "a zero character"
+        )
+        raise ShardError(problem, key=key[:200])
+    try:
+        size = len(key.encode("utf-8"))
+    except UnicodeEncodeError:
+        raise ShardError("a key with lone surrogates", key=key[:200]) from None
+    if size + len(_SUFFIX) > MAX_NAME:
+        raise ShardError(f"a key of {size:,} bytes", key=key[:40] + "…")
+
+
+def headers(key: str, size: int) -> bytes:
+    """What goes before a sample: one header, or a PAX header and it where the name is long.
+
+    Args:
+        key: The sample's key, checked.
+        size: Bytes of its payload.
+    """
+    name = key.encode("utf-8") + _SUFFIX
+    if len(name) <= 100:
+        return _header(name, size)
+    # Latest slash that leaves the rest short enough, so that the prefix is used where it can be.
+    cut = name.rfind(b"/", 0, 156)
+    if cut > 0 and len(name) - cut - 1 <= 100:
+        return _header(name[cut + 1 :], size, prefix=name[:cut])
+    record = _pax_record(b"path", name)
+    pax = _header(b"././@PaxHeader", len(record), flag=b"x") + record
+    short = name[:100].decode("utf-8", "ignore").encode("utf-8")
+    return pax.ljust(BLOCK + padded(len(record)), b"\0") + _header(short, size)
+
+
+def _header(name: bytes, size: int, *, prefix: bytes = b"", flag: bytes = b"0") -> bytes:
+    before = name.ljust(100, b"\0") + _OWNER + b"%011o\0" % size + _MTIME
+    devices = b"0000000\0" * 2
+    behind = flag + bytes(100) + b"ustar\x0000" + bytes(64) + devices + prefix
+    checksum = sum(before) + sum(_BLANKS) + sum(behind)
+    return (before + b"%06o\0 " % checksum + behind).ljust(BLOCK, b"\0")
+
+
+def _pax_record(key: bytes, value: bytes) -> bytes:
+    body = b" " + key + b"=" + value + b"\n"
+    size = len(body)
+    while len(b"%d" % size) + len(body) != size:
+        size = len(b"%d" % size) + len(body)
+    return b"%d" % size + body

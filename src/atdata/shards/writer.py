@@ -1,0 +1,174 @@
+"""Samples → shards: the same samples give the same bytes, and a shard is whole or not there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final, NamedTuple, Protocol
+
+from atdata._shardlist import ShardInfo, ShardUrls
+from atdata.errors import NoDataUrlsError, OptionError, ShardError
+from atdata.shards.header import BLOCK, MAX_SAMPLE, padded
+from atdata.shards.ustar import END, check_key, headers
+
+_FLUSH: Final = 1 << 20
+"""Bytes that are gathered before they are hashed and written."""
+
+
+class PackedSample(NamedTuple):
+    """One sample as it goes into a shard."""
+
+    key: str
+    """Name without suffix, unique in its shard, without a dot after its last slash."""
+    payload: bytes
+    """The sample as msgpack."""
+    shard: int = 0
+    """Number of the shard that it came from; where it changes, a new shard may begin."""
+
+
+class ShardSink(Protocol):
+    """Where finished shards go."""
+
+    def scratch(self) -> Path:
+        """A folder for unfinished shards, on a disk with room for one."""
+
+    def accept(self, name: str, file: Path, info: ShardInfo) -> str:
+        """Take a finished shard away, as a whole or not at all.
+
+        Args:
+            name: ``{stem}-000000.tar``.
+            file: The shard, closed and synced; the sink's to move or to delete.
+            info: Its size, hash and number of samples; ``url`` is ``name``.
+
+        Returns:
+            The shard's URL.
+        """
+
+    def discard(self) -> None:
+        """Remove what `accept` placed in this run, after an error."""
+
+
+def write_shards(
+    samples: Iterable[PackedSample],
+    sink: ShardSink,
+    *,
+    stem: str,
+    maxcount: int | None = None,
+    maxsize: int | None = None,
+) -> ShardUrls:
+    """Write samples, in order, to shards ``{stem}-000000.tar``, ``{stem}-000001.tar``, …
+
+    Without ``maxcount`` and ``maxsize`` a new shard begins where `PackedSample.shard`
+    changes; with either, they alone decide. After an error, Ctrl-C included, nothing of the
+    run is left.
+
+    Args:
+        samples: At least one.
+        sink: Takes each shard when it is finished.
+        stem: Start of the shards' names.
+        maxcount: Most samples of a shard.
+        maxsize: Largest tar, in bytes, padding included. A sample is never split.
+
+    Raises:
+        NoDataUrlsError: There are no samples.
+        ShardError: A key that a shard cannot hold, or twice in one shard; or a sample over
+            4 GiB.
+        OptionError: A limit below 1, or a sample that alone is larger than ``maxsize``.
+    """
+    for option, value in (("maxcount", maxcount), ("maxsize", maxsize)):
+        if value is not None and value < 1:
+            raise OptionError(f"{option}={value}: has to be at least 1.")
+    done: list[ShardInfo] = []
+    shard: _OpenShard | None = None
+    came_from = 0
+    try:
+        for sample in samples:
+            head = _head(sample)
+            size = len(head) + padded(len(sample.payload))
+            if maxsize is not None and size + len(END) > maxsize:
+                raise OptionError(
+                    f"maxsize={maxsize:,}: sample {sample.key!r} alone is a tar of "
+                    f"{size + len(END):,} bytes. A sample is never split; pass a larger maxsize."
+                )
+            if shard is not None and (
+                shard.samples == maxcount
+                or (maxsize is not None and shard.size + size + len(END) > maxsize)
+                or (maxcount is None and maxsize is None and sample.shard != came_from)
+            ):
+                done.append(shard.hand_to(sink))
+                shard = None
+            if shard is None:
+                shard = _OpenShard(f"{stem}-{len(done):06d}.tar", sink.scratch())
+            came_from = sample.shard
+            shard.add(sample, head)
+        if shard is None:
+            raise NoDataUrlsError("There is nothing to write: not one sample.")
+        done.append(shard.hand_to(sink))
+    except BaseException:
+        if shard is not None:
+            shard.remove()
+        sink.discard()
+        raise
+    return ShardUrls(done)
+
+
+def _head(sample: PackedSample) -> bytes:
+    check_key(sample.key)
+    if len(sample.payload) > MAX_SAMPLE:
+        raise ShardError(f"a sample of {len(sample.payload):,} bytes", key=sample.key)
+    return headers(sample.key, len(sample.payload))
+
+
+class _OpenShard:
+    """A shard that is being written."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self.samples = 0
+        self.size = 0
+        self._keys: set[str] = set()
+        self._hash = hashlib.sha256()
+        self._pending: list[bytes] = []
+        self._pending_size = 0
+        descriptor, path = tempfile.mkstemp(".part", f".{Path(name).name}-", folder)
+        self.path = Path(path)
+        self._file = os.fdopen(descriptor, "wb", buffering=0)
+
+    def add(self, sample: PackedSample, head: bytes) -> None:
+        if sample.key in self._keys:
+            raise ShardError("two samples have this key", shard=self.name, key=sample.key)
+        self._keys.add(sample.key)
+        self._put(head)
+        self._put(sample.payload)
+        self._put(bytes(-len(sample.payload) % BLOCK))
+        self.samples += 1
+
+    def hand_to(self, sink: ShardSink) -> ShardInfo:
+        self._put(END)
+        self._flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        info = ShardInfo(self.name, self.samples, self.size, self._hash.hexdigest())
+        return info.at(sink.accept(self.name, self.path, info))
+
+    def remove(self) -> None:
+        self._file.close()
+        self.path.unlink(missing_ok=True)
+
+    def _put(self, data: bytes) -> None:
+        self._pending.append(data)
+        self._pending_size += len(data)
+        self.size += len(data)
+        if self._pending_size >= _FLUSH:
+            self._flush()
+
+    def _flush(self) -> None:
+        data = memoryview(b"".join(self._pending))
+        self._pending.clear()
+        self._pending_size = 0
+        self._hash.update(data)
+        while data:
+            data = data[self._file.write(data) :]
