@@ -141,7 +141,9 @@ def looks_like_array(data: bytes) -> bool:
 
 def dtype_name(dtype: np.dtype[Any]) -> str:
     """The name that a schema gives a dtype: ``float32``, or NumPy's string for odd ones."""
-    if dtype.kind in "SUV" or dtype.kind in "mM":
+    if dtype.kind in "mM":
+        return dtype.name if np.datetime_data(dtype)[0] == "generic" else dtype.str
+    if dtype.kind in "SUV":
         return dtype.name.rstrip("0123456789") if dtype.itemsize == 0 else dtype.str
     return dtype.name if dtype.isnative else dtype.str
 

@@ -1,0 +1,303 @@
+"""Dataset: many shards as one typed dataset, what a person calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Generic, TypeVar, cast, overload
+
+from atdata._protocols import DataSource, IndexEntry
+from atdata._shardlist import ShardInfo
+from atdata.dataset.describe import count_rows, describe
+from atdata.dataset.order import DEFAULT_BUFFER_SAMPLES, DEFAULT_BUFFER_SHARDS, ShuffleOrder
+from atdata.dataset.plan import Filter, Map, Plan, Step, View
+from atdata.errors import LengthError, OptionError, SampleTypeError
+from atdata.lenses.lens import Lens
+from atdata.lenses.network import find_lens
+from atdata.samples.batch import SampleBatch
+from atdata.samples.codec import codec_of
+from atdata.samples.dict_sample import DictSample
+from atdata.samples.packable import check_sample_type, is_sample_type
+from atdata.shards.writer import PackedSample
+from atdata.sources.url import URLSource
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+_typed: dict[type, type[Dataset[Any]]] = {}
+
+
+class Dataset(Generic[T]):
+    """Samples of one type, stored in tar shards.
+
+    Write the type in brackets: ``Dataset[Digit]("digits-{000000..000009}.tar")``. Without it
+    the samples are `DictSample`.
+
+    Args:
+        source: A URL or path (braces, globs and folders are expanded), several of them, an
+            entry of an index, or anything with the members of `DataSource`.
+
+    Raises:
+        SampleTypeError: The type in brackets is not a sample type.
+        NoDataUrlsError: The source names no shard.
+    """
+
+    _type_in_brackets: type | None = None
+
+    def __class_getitem__(cls, sample_type: Any) -> Any:
+        if isinstance(sample_type, TypeVar):
+            return super().__class_getitem__(sample_type)  # type: ignore[misc]
+        check_sample_type(sample_type)
+        made = _typed.get(sample_type)
+        if made is None:
+            name = f"Dataset[{sample_type.__name__}]"
+            made = type(name, (Dataset,), {"_type_in_brackets": sample_type})
+            _typed[sample_type] = made
+        return made
+
+    def __init__(self, source: str | Path | Sequence[str | Path] | DataSource | IndexEntry) -> None:
+        sample_type = self._type_in_brackets or DictSample
+        known: tuple[ShardInfo, ...] = ()
+        if isinstance(source, IndexEntry):
+            known = tuple(getattr(source, "shards", ()))
+            source = URLSource(source.data_urls)
+        elif not isinstance(source, DataSource) or isinstance(source, (str, Path)):
+            source = URLSource(source)
+        self._plan = Plan(source, sample_type)
+        self._sample_type: type[T] = sample_type
+        self._known = {shard.url: shard for shard in known}
+
+    @classmethod
+    def of(
+        cls,
+        sample_type: type[U],
+        source: str | Path | Sequence[str | Path] | DataSource | IndexEntry,
+        *,
+        shards: Iterable[ShardInfo] = (),
+    ) -> Dataset[U]:
+        """``Dataset[sample_type](source)``, where the type is a value.
+
+        Args:
+            sample_type: Type of the samples.
+            source: As for `Dataset`.
+            shards: What is known of the shards, by URL.
+        """
+        dataset = cast("Dataset[U]", Dataset[sample_type](source))  # type: ignore[valid-type]
+        dataset._known.update((shard.url, shard) for shard in shards)
+        return dataset
+
+    def _with(self, step: Step, sample_type: type[U]) -> Dataset[U]:
+        made: type[Dataset[U]] = Dataset
+        if is_sample_type(sample_type):
+            made = Dataset[sample_type]  # type: ignore[valid-type]
+        dataset = object.__new__(made)
+        dataset._plan = self._plan.with_step(step)
+        dataset._sample_type = sample_type
+        dataset._known = self._known
+        return dataset
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (self._sample_type, self._plan, self._known)
+
+    @property
+    def source(self) -> DataSource:
+        """Where the shards are read from."""
+        return self._plan.source
+
+    @property
+    def sample_type(self) -> type[T]:
+        """Type of the samples, as they come out."""
+        return self._sample_type
+
+    @property
+    def shard_list(self) -> list[str]:
+        """Identifier of every shard, in reading order."""
+        return list(self._plan.source.shard_list)
+
+    @overload
+    def ordered(self, batch_size: None = None) -> Iterator[T]: ...
+    @overload
+    def ordered(self, batch_size: int) -> Iterator[SampleBatch[T]]: ...
+    def ordered(self, batch_size: int | None = None) -> Iterator[T] | Iterator[SampleBatch[T]]:
+        """Read every sample in the order it is stored in.
+
+        Args:
+            batch_size: Samples a batch, the last one may be smaller; None: one by one.
+
+        Raises:
+            ShardError: A shard is damaged or cut short.
+            DecodeError: A sample is not of the type.
+        """
+        return self._read(batch_size, None)
+
+    @overload
+    def shuffled(
+        self,
+        batch_size: None = None,
+        *,
+        buffer_samples: int = ...,
+        buffer_shards: int = ...,
+        seed: int | None = ...,
+    ) -> Iterator[T]: ...
+    @overload
+    def shuffled(
+        self,
+        batch_size: int,
+        *,
+        buffer_samples: int = ...,
+        buffer_shards: int = ...,
+        seed: int | None = ...,
+    ) -> Iterator[SampleBatch[T]]: ...
+    def shuffled(
+        self,
+        batch_size: int | None = None,
+        *,
+        buffer_samples: int = DEFAULT_BUFFER_SAMPLES,
+        buffer_shards: int = DEFAULT_BUFFER_SHARDS,
+        seed: int | None = None,
+    ) -> Iterator[T] | Iterator[SampleBatch[T]]:
+        """Read every sample once, in random order.
+
+        Args:
+            batch_size: Samples a batch; None: one by one.
+            buffer_samples: Samples held and drawn from; more mixes better and takes memory.
+            buffer_shards: Shards read at the same time.
+            seed: Same seed, same order; None: another order each time.
+        """
+        return self._read(batch_size, ShuffleOrder(buffer_samples, buffer_shards, seed))
+
+    def _read(
+        self, batch_size: int | None, order: ShuffleOrder | None
+    ) -> Iterator[T] | Iterator[SampleBatch[T]]:
+        if batch_size is None:
+            return self._plan.samples(order)
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise OptionError(f"batch_size is {batch_size!r}; it must be an int of 1 or more.")
+        if not is_sample_type(self._sample_type):
+            raise SampleTypeError(
+                f"Samples of {self._sample_type!r} cannot be batched field by field. "
+                "Let the function given to map() return a packable class."
+            )
+        return self._plan.batches(self._sample_type, batch_size, order)
+
+    def __iter__(self) -> Iterator[T]:
+        return self.ordered()
+
+    def __len__(self) -> int:
+        """Number of samples: as recorded where it is, else counted once by reading the shards.
+
+        Raises:
+            LengthError: The dataset is filtered; how many stay is known after reading only.
+        """
+        if any(isinstance(step, Filter) for step in self._plan.steps):
+            raise LengthError(
+                "A filtered dataset has no length until it is read. "
+                "Count what stays with: sum(1 for _ in dataset)."
+            )
+        return sum(self._count(shard) for shard in self.shard_list)
+
+    def _count(self, shard: str) -> int:
+        known = self._known.get(shard)
+        if known is None or known.samples is None:
+            known = count_rows(self._plan.source, known or ShardInfo(shard))
+            self._known[shard] = known
+        return known.samples or 0
+
+    def __bool__(self) -> bool:
+        # Without this, `if dataset:` would read every shard to count the samples.
+        return True
+
+    def filter(self, predicate: Callable[[T], bool]) -> Dataset[T]:
+        """Only the samples for which ``predicate`` is true."""
+        return self._with(Filter(predicate), self._sample_type)
+
+    def map(self, function: Callable[[T], U], sample_type: type[U] | None = None) -> Dataset[U]:
+        """What ``function`` makes of each sample.
+
+        Args:
+            function: Called once a sample, in reading order.
+            sample_type: Type that it returns; None: that of its return annotation, else the
+                type of this dataset.
+        """
+        from atdata.dataset.describe import returned_type
+
+        result = sample_type or returned_type(function) or self._sample_type
+        return self._with(Map(function), cast("type[U]", result))
+
+    def as_type(self, sample_type: type[U], lens: Lens[T, U] | None = None) -> Dataset[U]:
+        """The same samples seen as another type.
+
+        Args:
+            sample_type: The type to see them as.
+            lens: How; None: the lens, the shortest chain of lenses or the plain view by field
+                names that leads there.
+
+        Raises:
+            LensNotFoundError: Nothing leads there.
+        """
+        check_sample_type(sample_type)
+        if cast("type", self._sample_type) is sample_type:
+            return cast("Dataset[U]", self)
+        found = lens or find_lens(self._sample_type, sample_type)
+        return self._with(View(found), sample_type)
+
+    def packed(self) -> Iterator[PackedSample]:
+        """Each sample's key and msgpack bytes and the number of its shard, in reading order.
+
+        Stored samples are checked against their type and passed on byte for byte; those that
+        went through filter, map or a lens are packed anew.
+        """
+        if not self._plan.steps:
+            yield from self._stored()
+            return
+        codec = codec_of(self._sample_type)
+        for number, shard in enumerate(self.shard_list):
+            for rows in self._plan.rows_of(shard):
+                for key, sample in zip(rows.keys, rows.samples(), strict=True):
+                    if not isinstance(sample, self._sample_type):
+                        raise SampleTypeError(
+                            f"Sample {key!r}: expected {self._sample_type.__name__}, found "
+                            f"{type(sample).__name__}. Pass map(…, sample_type=…)."
+                        )
+                    yield PackedSample(key, codec.pack(sample), number)
+
+    def _stored(self) -> Iterator[PackedSample]:
+        for number, shard in enumerate(self.shard_list):
+            for block in self._plan.blocks_of(shard):
+                block.samples()
+                for key, payload in zip(block.keys, block.payloads(), strict=True):
+                    yield PackedSample(key, bytes(payload), number)
+
+    def known_shards(self) -> tuple[ShardInfo, ...]:
+        """Every shard with what is known of it without reading any."""
+        return tuple(self._known.get(shard, ShardInfo(shard)) for shard in self.shard_list)
+
+    def describe_shards(self) -> tuple[ShardInfo, ...]:
+        """Every shard; those that are local files read for samples, bytes and SHA-256.
+
+        Raises:
+            ShardError: One is damaged.
+        """
+        shards = tuple(describe(self._plan.source, shard) for shard in self.known_shards())
+        self._known.update((shard.url, shard) for shard in shards)
+        return shards
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether samples come out as they are stored: no filter, map or lens."""
+        return not self._plan.steps
+
+    def __repr__(self) -> str:
+        shards = self.shard_list
+        shown = shards[0] if len(shards) == 1 else f"{len(shards)} shards, {shards[0]} …"
+        name = getattr(self._sample_type, "__name__", self._sample_type)
+        return f"<Dataset[{name}] {shown}>"
+
+
+def _restore(sample_type: type, plan: Plan, known: dict[str, ShardInfo]) -> Dataset[Any]:
+    made: Any = Dataset[sample_type] if is_sample_type(sample_type) else Dataset  # type: ignore[valid-type]
+    dataset: Dataset[Any] = object.__new__(made)
+    dataset._plan = plan
+    dataset._sample_type = sample_type
+    dataset._known = known
+    return dataset

@@ -1,0 +1,60 @@
+"""What can be said of shards by looking at them."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from atdata._digest import sha256_of
+from atdata._protocols import DataSource
+from atdata._shardlist import ShardInfo
+from atdata.samples.packable import is_sample_type
+from atdata.shards.reader import count_samples
+
+
+def local_path(source: DataSource, shard: str) -> Path | None:
+    """The file that a shard is, where the source knows of one."""
+    # The protocol does not ask for this member: sources that have files offer it.
+    find = getattr(source, "local_path", None)
+    place = find(shard) if callable(find) else None
+    return place if isinstance(place, Path) else None
+
+
+def count_rows(source: DataSource, shard: ShardInfo) -> ShardInfo:
+    """The same with ``samples``, counted by reading the shard's headers.
+
+    Raises:
+        ShardError: The shard is damaged.
+    """
+    place = local_path(source, shard.url)
+    if place is not None:
+        return replace(shard, samples=count_samples(place, shard=shard.url))
+    with closing(source.open_shard(shard.url)) as stream:
+        return replace(shard, samples=count_samples(stream, shard=shard.url))
+
+
+def describe(source: DataSource, shard: ShardInfo) -> ShardInfo:
+    """The same with all that reading tells, if the shard is a local file; else unchanged.
+
+    Raises:
+        ShardError: The shard is damaged.
+    """
+    place = local_path(source, shard.url)
+    if place is None or None not in (shard.samples, shard.bytes, shard.sha256):
+        return shard
+    with place.open("rb") as stream:
+        sha256, size = sha256_of(stream)
+    return replace(count_rows(source, shard), bytes=size, sha256=sha256)
+
+
+def returned_type(function: Callable[..., Any]) -> type | None:
+    """The sample type that a function's return annotation names, if it does."""
+    try:
+        hint = typing.get_type_hints(function).get("return")
+    except (NameError, TypeError):
+        return None
+    return hint if is_sample_type(hint) else None

@@ -1,0 +1,206 @@
+"""load_dataset: from a path, a URL, a name or an AT URI to a Dataset, or one a split."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast, overload
+
+from atdata._protocols import AbstractIndex, IndexEntry
+from atdata._refs import NameRef, parse_name_ref
+from atdata._shardlist import ShardInfo
+from atdata.dataset.dataset import Dataset
+from atdata.errors import DatasetNotFoundError, NoDataUrlsError, UnknownKindError
+from atdata.samples.dict_sample import DictSample
+from atdata.samples.packable import check_sample_type
+from atdata.sources.url import URLSource
+
+T = TypeVar("T")
+
+SPLITS: Final = {
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "testing": "test",
+    "eval": "test",
+    "evaluation": "test",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+}
+"""Words in file and folder names → name of the split that they mean."""
+_WORDS: Final = re.compile(r"[a-z]+")
+
+
+class DatasetDict(dict[str, Dataset[T]]):
+    """Name of a split → its dataset."""
+
+    def __getitem__(self, split: str) -> Dataset[T]:
+        try:
+            return super().__getitem__(split)
+        except KeyError:
+            raise DatasetNotFoundError(
+                f"There is no split {split!r}. There are: {', '.join(self)}."
+            ) from None
+
+    @property
+    def num_samples(self) -> dict[str, int]:
+        """Name of a split → number of its samples."""
+        return {name: len(dataset) for name, dataset in self.items()}
+
+    def __repr__(self) -> str:
+        return f"DatasetDict({', '.join(f'{k}: {v!r}' for k, v in self.items())})"
+
+
+@overload
+def load_dataset(
+    where: str | Path | Sequence[str | Path],
+    sample_type: type[T],
+    *,
+    split: str,
+    index: AbstractIndex | None = ...,
+) -> Dataset[T]: ...
+@overload
+def load_dataset(
+    where: str | Path | Sequence[str | Path],
+    sample_type: type[T],
+    *,
+    split: None = ...,
+    index: AbstractIndex | None = ...,
+) -> DatasetDict[T]: ...
+@overload
+def load_dataset(
+    where: str | Path | Sequence[str | Path],
+    sample_type: None = ...,
+    *,
+    split: str,
+    index: AbstractIndex | None = ...,
+) -> Dataset[Any]: ...
+@overload
+def load_dataset(
+    where: str | Path | Sequence[str | Path],
+    sample_type: None = ...,
+    *,
+    split: None = ...,
+    index: AbstractIndex | None = ...,
+) -> DatasetDict[Any]: ...
+def load_dataset(
+    where: str | Path | Sequence[str | Path],
+    sample_type: type[Any] | None = None,
+    *,
+    split: str | None = None,
+    index: AbstractIndex | None = None,
+) -> Dataset[Any] | DatasetDict[Any]:
+    """Open a dataset wherever it is.
+
+    Args:
+        where: A path, folder or URL (braces and globs are expanded), ``@local/name``,
+            ``@handle/name`` or ``at://…``.
+        sample_type: Type of the samples; None: the type of the dataset's schema, or
+            `DictSample` where there is none or it has kinds that this version does not know.
+        split: Name of a split: that dataset alone; None: all of them.
+        index: Where names are looked up; None: the default local index for ``@local/``, the
+            network for the others.
+
+    Returns:
+        With ``split``, a Dataset. Without, a DatasetDict; shards whose names say no split
+        are ``train``.
+
+    Raises:
+        KeyError: No such dataset or split.
+        NoDataUrlsError: No shard was found there.
+    """
+    if sample_type is not None:
+        check_sample_type(sample_type)
+    if isinstance(where, str) and (where.startswith("@") or where.startswith("at://")):
+        dataset = _from_index(where, sample_type, index)
+    else:
+        dataset = Dataset.of(sample_type or DictSample, where)
+    splits = split_of(dataset)
+    return splits if split is None else splits[split]
+
+
+def _from_index(
+    where: str, sample_type: type[Any] | None, index: AbstractIndex | None
+) -> Dataset[Any]:
+    if where.startswith("at://") and "/blob/" in where:
+        return Dataset.of(sample_type or DictSample, where)
+    name = parse_name_ref(where) if where.startswith("@") else None
+    index = index or _index_for(name)
+    if name is not None and name.owner == "local":
+        entry = index.get_dataset(name.name)
+    else:
+        entry = index.get_dataset(where)
+    return open_entry(entry, index, sample_type)
+
+
+def _index_for(name: NameRef | None) -> AbstractIndex:
+    # The one place where the data path reaches up to the indexes, and only when asked to.
+    if name is not None and name.owner == "local":
+        from atdata.local import LocalIndex
+
+        return LocalIndex()
+    from atdata.atmosphere import AtmosphereClient, AtmosphereIndex
+
+    return AtmosphereIndex(AtmosphereClient())
+
+
+def open_entry(
+    entry: IndexEntry, index: AbstractIndex, sample_type: type[Any] | None = None
+) -> Dataset[Any]:
+    """The dataset that an entry describes, typed by its schema unless a type is given."""
+    if not entry.data_urls:
+        raise NoDataUrlsError(f"The dataset {entry.name!r} names no shard.")
+    if sample_type is None:
+        try:
+            sample_type = index.decode_schema(entry.schema_ref)
+        except UnknownKindError:
+            sample_type = DictSample
+    return cast("Dataset[Any]", Dataset.of(sample_type, entry))
+
+
+def split_of(dataset: Dataset[T]) -> DatasetDict[T]:
+    """Sort the shards of a dataset into splits by the words in their names."""
+    groups: dict[str, list[str]] = {}
+    shards = dataset.shard_list
+    for shard, split in zip(shards, _split_names(shards), strict=True):
+        groups.setdefault(split, []).append(shard)
+    if len(groups) == 1:
+        return DatasetDict({next(iter(groups)): dataset})
+    known = {shard.url: shard for shard in dataset.known_shards()}
+    return DatasetDict(
+        {
+            name: Dataset.of(dataset.sample_type, _part(dataset, urls), shards=_of(known, urls))
+            for name, urls in groups.items()
+        }
+    )
+
+
+def _part(dataset: Dataset[Any], urls: list[str]) -> Any:
+    source = dataset.source
+    return source.subset(urls) if isinstance(source, URLSource) else urls
+
+
+def _of(known: dict[str, ShardInfo], urls: Iterable[str]) -> list[ShardInfo]:
+    return [known[url] for url in urls]
+
+
+def _split_names(shards: Sequence[str]) -> list[str]:
+    """For each shard the split that its file name says, or else a folder that tells it apart."""
+    paths = [shard.partition("?")[0].lower().split("/") for shard in shards]
+    shared = 0
+    while all(len(path) > shared + 1 and path[shared] == paths[0][shared] for path in paths):
+        shared += 1
+    return [_split_name(path, shared) for path in paths]
+
+
+def _split_name(path: Sequence[str], shared: int) -> str:
+    for part in reversed(path[shared:]):
+        for word in _WORDS.findall(part):
+            if word in SPLITS:
+                return SPLITS[word]
+    # A folder that all shards share says something only if the split is all that it says.
+    parent = path[-2] if len(path) > 1 else ""
+    return parent if parent in SPLITS.values() else "train"

@@ -1,0 +1,153 @@
+"""write_samples: samples → shards on disk → Dataset."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from atdata._shardlist import ShardInfo
+from atdata.dataset.dataset import Dataset
+from atdata.errors import NoDataUrlsError, OptionError, SampleTypeError, StoreError
+from atdata.samples.codec import SampleCodec
+from atdata.samples.packable import check_sample_type
+from atdata.shards.writer import PackedSample, write_shards
+
+T = TypeVar("T")
+
+_NUMBER: Final = re.compile(r"-\d{6}\.tar")
+
+
+def write_samples(
+    samples: Iterable[T],
+    path: str | Path,
+    *,
+    maxcount: int | None = None,
+    maxsize: int | None = None,
+) -> Dataset[T]:
+    """Write samples to tar shards and return them as a dataset.
+
+    Nothing appears under ``path`` until every sample has been written. The same samples give
+    the same bytes. Shards of an earlier call with the same path are replaced.
+
+    Args:
+        samples: Instances of one packable class, or `DictSample`; read once, in order.
+        path: ``digits.tar`` for one shard, or ``digits-000000.tar``, ``digits-000001.tar``, …
+            where ``maxcount`` or ``maxsize`` is given; any other path is a folder, in which
+            the shards are named after it.
+        maxcount: Most samples in a shard.
+        maxsize: Most bytes in a shard, padding included. A larger sample has a shard of its own.
+
+    Raises:
+        EncodeError: A value does not fit its field; names the sample and the path.
+        SampleTypeError: Something that is not a sample, or samples of two types.
+        NoDataUrlsError: There are no samples.
+        StoreError: Longer-numbered shards of an earlier call would be left over, and be read
+            together with the new ones; or the disk refuses.
+    """
+    for name, value in (("maxcount", maxcount), ("maxsize", maxsize)):
+        if value is not None and value < 1:
+            raise OptionError(f"{name} is {value}; it must be 1 or more.")
+    iterator = iter(samples)
+    try:
+        first = next(iterator)
+    except StopIteration:
+        raise NoDataUrlsError(f"There are no samples to write to {path}.") from None
+    check_sample_type(type(first))
+    place = _Place(Path(path), numbered=maxcount is not None or maxsize is not None)
+    packed = _pack(chain([first], iterator), type(first))
+    urls = write_shards(packed, place, stem=place.stem, maxcount=maxcount, maxsize=maxsize)
+    shards = place.publish(urls.shards)
+    return Dataset.of(type(first), [Path(shard.url) for shard in shards], shards=shards)
+
+
+def _pack(samples: Iterable[Any], sample_type: type) -> Iterator[PackedSample]:
+    codec: SampleCodec[Any] = sample_type.__atdata_codec__  # type: ignore[attr-defined]
+    for number, sample in enumerate(samples):
+        if type(sample) is not sample_type:
+            raise SampleTypeError(
+                f"Sample {number}: expected {sample_type.__name__} like the first, found "
+                f"{type(sample).__name__}. A dataset has samples of one type."
+            )
+        try:
+            payload = codec.pack(sample)
+        except ValueError as error:
+            raise type(error)(f"sample {number}: {error}") from None
+        yield PackedSample(f"{number:09d}", payload)
+
+
+class _Place:
+    """The folder that the shards go to; they are renamed into it when all are there."""
+
+    def __init__(self, path: Path, *, numbered: bool) -> None:
+        self.single = path.suffix == ".tar" and not numbered
+        self.folder = path.parent if path.suffix == ".tar" else path
+        self.stem = path.stem if path.suffix == ".tar" else path.name
+        if not self.stem:
+            raise OptionError(f"{str(path)!r} names no shard; write a path such as 'digits.tar'.")
+        self._path = path
+        self._waiting: list[tuple[Path, Path]] = []
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+
+    def scratch(self) -> Path:
+        """A hidden folder beside the shards, on the same file system."""
+        if self._scratch is None:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self._scratch = tempfile.TemporaryDirectory(prefix=".atdata-", dir=self.folder)
+            except OSError as error:
+                raise StoreError(f"Shards cannot be written to {self.folder}: {error}.") from error
+        return Path(self._scratch.name)
+
+    def accept(self, name: str, file: Path, info: ShardInfo) -> str:
+        """Keep a finished shard until all are."""
+        kept = self.scratch() / f"{len(self._waiting)}.done"
+        file.replace(kept)
+        target = self._path if self.single else self.folder / name
+        self._waiting.append((kept, target))
+        return str(target.absolute())
+
+    def discard(self) -> None:
+        """Forget the shards."""
+        self._waiting.clear()
+        if self._scratch is not None:
+            self._scratch.cleanup()
+            self._scratch = None
+
+    def publish(self, shards: tuple[ShardInfo, ...]) -> tuple[ShardInfo, ...]:
+        """Rename every shard to its place."""
+        try:
+            self._refuse_leftovers({target.name for _, target in self._waiting})
+            for kept, target in self._waiting:
+                os.replace(kept, target)  # noqa: PTH105 (the pair reads better)
+        except OSError as error:
+            if isinstance(error, StoreError):
+                raise
+            raise StoreError(f"Shards cannot be placed in {self.folder}: {error}.") from error
+        finally:
+            self.discard()
+        return shards
+
+    def _refuse_leftovers(self, names: set[str]) -> None:
+        if self.single:
+            return
+        left = sorted(
+            found.name
+            for found in self.folder.glob(f"{glob_escape(self.stem)}-*.tar")
+            if _NUMBER.fullmatch(found.name.removeprefix(self.stem)) and found.name not in names
+        )
+        if left:
+            raise StoreError(
+                f"{self.folder} holds {len(left)} shards of an earlier dataset, such as "
+                f"{left[0]}, that would be read together with these. Remove them or write to "
+                "another path. Nothing was written."
+            )
+
+
+def glob_escape(text: str) -> str:
+    """``text`` with the characters that a glob gives a meaning to taken literally."""
+    return re.sub(r"([*?[])", r"[\1]", text)

@@ -1,0 +1,148 @@
+"""SampleBatch: columns of many samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Generic, TypeAlias, TypeVar
+
+import numpy as np
+
+from atdata.errors import RaggedFieldError
+from atdata.samples.ndarray import AnyArray
+
+T = TypeVar("T")
+
+Column: TypeAlias = AnyArray | list[Any]
+"""One field of many samples: an array whose first axis counts the samples, or a list."""
+
+
+class SampleBatch(Generic[T]):
+    """Several samples of one type, field by field.
+
+    A field is an attribute: an array field gives one array of shape (B, *S), dtype unchanged,
+    in reading order, any other field a list of B values. An array field with a None in it
+    gives a list.
+
+    Args:
+        sample_type: The type of the samples.
+        keys: Key of each sample in its shard, in reading order.
+        columns: Field name → array of shape (B, *S) or list of B values; taken over.
+        samples: The samples themselves, where they exist already.
+    """
+
+    __slots__ = ("_columns", "_fields", "_samples", "keys", "sample_type")
+
+    def __init__(
+        self,
+        sample_type: type[T],
+        keys: Sequence[str],
+        columns: Mapping[str, Column] | None = None,
+        *,
+        samples: Sequence[T] | None = None,
+    ) -> None:
+        self.sample_type = sample_type
+        self.keys = list(keys)
+        self._columns: dict[str, Column] = dict(columns or {})
+        self._samples = None if samples is None else list(samples)
+        names = [field.name for field in sample_type.__atdata_codec__.fields]  # type: ignore[attr-defined]
+        if not names:  # samples without a type: the fields are those of the data
+            names = list(self._columns) or list(dict.fromkeys(n for s in samples or () for n in s))  # type: ignore[attr-defined]
+        self._fields = tuple(names)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Names of the fields, in order."""
+        return self._fields
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getattr__(self, name: str) -> Column:
+        if name.startswith("_") or name not in self._fields:
+            raise AttributeError(
+                f"A batch of {self.sample_type.__name__} has no field {name!r}. "
+                f"It has: {', '.join(self._fields)}."
+            )
+        column = self._columns.get(name)
+        if column is None:
+            column = self._columns[name] = self._stack(name)
+        if isinstance(column, np.ndarray):
+            return column if self._holds_arrays(name) else column.tolist()
+        if column and isinstance(column[0], np.ndarray) and not _has_none(column):
+            self._columns[name] = column = self._stacked(name, column)
+        return column
+
+    def values(self, name: str) -> list[Any]:
+        """One field as a list of B values, also where arrays differ in shape.
+
+        Arrays are views of the batch's memory where it has them stacked.
+        """
+        column = self._columns.get(name)
+        if column is None:
+            return [_value(sample, name) for sample in self.samples]
+        if isinstance(column, np.ndarray):
+            return list(column) if self._holds_arrays(name) else column.tolist()
+        return column
+
+    @property
+    def samples(self) -> list[T]:
+        """The samples one by one; arrays are views of the batch where it was stacked first."""
+        if self._samples is None:
+            build = self.sample_type.__atdata_codec__.build  # type: ignore[attr-defined]
+            columns = [self.values(name) for name in self._fields]
+            self._samples = [
+                build(dict(zip(self._fields, row, strict=True)))
+                for row in zip(*columns, strict=True)
+            ]
+        return self._samples
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.samples)
+
+    def __getitem__(self, index: int) -> T:
+        return self.samples[index]
+
+    def __repr__(self) -> str:
+        shown = []
+        for name in self._fields:
+            column = self._columns.get(name)
+            if isinstance(column, np.ndarray):
+                shown.append(f"{name}: {column.dtype} {column.shape}")
+            else:
+                shown.append(name)
+        return f"<SampleBatch of {len(self)} {self.sample_type.__name__}: {', '.join(shown)}>"
+
+    def _stack(self, name: str) -> Column:
+        values = [_value(sample, name) for sample in self.samples]
+        if not values or not isinstance(values[0], np.ndarray) or _has_none(values):
+            return values
+        return self._stacked(name, values)
+
+    def _stacked(self, name: str, values: list[Any]) -> Column:
+        first = values[0]
+        for key, value in zip(self.keys, values, strict=True):
+            if not isinstance(value, np.ndarray):
+                return values
+            if value.shape != first.shape or value.dtype != first.dtype:
+                raise RaggedFieldError(
+                    f"{name}: sample {self.keys[0]!r} has {first.dtype} {first.shape}, sample "
+                    f"{key!r} {value.dtype} {value.shape}: they cannot be stacked. "
+                    f"batch.values({name!r}) gives them as a list."
+                )
+        return np.stack(values)
+
+    def _holds_arrays(self, name: str) -> bool:
+        from atdata.samples.kinds import Array
+
+        for field in self.sample_type.__atdata_codec__.fields:  # type: ignore[attr-defined]
+            if field.name == name:
+                return isinstance(field.kind, Array)
+        return True
+
+
+def _value(sample: Any, name: str) -> Any:
+    return sample.get(name) if isinstance(sample, Mapping) else getattr(sample, name)
+
+
+def _has_none(values: list[Any]) -> bool:
+    return any(value is None for value in values)
