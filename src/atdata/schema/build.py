@@ -1,0 +1,218 @@
+"""Schema → sample type, from data alone: no source text, and nothing that it names is imported."""
+
+from __future__ import annotations
+
+import copyreg
+import dataclasses
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable
+from datetime import datetime
+from typing import Any, ClassVar, Final, Literal, Optional, cast
+from weakref import WeakValueDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atdata._protocols import Packable
+from atdata.errors import SampleTypeError, SchemaError, UnknownKindError
+from atdata.samples.kinds import (
+    PRIMITIVES,
+    Array,
+    Choice,
+    DateTime,
+    Field,
+    Kind,
+    ListOf,
+    MapOf,
+    Maybe,
+    Nested,
+    Primitive,
+    Unknown,
+)
+from atdata.samples.packable import equip
+from atdata.schema.checks import check_identifier, check_limits, known_dtype
+from atdata.schema.model import Schema
+
+CACHE_SIZE: Final = 256
+"""Types that are kept although nothing else uses them. A type in use is always found again."""
+
+
+class _BuiltType(type):
+    """The class of the types made here; see `_reduce`."""
+
+
+class _Built(metaclass=_BuiltType):
+    __atdata_schema__: ClassVar[Schema]
+
+
+_lock = threading.RLock()
+_alive: WeakValueDictionary[Hashable, type] = WeakValueDictionary()
+_recent: OrderedDict[Hashable, type] = OrderedDict()
+
+
+def build_type(schema: Schema) -> type[Packable]:
+    """Make the sample type that a schema describes.
+
+    The type is a dataclass with the fields of the schema, and carries its qualified name:
+    `schema_of` gives the same name and fields back. Optional fields default to None; a
+    required field behind an optional one is keyword-only. A nested sample becomes such a
+    type too, an Enum the Literal of its values.
+
+    Equal schemas, their nested names included, give the same class, also from several
+    threads. Types made here can be sent to other processes; they are made anew there.
+
+    Raises:
+        UnknownKindError: A field has a kind that this version does not know.
+        SchemaError: A name that Python cannot use, or a schema beyond the limits (1,000
+            fields a type, 10,000 in all, nested 32 deep).
+    """
+    check_limits(schema.name, schema.fields)
+    with _lock:
+        return cast(type[Packable], _build(schema))
+
+
+def _build(schema: Schema) -> type:
+    key = (schema.name, _key_of_fields(schema.fields))
+    made = _alive.get(key)
+    if made is None:
+        made = _make(schema)
+        _alive[key] = made
+    _recent[key] = made
+    _recent.move_to_end(key)
+    if len(_recent) > CACHE_SIZE:
+        _recent.popitem(last=False)
+    return made
+
+
+def _make(schema: Schema) -> type:
+    check_identifier(schema.class_name, schema.name)
+    bare = tuple(dataclasses.replace(f, kind=_without_python(f.kind)) for f in schema.fields)
+    fields = tuple(
+        dataclasses.replace(f, kind=_with_types(f.kind, f"{schema.name}.{f.name}"))
+        for f in schema.fields
+    )
+    specs, after_optional = [], False
+    for f in fields:
+        check_identifier(f.name, f"{schema.name}.{f.name:.80}")
+        metadata = {"description": f.description} if f.description else None
+        spec: Any
+        if f.optional:
+            spec = dataclasses.field(default=None, metadata=metadata)
+        else:
+            spec = dataclasses.field(kw_only=after_optional, metadata=metadata)
+        after_optional = after_optional or f.optional
+        specs.append((f.name, _annotation(f.value_kind), spec))
+    namespace = {
+        "__doc__": f"{schema.name}, made from its schema.",
+        "__atdata_schema__": Schema(schema.name, schema.version, bare),
+    }
+    made = dataclasses.make_dataclass(
+        schema.class_name, specs, bases=(_Built,), namespace=namespace, eq=False
+    )
+    module = schema.name.rpartition(".")[0]
+    if module:
+        made.__module__ = module
+    try:
+        equip(made, schema.name, fields)
+    except SampleTypeError as error:
+        raise SchemaError(
+            f"{schema.name}: {error} No type can be made of this schema as it is; "
+            "read the data as atdata.DictSample."
+        ) from None
+    return made
+
+
+def _reduce(cls: type) -> str | tuple[Any, ...]:
+    """How pickle sends a type that no module holds: as its schema."""
+    schema = cls.__dict__.get("__atdata_schema__")
+    return (build_type, (schema,)) if schema is not None else cls.__qualname__
+
+
+copyreg.pickle(cast(Any, _BuiltType), cast(Any, _reduce))
+
+
+def _key_of_fields(fields: tuple[Field, ...]) -> Hashable:
+    return tuple((f.name, f.optional, _key(f.kind)) for f in fields)
+
+
+def _key(kind: Kind) -> Hashable:
+    """What makes a type another one. Kinds compare without the names of nested types."""
+    match kind:
+        case ListOf(inner) | MapOf(inner) | Maybe(inner):
+            return type(kind), _key(inner)
+        case Nested():
+            return kind.name, kind.version, _key_of_fields(kind.fields)
+        case _:
+            return kind
+
+
+def _without_python(kind: Kind) -> Kind:
+    match kind:
+        case ListOf(inner):
+            return ListOf(_without_python(inner))
+        case MapOf(inner):
+            return MapOf(_without_python(inner))
+        case Maybe(inner):
+            return Maybe(_without_python(inner))
+        case Choice(values):
+            return Choice(values)
+        case Nested():
+            inside = (dataclasses.replace(f, kind=_without_python(f.kind)) for f in kind.fields)
+            return Nested(kind.name, tuple(inside), None, kind.version)
+        case _:
+            return kind
+
+
+def _with_types(kind: Kind, where: str) -> Kind:
+    """The kind with a type made for each nested sample."""
+    match kind:
+        case ListOf(inner):
+            return ListOf(_with_types(inner, where))
+        case MapOf(inner):
+            return MapOf(_with_types(inner, where))
+        case Maybe(inner):
+            return Maybe(_with_types(inner, where))
+        case Choice(values):
+            return Choice(values)
+        case Nested():
+            made = _build(Schema(kind.name, kind.version or "1.0.0", kind.fields))
+            return Nested(kind.name, cast(Any, made).__atdata_codec__.fields, made, kind.version)
+        case Unknown():
+            raise UnknownKindError(
+                f"{where} has the kind {kind.name!r:.80}, which this version of atdata does "
+                "not know. Read the data as atdata.DictSample, or upgrade atdata."
+            )
+        case Array(dtype) if dtype is not None and known_dtype(dtype) is None:
+            raise UnknownKindError(
+                f"{where} is an array of {dtype!r:.80}, which NumPy {np.__version__} does not "
+                "know. Read the data as atdata.DictSample."
+            )
+        case _:
+            return kind
+
+
+def _annotation(kind: Kind) -> Any:
+    match kind:
+        case Primitive(name):
+            return PRIMITIVES[name]
+        case DateTime():
+            return datetime
+        case Choice(values):
+            return cast(Any, Literal)[values]
+        case Array(dtype, shape):
+            scalar: Any = Any if dtype is None else np.dtype(dtype).type
+            if shape is None:
+                return NDArray[scalar]
+            dims = tuple(int if n is None else cast(Any, Literal)[n] for n in shape)
+            return cast(Any, np.ndarray)[cast(Any, tuple)[dims], cast(Any, np.dtype)[scalar]]
+        case ListOf(inner):
+            return list[_annotation(inner)]  # type: ignore[misc]
+        case MapOf(inner):
+            return dict[str, _annotation(inner)]  # type: ignore[misc]
+        case Maybe(inner):
+            return Optional[_annotation(inner)]  # noqa: UP045 (built at run time)
+        case Nested():
+            return kind.python
+        case _:
+            raise UnknownKindError(f"{kind.describe()} has no annotation.")

@@ -1,0 +1,67 @@
+"""JSON values of a record, checked. Each error starts with the path of the value."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from atdata.errors import SchemaError
+from atdata.schema.checks import MAX_NAME
+
+MAX_TEXT: Final = 10_000
+"""Longest description or choice, in characters."""
+
+
+def as_object(value: object, path: str) -> Mapping[str, Any]:
+    """An object: a mapping with str keys."""
+    if not isinstance(value, Mapping) or any(type(key) is not str for key in value):
+        raise wrong(path, "an object", value)
+    return value
+
+
+def as_name(value: object, path: str) -> str:
+    """A name that can be shown on a terminal."""
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_NAME or not value.isprintable():
+        raise wrong(path, f"1 to {MAX_NAME} printable characters", value)
+    return value
+
+
+def as_text(value: object, path: str) -> str | None:
+    """Text that UTF-8 can hold, or None where there is none."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or len(value) > MAX_TEXT:
+        raise wrong(path, f"at most {MAX_TEXT:,} characters", value)
+    if any("\ud800" <= c <= "\udfff" for c in value):
+        raise wrong(path, "Unicode text", value)
+    return value
+
+
+def as_bool(value: object, path: str) -> bool:
+    """True or False, no number in their place."""
+    if not isinstance(value, bool):
+        raise wrong(path, "true or false", value)
+    return value
+
+
+def as_json(value: object, path: str, limit: int) -> str:
+    """A value as JSON text of at most ``limit`` characters."""
+    try:
+        text = json.dumps(value, allow_nan=False, sort_keys=True)
+    except (TypeError, ValueError, RecursionError):
+        raise wrong(path, "JSON", value) from None
+    if len(text) > limit:
+        raise SchemaError(f"{path}: {len(text):,} characters; at most {limit:,} are allowed.")
+    return text
+
+
+def wrong(path: str, expected: str, found: object) -> SchemaError:
+    """The error for a value that is not what it should be."""
+    if isinstance(found, (str, bool)):
+        shown = f"{found!r:.60}"
+    elif isinstance(found, int):
+        shown = f"{found}" if abs(found) < 2**64 else "an int of more than 64 bits"
+    else:
+        shown = "nothing" if found is None else type(found).__name__
+    return SchemaError(f"{path}: expected {expected}, found {shown}.")

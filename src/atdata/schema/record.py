@@ -1,0 +1,278 @@
+"""Schema ↔ the record ``ac.foundation.dataset.sampleSchema``, in JSON terms.
+
+Kinds beyond those that the record format names are told by optional extra keys, so that
+a reader that does not know them sees the nearest kind that it knows:
+
+===================  ==========================================================
+kind                 ``fieldType``
+===================  ==========================================================
+Primitive            ``#primitive`` with ``primitive``
+DateTime             ``#primitive`` str with ``format: "datetime"``
+Choice               ``#primitive`` str with ``enum: [...]``
+Array                ``#ndarray`` with ``dtype`` (``"any"``: any) and ``shape``
+ListOf, MapOf        ``#array`` with ``items``, ``#map`` with ``values``
+Nested               ``#ref`` with ``ref``
+Maybe inside these   the inner kind with ``optional: true``
+Unknown              the record that it was read from
+===================  ==========================================================
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from atdata._refs import SCHEMA_COLLECTION, Version, parse_schema_ref
+from atdata.errors import NotFoundError, RecordError, RefError, SchemaError
+from atdata.samples.kinds import (
+    PRIMITIVES,
+    Array,
+    Choice,
+    DateTime,
+    Field,
+    Kind,
+    ListOf,
+    MapOf,
+    Maybe,
+    Nested,
+    Primitive,
+    Unknown,
+)
+from atdata.samples.ndarray import MAX_DIMENSIONS, dtype_name
+from atdata.schema.checks import MAX_DEPTH, MAX_FIELDS, check_limits, known_dtype
+from atdata.schema.json_checks import as_bool, as_json, as_name, as_object, as_text, wrong
+from atdata.schema.model import Schema
+
+KIND_TYPE: Final = "ac.foundation.dataset.schemaType"
+"""What ``$type`` of a field type begins with, before the ``#``."""
+MAX_REFS: Final = 256
+"""Most other schemas that one schema may lead to."""
+MAX_UNKNOWN: Final = 10_000
+"""Longest record of a kind that is not known, in characters of JSON."""
+MAX_METADATA: Final = 100_000
+"""Longest metadata, in characters of JSON."""
+MAX_CHOICES: Final = 1_000
+MAX_LENGTH: Final = 2**53
+"""Longest axis of an array: what an integer of a record can hold."""
+
+
+def to_record(schema: Schema, ref_of: Callable[[Nested], str]) -> dict[str, Any]:
+    """The schema as a record, ``createdAt`` left to the caller.
+
+    Args:
+        schema: The schema.
+        ref_of: The reference under which a nested sample's schema is published. It is asked
+            for those directly in this schema; these have their own nested ones.
+    """
+    record: dict[str, Any] = {
+        "$type": SCHEMA_COLLECTION,
+        "name": schema.name,
+        "version": schema.version,
+        "fields": [_field_record(f, ref_of) for f in schema.fields],
+    }
+    if schema.description is not None:
+        record["description"] = schema.description
+    if schema.metadata is not None:
+        record["metadata"] = dict(schema.metadata)
+    return record
+
+
+def _field_record(f: Field, ref_of: Callable[[Nested], str]) -> dict[str, Any]:
+    record = {"name": f.name, "fieldType": _kind_record(f.kind, ref_of), "optional": f.optional}
+    if f.description is not None:
+        record["description"] = f.description
+    return record
+
+
+def _kind_record(kind: Kind, ref_of: Callable[[Nested], str]) -> dict[str, Any]:
+    match kind:
+        case Primitive(name):
+            return _typed("primitive", primitive=name)
+        case DateTime():
+            return _typed("primitive", primitive="str", format="datetime")
+        case Choice(values):
+            return _typed("primitive", primitive="str", enum=list(values))
+        case Array(dtype, shape):
+            record = _typed("ndarray", dtype=dtype or "any")
+            return record if shape is None else {**record, "shape": list(shape)}
+        case ListOf(inner):
+            return _typed("array", items=_kind_record(inner, ref_of))
+        case MapOf(inner):
+            return _typed("map", values=_kind_record(inner, ref_of))
+        case Maybe(inner):
+            return {**_kind_record(inner, ref_of), "optional": True}
+        case Nested():
+            return _typed("ref", ref=ref_of(kind))
+        case Unknown():
+            record = json.loads(kind.record)
+            return dict(record)
+        case _:
+            raise SchemaError(f"{kind!r:.80} has no place in a record.")
+
+
+def _typed(name: str, **rest: Any) -> dict[str, Any]:
+    return {"$type": f"{KIND_TYPE}#{name}", **rest}
+
+
+@dataclass
+class _Walk:
+    """What is known while a schema and those that it leads to are read."""
+
+    path: list[str] = field(default_factory=list)
+    """References between the first schema and this one."""
+    known: dict[str, Schema] = field(default_factory=dict)
+
+
+# `resolve` mostly calls `from_record` again: only a variable of the context sees the whole way.
+_walk: ContextVar[_Walk | None] = ContextVar("atdata schema walk", default=None)
+
+
+def from_record(record: Mapping[str, Any], resolve: Callable[[str], Schema]) -> Schema:
+    """Read a schema from its record, which may be a stranger's.
+
+    Args:
+        record: The record, as JSON has it. Keys that are not known are passed over.
+        resolve: Finds the schema behind a reference. It may call `from_record` itself: a
+            reference that leads back, or too far, is found and refused. It is called once
+            for each reference.
+
+    Returns:
+        The schema. A field of a kind that is not known has an `Unknown`, which keeps its
+        record.
+
+    Raises:
+        SchemaError: Says where the record makes no sense (``$.fields[2].fieldType``).
+    """
+    outer = _walk.get()
+    token = _walk.set(outer or _Walk())
+    try:
+        return _schema(record, resolve)
+    finally:
+        _walk.reset(token)
+
+
+def _schema(record: object, resolve: Callable[[str], Schema]) -> Schema:
+    data = as_object(record, "$")
+    kind = data.get("$type", SCHEMA_COLLECTION)
+    if kind != SCHEMA_COLLECTION:
+        raise wrong("$.$type", repr(SCHEMA_COLLECTION), kind)
+    name = as_name(data.get("name"), "$.name")
+    version = data.get("version")
+    try:
+        Version.parse(version)  # type: ignore[arg-type]
+    except RefError:
+        raise wrong("$.version", "major.minor.patch", version) from None
+    raw = data.get("fields")
+    if not isinstance(raw, list):
+        raise wrong("$.fields", "a list", raw)
+    if len(raw) > MAX_FIELDS:
+        raise SchemaError(f"$.fields: {len(raw):,} fields; at most {MAX_FIELDS:,} are allowed.")
+    fields = tuple(_field(item, f"$.fields[{i}]", resolve) for i, item in enumerate(raw))
+    metadata = data.get("metadata")
+    if metadata is not None:
+        metadata = dict(as_object(metadata, "$.metadata"))
+        as_json(metadata, "$.metadata", MAX_METADATA)
+    description = as_text(data.get("description"), "$.description")
+    check_limits(name, fields)
+    return Schema(name, str(version), fields, description, metadata)
+
+
+def _field(value: object, path: str, resolve: Callable[[str], Schema]) -> Field:
+    data = as_object(value, path)
+    name = as_name(data.get("name"), f"{path}.name")
+    optional = as_bool(data.get("optional", False), f"{path}.optional")
+    kind = _kind(data.get("fieldType"), f"{path}.fieldType", resolve, 1)
+    if isinstance(kind, Maybe):
+        kind, optional = kind.kind, True
+    return Field(name, kind, optional, as_text(data.get("description"), f"{path}.description"))
+
+
+def _kind(value: object, path: str, resolve: Callable[[str], Schema], depth: int) -> Kind:
+    if depth > MAX_DEPTH:
+        raise SchemaError(f"{path[:200]}: nested more than {MAX_DEPTH} deep.")
+    data = as_object(value, path)
+    tag = data.get("$type")
+    if not isinstance(tag, str):
+        raise wrong(f"{path}.$type", "a str", tag)
+    base, _, name = tag.partition("#")
+    kind: Kind | None = None
+    if base == KIND_TYPE and name == "primitive":
+        kind = _primitive(data, path)
+    elif base == KIND_TYPE and name == "ndarray":
+        kind = _array(data, path)
+    elif base == KIND_TYPE and name == "array":
+        kind = ListOf(_kind(data.get("items"), f"{path}.items", resolve, depth + 1))
+    elif base == KIND_TYPE and name == "map":
+        kind = MapOf(_kind(data.get("values"), f"{path}.values", resolve, depth + 1))
+    elif base == KIND_TYPE and name == "ref":
+        kind = _nested(data.get("ref"), f"{path}.ref", resolve)
+    if kind is None:
+        # Its record says it all, `optional` included.
+        return Unknown(as_name(tag, f"{path}.$type"), as_json(dict(data), path, MAX_UNKNOWN))
+    return Maybe(kind) if as_bool(data.get("optional", False), f"{path}.optional") else kind
+
+
+def _primitive(data: Mapping[str, Any], path: str) -> Kind | None:
+    name = data.get("primitive")
+    if not isinstance(name, str):
+        raise wrong(f"{path}.primitive", "a str", name)
+    if name not in PRIMITIVES:
+        return None
+    if name == "str" and "enum" in data:
+        values = data["enum"]
+        if not isinstance(values, list) or not 1 <= len(values) <= MAX_CHOICES:
+            raise wrong(f"{path}.enum", f"a list of 1 to {MAX_CHOICES:,} str", values)
+        for i, value in enumerate(values):
+            if as_text(value, f"{path}.enum[{i}]") is None or value in values[:i]:
+                raise wrong(f"{path}.enum[{i}]", "a str that is not there yet", value)
+        return Choice(tuple(values))
+    if name == "str" and data.get("format") == "datetime":
+        return DateTime()
+    return Primitive(name)
+
+
+def _array(data: Mapping[str, Any], path: str) -> Kind | None:
+    name, shape = data.get("dtype"), data.get("shape")
+    if not isinstance(name, str):
+        raise wrong(f"{path}.dtype", "a str", name)
+    dtype = None if name == "any" else known_dtype(name)
+    if dtype is None and name != "any":
+        return None
+    if shape is not None:
+        if not isinstance(shape, list) or len(shape) > MAX_DIMENSIONS:
+            raise wrong(f"{path}.shape", f"a list of at most {MAX_DIMENSIONS} lengths", shape)
+        for i, n in enumerate(shape):
+            if n is not None and (type(n) is not int or not 0 <= n < MAX_LENGTH):
+                raise wrong(f"{path}.shape[{i}]", "a length or null", n)
+    return Array(
+        None if dtype is None else dtype_name(dtype), None if shape is None else tuple(shape)
+    )
+
+
+def _nested(ref: object, path: str, resolve: Callable[[str], Schema]) -> Nested:
+    if not isinstance(ref, str):
+        raise wrong(path, "a reference", ref)
+    try:
+        parse_schema_ref(ref)
+    except RefError as error:
+        raise SchemaError(f"{path}: {error}") from None
+    walk = _walk.get() or _Walk()
+    if ref in walk.path:
+        raise SchemaError(f"{path}: {ref} leads back to itself.")
+    if len(walk.path) >= MAX_DEPTH:
+        raise SchemaError(f"{path}: nested more than {MAX_DEPTH} deep.")
+    if ref not in walk.known:
+        if len(walk.known) + len(walk.path) >= MAX_REFS:
+            raise SchemaError(f"{path}: leads to more than {MAX_REFS} other schemas.")
+        walk.path.append(ref)
+        try:
+            walk.known[ref] = resolve(ref)
+        except (NotFoundError, RefError, RecordError) as error:
+            raise SchemaError(f"{path}: {ref} cannot be read: {error}") from error
+        finally:
+            walk.path.pop()
+    schema = walk.known[ref]
+    return Nested(schema.name, schema.fields, None, schema.version)
