@@ -100,7 +100,10 @@ class Primitive(Kind):
         kind = type(value)
         if kind is PRIMITIVES[self.name]:
             return self._in_range(value)
-        return self._in_range(_ACCEPT[self.name](value, self))
+        sorts, convert = _ACCEPT[self.name]
+        if not isinstance(value, sorts) or isinstance(value, bool):
+            raise Misfit(self.name, _found(value))
+        return self._in_range(convert(value))
 
     def _in_range(self, value: Any) -> Any:
         if self.name == "int" and value not in _INT_RANGE:
@@ -122,43 +125,14 @@ class Primitive(Kind):
         raise Misfit(self.name, _found(wire))
 
 
-def _accept_str(value: Any, kind: Primitive) -> str:
-    if isinstance(value, str):
-        return str.__str__(value)
-    raise Misfit("str", _found(value))
-
-
-def _accept_int(value: Any, kind: Primitive) -> int:
-    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
-        return int(value)
-    raise Misfit("int", _found(value))
-
-
-def _accept_float(value: Any, kind: Primitive) -> float:
-    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
-        return float(value)
-    raise Misfit("float", _found(value))
-
-
-def _accept_bool(value: Any, kind: Primitive) -> bool:
-    if isinstance(value, np.bool_):
-        return bool(value)
-    raise Misfit("bool", _found(value))
-
-
-def _accept_bytes(value: Any, kind: Primitive) -> bytes:
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return bytes(value)
-    raise Misfit("bytes", _found(value))
-
-
-_ACCEPT: Final[dict[str, Callable[[Any, Primitive], Any]]] = {
-    "str": _accept_str,
-    "int": _accept_int,
-    "float": _accept_float,
-    "bool": _accept_bool,
-    "bytes": _accept_bytes,
+_ACCEPT: Final[dict[str, tuple[tuple[type, ...], Callable[[Any], Any]]]] = {
+    "str": ((str,), str.__str__),
+    "int": ((int, np.integer), int),
+    "float": ((int, float, np.integer, np.floating), float),
+    "bool": ((np.bool_,), bool),
+    "bytes": ((bytes, bytearray, memoryview), bytes),
 }
+"""What else is taken when written, and how it becomes the plain value. Never bool as a number."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,173 @@
+"""The house stands: layers, size of files, public names, and what `import atdata` may load."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SRC = ROOT / "src" / "atdata"
+LAYERS = [
+    {"errors"},
+    {"_registry", "_digest"},
+    {"_refs"},
+    {"_shardlist"},
+    {"_protocols"},
+    {"samples"},
+    {"schema"},
+    {"shards"},
+    {"sources"},
+    {"stores"},
+    {"lenses"},
+    {"dataset"},
+    {"local", "atmosphere"},
+    {"promote"},
+    {"testing"},
+    {"cli"},
+]
+"""Rooms from the ground up. A room imports from rooms below it and from itself."""
+
+REACHES_UP = {("dataset/load.py", "local"), ("dataset/load.py", "atmosphere")}
+"""The one exception: load_dataset opens an index by name, on first use."""
+
+WITHOUT_TAR = {"local", "atmosphere"}
+"""The control path knows nothing of tar."""
+
+MODULES = sorted(SRC.rglob("*.py"))
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(SRC).parts[0].removesuffix(".py")
+
+
+def height(room: str) -> int:
+    return next(i for i, layer in enumerate(LAYERS) if room in layer)
+
+
+def imported_rooms(path: Path) -> Iterator[tuple[str, int]]:
+    package = ".".join(path.relative_to(SRC.parent).with_suffix("").parts[:-1])
+    for node in ast.walk(ast.parse(path.read_text())):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import in {package}"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "atdata" and len(parts) > 1:
+                yield parts[1], node.lineno
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SRC)))
+def test_a_room_imports_only_from_rooms_below(path: Path) -> None:
+    """Data flows one way: no module imports from a room above its own."""
+    room = room_of(path)
+    if room == "__init__":
+        return
+    place = str(path.relative_to(SRC))
+    for other, line in imported_rooms(path):
+        if other == room or (place, other) in REACHES_UP or other == "__version__":
+            continue
+        assert height(other) < height(room), f"{place}:{line} imports {other} from above"
+        assert not (room in WITHOUT_TAR and other == "shards"), f"{place}:{line} knows of tar"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SRC)))
+def test_no_file_says_too_much(path: Path) -> None:
+    """A file says one thing: none is over 400 lines."""
+    assert len(path.read_text().splitlines()) <= 400
+
+
+def test_every_public_name_exists() -> None:
+    """Everything in __all__ can be had, those that load on first use included."""
+    import atdata
+
+    for name in atdata.__all__:
+        assert getattr(atdata, name) is not None, name
+
+
+def test_names_of_the_documents_exist() -> None:
+    """Every import of the specification's programs works."""
+    from atdata.promote import promote_to_atmosphere
+
+    import atdata
+    from atdata._protocols import AbstractDataStore, AbstractIndex, DataSource, IndexEntry
+    from atdata.atmosphere import (
+        AtmosphereClient,
+        AtmosphereIndex,
+        AtmosphereIndexEntry,
+        PDSBlobStore,
+    )
+    from atdata.local import Index, LocalDatasetEntry, LocalIndex, S3DataStore
+
+    assert Index is LocalIndex
+    assert all(
+        isinstance(cls, type)
+        for cls in (
+            *(AbstractDataStore, AbstractIndex, DataSource, IndexEntry, atdata.S3Source),
+            *(AtmosphereClient, AtmosphereIndex, AtmosphereIndexEntry, PDSBlobStore),
+            *(LocalDatasetEntry, S3DataStore, atdata.URLSource),
+        )
+    )
+    assert callable(promote_to_atmosphere)
+
+
+HEAVY = {
+    *("boto3", "botocore", "atproto", "redis", "psycopg", "fsspec", "torch", "pandas"),
+    *("pyarrow", "webdataset", "httpx", "pydantic", "typer", "rich", "sqlite3", "urllib3"),
+}
+
+
+def test_importing_loads_nothing_heavy() -> None:
+    """`import atdata` loads no SDK, driver, pandas, HTTP client or command line."""
+    code = "import sys, json, atdata; print(json.dumps(sorted(sys.modules)))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in json.loads(out.stdout)}
+    assert not loaded & HEAVY
+
+
+def test_importing_costs_little_more_than_numpy() -> None:
+    """`import atdata` takes under 150 ms of processor time more than `import numpy`.
+
+    The promise of the README; the median of several runs in turn, so that a busy machine
+    tells on both sides.
+    """
+    code = "import time; a = time.process_time(); import {}; print(time.process_time() - a)"
+
+    def cost(module: str) -> float:
+        run = [sys.executable, "-c", code.format(module)]
+        return float(subprocess.run(run, capture_output=True, text=True, check=True).stdout)
+
+    extra = sorted(cost("numpy, atdata") - cost("numpy") for _ in range(5))[2]
+    assert extra < 0.150
+
+
+def test_nothing_dangerous_is_called() -> None:
+    """No eval, exec, pickle or shell anywhere in the package."""
+    pattern = re.compile(
+        r"(?<![\w.])(eval|exec)\(|\bimport pickle\b|\bpickle\.|allow_pickle=True|shell=True"
+    )
+    found = [
+        f"{path.relative_to(SRC)}:{number}"
+        for path in MODULES
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if pattern.search(line)
+    ]
+    assert not found
+
+
+def test_every_dependency_has_a_reason() -> None:
+    """docs/dependencies.md names each dependency of the package and of its extras."""
+    project = (ROOT / "pyproject.toml").read_text()
+    section = project.partition("[project.scripts]")[0]
+    names = set(re.findall(r'"([A-Za-z0-9_.-]+)(?:\[[a-z,]+\])?[><=]', section)) - {"hatchling"}
+    text = (ROOT / "docs" / "dependencies.md").read_text()
+    assert {name for name in names if f"`{name}`" not in text} == set()
