@@ -51,6 +51,39 @@ class ShardUrls(list[str]):
         super().__init__(shard.url for shard in self.shards)
 
 
+class LocatedUrl(str):
+    """A URL that remembers what its entry says of it; elsewhere a str like any other.
+
+    So a program that passes ``entry.data_urls[0]`` on as a plain URL still reads it from the
+    right server, and a stranger's URL is still told from one that the user typed.
+    """
+
+    endpoint: str | None
+    """Server of ``s3://`` URLs; None: as the environment says."""
+    region: str | None
+    stranger: bool
+    """Whether the URL came from the network, and must pass the policy for such URLs."""
+
+    def __new__(
+        cls,
+        url: str,
+        *,
+        endpoint: str | None = None,
+        region: str | None = None,
+        stranger: bool = False,
+    ) -> LocatedUrl:
+        made = super().__new__(cls, url)
+        made.endpoint, made.region, made.stranger = endpoint, region, stranger
+        return made
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _located, (str(self), self.endpoint, self.region, self.stranger)
+
+
+def _located(url: str, endpoint: str | None, region: str | None, stranger: bool) -> LocatedUrl:
+    return LocatedUrl(url, endpoint=endpoint, region=region, stranger=stranger)
+
+
 def shards_of(urls: Iterable[str]) -> tuple[ShardInfo, ...]:
     """What is known of shards: all of it from a `ShardUrls`, just the URL from plain strings."""
     if isinstance(urls, ShardUrls):
