@@ -1,0 +1,243 @@
+"""An index in PostgreSQL: ``postgresql://user:password@host/database``."""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from atdata._registry import require
+from atdata.errors import BackendError
+from atdata.local.backends._pool import ConnectionPool
+from atdata.local.backends.base import FORMAT, Backend, EntryRow, SchemaRow, address_of
+
+if TYPE_CHECKING:
+    import psycopg
+
+    Connection = psycopg.Connection[tuple[Any, ...]]
+
+_LOCKS: Final = 0x61746461
+"""First half of our advisory locks: 'atda'. The second is a hash of the name."""
+_CREATION: Final = 0
+_CONNECT_SECONDS: Final = 10
+
+_TABLES: Final = (
+    "CREATE TABLE atdata_format (version integer NOT NULL)",
+    """CREATE TABLE atdata_schemas (
+        key text COLLATE "C" PRIMARY KEY,
+        document text NOT NULL)""",
+    """CREATE TABLE atdata_entries (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        name text COLLATE "C" NOT NULL,
+        revision integer NOT NULL,
+        cid text COLLATE "C" NOT NULL,
+        newest boolean NOT NULL,
+        document text NOT NULL,
+        UNIQUE (name, revision))""",
+    "CREATE UNIQUE INDEX atdata_entries_newest ON atdata_entries (name) WHERE newest",
+    "CREATE INDEX atdata_entries_cid ON atdata_entries (cid, id)",
+)
+_ENTRY: Final = "SELECT name, revision, cid, document FROM atdata_entries"
+
+
+class PostgresBackend(Backend):
+    """An index in the tables ``atdata_*`` of a PostgreSQL database, version 10 or newer.
+
+    Args:
+        url: As libpq takes it; its options (``sslmode``, ``options=-csearch_path=…``) work.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.address = address_of(url)
+        self._url = url
+        self._psycopg = require("psycopg", purpose="Indexes in PostgreSQL")
+        self._pool: ConnectionPool[Connection] = ConnectionPool(self._connect, usable=_usable)
+        with self._errors(), self._pool.use() as connection:
+            self._set_up(connection)
+
+    @classmethod
+    def open(cls, url: str) -> PostgresBackend:
+        """Open ``postgresql://…``."""
+        return cls(url)
+
+    def add_schema(self, row: SchemaRow) -> SchemaRow:
+        with self._writing() as connection:
+            connection.execute(
+                "INSERT INTO atdata_schemas VALUES (%s, %s) ON CONFLICT DO NOTHING",
+                (row.key, row.document),
+            )
+            there = connection.execute(
+                "SELECT key, document FROM atdata_schemas WHERE key = %s", (row.key,)
+            ).fetchall()
+        return SchemaRow(*there[0])
+
+    def schema(self, key: str) -> SchemaRow | None:
+        rows = self._read("SELECT key, document FROM atdata_schemas WHERE key = %s", key)
+        return SchemaRow(*rows[0]) if rows else None
+
+    def schemas(self, after: str, before: str | None, limit: int) -> list[SchemaRow]:
+        where, bounds = "key > %s", [after]
+        if before is not None:
+            where, bounds = f"{where} AND key < %s", [after, before]
+        query = f"SELECT key, document FROM atdata_schemas WHERE {where} ORDER BY key LIMIT %s"
+        return [SchemaRow(*row) for row in self._read(query, *bounds, limit)]
+
+    def add_entry(self, row: EntryRow) -> bool:
+        with self._writing(row.name) as connection:
+            found = connection.execute(
+                "SELECT revision FROM atdata_entries WHERE name = %s AND newest", (row.name,)
+            ).fetchone()
+            if (found[0] if found else 0) != row.revision - 1:
+                return False
+            connection.execute(
+                "UPDATE atdata_entries SET newest = false WHERE name = %s AND newest", (row.name,)
+            )
+            connection.execute(
+                "INSERT INTO atdata_entries (name, revision, cid, newest, document) "
+                "VALUES (%s, %s, %s, true, %s)",
+                (row.name, row.revision, row.cid, row.document),
+            )
+        return True
+
+    def newest(self, name: str) -> EntryRow | None:
+        return _first(self._read(f"{_ENTRY} WHERE name = %s AND newest", name))
+
+    def entry(self, cid: str) -> EntryRow | None:
+        return _first(self._read(f"{_ENTRY} WHERE cid = %s ORDER BY id DESC LIMIT 1", cid))
+
+    def history(self, name: str) -> list[EntryRow]:
+        rows = self._read(f"{_ENTRY} WHERE name = %s ORDER BY revision", name)
+        return [EntryRow(*row) for row in rows]
+
+    def entries(self, after: str, limit: int) -> list[EntryRow]:
+        rows = self._read(
+            f"{_ENTRY} WHERE newest AND name > %s ORDER BY name LIMIT %s", after, limit
+        )
+        return [EntryRow(*row) for row in rows]
+
+    def names(self, after: str, limit: int) -> list[str]:
+        rows = self._read(
+            "SELECT name FROM atdata_entries WHERE newest AND name > %s ORDER BY name LIMIT %s",
+            after,
+            limit,
+        )
+        return [row[0] for row in rows]
+
+    def remove(self, name: str) -> int:
+        with self._writing(name) as connection:
+            return connection.execute(
+                "DELETE FROM atdata_entries WHERE name = %s", (name,)
+            ).rowcount
+
+    def close(self) -> None:
+        self._pool.close()
+
+    def _connect(self) -> Connection:
+        psycopg = self._psycopg
+        try:
+            connection: Connection = psycopg.connect(
+                self._url,
+                autocommit=True,
+                connect_timeout=_CONNECT_SECONDS,
+                application_name="atdata",
+                # Statements prepared on the server do not survive a pooler between.
+                prepare_threshold=None,
+            )
+        except psycopg.ProgrammingError:
+            # Its message may hold the URL, password included.
+            raise BackendError(
+                f"{self.address} is not a PostgreSQL URL. Write "
+                "postgresql://user:password@host:port/database, special characters of the "
+                "password as %XX."
+            ) from None
+        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+        return connection
+
+    def _read(self, query: str, *values: str | int) -> Sequence[tuple[Any, ...]]:
+        with self._errors(), self._pool.use() as connection:
+            return connection.execute(query.encode(), values).fetchall()
+
+    @contextmanager
+    def _writing(self, name: str | None = None) -> Iterator[Connection]:
+        """A transaction; with a name, alone among those that write this name."""
+        with self._errors(), self._pool.use() as connection, connection.transaction():
+            if name is not None:
+                connection.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (_LOCKS, name))
+            yield connection
+
+    def _set_up(self, connection: Connection) -> None:
+        encoding = connection.execute("SHOW server_encoding").fetchone()
+        if encoding != ("UTF8",):
+            raise BackendError(
+                f"{self.address} is encoded as {encoding and encoding[0]}; an index needs UTF8. "
+                "Make the database with: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+            )
+        if self._is_ours(connection):
+            return
+        with connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", (_LOCKS, _CREATION))
+            if self._is_ours(connection):
+                return
+            for statement in _TABLES:
+                connection.execute(statement.encode())
+            connection.execute("INSERT INTO atdata_format VALUES (%s)", (FORMAT,))
+
+    def _is_ours(self, connection: Connection) -> bool:
+        """Whether the database holds an index; False: it holds none of our tables."""
+        columns = connection.execute(
+            "SELECT relname, attname FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid "
+            "WHERE relname IN ('atdata_format', 'atdata_schemas', 'atdata_entries') "
+            "AND pg_table_is_visible(pg_class.oid) AND attnum > 0"
+        ).fetchall()
+        if not columns:
+            return False
+        versions = (
+            connection.execute("SELECT version FROM atdata_format").fetchall()
+            if ("atdata_format", "version") in columns
+            else []
+        )
+        if len(versions) != 1 or not isinstance(versions[0][0], int):
+            raise BackendError(
+                f"{self.address} has tables named atdata_… of another program. Name another "
+                "database."
+            )
+        if versions[0][0] > FORMAT:
+            raise BackendError(
+                f"{self.address} was written by a newer atdata (format {versions[0][0]}; this one "
+                f"reads {FORMAT}). Upgrade with: pip install --upgrade atdata"
+            )
+        return True
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        psycopg = self._psycopg
+        try:
+            yield
+        except psycopg.OperationalError as error:
+            raise BackendError(
+                f"{self.address}: PostgreSQL does not answer or refused: {_one_line(error)}. "
+                "Check that it runs, and the host, database, user and password."
+            ) from error
+        except psycopg.Error as error:
+            raise BackendError(
+                f"{self.address}: PostgreSQL refused: {_one_line(error)}. Check that the user may "
+                "create and write tables there."
+            ) from error
+
+
+def _first(rows: Sequence[tuple[Any, ...]]) -> EntryRow | None:
+    return EntryRow(*rows[0]) if rows else None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")
+
+
+def _usable(connection: Connection) -> bool:
+    """Whether an idle connection still works: one that was ended has something to read."""
+    if connection.closed:
+        return False
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return not poll.poll(0)

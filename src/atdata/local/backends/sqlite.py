@@ -1,0 +1,237 @@
+"""An index in an SQLite file: ``sqlite:///absolute/path``."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, unquote
+
+from atdata.errors import BackendError, UrlError
+from atdata.local.backends._pool import ConnectionPool
+from atdata.local.backends.base import FORMAT, Backend, EntryRow, SchemaRow
+
+APPLICATION_ID: Final = 0x61746461
+"""In the file's header: 'atda'. https://www.sqlite.org/pragma.html#pragma_application_id"""
+BUSY_SECONDS: Final = 60.0
+"""How long a writer waits for the others."""
+
+_TABLES: Final = (
+    "CREATE TABLE schemas (key TEXT PRIMARY KEY, document TEXT NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE entries (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        name TEXT NOT NULL,
+        revision INTEGER NOT NULL,
+        cid TEXT NOT NULL,
+        newest INTEGER NOT NULL,
+        document TEXT NOT NULL,
+        UNIQUE (name, revision))""",
+    "CREATE UNIQUE INDEX entries_newest ON entries (name) WHERE newest",
+    "CREATE INDEX entries_cid ON entries (cid, id)",
+)
+_ENTRY: Final = "SELECT name, revision, cid, document FROM entries"
+
+
+class SqliteBackend(Backend):
+    """An index in one file. Several processes may use it, on one machine.
+
+    Args:
+        path: The file; it and the folders above it are made when they are not there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.expanduser().absolute()
+        self.address = f"sqlite://{quote(str(self.path))}"
+        self._pool = ConnectionPool(self._connect, usable=lambda connection: True)
+        with self._errors():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self._pool.use() as connection:
+                self._set_up(connection)
+
+    @classmethod
+    def open(cls, url: str) -> SqliteBackend:
+        """Open ``sqlite:///absolute/path``; percent signs as in every URL."""
+        path = unquote(url.partition("://")[2])
+        if not path.strip("/") or not path.startswith("/"):
+            raise UrlError(
+                f"{url!r} does not name a file. Write sqlite:///absolute/path/index.db, or just "
+                "the path."
+            )
+        return cls(Path("/" + path.lstrip("/")))
+
+    def add_schema(self, row: SchemaRow) -> SchemaRow:
+        with self._writing() as connection:
+            connection.execute(
+                "INSERT INTO schemas VALUES (?, ?) ON CONFLICT DO NOTHING", (row.key, row.document)
+            )
+            there = connection.execute(
+                "SELECT document FROM schemas WHERE key = ?", (row.key,)
+            ).fetchone()
+        return SchemaRow(row.key, there[0])
+
+    def schema(self, key: str) -> SchemaRow | None:
+        rows = self._read("SELECT key, document FROM schemas WHERE key = ?", key)
+        return SchemaRow(*rows[0]) if rows else None
+
+    def schemas(self, after: str, before: str | None, limit: int) -> list[SchemaRow]:
+        where, bounds = "key > ?", [after]
+        if before is not None:
+            where, bounds = f"{where} AND key < ?", [after, before]
+        query = f"SELECT key, document FROM schemas WHERE {where} ORDER BY key LIMIT ?"
+        return [SchemaRow(*row) for row in self._read(query, *bounds, limit)]
+
+    def add_entry(self, row: EntryRow) -> bool:
+        with self._writing() as connection:
+            found = connection.execute(
+                "SELECT revision FROM entries WHERE name = ? AND newest", (row.name,)
+            ).fetchone()
+            if (found[0] if found else 0) != row.revision - 1:
+                return False
+            connection.execute(
+                "UPDATE entries SET newest = 0 WHERE name = ? AND newest", (row.name,)
+            )
+            connection.execute(
+                "INSERT INTO entries (name, revision, cid, newest, document) "
+                "VALUES (?, ?, ?, 1, ?)",
+                (row.name, row.revision, row.cid, row.document),
+            )
+        return True
+
+    def newest(self, name: str) -> EntryRow | None:
+        return _first(self._read(f"{_ENTRY} WHERE name = ? AND newest", name))
+
+    def entry(self, cid: str) -> EntryRow | None:
+        return _first(self._read(f"{_ENTRY} WHERE cid = ? ORDER BY id DESC LIMIT 1", cid))
+
+    def history(self, name: str) -> list[EntryRow]:
+        rows = self._read(f"{_ENTRY} WHERE name = ? ORDER BY revision", name)
+        return [EntryRow(*row) for row in rows]
+
+    def entries(self, after: str, limit: int) -> list[EntryRow]:
+        rows = self._read(f"{_ENTRY} WHERE newest AND name > ? ORDER BY name LIMIT ?", after, limit)
+        return [EntryRow(*row) for row in rows]
+
+    def names(self, after: str, limit: int) -> list[str]:
+        rows = self._read(
+            "SELECT name FROM entries WHERE newest AND name > ? ORDER BY name LIMIT ?", after, limit
+        )
+        return [row[0] for row in rows]
+
+    def remove(self, name: str) -> int:
+        with self._writing() as connection:
+            return connection.execute("DELETE FROM entries WHERE name = ?", (name,)).rowcount
+
+    def close(self) -> None:
+        self._pool.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        # Autocommit: transactions are begun and ended by hand. The pool sees to it that one
+        # thread at a time uses a connection.
+        return sqlite3.connect(
+            self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+
+    def _read(self, query: str, *values: str | int) -> Sequence[tuple[Any, ...]]:
+        with self._errors(), self._pool.use() as connection:
+            return connection.execute(query, values).fetchall()
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._errors(), self._pool.use() as connection, _transaction(connection):
+            yield connection
+
+    def _set_up(self, connection: sqlite3.Connection) -> None:
+        if self._is_ours(connection):
+            return
+        _use_wal(connection)
+        with _transaction(connection):
+            if self._is_ours(connection):
+                return
+            for statement in _TABLES:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {FORMAT}")
+
+    def _is_ours(self, connection: sqlite3.Connection) -> bool:
+        """Whether the file holds an index; False: it is empty."""
+        # Tables first: who sees them sees what was committed with them.
+        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        owner = connection.execute("PRAGMA application_id").fetchone()[0]
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if not tables and owner in (0, APPLICATION_ID):
+            return False
+        if owner != APPLICATION_ID:
+            raise BackendError(
+                f"{self.address} is an SQLite database of another program, not an index. "
+                "Give the path of a file that does not exist yet."
+            )
+        if version > FORMAT:
+            raise BackendError(
+                f"{self.address} was written by a newer atdata (format {version}; this one reads "
+                f"{FORMAT}). Upgrade with: pip install --upgrade atdata"
+            )
+        return True
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise BackendError(f"{self.address}: {_explained(error)}") from error
+        except OSError as error:
+            if isinstance(error, BackendError):
+                raise
+            raise BackendError(
+                f"{self.address}: the folder of the index cannot be made: {error.strerror}. "
+                "Name a path that you can write to."
+            ) from error
+
+
+def _first(rows: Sequence[tuple[Any, ...]]) -> EntryRow | None:
+    return EntryRow(*rows[0]) if rows else None
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    # Changing the journal does not wait for others as statements do: it fails at once.
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+def _explained(error: sqlite3.Error) -> str:
+    text = str(error)
+    if "not a database" in text:
+        return (
+            "the file is not an index: it is no SQLite database. Give the path of a file that "
+            "does not exist yet."
+        )
+    if "malformed" in text:
+        return f"the file is damaged ({text}). Restore it from a copy."
+    if "locked" in text:
+        return (
+            f"another program has kept the index locked for {BUSY_SECONDS:.0f} seconds. "
+            "Try again when it has ended."
+        )
+    if "unable to open" in text or "readonly" in text:
+        return f"{text}. Check that it is a file, not a folder, and that you can write to it."
+    return f"SQLite failed: {text}."

@@ -1,0 +1,259 @@
+"""Conformance of an index backend.
+
+For a backend of your own, subclass `BackendSuite` in a test module and override ``url``::
+
+    class TestMyBackend(BackendSuite):
+        @pytest.fixture
+        def url(self, tmp_path):
+            return f"mydb://{tmp_path}"
+
+The scheme of the URL must be registered with an entry point in the group ``atdata.index``.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from atdata import _registry
+from atdata.local.backends.base import Backend, EntryRow, SchemaRow
+
+__all__ = ["BackendSuite"]
+
+OpenBackend = Callable[[], Backend]
+
+# Names whose order differs between bytes and the alphabets of people, or that a query could
+# take for something else.
+NAMES = sorted(
+    ["a", "A", "Z", "a-b", "a b", "ab", "é", "e\u0301", "ß", "%", "_", "'; --", "日本", "😀", "\\"],
+    key=lambda name: name.encode(),
+)
+
+
+class BackendSuite:
+    """What every backend does, to the error."""
+
+    @pytest.fixture
+    def url(self) -> str:
+        """URL of an empty database, of this test alone."""
+        pytest.fail("Override the fixture 'url'.", pytrace=False)
+
+    @pytest.fixture
+    def open_backend(self, url: str) -> Iterator[OpenBackend]:
+        """Open the database, as often as one likes; all are closed at the end."""
+        opened: list[Backend] = []
+
+        def open_one() -> Backend:
+            opened.append(_open(url))
+            return opened[-1]
+
+        yield open_one
+        for backend in opened:
+            backend.close()
+
+    @pytest.fixture
+    def backend(self, open_backend: OpenBackend) -> Backend:
+        """The database, opened once."""
+        return open_backend()
+
+    def test_empty(self, backend: Backend) -> None:
+        """A new database answers every question with nothing."""
+        assert backend.schema("A 1") is None
+        assert backend.schemas("", None, 10) == []
+        assert backend.newest("a") is None
+        assert backend.entry("c") is None
+        assert backend.history("a") == []
+        assert backend.entries("", 10) == []
+        assert backend.names("", 10) == []
+        assert backend.remove("a") == 0
+
+    def test_what_is_added_is_there_for_others(self, open_backend: OpenBackend) -> None:
+        """What one handle adds is read by another, every character of it."""
+        one, other = open_backend(), open_backend()
+        document = '{"a": "\\u0000 \\ud83d\\ude00 %s \' \\" ;"}' + " " * 100_000 + "."
+        one.add_schema(SchemaRow("A 1", document))
+        one.add_entry(EntryRow("a", 1, "cid-1", document))
+        assert other.schema("A 1") == SchemaRow("A 1", document)
+        assert other.newest("a") == EntryRow("a", 1, "cid-1", document)
+        assert other.entry("cid-1") == EntryRow("a", 1, "cid-1", document)
+
+    def test_a_schema_is_written_once(self, backend: Backend) -> None:
+        """Adding under a key that is taken changes nothing and returns what is there."""
+        first = SchemaRow("A 1", "first")
+        assert backend.add_schema(first) == first
+        assert backend.add_schema(SchemaRow("A 1", "second")) == first
+        assert backend.schema("A 1") == first
+
+    def test_schemas_between_two_keys(self, backend: Backend) -> None:
+        """A range of schemas leaves out both ends and keeps to the limit, in order of bytes."""
+        keys = sorted(["A 1", "A 2", "AB 1", "a 1", "É 1", "_ 1"], key=lambda key: key.encode())
+        for key in reversed(keys):
+            backend.add_schema(SchemaRow(key, key))
+        assert [row.key for row in backend.schemas("", None, 10)] == keys
+        assert [row.key for row in backend.schemas("A ", "A!", 10)] == ["A 1", "A 2"]
+        assert [row.key for row in backend.schemas("A 1", None, 2)] == ["A 2", "AB 1"]
+
+    def test_revisions_follow_one_another(self, backend: Backend) -> None:
+        """A revision is added only right after the newest; the others are refused."""
+        assert not backend.add_entry(EntryRow("a", 2, "x", "2"))
+        assert backend.add_entry(EntryRow("a", 1, "x", "1"))
+        assert not backend.add_entry(EntryRow("a", 1, "y", "1 again"))
+        assert backend.add_entry(EntryRow("a", 2, "y", "2"))
+        assert not backend.add_entry(EntryRow("a", 4, "z", "4"))
+        assert backend.history("a") == [EntryRow("a", 1, "x", "1"), EntryRow("a", 2, "y", "2")]
+        assert backend.newest("a") == EntryRow("a", 2, "y", "2")
+
+    def test_a_cid_finds_what_was_added_last(self, backend: Backend) -> None:
+        """Of several rows with one CID the last added is found, also after others go away."""
+        rows = [EntryRow("b", 1, "x", "0"), EntryRow("a", 1, "x", "1"), EntryRow("a", 2, "x", "2")]
+        for row in rows:
+            backend.add_entry(row)
+            assert backend.entry("x") == row
+        backend.remove("a")
+        assert backend.entry("x") == rows[0]
+        backend.remove("b")
+        assert backend.entry("x") is None
+
+    def test_many_revisions_of_one_content(self, backend: Backend) -> None:
+        """The order of rows with one CID is that of their addition past ten and a hundred."""
+        for revision in range(1, 121):
+            backend.add_entry(EntryRow("a", revision, "x", str(revision)))
+        found = backend.entry("x")
+        assert found is not None
+        assert found.revision == 120
+
+    def test_names_are_bytes_in_order(self, backend: Backend) -> None:
+        """Names that differ at all are different, and come in the order of their UTF-8 bytes."""
+        for name in reversed(NAMES):
+            assert backend.add_entry(EntryRow(name, 1, f"cid-{NAMES.index(name)}", name))
+        assert backend.names("", 100) == NAMES
+        assert [row.document for row in backend.entries("", 100)] == NAMES
+        for name in NAMES:
+            row = backend.newest(name)
+            assert row is not None
+            assert row.name == name
+            assert backend.entry(row.cid) == row
+
+    def test_pages(self, backend: Backend) -> None:
+        """Page after page, every name comes once, with its newest revision."""
+        for number in range(25):
+            backend.add_entry(EntryRow(f"n{number:02d}", 1, "x", "old"))
+            backend.add_entry(EntryRow(f"n{number:02d}", 2, "x", "new"))
+        seen: list[EntryRow] = []
+        while page := backend.entries(seen[-1].name if seen else "", 10):
+            seen += page
+        assert [row.name for row in seen] == [f"n{number:02d}" for number in range(25)]
+        assert {(row.revision, row.document) for row in seen} == {(2, "new")}
+        assert backend.names("n04", 3) == ["n05", "n06", "n07"]
+
+    def test_pages_while_others_write(self, open_backend: OpenBackend) -> None:
+        """Names that stay come once each, though others are added and removed between pages."""
+        reader, writer = open_backend(), open_backend()
+        for number in range(20):
+            writer.add_entry(EntryRow(f"keep{number:02d}", 1, "x", "1"))
+            writer.add_entry(EntryRow(f"gone{number:02d}", 1, "x", "1"))
+        seen: list[str] = []
+        last = ""
+        for number in range(100):
+            page = reader.entries(last, 3)
+            if not page:
+                break
+            seen += [row.name for row in page]
+            last = seen[-1]
+            writer.remove(f"gone{number % 20:02d}")
+            writer.add_entry(EntryRow(f"a{number:03d}", 1, "y", "1"))
+            writer.add_entry(EntryRow(f"keep{number % 20:02d}", 2, "y", "2"))
+        assert len(seen) == len(set(seen))
+        assert [name for name in seen if name.startswith("keep")] == [
+            f"keep{number:02d}" for number in range(20)
+        ]
+
+    def test_removal_leaves_nothing(self, backend: Backend) -> None:
+        """Removing says how many revisions went; the name then begins at 1 again."""
+        for revision in (1, 2, 3):
+            backend.add_entry(EntryRow("a", revision, f"x{revision}", "a"))
+        backend.add_entry(EntryRow("b", 1, "y", "b"))
+        assert backend.remove("a") == 3
+        assert backend.remove("a") == 0
+        assert backend.newest("a") is None
+        assert backend.entry("x2") is None
+        assert backend.names("", 10) == ["b"]
+        assert backend.add_entry(EntryRow("a", 1, "z", "a"))
+
+    def test_threads_on_one_handle(self, backend: Backend) -> None:
+        """Of eight threads that add the same revision through one handle exactly one wins."""
+        with ThreadPoolExecutor(8) as pool:
+            for revision in range(1, 6):
+                rows = [EntryRow("a", revision, f"x{n}", str(n)) for n in range(8)]
+                assert sum(pool.map(backend.add_entry, rows)) == 1
+                schemas = [SchemaRow(f"A {revision}", str(n)) for n in range(8)]
+                assert len(set(pool.map(backend.add_schema, schemas))) == 1
+        assert [row.revision for row in backend.history("a")] == [1, 2, 3, 4, 5]
+
+    def test_processes_that_open_at_once(self, url: str) -> None:
+        """Four processes set up one empty database and write to it at once; nothing is lost."""
+        context = multiprocessing.get_context("spawn")
+        barrier = context.Barrier(4)
+        workers = [
+            context.Process(target=_write_revisions, args=(url, barrier, n)) for n in range(4)
+        ]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        assert [worker.exitcode for worker in workers] == [0, 0, 0, 0]
+        backend = _open(url)
+        history = backend.history("shared")
+        assert [row.revision for row in history] == list(range(1, 41))
+        assert sorted(row.document for row in history) == sorted(
+            f"{process}-{number}" for process in range(4) for number in range(10)
+        )
+        assert len(backend.names("", 100)) == 41
+        backend.close()
+
+    @pytest.mark.skipif(
+        "fork" not in multiprocessing.get_all_start_methods(), reason="no fork on this system"
+    )
+    @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+    def test_a_forked_child_uses_the_handle(self, backend: Backend) -> None:
+        """A handle made before a fork works in the child and goes on working in the parent."""
+        backend.add_entry(EntryRow("a", 1, "x", "parent"))
+        child = multiprocessing.get_context("fork").Process(target=_add_second, args=(backend,))
+        child.start()
+        assert backend.newest("a") is not None
+        child.join()
+        assert child.exitcode == 0
+        assert backend.add_entry(EntryRow("a", 3, "z", "parent"))
+        assert [row.document for row in backend.history("a")] == ["parent", "child", "parent"]
+
+    def test_the_address_shows_no_password(self, backend: Backend, url: str) -> None:
+        """What a backend says of itself has no user and no password."""
+        user, at, _ = url.partition("://")[2].rpartition("@")
+        if at:
+            assert user.rpartition(":")[2] not in backend.address
+        assert backend.address
+
+
+def _open(url: str) -> Backend:
+    backend: Backend = _registry.index_backend(url.partition(":")[0]).open(url)
+    return backend
+
+
+def _write_revisions(url: str, barrier: object, process: int) -> None:
+    barrier.wait()  # type: ignore[attr-defined]
+    backend = _open(url)
+    for number in range(10):
+        assert backend.add_entry(EntryRow(f"own-{process}-{number}", 1, "x", "."))
+        added = False
+        while not added:
+            newest = backend.newest("shared")
+            revision = newest.revision + 1 if newest else 1
+            added = backend.add_entry(EntryRow("shared", revision, "x", f"{process}-{number}"))
+    backend.close()
+
+
+def _add_second(backend: Backend) -> None:
+    assert backend.add_entry(EntryRow("a", 2, "y", "child"))
