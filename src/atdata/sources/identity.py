@@ -1,0 +1,208 @@
+"""Handle → DID → server, each step checked: https://atproto.com/specs/handle and …/did.
+
+On a network of one's own, ``ATDATA_PLC_URL`` names its directory and ``ATDATA_PDS_URL`` one of
+its servers, which then resolves handles. Otherwise handles resolve by the file
+``/.well-known/atproto-did`` of their host, or by DNS, asked over HTTPS.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote, unquote, urlsplit
+
+from urllib3.exceptions import HTTPError
+
+from atdata._refs import is_did, is_handle
+from atdata.errors import (
+    AtmosphereError,
+    IdentityError,
+    NotFoundError,
+    SourceError,
+    UnsafeUrlError,
+    UrlError,
+)
+from atdata.sources.http import get_json
+from atdata.sources.policy import STRANGER, Policy
+from atdata.sources.transport import send
+
+PLC_URL: Final = "ATDATA_PLC_URL"
+"""Environment variable: the directory of a network of one's own."""
+PDS_URL: Final = "ATDATA_PDS_URL"
+"""Environment variable: the server to log in to, which also resolves handles."""
+_PUBLIC_PLC: Final = "https://plc.directory"
+_DNS_OVER_HTTPS: Final = "https://dns.google/resolve"
+_TIMEOUT: Final = 10.0
+# Names that no public DNS will ever have: RFC 2606, RFC 6761, RFC 6762, RFC 9476.
+_NOT_PUBLIC: Final = (
+    ".test",
+    ".example",
+    ".invalid",
+    ".localhost",
+    ".local",
+    ".internal",
+    ".alt",
+    ".onion",
+    ".arpa",
+)
+
+
+def plc_url() -> str:
+    """The directory that did:plc is looked up in."""
+    return (os.environ.get(PLC_URL) or _PUBLIC_PLC).rstrip("/")
+
+
+def network_policy() -> Policy:
+    """The gate for servers that identity documents name.
+
+    A directory that the user named with a plain http URL means a network of one's own, on this
+    machine or a private net: its servers are there too.
+    """
+    return Policy(allow_private=True) if plc_url().startswith("http://") else STRANGER
+
+
+def resolve_handle(handle: str) -> str:
+    """The DID of a handle that the DID's own document names in turn.
+
+    Args:
+        handle: With or without a leading ``@``.
+
+    Raises:
+        IdentityError: Not a handle, it does not resolve, or its DID does not name it.
+        AtmosphereError: The directory cannot be reached.
+    """
+    name = handle.removeprefix("@").lower()
+    if not is_handle(name):
+        raise IdentityError(
+            f"{handle!r} is not a handle. A handle is a domain name, such as alice.example.com."
+        )
+    did = _claimed_did(name)
+    if did is None:
+        hint = f" Set {PDS_URL} to a server that knows it." if name.endswith(_NOT_PUBLIC) else ""
+        raise IdentityError(f"The handle {name!r} does not resolve to an account.{hint}")
+    verify(name, did)
+    return did
+
+
+def verify(handle: str, did: str) -> None:
+    """Check that a DID's document names this handle.
+
+    Raises:
+        IdentityError: It does not, or there is no document.
+        AtmosphereError: The directory cannot be reached.
+    """
+    names = _document(did).get("alsoKnownAs")
+    known = [str(name).lower() for name in names] if isinstance(names, list) else []
+    if f"at://{handle.removeprefix('@').lower()}" not in known:
+        raise IdentityError(
+            f"The handle {handle!r} points to {did}, whose document does not name it. "
+            "Use the DID if you know that it is the account you mean."
+        )
+
+
+def server_of(did: str) -> str:
+    """URL of the server that has an account's records and blobs now; accounts move.
+
+    Raises:
+        IdentityError: Not a DID, there is no such account, or its document names no server.
+        AtmosphereError: The directory cannot be reached.
+    """
+    services = _document(did).get("service")
+    for service in services if isinstance(services, list) else []:
+        if isinstance(service, Mapping) and service.get("id") in (
+            "#atproto_pds",
+            f"{did}#atproto_pds",
+        ):
+            return _origin(service.get("serviceEndpoint"), did)
+    raise IdentityError(f"The document of {did} names no server (#atproto_pds).")
+
+
+def _origin(url: object, did: str) -> str:
+    parts = urlsplit(url) if isinstance(url, str) and len(url) < 1000 else None
+    plain = parts is not None and not (parts.query or parts.fragment or parts.username)
+    if parts is None or not plain or parts.scheme not in ("http", "https") or not parts.hostname:
+        raise IdentityError(f"The document of {did} names a server that is not one: {url!r:.100}.")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _document(did: str) -> Mapping[str, Any]:
+    method = did.split(":")[1] if is_did(did) else ""
+    if method == "plc":
+        # The directory is the user's own choice, or the public one.
+        url, policy = f"{plc_url()}/{quote(did, safe=':')}", None
+    elif method == "web":
+        url, policy = f"{_web_origin(did)}/.well-known/did.json", network_policy()
+    else:
+        raise IdentityError(f"{did!r:.100} is not a DID of the kinds in use, did:plc and did:web.")
+    try:
+        document = get_json(url, policy=policy, timeout=_TIMEOUT)
+    except NotFoundError as error:
+        raise IdentityError(f"There is no account {did} ({url}).") from error
+    except UnsafeUrlError as error:
+        raise IdentityError(f"{did} cannot be looked up: {error}") from error
+    except SourceError as error:
+        raise AtmosphereError(f"{did} cannot be looked up: {error}") from error
+    if not isinstance(document, Mapping) or document.get("id") != did:
+        raise IdentityError(f"{url} is not the document of {did}.")
+    return document
+
+
+def _web_origin(did: str) -> str:
+    host = unquote(did.removeprefix("did:web:"))
+    if ":" in did.removeprefix("did:web:") or not urlsplit(f"//{host}").hostname or "/" in host:
+        raise IdentityError(f"{did!r:.100} has a path; only did:web:host is in use.")
+    local = urlsplit(f"//{host}").hostname == "localhost"
+    return f"{'http' if local else 'https'}://{host}"
+
+
+def _claimed_did(handle: str) -> str | None:
+    server = os.environ.get(PDS_URL)
+    if server and (did := _by_server(handle, server.rstrip("/"))):
+        return did
+    if handle.endswith(_NOT_PUBLIC):
+        return None
+    return _by_file(handle) or _by_dns(handle)
+
+
+def _by_server(handle: str, server: str) -> str | None:
+    method = "com.atproto.identity.resolveHandle"
+    try:
+        answer = get_json(f"{server}/xrpc/{method}", params={"handle": handle}, timeout=_TIMEOUT)
+    except (SourceError, NotFoundError) as error:
+        if isinstance(error.__cause__, HTTPError):
+            raise AtmosphereError(f"{handle} cannot be looked up: {error}") from error
+        return None
+    return _as_did(answer.get("did")) if isinstance(answer, Mapping) else None
+
+
+def _by_file(handle: str) -> str | None:
+    url = f"https://{handle}/.well-known/atproto-did"
+    try:
+        response = send(url, {"Accept": "text/plain"}, policy=STRANGER, timeout=_TIMEOUT)
+    except (HTTPError, SourceError, UrlError):
+        return None
+    try:
+        text = response.read(2100) if response.status == 200 else b""
+    except HTTPError:
+        return None
+    finally:
+        response.close()
+    return _as_did(text.decode(errors="replace").strip())
+
+
+def _by_dns(handle: str) -> str | None:
+    params = {"name": f"_atproto.{handle}", "type": "TXT"}
+    try:
+        answer = get_json(_DNS_OVER_HTTPS, params=params, timeout=_TIMEOUT)
+    except (SourceError, NotFoundError):
+        return None
+    rows = answer.get("Answer") if isinstance(answer, Mapping) else None
+    texts = [str(row.get("data", "")) for row in rows or [] if isinstance(row, Mapping)]
+    found = {text.strip('"').removeprefix("did=") for text in texts if "did=" in text}
+    # Two records that differ name nobody: https://atproto.com/specs/handle#dns-txt-method
+    return _as_did(found.pop()) if len(found) == 1 else None
+
+
+def _as_did(text: object) -> str | None:
+    return text if isinstance(text, str) and is_did(text) else None
