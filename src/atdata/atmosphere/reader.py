@@ -1,0 +1,119 @@
+"""Reading any account's records from the account's own server, without a login."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from atdata._refs import AtUri, BlobRef, is_did, parse_at_uri
+from atdata.atmosphere.xrpc import XrpcServer
+from atdata.errors import AtmosphereError, NotFoundError, RecordError, RefError, XrpcError
+from atdata.sources.identity import network_policy, resolve_handle, server_of
+
+_PAGE: Final = 100
+_SERVER_KNOWN: Final = 60.0
+"""Seconds for which the server of an account is not looked up again; accounts move."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record as it is on the network."""
+
+    uri: AtUri
+    cid: str
+    value: Mapping[str, Any]
+
+
+class Reader:
+    """Reads records of any account. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._servers: dict[str, tuple[float, XrpcServer]] = {}
+
+    def _server_for(self, account: str) -> XrpcServer:
+        known = self._servers.get(account)
+        if known is None or known[0] < time.monotonic():
+            server = XrpcServer(server_of(account), network_policy())
+            known = self._servers[account] = (time.monotonic() + _SERVER_KNOWN, server)
+        return known[1]
+
+    def did_of(self, account: str) -> str:
+        """DID of an account given by DID or handle, with or without ``@``.
+
+        Raises:
+            IdentityError: It does not resolve.
+        """
+        name = account.removeprefix("@")
+        return name if is_did(name) else resolve_handle(name)
+
+    def get_record(self, uri: str | AtUri) -> Record:
+        """A record, from the server of the account that it belongs to.
+
+        Raises:
+            RefError: Not an AT URI.
+            NotFoundError: There is no such record.
+            AtmosphereError: It cannot be had.
+        """
+        asked = uri if isinstance(uri, AtUri) else parse_at_uri(uri)
+        at = AtUri(self.did_of(asked.authority), asked.collection, asked.rkey)
+        params = {"repo": at.authority, "collection": at.collection, "rkey": at.rkey}
+        try:
+            answer = self._server_for(at.authority).query("com.atproto.repo.getRecord", params)
+        except XrpcError as error:
+            if error.code != "RecordNotFound":
+                self._servers.pop(at.authority, None)
+                raise
+            raise NotFoundError(f"{at}: there is no such record.") from error
+        record = _record(answer)
+        if record.uri != at:
+            raise RecordError(f"{at}: the server answered with {record.uri}.")
+        return record
+
+    def list_records(self, account: str, collection: str) -> Iterator[Record]:
+        """Every record of a collection of an account, in descending order of record keys.
+
+        Args:
+            account: DID or handle.
+            collection: Its NSID.
+        """
+        did = self.did_of(account)
+        server = self._server_for(did)
+        params: dict[str, str | int] = {"repo": did, "collection": collection, "limit": _PAGE}
+        seen: set[str] = set()
+        while True:
+            answer = server.query("com.atproto.repo.listRecords", params)
+            rows = answer.get("records")
+            for row in rows if isinstance(rows, list) else []:
+                yield _record(row)
+            # A short page is not the last one: only a missing cursor says so.
+            cursor = answer.get("cursor")
+            if not isinstance(cursor, str) or not cursor:
+                return
+            if cursor in seen:
+                raise AtmosphereError(f"{server.url} lists {collection} in circles.")
+            seen.add(cursor)
+            params["cursor"] = cursor
+
+    def blob_size(self, ref: BlobRef) -> int | None:
+        """Size of a blob that a record references, in bytes; None where the server is silent.
+
+        Raises:
+            XrpcError: There is no such blob.
+        """
+        params = {"did": ref.did, "cid": ref.cid}
+        headers = self._server_for(ref.did).head("com.atproto.sync.getBlob", params)
+        length = headers.get("Content-Length", "")
+        return int(length) if length.isdigit() else None
+
+
+def _record(row: object) -> Record:
+    try:
+        uri, cid, value = row["uri"], row["cid"], row["value"]  # type: ignore[index]
+        at = parse_at_uri(uri)
+    except (KeyError, TypeError, RefError):
+        raise RecordError("The server answered with a record without uri, cid or value.") from None
+    if not isinstance(value, dict) or not isinstance(cid, str):
+        raise RecordError(f"{at}: expected a record, found {type(value).__name__}.")
+    return Record(at, cid, value)
