@@ -1,0 +1,224 @@
+"""A lens: one sample type seen as another, and the way back."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
+
+from atdata.errors import LensError
+from atdata.samples.packable import is_sample_type
+
+S = TypeVar("S")
+V = TypeVar("V")
+W = TypeVar("W")
+
+_EXAMPLE = "Write it as:\n  @atdata.lens\n  def name(source: Source) -> View: ..."
+
+
+class Lens(Generic[S, V]):
+    """How samples of one type (source) are seen as another (view), and changes put back.
+
+    A lens with a putter should keep three laws, which nothing enforces:
+
+    - GetPut: ``put(get(s), s) == s``.
+    - PutGet: ``get(put(v, s)) == v``.
+    - PutPut: ``put(v, put(w, s)) == put(v, s)``.
+
+    Args:
+        source_type: The type that is seen.
+        view_type: The type that it is seen as.
+        get: Source → view.
+        put: View and the source that it came from → source.
+        name: For errors and repr; None: that of ``get``.
+        renames: Field of the view → field of the source, where the lens does nothing but
+            select and rename fields and every value is passed on as it is.
+        recipe: How pickle makes it anew: a function and its arguments; None: it is found
+            under the name of ``get``.
+    """
+
+    def __init__(
+        self,
+        source_type: type[S],
+        view_type: type[V],
+        get: Callable[[S], V],
+        put: Callable[[V, S], S] | None = None,
+        *,
+        name: str | None = None,
+        renames: Mapping[str, str] | None = None,
+        recipe: tuple[Callable[..., Any], tuple[Any, ...]] | None = None,
+    ) -> None:
+        self.source_type = source_type
+        self.view_type = view_type
+        self.name = name or getattr(get, "__name__", "lens")
+        self.renames = None if renames is None else dict(renames)
+        self._get = get
+        self._put = put
+        self._recipe = recipe
+        self.__doc__ = getattr(get, "__doc__", None)
+
+    def get(self, source: S) -> V:
+        """The view of a sample.
+
+        Raises:
+            LensError: The function gave something else than its view type.
+        """
+        view = self._get(source)
+        if not isinstance(view, self.view_type):
+            raise self._gave(view, self.view_type)
+        return view
+
+    def __call__(self, source: S) -> V:
+        """The same as `get`."""
+        return self.get(source)
+
+    def put(self, view: V, source: S) -> S:
+        """The source with what the view says put into it; a new sample.
+
+        Raises:
+            LensError: The lens has no putter, or it gave something else than the source type.
+        """
+        if self._put is None:
+            raise LensError(
+                f"{self} cannot put: it has no putter. Write one:\n"
+                f"  @{self.name}.putter\n  def name(view: {self.view_type.__name__}, "
+                f"source: {self.source_type.__name__}) -> {self.source_type.__name__}: ..."
+            )
+        made = self._put(view, source)
+        if not isinstance(made, self.source_type):
+            raise self._gave(made, self.source_type)
+        return made
+
+    @property
+    def can_put(self) -> bool:
+        """Whether there is a putter."""
+        return self._put is not None
+
+    def putter(self, function: Callable[[V, S], S]) -> Callable[[V, S], S]:
+        """Decorator: make ``function(view, source)`` the way back. Gives the function back.
+
+        Raises:
+            LensError: Its parameters are not a view and a source, in this order.
+        """
+        parameters = _positional(function)
+        hints = _hints(function, sys._getframe(1).f_locals)
+        wanted = (self.view_type, self.source_type)
+        found = [hints.get(name, want) for name, want in zip(parameters, wanted, strict=False)]
+        if len(parameters) != 2 or tuple(found) != wanted:
+            raise LensError(
+                f"{_where(function)} cannot be the putter of {self}: its parameters must be "
+                f"(view: {wanted[0].__name__}, source: {wanted[1].__name__})."
+            )
+        self._put = function
+        return function
+
+    def then(self, following: Lens[V, W]) -> Lens[S, W]:
+        """This lens and, from its view on, another. It can put where both can.
+
+        Raises:
+            LensError: The other does not begin where this one ends.
+        """
+        if following.source_type is not self.view_type:
+            raise LensError(f"{following} does not begin where {self} ends.")
+
+        def get(source: S) -> W:
+            return following.get(self.get(source))
+
+        def put(view: W, source: S) -> S:
+            return self.put(following.put(view, self.get(source)), source)
+
+        renames = None
+        if self.renames is not None and following.renames is not None:
+            renames = {new: self.renames[old] for new, old in following.renames.items()}
+        return Lens(
+            self.source_type,
+            following.view_type,
+            get,
+            put if self.can_put and following.can_put else None,
+            name=f"{self.name} | {following.name}",
+            renames=renames,
+            recipe=(Lens.then, (self, following)),
+        )
+
+    def __or__(self, following: Lens[V, W]) -> Lens[S, W]:
+        """``a | b``: the same as ``a.then(b)``."""
+        return self.then(following)
+
+    def __repr__(self) -> str:
+        return f"<Lens {self.name}: {self.source_type.__name__} → {self.view_type.__name__}>"
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        if self._recipe is not None:
+            return self._recipe
+        self.__module__ = self._get.__module__
+        return str(getattr(self._get, "__qualname__", self.name))
+
+    def _gave(self, found: object, expected: type) -> LensError:
+        return LensError(
+            f"{self}: expected {expected.__name__}, the function gave {type(found).__name__}."
+        )
+
+
+def lens(function: Callable[[S], V]) -> Lens[S, V]:
+    """Decorator: make a function with annotated source and view a lens, known to the network.
+
+    From then on ``dataset.as_type(View)`` finds it, alone or as a link of a chain. A later
+    lens between the same types takes its place.
+
+    Raises:
+        LensError: The annotations are missing or are not sample types.
+
+    Example:
+        >>> @lens
+        ... def label_only(image: Image) -> Label:
+        ...     return Label(label=image.label)
+        >>> @label_only.putter
+        ... def put_label(view: Label, source: Image) -> Image:
+        ...     return dataclasses.replace(source, label=view.label)
+    """
+    # The network knows Lens; only making a lens knows the network.
+    from atdata.lenses.network import LensNetwork
+
+    parameters = _positional(function)
+    if len(parameters) != 1:
+        raise LensError(
+            f"{_where(function)} cannot be a lens: it takes {len(parameters)} arguments, not one, "
+            f"the source. {_EXAMPLE}"
+        )
+    hints = _hints(function, sys._getframe(1).f_locals)
+    types: list[Any] = []
+    for name, role in ((parameters[0], "source"), ("return", "view")):
+        found = hints.get(name)
+        if not is_sample_type(found):
+            shown = "missing" if found is None else f"{found!r:.80}, not a sample type"
+            raise LensError(
+                f"{_where(function)} cannot be a lens: the type of its {role} is {shown}. "
+                f"{_EXAMPLE}"
+            )
+        types.append(found)
+    made: Lens[S, V] = Lens(types[0], types[1], function)
+    LensNetwork().register(made)
+    return made
+
+
+def _positional(function: Callable[..., Any]) -> list[str]:
+    """Names of the parameters that are filled by position, those with defaults left out."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        raise LensError(f"{function!r:.80} cannot be a lens: it is no function.") from None
+    return [p.name for p in parameters if p.kind in kinds and p.default is p.empty]
+
+
+def _hints(function: Callable[..., Any], names: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function, localns=dict(names))
+    except (NameError, TypeError) as error:
+        raise LensError(f"{_where(function)} cannot be a lens: {error}. {_EXAMPLE}") from None
+
+
+def _where(function: Callable[..., Any]) -> str:
+    return f"{getattr(function, '__qualname__', repr(function))}()"

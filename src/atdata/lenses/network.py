@@ -1,0 +1,129 @@
+"""The lenses that there are, and the shortest way from one sample type to another."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from functools import reduce
+from typing import Any, TypeAlias, TypeVar
+
+from atdata.errors import LensError, LensNotFoundError
+from atdata.lenses.lens import Lens
+from atdata.lenses.views import field_view, same_structure, view_problems
+from atdata.samples.codec import SampleCodec, codec_of
+from atdata.samples.kinds import Field
+
+S = TypeVar("S")
+V = TypeVar("V")
+AnyLens: TypeAlias = Lens[Any, Any]
+Node: TypeAlias = tuple[str, tuple[Field, ...]]
+"""A type as the network sees it: qualified name and fields. A class and the type that was made
+of its schema are one node, so that a lens written for the class serves data from an index."""
+
+
+class LensNetwork:
+    """Every lens of this process. All instances share one network; it is safe with threads."""
+
+    _lock = threading.RLock()
+    _lenses: dict[Node, dict[Node, AnyLens]] = {}  # noqa: RUF012 (shared on purpose)
+
+    def register(self, lens: AnyLens) -> None:
+        """Make a lens known; one between the same types is replaced."""
+        source, view = _node(lens.source_type), _node(lens.view_type)
+        with self._lock:
+            self._lenses.setdefault(source, {})[view] = lens
+
+    def find(self, source_type: type[S], view_type: type[V]) -> Lens[S, V]:
+        """A lens from one type to the other.
+
+        The first of these that there is: a registered lens; a plain view between types of
+        equal fields; the shortest chain of registered lenses; a plain view by field names
+        (see `field_view`).
+
+        Raises:
+            SampleTypeError: One of them is not a sample type.
+            LensNotFoundError: There is none; says what was tried.
+        """
+        start, goal = _node(source_type), _node(view_type)
+        with self._lock:
+            chain = self._chain(start, goal)
+        if start == goal or (len(chain) != 1 and same_structure(source_type, view_type)):
+            return field_view(source_type, view_type)
+        if chain:
+            return _join(source_type, chain, view_type)
+        try:
+            return field_view(source_type, view_type)
+        except LensError:
+            raise self._not_found(source_type, view_type) from None
+
+    def _chain(self, start: Node, goal: Node) -> list[AnyLens]:
+        """The shortest chain; of several, the one whose lenses were registered first."""
+        came: dict[Node, tuple[Node, AnyLens]] = {}
+        todo = deque([start])
+        while todo:
+            here = todo.popleft()
+            for there, lens in self._lenses.get(here, {}).items():
+                if there == start or there in came:
+                    continue
+                came[there] = here, lens
+                if there == goal:
+                    return _steps(came, start, goal)
+                todo.append(there)
+        return []
+
+    def _not_found(self, source_type: type, view_type: type) -> LensNotFoundError:
+        source, view = source_type.__name__, view_type.__name__
+        with self._lock:
+            leads = [lens.view_type.__name__ for lens in self._from(source_type)]
+        tried = (
+            f"lenses lead from {source} to {', '.join(leads[:10])} only"
+            if leads
+            else (f"no lens leads from {source}")
+        )
+        problems = view_problems(source_type, view_type)
+        return LensNotFoundError(
+            f"No way from {source} to {view}: {tried}, and it is no plain view: "
+            f"{'; '.join(problems[:5])}. Write a lens:\n"
+            f"  @atdata.lens\n  def name(source: {source}) -> {view}: ..."
+        )
+
+    def _from(self, source_type: type) -> list[AnyLens]:
+        return list(self._lenses.get(_node(source_type), {}).values())
+
+
+def find_lens(source_type: type[S], view_type: type[V]) -> Lens[S, V]:
+    """A lens from one type to the other; the same as ``LensNetwork().find(...)``.
+
+    Raises:
+        SampleTypeError: One of them is not a sample type.
+        LensNotFoundError: There is none; says what was tried.
+    """
+    return LensNetwork().find(source_type, view_type)
+
+
+def _node(sample_type: type) -> Node:
+    codec: SampleCodec[Any] = codec_of(sample_type)
+    return codec.name, codec.fields
+
+
+def _steps(came: dict[Node, tuple[Node, AnyLens]], start: Node, goal: Node) -> list[AnyLens]:
+    steps: list[AnyLens] = []
+    here = goal
+    while here != start:
+        here, lens = came[here]
+        steps.append(lens)
+    return steps[::-1]
+
+
+def _join(source_type: type[S], chain: list[AnyLens], view_type: type[V]) -> Lens[S, V]:
+    """The chain as one lens, bridged where classes of one node meet."""
+    links: list[AnyLens] = []
+    here: type = source_type
+    for lens in chain:
+        if lens.source_type is not here:
+            links.append(field_view(here, lens.source_type))
+        links.append(lens)
+        here = lens.view_type
+    if here is not view_type:
+        links.append(field_view(here, view_type))
+    return reduce(Lens.then, links)

@@ -1,0 +1,179 @@
+"""The plain view: fields picked out by name, without a function of the user's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Any, TypeAlias, TypeVar
+
+from atdata.errors import LensError
+from atdata.lenses.lens import Lens
+from atdata.samples.codec import SampleCodec, codec_of
+from atdata.samples.kinds import Array, Choice, Field, Kind, ListOf, MapOf, Maybe, Misfit, Nested
+from atdata.schema.evolve import accepts
+
+S = TypeVar("S")
+V = TypeVar("V")
+Convert: TypeAlias = Callable[[Any], Any]
+
+
+def field_view(
+    source_type: type[S], view_type: type[V], renames: Mapping[str, str] | None = None
+) -> Lens[S, V]:
+    """A lens that picks each field of the view out of the source.
+
+    A field fits where the kinds are equal. The view may also be wider: an array of any dtype
+    or length, or a value that may be None. Values are shared with the source, not copied;
+    nested samples of another class are made anew. A field whose values all pass as they are
+    makes `Lens.renames`.
+
+    Args:
+        source_type: The type that is seen.
+        view_type: The type that it is seen as.
+        renames: Field of the view → field of the source, for those that differ in name.
+
+    Raises:
+        LensError: A field of the view has no counterpart; says which, and why.
+    """
+    renames = dict(renames or {})
+    source, view = codec_of(source_type), codec_of(view_type)
+    pairs, problems = _match(source, view, renames)
+    if problems:
+        raise LensError(
+            f"{view_type.__name__} is no plain view of {source_type.__name__}: "
+            f"{'; '.join(problems)}."
+        )
+    getters = [(v.name, s.name, _converter(s.kind, v.kind)) for s, v in pairs]
+    putters = [(s.name, v.name, _back(s, v)) for s, v in pairs]
+    plain = all(convert is None for _, _, convert in getters)
+
+    def get(sample: S) -> V:
+        return view.build(
+            {name: _apply(convert, getattr(sample, origin)) for name, origin, convert in getters}
+        )
+
+    def put(seen: V, sample: S) -> S:
+        values = {field.name: getattr(sample, field.name) for field in source.fields}
+        for name, origin, convert in putters:
+            try:
+                values[name] = _apply(convert, getattr(seen, origin))
+            except Misfit as misfit:
+                raise LensError(
+                    f"{source_type.__name__} cannot take the view: {misfit.at(f'.{name}')}"
+                ) from None
+        return source.build(values)
+
+    return Lens(
+        source_type,
+        view_type,
+        get,
+        put,
+        name="view",
+        renames={v.name: s.name for s, v in pairs} if plain else None,
+        recipe=(field_view, (source_type, view_type, renames)),
+    )
+
+
+def view_problems(source_type: type, view_type: type) -> list[str]:
+    """Why one type is no plain view of the other, a line a field; nothing where it is one."""
+    return _match(codec_of(source_type), codec_of(view_type), {})[1]
+
+
+def same_structure(a: type, b: type) -> bool:
+    """Whether two types have equal fields, in the same order; their names play no part."""
+    one: SampleCodec[Any] = codec_of(a)
+    two: SampleCodec[Any] = codec_of(b)
+    return bool(one.fields) and one.fields == two.fields
+
+
+def _match(
+    source: SampleCodec[Any], view: SampleCodec[Any], renames: Mapping[str, str]
+) -> tuple[list[tuple[Field, Field]], list[str]]:
+    have = {field.name: field for field in source.fields}
+    source_name, view_name = source.sample_type.__name__, view.sample_type.__name__
+    pairs, problems = [], []
+    if not source.fields or not view.fields:
+        problems.append("a type without fields has nothing to pick from")
+    for name in sorted(set(renames) - {field.name for field in view.fields}):
+        problems.append(f"{view_name} has no field {name!r} to rename")
+    taken: dict[str, str] = {}
+    for field in view.fields:
+        origin = renames.get(field.name, field.name)
+        found = have.get(origin)
+        if found is None:
+            problems.append(f"{source_name} has no field {origin!r}")
+        elif origin in taken:
+            problems.append(f"{field.name!r} and {taken[origin]!r} are both {origin!r}")
+        elif not _fits(found.value_kind, field.value_kind):
+            old, new = found.value_kind.describe(), field.value_kind.describe()
+            problems.append(f"{origin!r} is {old} in {source_name}, {new} in {view_name}")
+        else:
+            taken[origin] = field.name
+            pairs.append((found, field))
+    return pairs, problems
+
+
+def _fits(source: Kind, view: Kind) -> bool:
+    """Whether each value of one kind is one of the other, without being changed in meaning."""
+    match source, view:
+        case Maybe(a), Maybe(b):
+            return _fits(a, b)
+        case _, Maybe(b):
+            return _fits(source, b)
+        case Array(), Array():
+            return accepts(view, source)
+        case _:
+            return source == view
+
+
+def _converter(source: Kind, view: Kind) -> Convert | None:
+    """What makes a value of equal kind one of the other's Python class; None: nothing to do."""
+    match source, view:
+        case Maybe(a), Maybe(b):
+            return _converter(a, b)
+        case _, Maybe(b):
+            return _converter(source, b)
+        case Choice(), Choice() if source.enum is not view.enum:
+            return _to_choice(view)
+        case Nested(), Nested() if source.python is not view.python:
+            if source.python is None or view.python is None:
+                raise LensError(f"No type was made of the nested sample {source.describe()}.")
+            return field_view(source.python, view.python).get
+        case ListOf(a), ListOf(b):
+            item = _converter(a, b)
+            return None if item is None else lambda values: [_apply(item, v) for v in values]
+        case MapOf(a), MapOf(b):
+            item = _converter(a, b)
+            if item is None:
+                return None
+            return lambda values: {key: _apply(item, v) for key, v in values.items()}
+        case _:
+            return None
+
+
+def _back(source: Field, view: Field) -> Convert | None:
+    """The way back; where the view is wider the value is checked."""
+    wider = source.value_kind != view.value_kind
+    convert = _converter(view.kind, source.kind)
+    if not wider:
+        return convert
+    check = source.value_kind.encode
+
+    def narrow(value: Any) -> Any:
+        value = _apply(convert, value)
+        check(value)
+        return value
+
+    return narrow
+
+
+def _to_choice(kind: Choice) -> Convert:
+    def convert(value: Any) -> Any:
+        text = value.value if isinstance(value, Enum) else value
+        return text if kind.enum is None else kind.enum(text)
+
+    return convert
+
+
+def _apply(convert: Convert | None, value: Any) -> Any:
+    return value if convert is None or value is None else convert(value)
