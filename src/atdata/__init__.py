@@ -1,22 +1,97 @@
-"""Typed machine-learning datasets: from one laptop to a public network."""
+"""Typed machine-learning datasets: from one laptop to a public network.
+
+A sample is a decorated dataclass; many of them are stored in ordinary WebDataset tar shards
+and read back typed, one by one or in batches::
+
+    @atdata.packable
+    class Digit:
+        image: NDArray[np.uint8]
+        label: int
+
+    atdata.write_samples(digits, "digits.tar", maxcount=10_000)
+    for batch in atdata.Dataset[Digit]("digits-{000000..000005}.tar").shuffled(256):
+        train(batch.image, batch.label)
+
+`atdata.local` indexes datasets of one machine or team, `atdata.atmosphere` those of the
+AT Protocol network, and `atdata.promote` publishes from the one to the other.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from atdata import errors
-from atdata._protocols import AbstractDataStore, AbstractIndex, DataSource, IndexEntry, Packable
+from atdata._protocols import (
+    AbstractDataStore,
+    AbstractIndex,
+    DataSource,
+    IndexEntry,
+    Packable,
+)
 from atdata._shardlist import ShardInfo
+from atdata.dataset.dataset import Dataset
+from atdata.dataset.load import DatasetDict, load_dataset
+from atdata.dataset.write import write_samples
+from atdata.errors import AtdataError
+from atdata.lenses.lens import Lens, lens
 from atdata.samples.batch import SampleBatch
 from atdata.samples.dict_sample import DictSample
 from atdata.samples.packable import PackableSample, packable
+from atdata.schema.evolve import compare as compare_schemas
+from atdata.schema.model import Field, Schema
+from atdata.schema.reflect import schema_of
+from atdata.sources.url import URLSource
+
+if TYPE_CHECKING:
+    from atdata import atmosphere, local, promote
+    from atdata.sources.s3 import S3Source
+
+__version__ = "0.1.0"
 
 __all__ = [
     "AbstractDataStore",
     "AbstractIndex",
+    "AtdataError",
     "DataSource",
+    "Dataset",
+    "DatasetDict",
     "DictSample",
+    "Field",
     "IndexEntry",
+    "Lens",
     "Packable",
     "PackableSample",
+    "S3Source",
     "SampleBatch",
+    "Schema",
     "ShardInfo",
+    "URLSource",
+    "atmosphere",
+    "compare_schemas",
     "errors",
+    "lens",
+    "load_dataset",
+    "local",
     "packable",
+    "promote",
+    "schema_of",
+    "write_samples",
 ]
+
+_ROOMS = ("atmosphere", "local", "promote")
+
+
+def __getattr__(name: str) -> Any:
+    # On first use: what a program without an index does not need, it does not wait for.
+    if name in _ROOMS:
+        return import_module(f"atdata.{name}")
+    if name == "S3Source":
+        from atdata.sources.s3 import S3Source
+
+        return S3Source
+    raise AttributeError(f"module 'atdata' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast, overload
+from typing import Any, Final, TypeVar, overload
 
 from atdata._protocols import AbstractIndex, IndexEntry
 from atdata._refs import NameRef, parse_name_ref
@@ -14,7 +14,7 @@ from atdata.dataset.dataset import Dataset
 from atdata.errors import DatasetNotFoundError, NoDataUrlsError, UnknownKindError
 from atdata.samples.dict_sample import DictSample
 from atdata.samples.packable import check_sample_type
-from atdata.sources.url import URLSource
+from atdata.sources.subset import SubsetSource
 
 T = TypeVar("T")
 
@@ -158,7 +158,7 @@ def open_entry(
             sample_type = index.decode_schema(entry.schema_ref)
         except UnknownKindError:
             sample_type = DictSample
-    return cast("Dataset[Any]", Dataset.of(sample_type, entry))
+    return Dataset.of(sample_type, entry)
 
 
 def split_of(dataset: Dataset[T]) -> DatasetDict[T]:
@@ -172,15 +172,12 @@ def split_of(dataset: Dataset[T]) -> DatasetDict[T]:
     known = {shard.url: shard for shard in dataset.known_shards()}
     return DatasetDict(
         {
-            name: Dataset.of(dataset.sample_type, _part(dataset, urls), shards=_of(known, urls))
+            name: Dataset.of(
+                dataset.sample_type, SubsetSource(dataset.source, urls), shards=_of(known, urls)
+            )
             for name, urls in groups.items()
         }
     )
-
-
-def _part(dataset: Dataset[Any], urls: list[str]) -> Any:
-    source = dataset.source
-    return source.subset(urls) if isinstance(source, URLSource) else urls
 
 
 def _of(known: dict[str, ShardInfo], urls: Iterable[str]) -> list[ShardInfo]:

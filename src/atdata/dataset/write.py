@@ -40,18 +40,16 @@ def write_samples(
             where ``maxcount`` or ``maxsize`` is given; any other path is a folder, in which
             the shards are named after it.
         maxcount: Most samples in a shard.
-        maxsize: Most bytes in a shard, padding included. A larger sample has a shard of its own.
+        maxsize: Most bytes in a shard, padding included. A sample is never split.
 
     Raises:
         EncodeError: A value does not fit its field; names the sample and the path.
         SampleTypeError: Something that is not a sample, or samples of two types.
         NoDataUrlsError: There are no samples.
+        OptionError: A limit below 1, or one sample is larger than ``maxsize``.
         StoreError: Longer-numbered shards of an earlier call would be left over, and be read
             together with the new ones; or the disk refuses.
     """
-    for name, value in (("maxcount", maxcount), ("maxsize", maxsize)):
-        if value is not None and value < 1:
-            raise OptionError(f"{name} is {value}; it must be 1 or more.")
     iterator = iter(samples)
     try:
         first = next(iterator)

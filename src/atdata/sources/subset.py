@@ -1,0 +1,49 @@
+"""Some of the shards of another source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from atdata._protocols import DataSource
+from atdata._shardlist import preview
+from atdata.errors import ShardNotFoundError
+
+
+@dataclass(frozen=True)
+class SubsetSource:
+    """Some shards of a source, opened as the source opens them: same policy, same access."""
+
+    source: DataSource
+    chosen: Sequence[str]
+    """Identifiers of the shards, in reading order."""
+
+    @property
+    def shard_list(self) -> list[str]:
+        """Identifiers of the chosen shards. A new list."""
+        return list(self.chosen)
+
+    def shards(self) -> Iterator[tuple[str, IO[bytes]]]:
+        """Each chosen shard and its open stream, in order; closed when the next begins."""
+        for shard_id in self.chosen:
+            with closing(self.source.open_shard(shard_id)) as stream:
+                yield shard_id, stream
+
+    def open_shard(self, shard_id: str) -> IO[bytes]:
+        """Open one of the chosen shards.
+
+        Raises:
+            ShardNotFoundError: It is not one of them.
+        """
+        if shard_id not in self.chosen:
+            raise ShardNotFoundError(f"{shard_id!r} is not one of: {preview(self.chosen)}.")
+        return self.source.open_shard(shard_id)
+
+    def local_path(self, shard_id: str) -> Path | None:
+        """The shard as a file of this machine, where the source knows of one."""
+        find = getattr(self.source, "local_path", None)
+        place = find(shard_id) if callable(find) else None
+        return place if isinstance(place, Path) else None
