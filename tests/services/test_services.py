@@ -242,3 +242,19 @@ def test_services_end_with_their_starter(module: str, how: str, service_tmp: Pat
         process.wait(30)
         _eventually(lambda: not any(map(is_listening, ports)), "a server is still there")
         _eventually(lambda: not list(service_tmp.iterdir()), "files are left")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's help is asked on Linux only")
+@pytest.mark.parametrize("module", MODULES)
+def test_services_end_with_their_supervisor(module: str, service_tmp: Path) -> None:
+    """Even when the process that should stop them is killed, no server stays behind."""
+    with _by_hand(module, folder=service_tmp) as (process, said):
+        ports = _ports(said)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        assert len(children) == 1
+        os.kill(int(children[0]), signal.SIGKILL)
+        _eventually(lambda: not any(map(is_listening, ports)), "a server is still there")
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait(30)
+        assert not list(service_tmp.iterdir())
