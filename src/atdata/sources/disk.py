@@ -1,0 +1,91 @@
+"""Shards in files of this machine: paths, file:// URLs, globs, folders."""
+
+from __future__ import annotations
+
+import glob
+from pathlib import Path
+from typing import IO, Final
+from urllib.parse import quote, unquote, urlsplit
+
+from atdata.errors import ShardNotFoundError, SourceError, UnsafeUrlError, UrlError
+from atdata.sources.policy import Policy
+
+BUFFER: Final = 1 << 20
+
+
+class DiskReader:
+    """Opens paths and file:// URLs."""
+
+    def open(self, url: str, *, policy: Policy | None = None) -> IO[bytes]:
+        """Open a file for reading.
+
+        Raises:
+            ShardNotFoundError: There is none.
+            SourceError: It cannot be read, or is a folder.
+            UnsafeUrlError: It is a stranger's URL.
+        """
+        _refuse_strangers(url, policy)
+        path = path_of(url)
+        try:
+            return path.open("rb", buffering=BUFFER)
+        except FileNotFoundError as error:
+            raise ShardNotFoundError(f"{path}: there is no such file.") from error
+        except IsADirectoryError as error:
+            raise SourceError(f"{path} is a folder, where a shard was expected.") from error
+        except OSError as error:
+            raise SourceError(f"{path}: cannot be read ({error.strerror}).") from error
+
+    def expand(self, url: str, *, policy: Policy | None = None) -> list[str]:
+        """The files that a URL stands for, sorted.
+
+        A folder stands for the tar files directly in it, and ``*``, ``?``, ``[…]`` and ``**``
+        work as in a shell, unless a file of just this name exists.
+
+        Returns:
+            Absolute paths, or file:// URLs where one was given. A plain name is returned
+            without a look whether it exists; empty where a glob or folder has nothing.
+
+        Raises:
+            UnsafeUrlError: It is a stranger's URL.
+        """
+        _refuse_strangers(url, policy)
+        path = path_of(url)
+        if path.is_dir():
+            found = sorted(str(p) for p in path.glob("*.tar") if p.is_file())
+        elif glob.has_magic(str(path)) and not path.exists():
+            # Path.glob takes no absolute pattern.
+            matches = glob.glob(str(path), recursive=True)  # noqa: PTH207
+            found = sorted(name for name in matches if Path(name).is_file())
+        else:
+            found = [str(path)]
+        return [f"file://{quote(p)}" for p in found] if url.startswith("file:") else found
+
+    def local_path(self, url: str) -> Path | None:
+        """The file itself."""
+        return path_of(url)
+
+
+def path_of(url: str) -> Path:
+    """The absolute path that a path or file:// URL names; links are kept.
+
+    Raises:
+        UrlError: A file:// URL that names another host.
+    """
+    if not url.startswith("file:"):
+        return _absolute(Path(url).expanduser())
+    parts = urlsplit(url.replace("?", "%3F").replace("#", "%23"))
+    if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
+        raise UrlError(f"{url!r} names no file of this machine. Write file:///folder/name.tar.")
+    return _absolute(Path(unquote(parts.path)))
+
+
+def _absolute(path: Path) -> Path:
+    # A link stays as it was named, unless ".." follows it, which only its target can tell.
+    return path.resolve() if ".." in path.parts else path.absolute()
+
+
+def _refuse_strangers(url: str, policy: Policy | None) -> None:
+    if policy is not None:
+        raise UnsafeUrlError(
+            f"{url[:200]!r} comes from the network and names a file of this machine: not opened."
+        )

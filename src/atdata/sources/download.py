@@ -1,0 +1,222 @@
+"""A file on a server as a stream that goes on after dropped connections, or fails: never a mix."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+from urllib3.exceptions import HTTPError
+
+from atdata.errors import IntegrityError, SourceError
+from atdata.sources.policy import Policy
+from atdata.sources.retries import Patience, Retries
+from atdata.sources.transport import Signer, describe, fetch
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+    from urllib3.response import BaseHTTPResponse
+
+BUFFER: Final = 1 << 20
+"""Bytes read from the network at once."""
+_CAREFUL: Final = 64 << 10
+"""The same after a failure, so that a connection that breaks early still gets on."""
+
+
+class Download(io.RawIOBase):
+    """The unbuffered stream below `http.open_url`, with the same arguments."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        sign: Signer | None,
+        policy: Policy | None,
+        expect_bytes: int | None,
+        restart: bool,
+        name: str,
+        patience: Patience | None,
+    ) -> None:
+        super().__init__()
+        self._url = url
+        self._headers = dict(headers)
+        self._sign = sign
+        self._policy = policy
+        self._expect = expect_bytes
+        self._restart = restart
+        self.name = name
+        self._retries = Retries(name, patience)
+        self._at = 0
+        self._skip = 0
+        self._pid = os.getpid()
+        self._total: int | None = None
+        self._etag: str | None = None
+        self._modified: str | None = None
+        self._response: BaseHTTPResponse | None = self._begin()
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Read up to ``len(buffer)`` bytes; 0 at the end of the file, never before."""
+        view = memoryview(buffer).cast("B")
+        if not len(view):
+            return 0
+        while True:
+            if self._pid != os.getpid():
+                # A forked child and its parent would each get half of what this socket brings.
+                self._pid, self._response, self._skip = os.getpid(), None, 0
+            if self._total is not None and self._at == self._total and not self._skip:
+                self._close_response()
+                return 0
+            if self._response is None:
+                self._response = self._resume()
+            most = self._skip or len(view)
+            try:
+                size = min(most, _CAREFUL if self._retries.troubled else BUFFER)
+                chunk = self._response.read(size)
+            except (HTTPError, OSError) as error:
+                self._dropped(describe(error), error)
+                continue
+            if not chunk:
+                if self._skip or (self._total is not None and self._at < self._total):
+                    self._dropped("the connection was closed")
+                    continue
+                self._total = self._at
+                self._check_size(self._at)
+                return 0
+            self._retries.progressed(len(chunk))
+            if self._skip:
+                self._skip -= len(chunk)
+                continue
+            view[: len(chunk)] = chunk
+            self._at += len(chunk)
+            if self._total is not None and self._at > self._total:
+                raise IntegrityError(
+                    f"the server sends more than the {self._total} bytes that it announced",
+                    shard=self.name,
+                )
+            return len(chunk)
+
+    def close(self) -> None:
+        """Close the connection."""
+        if not self.closed:
+            self._close_response()
+        super().close()
+
+    def _close_response(self) -> None:
+        response, self._response = getattr(self, "_response", None), None
+        if response is not None and self._pid == os.getpid():
+            response.close()
+
+    def _dropped(self, problem: str, cause: Exception | None = None) -> None:
+        self._close_response()
+        self._skip = 0
+        of = "" if self._total is None else f" of {self._total}"
+        self._retries.wait(f"{problem} at byte {self._at}{of}", cause)
+
+    def _begin(self) -> BaseHTTPResponse:
+        response = self._fetch({}, accept=(200,))
+        self._total = _length(response)
+        self._etag = response.headers.get("ETag")
+        self._modified = response.headers.get("Last-Modified")
+        if self._total is not None:
+            try:
+                self._check_size(self._total)
+            except IntegrityError:
+                response.close()
+                raise
+        return response
+
+    def _check_size(self, size: int) -> None:
+        if self._expect is not None and size != self._expect:
+            raise IntegrityError(
+                f"it should have {self._expect} bytes and has {size}", shard=self.name
+            )
+
+    def _resume(self) -> BaseHTTPResponse:
+        if self._at == 0:
+            return self._begin()
+        wanted: dict[str, str] = {}
+        if not self._restart:
+            wanted["Range"] = f"bytes={self._at}-"
+            if self._strong_etag:
+                wanted["If-Match"] = self._strong_etag
+            elif self._modified:
+                wanted["If-Unmodified-Since"] = self._modified
+            else:
+                raise SourceError(
+                    f"{self.name}: the connection was lost at byte {self._at}, and the server "
+                    "gives neither ETag nor Last-Modified, by which the rest could be told to "
+                    "be of the same file. Read it again from the start."
+                )
+        response = self._fetch(wanted, accept=(200, 206, 412, 416))
+        try:
+            self._continue_from(response)
+        except BaseException:
+            response.close()
+            raise
+        return response
+
+    @property
+    def _strong_etag(self) -> str | None:
+        return self._etag if self._etag and self._etag.startswith('"') else None
+
+    def _continue_from(self, response: BaseHTTPResponse) -> None:
+        """Check that a response goes on with the same bytes; nothing of another file is mixed in.
+
+        Raises:
+            IntegrityError: It is another version of the file.
+            SourceError: The server has no ranges and nothing says that the file is the same.
+        """
+        etag = response.headers.get("ETag")
+        modified = response.headers.get("Last-Modified")
+        changed = (self._etag and etag and etag != self._etag) or (
+            not self._strong_etag and modified != self._modified
+        )
+        if response.status in (412, 416) or (changed and not self._restart):
+            raise IntegrityError(
+                f"the file was changed on the server while it was being read, after byte "
+                f"{self._at}; read it again",
+                shard=self.name,
+            )
+        if response.status == 206:
+            expected = f"bytes {self._at}-"
+            total = "*" if self._total is None else str(self._total)
+            span = response.headers.get("Content-Range", "")
+            if not span.startswith(expected) or span.rpartition("/")[2] not in (total, "*"):
+                raise IntegrityError(
+                    f"asked for the bytes from {self._at} of {total}, the server gives {span!r}",
+                    shard=self.name,
+                )
+            return
+        if not self._restart and not (self._strong_etag and etag == self._strong_etag):
+            raise SourceError(
+                f"{self.name}: the connection was lost at byte {self._at}, and the server cannot "
+                "go on from there: it has no ranges. Read it again from the start."
+            )
+        length = _length(response)
+        if None not in (length, self._total) and length != self._total:
+            raise IntegrityError(
+                f"had {self._total} bytes at first and now has {length}", shard=self.name
+            )
+        self._skip = self._at
+
+    def _fetch(self, wanted: Mapping[str, str], accept: tuple[int, ...]) -> BaseHTTPResponse:
+        return fetch(
+            self._url,
+            {**self._headers, **wanted},
+            name=self.name,
+            retries=self._retries,
+            policy=self._policy,
+            sign=self._sign,
+            accept=accept,
+        )
+
+
+def _length(response: BaseHTTPResponse) -> int | None:
+    text = response.headers.get("Content-Length", "")
+    return int(text) if text.isascii() and text.isdigit() else None

@@ -1,0 +1,132 @@
+"""Shards over http and https, and the one stream that s3 and blobs are read through as well."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlencode
+
+from urllib3.exceptions import HTTPError
+
+from atdata.errors import NotFoundError, ShardNotFoundError, SourceError
+from atdata.sources.download import BUFFER, Download
+from atdata.sources.policy import Policy, redact
+from atdata.sources.retries import Patience, Retries
+from atdata.sources.transport import READ_TIMEOUT, Signer, describe, fetch
+
+
+def open_url(
+    url: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    sign: Signer | None = None,
+    policy: Policy | None = None,
+    expect_bytes: int | None = None,
+    restart: bool = False,
+    name: str | None = None,
+    patience: Patience | None = None,
+) -> IO[bytes]:
+    """Open a URL as a stream that survives dropped connections.
+
+    The first request is sent at once, so that errors come here. After a drop the stream goes
+    on from the byte reached, asking for the same version of the file. The bytes are those on
+    the server: a content encoding is never undone.
+
+    Args:
+        url: An http(s) URL, or with ``sign`` what the signer takes.
+        headers: Sent with every request, but to no other host than the URL's own.
+        sign: Signs each request.
+        policy: The gate for strangers' URLs; None for a URL that the user typed.
+        expect_bytes: Size the file must have, where known.
+        restart: For servers without ranges whose bytes are checked by their hash: after a
+            drop, begin again and pass over what was read.
+        name: What to call it in errors; the URL without its query by default.
+        patience: How often and how long to try again.
+
+    Returns:
+        A buffered binary stream, not seekable. Reading it raises SourceError where the
+        connection cannot be restored, and IntegrityError where the file has changed since it
+        was opened or has another size than announced.
+
+    Raises:
+        ShardNotFoundError: There is no such file.
+        UnsafeUrlError: The policy does not let it pass.
+        SourceError: It cannot be read.
+        IntegrityError: Its size is not ``expect_bytes``.
+    """
+    raw = Download(
+        url,
+        headers=headers or {},
+        sign=sign,
+        policy=policy,
+        expect_bytes=expect_bytes,
+        restart=restart,
+        name=name or redact(url),
+        patience=patience,
+    )
+    return io.BufferedReader(raw, BUFFER)
+
+
+def get_json(
+    url: str,
+    *,
+    params: Mapping[str, str] | None = None,
+    policy: Policy | None = None,
+    max_bytes: int = 1_000_000,
+    timeout: float = READ_TIMEOUT,
+) -> Any:
+    """GET a small JSON document.
+
+    Args:
+        url: An http(s) URL.
+        params: Added as its query.
+        policy: The gate for strangers' URLs; None for a URL that the user typed.
+        max_bytes: Largest document taken.
+        timeout: Seconds that the server may be silent; attempts end after twice this.
+
+    Raises:
+        NotFoundError: 404 or 410.
+        UnsafeUrlError: The policy does not let it pass.
+        SourceError: It cannot be read, is larger, or is not JSON.
+    """
+    full = f"{url}{'&' if '?' in url else '?'}{urlencode(params)}" if params else url
+    name = redact(url)
+    retries = Retries(name, Patience(attempts=4, connects=3, budget=2 * timeout))
+    headers = {"Accept": "application/json"}
+    try:
+        response = fetch(full, headers, name=name, retries=retries, policy=policy, timeout=timeout)
+    except ShardNotFoundError as error:
+        raise NotFoundError(f"{name}: there is nothing here.") from error
+    try:
+        body = response.read(max_bytes + 1)
+    except (HTTPError, OSError) as error:
+        raise SourceError(f"{name}: {describe(error)}.") from error
+    finally:
+        response.close()
+    if len(body) > max_bytes:
+        raise SourceError(f"{name}: the document is larger than {max_bytes} bytes.")
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"{name}: expected JSON, found something else.") from error
+
+
+class HttpReader:
+    """Opens http and https URLs."""
+
+    def open(self, url: str, *, policy: Policy | None = None) -> IO[bytes]:
+        """See `open_url`."""
+        return open_url(url, policy=policy)
+
+    def expand(self, url: str, *, policy: Policy | None = None) -> list[str]:
+        """The URL itself: http has no listings."""
+        if policy is not None:
+            policy.check_url(url)
+        return [url]
+
+    def local_path(self, url: str) -> Path | None:
+        """None: nothing of it is on this machine."""
+        return None

@@ -1,0 +1,121 @@
+"""What a stranger's URL may do: which schemes, and which addresses it may lead to.
+
+A URL that the user typed is opened as it is (policy ``None``). A URL that came with a
+record of the network is opened under a `Policy`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from atdata.errors import SourceError, UnsafeUrlError
+
+ALLOW_PRIVATE: Final = "ATDATA_ALLOW_PRIVATE"
+"""Environment variable; ``1`` lets strangers' URLs lead to private addresses and use http."""
+_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The gate that strangers' URLs pass.
+
+    Args:
+        allow_private: Whether loopback and private addresses, and http, are allowed. None
+            asks the environment variable ``ATDATA_ALLOW_PRIVATE`` each time.
+    """
+
+    allow_private: bool | None = None
+
+    @property
+    def private_allowed(self) -> bool:
+        """Whether loopback and private addresses, and http, are allowed now."""
+        if self.allow_private is None:
+            return os.environ.get(ALLOW_PRIVATE) == "1"
+        return self.allow_private
+
+    def check_url(self, url: str) -> None:
+        """Pass a URL whose scheme a stranger's URL may have.
+
+        Raises:
+            UnsafeUrlError: Another scheme, ``pipe:`` and local files among them.
+        """
+        scheme = url.partition(":")[0].lower() if "://" in url else ""
+        allowed = ("https", "s3", "at") + (("http",) if self.private_allowed else ())
+        if scheme not in allowed:
+            raise UnsafeUrlError(
+                f"{url[:200]!r} comes from the network and is not opened: such a URL has one of "
+                f"the schemes {', '.join(allowed)}. If you trust it, open it by yourself with "
+                "atdata.Dataset[...](url)."
+            )
+
+    def addresses(self, host: str, port: int) -> list[str]:
+        """Resolve a host; the caller connects to one of these and to nothing else.
+
+        Returns:
+            IP addresses, in the system's order of preference, each of the public internet
+            unless private ones are allowed.
+
+        Raises:
+            UnsafeUrlError: One of the addresses is not public.
+            SourceError: The name does not resolve.
+        """
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise SourceError(f"The host {host!r} cannot be found: {error}") from error
+        texts = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        if not self.private_allowed and (bad := [t for t in texts if not is_public(t)]):
+            raise UnsafeUrlError(
+                f"{host!r} leads to {bad[0]}, which is not an address of the public internet. "
+                "A URL from the network must not reach into this machine or its network; set "
+                f"{ALLOW_PRIVATE}=1 if it is meant to, for instance on a network of your own."
+            )
+        return texts
+
+
+STRANGER: Final = Policy()
+"""The policy for what records of the network name; the environment decides about private ones."""
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one of the public internet, those embedded in IPv6 included."""
+    ip: _Address = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = [ip.ipv4_mapped, ip.sixtofour, *(ip.teredo or ())]
+        if ip in _NAT64:
+            inner.append(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
+        if any(v4 is not None and not is_public(str(v4)) for v4 in inner):
+            return False
+        if ip.ipv4_mapped is not None:
+            return True
+    return ip.is_global and not ip.is_multicast
+
+
+def redact(url: str) -> str:
+    """A URL for messages: without the user, the password, the query and the fragment.
+
+    Signed URLs and access tokens travel there.
+    """
+    if "://" not in url or not url.lower().startswith(("http://", "https://")):
+        return url
+    head, _, query = url.partition("?")
+    scheme, _, rest = head.partition("#")[0].partition("://")
+    netloc, slash, path = rest.partition("/")
+    return f"{scheme}://{netloc.rpartition('@')[2]}{slash}{path}" + ("?…" if query else "")
+
+
+def same_origin(one: str, other: str) -> bool:
+    """Whether two http(s) URLs have the same scheme, host and port."""
+    return _origin(one) == _origin(other)
+
+
+def _origin(url: str) -> tuple[str, str | None, int]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)

@@ -1,0 +1,92 @@
+"""How long a download goes on after failures."""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from atdata.errors import SourceError
+
+_PROGRESS: Final = 64 << 10
+_CALM: Final = 1_000_000
+_MAX_FAILURES: Final = 1_000
+"""Of one download, however much comes between them: a server that drips does not hold us."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to go on after failures. Progress starts the count afresh."""
+
+    attempts: int = 6
+    """Failures in a row, without 64 KB between them, before giving up."""
+    connects: int = 4
+    """The same for connections that cannot even be made."""
+    first_wait: float = 0.1
+    """Seconds before the second attempt; doubled each time, with jitter."""
+    longest_wait: float = 10.0
+    budget: float = 120.0
+    """Seconds without progress, waiting and failing together."""
+
+
+class Retries:
+    """Counts failures of one download, waits between attempts, and gives up in the end."""
+
+    def __init__(self, name: str, patience: Patience | None = None) -> None:
+        self._name = name
+        self._patience = patience or Patience()
+        self._all = self._failures = self._connect_failures = 0
+        self._bytes = _CALM
+        self._since: float | None = None
+
+    @property
+    def troubled(self) -> bool:
+        """Whether something failed within the last megabyte."""
+        return self._bytes < _CALM
+
+    def progressed(self, size: int) -> None:
+        """So many bytes have arrived; enough of them start the count of failures afresh."""
+        if self.troubled:
+            self._bytes += size
+            if self._bytes >= _PROGRESS:
+                self._failures = self._connect_failures = 0
+                self._since = None
+
+    def wait(
+        self,
+        problem: str,
+        cause: Exception | None = None,
+        *,
+        connecting: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        """Wait until the next attempt.
+
+        Raises:
+            SourceError: There is none; says what failed, how often and for how long.
+        """
+        now = time.monotonic()
+        self._since = now if self._since is None else self._since
+        self._all += 1
+        self._failures += 1
+        self._connect_failures += connecting
+        self._bytes = 0
+        p = self._patience
+        wait = min(p.first_wait * 2 ** (self._failures - 1), p.longest_wait)
+        wait *= random.uniform(0.5, 1.0)
+        wait = max(wait, retry_after or 0.0)
+        spent = now - self._since
+        if (
+            self._failures >= p.attempts
+            or self._all >= _MAX_FAILURES
+            or self._connect_failures >= p.connects
+            or spent + wait > p.budget
+        ):
+            asked = f", which asks to come back in {retry_after:.0f} s" if retry_after else ""
+            raise SourceError(
+                f"{self._name}: {problem}{asked}. Gave up after {self._failures} "
+                f"attempt{'s' if self._failures > 1 else ''} in {spent:.1f} s. Check the address "
+                "and the network, then run it again."
+            ) from cause
+        time.sleep(wait)

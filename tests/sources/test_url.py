@@ -1,0 +1,161 @@
+"""Shards by URL: braces, globs, folders, and what goes wrong."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from atdata._protocols import DataSource
+from atdata._shardlist import fold_urls
+from atdata.errors import NoDataUrlsError, ShardNotFoundError, SourceError, UnsafeUrlError, UrlError
+from atdata.sources.policy import STRANGER
+from atdata.sources.url import URLSource
+from tests.sources.web import WebServer
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with three shards and a file that is none."""
+    for number in range(3):
+        (tmp_path / f"a-{number:06d}.tar").write_bytes(b"shard %d" % number)
+    (tmp_path / "notes.txt").write_bytes(b"notes")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "name", ["a-{000000..000002}.tar", "*.tar", "a-??????.tar", "", "**/*.tar", "{a-*,none*}.tar"]
+)
+def test_every_way_to_name_shards(folder: Path, name: str) -> None:
+    """Braces, globs and a folder all stand for the same shards, in order."""
+    source = URLSource(str(folder / name))
+    assert [Path(s).name for s in source.shard_list] == [f"a-00000{n}.tar" for n in range(3)]
+    assert [stream.read() for _, stream in source.shards()] == [b"shard 0", b"shard 1", b"shard 2"]
+    assert isinstance(source, DataSource)
+
+
+def test_file_urls(folder: Path) -> None:
+    """A file:// URL, with characters escaped, is a file of this machine."""
+    (folder / "with space#1.tar").write_bytes(b"x")
+    source = URLSource(f"file://{folder}/with%20space%231.tar")
+    (shard,) = source.shard_list
+    assert shard.startswith("file:///")
+    assert source.open_shard(shard).read() == b"x"
+    assert source.local_path(shard) == folder / "with space#1.tar"
+
+
+def test_several_are_read_in_the_order_given(folder: Path) -> None:
+    """A list keeps its order."""
+    names = [folder / "a-000002.tar", folder / "a-000000.tar"]
+    assert URLSource(names).shard_list == [str(name) for name in names]
+
+
+def test_names_do_not_depend_on_the_working_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative path becomes absolute, so that a worker or an index elsewhere finds it."""
+    monkeypatch.chdir(folder)
+    source = URLSource("a-000000.tar")
+    assert source.shard_list == [str(folder / "a-000000.tar")]
+
+
+@pytest.mark.parametrize("name", ["a[1].tar", "a{0..3}.tar", "a{.tar", "a*.tar"])
+def test_a_file_of_just_this_name_comes_first(tmp_path: Path, name: str) -> None:
+    """Characters with a meaning have none where a file is called so, folded or not."""
+    path = tmp_path / name
+    path.write_bytes(b"x")
+    assert URLSource(path).shard_list == [str(path)]
+    assert URLSource(fold_urls([str(path)])).shard_list == [str(path)]
+
+
+def test_a_missing_file_says_so(folder: Path) -> None:
+    """A plain name is not looked for before it is opened; then the error names it."""
+    missing = str(folder / "none.tar")
+    source = URLSource(missing)
+    assert source.shard_list == [missing]
+    with pytest.raises(ShardNotFoundError, match=r"none\.tar: there is no such file"):
+        source.open_shard(missing)
+    with pytest.raises(FileNotFoundError):
+        next(source.shards())
+
+
+def test_a_shard_of_another_source_is_not_opened(folder: Path) -> None:
+    """An identifier that is not in the list is a KeyError that shows what is."""
+    source = URLSource(folder)
+    with pytest.raises(KeyError, match=r"has 3: .*a-000000\.tar"):
+        source.open_shard(str(folder / "notes.txt"))
+
+
+@pytest.mark.parametrize("name", ["none*.tar", "empty"])
+def test_nothing_found_is_an_error(folder: Path, name: str) -> None:
+    """A glob or a folder without shards says that nothing matched."""
+    (folder / "empty").mkdir()
+    with pytest.raises(NoDataUrlsError, match=name.replace("*", r"\*")):
+        _ = URLSource(folder / name).shard_list
+
+
+def test_one_of_several_that_matches_nothing_is_an_error(folder: Path) -> None:
+    """Where one glob of several matches nothing, the dataset is not silently smaller."""
+    with pytest.raises(NoDataUrlsError, match=r"none\*"):
+        _ = URLSource([folder / "a-*.tar", folder / "none*.tar"]).shard_list
+
+
+def test_a_folder_that_took_a_shards_place_is_an_error(folder: Path) -> None:
+    """A shard that has become a folder by the time it is opened says so."""
+    source = URLSource(folder / "a-000000.tar")
+    (shard,) = source.shard_list
+    (folder / "a-000000.tar").unlink()
+    (folder / "a-000000.tar").mkdir()
+    with pytest.raises(SourceError, match="is a folder"):
+        source.open_shard(shard)
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        ([], NoDataUrlsError),
+        ("", UrlError),
+        (["  "], UrlError),
+        ("pipe:cat x.tar", UrlError),
+        ("PIPE:cat x.tar", UrlError),
+        ([3], UrlError),
+    ],
+)
+def test_what_names_no_shard_fails_at_once(given: object, error: type[Exception]) -> None:
+    """Nothing, an empty name, a command or a number is refused before anything is opened."""
+    with pytest.raises(error):
+        URLSource(given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("url", ["gopher://h/x.tar", "ssh://h/x.tar"])
+def test_an_unknown_scheme_shows_the_known_ones(url: str) -> None:
+    """A scheme that nothing opens is told with those that can be."""
+    with pytest.raises(UrlError, match="https"):
+        _ = URLSource(url).shard_list
+
+
+@pytest.mark.parametrize("url", ["file:///etc/hosts", "/etc/hosts", "http://127.0.0.1/x", "*.tar"])
+def test_strangers_do_not_name_local_files(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """URLs from the network never open a file of this machine."""
+    monkeypatch.delenv("ATDATA_ALLOW_PRIVATE", raising=False)
+    source = URLSource(url, policy=STRANGER)
+    with pytest.raises(UnsafeUrlError):
+        _ = source.shard_list
+
+
+def test_a_copy_in_another_process_reads_the_same(folder: Path) -> None:
+    """Pickled, as to a spawned worker, a source equals itself."""
+    source = URLSource(folder)
+    copy = pickle.loads(pickle.dumps(source))
+    assert copy == source
+    assert copy.shard_list == source.shard_list
+
+
+def test_web_shards_with_braces(web: WebServer) -> None:
+    """Braces work in http URLs, and the query stays out of the repr."""
+    web.files = {f"/a-{n}.tar": b"%d" % n for n in range(3)}
+    source = URLSource(f"{web.url}/a-{{0..2}}.tar?token=s3cret")
+    assert [stream.read() for _, stream in source.shards()] == [b"0", b"1", b"2"]
+    assert source.local_path(source.shard_list[0]) is None
+    assert "s3cret" not in repr(source)

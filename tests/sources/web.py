@@ -1,0 +1,90 @@
+"""A plain web server on loopback: files with ETag or without, with ranges or without."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+
+@dataclass
+class WebServer:
+    """What the server has, and what it was asked."""
+
+    url: str
+    files: dict[str, bytes] = field(default_factory=dict)
+    ranges: bool = True
+    etags: bool = True
+    encoding: str | None = None
+    """Content-Encoding that the files are said to have."""
+    circle: bool = False
+    """Whether every redirect leads to itself."""
+    asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    """Path and headers of each request."""
+
+
+@contextmanager
+def web_server() -> Iterator[WebServer]:
+    """Serve until the block ends. ``/redirect?to=URL`` leads to any URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            site.asked.append((self.path, {k.lower(): v for k, v in self.headers.items()}))
+            parts = urlsplit(self.path)
+            if parts.path == "/redirect":
+                to = parse_qs(parts.query)["to"][0]
+                self.answer(302, b"", {"Location": self.path if site.circle else to})
+                return
+            body = site.files.get(parts.path)
+            if body is None:
+                self.answer(404, b"no such file", {})
+                return
+            etag = f'"{hashlib.md5(body).hexdigest()}"'
+            headers = {"ETag": etag} if site.etags else {}
+            if site.encoding:
+                headers["Content-Encoding"] = site.encoding
+            wanted = self.headers.get("If-Match")
+            if site.ranges and wanted and wanted != etag:
+                self.answer(412, b"", headers)
+                return
+            span = self.headers.get("Range")
+            if not (site.ranges and span):
+                self.answer(200, body, headers)
+                return
+            start = int(span.removeprefix("bytes=").rstrip("-"))
+            headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
+            self.answer(206, body[start:], headers)
+
+        def answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            """Silence."""
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, *args: object) -> None:
+            """A client that went away is no news."""
+
+    server = Server(("127.0.0.1", 0), Handler)
+    site = WebServer(f"http://127.0.0.1:{server.server_port}")
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield site
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
