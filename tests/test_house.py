@@ -96,8 +96,6 @@ def test_every_public_name_exists() -> None:
 
 def test_names_of_the_documents_exist() -> None:
     """Every import of the specification's programs works."""
-    from atdata.promote import promote_to_atmosphere
-
     import atdata
     from atdata._protocols import AbstractDataStore, AbstractIndex, DataSource, IndexEntry
     from atdata.atmosphere import (
@@ -107,6 +105,7 @@ def test_names_of_the_documents_exist() -> None:
         PDSBlobStore,
     )
     from atdata.local import Index, LocalDatasetEntry, LocalIndex, S3DataStore
+    from atdata.promote import promote_to_atmosphere
 
     assert Index is LocalIndex
     assert all(

@@ -15,9 +15,8 @@ from atdata.errors import LengthError, OptionError, SampleTypeError
 from atdata.lenses.lens import Lens
 from atdata.lenses.network import find_lens
 from atdata.samples.batch import SampleBatch
-from atdata.samples.codec import codec_of
+from atdata.samples.codec import check_sample_type, codec_of, is_sample_type
 from atdata.samples.dict_sample import DictSample
-from atdata.samples.packable import check_sample_type, is_sample_type
 from atdata.shards.writer import PackedSample
 from atdata.sources.url import URLSource
 

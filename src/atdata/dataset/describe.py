@@ -12,7 +12,7 @@ from typing import Any
 from atdata._digest import sha256_of
 from atdata._protocols import DataSource
 from atdata._shardlist import ShardInfo
-from atdata.samples.packable import is_sample_type
+from atdata.samples.codec import is_sample_type
 from atdata.shards.reader import count_samples
 
 

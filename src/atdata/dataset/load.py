@@ -12,8 +12,8 @@ from atdata._refs import NameRef, parse_name_ref
 from atdata._shardlist import ShardInfo
 from atdata.dataset.dataset import Dataset
 from atdata.errors import DatasetNotFoundError, NoDataUrlsError, UnknownKindError
+from atdata.samples.codec import check_sample_type
 from atdata.samples.dict_sample import DictSample
-from atdata.samples.packable import check_sample_type
 from atdata.sources.subset import SubsetSource
 
 T = TypeVar("T")

@@ -13,8 +13,7 @@ from typing import Any, Final, TypeVar
 from atdata._shardlist import ShardInfo
 from atdata.dataset.dataset import Dataset
 from atdata.errors import NoDataUrlsError, OptionError, SampleTypeError, StoreError
-from atdata.samples.codec import SampleCodec
-from atdata.samples.packable import check_sample_type
+from atdata.samples.codec import SampleCodec, check_sample_type
 from atdata.shards.writer import PackedSample, write_shards
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
 from atdata.errors import LensError
-from atdata.samples.packable import is_sample_type
+from atdata.samples.codec import is_sample_type
 
 S = TypeVar("S")
 V = TypeVar("V")

@@ -9,7 +9,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgpack
 
-from atdata.errors import DecodeError, EncodeError, UnknownFieldWarning
+from atdata.errors import DecodeError, EncodeError, SampleTypeError, UnknownFieldWarning
 from atdata.samples.kinds import Array, Field, Kind, ListOf, MapOf, Maybe, Misfit, Nested
 
 T = TypeVar("T")
@@ -164,14 +164,34 @@ class SampleCodec(Generic[T]):
         return sample
 
 
+def is_sample_type(cls: object) -> bool:
+    """Whether ``cls`` is a packable class or `DictSample`."""
+    return isinstance(cls, type) and "__atdata_codec__" in cls.__dict__
+
+
+def check_sample_type(cls: object) -> None:
+    """Refuse what is not a sample type.
+
+    Raises:
+        SampleTypeError: Says what was passed and what to pass.
+    """
+    if is_sample_type(cls):
+        return
+    if isinstance(cls, type):
+        raise SampleTypeError(
+            f"{cls.__qualname__} is not a sample type. Decorate it with @atdata.packable, "
+            "or use atdata.DictSample for data without a type."
+        )
+    hint = f" Pass the class, {type(cls).__name__}, itself." if is_sample_type(type(cls)) else ""
+    raise SampleTypeError(f"Expected a sample type, found {cls!r:.80}.{hint}")
+
+
 def codec_of(sample_type: type[T]) -> SampleCodec[T]:
     """The codec of a packable class.
 
     Raises:
         SampleTypeError: It is not one.
     """
-    from atdata.samples.packable import check_sample_type
-
     check_sample_type(sample_type)
     return sample_type.__atdata_codec__  # type: ignore[attr-defined,no-any-return]
 

@@ -107,28 +107,6 @@ class PackableSample:
         return sample
 
 
-def is_sample_type(cls: object) -> bool:
-    """Whether ``cls`` is a packable class or `DictSample`."""
-    return isinstance(cls, type) and "__atdata_codec__" in cls.__dict__
-
-
-def check_sample_type(cls: object) -> None:
-    """Refuse what is not a sample type.
-
-    Raises:
-        SampleTypeError: Says what was passed and what to pass.
-    """
-    if is_sample_type(cls):
-        return
-    if isinstance(cls, type):
-        raise SampleTypeError(
-            f"{cls.__qualname__} is not a sample type. Decorate it with @atdata.packable, "
-            "or use atdata.DictSample for data without a type."
-        )
-    hint = f" Pass the class, {type(cls).__name__}, itself." if is_sample_type(type(cls)) else ""
-    raise SampleTypeError(f"Expected a sample type, found {cls!r:.80}.{hint}")
-
-
 def equip(cls: type, name: str, fields: tuple[Field, ...]) -> None:
     """Give a dataclass its codec and the members of a sample type.
 

@@ -1,0 +1,138 @@
+"""Every reference syntax: what is taken, what is refused, and that printing gives it back."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from atdata._digest import DAG_CBOR, RAW, blob_cid, cid_sha256, record_cid
+from atdata._refs import (
+    AtUri,
+    BlobRef,
+    LocalSchemaRef,
+    NameRef,
+    Version,
+    check_name,
+    is_did,
+    is_handle,
+    is_rkey,
+    parse_at_uri,
+    parse_blob_ref,
+    parse_name_ref,
+    parse_schema_ref,
+)
+from atdata.errors import DatasetNameError, RefError, SchemaRefError
+
+BLOB = blob_cid(hashlib.sha256(b"hello").hexdigest())
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        ("atdata://local/sampleSchema/Image@1.0.0", LocalSchemaRef("Image", "1.0.0")),
+        ("local://schemas/my.module.Image@1.2.3", LocalSchemaRef("Image", "1.2.3")),
+        ("local://schemas/Image@1.2.3", LocalSchemaRef("Image", "1.2.3")),
+        (
+            "at://did:plc:abc123/ac.foundation.dataset.sampleSchema/m.Image:1.0.0",
+            AtUri("did:plc:abc123", "ac.foundation.dataset.sampleSchema", "m.Image:1.0.0"),
+        ),
+    ],
+)
+def test_schema_references(text: str, parsed: LocalSchemaRef | AtUri) -> None:
+    """Local, legacy and network schema references are all read."""
+    assert parse_schema_ref(text) == parsed
+    if not text.startswith("local://"):
+        assert str(parsed) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "mnist", "atdata://local/sampleSchema/Image", "local://schemas/Image@1"),
+        *("atdata://local/sampleSchema/@1.0.0", "atdata://local/sampleSchema/a b@1.0.0"),
+        *("at://did:plc:abc/x", "at://nobody/a.b.c/r", "at://did:plc:abc/a.b.c/.", "at://"),
+        *("at://did:plc:abc/a.b.c/a@b", "atdata://local/sampleSchema/Image@01.0.0"),
+    ],
+)
+def test_malformed_schema_references_are_refused(text: str) -> None:
+    """A malformed reference is a ValueError of ours that says what to write."""
+    with pytest.raises(SchemaRefError):
+        parse_schema_ref(text)
+
+
+def test_a_missing_version_is_named() -> None:
+    """The commonest mistake gets the fix in the message."""
+    with pytest.raises(SchemaRefError, match=r"has no version.*'Image@1\.0\.0'"):
+        parse_schema_ref("atdata://local/sampleSchema/Image")
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        ("@local/mnist", NameRef("local", "mnist")),
+        ("@alice.example.com/mnist@1.0.0", NameRef("alice.example.com", "mnist", "1.0.0")),
+        ("@did:plc:abc/a b/c", NameRef("did:plc:abc", "a b/c")),
+        ("@local/me@home", NameRef("local", "me@home")),
+    ],
+)
+def test_names(text: str, parsed: NameRef) -> None:
+    """Datasets by name, with and without a version, are read and printed back."""
+    assert parse_name_ref(text) == parsed
+    assert str(parsed) == text
+
+
+@pytest.mark.parametrize("name", ["", "  ", " x", "a\nb", "a\0", "x" * 257, "@a", "s3://b", 3])
+def test_bad_names_are_refused(name: str) -> None:
+    """Empty, long, control characters and things that read as references are no names."""
+    with pytest.raises(DatasetNameError):
+        check_name(name)
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_parsed_or_refused(text: str) -> None:
+    """No parser of references fails in another way than its own error."""
+    for parse in (parse_schema_ref, parse_at_uri, parse_blob_ref, parse_name_ref, Version.parse):
+        for value in (text, f"at://{text}", f"@local/{text}", f"at://did:plc:a/{text}"):
+            with suppress(RefError):
+                parse(value)
+
+
+def test_identifiers_follow_their_specifications() -> None:
+    """DIDs, handles and record keys: the legal ones pass, near misses do not."""
+    assert all(map(is_did, ("did:plc:abc", "did:web:example.com", "did:web:localhost%3A80")))
+    assert not any(map(is_did, ("did:", "did:plc:", "DID:plc:a", "did:plc:a:", "did:plc:a b")))
+    assert all(map(is_handle, ("a.b", "alice.pds0.test", "xn--a.example")))
+    assert not any(map(is_handle, ("a", ".b", "a.", "a_b.c", "a.1", "-a.b")))
+    assert all(map(is_rkey, ("a", "m.C:1.0.0", "~", "self")))
+    assert not any(map(is_rkey, ("", ".", "..", "a@b", "a/b", "x" * 513)))
+
+
+def test_blob_references() -> None:
+    """A blob reference names an account and the hash of the bytes."""
+    ref = parse_blob_ref(f"at://did:plc:abc/blob/{BLOB}")
+    assert ref == BlobRef("did:plc:abc", BLOB)
+    assert cid_sha256(BLOB, codec=RAW) == hashlib.sha256(b"hello").hexdigest()
+    for bad in (f"at://alice.test/blob/{BLOB}", "at://did:plc:abc/blob/bafy", f"{BLOB}"):
+        with pytest.raises(RefError):
+            parse_blob_ref(bad)
+
+
+def test_cids_are_those_of_the_network() -> None:
+    """CIDs of blobs and records are the ones that servers of the network compute."""
+    # Known answers: the raw CID of b"hello", and the DAG-CBOR CID of {"hello": "world"}.
+    assert BLOB == "bafkreibm6jg3ux5qumhcn2b3flc3tyu6dmlb4xa7u5bf44yegnrjhc4yeq"
+    cid = record_cid({"hello": "world"})
+    assert cid == "bafyreidykglsfhoixmivffc5uwhcgshx4j465xwqntbmu43nb2dzqwfvae"
+    assert len(cid_sha256(cid, codec=DAG_CBOR)) == 64
+    with pytest.raises(RefError):
+        cid_sha256(cid, codec=RAW)
+
+
+def test_versions_are_ordered() -> None:
+    """1.10.0 comes after 1.9.0."""
+    assert Version.parse("1.10.0") > Version.parse("1.9.0")
+    assert str(Version.parse("1.10.0")) == "1.10.0"
