@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
 from atdata._registry import shard_reader
-from atdata._shardlist import expand_braces, preview
+from atdata._shardlist import LocatedUrl, expand_braces, preview
 from atdata.errors import NoDataUrlsError, ShardNotFoundError, UrlError
 from atdata.sources.policy import Policy, redact
 
@@ -48,8 +48,9 @@ class URLSource:
     the shards are asked for.
 
     Args:
-        url: One URL or path, or several.
-        policy: The gate for URLs that come from the network; None for what the user typed.
+        url: One URL or path, or several. An entry's URLs know their endpoint and region, and
+            whether they came from the network.
+        policy: The gate for URLs that come from the network; None: none for what the user typed.
         endpoint: Where the s3 URLs among them are kept, for buckets that no `S3DataStore` or
             `S3Source` of this process knows. None: as the AWS environment says.
         region: The region to go with it.
@@ -73,9 +74,11 @@ class URLSource:
                 "No URLs were given. Name at least one shard, for example 'data-000000.tar'."
             )
         self._given = tuple(_checked(item) for item in given)
-        self._policy = policy
-        self._endpoint = endpoint
-        self._region = region
+        located = [item for item in given if isinstance(item, LocatedUrl)]
+        stranger = any(item.stranger for item in located)
+        self._policy = STRANGER if policy is None and stranger else policy
+        self._endpoint = endpoint or next((u.endpoint for u in located if u.endpoint), None)
+        self._region = region or next((u.region for u in located if u.region), None)
 
     @property
     def shard_list(self) -> list[str]:
@@ -133,15 +136,14 @@ class URLSource:
         return frozenset(self._shards)
 
     def _expand(self, item: str) -> list[str]:
-        scheme = _scheme(item)
-        reader = self._reader(scheme)
-        if self._policy is not None:
-            self._policy.check_url(item)
-        elif scheme == "file" and os.path.lexists(item):
-            return reader.expand(item, policy=self._policy)
-        return [
-            url for one in expand_braces(item) for url in reader.expand(one, policy=self._policy)
-        ]
+        if self._policy is None and _scheme(item) == "file" and os.path.lexists(item):
+            return self._reader("file").expand(item)
+        found: list[str] = []
+        for url in expand_braces(item):
+            if self._policy is not None:
+                self._policy.check_url(url)
+            found += self._reader(_scheme(url)).expand(url, policy=self._policy)
+        return found
 
     def _open(self, shard_id: str) -> IO[bytes]:
         if self._policy is not None:
