@@ -1,0 +1,334 @@
+"""LocalIndex: the datasets and schemas of one machine or one team."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from atdata._protocols import AbstractDataStore, Packable
+from atdata._refs import check_name
+from atdata._shardlist import shards_of
+from atdata.dataset.dataset import Dataset
+from atdata.errors import (
+    OptionError,
+    SchemaConflictError,
+)
+from atdata.local.details import Details
+from atdata.local.entry import LocalDatasetEntry, from_row
+from atdata.local.insert import (
+    check_dataset,
+    check_files,
+    default_prefix,
+    draft_of_store,
+    draft_of_urls,
+    record,
+)
+from atdata.local.lookup import find, find_by_cid, find_by_name, not_found
+from atdata.local.place import open_backend
+from atdata.local.schemas import PAGE, SchemaRecord, Schemas
+from atdata.samples.dict_sample import DictSample
+from atdata.schema.build import build_type
+from atdata.schema.evolve import compare
+from atdata.schema.model import Schema
+from atdata.schema.reflect import schema_of
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+
+class LocalIndex:
+    """Datasets by name and schemas by reference, kept in SQLite, PostgreSQL or Redis.
+
+    Safe to use from several threads, and by several processes on one database.
+
+    Args:
+        where: A path (SQLite) or ``sqlite:///…``, ``postgresql://…``, ``redis://…``,
+            ``rediss://…``. None: what the environment variable ``ATDATA_INDEX`` names, else a
+            file in the user's data folder.
+        data_store: Where `insert_dataset` writes shards; None: it records the URLs as they are.
+        redis: A live ``redis.Redis``, instead of ``where``. It is not closed.
+
+    Raises:
+        BackendError: The database does not answer, or is not an index.
+        UrlError: ``where`` cannot be understood.
+    """
+
+    def __init__(
+        self,
+        where: str | Path | None = None,
+        *,
+        data_store: AbstractDataStore | None = None,
+        redis: Redis | None = None,
+    ) -> None:
+        if data_store is not None and not isinstance(data_store, AbstractDataStore):
+            raise OptionError(
+                f"data_store: expected a store such as DiskDataStore(path), found "
+                f"{data_store!r:.80}."
+            )
+        self._backend = open_backend(where, redis)
+        self._schemas = Schemas(self._backend)
+        self.data_store = data_store
+
+    def insert_dataset(
+        self,
+        ds: Dataset[Any],
+        *,
+        name: str,
+        schema_ref: str | None = None,
+        prefix: str | None = None,
+        maxcount: int | None = None,
+        maxsize: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        description: str | None = None,
+        tags: Iterable[str] | None = None,
+        license: str | None = None,
+    ) -> LocalDatasetEntry:
+        """Record a dataset; with a data store, write every sample there first.
+
+        The same content under the same name returns the entry that is there. Other content, or
+        something else said of it, adds a revision. Everything is checked before anything is
+        written, and the entry is written last.
+
+        Args:
+            ds: The dataset. Without a data store it must be as stored: no filter, map or lens.
+            name: 1 to 256 characters.
+            schema_ref: Schema of the samples; None: that of ``ds.sample_type``, published with
+                ``version=None``.
+            prefix: Path in the store below which shards are placed; None: one of the name and
+                the content. Not used without a store.
+            maxcount: Most samples in a shard; for the store.
+            maxsize: Most bytes in a shard; for the store.
+            metadata: Whatever should be kept with it: None, bool, int, float, str, bytes, lists
+                and dicts with str keys.
+            description: What it is.
+            tags: At most 30 words to find it by.
+            license: SPDX identifier, for example ``MIT``.
+
+        Raises:
+            DatasetNameError: ``name`` cannot be one.
+            SchemaNotFoundError: ``schema_ref`` is not published here.
+            SchemaConflictError: It has other fields than ``ds.sample_type``.
+            ShardNotFoundError: A shard that is a local file is not there.
+            OptionError: Sharding arguments without a data store, or another bad argument.
+            StoreError: The store failed; no entry was written.
+        """
+        if self.data_store is None and not (maxcount is None and maxsize is None):
+            raise OptionError(
+                "maxcount and maxsize are for a data store; this index has none and records the "
+                "shards as they are. Make it with LocalIndex(…, data_store=DiskDataStore(path))."
+            )
+        if self.data_store is None:
+            return self.add_entry(
+                ds,
+                name=name,
+                schema_ref=schema_ref,
+                metadata=metadata,
+                description=description,
+                tags=tags,
+                license=license,
+            )
+        check_name(name)
+        check_dataset(ds)
+        details = Details.checked(
+            description=description, tags=tags, license=license, metadata=metadata
+        )
+        check_files(ds)
+        ref = self._schema_ref(ds, schema_ref)
+        sizes = {"maxcount": maxcount, "maxsize": maxsize}
+        given = {key: value for key, value in sizes.items() if value is not None}
+        place = default_prefix(name, ref, ds, given) if prefix is None else prefix
+        urls = self.data_store.write_shards(ds, prefix=place, **given)
+        draft = draft_of_store(name, ref, shards_of(urls), details, self.data_store, place)
+        return record(self._backend, draft)
+
+    def add_entry(
+        self,
+        ds: Dataset[Any],
+        *,
+        name: str,
+        schema_ref: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        description: str | None = None,
+        tags: Iterable[str] | None = None,
+        license: str | None = None,
+    ) -> LocalDatasetEntry:
+        """Record where the shards of a dataset are; nothing is copied, data store or not.
+
+        Local files are read once, for their hash and number of samples, and recorded with
+        absolute paths. Arguments, result and errors are those of `insert_dataset`.
+        """
+        check_name(name)
+        check_dataset(ds)
+        details = Details.checked(
+            description=description, tags=tags, license=license, metadata=metadata
+        )
+        if not ds.is_plain:
+            raise OptionError(
+                f"{name!r}: the dataset is filtered, mapped or seen through a lens, so that its "
+                "shards hold other samples than it gives. Insert it with a data store, which "
+                "writes new shards, or insert the dataset that it was made of."
+            )
+        check_files(ds)
+        draft = draft_of_urls(name, "", ds, details)
+        ref = self._schema_ref(ds, schema_ref)
+        return record(self._backend, draft.under(ref))
+
+    def get_dataset(self, ref: str) -> LocalDatasetEntry:
+        """The newest revision of a name, ``@local/name``, or a CID.
+
+        ``@local/name@1.2.0`` is the newest revision with this version of the schema.
+
+        Raises:
+            DatasetNotFoundError: There is none; names some that are alike.
+            RefError: ``ref`` can be none of these.
+        """
+        return from_row(find(self._backend, ref))
+
+    def get_entry_by_name(self, name: str) -> LocalDatasetEntry:
+        """The newest revision of a name.
+
+        Raises:
+            DatasetNotFoundError: There is none; names some that are alike.
+            DatasetNameError: ``name`` cannot be one.
+        """
+        return from_row(find_by_name(self._backend, name))
+
+    def get_entry(self, cid: str) -> LocalDatasetEntry:
+        """The revision with this CID; of several, the one that was recorded last.
+
+        Raises:
+            DatasetNotFoundError: There is none.
+            RefError: It is not a CID.
+        """
+        return from_row(find_by_cid(self._backend, cid))
+
+    def list_datasets(self) -> Iterator[LocalDatasetEntry]:
+        """Every dataset, its newest revision, in order of name.
+
+        Read in pages. What others write meanwhile may or may not appear; everything else
+        appears once.
+        """
+        last = ""
+        while page := self._backend.entries(last, PAGE):
+            yield from map(from_row, page)
+            last = page[-1].name
+
+    def history(self, name: str) -> list[LocalDatasetEntry]:
+        """Every revision of a name, oldest first.
+
+        Raises:
+            DatasetNotFoundError: There is none; names some that are alike.
+        """
+        rows = self._backend.history(check_name(name))
+        if not rows:
+            raise not_found(self._backend, name)
+        return [from_row(row) for row in rows]
+
+    def delete_dataset(self, name: str) -> int:
+        """Forget a name with all its revisions. The shards stay where they are.
+
+        Returns:
+            How many revisions there were.
+
+        Raises:
+            DatasetNotFoundError: There is none; names some that are alike.
+        """
+        removed = self._backend.remove(check_name(name))
+        if not removed:
+            raise not_found(self._backend, name)
+        return removed
+
+    def publish_schema(
+        self,
+        sample_type: type | Schema,
+        *,
+        version: str | None = None,
+        description: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Record the schema of a sample type, those of nested types first.
+
+        Where a schema with the same fields is there under this version, its reference is
+        returned and nothing changes, description and metadata included.
+
+        Args:
+            sample_type: A packable class, or a Schema, whose version counts where none is given.
+            version: ``major.minor.patch``. None: the latest version where its fields agree,
+                else the next one: minor where only optional fields were added, else major.
+            description: What the samples are.
+            metadata: Whatever should be kept with it; must be JSON.
+
+        Returns:
+            ``atdata://local/sampleSchema/{Class}@{version}``.
+
+        Raises:
+            SampleTypeError: Not a packable class, or `DictSample`.
+            SchemaConflictError: The version is there with other fields; shows the difference.
+            SchemaRefError: ``version`` is not one.
+        """
+        return self._schemas.publish(
+            sample_type, version=version, description=description, metadata=metadata
+        )
+
+    def get_schema(self, ref: str) -> SchemaRecord:
+        """The record of a schema: a dict with ``name``, ``version``, ``fields``; and ``.ref``.
+
+        Raises:
+            SchemaNotFoundError: There is none; names some that are alike.
+            SchemaRefError: ``ref`` cannot be parsed.
+        """
+        return self._schemas.record(ref)
+
+    def list_schemas(self) -> Iterator[SchemaRecord]:
+        """Every schema's record, by class name and then by version."""
+        return self._schemas.records()
+
+    def schema_of_ref(self, ref: str) -> Schema:
+        """The schema behind a reference, nested ones filled in. Errors as for `get_schema`."""
+        return self._schemas.schema(ref)
+
+    def decode_schema(self, ref: str) -> type[Packable]:
+        """The sample type that a schema describes. Equal schemas give the same class.
+
+        Raises:
+            SchemaNotFoundError: There is none.
+            UnknownKindError: It has a kind that this version does not know.
+        """
+        return build_type(self._schemas.schema(ref))
+
+    def close(self) -> None:
+        """Let go of the database. The index is not to be used afterwards."""
+        self._backend.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        store = f", data_store={self.data_store!r}" if self.data_store is not None else ""
+        return f"LocalIndex({self._backend.address!r}{store})"
+
+    def _schema_ref(self, ds: Dataset[Any], ref: str | None) -> str:
+        """The reference that an entry gets; the schema agrees with the dataset's type."""
+        if ref is None:
+            return self.publish_schema(ds.sample_type)
+        parsed = str(self._schemas.parse(ref))
+        schema = self._schemas.schema(parsed)
+        if ds.sample_type is not DictSample:
+            own = schema_of(ds.sample_type, version=schema.version)
+            if own.fields != schema.fields:
+                raise SchemaConflictError(
+                    f"{parsed} does not describe the samples of this dataset, which are "
+                    f"{own.name}:\n{compare(schema, own)}\nLeave schema_ref out to publish the "
+                    "schema of the samples."
+                )
+        return parsed

@@ -1,0 +1,111 @@
+"""From a name, a reference or a CID to the rows of a backend; what is not there has its error."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Final
+
+from atdata._digest import DAG_CBOR, cid_sha256
+from atdata._refs import check_name, parse_name_ref
+from atdata.errors import DatasetNotFoundError, RefError
+from atdata.local.backends.base import Backend, EntryRow
+from atdata.local.entry import from_row
+
+_LOOKED_AT: Final = 1_000
+"""Names that are compared with one that is not there, at each of a few places in their order."""
+
+
+def find(backend: Backend, ref: str) -> EntryRow:
+    """The newest revision that a name, ``@local/name`` or CID means.
+
+    Raises:
+        DatasetNotFoundError: There is none.
+        RefError: ``ref`` can be none of these.
+    """
+    if not isinstance(ref, str):
+        raise RefError(f"A dataset is named by a str, not by {type(ref).__name__}.")
+    if ref.startswith("at://"):
+        raise _elsewhere(ref)
+    if ref.startswith("@"):
+        return _find_by_name_ref(backend, ref)
+    row = backend.newest(check_name(ref))
+    if row is None and _is_cid(ref):
+        row = backend.entry(ref)
+    if row is None:
+        raise not_found(backend, ref)
+    return row
+
+
+def find_by_name(backend: Backend, name: str) -> EntryRow:
+    """The newest revision of a name.
+
+    Raises:
+        DatasetNotFoundError: There is none.
+        DatasetNameError: ``name`` cannot be one.
+    """
+    row = backend.newest(check_name(name))
+    if row is None:
+        raise not_found(backend, name)
+    return row
+
+
+def find_by_cid(backend: Backend, cid: str) -> EntryRow:
+    """The revision with this CID that was recorded last.
+
+    Raises:
+        DatasetNotFoundError: There is none.
+        RefError: It is not a CID of a dataset's content.
+    """
+    if not isinstance(cid, str):
+        raise RefError(f"A CID is a str, not {type(cid).__name__}.")
+    cid_sha256(cid, codec=DAG_CBOR)
+    row = backend.entry(cid)
+    if row is None:
+        raise DatasetNotFoundError(
+            f"This index has no dataset with the CID {cid}. index.history(name) shows the "
+            "revisions of a name."
+        )
+    return row
+
+
+def not_found(backend: Backend, name: str) -> DatasetNotFoundError:
+    """The error for a name that is not there, with at most three that are like it."""
+    first = backend.names("", _LOOKED_AT)
+    found = set(first)
+    if len(first) == _LOOKED_AT:
+        for start in {name[:1], name[:3]}:
+            found.update(backend.names(start, _LOOKED_AT))
+    folded = {candidate.casefold(): candidate for candidate in sorted(found)}
+    close = [folded[match] for match in difflib.get_close_matches(name.casefold(), folded)]
+    hint = f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
+    return DatasetNotFoundError(
+        f"This index has no dataset {name!r}. {hint}index.list_datasets() shows all."
+    )
+
+
+def _find_by_name_ref(backend: Backend, ref: str) -> EntryRow:
+    parsed = parse_name_ref(ref)
+    if parsed.owner != "local":
+        raise _elsewhere(ref)
+    if parsed.version is None:
+        return find_by_name(backend, parsed.name)
+    for row in reversed(backend.history(parsed.name)):
+        if from_row(row).schema_ref.endswith(f"@{parsed.version}"):
+            return row
+    # The version may be the end of a name.
+    return find_by_name(backend, f"{parsed.name}@{parsed.version}")
+
+
+def _is_cid(text: str) -> bool:
+    try:
+        cid_sha256(text)
+    except RefError:
+        return False
+    return True
+
+
+def _elsewhere(ref: str) -> DatasetNotFoundError:
+    return DatasetNotFoundError(
+        f"{ref} is a dataset of the network, not of this index. Open it with "
+        "atdata.load_dataset(ref), or find its entry with AtmosphereIndex."
+    )

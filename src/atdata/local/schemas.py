@@ -1,0 +1,221 @@
+"""The schemas of a local index: published once, never changed."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from atdata._refs import AtUri, LocalSchemaRef, Version, parse_schema_ref
+from atdata.errors import BackendError, SchemaConflictError, SchemaError, SchemaNotFoundError
+from atdata.local.backends.base import Backend, SchemaRow
+from atdata.samples.kinds import Nested
+from atdata.schema.checks import MAX_NAME, check_limits
+from atdata.schema.evolve import compare, next_version
+from atdata.schema.json_checks import as_object
+from atdata.schema.model import Schema
+from atdata.schema.record import from_record, to_record
+from atdata.schema.reflect import schema_of
+
+PAGE: Final = 500
+"""Rows that are asked of the backend at a time."""
+
+
+class SchemaRecord(dict[str, Any]):
+    """The record of a schema: ``name``, ``version``, ``fields``, …, and its reference.
+
+    Attributes:
+        ref: ``atdata://local/sampleSchema/{Class}@{version}``.
+    """
+
+    def __init__(self, ref: str, record: Mapping[str, Any]) -> None:
+        super().__init__(record)
+        self.ref = ref
+
+
+class Schemas:
+    """Publishes and finds the schemas in one backend."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def publish(
+        self,
+        sample_type: type | Schema,
+        *,
+        version: str | None,
+        description: str | None,
+        metadata: Mapping[str, Any] | None,
+    ) -> str:
+        """See `LocalIndex.publish_schema`."""
+        if isinstance(sample_type, Schema):
+            schema = sample_type
+            version = version or schema.version
+            if description is not None or metadata is not None:
+                schema = replace(schema, description=description, metadata=metadata)
+        else:
+            schema = schema_of(sample_type, description=description, metadata=metadata)
+        _check(schema)
+        if version is not None:
+            schema = schema.with_version(version)
+        return self._publish(schema, fixed=version is not None)
+
+    def _publish(self, schema: Schema, *, fixed: bool) -> str:
+        """Find the schema or add it; ``fixed``: under its version, else under one that fits."""
+        while True:
+            there = self._find(schema) if fixed else self._latest(schema.class_name)
+            if there is not None and not fixed:
+                schema = schema.with_version(next_version(there, schema))
+            if there is not None and there.version == schema.version:
+                if there.fields == schema.fields:
+                    return str(_ref_of(schema))
+                raise _conflict(there, schema)
+            # Another process may add one in between: then look again.
+            if self._add(schema):
+                return str(_ref_of(schema))
+
+    def _add(self, schema: Schema) -> bool:
+        record = to_record(schema, self._publish_nested)
+        record["createdAt"] = datetime.now(UTC).isoformat(timespec="milliseconds")
+        row = SchemaRow(_key(_ref_of(schema)), json.dumps(record, separators=(",", ":")))
+        return self._backend.add_schema(row) == row
+
+    def _publish_nested(self, kind: Nested) -> str:
+        schema = Schema(kind.name, kind.version or "1.0.0", kind.fields)
+        if kind.version is not None:
+            try:
+                return self._publish(schema, fixed=True)
+            except SchemaConflictError:
+                # Where it came from that version has these fields; here it has others.
+                pass
+        return self._publish(schema, fixed=False)
+
+    def record(self, ref: str) -> SchemaRecord:
+        """The record behind a reference, new or legacy.
+
+        Raises:
+            SchemaRefError: It cannot be parsed.
+            SchemaNotFoundError: There is none.
+        """
+        parsed = self.parse(ref)
+        row = self._backend.schema(_key(parsed))
+        if row is None:
+            raise self._not_found(parsed)
+        return _record(row)
+
+    def records(self) -> Iterator[SchemaRecord]:
+        """Every schema, by class name and then by version."""
+        return map(_record, self._rows("", None))
+
+    def schema(self, ref: str) -> Schema:
+        """The schema behind a reference, nested ones filled in.
+
+        Raises:
+            SchemaRefError: It cannot be parsed.
+            SchemaNotFoundError: There is none.
+        """
+        return from_record(self.record(ref), self.schema)
+
+    def parse(self, ref: str) -> LocalSchemaRef:
+        """A reference of this index.
+
+        Raises:
+            SchemaRefError: It cannot be parsed.
+            SchemaNotFoundError: It is one of the network.
+        """
+        parsed = parse_schema_ref(ref)
+        if isinstance(parsed, AtUri):
+            raise SchemaNotFoundError(
+                f"{ref} is a schema of the network, not of this index. Publish it here with "
+                "index.publish_schema(atmosphere_index.decode_schema(ref))."
+            )
+        return parsed
+
+    def _find(self, schema: Schema) -> Schema | None:
+        ref = _ref_of(schema)
+        row = self._backend.schema(_key(ref))
+        return None if row is None else from_record(_record(row), self.schema)
+
+    def _latest(self, class_name: str) -> Schema | None:
+        last = deque(self._rows(f"{class_name} ", f"{class_name}!"), maxlen=1)
+        return from_record(_record(last[0]), self.schema) if last else None
+
+    def _rows(self, after: str, before: str | None) -> Iterator[SchemaRow]:
+        while page := self._backend.schemas(after, before, PAGE):
+            yield from page
+            after = page[-1].key
+
+    def _not_found(self, ref: LocalSchemaRef) -> SchemaNotFoundError:
+        name = ref.class_name
+        versions = [_parse_key(row.key).version for row in self._rows(f"{name} ", f"{name}!")]
+        if versions:
+            hint = f"Published versions of {name}: {', '.join(versions[-10:])}."
+        else:
+            rows = self._backend.schemas("", None, PAGE)
+            rows += self._backend.schemas(name[:1], None, PAGE)
+            close = difflib.get_close_matches(
+                name, {_parse_key(row.key).class_name for row in rows}
+            )
+            hint = f"Did you mean {', '.join(close)}?" if close else "Publish it: publish_schema()."
+        return SchemaNotFoundError(
+            f"This index has no schema {ref}. {hint} index.list_schemas() shows what is published."
+        )
+
+
+def _check(schema: Schema) -> None:
+    """Refuse what could not be read back, before anything is written."""
+    if len(schema.name) > MAX_NAME:
+        raise SchemaError(f"{schema.name[:80]}…: a name has at most {MAX_NAME} characters.")
+    check_limits(schema.name, schema.fields)
+    if schema.metadata is not None:
+        as_object(schema.metadata, f"{schema.name}: metadata")
+    inside: dict[str, Schema] = {}
+
+    def stand_in(kind: Nested) -> str:
+        ref = str(LocalSchemaRef(f"Nested{len(inside)}", "1.0.0"))
+        inside[ref] = Schema(kind.name, "1.0.0", kind.fields)
+        return ref
+
+    try:
+        from_record(to_record(schema, stand_in), inside.__getitem__)
+    except SchemaError as error:
+        raise SchemaError(f"{schema.name} cannot be published. {error}") from error
+    for nested in inside.values():
+        _check(nested)
+
+
+def _conflict(there: Schema, schema: Schema) -> SchemaConflictError:
+    return SchemaConflictError(
+        f"{_ref_of(schema)} is published with other fields:\n{compare(there, schema)}\n"
+        "Publish it with version=None to get the next version, or under a version of your own."
+    )
+
+
+def _ref_of(schema: Schema) -> LocalSchemaRef:
+    return LocalSchemaRef(schema.class_name, schema.version)
+
+
+# A space sorts before every character of a class name, so that the versions of one class stand
+# together, in order.
+def _key(ref: LocalSchemaRef) -> str:
+    version = Version.parse(ref.version)
+    return f"{ref.class_name} {version.major:09d}.{version.minor:09d}.{version.patch:09d}"
+
+
+def _parse_key(key: str) -> LocalSchemaRef:
+    class_name, _, version = key.rpartition(" ")
+    return LocalSchemaRef(class_name, str(Version(*map(int, version.split(".")))))
+
+
+def _record(row: SchemaRow) -> SchemaRecord:
+    try:
+        return SchemaRecord(str(_parse_key(row.key)), json.loads(row.document))
+    except (ValueError, TypeError) as error:
+        raise BackendError(
+            f"The index is damaged: the schema {row.key!r} cannot be read "
+            f"({type(error).__name__}). Restore the index from a copy."
+        ) from error
