@@ -158,7 +158,7 @@ def _join(parts: Sequence[Column]) -> Column:
         and part.shape[1:] == first.shape[1:]
         for part in parts
     ):
-        return np.concatenate(parts)
+        return np.concatenate(parts, dtype=first.dtype)  # without it, in native byte order
     values: list[Any] = []
     for part in parts:
         # A column of numbers beside a list: Python's own numbers, as in a list.

@@ -129,7 +129,7 @@ class SampleBatch(Generic[T]):
                     f"{key!r} {value.dtype} {value.shape}: they cannot be stacked. "
                     f"batch.values({name!r}) gives them as a list."
                 )
-        return np.stack(values)
+        return np.stack(values, dtype=first.dtype)  # without it, in native byte order
 
     def _holds_arrays(self, name: str) -> bool:
         from atdata.samples.kinds import Array

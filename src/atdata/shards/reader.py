@@ -102,7 +102,7 @@ def as_column(values: list[Any]) -> Column:
     if sort is int:
         return _integers(values)
     if sort is np.ndarray and len({(value.dtype, value.shape) for value in values}) == 1:
-        return np.stack(values)
+        return np.stack(values, dtype=values[0].dtype)  # without it, in native byte order
     return values
 
 
