@@ -1,0 +1,1 @@
+"""Shards of other packages read here, ours read there."""
