@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgpack
 
-from atdata.errors import RecordError
+from atdata.errors import EncodeError, RecordError
 
 MAX_RECORD: Final = 100_000
 """Largest record, in bytes of JSON."""
@@ -32,13 +32,18 @@ def check_record(record: Mapping[str, Any]) -> None:
         RecordError: Says at which path the data model is left, or that it is too large.
     """
     _check(record, "$", 0)
-    size = len(json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode())
+    size = record_size(record)
     if size > MAX_RECORD:
         raise RecordError(
             f"The record {record.get('name', '')!r:.80} would have {size:,} bytes; at most "
             f"{MAX_RECORD:,} are allowed. Shorten metadata and description, or write fewer, "
             "larger shards with maxcount= or maxsize=."
         )
+
+
+def record_size(record: Mapping[str, Any]) -> int:
+    """Size of a record in bytes of JSON."""
+    return len(json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode())
 
 
 def _check(value: Any, path: str, depth: int) -> None:
@@ -94,14 +99,15 @@ def pack_metadata(metadata: Mapping[str, Any]) -> bytes:
     """Metadata as msgpack.
 
     Raises:
-        RecordError: Not a mapping of plain values, or over MAX_METADATA bytes.
+        EncodeError: Not a mapping of plain values.
+        RecordError: Over MAX_METADATA bytes.
     """
     if not isinstance(metadata, Mapping) or not all(isinstance(key, str) for key in metadata):
-        raise RecordError("metadata: expected a dict with str keys.")
+        raise EncodeError("metadata: expected a dict with str keys.")
     try:
         packed: bytes = msgpack.packb(dict(metadata))
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise RecordError(
+        raise EncodeError(
             f"metadata: {error}. It may hold None, bool, int, float, str, bytes, lists and dicts."
         ) from None
     if len(packed) > MAX_METADATA:

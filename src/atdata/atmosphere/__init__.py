@@ -1,0 +1,8 @@
+"""The index of the network: datasets that anyone can find, on servers of the AT Protocol."""
+
+from atdata.atmosphere.blobs import PDSBlobStore
+from atdata.atmosphere.client import AtmosphereClient
+from atdata.atmosphere.entry import AtmosphereIndexEntry
+from atdata.atmosphere.index import AtmosphereIndex
+
+__all__ = ["AtmosphereClient", "AtmosphereIndex", "AtmosphereIndexEntry", "PDSBlobStore"]

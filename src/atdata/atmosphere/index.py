@@ -1,0 +1,373 @@
+"""AtmosphereIndex: the datasets and schemas of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from atdata._protocols import AbstractDataStore, Packable
+from atdata._refs import DATASET_COLLECTION, check_name, parse_at_uri, parse_name_ref
+from atdata._shardlist import ShardInfo, shards_of
+from atdata.atmosphere.client import AtmosphereClient
+from atdata.atmosphere.entry import AtmosphereIndexEntry, age
+from atdata.atmosphere.parsing import read_entry
+from atdata.atmosphere.publicity import check_public
+from atdata.atmosphere.publish import entries, publish_dataset
+from atdata.atmosphere.records import check_details, default_prefix
+from atdata.atmosphere.schemas import (
+    SchemaRecord,
+    publish_next,
+    publish_schema,
+    read_schema,
+    schema_record,
+    schema_records,
+)
+from atdata.dataset.dataset import Dataset
+from atdata.errors import (
+    DatasetNotFoundError,
+    NotFoundError,
+    OptionError,
+    RefError,
+    SampleTypeError,
+    SchemaConflictError,
+)
+from atdata.samples.dict_sample import DictSample
+from atdata.schema.build import build_type
+from atdata.schema.evolve import compare
+from atdata.schema.model import Schema
+from atdata.schema.reflect import schema_of
+
+
+class AtmosphereIndex:
+    """Datasets by AT URI and by name, those of any account; and one's own to publish.
+
+    Reading needs no login. Every call asks the servers: nothing is kept.
+
+    Args:
+        client: Access to the network.
+        data_store: Where `insert_dataset` writes shards; None: it records the URLs as they are.
+    """
+
+    def __init__(
+        self, client: AtmosphereClient, *, data_store: AbstractDataStore | None = None
+    ) -> None:
+        if not isinstance(client, AtmosphereClient):
+            raise OptionError(
+                f"Expected an AtmosphereClient, found {type(client).__name__}. Make one with "
+                "AtmosphereClient() and client.login(handle, password)."
+            )
+        if data_store is not None and not isinstance(data_store, AbstractDataStore):
+            raise OptionError(
+                f"data_store: expected a store such as PDSBlobStore(client), found "
+                f"{type(data_store).__name__}."
+            )
+        self.client = client
+        self.data_store = data_store
+
+    def insert_dataset(
+        self,
+        ds: Dataset[Any],
+        *,
+        name: str,
+        schema_ref: str | None = None,
+        prefix: str | None = None,
+        maxcount: int | None = None,
+        maxsize: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        description: str | None = None,
+        tags: Iterable[str] | None = None,
+        license: str | None = None,
+    ) -> AtmosphereIndexEntry:
+        """Publish a dataset; with a data store, write every sample there first.
+
+        The record is written last. The same content under the same name gives the same URI;
+        what is not said again of it stays. Other content is a new record beside the old one,
+        and becomes what the name means.
+
+        Args:
+            ds: The dataset. Without a data store it must be as stored: no filter, map or lens.
+            name: 1 to 256 characters.
+            schema_ref: AT URI of the samples' schema; None: that of ``ds.sample_type``,
+                published with ``version=None``.
+            prefix: Path in the store below which shards are placed; None: one of the name.
+            maxcount: Most samples in a shard; for the store.
+            maxsize: Most bytes in a shard; for the store.
+            metadata: Whatever should be kept with it: None, bool, int, float, str, bytes, lists
+                and dicts with str keys.
+            description: What it is.
+            tags: At most 30 words to find it by.
+            license: SPDX identifier, for example ``MIT``.
+
+        Raises:
+            AuthenticationError: Not logged in, or the session has expired.
+            DatasetNameError: ``name`` cannot be one.
+            PrivateUrlError: A shard that others cannot read.
+            SchemaConflictError: The schema does not describe the samples.
+            AtmosphereError: A server fails; no record was written, and trying again goes on.
+        """
+        check_name(name)
+        if not isinstance(ds, Dataset):
+            raise SampleTypeError(
+                f"Expected a Dataset, found {type(ds).__name__}. Make one with "
+                "atdata.Dataset[SampleType](url)."
+            )
+        details = check_details(
+            description=description, tags=tags, license=license, metadata=metadata
+        )
+        self._check_place(ds, name, maxcount, maxsize)
+        self.client.check_session()
+        schema_uri = self._schema_uri(ds, schema_ref)
+        if self.data_store is None:
+            shards, endpoint, region = ds.known_shards(), *_address(ds.shard_list)
+            return publish_dataset(
+                self.client,
+                name=name,
+                schema_uri=schema_uri,
+                shards=shards,
+                endpoint=endpoint,
+                region=region,
+                **details,
+            )
+        store = self.data_store
+        sizes = {"maxcount": maxcount, "maxsize": maxsize}
+        given = {key: value for key, value in sizes.items() if value is not None}
+        place = default_prefix(name) if prefix is None else prefix
+
+        def write() -> tuple[ShardInfo, ...]:
+            return shards_of(store.write_shards(ds, prefix=place, **given))
+
+        shards = write()
+        # The protocol does not ask for these two: stores with an address have them.
+        endpoint, region = getattr(store, "endpoint", None), getattr(store, "region", None)
+        check_public((shard.url for shard in shards), endpoint=endpoint)
+        return publish_dataset(
+            self.client,
+            name=name,
+            schema_uri=schema_uri,
+            shards=shards,
+            endpoint=endpoint,
+            region=region,
+            resend=write,
+            **details,
+        )
+
+    def _check_place(
+        self, ds: Dataset[Any], name: str, maxcount: int | None, maxsize: int | None
+    ) -> None:
+        if self.data_store is not None:
+            return
+        if maxcount is not None or maxsize is not None:
+            raise OptionError(
+                "maxcount and maxsize are for a data store; this index has none and records the "
+                "shards as they are. Make it with AtmosphereIndex(client, "
+                "data_store=PDSBlobStore(client))."
+            )
+        if not ds.is_plain:
+            raise OptionError(
+                f"{name!r}: the dataset is filtered, mapped or seen through a lens, so that its "
+                "shards hold other samples than it gives. Publish it with a data store, which "
+                "writes new shards."
+            )
+        endpoint, _ = _address(ds.shard_list)
+        check_public(ds.shard_list, endpoint=endpoint)
+
+    def _schema_uri(self, ds: Dataset[Any], ref: str | None) -> str:
+        """The reference that a record gets; the schema agrees with the dataset's type."""
+        if ref is None:
+            return self.publish_schema(ds.sample_type)
+        record = schema_record(self.client, ref)
+        if ds.sample_type is not DictSample:
+            schema = read_schema(self.client, ref)
+            own = schema_of(ds.sample_type, version=schema.version)
+            if diff := compare(schema, own):
+                raise SchemaConflictError(
+                    f"{ref} does not describe the samples of this dataset, which are "
+                    f"{own.name}:\n{diff}\nLeave schema_ref out to publish the schema of the "
+                    "samples. Nothing was published."
+                )
+        return str(record.uri)
+
+    def get_dataset(self, ref: str) -> AtmosphereIndexEntry:
+        """The dataset behind an AT URI, or the newest of a name.
+
+        Args:
+            ref: ``at://…``, ``@handle/name``, or the name of a dataset of the account that is
+                logged in. ``@handle/name@1.2.0`` is the newest with this version of the schema.
+
+        Raises:
+            DatasetNotFoundError: There is none.
+            RecordError: The record is not a dataset's.
+            RefError: ``ref`` can be none of these.
+            IdentityError: The handle does not resolve.
+        """
+        if not isinstance(ref, str):
+            raise RefError(f"A dataset is named by a str, not by {type(ref).__name__}.")
+        if ref.startswith("at://"):
+            return self._at(ref)
+        if not ref.startswith("@"):
+            return self._newest(self.client.did, check_name(ref), ref)
+        parsed = parse_name_ref(ref)
+        if parsed.owner == "local":
+            raise RefError(f"{ref!r} is in a local index: LocalIndex().get_dataset({ref!r}).")
+        did = self.client.did_of(parsed.owner)
+        if parsed.version is not None:
+            named = [e for e in entries(self.client, did) if e.name == parsed.name]
+            for entry in sorted(named, key=age, reverse=True):
+                if self.schema_of_ref(entry.schema_ref).version == parsed.version:
+                    return entry
+            # The version may be the end of a name.
+            return self._newest(did, f"{parsed.name}@{parsed.version}", ref)
+        return self._newest(did, parsed.name, ref)
+
+    def _at(self, ref: str) -> AtmosphereIndexEntry:
+        uri = parse_at_uri(ref)
+        if uri.collection != DATASET_COLLECTION:
+            raise RefError(f"{ref!r} is not a dataset: its collection is not {DATASET_COLLECTION}.")
+        try:
+            return read_entry(self.client.get_record(uri))
+        except NotFoundError as error:
+            raise DatasetNotFoundError(f"There is no dataset {ref}.") from error
+
+    def _newest(self, did: str, name: str, ref: str) -> AtmosphereIndexEntry:
+        found = [entry for entry in entries(self.client, did) if entry.name == name]
+        if not found:
+            raise DatasetNotFoundError(
+                f"{did} has published no dataset {ref!r}. index.list_datasets() shows those "
+                "that there are."
+            )
+        return max(found, key=age)
+
+    def list_datasets(self, repo: str | None = None) -> Iterator[AtmosphereIndexEntry]:
+        """Every dataset of an account, its newest revision, in order of name.
+
+        Records that make no sense are passed over.
+
+        Args:
+            repo: Handle or DID; None: the account that is logged in.
+        """
+        did = self.client.did if repo is None else self.client.did_of(repo)
+        newest: dict[str, AtmosphereIndexEntry] = {}
+        for entry in entries(self.client, did):
+            if entry.name not in newest or age(entry) > age(newest[entry.name]):
+                newest[entry.name] = entry
+        return iter([newest[name] for name in sorted(newest)])
+
+    def history(self, name: str) -> list[AtmosphereIndexEntry]:
+        """Every revision of a name of the account that is logged in, oldest first.
+
+        Raises:
+            DatasetNotFoundError: There is none.
+        """
+        did = self.client.did
+        self._newest(did, check_name(name), name)
+        return sorted((e for e in entries(self.client, did) if e.name == name), key=age)
+
+    def delete_dataset(self, name: str) -> int:
+        """Delete every record of a name of one's own. Blobs that only they reference go too.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            DatasetNotFoundError: There is none.
+        """
+        found = self.history(name)
+        for entry in found:
+            self.client.delete_record(entry.uri)
+        return len(found)
+
+    def publish_schema(
+        self,
+        sample_type: type | Schema,
+        *,
+        version: str | None = None,
+        description: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Publish the schema of a sample type, those of nested types first.
+
+        Where a schema with the same fields is there under this version, its URI is returned
+        and nothing changes, description and metadata included.
+
+        Args:
+            sample_type: A packable class, or a Schema, whose version counts where none is given.
+            version: ``major.minor.patch``. None: the latest version where its fields agree,
+                else the next one: minor where only optional fields were added, else major.
+            description: What the samples are.
+            metadata: Whatever should be kept with it; JSON without floats.
+
+        Returns:
+            Its AT URI.
+
+        Raises:
+            AuthenticationError: Not logged in.
+            SampleTypeError: Not a packable class, or `DictSample`.
+            SchemaConflictError: The version is there with other fields; shows the difference.
+            SchemaRefError: ``version`` is not one.
+        """
+        if isinstance(sample_type, Schema):
+            schema, version = sample_type, version or sample_type.version
+        else:
+            schema = schema_of(sample_type)
+        if description is not None:
+            schema = replace(schema, description=description)
+        if metadata is not None:
+            schema = replace(schema, metadata=metadata)
+        if version is None:
+            return publish_next(self.client, schema)
+        return publish_schema(self.client, schema.with_version(version))
+
+    def get_schema(self, ref: str) -> SchemaRecord:
+        """The record of a schema: a dict with ``name``, ``version``, ``fields``; and ``.ref``.
+
+        Raises:
+            SchemaNotFoundError: There is none.
+            SchemaRefError: Not the AT URI of a schema.
+        """
+        return SchemaRecord(schema_record(self.client, ref))
+
+    def list_schemas(self, repo: str | None = None) -> Iterator[SchemaRecord]:
+        """Every schema's record of an account.
+
+        Args:
+            repo: Handle or DID; None: the account that is logged in.
+        """
+        did = self.client.did if repo is None else self.client.did_of(repo)
+        return map(SchemaRecord, schema_records(self.client, did))
+
+    def schema_of_ref(self, ref: str) -> Schema:
+        """The schema behind an AT URI, nested ones filled in. Errors as for `get_schema`."""
+        return read_schema(self.client, ref)
+
+    def decode_schema(self, ref: str) -> type[Packable]:
+        """The sample type that a schema describes. Equal schemas give the same class.
+
+        Raises:
+            SchemaNotFoundError: There is none.
+            SchemaError: The record makes no sense.
+            UnknownKindError: It has a kind that this version does not know; the data are
+                readable as `DictSample`.
+        """
+        return build_type(read_schema(self.client, ref))
+
+    def __repr__(self) -> str:
+        store = f", data_store={self.data_store!r}" if self.data_store is not None else ""
+        return f"AtmosphereIndex({self.client!r}{store})"
+
+
+def _address(urls: Iterable[str]) -> tuple[str | None, str | None]:
+    """Endpoint and region of shards in S3, where this process knows them."""
+    buckets = {url.split("/")[2] for url in urls if url.startswith("s3://")}
+    if not buckets:
+        return None, None
+    from atdata.sources.s3_access import access_for
+
+    found = [access_for(bucket)[0] for bucket in buckets]
+    places = {(access.endpoint, access.region) for access in found}
+    if len(places) > 1:
+        raise OptionError(
+            f"The shards are on {len(places)} S3 servers; a record names one. Publish them with "
+            "a data store, which puts them in one place."
+        )
+    return places.pop()

@@ -1,0 +1,157 @@
+"""Writing schemas and datasets to the network so that doing it twice, or at once, is doing it once.
+
+Record keys come from what is published. A record is created only where there is none and
+replaced only if it is still the one that was read; who comes second reads again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from atdata._refs import DATASET_COLLECTION, AtUri, parse_blob_ref
+from atdata._shardlist import ShardInfo
+from atdata.atmosphere.client import AtmosphereClient
+from atdata.atmosphere.data_model import now
+from atdata.atmosphere.entry import AtmosphereIndexEntry, age
+from atdata.atmosphere.journal import Journal
+from atdata.atmosphere.parsing import read_entry
+from atdata.atmosphere.reader import Record
+from atdata.atmosphere.records import content_of, dataset_record, dataset_rkey
+from atdata.errors import (
+    AtmosphereError,
+    NoDataUrlsError,
+    NotFoundError,
+    RecordError,
+    XrpcError,
+)
+
+_TRIES: Final = 10
+
+
+def publish_dataset(
+    client: AtmosphereClient,
+    *,
+    name: str,
+    schema_uri: str,
+    shards: Sequence[ShardInfo],
+    endpoint: str | None = None,
+    region: str | None = None,
+    description: str | None = None,
+    tags: Sequence[str] | None = None,
+    license: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    content: str | None = None,
+    resend: Callable[[], Sequence[ShardInfo]] | None = None,
+) -> AtmosphereIndexEntry:
+    """Write a dataset's record, or find it where it is already.
+
+    The same name, schema and content give the same URI. Other URLs, description, tags,
+    licence or metadata then change the record in place; None leaves what is there, an empty
+    one removes it. Other content is a new record beside the old one.
+
+    Args:
+        client: Logged in.
+        name: Name of the dataset.
+        schema_uri: AT URI of its schema.
+        shards: Every shard, readable by others.
+        endpoint: Server of ``s3://`` URLs.
+        region: Its region.
+        description: What the data are.
+        tags: At most 30.
+        license: SPDX identifier.
+        metadata: Whatever else, in types that msgpack has.
+        content: What identifies the data; None: the shards' hashes, else their URLs.
+        resend: Called once if the server has lost blobs that it had taken; sends them again
+            and returns the shards.
+
+    Raises:
+        NoDataUrlsError: There are no shards.
+        RecordError: The record would be too large, or holds what a record cannot.
+        AtmosphereError: The server refuses.
+    """
+    if not shards:
+        raise NoDataUrlsError(f"The dataset {name!r} names no shard. Nothing was published.")
+    shards = _with_sizes(client, shards)
+    rkey = dataset_rkey(name, schema_uri, content or content_of(shards))
+    uri = AtUri(client.did, DATASET_COLLECTION, rkey)
+    for _ in range(_TRIES):
+        there = _find(client, uri)
+        old = None if there is None else read_entry(there)
+        time = now()
+        record = dataset_record(
+            client.did,
+            name=name,
+            schema_uri=schema_uri,
+            shards=shards,
+            endpoint=endpoint,
+            region=region,
+            description=old.description if old and description is None else description,
+            tags=old.tags if old and tags is None else tags,
+            license=old.license if old and license is None else license,
+            metadata=old.metadata if old and metadata is None else metadata,
+            created_at=time,
+        )
+        if there is not None and old is not None:
+            record["createdAt"] = there.value["createdAt"]
+            if _same(record, there.value) and _is_newest(client, old):
+                return old
+            record["updatedAt"] = time
+        try:
+            replaces = None if there is None else there.cid
+            return read_entry(
+                client.put_record(DATASET_COLLECTION, rkey, record, replaces=replaces)
+            )
+        except XrpcError as error:
+            if error.code == "InvalidSwap":
+                continue  # another process was faster: read what it wrote
+            if error.code != "BlobNotFound":
+                raise
+            if resend is None:
+                raise AtmosphereError(
+                    f"{client.server} no longer has blobs of {name!r} that it had taken: it drops "
+                    "those that no record references. Send them again."
+                ) from error
+            Journal().forget(client.server, client.did)
+            shards, resend = _with_sizes(client, resend()), None
+    raise AtmosphereError(f"{uri} is changed by others again and again; try later.")
+
+
+def _with_sizes(client: AtmosphereClient, shards: Sequence[ShardInfo]) -> list[ShardInfo]:
+    """The same, with the size of every blob of this account: its reference must have it."""
+    own = f"at://{client.did}/blob/"
+    return [
+        replace(shard, bytes=client.blob_size(parse_blob_ref(shard.url)))
+        if shard.bytes is None and shard.url.startswith(own)
+        else shard
+        for shard in shards
+    ]
+
+
+def _find(client: AtmosphereClient, uri: AtUri) -> Record | None:
+    try:
+        return client.get_record(uri)
+    except NotFoundError:
+        return None
+
+
+def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two records say the same, apart from when."""
+    return {**one, "updatedAt": None} == {**other, "updatedAt": None}
+
+
+def _is_newest(client: AtmosphereClient, entry: AtmosphereIndexEntry) -> bool:
+    same_name = (e for e in entries(client, client.did) if e.name == entry.name)
+    return max(same_name, key=age, default=entry).uri == entry.uri
+
+
+def entries(client: AtmosphereClient, did: str) -> list[AtmosphereIndexEntry]:
+    """Every dataset record of an account; those that make no sense are passed over."""
+    found = []
+    for record in client.list_records(did, DATASET_COLLECTION):
+        try:
+            found.append(read_entry(record))
+        except RecordError:
+            continue
+    return found

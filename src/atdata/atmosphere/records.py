@@ -1,0 +1,205 @@
+"""Our objects → records of the network: their keys and what they say.
+
+What a schema's record says is in `atdata.schema.record`; the way back is in `parsing`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import unicodedata
+from base64 import b32encode
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from atdata._refs import DATASET_COLLECTION, check_name, parse_blob_ref
+from atdata._shardlist import ShardInfo, fold_urls
+from atdata.atmosphere.data_model import (
+    MAX_RECORD,
+    bytes_to_json,
+    pack_metadata,
+    record_size,
+)
+from atdata.errors import OptionError
+
+EXTERNAL: Final = "ac.foundation.dataset.storageExternal"
+BLOBS: Final = "ac.foundation.dataset.storageBlobs"
+SHARD_TYPE: Final = "application/x-tar"
+"""MIME type of a shard that is a blob."""
+MAX_TAGS: Final = 30
+_MAX_SLUG: Final = 64
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+def schema_rkey(name: str, version: str) -> str:
+    """Record key of a schema: the same for the same name and version, another for any other."""
+    safe = "".join(c if _is_plain(c) else _escaped(c) for c in name)
+    key = f"{safe}:{version}"
+    if len(key) > 512:
+        key = f"{safe[:400]}~~{_short_hash([name])}:{version}"
+    return key
+
+
+def _is_plain(c: str) -> bool:
+    return c.isascii() and (c.isalnum() or c in "._-")
+
+
+def _escaped(c: str) -> str:
+    return "".join(f"~{byte:02X}" for byte in c.encode("utf-8", "surrogatepass"))
+
+
+def dataset_rkey(name: str, schema_uri: str, content: str) -> str:
+    """Record key of a dataset: a readable start, and a hash of name, schema and content."""
+    return f"{_slug(name)}-{_short_hash([name, schema_uri, content])}"
+
+
+def _short_hash(parts: Sequence[str]) -> str:
+    digest = hashlib.sha256(json.dumps(parts).encode()).digest()
+    return b32encode(digest[:15]).decode().lower()
+
+
+def default_prefix(name: str) -> str:
+    """Where a store places the shards of a dataset of this name."""
+    return _slug(name)
+
+
+def _slug(name: str) -> str:
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    return _UNSAFE.sub("-", plain).strip("-.")[:_MAX_SLUG] or "dataset"
+
+
+def content_of(shards: Sequence[ShardInfo]) -> str:
+    """What the data are, whatever they are called: the hash of each shard, else its URL."""
+    said = json.dumps([shard.sha256 or shard.url for shard in shards])
+    return hashlib.sha256(said.encode()).hexdigest()
+
+
+def dataset_record(
+    did: str,
+    *,
+    name: str,
+    schema_uri: str,
+    shards: Sequence[ShardInfo],
+    endpoint: str | None,
+    region: str | None,
+    description: str | None,
+    tags: Sequence[str] | None,
+    license: str | None,
+    metadata: Mapping[str, Any] | None,
+    created_at: str,
+) -> dict[str, Any]:
+    """The record of a dataset; details of single shards are left out where it gets too large.
+
+    Args:
+        did: The account that publishes: its own blobs are referenced, so that they stay.
+        name: Name of the dataset.
+        schema_uri: AT URI of its schema.
+        shards: Every shard; those that are blobs of this account with their size.
+        endpoint: Server of ``s3://`` URLs.
+        region: Its region.
+        description: What the data are.
+        tags: At most 30.
+        license: SPDX identifier.
+        metadata: Whatever else; packed with msgpack.
+        created_at: As records have it.
+    """
+    record: dict[str, Any] = {
+        "$type": DATASET_COLLECTION,
+        "name": check_name(name),
+        "schemaRef": schema_uri,
+        "storage": _storage(did, shards, endpoint, region),
+        "description": description or None,
+        "tags": list(tags) if tags else None,
+        "license": license or None,
+        "size": _size(shards),
+        "metadata": bytes_to_json(pack_metadata(metadata)) if metadata else None,
+        "createdAt": created_at,
+    }
+    record = {key: value for key, value in record.items() if value is not None}
+    if record_size(record) > MAX_RECORD:
+        # URLs name every shard, and a blob's CID is its hash: only comfort is lost.
+        record["storage"].pop("shards", None)
+    return record
+
+
+def _storage(
+    did: str, shards: Sequence[ShardInfo], endpoint: str | None, region: str | None
+) -> dict[str, Any]:
+    details = {"shards": [shard.to_dict() for shard in shards]}
+    own = [_own_blob(did, shard) for shard in shards]
+    blobs = [blob for blob in own if blob is not None]
+    if blobs and len(blobs) == len(shards):
+        return {"$type": BLOBS, "blobs": blobs, **details}
+    place = {"endpoint": endpoint, "region": region}
+    return {
+        "$type": EXTERNAL,
+        "urls": [fold_urls([shard.url for shard in shards])],
+        **{key: value for key, value in place.items() if value},
+        **details,
+    }
+
+
+def _own_blob(did: str, shard: ShardInfo) -> dict[str, Any] | None:
+    if not shard.url.startswith(f"at://{did}/blob/") or shard.bytes is None:
+        return None
+    cid = parse_blob_ref(shard.url).cid
+    return {
+        "$type": "blob",
+        "ref": {"$link": cid},
+        "mimeType": SHARD_TYPE,
+        "size": shard.bytes,
+    }
+
+
+def _size(shards: Sequence[ShardInfo]) -> dict[str, int]:
+    known: dict[str, int] = {"shards": len(shards)}
+    for key in ("samples", "bytes"):
+        numbers = [getattr(shard, key) for shard in shards]
+        if None not in numbers:
+            known[key] = sum(numbers)
+    return known
+
+
+def check_details(
+    *,
+    description: str | None,
+    tags: Iterable[str] | None,
+    license: str | None,
+    metadata: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """What is said of a dataset beside its data, checked; None is what was not said.
+
+    Raises:
+        OptionError: A description, tag or licence that is not one.
+        EncodeError: Metadata that msgpack cannot hold.
+        RecordError: Metadata that are too large.
+    """
+    if metadata is not None:
+        pack_metadata(metadata)
+    return {
+        "description": _checked_text("description", description),
+        "tags": _checked_tags(tags),
+        "license": _checked_text("license", license),
+        "metadata": metadata,
+    }
+
+
+def _checked_text(what: str, value: object) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise OptionError(f"{what}: expected a str, found {type(value).__name__}.")
+    return value
+
+
+def _checked_tags(tags: Iterable[str] | None) -> list[str] | None:
+    if tags is None:
+        return None
+    if isinstance(tags, str) or not isinstance(tags, Iterable):
+        raise OptionError(f"tags: expected a list of str, found {tags!r:.80}.")
+    found = list(tags)
+    for number, tag in enumerate(found):
+        if not isinstance(tag, str) or not tag.strip():
+            raise OptionError(f"tags[{number}]: expected a word, found {tag!r:.80}.")
+    if len(found) > MAX_TAGS:
+        raise OptionError(f"tags: {len(found)} were given; a record has at most {MAX_TAGS}.")
+    return found

@@ -1,0 +1,198 @@
+"""Schemas on the network: read from any account, found or published in one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from atdata._refs import SCHEMA_COLLECTION, AtUri, Version, parse_schema_ref
+from atdata.atmosphere.client import AtmosphereClient
+from atdata.atmosphere.data_model import now
+from atdata.atmosphere.reader import Reader, Record
+from atdata.atmosphere.records import schema_rkey
+from atdata.errors import (
+    AtmosphereError,
+    NotFoundError,
+    RecordError,
+    RefError,
+    SchemaConflictError,
+    SchemaError,
+    SchemaNotFoundError,
+    SchemaRefError,
+    XrpcError,
+)
+from atdata.samples.kinds import Nested
+from atdata.schema.evolve import compare, next_version
+from atdata.schema.model import Schema
+from atdata.schema.record import from_record, to_record
+
+_TRIES: Final = 10
+
+
+class SchemaRecord(dict[str, Any]):
+    """The record of a schema: ``name``, ``version``, ``fields``, …, and its reference.
+
+    Attributes:
+        ref: Its AT URI.
+    """
+
+    def __init__(self, record: Record) -> None:
+        super().__init__(record.value)
+        self.ref = str(record.uri)
+
+
+def schema_record(reader: Reader, ref: str) -> Record:
+    """The record behind a schema reference.
+
+    Raises:
+        SchemaRefError: Not the AT URI of a schema.
+        SchemaNotFoundError: There is no such record.
+        RecordError: It is no schema.
+    """
+    uri = parse_schema_ref(ref)
+    if not isinstance(uri, AtUri):
+        raise SchemaRefError(
+            f"{ref!r} is a schema of a local index; on the network schemas have AT URIs. "
+            "Publish it with publish_schema and use what that returns."
+        )
+    if uri.collection != SCHEMA_COLLECTION:
+        raise SchemaRefError(
+            f"{ref!r} is not a schema: {uri.collection} is not {SCHEMA_COLLECTION}."
+        )
+    try:
+        record = reader.get_record(uri)
+    except NotFoundError as error:
+        raise SchemaNotFoundError(f"There is no schema {ref}.") from error
+    if record.value.get("$type") != SCHEMA_COLLECTION:
+        raise RecordError(f"{ref}: $.$type: expected {SCHEMA_COLLECTION!r}.")
+    return record
+
+
+def read_schema(reader: Reader, ref: str) -> Schema:
+    """The schema behind a reference, with those that it refers to, in whatever accounts.
+
+    Raises:
+        SchemaRefError, SchemaNotFoundError, RecordError: As for `schema_record`.
+        SchemaError: The record makes no sense; says at which path.
+    """
+    return _parsed(reader, schema_record(reader, ref))
+
+
+def _parsed(reader: Reader, record: Record) -> Schema:
+    try:
+        return from_record(record.value, lambda ref: read_schema(reader, ref))
+    except SchemaError as error:
+        raise type(error)(f"{record.uri}: {error}") from error
+
+
+def schema_records(reader: Reader, did: str) -> Iterator[Record]:
+    """Every schema record of an account."""
+    return reader.list_records(did, SCHEMA_COLLECTION)
+
+
+def publish_schema(client: AtmosphereClient, schema: Schema) -> str:
+    """The URI of a schema in one's own account, published if it is not there.
+
+    A schema matches by name and version, whatever its record key: other tools choose theirs.
+
+    Raises:
+        SchemaConflictError: There is one of this name and version with other fields.
+        AtmosphereError: The server refuses.
+    """
+    rkey = schema_rkey(schema.name, schema.version)
+    for _ in range(_TRIES):
+        if (uri := find_schema(client, schema)) is not None:
+            return uri
+        record = to_record(schema, lambda nested: _publish_nested(client, nested))
+        record["createdAt"] = now()
+        try:
+            written = client.put_record(SCHEMA_COLLECTION, rkey, record, replaces=None)
+            return str(written.uri)
+        except XrpcError as error:
+            if error.code != "InvalidSwap":
+                raise
+    raise AtmosphereError(
+        f"at://{client.did}/{SCHEMA_COLLECTION}/{rkey} holds something else than "
+        f"{schema.name}@{schema.version}. Delete that record, or publish under another version."
+    )
+
+
+def find_schema(client: AtmosphereClient, schema: Schema) -> str | None:
+    """The URI of this very schema in one's own account, if it is there.
+
+    Raises:
+        SchemaConflictError: There is one of this name and version with other fields.
+    """
+    expected = AtUri(client.did, SCHEMA_COLLECTION, schema_rkey(schema.name, schema.version))
+    try:
+        if (found := _agrees(client, client.get_record(expected), schema)) is True:
+            return str(expected)
+    except NotFoundError:
+        found = None
+    conflict = found
+    for record in schema_records(client, client.did):
+        if record.uri == expected:
+            continue
+        found = _agrees(client, record, schema)
+        if found is True:
+            return str(record.uri)
+        conflict = conflict or found
+    if conflict:
+        raise SchemaConflictError(conflict)
+    return None
+
+
+def _agrees(client: AtmosphereClient, record: Record, schema: Schema) -> bool | str | None:
+    """True: this is it. None: another name or version. A str: how the fields differ."""
+    value = record.value
+    if value.get("name") != schema.name or value.get("version") != schema.version:
+        return None
+    try:
+        diff = compare(_parsed(client, record), schema)
+    except SchemaError as error:
+        diff = error  # type: ignore[assignment]
+    if not diff:
+        return True
+    return (
+        f"{schema.name}@{schema.version} is already published with other fields, as {record.uri}. "
+        f"Publish under another version; version=None chooses one.\n{diff}"
+    )
+
+
+def publish_next(client: AtmosphereClient, schema: Schema) -> str:
+    """The latest version where its fields are these, else the next one, published.
+
+    The version in ``schema`` plays no part. The first is 1.0.0.
+    """
+    for _ in range(_TRIES):
+        latest = _latest(client, schema.name)
+        version = "1.0.0"
+        if latest is not None:
+            uri, newest = latest
+            if not compare(newest, schema):
+                return uri
+            version = next_version(newest, schema)
+        try:
+            return publish_schema(client, schema.with_version(version))
+        except SchemaConflictError:
+            continue  # another process took this version
+    raise AtmosphereError(f"Versions of {schema.name} are published by others again and again.")
+
+
+def _latest(client: AtmosphereClient, name: str) -> tuple[str, Schema] | None:
+    found: list[tuple[Version, Record]] = []
+    for record in schema_records(client, client.did):
+        try:
+            if record.value.get("name") == name:
+                found.append((Version.parse(record.value["version"]), record))
+        except (KeyError, RefError):
+            continue
+    if not found:
+        return None
+    record = max(found, key=lambda pair: pair[0])[1]
+    return str(record.uri), _parsed(client, record)
+
+
+def _publish_nested(client: AtmosphereClient, nested: Nested) -> str:
+    schema = Schema(nested.name, nested.version or "1.0.0", nested.fields)
+    return publish_schema(client, schema) if nested.version else publish_next(client, schema)
