@@ -6,7 +6,7 @@ members, not at their types.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import IO, Any, Protocol, TypeVar, runtime_checkable
 
 __all__ = ["AbstractDataStore", "AbstractIndex", "DataSource", "IndexEntry", "Packable"]
@@ -70,7 +70,18 @@ class AbstractIndex(Protocol):
     """Schemas and datasets by name and reference: of one machine, a team, or the network."""
 
     def insert_dataset(
-        self, ds: Any, *, name: str, schema_ref: str | None = None, **kwargs: Any
+        self,
+        ds: Any,
+        *,
+        name: str,
+        schema_ref: str | None = None,
+        prefix: str | None = None,
+        maxcount: int | None = None,
+        maxsize: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        description: str | None = None,
+        tags: Iterable[str] | None = None,
+        license: str | None = None,
     ) -> IndexEntry:
         """Record a dataset; with a data store, write its shards there first.
 
@@ -78,8 +89,13 @@ class AbstractIndex(Protocol):
             ds: A ``Dataset``.
             name: Name to find it by.
             schema_ref: Schema of its samples; None publishes that of ``ds.sample_type``.
-            **kwargs: ``prefix``, ``maxcount``, ``maxsize`` (to the store), ``metadata``,
-                ``description``, ``tags``, ``license``.
+            prefix: Path in the store below which shards are placed.
+            maxcount: Most samples in a shard; for the store.
+            maxsize: Most bytes in a shard; for the store.
+            metadata: Whatever should be kept with it.
+            description: What it is.
+            tags: Words to find it by.
+            license: SPDX identifier.
         """
         ...
 
@@ -96,7 +112,12 @@ class AbstractIndex(Protocol):
         ...
 
     def publish_schema(
-        self, sample_type: type, *, version: str | None = None, **kwargs: Any
+        self,
+        sample_type: type,
+        *,
+        version: str | None = None,
+        description: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> str:
         """Record the schema of a sample type and return its reference.
 
@@ -104,7 +125,8 @@ class AbstractIndex(Protocol):
             sample_type: A packable class.
             version: ``major.minor.patch``; None reuses the latest whose fields agree, else
                 goes up by semantic versioning, from 1.0.0.
-            **kwargs: ``description`` and ``metadata``.
+            description: What the samples are.
+            metadata: Whatever should be kept with it.
         """
         ...
 
@@ -129,13 +151,21 @@ class AbstractIndex(Protocol):
 class AbstractDataStore(Protocol):
     """Where shards are written to."""
 
-    def write_shards(self, ds: Any, *, prefix: str, **kwargs: Any) -> list[str]:
+    def write_shards(
+        self,
+        ds: Any,
+        *,
+        prefix: str,
+        maxcount: int | None = None,
+        maxsize: int | None = None,
+    ) -> list[str]:
         """Write every sample of a dataset and return the URL of each shard, in order.
 
         Args:
             ds: A ``Dataset``.
             prefix: Path below which the shards are placed.
-            **kwargs: ``maxcount`` (samples a shard) and ``maxsize`` (bytes a shard).
+            maxcount: Most samples in a shard.
+            maxsize: Most bytes in a shard.
         """
         ...
 
