@@ -54,7 +54,7 @@ class Schemas:
         """See `LocalIndex.publish_schema`."""
         if isinstance(sample_type, Schema):
             schema = sample_type
-            version = version or schema.version
+            version = schema.version if version is None else version
             if description is not None or metadata is not None:
                 schema = replace(schema, description=description, metadata=metadata)
         else:

@@ -1,0 +1,431 @@
+"""Conformance of an index, of whatever it is made: machine, team or network.
+
+For an index of your own, subclass `IndexSuite` in a test module and override ``index``::
+
+    class TestMyIndex(IndexSuite):
+        @pytest.fixture
+        def index(self, tmp_path):
+            return MyIndex(tmp_path)
+
+Only the members of `AbstractIndex` are used. Where the index must not record files of this
+machine, give it a data store: every dataset is read back from where its entry says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from atdata._protocols import AbstractIndex, IndexEntry
+from atdata.dataset.dataset import Dataset
+from atdata.dataset.write import write_samples
+from atdata.errors import SchemaConflictError
+from atdata.samples.dict_sample import DictSample
+from atdata.samples.packable import packable
+
+__all__ = ["IndexSuite"]
+
+MakeDataset = Callable[..., "Dataset[Any]"]
+
+
+@packable
+class Point:
+    """A small sample."""
+
+    x: NDArray[np.float32]
+    label: int
+
+
+@packable
+class Scene:
+    """A sample with a field of every kind."""
+
+    name: str
+    count: int
+    score: float
+    ready: bool
+    raw: bytes
+    image: NDArray[np.uint8]
+    anything: NDArray[Any]
+    words: list[str]
+    table: dict[str, float]
+    taken: datetime
+    split: Literal["train", "test"]
+    first: Point
+    others: list[Point]
+    note: str | None = None
+
+
+def points(label: int, samples: int = 5) -> list[Point]:
+    """Samples that no other label has."""
+    return [Point(np.full(3, i, np.float32), label) for i in range(samples)]
+
+
+def scene() -> Scene:
+    """A sample with every value filled in."""
+    image = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    first, *others = points(1)
+    taken = datetime.fromisoformat("2026-11-21T10:00:00+01:00")
+    return Scene(
+        *("ünï", -1, 0.5, True, b"\x00\xff", image, image.astype(np.float64), ["a", ""]),
+        *({"k": 1.5}, taken, "test", first, others, None),
+    )
+
+
+class IndexSuite:
+    """What every index does."""
+
+    @pytest.fixture
+    def index(self) -> AbstractIndex:
+        """An empty index, of this test alone."""
+        pytest.fail("Override the fixture 'index'.", pytrace=False)
+
+    @pytest.fixture
+    def make_dataset(self, tmp_path: Path) -> MakeDataset:
+        """Write samples to new shards, three a shard, and open them."""
+        numbers = count()
+
+        def make(samples: list[Any]) -> Dataset[Any]:
+            return write_samples(samples, tmp_path / f"made-{next(numbers)}.tar", maxcount=3)
+
+        return make
+
+    def test_it_is_an_index(self, index: AbstractIndex) -> None:
+        """It has the members of the protocol, and a new one holds nothing."""
+        assert isinstance(index, AbstractIndex)
+        assert list(index.list_datasets()) == []
+        assert list(index.list_schemas()) == []
+
+    def test_what_is_inserted_is_found(
+        self, index: AbstractIndex, make_dataset: MakeDataset
+    ) -> None:
+        """A dataset is found by its name, with its schema, and listed."""
+        entry = index.insert_dataset(make_dataset(points(1)), name="points")
+        found = index.get_dataset("points")
+        assert isinstance(entry, IndexEntry)
+        assert isinstance(found, IndexEntry)
+        assert facts(found) == facts(entry)
+        assert [facts(listed) for listed in index.list_datasets()] == [facts(entry)]
+        assert found.name == "points"
+        assert index.get_schema(found.schema_ref)["version"] == "1.0.0"
+
+    def test_every_sample_comes_back(self, index: AbstractIndex, make_dataset: MakeDataset) -> None:
+        """The first URL of an entry alone reads every sample of every shard, in order."""
+        samples = points(1, samples=20)
+        index.insert_dataset(make_dataset(samples), name="points")
+        entry = index.get_dataset("points")
+        sample_type = index.decode_schema(entry.schema_ref)
+        assert list(Dataset.of(Point, entry.data_urls[0])) == samples
+        decoded = list(Dataset.of(sample_type, entry.data_urls[0]))
+        assert [values(sample) for sample in decoded] == [values(sample) for sample in samples]
+
+    def test_every_kind_of_field_comes_back(
+        self, index: AbstractIndex, make_dataset: MakeDataset
+    ) -> None:
+        """A schema with a field of every kind is decoded to a type that reads the same values."""
+        index.insert_dataset(make_dataset([scene()]), name="scenes")
+        entry = index.get_dataset("scenes")
+        sample_type = index.decode_schema(entry.schema_ref)
+        (decoded,) = Dataset.of(sample_type, entry.data_urls[0])
+        assert values(decoded) == values(scene())
+
+    def test_what_is_said_of_a_dataset_is_kept(
+        self, index: AbstractIndex, make_dataset: MakeDataset
+    ) -> None:
+        """Metadata come back as they were given, bytes, floats and nesting included."""
+        metadata = {"a": [1, -0.5, None, True], "b": {"c": b"\x00\xff", "ü": "😀"}, "e": {}}
+        index.insert_dataset(
+            make_dataset(points(1)),
+            name="points",
+            metadata=metadata,
+            description="Points.\nTwo lines.",
+            tags=["small", "made up"],
+            license="CC-BY-4.0",
+        )
+        entry: Any = index.get_dataset("points")
+        assert entry.metadata == metadata
+        assert entry.description == "Points.\nTwo lines."
+        assert list(entry.tags) == ["small", "made up"]
+        assert entry.license == "CC-BY-4.0"
+
+    def test_the_same_content_is_one_dataset(
+        self, index: AbstractIndex, make_dataset: MakeDataset
+    ) -> None:
+        """The same content under the same name returns the entry that is there."""
+        dataset = make_dataset(points(1))
+        first = index.insert_dataset(dataset, name="points", description="Said once.")
+        again = index.insert_dataset(dataset, name="points")
+        assert facts(again) == facts(first)
+        assert [facts(entry) for entry in index.list_datasets()] == [facts(first)]
+        kept: Any = index.get_dataset("points")
+        assert kept.description == "Said once."
+
+    def test_other_content_is_found_by_the_name(
+        self, index: AbstractIndex, make_dataset: MakeDataset
+    ) -> None:
+        """After other content under the same name, the name means the new one alone."""
+        old = index.insert_dataset(make_dataset(points(1)), name="points")
+        new = index.insert_dataset(make_dataset(points(2)), name="points")
+        assert facts(index.get_dataset("points")) == facts(new)
+        assert list(Dataset.of(Point, new.data_urls[0])) == points(2)
+        assert list(Dataset.of(Point, old.data_urls[0])) == points(1)
+
+    def test_a_prefix_used_twice_keeps_both(
+        self, index: AbstractIndex, make_dataset: MakeDataset
+    ) -> None:
+        """Two datasets with one prefix do not overwrite each other's shards."""
+        one = index.insert_dataset(make_dataset(points(1)), name="one", prefix="shared")
+        two = index.insert_dataset(make_dataset(points(2)), name="two", prefix="shared")
+        assert list(Dataset.of(Point, one.data_urls[0])) == points(1)
+        assert list(Dataset.of(Point, two.data_urls[0])) == points(2)
+
+    def test_something_new_said_of_the_same_content(
+        self, index: AbstractIndex, make_dataset: MakeDataset
+    ) -> None:
+        """Inserting the same content with another description changes what the name says."""
+        dataset = make_dataset(points(1))
+        index.insert_dataset(dataset, name="points", description="Old.", tags=["kept"])
+        index.insert_dataset(dataset, name="points", description="New.")
+        entry: Any = index.get_dataset("points")
+        assert entry.description == "New."
+        assert list(entry.tags) == ["kept"]
+        assert len(list(index.list_datasets())) == 1
+
+    def test_names_are_kept_as_they_are(
+        self, index: AbstractIndex, make_dataset: MakeDataset
+    ) -> None:
+        """Names with spaces, capitals, signs and any script are different names, found exactly."""
+        dataset = make_dataset(points(1))
+        names = [
+            "case",
+            "CASE",
+            "a b",
+            "a/b",
+            "a@1.0.0",
+            "日本語",
+            "é",
+            "e\u0301",
+            "%2e",
+            "n" * 256,
+        ]
+        for name in names:
+            index.insert_dataset(dataset, name=name)
+        assert {entry.name for entry in index.list_datasets()} == set(names)
+        for name in names:
+            assert index.get_dataset(name).name == name
+
+    def test_a_schema_is_published_once(self, index: AbstractIndex) -> None:
+        """Publishing the same type again, with and without its version, gives the same ref."""
+        ref = index.publish_schema(Point, version="1.0.0", description="A point.")
+        assert index.publish_schema(Point, version="1.0.0") == ref
+        assert index.publish_schema(Point) == ref
+        assert len(list(index.list_schemas())) == 1
+        record = index.get_schema(ref)
+        assert record["name"] == f"{Point.__module__}.Point"
+        assert record["version"] == "1.0.0"
+        assert [field["name"] for field in record["fields"]] == ["x", "label"]
+        assert record["description"] == "A point."
+
+    def test_a_decoded_type_is_the_same_schema(self, index: AbstractIndex) -> None:
+        """Publishing a type that was decoded finds the schema that it came from."""
+        for sample_type in (Point, Scene):
+            ref = index.publish_schema(sample_type)
+            assert index.publish_schema(index.decode_schema(ref)) == ref
+        assert sorted(record["name"] for record in index.list_schemas()) == [
+            f"{Point.__module__}.Point",
+            f"{Point.__module__}.Scene",
+        ]
+
+    def test_other_fields_under_a_version_are_refused(self, index: AbstractIndex) -> None:
+        """Other fields under the same name and version raise, show the field, change nothing."""
+        one, _, other = self._three_versions()
+        ref = index.publish_schema(one, version="1.0.0")
+        with pytest.raises(SchemaConflictError, match="size"):
+            index.publish_schema(other, version="1.0.0")
+        assert issubclass(SchemaConflictError, ValueError)
+        assert index.publish_schema(index.decode_schema(ref), version="1.0.0") == ref
+
+    def test_versions_go_up_by_what_changed(self, index: AbstractIndex) -> None:
+        """Without a version: a new optional field is minor, anything else major, same is same."""
+        one, wider, other = self._three_versions()
+        refs = [index.publish_schema(each) for each in (one, wider, wider, other, other)]
+        versions = [index.get_schema(ref)["version"] for ref in refs]
+        assert versions == ["1.0.0", "1.1.0", "1.1.0", "2.0.0", "2.0.0"]
+
+    @staticmethod
+    def _three_versions() -> tuple[type, type, type]:
+        def first() -> type:
+            @packable
+            class Thing:
+                label: int
+
+            return Thing
+
+        def wider() -> type:
+            @packable
+            class Thing:
+                label: int
+                note: str | None = None
+
+            return Thing
+
+        def other() -> type:
+            @packable
+            class Thing:
+                label: int
+                size: float
+
+            return Thing
+
+        return first(), wider(), other()
+
+    def test_a_schema_ref_that_is_given_is_used(
+        self, index: AbstractIndex, make_dataset: MakeDataset
+    ) -> None:
+        """An entry has the schema ref that it was inserted with, and no other is published."""
+        ref = index.publish_schema(Point, version="3.1.4")
+        entry = index.insert_dataset(make_dataset(points(1)), name="points", schema_ref=ref)
+        assert entry.schema_ref == ref
+        assert len(list(index.list_schemas())) == 1
+
+    def test_a_schema_that_does_not_fit_is_refused(
+        self, index: AbstractIndex, make_dataset: MakeDataset
+    ) -> None:
+        """Data are never recorded under a schema that does not describe them."""
+        ref = index.publish_schema(Scene)
+        with pytest.raises(SchemaConflictError):
+            index.insert_dataset(make_dataset(points(1)), name="points", schema_ref=ref)
+        assert list(index.list_datasets()) == []
+
+    @pytest.mark.parametrize(
+        ("bad", "error"),
+        [
+            ({"name": ""}, ValueError),
+            ({"name": " "}, ValueError),
+            ({"name": "n" * 257}, ValueError),
+            ({"name": "a\nb"}, ValueError),
+            ({"name": "a\x00b"}, ValueError),
+            ({"name": "@local/a"}, ValueError),
+            ({"schema_ref": "Point"}, ValueError),
+            ({"schema_ref": "atdata://local/sampleSchema/Point"}, ValueError),
+            ({"metadata": {"a": object()}}, ValueError),
+            ({"metadata": {1: "a"}}, ValueError),
+            ({"metadata": [1]}, ValueError),
+            ({"tags": "one"}, ValueError),
+            ({"tags": [1]}, ValueError),
+            ({"tags": [str(n) for n in range(31)]}, ValueError),
+            ({"description": 1}, ValueError),
+            ({"license": 1}, ValueError),
+        ],
+        ids=repr,
+    )
+    def test_bad_arguments_write_nothing(
+        self,
+        index: AbstractIndex,
+        make_dataset: MakeDataset,
+        bad: dict[str, Any],
+        error: type[Exception],
+    ) -> None:
+        """Each bad argument has its error, before anything is written."""
+        arguments = {"name": "points", **bad}
+        with pytest.raises(error):
+            index.insert_dataset(make_dataset(points(1)), **arguments)
+        assert list(index.list_datasets()) == []
+        assert list(index.list_schemas()) == []
+
+    def test_what_is_no_typed_dataset_is_refused(
+        self, index: AbstractIndex, make_dataset: MakeDataset
+    ) -> None:
+        """A path, or a dataset without a type and without a schema, is a TypeError."""
+        dataset = make_dataset(points(1))
+        for wrong in ("points.tar", points(1), Dataset.of(DictSample, dataset.shard_list)):
+            with pytest.raises(TypeError):
+                index.insert_dataset(wrong, name="points")
+        for sample_type in (int, DictSample, Point(np.zeros(3, np.float32), 1)):
+            with pytest.raises(TypeError):
+                index.publish_schema(sample_type)  # type: ignore[arg-type]
+        assert list(index.list_datasets()) == []
+        assert list(index.list_schemas()) == []
+
+    def test_a_missing_file_is_noticed_first(self, index: AbstractIndex, tmp_path: Path) -> None:
+        """A dataset whose file is not there is not recorded."""
+        missing = Dataset.of(Point, tmp_path / "missing.tar")
+        with pytest.raises(FileNotFoundError, match=r"missing\.tar"):
+            index.insert_dataset(missing, name="points")
+        assert list(index.list_datasets()) == []
+        assert list(index.list_schemas()) == []
+
+    def test_what_is_not_there(self, index: AbstractIndex) -> None:
+        """An unknown dataset or schema is a KeyError that names what was asked for."""
+        with pytest.raises(KeyError, match="nothing-of-this-name"):
+            index.get_dataset("nothing-of-this-name")
+        ref = index.publish_schema(Point)
+        head = ref[: ref.rindex("/")]
+        for unknown in (f"{head}/Nothing@1.0.0", f"{head}/Point@9.9.9"):
+            if unknown.startswith("at://"):
+                unknown = unknown.replace("@", ":")
+            with pytest.raises(KeyError):
+                index.get_schema(unknown)
+            with pytest.raises(KeyError):
+                index.decode_schema(unknown)
+
+    @pytest.mark.parametrize("ref", ["", "Point", "atdata://local/Point@1.0.0", "at://x/y"])
+    def test_malformed_schema_refs(self, index: AbstractIndex, ref: str) -> None:
+        """What is no schema ref is a ValueError, not something that was not found."""
+        with pytest.raises(ValueError):
+            index.get_schema(ref)
+        with pytest.raises(ValueError):
+            index.decode_schema(ref)
+
+    def test_a_version_that_is_none(self, index: AbstractIndex) -> None:
+        """A version that is not major.minor.patch is refused."""
+        for version in ("1", "1.0", "v1.0.0", "1.0.0-rc1", "latest", ""):
+            with pytest.raises(ValueError):
+                index.publish_schema(Point, version=version)
+        assert list(index.list_schemas()) == []
+
+    def test_threads(self, index: AbstractIndex, make_dataset: MakeDataset) -> None:
+        """Several threads that insert the same and different datasets lose and double none."""
+        same = make_dataset(points(0))
+        others = [make_dataset(points(n)) for n in range(1, 5)]
+        todo = [(same, "same")] * 4 + [(each, f"own-{n}") for n, each in enumerate(others)]
+        with ThreadPoolExecutor(4) as pool:
+            made = list(pool.map(lambda pair: index.insert_dataset(pair[0], name=pair[1]), todo))
+        assert sorted(entry.name for entry in index.list_datasets()) == sorted(
+            {entry.name for entry in made}
+        )
+        assert len(list(index.list_schemas())) == 1
+        for dataset, name in todo:
+            urls = index.get_dataset(name).data_urls
+            assert list(Dataset.of(Point, urls[0])) == list(dataset)
+
+    def test_copied_to_itself(self, index: AbstractIndex, make_dataset: MakeDataset) -> None:
+        """A dataset opened from its entry and inserted under another name holds the same."""
+        index.insert_dataset(make_dataset(points(1, 7)), name="one")
+        entry = index.get_dataset("one")
+        sample_type = index.decode_schema(entry.schema_ref)
+        ref = index.publish_schema(sample_type)
+        index.insert_dataset(
+            Dataset.of(sample_type, entry.data_urls[0]), name="two", schema_ref=ref
+        )
+        copy = index.get_dataset("two")
+        assert copy.schema_ref == entry.schema_ref
+        assert list(Dataset.of(Point, copy.data_urls[0])) == points(1, 7)
+
+
+def facts(entry: IndexEntry) -> tuple[Any, ...]:
+    """What the protocol says of an entry."""
+    return entry.name, entry.schema_ref, entry.data_urls, entry.metadata
+
+
+def values(sample: Any) -> Any:
+    """The values of a sample's fields, whatever its class is."""
+    return sample.packed
