@@ -59,8 +59,8 @@ def build_type(schema: Schema) -> type[Packable]:
     required field behind an optional one is keyword-only. A nested sample becomes such a
     type too, an Enum the Literal of its values.
 
-    Equal schemas, their nested names included, give the same class, also from several
-    threads. Types made here can be sent to other processes; they are made anew there.
+    Equal schemas, nested names and fields' descriptions included, give the same class, also
+    from several threads. Types made here can be sent to other processes; they are made anew there.
 
     Raises:
         UnknownKindError: A field has a kind that this version does not know.
@@ -133,11 +133,11 @@ copyreg.pickle(cast(Any, _BuiltType), cast(Any, _reduce))
 
 
 def _key_of_fields(fields: tuple[Field, ...]) -> Hashable:
-    return tuple((f.name, f.optional, _key(f.kind)) for f in fields)
+    return tuple((f.name, f.optional, f.description, _key(f.kind)) for f in fields)
 
 
 def _key(kind: Kind) -> Hashable:
-    """What makes a type another one. Kinds compare without the names of nested types."""
+    """What makes a type another one: names of nested types too, in which kinds compare equal."""
     match kind:
         case ListOf(inner) | MapOf(inner) | Maybe(inner):
             return type(kind), _key(inner)

@@ -270,6 +270,9 @@ def _nested(ref: object, path: str, resolve: Callable[[str], Schema]) -> Nested:
         walk.path.append(ref)
         try:
             walk.known[ref] = resolve(ref)
+        except SchemaError as error:
+            # Told of its own schema once; those on the way add nothing.
+            raise SchemaError(f"{ref}: {error}" if str(error)[0] == "$" else str(error)) from None
         except (NotFoundError, RefError, RecordError) as error:
             raise SchemaError(f"{path}: {ref} cannot be read: {error}") from error
         finally:

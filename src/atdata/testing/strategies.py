@@ -1,0 +1,215 @@
+"""Hypothesis strategies: schemas, kinds of fields, values of a kind, samples of a type.
+
+Needs the extra ``testing``: ``pip install 'atdata[testing]'``.
+
+Example:
+    >>> @given(samples_of(Digit))
+    ... def test_written_digits_read_back(digit):
+    ...     assert Digit.from_bytes(digit.packed) == digit
+"""
+
+from __future__ import annotations
+
+import keyword
+from datetime import datetime, timedelta, timezone
+from typing import Any, Final, TypeVar
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from atdata.samples.codec import codec_of
+from atdata.samples.kinds import (
+    PRIMITIVES,
+    Array,
+    Choice,
+    DateTime,
+    Field,
+    Kind,
+    ListOf,
+    MapOf,
+    Maybe,
+    Nested,
+    Primitive,
+    Unknown,
+)
+from atdata.samples.packable import PackableSample
+from atdata.schema.build import build_type
+from atdata.schema.model import Schema
+
+T = TypeVar("T")
+
+DTYPES: Final = (
+    *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+    *("float16", "float32", "float64", "complex64", "complex128"),
+    *("str", "bytes", "datetime64", "timedelta64"),
+)
+"""Every dtype name that arrays of random schemas have."""
+
+_CONCRETE: Final = {
+    "str": "<U3",
+    "bytes": "S3",
+    "void": "V3",
+    "datetime64": "<M8[us]",
+    "timedelta64": "<m8[ms]",
+}
+_TAKEN: Final = frozenset(name for name in dir(PackableSample) if not name.startswith("_"))
+_LETTERS: Final = st.sampled_from("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_éßñ数据")
+_REST: Final = st.text(_LETTERS | st.sampled_from("0123456789"), max_size=8)
+
+
+def field_names() -> st.SearchStrategy[str]:
+    """Names that a field can have: identifiers, some of them not in ASCII."""
+    names = st.builds("{}{}".format, _LETTERS, _REST)
+    return names.filter(
+        lambda name: (
+            not keyword.iskeyword(name) and not name.startswith("__") and name not in _TAKEN
+        )
+    )
+
+
+def class_names() -> st.SearchStrategy[str]:
+    """Qualified names of sample types, ``{module}.{Class}``."""
+    part = field_names()
+    modules = st.lists(part, min_size=1, max_size=3).map(".".join)
+    return st.builds("{}.{}".format, modules, part.map(str.capitalize).filter(_is_class_name))
+
+
+def versions() -> st.SearchStrategy[str]:
+    """Versions, ``major.minor.patch``."""
+    number = st.integers(0, 999)
+    return st.builds("{}.{}.{}".format, number, number, number)
+
+
+def kinds(*, depth: int = 2) -> st.SearchStrategy[Kind]:
+    """Kinds of every sort that a type can be made of.
+
+    Args:
+        depth: How deep lists, maps and nested samples may stand in one another.
+    """
+    leaves: st.SearchStrategy[Kind] = st.one_of(
+        st.sampled_from(sorted(PRIMITIVES)).map(Primitive),
+        st.just(DateTime()),
+        st.lists(st.text(max_size=5), min_size=1, max_size=3, unique=True).map(_choice),
+        st.builds(Array, st.none() | st.sampled_from(DTYPES), st.none() | _shapes()),
+    )
+    if depth <= 0:
+        return leaves
+    inner = kinds(depth=depth - 1)
+    item = inner | inner.map(Maybe)
+    nested = st.builds(_nested, class_names(), fields(depth=depth - 1, min_size=1), versions())
+    return st.one_of(leaves, item.map(ListOf), item.map(MapOf), nested)
+
+
+@st.composite
+def fields(
+    draw: st.DrawFn, *, depth: int = 2, min_size: int = 0, max_size: int = 5
+) -> tuple[Field, ...]:
+    """Fields of one type, each with a name of its own."""
+    names = draw(st.lists(field_names(), min_size=min_size, max_size=max_size, unique=True))
+    text = st.none() | st.text(max_size=20)
+    return tuple(
+        Field(name, draw(kinds(depth=depth)), draw(st.booleans()), draw(text)) for name in names
+    )
+
+
+def schemas(*, depth: int = 2, min_fields: int = 0) -> st.SearchStrategy[Schema]:
+    """Schemas that types can be made of."""
+    return st.builds(
+        Schema,
+        class_names(),
+        versions(),
+        fields(depth=depth, min_size=min_fields),
+        st.none() | st.text(max_size=20),
+        st.none() | st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3),
+    )
+
+
+def sample_types(*, depth: int = 2, min_fields: int = 1) -> st.SearchStrategy[type]:
+    """Sample types, made of random schemas."""
+    return schemas(depth=depth, min_fields=min_fields).map(build_type)
+
+
+def values_of(kind: Kind) -> st.SearchStrategy[Any]:
+    """Values that a field of this kind can have, as Python has them.
+
+    A nested sample whose kind has no Python class comes as a dict.
+    """
+    match kind:
+        case Primitive(name):
+            return _PRIMITIVE_VALUES[name]
+        case DateTime():
+            return _datetimes()
+        case Choice(values, enum):
+            return st.sampled_from(list(values) if enum is None else list(enum))
+        case Array():
+            return arrays_of(kind)
+        case ListOf(inner):
+            return st.lists(values_of(inner), max_size=3)
+        case MapOf(inner):
+            return st.dictionaries(st.text(max_size=5), values_of(inner), max_size=3)
+        case Maybe(inner):
+            return st.none() | values_of(inner)
+        case Nested() if kind.python is not None:
+            return samples_of(kind.python)
+        case Nested():
+            return st.fixed_dictionaries({f.name: values_of(f.value_kind) for f in kind.fields})
+        case Unknown():
+            raise ValueError(f"A kind that is not known has no values: {kind.name!r}.")
+        case _:
+            raise ValueError(f"{kind!r} is not a kind of this version.")
+
+
+def arrays_of(kind: Array) -> st.SearchStrategy[np.ndarray[Any, np.dtype[Any]]]:
+    """Arrays of this dtype and shape; NaN, empty arrays and no dimensions included."""
+    names = [kind.dtype] if kind.dtype is not None else list(DTYPES)
+    dtypes = st.sampled_from([np.dtype(_CONCRETE.get(name, name)) for name in names])
+    if kind.shape is None:
+        shapes = npst.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3)
+    else:
+        shapes = st.tuples(*(st.integers(0, 3) if n is None else st.just(n) for n in kind.shape))
+    return dtypes.flatmap(lambda dtype: npst.arrays(dtype, shapes))
+
+
+def samples_of(sample_type: type[T]) -> st.SearchStrategy[T]:
+    """Samples of a packable class, every field drawn."""
+    codec = codec_of(sample_type)
+    values = {field.name: values_of(field.value_kind) for field in codec.fields}
+    return st.fixed_dictionaries(values).map(codec.build)
+
+
+def _shapes() -> st.SearchStrategy[tuple[int | None, ...]]:
+    return st.lists(st.none() | st.integers(0, 4), min_size=1, max_size=3).map(tuple)
+
+
+def _choice(values: list[str]) -> Choice:
+    return Choice(tuple(values))
+
+
+def _nested(name: str, inside: tuple[Field, ...], version: str) -> Nested:
+    return Nested(name, inside, None, version)
+
+
+def _is_class_name(name: str) -> bool:
+    return name.isidentifier() and not keyword.iskeyword(name)
+
+
+def _datetimes() -> st.SearchStrategy[datetime]:
+    offset = st.integers(-14 * 60, 14 * 60).map(lambda m: timezone(timedelta(minutes=m)))
+    zones: st.SearchStrategy[timezone | None] = st.none() | offset
+    low, high = datetime(2, 1, 1), datetime(9998, 12, 31)
+    naive = st.datetimes(low, high)
+    return st.builds(_in_zone, naive, zones)
+
+
+def _in_zone(naive: datetime, zone: timezone | None) -> datetime:
+    return naive.replace(tzinfo=zone)
+
+
+_PRIMITIVE_VALUES: Final[dict[str, st.SearchStrategy[Any]]] = {
+    "str": st.text(max_size=20),
+    "int": st.integers(-(2**63), 2**64 - 1),
+    "float": st.floats(),
+    "bool": st.booleans(),
+    "bytes": st.binary(max_size=20),
+}
