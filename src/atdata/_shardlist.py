@@ -76,6 +76,10 @@ class LocatedUrl(str):
         made.endpoint, made.region, made.stranger = endpoint, region, stranger
         return made
 
+    def at(self, url: str) -> LocatedUrl:
+        """Another URL of which the same is said."""
+        return LocatedUrl(url, endpoint=self.endpoint, region=self.region, stranger=self.stranger)
+
     def __reduce__(self) -> tuple[object, ...]:
         return _located, (str(self), self.endpoint, self.region, self.stranger)
 

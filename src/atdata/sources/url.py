@@ -7,12 +7,15 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, Final, Protocol
+from typing import IO, TYPE_CHECKING, Any, Final, Protocol
 
 from atdata._registry import shard_reader
 from atdata._shardlist import LocatedUrl, expand_braces, preview
 from atdata.errors import NoDataUrlsError, ShardNotFoundError, UrlError
-from atdata.sources.policy import Policy, redact
+from atdata.sources.policy import STRANGER, Policy, redact
+
+if TYPE_CHECKING:
+    from atdata.sources.s3_access import S3Access
 
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _COMMAND: Final = re.compile(r"pipe:", re.IGNORECASE)
@@ -74,11 +77,10 @@ class URLSource:
                 "No URLs were given. Name at least one shard, for example 'data-000000.tar'."
             )
         self._given = tuple(_checked(item) for item in given)
-        located = [item for item in given if isinstance(item, LocatedUrl)]
-        stranger = any(item.stranger for item in located)
-        self._policy = STRANGER if policy is None and stranger else policy
-        self._endpoint = endpoint or next((u.endpoint for u in located if u.endpoint), None)
-        self._region = region or next((u.region for u in located if u.region), None)
+        self._policy = policy
+        self._endpoint = endpoint
+        self._region = region
+        self._access: S3Access | None = None
 
     @property
     def shard_list(self) -> list[str]:
@@ -105,19 +107,20 @@ class URLSource:
             ShardNotFoundError: It is not one of them, or the file is not there.
             SourceError: It cannot be read.
         """
-        if shard_id not in self._known:
+        own = self._origins.get(shard_id)
+        if own is None:
             raise ShardNotFoundError(
                 f"{shard_id!r} is not a shard of this source, which has "
-                f"{len(self._known)}: {preview(self._shards)}."
+                f"{len(self._origins)}: {preview(self._shards)}."
             )
-        return self._open(shard_id)
+        return self._open(own)
 
     def local_path(self, shard_id: str) -> Path | None:
         """The shard as a file of this machine, or None."""
-        scheme = _scheme(shard_id)
-        return (
-            None if self._policy or scheme != "file" else self._reader(scheme).local_path(shard_id)
-        )
+        item = self._origins.get(shard_id)
+        if item is None or _scheme(shard_id) != "file" or self._policy_of(item) is not None:
+            return None
+        return self._reader(item, "file").local_path(shard_id)
 
     @cached_property
     def _shards(self) -> tuple[str, ...]:
@@ -128,34 +131,49 @@ class URLSource:
                 raise NoDataUrlsError(
                     f"No shards were found: {redact(item)!r} matches no tar file."
                 )
-            found += matched
+            if isinstance(item, LocatedUrl):
+                found += (item.at(url) for url in matched)
+            else:
+                found += matched
         return tuple(found)
 
     @cached_property
-    def _known(self) -> frozenset[str]:
-        return frozenset(self._shards)
+    def _origins(self) -> dict[str, str]:
+        """Shard → itself as it was given, with what its URL remembers."""
+        return {shard: shard for shard in self._shards}
 
     def _expand(self, item: str) -> list[str]:
-        if self._policy is None and _scheme(item) == "file" and os.path.lexists(item):
-            return self._reader("file").expand(item)
+        policy = self._policy_of(item)
+        if policy is None and _scheme(item) == "file" and os.path.lexists(item):
+            return self._reader(item, "file").expand(item)
         found: list[str] = []
+        # Alternatives in braces may differ in scheme.
         for url in expand_braces(item):
-            if self._policy is not None:
-                self._policy.check_url(url)
-            found += self._reader(_scheme(url)).expand(url, policy=self._policy)
+            if policy is not None:
+                policy.check_url(url)
+            found += self._reader(item, _scheme(url)).expand(url, policy=policy)
         return found
 
     def _open(self, shard_id: str) -> IO[bytes]:
-        if self._policy is not None:
-            self._policy.check_url(shard_id)
-        return self._reader(_scheme(shard_id)).open(shard_id, policy=self._policy)
+        policy = self._policy_of(shard_id)
+        if policy is not None:
+            policy.check_url(shard_id)
+        return self._reader(shard_id, _scheme(shard_id)).open(str(shard_id), policy=policy)
 
-    def _reader(self, scheme: str) -> ShardReader:
+    def _policy_of(self, url: str) -> Policy | None:
+        if self._policy is None and isinstance(url, LocatedUrl) and url.stranger:
+            return STRANGER
+        return self._policy
+
+    def _reader(self, url: str, scheme: str) -> ShardReader:
         reader: ShardReader
         if scheme == "s3":
             from atdata.sources.s3 import S3Reader
 
-            reader = S3Reader(endpoint=self._endpoint, region=self._region)
+            endpoint, region = self._endpoint, self._region
+            if isinstance(url, LocatedUrl):
+                endpoint, region = url.endpoint or endpoint, url.region or region
+            reader = S3Reader(self._access, endpoint=endpoint, region=region)
         else:
             reader = shard_reader(scheme)()
         return reader
@@ -163,25 +181,36 @@ class URLSource:
     def __getstate__(self) -> dict[str, Any]:
         # A worker process that is spawned, not forked, knows no bucket that was registered here.
         state = dict(self.__dict__)
-        if any(_scheme(item) == "s3" for item in self._given):
+        if buckets := self._buckets():
             from atdata.sources.s3_access import remembered
 
-            state["_access"] = remembered()
+            state["_remembered"] = remembered(buckets)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        access = state.pop("_access", None)
-        if access is not None:
+        known = state.pop("_remembered", None)
+        if known is not None:
             from atdata.sources.s3_access import restore
 
-            restore(access)
+            restore(known)
         self.__dict__.update(state)
+
+    def _buckets(self) -> frozenset[str]:
+        given = (url for item in self._given if "s3://" in item for url in expand_braces(item))
+        places = (url.partition("://") for url in given)
+        return frozenset(rest.partition("/")[0] for scheme, _, rest in places if scheme == "s3")
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, URLSource):
             return NotImplemented
-        mine = (self._given, self._policy, self._endpoint, self._region)
-        return mine == (other._given, other._policy, other._endpoint, other._region)
+        mine = (self._given, self._policy, self._endpoint, self._region, self._access)
+        return mine == (
+            other._given,
+            other._policy,
+            other._endpoint,
+            other._region,
+            other._access,
+        )
 
     def __hash__(self) -> int:
         return hash(self._given)
@@ -193,7 +222,7 @@ class URLSource:
 def _checked(item: str | Path) -> str:
     if not isinstance(item, str | os.PathLike):
         raise UrlError(f"A shard is named by a str or a path, not by {type(item).__name__}.")
-    text = os.fspath(item)
+    text = item if isinstance(item, str) else os.fspath(item)
     if not text.strip():
         raise UrlError("An empty URL was given. Name a shard, for example 'data-000000.tar'.")
     if _COMMAND.match(text):

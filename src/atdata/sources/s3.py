@@ -1,0 +1,299 @@
+"""Shards in buckets: signed by the AWS library, streamed by our own reader."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Final
+
+from atdata.errors import NoDataUrlsError, OptionError, SourceError, UrlError
+from atdata.sources.http import open_url
+from atdata.sources.policy import Policy
+from atdata.sources.s3_access import S3Access, access_for, in_region, learn_region, remember
+from atdata.sources.s3_client import client_for, refusal, s3_error, s3_errors
+from atdata.sources.url import URLSource
+
+_SIGNED_FOR: Final = 3600
+"""Seconds that a signature holds; each request, after a dropped connection too, is signed anew."""
+_MAGIC: Final = re.compile(r"[*?[]")
+
+
+def parse_s3(url: str) -> tuple[str, str]:
+    """``s3://bucket/key`` → bucket and key, the key as it is: nothing in it is escaped.
+
+    Raises:
+        UrlError: No bucket.
+    """
+    bucket, _, key = url.partition("://")[2].partition("/")
+    if not url.lower().startswith("s3://") or not bucket:
+        raise UrlError(f"{url!r} is not an s3 URL. Write s3://bucket/folder/name.tar.")
+    return bucket, key
+
+
+class S3Reader:
+    """Opens s3:// URLs.
+
+    Args:
+        access: How to open every bucket; None: as `access_for` says.
+        endpoint: Where buckets are said to be that no access is remembered for.
+        region: The region to go with it.
+    """
+
+    def __init__(
+        self,
+        access: S3Access | None = None,
+        *,
+        endpoint: str | None = None,
+        region: str | None = None,
+    ) -> None:
+        self._access = access
+        self._endpoint = endpoint
+        self._region = region
+
+    def open(self, url: str, *, policy: Policy | None = None) -> IO[bytes]:
+        """Open an object as a stream; see `open_url`.
+
+        Raises:
+            ShardNotFoundError: There is no such object.
+            BucketNotFoundError: There is no such bucket.
+            CredentialsError: The server does not let us in; says what to set.
+            SourceError: It cannot be read.
+            UnsafeUrlError: The policy does not let the endpoint pass.
+            MissingExtraError: boto3 is not installed.
+        """
+        bucket, key = parse_s3(url)
+        if not key or key.endswith("/"):
+            raise UrlError(f"{url!r} names a folder, where a shard was expected.")
+        access, own = self._access_to(bucket, policy)
+        signer = _Signer(url, bucket, key, access)
+        return open_url(url, sign=signer, policy=None if own else policy, name=url)
+
+    def expand(self, url: str, *, policy: Policy | None = None) -> list[str]:
+        """The objects that a URL stands for, sorted by key.
+
+        A bucket, or a key that ends with ``/``, stands for the tar files directly below it.
+        ``*`` and ``?`` match within a folder, ``**`` across folders, unless an object of just
+        this name exists. A stranger's URL stands for itself.
+
+        Raises:
+            BucketNotFoundError: There is no such bucket.
+            CredentialsError: The server does not let us in; says what to set.
+            SourceError: It cannot be listed.
+        """
+        bucket, key = parse_s3(url)
+        if policy is not None:
+            policy.check_url(url)
+            return [url]
+        magic = _MAGIC.search(key)
+        if key and not key.endswith("/") and not magic:
+            return [url]
+        access = in_region(bucket, self._access_to(bucket, policy)[0])
+        pattern = key if magic else f"{_escaped(key)}*.tar"
+        start = key[: magic.start()] if magic else key
+        wanted = _compiled(pattern)
+        with s3_errors(url, access, kind=SourceError):
+            client, _ = client_for(access, fallback=True)
+            pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=start)
+            keys = [item["Key"] for page in pages for item in page.get("Contents", ())]
+        if key in keys:
+            return [url]
+        return [f"s3://{bucket}/{name}" for name in sorted(keys) if wanted.fullmatch(name)]
+
+    def local_path(self, url: str) -> Path | None:
+        """None: nothing of it is on this machine."""
+        return None
+
+    def _access_to(self, bucket: str, policy: Policy | None) -> tuple[S3Access, bool]:
+        if self._access is not None:
+            return self._access, True
+        stranger = policy is not None
+        return access_for(bucket, endpoint=self._endpoint, region=self._region, stranger=stranger)
+
+
+class _Signer:
+    """Signs GET requests for one object, and learns the bucket's region from refusals."""
+
+    def __init__(self, url: str, bucket: str, key: str, access: S3Access) -> None:
+        self._url = url
+        self._bucket = bucket
+        self._key = key
+        self._access = access
+        self._signed = True
+
+    def sign(self, url: str) -> str:
+        """A URL with a signature in its query, for the bucket's own host alone."""
+        access = in_region(self._bucket, self._access)
+        with s3_errors(url, access, kind=SourceError):
+            client, self._signed = client_for(access, fallback=True)
+            signed: str = client.generate_presigned_url(
+                "get_object",
+                Params={"Bucket": self._bucket, "Key": self._key},
+                ExpiresIn=_SIGNED_FOR,
+            )
+        return signed
+
+    def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> Exception | None:
+        """None where the server named the right region, else what the refusal means."""
+        said = refusal(body)
+        region = headers.get("x-amz-bucket-region") or said.get("Region")
+        known = in_region(self._bucket, self._access).region
+        if status in (301, 307, 400, 403) and region and self._access.endpoint is None:
+            learn_region(self._bucket, self._access, region)
+            if region != known and in_region(self._bucket, self._access).region != known:
+                return None
+        return s3_error(
+            self._url,
+            self._access,
+            code=said.get("Code", ""),
+            status=status,
+            message=said.get("Message", ""),
+            signed=self._signed,
+            kind=SourceError,
+        )
+
+
+class S3Source(URLSource):
+    """Shards in a bucket of AWS or of any server that speaks S3.
+
+    Either URLs, or a bucket with a prefix or keys. With an endpoint, keys or ``anonymous``,
+    the buckets are opened this way from now on by their s3:// URLs alone, too, in this
+    process; the keys go to no other host.
+
+    Args:
+        urls: s3:// URLs, with braces and globs.
+        bucket: In place of ``urls``: a bucket, whose objects below ``prefix`` are taken that
+            end with ``.tar``, sorted.
+        prefix: What their keys begin with.
+        keys: In place of a prefix: keys, with braces, in this order.
+        endpoint: http(s) URL of the server; None is AWS, or what the environment names.
+        access_key: With ``secret_key``; without them AWS's chain finds keys.
+        secret_key: See ``access_key``.
+        region: The bucket's region.
+        anonymous: Do not sign: for public buckets.
+
+    Raises:
+        NoDataUrlsError: Nothing that names a shard.
+        UrlError: Not s3:// URLs, or an endpoint that is no URL.
+        CredentialsError: One of the two keys without the other.
+    """
+
+    def __init__(
+        self,
+        urls: str | Sequence[str] | None = None,
+        *,
+        bucket: str | None = None,
+        prefix: str = "",
+        keys: Sequence[str] | None = None,
+        endpoint: str | None = None,
+        access_key: str | None = None,
+        secret_key: str | None = None,
+        region: str | None = None,
+        anonymous: bool = False,
+    ) -> None:
+        given = S3Access(endpoint, region, access_key, secret_key, None, anonymous)
+        self._set_up(_named(urls, bucket, prefix, keys), given)
+
+    def _set_up(self, urls: Sequence[str], access: S3Access) -> None:
+        super().__init__(urls)
+        for item in self._given:
+            parse_s3(item)
+        if access != S3Access():
+            self._access = access
+            for bucket in self._buckets():
+                remember(bucket, access)
+
+    @classmethod
+    def from_urls(
+        cls,
+        urls: str | Sequence[str],
+        *,
+        endpoint: str | None = None,
+        access_key: str | None = None,
+        secret_key: str | None = None,
+        region: str | None = None,
+        anonymous: bool = False,
+    ) -> S3Source:
+        """The same as the constructor with URLs."""
+        return cls(
+            urls,
+            endpoint=endpoint,
+            access_key=access_key,
+            secret_key=secret_key,
+            region=region,
+            anonymous=anonymous,
+        )
+
+    @classmethod
+    def from_credentials(
+        cls,
+        credentials: Mapping[str, str] | str | Path,
+        *,
+        bucket: str,
+        prefix: str = "",
+        keys: Sequence[str] | None = None,
+    ) -> S3Source:
+        """Shards of a bucket, with credentials as for `S3DataStore`.
+
+        Args:
+            credentials: A dict with ``AWS_ENDPOINT``, ``AWS_ACCESS_KEY_ID``,
+                ``AWS_SECRET_ACCESS_KEY``, ``AWS_REGION``; or the path of a ``.env`` file.
+            bucket: The bucket.
+            prefix: What the shards' keys begin with.
+            keys: In place of a prefix: the keys.
+        """
+        made = cls.__new__(cls)
+        made._set_up(_named(None, bucket, prefix, keys), S3Access.from_settings(credentials))
+        return made
+
+    def __repr__(self) -> str:
+        return super().__repr__().replace("URLSource", "S3Source", 1)
+
+
+def _named(
+    urls: str | Sequence[str] | None,
+    bucket: str | None,
+    prefix: str,
+    keys: Sequence[str] | None,
+) -> list[str]:
+    if (urls is None) == (bucket is None):
+        raise OptionError("S3Source takes either URLs or a bucket.")
+    if urls is not None:
+        if prefix or keys is not None:
+            raise OptionError("prefix and keys go with a bucket, not with URLs.")
+        return [urls] if isinstance(urls, str) else list(urls)
+    if keys is not None:
+        if prefix:
+            raise OptionError("S3Source takes either a prefix or keys.")
+        if not keys:
+            raise NoDataUrlsError(f"No keys of the bucket {bucket!r} were given.")
+        return [f"s3://{bucket}/{key}" for key in keys]
+    literal = re.sub(r"([{},\\])", r"\\\1", _escaped(prefix.removeprefix("/")))
+    return [f"s3://{bucket}/{literal}**.tar"]
+
+
+def _escaped(key: str) -> str:
+    return _MAGIC.sub(lambda match: f"[{match[0]}]", key)
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """A glob as a regular expression: ``*`` and ``?`` stop at ``/``, ``**`` does not."""
+    parts: list[str] = []
+    at = 0
+    while at < len(pattern):
+        if pattern.startswith("**/", at):
+            parts.append("(?:.*/)?")
+            at += 3
+        elif pattern.startswith("**", at):
+            parts.append(".*")
+            at += 2
+        elif pattern[at] == "[" and (end := pattern.find("]", at + 2)) > 0:
+            inside = pattern[at + 1 : end]
+            negated = inside[:1] in ("!", "^")
+            body = re.sub(r"([\\^\[\]])", r"\\\1", inside[negated:])
+            parts.append(f"[{'^' if negated else ''}{body}]")
+            at = end + 1
+        else:
+            parts.append({"*": "[^/]*", "?": "[^/]"}.get(pattern[at], re.escape(pattern[at])))
+            at += 1
+    return re.compile("".join(parts), re.DOTALL)

@@ -1,0 +1,191 @@
+"""Which endpoint and which keys a bucket is opened with; keys go to no other host.
+
+An `S3DataStore` or `S3Source` made in this process is remembered for its bucket. Any other
+bucket is opened as the AWS environment says: variables, profiles, roles.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from atdata.errors import CredentialsError, OptionError, UrlError
+
+_ENDPOINT_NAMES: Final = ("AWS_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+_REGION_NAMES: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
+
+
+@dataclass(frozen=True, slots=True)
+class S3Access:
+    """Where a bucket is and how to get in. The repr shows no keys.
+
+    Without keys, and not anonymous, AWS's own chain finds them: environment, profiles, roles.
+    """
+
+    endpoint: str | None = None
+    """http(s) URL of the server; None is AWS, or what the environment names."""
+    region: str | None = None
+    access_key: str | None = field(default=None, repr=False)
+    secret_key: str | None = field(default=None, repr=False)
+    session_token: str | None = field(default=None, repr=False)
+    anonymous: bool = False
+    """Whether requests are not signed: for public buckets."""
+
+    def __post_init__(self) -> None:
+        if self.endpoint is not None:
+            parts = urlsplit(self.endpoint)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise UrlError(
+                    f"The S3 endpoint {self.endpoint!r} is not an http(s) URL. Write it with its "
+                    "scheme, for example http://localhost:9000."
+                )
+            if parts.username or parts.query:
+                raise UrlError("The S3 endpoint must not have a password or a query in its URL.")
+            object.__setattr__(self, "endpoint", self.endpoint.rstrip("/"))
+        if bool(self.access_key) != bool(self.secret_key):
+            missing = "AWS_SECRET_ACCESS_KEY" if self.access_key else "AWS_ACCESS_KEY_ID"
+            raise CredentialsError(f"S3 keys come in pairs, and {missing} is missing or empty.")
+        if self.anonymous and self.access_key:
+            raise OptionError("anonymous=True and keys exclude each other; leave one of them out.")
+
+    @classmethod
+    def from_settings(cls, credentials: Mapping[str, str] | str | Path) -> S3Access:
+        """Read the names that AWS tools use, of a dict or a ``.env`` file.
+
+        Args:
+            credentials: ``AWS_ENDPOINT`` (or ``AWS_ENDPOINT_URL``, ``AWS_ENDPOINT_URL_S3``),
+                ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_SESSION_TOKEN``,
+                ``AWS_REGION`` (or ``AWS_DEFAULT_REGION``); or the path of a file of such lines.
+                Others are passed over.
+
+        Raises:
+            CredentialsError: The file is not there, or one of the two keys is missing.
+            UrlError: The endpoint is not an http(s) URL.
+        """
+        if isinstance(credentials, Mapping):
+            settings = dict(credentials)
+        elif isinstance(credentials, str | os.PathLike):
+            settings = read_env_file(Path(credentials))
+        else:
+            raise CredentialsError(
+                "S3 credentials are a dict or the path of a .env file, "
+                f"not {type(credentials).__name__}."
+            )
+        if wrong := [k for k, v in settings.items() if not isinstance(v, str | None)]:
+            raise CredentialsError(f"S3 credentials: the value of {wrong[0]!r} is not a str.")
+
+        def first(*names: str) -> str | None:
+            return next((settings[name] for name in names if settings.get(name)), None)
+
+        return cls(
+            first(*_ENDPOINT_NAMES),
+            first(*_REGION_NAMES),
+            first("AWS_ACCESS_KEY_ID"),
+            first("AWS_SECRET_ACCESS_KEY"),
+            first("AWS_SESSION_TOKEN"),
+        )
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """Read lines of ``NAME=value``; ``export``, quotes, comments and empty lines may be there.
+
+    Raises:
+        CredentialsError: The file cannot be read, or a line is not one. Values are not shown.
+    """
+    try:
+        text = path.expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise CredentialsError(f"The credentials file {path} cannot be read: {reason}.") from error
+    settings: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip().removeprefix("\ufeff")
+        if not stripped or stripped.startswith("#"):
+            continue
+        name, equals, value = stripped.removeprefix("export ").partition("=")
+        if not equals or not name.strip():
+            raise CredentialsError(f"{path}, line {number}: expected NAME=value.")
+        settings[name.strip()] = _unquoted(value.strip())
+    return settings
+
+
+def _unquoted(value: str) -> str:
+    if value[:1] in ("'", '"') and (end := value.find(value[0], 1)) > 0:
+        return value[1:end]
+    return value.partition(" #")[0].rstrip()
+
+
+_remembered: dict[str, tuple[S3Access, ...]] = {}
+"""Bucket → accesses, the newest last."""
+_regions: dict[tuple[str | None, str], str] = {}
+"""Endpoint and bucket → the region that the server said it is in."""
+
+
+def remember(bucket: str, access: S3Access) -> None:
+    """Open this bucket with this access from now on, in this process."""
+    others = tuple(a for a in _remembered.get(bucket, ()) if a != access)
+    _remembered[bucket] = (*others, access)
+
+
+def remembered(buckets: frozenset[str]) -> dict[str, tuple[S3Access, ...]]:
+    """What is remembered of some buckets, to be taken to another process with `restore`."""
+    return {bucket: known for bucket, known in _remembered.items() if bucket in buckets}
+
+
+def restore(known: Mapping[str, tuple[S3Access, ...]]) -> None:
+    """Remember what `remembered` gave in another process; what is known here stays newer."""
+    for bucket, accesses in known.items():
+        here = _remembered.get(bucket, ())
+        _remembered[bucket] = (*(a for a in accesses if a not in here), *here)
+
+
+def environment_endpoint() -> str | None:
+    """The S3 endpoint that the AWS environment variables name."""
+    if os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
+        return None
+    found = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    return found.rstrip("/") if found else None
+
+
+def access_for(
+    bucket: str,
+    *,
+    endpoint: str | None = None,
+    region: str | None = None,
+    stranger: bool = False,
+) -> tuple[S3Access, bool]:
+    """How to open a bucket.
+
+    Args:
+        bucket: Its name.
+        endpoint: Where it is said to be; None: not said.
+        region: The region that goes with it.
+        stranger: Whether a stranger said so.
+
+    Returns:
+        The access, and whether its host is the user's choice. A host that only a stranger
+        named gets no keys.
+    """
+    said = endpoint.rstrip("/") if endpoint else None
+    for access in reversed(_remembered.get(bucket, ())):
+        if said is None or said == access.endpoint:
+            return access, True
+    own = environment_endpoint()
+    if said is None or said == own:
+        return S3Access(own, region), True
+    return S3Access(said, region, anonymous=stranger), not stranger
+
+
+def learn_region(bucket: str, access: S3Access, region: str) -> None:
+    """Note the region that the server says a bucket is in."""
+    _regions[access.endpoint, bucket] = region
+
+
+def in_region(bucket: str, access: S3Access) -> S3Access:
+    """The access with the region that was learnt for the bucket, if one was."""
+    region = _regions.get((access.endpoint, bucket))
+    return access if region is None else replace(access, region=region)
