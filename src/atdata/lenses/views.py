@@ -43,7 +43,7 @@ def field_view(
             f"{view_type.__name__} is no plain view of {source_type.__name__}: "
             f"{'; '.join(problems)}."
         )
-    getters = [(v.name, s.name, _converter(s.kind, v.kind)) for s, v in pairs]
+    getters = [(v.name, s.name, _converter(s.value_kind, v.value_kind)) for s, v in pairs]
     putters = [(s.name, v.name, _back(s, v)) for s, v in pairs]
     plain = all(convert is None for _, _, convert in getters)
 
@@ -130,7 +130,9 @@ def _converter(source: Kind, view: Kind) -> Convert | None:
     """What makes a value of equal kind one of the other's Python class; None: nothing to do."""
     match source, view:
         case Maybe(a), Maybe(b):
-            return _converter(a, b)
+            return _unless_none(_converter(a, b))
+        case Maybe(a), _:
+            return _unless_none(_converter(a, view))
         case _, Maybe(b):
             return _converter(source, b)
         case Choice(), Choice() if source.enum is not view.enum:
@@ -140,13 +142,9 @@ def _converter(source: Kind, view: Kind) -> Convert | None:
                 raise LensError(f"No type was made of the nested sample {source.describe()}.")
             return field_view(source.python, view.python).get
         case ListOf(a), ListOf(b):
-            item = _converter(a, b)
-            return None if item is None else lambda values: [_apply(item, v) for v in values]
+            return _over_list(_converter(a, b))
         case MapOf(a), MapOf(b):
-            item = _converter(a, b)
-            if item is None:
-                return None
-            return lambda values: {key: _apply(item, v) for key, v in values.items()}
+            return _over_map(_converter(a, b))
         case _:
             return None
 
@@ -154,7 +152,7 @@ def _converter(source: Kind, view: Kind) -> Convert | None:
 def _back(source: Field, view: Field) -> Convert | None:
     """The way back; where the view is wider the value is checked."""
     wider = source.value_kind != view.value_kind
-    convert = _converter(view.kind, source.kind)
+    convert = _converter(view.value_kind, source.value_kind)
     if not wider:
         return convert
     check = source.value_kind.encode
@@ -175,5 +173,19 @@ def _to_choice(kind: Choice) -> Convert:
     return convert
 
 
+def _unless_none(convert: Convert | None) -> Convert | None:
+    return None if convert is None else lambda value: None if value is None else convert(value)
+
+
+def _over_list(convert: Convert | None) -> Convert | None:
+    return None if convert is None else lambda values: list(map(convert, values))
+
+
+def _over_map(convert: Convert | None) -> Convert | None:
+    if convert is None:
+        return None
+    return lambda values: dict(zip(values, map(convert, values.values()), strict=True))
+
+
 def _apply(convert: Convert | None, value: Any) -> Any:
-    return value if convert is None or value is None else convert(value)
+    return value if convert is None else convert(value)
