@@ -25,7 +25,7 @@ def packable(cls: type[T], /) -> type[T]: ...
 def packable(*, frozen: bool = False, kw_only: bool = False) -> Callable[[type[T]], type[T]]: ...
 
 
-@dataclass_transform()
+@dataclass_transform(field_specifiers=(dataclasses.field,))
 def packable(
     cls: type[T] | None = None, /, *, frozen: bool = False, kw_only: bool = False
 ) -> type[T] | Callable[[type[T]], type[T]]:
@@ -61,7 +61,7 @@ def packable(
     return make if cls is None else make(cls)
 
 
-@dataclass_transform()
+@dataclass_transform(field_specifiers=(dataclasses.field,))
 class PackableSample:
     """Base of sample types made by inheritance; the same as decorating with `packable`."""
 

@@ -80,8 +80,8 @@ def check_identifier(name: str, where: str) -> None:
     """
     if not name.isidentifier() or keyword.iskeyword(name):
         problem = "is not a name that Python code can use"
-    elif name.startswith("__") and name.endswith("__"):
-        problem = "is reserved by Python"
+    elif name.startswith("__"):
+        problem = "is reserved by Python, or changed inside a class"
     elif unicodedata.normalize("NFKC", name) != name:
         problem = f"would become {unicodedata.normalize('NFKC', name)!r} in Python"
     else:

@@ -1,0 +1,210 @@
+"""Schema → typed Python source, for an editor, a type checker, or as a start for a class.
+
+The source is for people and their tools to read; atdata itself never runs it. Every name in
+it was checked to be a name, and every text of the schema's author is a literal or a comment.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+
+from atdata.errors import SchemaError
+from atdata.samples.kinds import (
+    Array,
+    Choice,
+    DateTime,
+    Field,
+    Kind,
+    ListOf,
+    MapOf,
+    Maybe,
+    Nested,
+    Primitive,
+)
+from atdata.schema.build import build_type
+from atdata.schema.model import Schema
+
+_HOME: Final = {
+    "str": "builtins",
+    "int": "builtins",
+    "float": "builtins",
+    "bool": "builtins",
+    "bytes": "builtins",
+    "list": "builtins",
+    "dict": "builtins",
+    "tuple": "builtins",
+    "field": "dataclasses",
+    "datetime": "datetime",
+    "Any": "typing",
+    "Literal": "typing",
+    "np": "numpy",
+    "NDArray": "numpy.typing",
+    "packable": "atdata",
+}
+"""What a stub may import, and from where."""
+_GROUPS: Final = (
+    ("builtins", "dataclasses", "datetime", "typing"),
+    ("numpy", "numpy.typing"),
+    ("atdata",),
+)
+
+
+def stub(schema: Schema) -> str:
+    """The sample type as the source of a module, nested types before those that hold them.
+
+    Decorated and annotated as one would write it by hand; importing it gives a type with the
+    same fields. Byte order and length of an array's dtype have no annotation and are left
+    out. Where two nested types have one class name, the later gets a number behind it.
+
+    Raises:
+        SchemaError: No type can be made of the schema; see `build_type`.
+    """
+    build_type(schema)
+    return _Writer(schema).module()
+
+
+class _Writer:
+    """One stub, and the names in it."""
+
+    def __init__(self, schema: Schema) -> None:
+        root = Nested(schema.name, schema.fields, None, schema.version)
+        self.types = {_key(item): item for item in [*_nested_in(root), root]}
+        # The type that was asked for keeps its name; the others give way.
+        self.classes = {_key(root): schema.class_name}
+        for key, item in self.types.items():
+            name, number = item.describe(), 2
+            while key not in self.classes and name in self.classes.values():
+                name, number = f"{item.describe()}{number}", number + 1
+            self.classes.setdefault(key, name)
+        self.field_names = {f.name for item in self.types.values() for f in item.fields}
+        self.taken = {*self.field_names, *self.classes.values()}
+        self.symbols: dict[str, str] = {}
+        # Inside a class that has a field of some name, the name means the field.
+        self.references = {
+            key: self.free(name) if name in self.field_names else name
+            for key, name in self.classes.items()
+        }
+
+    def module(self) -> str:
+        bodies = [self.body(item) for item in self.types.values()]
+        head = ["from __future__ import annotations"]
+        head += ["\n".join(lines) for lines in self.imports() if lines]
+        return "\n\n".join(head) + "\n\n\n" + "\n\n\n".join(bodies) + "\n"
+
+    def imports(self) -> list[list[str]]:
+        """Import lines, a list for each group."""
+        groups: list[list[str]] = []
+        for homes in _GROUPS:
+            lines = []
+            for home in homes:
+                names = sorted(name for name in self.symbols if _HOME[name] == home)
+                if home == "numpy" and names:
+                    lines.append(f"import numpy as {self.symbols['np']}")
+                    continue
+                shown = [
+                    name if self.symbols[name] == name else f"{name} as {self.symbols[name]}"
+                    for name in names
+                    if home != "builtins" or self.symbols[name] != name
+                ]
+                if shown:
+                    lines.append(f"from {home} import {', '.join(shown)}")
+            groups.append(lines)
+        return groups
+
+    def body(self, item: Nested) -> str:
+        """One class."""
+        name = self.classes[_key(item)]
+        version = f"@{item.version}" if item.version else ""
+        lines = [
+            *_comment(f"{item.name}{version}", ""),
+            f"@{self.use('packable')}",
+            f"class {name}:",
+        ]
+        after_optional = False
+        for f in item.fields:
+            default = ""
+            if f.optional:
+                default, after_optional = " = None", True
+            elif after_optional:
+                default = f" = {self.use('field')}(kw_only=True)"
+            lines += _comment(f.description or "", "    ")
+            lines.append(f"    {f.name}: {self.annotation(f.value_kind)}{default}")
+        if not item.fields:
+            lines.append("    pass")
+        if (reference := self.references[_key(item)]) != name:
+            lines += ["", "", f"{reference} = {name}"]
+        return "\n".join(lines)
+
+    def annotation(self, kind: Kind) -> str:
+        match kind:
+            case Primitive(name):
+                return self.use(name)
+            case DateTime():
+                return self.use("datetime")
+            case Choice(values):
+                return f"{self.use('Literal')}[{', '.join(map(repr, values))}]"
+            case Array(dtype, shape):
+                return self.array(dtype, shape)
+            case ListOf(inner):
+                return f"{self.use('list')}[{self.annotation(inner)}]"
+            case MapOf(inner):
+                return f"{self.use('dict')}[{self.use('str')}, {self.annotation(inner)}]"
+            case Maybe(inner):
+                return f"{self.annotation(inner)} | None"
+            case Nested():
+                return self.references[_key(kind)]
+            case _:
+                raise SchemaError(f"{kind!r:.80} has no annotation.")
+
+    def array(self, dtype: str | None, shape: tuple[int | None, ...] | None) -> str:
+        if dtype is None:
+            scalar = self.use("Any")
+        else:
+            scalar = f"{self.use('np')}.{np.dtype(dtype).type.__name__}"
+        if shape is None:
+            return f"{self.use('NDArray')}[{scalar}]"
+        dims = [self.use("int") if n is None else f"{self.use('Literal')}[{n}]" for n in shape]
+        array = f"{self.use('np')}.ndarray[{self.use('tuple')}[{', '.join(dims) or '()'}]"
+        return f"{array}, {self.use('np')}.dtype[{scalar}]]"
+
+    def use(self, symbol: str) -> str:
+        """The name under which the stub has something that it imports."""
+        if symbol not in self.symbols:
+            self.symbols[symbol] = self.free(symbol)
+        return self.symbols[symbol]
+
+    def free(self, name: str) -> str:
+        """A name that nothing in the stub has yet; from now on it is taken."""
+        while name in self.taken:
+            name += "_"
+        self.taken.add(name)
+        return name
+
+
+def _nested_in(item: Nested) -> Iterator[Nested]:
+    """The samples inside one, innermost first."""
+    for f in item.fields:
+        kind: Kind = f.kind
+        while isinstance(kind, (ListOf, MapOf, Maybe)):
+            kind = kind.values if isinstance(kind, MapOf) else _item_of(kind)
+        if isinstance(kind, Nested):
+            yield from _nested_in(kind)
+            yield kind
+
+
+def _item_of(kind: ListOf | Maybe) -> Kind:
+    return kind.items if isinstance(kind, ListOf) else kind.kind
+
+
+def _key(item: Nested) -> tuple[str, tuple[Field, ...]]:
+    return item.name, item.fields
+
+
+def _comment(text: str, indent: str) -> list[str]:
+    """Text of a stranger as comment lines: nothing in it can end a comment."""
+    printable = "".join(c if c.isprintable() else " " for c in text)
+    return [f"{indent}# {line}" for line in textwrap.wrap(printable, 90 - len(indent))]
