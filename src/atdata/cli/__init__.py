@@ -1,0 +1,11 @@
+"""The command line: ``atdata``, or ``python -m atdata.cli``."""
+
+from __future__ import annotations
+
+
+def main() -> None:
+    """Run the command line with the arguments of this process, and end the process."""
+    # typer and rich are loaded here, so that no program pays for them but this one.
+    from atdata.cli.app import app
+
+    app(prog_name="atdata")

@@ -1,0 +1,88 @@
+"""The commands put together, and how each of them ends."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from atdata.cli import demo, head, insert, ls, promote, sandbox, schema, show
+from atdata.cli.exits import ExitCode, exit_code_of
+from atdata.cli.output import plain
+from atdata.errors import AtdataError
+
+
+class Commands(TyperGroup):
+    """Ends a failed command with a message and the exit code of its error."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, typer.Abort):
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+        except BrokenPipeError:
+            raise  # the reader of a pipe has enough: typer ends quietly
+        except (AtdataError, OSError) as error:
+            raise self._ended(ctx, error, str(error)) from error
+        except (typer.Exit, SystemExit):
+            raise
+        except Exception as error:
+            if not _is_ours(error):
+                raise
+            message = f"{type(error).__name__}: {error}. atdata --debug … shows where."
+            raise self._ended(ctx, error, message) from error
+
+    def _ended(self, ctx: Any, error: BaseException, message: str) -> typer.Exit:
+        if ctx.params.get("debug"):
+            traceback.print_exception(error)
+        print(f"error: {plain(message, lines=True)}", file=sys.stderr)
+        return typer.Exit(exit_code_of(error))
+
+
+def _is_ours(error: Exception) -> bool:
+    # Wrong usage is an error of typer's own, which it shows better than we could.
+    return type(error).__module__.partition(".")[0] not in ("typer", "click")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from atdata import __version__
+
+        print(f"atdata {__version__}")
+        raise typer.Exit(ExitCode.OK)
+
+
+app = typer.Typer(
+    cls=Commands,
+    name="atdata",
+    help="Typed machine-learning datasets: from one laptop to a public network.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def root(
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Typed machine-learning datasets: from one laptop to a public network."""
+
+
+app.command("demo")(demo.demo)
+app.command("sandbox")(sandbox.sandbox)
+app.command("ls")(ls.ls)
+app.command("show")(show.show)
+app.command("head")(head.head)
+app.command("insert")(insert.insert)
+app.command("promote")(promote.promote)
+app.add_typer(schema.app, name="schema")

@@ -1,0 +1,44 @@
+"""What is known of a dataset, for people and for programs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from atdata._protocols import IndexEntry
+from atdata._shardlist import ShardInfo
+from atdata.promote import shards_of_entry
+
+_OPTIONAL = ("uri", "cid", "revision", "description", "license", "endpoint", "region")
+"""Members that the entries of some indexes have beyond the protocol."""
+
+
+def entry_facts(entry: IndexEntry) -> dict[str, Any]:
+    """An entry as JSON types; what is not known is left out."""
+    shards = shards_of_entry(entry)
+    known: dict[str, Any] = {
+        "name": entry.name,
+        "schema_ref": entry.schema_ref,
+        "data_urls": [str(url) for url in entry.data_urls],
+        "shards": [shard.to_dict() for shard in shards],
+        "samples": total([shard.samples for shard in shards]),
+        "bytes": total([shard.bytes for shard in shards]),
+        "tags": list(getattr(entry, "tags", ())),
+        "metadata": entry.metadata,
+    }
+    known.update((name, getattr(entry, name, None)) for name in _OPTIONAL)
+    made = getattr(entry, "created_at", None)
+    if isinstance(made, datetime):
+        known["created_at"] = made.isoformat()
+    return {name: value for name, value in known.items() if value not in (None, [], "")}
+
+
+def total(numbers: list[int | None]) -> int | None:
+    """The sum, if every number is known."""
+    known = [number for number in numbers if number is not None]
+    return sum(known) if len(known) == len(numbers) else None
+
+
+def samples_of(shards: tuple[ShardInfo, ...]) -> int | None:
+    """Number of samples in all shards, if each one's is known."""
+    return total([shard.samples for shard in shards])

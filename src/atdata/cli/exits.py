@@ -1,0 +1,94 @@
+"""What an exit code means, and which error ends with which."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from atdata.errors import (
+    AtmosphereError,
+    AuthenticationError,
+    BackendError,
+    CredentialsError,
+    DecodeError,
+    IdentityError,
+    LensError,
+    MissingExtraError,
+    NotFoundError,
+    OptionError,
+    PrivateUrlError,
+    RecordError,
+    RefError,
+    SampleTypeError,
+    SandboxError,
+    SchemaConflictError,
+    ShardError,
+    SourceError,
+    StoreError,
+    UnsafeUrlError,
+    UrlError,
+)
+
+
+class ExitCode(IntEnum):
+    """How a command ended."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    NOT_FOUND = 3
+    REFUSED = 4
+    DAMAGED = 5
+    UNREACHABLE = 6
+    CONFLICT = 7
+    UNAVAILABLE = 8
+    INTERRUPTED = 130
+
+
+MEANINGS: dict[ExitCode, str] = {
+    ExitCode.OK: "done",
+    ExitCode.FAILED: "failed for another reason than those below",
+    ExitCode.USAGE: "the command line is wrong: an option, a reference, a name, a URL or a type",
+    ExitCode.NOT_FOUND: "no such dataset, schema, shard, file, bucket or account",
+    ExitCode.REFUSED: "not allowed: login, credentials, file rights, or a URL that is not safe",
+    ExitCode.DAMAGED: "a shard, a sample or a record is damaged or not what it should be",
+    ExitCode.UNREACHABLE: "a server or a database does not answer or fails; again later may help",
+    ExitCode.CONFLICT: "schemas do not agree",
+    ExitCode.UNAVAILABLE: "something that has to be installed first is missing",
+    ExitCode.INTERRUPTED: "Ctrl-C",
+}
+"""Every exit code, as the documentation has it."""
+
+_BY_ERROR: tuple[tuple[type[Exception], ExitCode], ...] = (
+    (NotFoundError, ExitCode.NOT_FOUND),
+    (IdentityError, ExitCode.NOT_FOUND),
+    (AuthenticationError, ExitCode.REFUSED),
+    (CredentialsError, ExitCode.REFUSED),
+    (PrivateUrlError, ExitCode.REFUSED),
+    (UnsafeUrlError, ExitCode.REFUSED),
+    (RecordError, ExitCode.DAMAGED),
+    (ShardError, ExitCode.DAMAGED),
+    (DecodeError, ExitCode.DAMAGED),
+    (SchemaConflictError, ExitCode.CONFLICT),
+    (LensError, ExitCode.CONFLICT),
+    (MissingExtraError, ExitCode.UNAVAILABLE),
+    (SandboxError, ExitCode.UNAVAILABLE),
+    (OptionError, ExitCode.USAGE),
+    (RefError, ExitCode.USAGE),
+    (UrlError, ExitCode.USAGE),
+    (SampleTypeError, ExitCode.USAGE),
+    (FileNotFoundError, ExitCode.NOT_FOUND),
+    (PermissionError, ExitCode.REFUSED),
+    (BackendError, ExitCode.UNREACHABLE),
+    (AtmosphereError, ExitCode.UNREACHABLE),
+    (SourceError, ExitCode.UNREACHABLE),
+    (StoreError, ExitCode.FAILED),
+)
+"""The first row that an error is an instance of counts: narrow ones stand before wide ones."""
+
+
+def exit_code_of(error: BaseException) -> ExitCode:
+    """The exit code of a command that ended with this error."""
+    for kind, code in _BY_ERROR:
+        if isinstance(error, kind):
+            return code
+    return ExitCode.FAILED

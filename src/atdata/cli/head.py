@@ -1,0 +1,49 @@
+"""``atdata head``: the first samples of a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from itertools import islice
+from typing import Annotated, Any, cast
+
+import typer
+
+from atdata.cli.options import IndexUrl, Json
+from atdata.cli.output import brief, emit, plain
+
+
+def head(
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATASET",
+            show_default=False,
+            help="A name in the local index, a path or URL of shards, @handle/name, or at://….",
+        ),
+    ],
+    number: Annotated[int, typer.Option("--number", "-n", min=1, help="How many samples.")] = 5,
+    index: IndexUrl = None,
+    as_json: Json = False,
+) -> None:
+    """Print the first samples, arrays by dtype and shape.
+
+    With --json one JSON object a line.
+    """
+    from atdata.cli.targets import find_dataset
+
+    found = find_dataset(dataset, index)
+    with closing(cast("Any", found.ordered())) as samples:
+        for position, sample in enumerate(islice(samples, number)):
+            fields = _fields(sample)
+            if as_json:
+                emit(fields)
+            else:
+                shown = ", ".join(f"{plain(k)}={brief(v)}" for k, v in fields.items())
+                print(f"{position}: {shown}")
+
+
+def _fields(sample: Any) -> dict[str, Any]:
+    if isinstance(sample, Mapping):
+        return dict(sample)
+    return {field.name: getattr(sample, field.name) for field in sample.__atdata_codec__.fields}

@@ -1,0 +1,54 @@
+"""``atdata ls``: which datasets there are."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from atdata.cli.entries import entry_facts
+from atdata.cli.options import IndexUrl, Json
+from atdata.cli.output import count, emit, size, table
+from atdata.cli.targets import local_index, network_index
+from atdata.errors import OptionError
+
+
+def ls(
+    index: IndexUrl = None,
+    network: Annotated[
+        str | None,
+        typer.Option(
+            "--network",
+            metavar="ACCOUNT",
+            show_default=False,
+            help="List what this handle or DID has published instead.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List the datasets of the local index, or of an account on the network.
+
+    With --json one JSON object a line.
+    """
+    if index is not None and network is not None:
+        raise OptionError("--index and --network cannot go together: list one of them.")
+    if network is not None:
+        entries = network_index().list_datasets(network)
+    else:
+        entries = local_index(index).list_datasets()
+    found = (entry_facts(entry) for entry in entries)
+    if as_json:
+        for facts in found:
+            emit(facts)
+    else:
+        table(("name", "samples", "shards", "size", "schema"), (_row(facts) for facts in found))
+
+
+def _row(facts: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        facts["name"],
+        count(facts.get("samples")),
+        count(len(facts.get("shards", ()))),
+        size(facts.get("bytes")),
+        facts["schema_ref"],
+    )

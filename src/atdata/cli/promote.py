@@ -1,0 +1,98 @@
+"""``atdata promote``: a dataset of the local index goes to the network."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from atdata.cli.entries import total
+from atdata.cli.options import Description, IndexUrl, Json, License, Tags
+from atdata.cli.output import emit, progress
+from atdata.cli.targets import find_store, local_index
+from atdata.cli.watch import WatchedStore
+from atdata.errors import AuthenticationError, OptionError
+from atdata.promote import promote_to_atmosphere, shards_of_entry
+
+PASSWORD = "ATDATA_PASSWORD"
+"""Environment variable with the password. There is no option for it: others could see it."""
+
+
+def promote(
+    dataset: Annotated[
+        str,
+        typer.Argument(metavar="NAME", show_default=False, help="A name in the local index."),
+    ],
+    handle: Annotated[
+        str,
+        typer.Option(
+            "--handle",
+            envvar="ATDATA_HANDLE",
+            show_default=False,
+            help=f"Account to publish under. The password is asked for, or taken from {PASSWORD}.",
+        ),
+    ],
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--store",
+            metavar="PLACE",
+            show_default=False,
+            help="Copy the shards: 'blobs' to the account's own server, or s3://bucket with "
+            "access from the AWS environment. Without it their URLs are published as they are.",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", show_default=False, help="Publish under this name.")
+    ] = None,
+    description: Description = None,
+    tags: Tags = None,
+    license: License = None,
+    index: IndexUrl = None,
+    as_json: Json = False,
+) -> None:
+    """Publish a dataset on the AT Protocol network and print its AT URI.
+
+    Can be run again after a failure: what is there already is not sent again.
+    """
+    from atdata.atmosphere import AtmosphereClient, PDSBlobStore
+
+    if store is not None and store != "blobs" and not store.startswith("s3://"):
+        raise OptionError(f"--store {store}: others cannot read it. Give 'blobs' or s3://bucket.")
+    found_in = local_index(index)
+    entry = found_in.get_dataset(dataset.removeprefix("@local/"))
+    client = AtmosphereClient()
+    client.login(handle, _password(handle))
+    data_store: Any = None
+    if store is not None:
+        data_store = PDSBlobStore(client) if store == "blobs" else find_store(store)[0]
+    size = total([shard.bytes for shard in shards_of_entry(entry)])
+    with progress(f"promoting {entry.name}", size if store is not None else None) as bar:
+        uri = promote_to_atmosphere(
+            entry,
+            found_in,
+            client,
+            name=name,
+            description=description,
+            tags=tags,
+            license=license,
+            data_store=None if data_store is None else WatchedStore(data_store, bar),
+        )
+    if as_json:
+        emit({"uri": uri})
+    else:
+        print(uri)
+
+
+def _password(handle: str) -> str:
+    given = os.environ.get(PASSWORD)
+    if given:
+        return given
+    if not sys.stdin.isatty():
+        raise AuthenticationError(
+            f"No password for {handle}: export {PASSWORD}, or run this on a terminal."
+        )
+    asked: str = typer.prompt(f"Password of {handle}", hide_input=True, err=True)
+    return asked

@@ -1,0 +1,89 @@
+"""``atdata schema``: what samples look like, and what changed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from atdata._protocols import AbstractIndex
+from atdata.cli.exits import ExitCode
+from atdata.cli.options import IndexUrl, Json
+from atdata.cli.output import emit, plain, table
+from atdata.cli.targets import find_schema, local_index
+from atdata.schema.evolve import compare
+from atdata.schema.model import Schema
+
+app = typer.Typer(help="Look at schemas.", no_args_is_help=True, rich_markup_mode=None)
+
+_HELP = "A schema reference, Class@1.0.0, or the name or AT URI of a dataset."
+
+
+@app.command("ls")
+def ls(index: IndexUrl = None, as_json: Json = False) -> None:
+    """List the schemas of the local index. With --json one JSON object a line."""
+    found: AbstractIndex = local_index(index)
+    if as_json:
+        for record in found.list_schemas():
+            emit(record)
+        return
+    rows = ((r["name"], r["version"], str(len(r["fields"]))) for r in found.list_schemas())
+    table(("name", "version", "fields"), rows)
+
+
+@app.command("show")
+def show(
+    schema: Annotated[str, typer.Argument(metavar="SCHEMA", show_default=False, help=_HELP)],
+    index: IndexUrl = None,
+    python: Annotated[bool, typer.Option("--python", help="Print it as a Python class.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show the fields of a schema."""
+    found, ref = find_schema(schema, index)
+    if as_json:
+        emit({"ref": ref, **_facts(found)})
+    elif python:
+        from atdata.schema.stubs import stub
+
+        print(stub(found), end="")
+    else:
+        print(plain(str(found), lines=True))
+
+
+@app.command("diff")
+def diff(
+    old: Annotated[str, typer.Argument(metavar="OLD", show_default=False, help=_HELP)],
+    new: Annotated[str, typer.Argument(metavar="NEW", show_default=False, help=_HELP)],
+    index: IndexUrl = None,
+    as_json: Json = False,
+) -> None:
+    """Show what changed between two schemas.
+
+    The exit code is 0 when data written as OLD are readable as NEW, and 7 when not.
+    """
+    found = compare(find_schema(old, index)[0], find_schema(new, index)[0])
+    if as_json:
+        groups = ("added", "removed", "changed", "made_optional", "made_required")
+        emit(
+            {
+                "compatible": found.compatible,
+                "reordered": found.reordered,
+                **{group: [str(item) for item in getattr(found, group)] for group in groups},
+            }
+        )
+    else:
+        print(plain(str(found), lines=True))
+    if not found.compatible:
+        raise typer.Exit(ExitCode.CONFLICT)
+
+
+def _facts(schema: Schema) -> dict[str, Any]:
+    return {
+        "name": schema.name,
+        "version": schema.version,
+        "description": schema.description,
+        "fields": [
+            {"name": f.name, "type": f.kind.describe(), "optional": f.optional}
+            for f in schema.fields
+        ],
+    }

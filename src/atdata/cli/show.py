@@ -1,0 +1,37 @@
+"""``atdata show``: everything that an index says of one dataset."""
+
+from __future__ import annotations
+
+from atdata.cli.entries import entry_facts
+from atdata.cli.options import IndexUrl, Json, Target
+from atdata.cli.output import brief, count, emit, facts, size
+from atdata.cli.targets import find_entry
+
+
+def show(dataset: Target, index: IndexUrl = None, as_json: Json = False) -> None:
+    """Show one dataset: where its shards are, what they hold, and what was said of it."""
+    entry, found_in = find_entry(dataset, index)
+    known = entry_facts(entry)
+    if as_json:
+        emit({**known, "schema": found_in.get_schema(entry.schema_ref)})
+        return
+    schema = found_in.schema_of_ref(entry.schema_ref)
+    metadata = [f"{key}: {brief(value)}" for key, value in (entry.metadata or {}).items()]
+    facts(
+        [
+            ("name", known["name"]),
+            ("uri", known.get("uri", "")),
+            ("cid", known.get("cid", "")),
+            ("created", known.get("created_at", "")),
+            ("description", known.get("description", "")),
+            ("tags", ", ".join(known.get("tags", ()))),
+            ("license", known.get("license", "")),
+            ("samples", count(known.get("samples"))),
+            ("shards", count(len(known.get("shards", ())))),
+            ("size", size(known.get("bytes"))),
+            ("data", "\n".join(known.get("data_urls", ()))),
+            ("endpoint", known.get("endpoint", "")),
+            ("metadata", "\n".join(metadata)),
+            ("schema", f"{known['schema_ref']}\n{schema}"),
+        ]
+    )

@@ -1,0 +1,81 @@
+"""Documentation is run: every Python block of the README and of docs/, page by page."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from atdata.testing.network import Network
+from tests.docs.running import run
+from tests.services.s3 import S3Server
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+NEEDS = re.compile(r"<!-- needs: ([a-z0-9 ]+) -->")
+LINK = re.compile(r"\]\(([^)#\s]+)(#[^)\s]*)?\)")
+
+
+def program_of(page: str) -> str:
+    """The blocks of a page as one program, each line where it is on the page."""
+    lines = [""] * (page.count("\n") + 1)
+    for block in BLOCK.finditer(page):
+        first = page.count("\n", 0, block.start(1))
+        for number, line in enumerate(block[1].splitlines(), first):
+            lines[number] = line
+    return "\n".join(lines) + "\n"
+
+
+def needed(page: str, request: pytest.FixtureRequest) -> dict[str, str]:
+    """Environment with the services that the page says it needs."""
+    match = NEEDS.search(page)
+    environment: dict[str, str] = {}
+    for name in match[1].split() if match else ():
+        environment.update(_SERVICES[name](request))
+    return environment
+
+
+def _redis(request: pytest.FixtureRequest) -> dict[str, str]:
+    return {"ATDATA_INDEX": request.getfixturevalue("redis_url")}
+
+
+def _s3(request: pytest.FixtureRequest) -> dict[str, str]:
+    server: S3Server = request.getfixturevalue("s3_server")
+    bucket: str = request.getfixturevalue("s3_bucket")
+    return {**server.credentials(), "BUCKET": bucket}
+
+
+def _network(request: pytest.FixtureRequest) -> dict[str, str]:
+    network: Network = request.getfixturevalue("network")
+    account = network.create_account()
+    return {
+        **network.environment(),
+        "ATDATA_ALLOW_PRIVATE": "1",
+        "ATDATA_HANDLE": account.handle,
+        "ATDATA_PASSWORD": account.password,
+    }
+
+
+_SERVICES = {"redis": _redis, "s3": _s3, "network": _network}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_page_runs(page: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """Every Python block of the page runs, one after the other, as a reader would type them."""
+    text = page.read_text()
+    if not BLOCK.search(text):
+        assert "```py" not in text, "a block of Python that is not run"
+        return
+    program = tmp_path / page.with_suffix(".py").name
+    program.write_text(program_of(text))
+    run(program, tmp_path, needed(text, request))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every link to a file of the project leads to one that is there."""
+    for target, _ in LINK.findall(page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
