@@ -39,6 +39,10 @@ class Pause:
         if not self._arrived.wait(seconds):
             raise TimeoutError(f"no matching request within {seconds:g} seconds")
 
+    def arrived(self, seconds: float) -> bool:
+        """Whether a matching request arrives within so many seconds."""
+        return self._arrived.wait(seconds)
+
     def release(self) -> None:
         """Let the held requests, and all later ones, go on."""
         self._released.set()
@@ -51,11 +55,12 @@ class Pause:
 
 @dataclass
 class Rule:
-    """One fault, for ``times`` requests that match (None: for all)."""
+    """One fault, for ``times`` requests that match (None: for all), after ``skip`` others."""
 
     kind: Kind
     match: re.Pattern[str]
     times: int | None
+    skip: int = 0
     after: int = 0
     seconds: float = 0
     abrupt: bool = True
@@ -93,6 +98,9 @@ class Rules:
         with self._lock:
             for rule in self._rules:
                 if rule.kind == kind and rule.times != 0 and rule.match.search(said):
+                    if rule.skip:
+                        rule.skip -= 1
+                        continue
                     if rule.times is not None:
                         rule.times -= 1
                     return rule

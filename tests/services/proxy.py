@@ -112,9 +112,12 @@ class FaultProxy:
         """Pass requests on so many seconds later."""
         self._rules.add(Rule("delay", re.compile(match), times, seconds=seconds))
 
-    def pause(self, *, times: int | None = None, match: str = "") -> Pause:
-        """Hold requests until released; what is returned tells when one has arrived."""
-        rule = Rule("pause", re.compile(match), times)
+    def pause(self, *, times: int | None = None, match: str = "", skip: int = 0) -> Pause:
+        """Hold requests until released, the first ``skip`` excepted.
+
+        What is returned tells when one has arrived.
+        """
+        rule = Rule("pause", re.compile(match), times, skip)
         self._rules.add(rule)
         return rule.pause
 
