@@ -8,6 +8,7 @@ its servers, which then resolves handles. Otherwise handles resolve by the file
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
@@ -34,6 +35,7 @@ PDS_URL: Final = "ATDATA_PDS_URL"
 _PUBLIC_PLC: Final = "https://plc.directory"
 _DNS_OVER_HTTPS: Final = "https://dns.google/resolve"
 _TIMEOUT: Final = 10.0
+_WEB_HOST: Final = re.compile(r"[A-Za-z0-9.-]{1,253}(:\d{1,5})?")
 # Names that no public DNS will ever have: RFC 2606, RFC 6761, RFC 6762, RFC 9476.
 _NOT_PUBLIC: Final = (
     ".test",
@@ -119,9 +121,12 @@ def server_of(did: str) -> str:
 
 
 def _origin(url: object, did: str) -> str:
-    parts = urlsplit(url) if isinstance(url, str) and len(url) < 1000 else None
-    plain = parts is not None and not (parts.query or parts.fragment or parts.username)
-    if parts is None or not plain or parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url if isinstance(url, str) and len(url) < 1000 else "")
+        proper = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        proper = None
+    if not proper or parts.query or parts.fragment or "@" in parts.netloc:
         raise IdentityError(f"The document of {did} names a server that is not one: {url!r:.100}.")
     return f"{parts.scheme}://{parts.netloc}"
 
@@ -149,10 +154,11 @@ def _document(did: str) -> Mapping[str, Any]:
 
 
 def _web_origin(did: str) -> str:
-    host = unquote(did.removeprefix("did:web:"))
-    if ":" in did.removeprefix("did:web:") or not urlsplit(f"//{host}").hostname or "/" in host:
-        raise IdentityError(f"{did!r:.100} has a path; only did:web:host is in use.")
-    local = urlsplit(f"//{host}").hostname == "localhost"
+    # Colons that are not escaped would begin a path: https://atproto.com/specs/did
+    host = unquote(did.removeprefix("did:web:")) if did.count(":") == 2 else ""
+    local = host.partition(":")[0] == "localhost"
+    if not _WEB_HOST.fullmatch(host):
+        raise IdentityError(f"{did!r:.100}: of did:web only did:web:host is in use.")
     return f"{'http' if local else 'https'}://{host}"
 
 
