@@ -76,11 +76,12 @@ def kind_of(annotation: Any) -> Kind:
     """
     if isinstance(annotation, type) and typing.get_origin(annotation) is None:
         return _kind_of_class(annotation)
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    # A subscripted alias passes __value__ on from the alias itself: look at its origin first.
+    if alias := getattr(origin, "__value__", None):  # type X[T] = …, as NDArray in NumPy 2.5
+        return kind_of(alias[args])
     if alias := getattr(annotation, "__value__", None):  # type X = …
         return kind_of(alias)
-    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
-    if alias := getattr(origin, "__value__", None):  # type X[T] = …, subscripted
-        return kind_of(alias[args])
     if origin is Annotated:
         return kind_of(args[0])
     if origin is np.ndarray:
