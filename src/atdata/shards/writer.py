@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import tempfile
+import secrets
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
@@ -12,6 +10,7 @@ from typing import Final, NamedTuple, Protocol
 from atdata._shardlist import ShardInfo, ShardUrls
 from atdata.errors import NoDataUrlsError, OptionError, ShardError
 from atdata.shards.header import BLOCK, MAX_SAMPLE, padded
+from atdata.shards.trail import Trail
 from atdata.shards.ustar import END, check_key, headers
 
 _FLUSH: Final = 1 << 20
@@ -62,7 +61,8 @@ def write_shards(
     """Write samples, in order, to shards ``{stem}-000000.tar``, ``{stem}-000001.tar``, …
 
     Without ``maxcount`` and ``maxsize`` a new shard begins where `PackedSample.shard`
-    changes; with either, they alone decide. After an error, Ctrl-C included, nothing of the
+    changes; with either, they alone decide, and a key that another shard's sample has already
+    gets the number of its shard behind it. After an error, Ctrl-C included, nothing of the
     run is left.
 
     Args:
@@ -84,8 +84,12 @@ def write_shards(
     done: list[ShardInfo] = []
     shard: _OpenShard | None = None
     came_from = 0
+    joined = maxcount is not None or maxsize is not None
     try:
         for sample in samples:
+            if joined and sample.shard > 0 and shard is not None and sample.key in shard:
+                # Keys are unique within a shard only, and two shards may become one here.
+                sample = sample._replace(key=f"{sample.key}-{sample.shard:06d}")
             head = _head(sample)
             size = len(head) + padded(len(sample.payload))
             if maxsize is not None and size + len(END) > maxsize:
@@ -96,7 +100,7 @@ def write_shards(
             if shard is not None and (
                 shard.samples == maxcount
                 or (maxsize is not None and shard.size + size + len(END) > maxsize)
-                or (maxcount is None and maxsize is None and sample.shard != came_from)
+                or (not joined and sample.shard != came_from)
             ):
                 done.append(shard.hand_to(sink))
                 shard = None
@@ -130,12 +134,15 @@ class _OpenShard:
         self.samples = 0
         self.size = 0
         self._keys: set[str] = set()
-        self._hash = hashlib.sha256()
         self._pending: list[bytes] = []
         self._pending_size = 0
-        descriptor, path = tempfile.mkstemp(".part", f".{Path(name).name}-", folder)
-        self.path = Path(path)
-        self._file = os.fdopen(descriptor, "wb", buffering=0)
+        # Not by mkstemp: what it makes stays unreadable for others when it is finished.
+        self.path = folder / f".{Path(name).name}-{secrets.token_hex(8)}.part"
+        self._file = self.path.open("xb", buffering=0)
+        self._trail = Trail(self._file.fileno())
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._keys
 
     def add(self, sample: PackedSample, head: bytes) -> None:
         if sample.key in self._keys:
@@ -147,14 +154,15 @@ class _OpenShard:
         self.samples += 1
 
     def hand_to(self, sink: ShardSink) -> ShardInfo:
-        self._put(END)
-        self._flush()
-        os.fsync(self._file.fileno())
+        self._pending.append(END)
+        self.size += len(END)
+        sha256 = self._trail.finish(self._write())
         self._file.close()
-        info = ShardInfo(self.name, self.samples, self.size, self._hash.hexdigest())
+        info = ShardInfo(self.name, self.samples, self.size, sha256)
         return info.at(sink.accept(self.name, self.path, info))
 
     def remove(self) -> None:
+        self._trail.close()
         self._file.close()
         self.path.unlink(missing_ok=True)
 
@@ -163,12 +171,13 @@ class _OpenShard:
         self._pending_size += len(data)
         self.size += len(data)
         if self._pending_size >= _FLUSH:
-            self._flush()
+            self._trail.follow(self._write())
 
-    def _flush(self) -> None:
-        data = memoryview(b"".join(self._pending))
+    def _write(self) -> bytes:
+        data = b"".join(self._pending)
         self._pending.clear()
         self._pending_size = 0
-        self._hash.update(data)
-        while data:
-            data = data[self._file.write(data) :]
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+        return data

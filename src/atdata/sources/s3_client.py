@@ -36,15 +36,16 @@ _HOW_TO_GET_IN: Final = (
     "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_ENDPOINT_URL for a server other "
     "than AWS) or AWS_PROFILE, or make an S3DataStore or S3Source with credentials for the bucket"
 )
-_clients: dict[tuple[int, S3Access, int, bool], tuple[Any, bool]] = {}
+_clients: dict[tuple[int, S3Access, int, bool, int], tuple[Any, bool]] = {}
 
 
-def client_for(access: S3Access, *, fallback: bool = False) -> tuple[Any, bool]:
+def client_for(access: S3Access, *, fallback: bool = False, attempts: int = 4) -> tuple[Any, bool]:
     """A boto3 client for this access, one a process.
 
     Args:
         access: Endpoint, region, keys.
         fallback: Whether to go on unsigned where no keys can be found.
+        attempts: How often the library tries a request.
 
     Returns:
         The client, and whether it signs.
@@ -56,13 +57,13 @@ def client_for(access: S3Access, *, fallback: bool = False) -> tuple[Any, bool]:
     """
     # In a notebook, keys are often put into the environment after a first attempt has failed.
     environment = hash(frozenset(i for i in os.environ.items() if i[0].startswith("AWS_")))
-    key = (os.getpid(), access, environment, fallback)
+    key = (os.getpid(), access, environment, fallback, attempts)
     if key not in _clients:
-        _clients[key] = _made(access, fallback)
+        _clients[key] = _made(access, fallback, attempts)
     return _clients[key]
 
 
-def _made(access: S3Access, fallback: bool) -> tuple[Any, bool]:
+def _made(access: S3Access, fallback: bool, attempts: int) -> tuple[Any, bool]:
     boto3 = require("boto3", purpose="s3:// URLs and buckets")
     botocore = require("botocore", purpose="s3:// URLs and buckets")
     config = require("botocore.config", purpose="s3:// URLs and buckets").Config
@@ -86,7 +87,7 @@ def _made(access: S3Access, fallback: bool) -> tuple[Any, bool]:
                 s3={"addressing_style": "path" if endpoint else "auto"},
                 connect_timeout=3,
                 read_timeout=60,
-                retries={"mode": "standard", "total_max_attempts": 4},
+                retries={"mode": "standard", "total_max_attempts": attempts},
                 max_pool_connections=16,
                 # Servers other than AWS often do not know the checksums that are new in 2025.
                 request_checksum_calculation="when_required",

@@ -1,0 +1,131 @@
+"""Shards that are blobs of an account: ``at://did/blob/cid``."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from atdata._digest import RAW, cid_sha256
+from atdata._refs import parse_blob_ref
+from atdata.errors import IntegrityError, ShardNotFoundError, SourceError
+from atdata.sources.http import open_url
+from atdata.sources.identity import network_policy, server_of
+from atdata.sources.policy import Policy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from _typeshed import WriteableBuffer
+
+
+class BlobReader:
+    """Opens blobs, from the server that the account is at now."""
+
+    def open(self, url: str, *, policy: Policy | None = None) -> IO[bytes]:
+        """Open a blob as a stream whose bytes are checked against its CID.
+
+        The server is named by the account's identity document, a stranger's text, so that the
+        gate for strangers' URLs always applies to it.
+
+        Args:
+            url: ``at://did/blob/cid``.
+            policy: The gate; None is that of the network in use.
+
+        Returns:
+            A stream. Where it ends, reading raises IntegrityError if the bytes were not those
+            of the CID.
+
+        Raises:
+            RefError: Not a blob's URL.
+            IdentityError: The account's server cannot be found.
+            ShardNotFoundError: The server does not have the blob.
+            SourceError: It cannot be read.
+            UnsafeUrlError: The server is at an address that strangers must not lead to.
+        """
+        ref = parse_blob_ref(url)
+        server = server_of(ref.did)
+        gate = network_policy()
+        if policy is not None and policy.allow_private is not None:
+            gate = policy
+        query = urlencode({"did": ref.did, "cid": ref.cid})
+        stream = open_url(
+            f"{server}/xrpc/com.atproto.sync.getBlob?{query}",
+            sign=_Refusals(url, server),
+            policy=gate,
+            restart=True,
+            name=url,
+        )
+        return io.BufferedReader(_Checked(stream, url, cid_sha256(ref.cid, codec=RAW)), 1 << 20)
+
+    def expand(self, url: str, *, policy: Policy | None = None) -> list[str]:
+        """The URL itself.
+
+        Raises:
+            RefError: Not a blob's URL.
+        """
+        return [str(parse_blob_ref(url))]
+
+    def local_path(self, url: str) -> Path | None:
+        """None: nothing of it is on this machine."""
+        return None
+
+
+class _Refusals:
+    """Needs no signature; knows what the server's refusals mean."""
+
+    def __init__(self, url: str, server: str) -> None:
+        self._url = url
+        self._server = server
+
+    def sign(self, url: str) -> str:
+        return url
+
+    def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> Exception | None:
+        # The reference server answers 400 BlobNotFound, others 404.
+        if status in (400, 404, 410):
+            return ShardNotFoundError(
+                f"{self._url}: {self._server} does not have this blob. It may have been deleted, "
+                "or no record references it."
+            )
+        return SourceError(f"{self._url}: {self._server} answers {status}, not the blob.")
+
+
+class _Checked(io.RawIOBase):
+    """Passes bytes on and compares their hash at the end."""
+
+    def __init__(self, stream: IO[bytes], url: str, sha256: str) -> None:
+        super().__init__()
+        self._stream: Any = stream
+        self._url = url
+        self._sha256 = sha256
+        self._digest = hashlib.sha256()
+        self._at = 0
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Read on; at the end, check."""
+        view = memoryview(buffer).cast("B")
+        if not len(view):
+            return 0
+        count: int = self._stream.readinto(view)
+        self._digest.update(view[:count])
+        self._at += count
+        if count == 0 and self._digest.hexdigest() != self._sha256:
+            raise IntegrityError(
+                f"the {self._at} bytes that the server gave are not those of the CID. Do not use "
+                "them",
+                shard=self._url,
+            )
+        return count
+
+    def close(self) -> None:
+        """Close the connection."""
+        if not self.closed:
+            self._stream.close()
+        super().close()

@@ -1,0 +1,110 @@
+"""Shards wherever fsspec reaches: gs, az, hf."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Final
+
+from atdata._registry import require
+from atdata.errors import (
+    AtdataError,
+    MissingExtraError,
+    ShardNotFoundError,
+    SourceError,
+    UnsafeUrlError,
+)
+from atdata.sources.policy import Policy
+
+_READ_AHEAD: Final = 4 << 20
+_PACKAGES: Final = {
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "az": "adlfs",
+    "abfs": "adlfs",
+    "hf": "huggingface_hub",
+}
+
+
+class FsspecReader:
+    """Opens URLs of the schemes that fsspec knows, with credentials as each package finds them."""
+
+    def open(self, url: str, *, policy: Policy | None = None) -> IO[bytes]:
+        """Open a file as a stream that reads ahead.
+
+        Raises:
+            MissingExtraError: fsspec, or the package for this scheme, is not installed.
+            ShardNotFoundError: There is no such file.
+            SourceError: It cannot be read.
+            UnsafeUrlError: It is a stranger's URL.
+        """
+        _refuse_strangers(url, policy)
+        with _errors(url):
+            system, path = _find(url)
+            stream: IO[bytes] = system.open(
+                path, "rb", block_size=_READ_AHEAD, cache_type="readahead"
+            )
+            return stream
+
+    def expand(self, url: str, *, policy: Policy | None = None) -> list[str]:
+        """The files that a URL stands for, sorted.
+
+        A URL that ends with ``/`` stands for the tar files directly below it, and globs work
+        unless a file of just this name exists.
+
+        Raises:
+            MissingExtraError: fsspec, or the package for this scheme, is not installed.
+            SourceError: It cannot be listed.
+            UnsafeUrlError: It is a stranger's URL.
+        """
+        _refuse_strangers(url, policy)
+        pattern = f"{url}*.tar" if url.endswith("/") else url
+        if not any(c in pattern for c in "*?["):
+            return [url]
+        with _errors(url):
+            system, path = _find(pattern)
+            if pattern == url and system.isfile(path):
+                return [url]
+            found = sorted(name for name in system.glob(path) if system.isfile(name))
+            scheme = url.partition("://")[0]
+            return [f"{scheme}://{name.lstrip('/')}" for name in found]
+
+    def local_path(self, url: str) -> Path | None:
+        """None: nothing of it is on this machine."""
+        return None
+
+
+def _find(url: str) -> tuple[Any, str]:
+    require("fsspec", purpose="URLs other than https, s3 and local paths")
+    core = require("fsspec.core", purpose="URLs other than https, s3 and local paths")
+    system, path = core.url_to_fs(url)
+    return system, str(path)
+
+
+@contextmanager
+def _errors(url: str) -> Iterator[None]:
+    try:
+        yield
+    except AtdataError:
+        raise
+    except ImportError as error:
+        scheme = url.partition("://")[0].lower()
+        package = _PACKAGES.get(scheme, scheme)
+        raise MissingExtraError(
+            f"{scheme}:// URLs need the package {package!r}, which is not installed. Install it "
+            f"with: pip install 'atdata[fsspec]' {package}"
+        ) from error
+    except FileNotFoundError as error:
+        raise ShardNotFoundError(f"{url}: there is no such file.") from error
+    except Exception as error:
+        # Each file system has its own errors, down to those of its HTTP client.
+        raise SourceError(f"{url}: cannot be read ({type(error).__name__}: {error}).") from error
+
+
+def _refuse_strangers(url: str, policy: Policy | None) -> None:
+    if policy is not None:
+        raise UnsafeUrlError(
+            f"{url[:200]!r} comes from the network and is not opened: such a URL is https, s3 or "
+            "a blob."
+        )

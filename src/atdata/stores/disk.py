@@ -1,0 +1,235 @@
+"""DiskDataStore: shards in a folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from atdata._digest import sha256_of
+from atdata._shardlist import ShardInfo, ShardUrls
+from atdata.errors import AtdataError, OptionError, StoreError, UrlError
+from atdata.sources.disk import path_of
+from atdata.stores.spool import STEM, check_prefix, copy_packed, other_bytes, write_packed
+
+if TYPE_CHECKING:
+    from atdata.dataset.dataset import Dataset
+
+_UNFINISHED: Final = ".unfinished"
+_ABANDONED: Final = 86_400.0
+"""Seconds after which an unfinished shard without changes is a dead process's."""
+
+
+class DiskDataStore:
+    """Shards in a folder of this machine, or of a file system that a team shares.
+
+    A shard appears under its name when it is whole and on the disk, by renaming; what a
+    process that was killed left unfinished is removed by a later one, a day after.
+
+    Args:
+        path: The folder; made, with those above it, when the first shard is written.
+
+    Raises:
+        OptionError: Not a path.
+        StoreError: There is a file in its place.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+            raise OptionError(f"DiskDataStore: expected the path of a folder, found {path!r}.")
+        if "://" in os.fspath(path):
+            raise OptionError(f"DiskDataStore keeps shards in a folder; {path!s} is a URL.")
+        self.path = path_of(os.fspath(path))
+        if self.path.exists() and not self.path.is_dir():
+            raise StoreError(f"{self.path} is not a folder. Name one for the store.")
+
+    @property
+    def endpoint(self) -> None:
+        """None: a folder has none."""
+        return None
+
+    @property
+    def region(self) -> None:
+        """None: a folder has none."""
+        return None
+
+    def write_shards(
+        self,
+        ds: Dataset[Any],
+        *,
+        prefix: str,
+        maxcount: int | None = None,
+        maxsize: int | None = None,
+    ) -> ShardUrls:
+        """Write every sample of a dataset, in order, one shard at a time.
+
+        Writing the same samples to the same prefix again changes nothing. After an error
+        nothing of this call is left.
+
+        Args:
+            ds: The dataset.
+            prefix: Folder within the store; the shards are ``{prefix}/data-000000.tar``, ….
+            maxcount: Most samples in a shard. Without it and ``maxsize`` the shards are
+                divided as those of ``ds``.
+            maxsize: Most bytes in a shard, padding included.
+
+        Returns:
+            The absolute path of each shard, with samples, bytes and SHA-256.
+
+        Raises:
+            OptionError: A prefix that leads out of the store, or a limit below 1.
+            StoreError: Another shard has the name, or the folder cannot be written.
+            NoDataUrlsError: The dataset has no samples.
+        """
+        with self._sink(prefix) as sink:
+            return write_packed(ds.packed(), sink, stem=STEM, maxcount=maxcount, maxsize=maxsize)
+
+    def copy_shards(
+        self,
+        shards: Sequence[ShardInfo],
+        open_shard: Callable[[str], IO[bytes]],
+        *,
+        prefix: str,
+    ) -> ShardUrls:
+        """Copy shards byte for byte; see `atdata.stores.spool.copy_packed`.
+
+        Args:
+            shards: What to copy. One that is there already, with its hash, is not read again.
+            open_shard: Opens a shard by its URL.
+            prefix: Folder within the store.
+
+        Returns:
+            The absolute path of each copy, in the same order.
+        """
+        with self._sink(prefix) as sink:
+            return copy_packed(shards, open_shard, sink)
+
+    def read_url(self, url: str) -> str:
+        """The absolute path of one of this store's shards.
+
+        Raises:
+            UrlError: It is not in this store's folder.
+        """
+        path = path_of(url)
+        if not path.is_relative_to(self.path):
+            raise UrlError(f"{url!r} is not in this store, whose folder is {self.path}.")
+        return str(path)
+
+    def supports_streaming(self) -> bool:
+        """Always: files are read in place."""
+        return True
+
+    def __repr__(self) -> str:
+        return f"DiskDataStore({str(self.path)!r})"
+
+    @contextmanager
+    def _sink(self, prefix: str) -> Iterator[_Sink]:
+        folder = self.path / check_prefix(prefix)
+        unfinished = self.path / _UNFINISHED
+        with _disk_errors(self.path):
+            folder.mkdir(parents=True, exist_ok=True)
+            unfinished.mkdir(exist_ok=True)
+            _remove_abandoned(unfinished)
+            scratch = Path(tempfile.mkdtemp(dir=unfinished))
+        try:
+            yield _Sink(folder, scratch)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+class _Sink:
+    """Places finished shards of one call."""
+
+    def __init__(self, folder: Path, scratch: Path) -> None:
+        self._folder = folder
+        self._scratch = scratch
+        self._placed: list[Path] = []
+
+    def scratch(self) -> Path:
+        """A folder on the store's own disk, so that a shard is placed by renaming."""
+        return self._scratch
+
+    def find(self, name: str, shard: ShardInfo) -> str | None:
+        """The path of a shard with this size and hash, which is checked by reading it."""
+        path = self._folder / name
+        if shard.sha256 is None or not path.exists():
+            return None
+        return str(path) if _has_bytes(path, shard) else None
+
+    def accept(self, name: str, file: Path, info: ShardInfo) -> str:
+        """Give a finished shard its name, unless the same is there."""
+        path = self._folder / name
+        with _disk_errors(path):
+            if _place(file, path):
+                self._placed.append(path)
+                _sync(self._folder)
+            elif not _has_bytes(path, info):
+                raise other_bytes(str(path))
+            file.unlink(missing_ok=True)
+        return str(path)
+
+    def discard(self) -> None:
+        """Remove what this call placed."""
+        for path in self._placed:
+            path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._folder.rmdir()
+
+
+def _place(file: Path, path: Path) -> bool:
+    """Give a file its name, and say whether the name was free. Nothing is overwritten."""
+    try:
+        # A link is refused where the name is taken, which a rename would overwrite.
+        path.hardlink_to(file)
+    except FileExistsError:
+        return False
+    except OSError:
+        # Some file systems have no links.
+        if path.exists():
+            return False
+        file.rename(path)
+    return True
+
+
+def _has_bytes(path: Path, shard: ShardInfo) -> bool:
+    if shard.bytes is not None and path.stat().st_size != shard.bytes:
+        return False
+    with path.open("rb") as stream:
+        return sha256_of(stream)[0] == shard.sha256
+
+
+def _sync(folder: Path) -> None:
+    """Bring a folder's new names to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove_abandoned(unfinished: Path) -> None:
+    oldest = time.time() - _ABANDONED
+    for scratch in unfinished.iterdir():
+        # Its owner, or another process that cleans up, may remove it just now.
+        with suppress(OSError):
+            files = [scratch, *scratch.iterdir()]
+            if max(file.stat().st_mtime for file in files) < oldest:
+                shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except AtdataError:
+        raise
+    except OSError as error:
+        raise StoreError(
+            f"{path}: the store cannot be written ({error.strerror}). Check its rights and the "
+            "space on its disk."
+        ) from error

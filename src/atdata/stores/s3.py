@@ -1,0 +1,236 @@
+"""S3DataStore: shards in a bucket."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from atdata._digest import sha256_of
+from atdata._shardlist import ShardInfo, ShardUrls
+from atdata.errors import NotFoundError, OptionError, StoreError, UrlError
+from atdata.sources.s3 import S3Reader, parse_s3
+from atdata.sources.s3_access import S3Access, environment_endpoint, in_region, remember
+from atdata.sources.s3_client import client_for, s3_errors
+from atdata.stores.s3_upload import SHA256, upload
+from atdata.stores.spool import STEM, check_prefix, copy_packed, other_bytes, write_packed
+
+if TYPE_CHECKING:
+    from atdata.dataset.dataset import Dataset
+
+_PROBE_ATTEMPTS: Final = 2
+"""Tries of the first request of a call: a server that is down is reported within seconds."""
+
+
+class S3DataStore:
+    """Shards in a bucket of AWS or of any server that speaks S3.
+
+    A shard is visible when it is whole; a process that is killed leaves none half written.
+    From now on, s3:// URLs of the bucket are read with the same endpoint and keys in this
+    process. No request is sent before the first shard is written.
+
+    Args:
+        credentials: A dict with ``AWS_ENDPOINT``, ``AWS_ACCESS_KEY_ID``,
+            ``AWS_SECRET_ACCESS_KEY``, ``AWS_REGION``, ``AWS_SESSION_TOKEN``, or the path of a
+            ``.env`` file with such lines. Without keys AWS's chain finds them, without an
+            endpoint it is AWS, or what ``AWS_ENDPOINT_URL`` says.
+        bucket: Name of the bucket, which exists.
+
+    Raises:
+        CredentialsError: The file cannot be read, or one of the two keys is missing.
+        OptionError: Not the name of a bucket.
+        UrlError: The endpoint is not an http(s) URL.
+    """
+
+    def __init__(self, credentials: Mapping[str, str] | str | Path, *, bucket: str) -> None:
+        if not isinstance(bucket, str) or not bucket or "/" in bucket:
+            raise OptionError(
+                f"bucket={bucket!r}: write the bucket's name alone, such as 'my-datasets'."
+            )
+        self._access = S3Access.from_settings(credentials)
+        self.bucket = bucket
+        remember(bucket, self._access)
+
+    @property
+    def endpoint(self) -> str | None:
+        """http(s) URL of the server; None is AWS itself."""
+        return self._access.endpoint or environment_endpoint()
+
+    @property
+    def region(self) -> str | None:
+        """The bucket's region, where it was given or learnt."""
+        return in_region(self.bucket, self._access).region
+
+    def write_shards(
+        self,
+        ds: Dataset[Any],
+        *,
+        prefix: str,
+        maxcount: int | None = None,
+        maxsize: int | None = None,
+    ) -> ShardUrls:
+        """Write every sample of a dataset, in order, each shard through a temporary file.
+
+        Bucket and keys are checked before a sample is read. A shard that is there already,
+        with the same bytes, is not sent again. When a sample is at fault, nothing of this call
+        is left; when the server is, what it took stays, for a second run to go on from.
+
+        Args:
+            ds: The dataset.
+            prefix: Begin of the keys; the shards are ``{prefix}/data-000000.tar``, ….
+            maxcount: Most samples in a shard. Without it and ``maxsize`` the shards are
+                divided as those of ``ds``.
+            maxsize: Most bytes in a shard, padding included.
+
+        Returns:
+            ``s3://bucket/{prefix}/data-000000.tar``, …, with samples, bytes and SHA-256.
+
+        Raises:
+            BucketNotFoundError: There is no such bucket.
+            CredentialsError: The server refuses the keys, or there are none.
+            StoreError: It cannot be reached, or another shard has the name.
+            OptionError: A prefix that is none, or a limit below 1.
+            NoDataUrlsError: The dataset has no samples.
+            MissingExtraError: boto3 is not installed.
+        """
+        with self._sink(prefix) as sink:
+            return write_packed(ds.packed(), sink, stem=STEM, maxcount=maxcount, maxsize=maxsize)
+
+    def copy_shards(
+        self,
+        shards: Sequence[ShardInfo],
+        open_shard: Callable[[str], IO[bytes]],
+        *,
+        prefix: str,
+    ) -> ShardUrls:
+        """Copy shards byte for byte; see `atdata.stores.spool.copy_packed`.
+
+        Args:
+            shards: What to copy. One that is there already, with its size and hash, is neither
+                read nor sent.
+            open_shard: Opens a shard by its URL.
+            prefix: Begin of the keys.
+
+        Returns:
+            The s3:// URL of each copy, in the same order.
+        """
+        with self._sink(prefix) as sink:
+            return copy_packed(shards, open_shard, sink)
+
+    def read_url(self, url: str) -> str:
+        """The same URL: the bucket's URLs are read with this store's endpoint and keys.
+
+        Raises:
+            UrlError: It is not in this store's bucket.
+        """
+        if parse_s3(url)[0] != self.bucket:
+            raise UrlError(f"{url!r} is not in this store, whose bucket is {self.bucket!r}.")
+        return url
+
+    def supports_streaming(self) -> bool:
+        """Always: shards are read in place."""
+        return True
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        remember(self.bucket, self._access)
+
+    def __repr__(self) -> str:
+        return f"S3DataStore(bucket={self.bucket!r}, endpoint={self.endpoint!r})"
+
+    @contextmanager
+    def _sink(self, prefix: str) -> Iterator[_Sink]:
+        folder = check_prefix(prefix)
+        base = f"{folder}/" if folder else ""
+        self._check(base)
+        access = in_region(self.bucket, self._access)
+        with tempfile.TemporaryDirectory(prefix="atdata-s3-") as scratch:
+            yield _Sink(self.bucket, base, access, Path(scratch))
+
+    def _check(self, base: str) -> None:
+        """Ask for a listing: unlike other requests, its refusal says why."""
+        place = f"s3://{self.bucket}/{base}"
+        with s3_errors(place, self._access, kind=StoreError):
+            access = in_region(self.bucket, self._access)
+            client, _ = client_for(access, attempts=_PROBE_ATTEMPTS)
+            client.list_objects_v2(Bucket=self.bucket, Prefix=base, MaxKeys=1)
+
+
+class _Sink:
+    """Uploads the finished shards of one call."""
+
+    def __init__(self, bucket: str, base: str, access: S3Access, scratch: Path) -> None:
+        self._bucket = bucket
+        self._base = base
+        self._access = access
+        self._scratch = scratch
+        self._sent: list[str] = []
+        self._server_failed = False
+
+    def scratch(self) -> Path:
+        """A temporary folder."""
+        return self._scratch
+
+    def find(self, name: str, shard: ShardInfo) -> str | None:
+        """The URL of a shard with this size and hash, by what was stored with it."""
+        url = self._url(name)
+        if None in (shard.sha256, shard.bytes):
+            return None
+        head = self._head(url)
+        return url if head is not None and self._is_same(url, head, shard) else None
+
+    def accept(self, name: str, file: Path, info: ShardInfo) -> str:
+        """Send a finished shard, unless the same is there, and see that it has arrived."""
+        assert info.sha256 is not None
+        url = self._url(name)
+        try:
+            head = self._head(url)
+            if head is None:
+                with s3_errors(url, self._access, kind=StoreError):
+                    client, _ = client_for(self._access)
+                    if upload(client, self._bucket, parse_s3(url)[1], file, info.sha256):
+                        self._sent.append(url)
+                head = self._head(url)
+            if head is None or not self._is_same(url, head, info):
+                raise other_bytes(url)
+        except StoreError:
+            self._server_failed = True
+            raise
+        file.unlink()
+        return url
+
+    def discard(self) -> None:
+        """Remove what this call sent, unless it was the server that failed."""
+        if self._server_failed:
+            return
+        for url in self._sent:
+            # The error that led here says more than one in cleaning up.
+            with suppress(StoreError), s3_errors(url, self._access, kind=StoreError):
+                client, _ = client_for(self._access)
+                client.delete_object(Bucket=self._bucket, Key=parse_s3(url)[1])
+
+    def _url(self, name: str) -> str:
+        return f"s3://{self._bucket}/{self._base}{name}"
+
+    def _head(self, url: str) -> Mapping[str, Any] | None:
+        try:
+            with s3_errors(url, self._access, kind=StoreError):
+                client, _ = client_for(self._access)
+                found: Mapping[str, Any] = client.head_object(
+                    Bucket=self._bucket, Key=parse_s3(url)[1]
+                )
+                return found
+        except NotFoundError:
+            return None
+
+    def _is_same(self, url: str, head: Mapping[str, Any], shard: ShardInfo) -> bool:
+        if head["ContentLength"] != shard.bytes:
+            return False
+        sha256 = head.get("Metadata", {}).get(SHA256)
+        if sha256 is None:
+            # Put there by another program: only its bytes can tell.
+            with S3Reader(self._access).open(url) as stream:
+                sha256, _ = sha256_of(stream)
+        return bool(sha256 == shard.sha256)
