@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -391,6 +392,7 @@ def test_killed_anywhere_and_run_again_it_is_whole(
     at_home: Network,
     s3_server: S3Server,
     proxy_to: Callable[[str], FaultProxy],
+    request: pytest.FixtureRequest,
 ) -> None:
     """Killed at ten moments and run again: one schema, one record, every shard whole."""
     pds, s3 = proxy_to(at_home.servers[0].url), proxy_to(s3_server.endpoint)
@@ -415,6 +417,8 @@ def test_killed_anywhere_and_run_again_it_is_whole(
     assert process.returncode == 0, error
     assert counts(client) == (1, 1), f"seed {seed}"
     found = published.get_dataset(out.strip())
+    request.getfixturevalue("store")  # this process knows the bucket, at its own address
+    found = replace(found, endpoint=s3_server.endpoint if store == "s3" else None)
     dataset = Dataset.of(Feature, found)
     for shard, original in zip(found.shards, entry.shards, strict=True):
         with dataset.source.open_shard(shard.url) as stream:

@@ -140,22 +140,30 @@ class S3DataStore:
     def __repr__(self) -> str:
         return f"S3DataStore(bucket={self.bucket!r}, endpoint={self.endpoint!r})"
 
+    def check(self, prefix: str = "") -> None:
+        """Find out, before long work begins, whether the bucket is there and lets us in.
+
+        Asks for a listing: unlike other requests, its refusal says why.
+
+        Raises:
+            BucketNotFoundError: There is no such bucket.
+            CredentialsError: The server refuses the keys, or there are none.
+            StoreError: It cannot be reached.
+        """
+        place = f"s3://{self.bucket}/{prefix}"
+        with s3_errors(place, self._access, kind=StoreError):
+            access = in_region(self.bucket, self._access)
+            client, _ = client_for(access, attempts=_PROBE_ATTEMPTS)
+            client.list_objects_v2(Bucket=self.bucket, Prefix=prefix, MaxKeys=1)
+
     @contextmanager
     def _sink(self, prefix: str) -> Iterator[_Sink]:
         folder = check_prefix(prefix)
         base = f"{folder}/" if folder else ""
-        self._check(base)
+        self.check(base)
         access = in_region(self.bucket, self._access)
         with tempfile.TemporaryDirectory(prefix="atdata-s3-") as scratch:
             yield _Sink(self.bucket, base, access, Path(scratch))
-
-    def _check(self, base: str) -> None:
-        """Ask for a listing: unlike other requests, its refusal says why."""
-        place = f"s3://{self.bucket}/{base}"
-        with s3_errors(place, self._access, kind=StoreError):
-            access = in_region(self.bucket, self._access)
-            client, _ = client_for(access, attempts=_PROBE_ATTEMPTS)
-            client.list_objects_v2(Bucket=self.bucket, Prefix=base, MaxKeys=1)
 
 
 class _Sink:
