@@ -154,9 +154,9 @@ class _OpenShard:
         self.samples += 1
 
     def hand_to(self, sink: ShardSink) -> ShardInfo:
-        self._pending.append(END)
-        self.size += len(END)
-        sha256 = self._trail.finish(self._write())
+        self._put(END)
+        self._flush()
+        sha256 = self._trail.finish()
         self._file.close()
         info = ShardInfo(self.name, self.samples, self.size, sha256)
         return info.at(sink.accept(self.name, self.path, info))
@@ -171,13 +171,13 @@ class _OpenShard:
         self._pending_size += len(data)
         self.size += len(data)
         if self._pending_size >= _FLUSH:
-            self._trail.follow(self._write())
+            self._flush()
 
-    def _write(self) -> bytes:
+    def _flush(self) -> None:
         data = b"".join(self._pending)
         self._pending.clear()
         self._pending_size = 0
+        self._trail.follow(data)
         rest = memoryview(data)
         while rest:
             rest = rest[self._file.write(rest) :]
-        return data
