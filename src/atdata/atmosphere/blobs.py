@@ -6,13 +6,10 @@ that `publish_dataset` writes.
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from atdata._digest import blob_cid
@@ -21,14 +18,12 @@ from atdata._shardlist import ShardInfo, ShardUrls
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.journal import Journal
 from atdata.atmosphere.records import SHARD_TYPE
-from atdata.errors import IntegrityError, NoDataUrlsError, OptionError, StoreError, XrpcError
+from atdata.errors import OptionError, StoreError, XrpcError
 from atdata.sources.identity import server_of
-from atdata.stores.spool import write_packed
+from atdata.stores.spool import STEM, copy_packed, write_packed
 
 if TYPE_CHECKING:
     from atdata.dataset.dataset import Dataset
-
-_CHUNK: Final = 1 << 20
 
 
 class PDSBlobStore:
@@ -73,7 +68,7 @@ class PDSBlobStore:
         self.client.check_session()
         with tempfile.TemporaryDirectory(prefix="atdata-blobs-") as folder:
             sink = _Sink(self, Path(folder))
-            return write_packed(ds.packed(), sink, stem="shard", maxcount=maxcount, maxsize=maxsize)
+            return write_packed(ds.packed(), sink, stem=STEM, maxcount=maxcount, maxsize=maxsize)
 
     def copy_shards(
         self,
@@ -99,39 +94,25 @@ class PDSBlobStore:
             StoreError: A shard is larger than the server takes.
             AtmosphereError: The server cannot be reached or refuses.
         """
-        if not shards:
-            raise NoDataUrlsError("There are no shards to copy.")
         self.client.check_session()
         for shard in shards:
             self.check_size(shard.url, shard.bytes or 0)
-        return ShardUrls([self._copied(shard, open_shard) for shard in shards])
+        with tempfile.TemporaryDirectory(prefix="atdata-blobs-") as folder:
+            return copy_packed(shards, open_shard, _Sink(self, Path(folder)))
 
-    def _copied(self, shard: ShardInfo, open_shard: Callable[[str], IO[bytes]]) -> ShardInfo:
-        if shard.sha256 and (there := self.find(shard.sha256, shard.bytes)):
-            return replace(shard, url=str(there[0]), bytes=there[1])
-        with tempfile.TemporaryFile(prefix="atdata-blob-") as spool:
-            with closing(open_shard(shard.url)) as stream:
-                sha256, size = _spool(stream, spool)
-            if shard.sha256 not in (None, sha256) or shard.bytes not in (None, size):
-                raise IntegrityError(
-                    f"expected {shard.bytes} bytes with SHA-256 {shard.sha256}, found {size} "
-                    f"with {sha256}. It was changed after it was recorded; nothing was published",
-                    shard=shard.url,
-                )
-            url = self.send(spool, shard.url, size=size, sha256=sha256)
-        return ShardInfo(url, shard.samples, size, sha256)
-
-    def find(self, sha256: str, size: int | None) -> tuple[BlobRef, int] | None:
-        """The blob with this hash and its size, if the server is known to have it."""
-        ref = BlobRef(self.client.did, blob_cid(sha256))
-        if size is not None and Journal().has(self.client.server, ref.did, sha256):
-            return ref, size
+    def find(self, shard: ShardInfo) -> str | None:
+        """The URL of the blob with this hash and size, if the server is known to have it."""
+        if shard.sha256 is None:
+            return None
+        ref = BlobRef(self.client.did, blob_cid(shard.sha256))
+        if Journal().has(self.client.server, ref.did, shard.sha256):
+            return str(ref)
         try:
             stored = self.client.blob_size(ref)
         except XrpcError:
             # Not there, or there and not yet referenced by a record: no server tells which.
             return None
-        return (ref, stored) if stored is not None and size in (None, stored) else None
+        return str(ref) if stored is not None and shard.bytes in (None, stored) else None
 
     def send(self, stream: IO[bytes], name: str, *, size: int, sha256: str) -> str:
         """Send one shard, and remember that it was.
@@ -196,28 +177,20 @@ class _Sink:
         """A folder for unfinished shards."""
         return self._folder
 
+    def find(self, name: str, shard: ShardInfo) -> str | None:
+        """The URL of the blob with these bytes, whatever its name was."""
+        return self._store.find(shard)
+
     def accept(self, name: str, file: Path, info: ShardInfo) -> str:
         """Send a finished shard, unless the server has it."""
         assert info.bytes is not None
         assert info.sha256 is not None
-        there = self._store.find(info.sha256, info.bytes)
-        if there is None:
+        url = self._store.find(info)
+        if url is None:
             with file.open("rb") as stream:
                 url = self._store.send(stream, name, size=info.bytes, sha256=info.sha256)
-        else:
-            url = str(there[0])
         file.unlink()
         return url
 
     def discard(self) -> None:
         """Nothing: the server drops blobs that no record references."""
-
-
-def _spool(stream: IO[bytes], spool: IO[bytes]) -> tuple[str, int]:
-    digest, size = hashlib.sha256(), 0
-    while chunk := stream.read(_CHUNK):
-        digest.update(chunk)
-        spool.write(chunk)
-        size += len(chunk)
-    spool.flush()
-    return digest.hexdigest(), size

@@ -8,13 +8,12 @@ from typing import Any
 
 from atdata._protocols import AbstractDataStore, Packable
 from atdata._refs import DATASET_COLLECTION, check_name, parse_at_uri, parse_name_ref
-from atdata._shardlist import ShardInfo, shards_of
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.entry import AtmosphereIndexEntry, age
 from atdata.atmosphere.parsing import read_entry
 from atdata.atmosphere.publicity import check_public
 from atdata.atmosphere.publish import entries, publish_dataset
-from atdata.atmosphere.records import check_details, default_prefix
+from atdata.atmosphere.records import check_details
 from atdata.atmosphere.schemas import (
     SchemaRecord,
     publish_next,
@@ -24,12 +23,19 @@ from atdata.atmosphere.schemas import (
     schema_records,
 )
 from atdata.dataset.dataset import Dataset
+from atdata.dataset.insertion import (
+    Placed,
+    check_insertable,
+    leave_in_place,
+    s3_address,
+    write_to_store,
+)
 from atdata.errors import (
     DatasetNotFoundError,
     NotFoundError,
     OptionError,
+    PrivateUrlError,
     RefError,
-    SampleTypeError,
     SchemaConflictError,
 )
 from atdata.samples.dict_sample import DictSample
@@ -37,6 +43,7 @@ from atdata.schema.build import build_type
 from atdata.schema.evolve import compare
 from atdata.schema.model import Schema
 from atdata.schema.reflect import schema_of
+from atdata.stores.disk import DiskDataStore
 
 
 class AtmosphereIndex:
@@ -107,54 +114,45 @@ class AtmosphereIndex:
             AtmosphereError: A server fails; no record was written, and trying again goes on.
         """
         check_name(name)
-        if not isinstance(ds, Dataset):
-            raise SampleTypeError(
-                f"Expected a Dataset, found {type(ds).__name__}. Make one with "
-                "atdata.Dataset[SampleType](url)."
-            )
+        check_insertable(ds)
         details = check_details(
             description=description, tags=tags, license=license, metadata=metadata
         )
         self._check_place(ds, name, maxcount, maxsize)
         self.client.check_session()
         schema_uri = self._schema_uri(ds, schema_ref)
-        if self.data_store is None:
-            shards, endpoint, region = ds.known_shards(), *_address(ds.shard_list)
-            return publish_dataset(
-                self.client,
-                name=name,
-                schema_uri=schema_uri,
-                shards=shards,
-                endpoint=endpoint,
-                region=region,
-                **details,
+
+        def place() -> Placed:
+            if self.data_store is None:
+                return leave_in_place(ds)
+            sizes = {"maxcount": maxcount, "maxsize": maxsize}
+            written = write_to_store(
+                self.data_store, ds, name=name, schema_ref=schema_uri, prefix=prefix, **sizes
             )
-        store = self.data_store
-        sizes = {"maxcount": maxcount, "maxsize": maxsize}
-        given = {key: value for key, value in sizes.items() if value is not None}
-        place = default_prefix(name) if prefix is None else prefix
+            check_public([shard.url for shard in written.shards], endpoint=written.endpoint)
+            return written
 
-        def write() -> tuple[ShardInfo, ...]:
-            return shards_of(store.write_shards(ds, prefix=place, **given))
-
-        shards = write()
-        # The protocol does not ask for these two: stores with an address have them.
-        endpoint, region = getattr(store, "endpoint", None), getattr(store, "region", None)
-        check_public((shard.url for shard in shards), endpoint=endpoint)
+        placed = place()
         return publish_dataset(
             self.client,
             name=name,
             schema_uri=schema_uri,
-            shards=shards,
-            endpoint=endpoint,
-            region=region,
-            resend=write,
+            shards=placed.shards,
+            endpoint=placed.endpoint,
+            region=placed.region,
+            resend=None if self.data_store is None else lambda: place().shards,
             **details,
         )
 
     def _check_place(
         self, ds: Dataset[Any], name: str, maxcount: int | None, maxsize: int | None
     ) -> None:
+        """Refuse, before anything is written, what others could not read."""
+        if isinstance(self.data_store, DiskDataStore):
+            raise PrivateUrlError(
+                f"{self.data_store!r} is a folder of this machine, which others cannot read. Use "
+                "PDSBlobStore(client) or an S3DataStore. Nothing was published."
+            )
         if self.data_store is not None:
             return
         if maxcount is not None or maxsize is not None:
@@ -169,8 +167,9 @@ class AtmosphereIndex:
                 "shards hold other samples than it gives. Publish it with a data store, which "
                 "writes new shards."
             )
-        endpoint, _ = _address(ds.shard_list)
+        endpoint, _ = s3_address(ds)
         check_public(ds.shard_list, endpoint=endpoint)
+        leave_in_place(ds)
 
     def _schema_uri(self, ds: Dataset[Any], ref: str | None) -> str:
         """The reference that a record gets; the schema agrees with the dataset's type."""
@@ -354,20 +353,3 @@ class AtmosphereIndex:
     def __repr__(self) -> str:
         store = f", data_store={self.data_store!r}" if self.data_store is not None else ""
         return f"AtmosphereIndex({self.client!r}{store})"
-
-
-def _address(urls: Iterable[str]) -> tuple[str | None, str | None]:
-    """Endpoint and region of shards in S3, where this process knows them."""
-    buckets = {url.split("/")[2] for url in urls if url.startswith("s3://")}
-    if not buckets:
-        return None, None
-    from atdata.sources.s3_access import access_for
-
-    found = [access_for(bucket)[0] for bucket in buckets]
-    places = {(access.endpoint, access.region) for access in found}
-    if len(places) > 1:
-        raise OptionError(
-            f"The shards are on {len(places)} S3 servers; a record names one. Publish them with "
-            "a data store, which puts them in one place."
-        )
-    return places.pop()
