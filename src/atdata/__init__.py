@@ -35,9 +35,12 @@ from atdata.dataset.load import DatasetDict, load_dataset
 from atdata.dataset.write import write_samples
 from atdata.errors import AtdataError
 from atdata.lenses.lens import Lens, lens
+from atdata.lenses.network import LensNetwork
+from atdata.lenses.views import field_view
 from atdata.samples.batch import SampleBatch
 from atdata.samples.dict_sample import DictSample
 from atdata.samples.packable import PackableSample, packable
+from atdata.schema.build import build_type
 from atdata.schema.evolve import compare as compare_schemas
 from atdata.schema.model import Field, Schema
 from atdata.schema.reflect import schema_of
@@ -60,6 +63,7 @@ __all__ = [
     "Field",
     "IndexEntry",
     "Lens",
+    "LensNetwork",
     "Packable",
     "PackableSample",
     "S3Source",
@@ -68,8 +72,10 @@ __all__ = [
     "ShardInfo",
     "URLSource",
     "atmosphere",
+    "build_type",
     "compare_schemas",
     "errors",
+    "field_view",
     "lens",
     "load_dataset",
     "local",
