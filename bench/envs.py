@@ -44,6 +44,8 @@ class Environment:
     def folder(self) -> Path:
         """Where it is; another list of requirements is another folder."""
         spec = "\n".join((*self.requirements, *self.pythons))
+        if "-e" in self.requirements:
+            spec += (ROOT / "pyproject.toml").read_text()
         return CACHE / f"{self.name}-{hashlib.sha256(spec.encode()).hexdigest()[:12]}"
 
     def python(self) -> Path:
@@ -85,6 +87,9 @@ class Environment:
 _PINS: Final = ("webdataset==1.0.2", "ormsgpack==1.13.1", "msgpack==1.2.4", "numpy==2.5.5")
 PEER: Final = Environment("peer-0.7.0b1", ("atdata==0.7.0b1", *_PINS))
 PEER_NPY: Final = Environment("peer-0.2.3b1", ("atdata==0.2.3b1", *_PINS))
+WEBDATASET: Final = Environment("webdataset", ("webdataset==1.0.2", "numpy==2.5.5"))
+# The same Python and packages as the peer, where there are any: only the code differs.
+OURS: Final = Environment("ours", ("-e", "."), ("3.12", "3.13", "3.11"))
 
 
 def find_python(*versions: str) -> Path | None:
@@ -122,6 +127,12 @@ def find_uv() -> str:
     return uv
 
 
+def own_environ() -> dict[str, str]:
+    """The variables of this process without those that lead one Python to another's packages."""
+    leading = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
+    return {name: value for name, value in os.environ.items() if name not in leading}
+
+
 def _candidates(version: str) -> Iterator[Path]:
     yield Path(sys.executable)
     found = _run([find_uv(), "python", "find", "-q", "--no-python-downloads", version])
@@ -135,8 +146,7 @@ def _candidates(version: str) -> Iterator[Path]:
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
-    inherited = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
-    environ = {name: value for name, value in os.environ.items() if name not in inherited}
+    environ = own_environ()
     return subprocess.run(command, capture_output=True, text=True, env=environ, cwd=ROOT)
 
 

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from bench.envs import PEER, PEER_NPY, Environment
+from bench.envs import PEER, PEER_NPY, Environment, own_environ
 
 HERE: Final = Path(__file__).parent
 FIXTURES: Final = HERE / "fixtures"
@@ -48,6 +48,7 @@ def run_peer(peer: Environment, command: str, folder: Path) -> str:
         capture_output=True,
         text=True,
         timeout=300,
+        env=own_environ(),
     )
     if ran.returncode != 0:
         raise RuntimeError(f"{peer.name} could not {command}: {ran.stderr[-2000:]}")

@@ -1,0 +1,43 @@
+"""``python -m bench``: measure, print the tables and write ``docs/benchmarks.md``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from bench.contender import contenders
+from bench.envs import ROOT
+from bench.processes import ContenderFailed
+from bench.report import document, tables
+from bench.run import FULL, QUICK, run
+from bench.workloads import WORKLOADS
+
+
+def main() -> int:
+    """Run from the command line."""
+    known = contenders()
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="under two minutes; only print")
+    parser.add_argument("--only", action="append", choices=list(known), help="repeat for several")
+    parser.add_argument("--workload", action="append", choices=list(WORKLOADS))
+    arguments = parser.parse_args()
+    wanted = [known[name] for name in known if name in (arguments.only or known)]
+    if read := {made.reads for made in wanted if made.reads} - {made.name for made in wanted}:
+        parser.error(f"--only {' --only '.join(sorted(read))} is needed too: its files are read")
+    workloads = [name for name in WORKLOADS if name in (arguments.workload or WORKLOADS)]
+    try:
+        results = run(QUICK if arguments.quick else FULL, wanted, workloads)
+    except ContenderFailed as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(tables(results))
+    if not (arguments.quick or arguments.only or arguments.workload):
+        path = ROOT / "docs" / "benchmarks.md"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(document(results) + "\n")
+        print(f"\nwritten: {path.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

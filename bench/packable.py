@@ -1,0 +1,39 @@
+"""The workloads as sample types, for this package and for the peer: both are called atdata.
+
+Annotations are evaluated at once: the peer does not know a field for an array when its
+annotation is a string.
+"""
+
+from functools import cache
+
+from numpy.typing import NDArray
+
+
+@cache
+def sample_types() -> dict[str, type]:
+    """Workload → sample type, of whichever package is installed."""
+    import atdata
+
+    @atdata.packable
+    class Features:
+        features: NDArray
+        label: int
+        name: str
+
+    @atdata.packable
+    class Image:
+        image: NDArray
+        label: int
+
+    @atdata.packable
+    class Embedding:
+        x: NDArray
+        label: int
+
+    @atdata.packable
+    class Varied:
+        features: NDArray
+        name: str
+        extra: NDArray | None = None
+
+    return {"F": Features, "I": Image, "E": Embedding, "V": Varied}
