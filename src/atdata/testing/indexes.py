@@ -316,7 +316,7 @@ class IndexSuite:
             ({"name": "@local/a"}, ValueError),
             ({"schema_ref": "Point"}, ValueError),
             ({"schema_ref": "atdata://local/sampleSchema/Point"}, ValueError),
-            ({"metadata": {"a": object()}}, ValueError),
+            ({"metadata": {"a": object}}, ValueError),
             ({"metadata": {1: "a"}}, ValueError),
             ({"metadata": [1]}, ValueError),
             ({"tags": "one"}, ValueError),
