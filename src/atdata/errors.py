@@ -29,6 +29,7 @@ Each is ours and also the builtin that a caller would expect, so that both
     ├── SourceError (OSError)                shards cannot be read from where they are
     ├── StoreError (OSError)                 shards cannot be written where they should go
     │   ├── BucketNotFoundError (FileNotFoundError)
+    │   ├── ShardExistsError (FileExistsError)
     │   └── CredentialsError (PermissionError)
     ├── BackendError (ConnectionError)       the database of an index does not answer or is not one
     ├── AtmosphereError (ConnectionError)    the network or a server of it fails
@@ -200,6 +201,10 @@ class StoreError(AtdataError, OSError):
 
 class BucketNotFoundError(StoreError, FileNotFoundError):
     """The bucket does not exist."""
+
+
+class ShardExistsError(StoreError, FileExistsError):
+    """Another shard, with other bytes, has the name; nothing is overwritten."""
 
 
 class CredentialsError(StoreError, PermissionError):
