@@ -37,6 +37,8 @@ class LocalDatasetEntry:
     endpoint: str | None = None
     """Where ``s3://`` shards are kept, if not at AWS itself."""
     region: str | None = None
+    stranger: bool = False
+    """Whether the URLs came from the network; they are opened with the same care as there."""
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     """When this revision was recorded, in UTC."""
     revision: int = 1
@@ -54,7 +56,9 @@ class LocalDatasetEntry:
         if not self.shards:
             return []
         folded = fold_urls([shard.url for shard in self.shards])
-        return [LocatedUrl(folded, endpoint=self.endpoint, region=self.region)]
+        return [
+            LocatedUrl(folded, endpoint=self.endpoint, region=self.region, stranger=self.stranger)
+        ]
 
 
 def content_cid(schema_ref: str, shards: Sequence[ShardInfo]) -> str:
@@ -90,6 +94,7 @@ def to_row(entry: LocalDatasetEntry) -> EntryRow:
         "license": entry.license,
         "endpoint": entry.endpoint,
         "region": entry.region,
+        "stranger": entry.stranger or None,
         # JSON has neither bytes nor NaN.
         "metadata": None if entry.metadata is None else _pack(entry.metadata),
     }
@@ -117,6 +122,7 @@ def from_row(row: EntryRow) -> LocalDatasetEntry:
             license=data.get("license"),
             endpoint=data.get("endpoint"),
             region=data.get("region"),
+            stranger=data.get("stranger", False),
             created_at=datetime.fromisoformat(data["createdAt"]),
             revision=row.revision,
             cid=row.cid,

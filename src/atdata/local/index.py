@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from atdata._protocols import AbstractDataStore, Packable
 from atdata._refs import check_name
-from atdata._shardlist import shards_of
 from atdata.dataset.dataset import Dataset
 from atdata.errors import (
     OptionError,
@@ -18,12 +18,12 @@ from atdata.errors import (
 from atdata.local.details import Details
 from atdata.local.entry import LocalDatasetEntry, from_row
 from atdata.local.insert import (
+    Draft,
     check_dataset,
     check_files,
-    default_prefix,
-    draft_of_store,
-    draft_of_urls,
+    leave_in_place,
     record,
+    write_to_store,
 )
 from atdata.local.lookup import find, find_by_cid, find_by_name, not_found
 from atdata.local.place import open_backend
@@ -129,18 +129,11 @@ class LocalIndex:
                 tags=tags,
                 license=license,
             )
-        check_name(name)
-        check_dataset(ds)
-        details = Details.checked(
-            description=description, tags=tags, license=license, metadata=metadata
+        draft = _draft(ds, name, description, tags, license, metadata)
+        draft = replace(draft, schema_ref=self._schema_ref(ds, schema_ref))
+        draft = write_to_store(
+            self.data_store, ds, draft, prefix, maxcount=maxcount, maxsize=maxsize
         )
-        check_files(ds)
-        ref = self._schema_ref(ds, schema_ref)
-        sizes = {"maxcount": maxcount, "maxsize": maxsize}
-        given = {key: value for key, value in sizes.items() if value is not None}
-        place = default_prefix(name, ref, ds, given) if prefix is None else prefix
-        urls = self.data_store.write_shards(ds, prefix=place, **given)
-        draft = draft_of_store(name, ref, shards_of(urls), details, self.data_store, place)
         return record(self._backend, draft)
 
     def add_entry(
@@ -159,21 +152,16 @@ class LocalIndex:
         Local files are read once, for their hash and number of samples, and recorded with
         absolute paths. Arguments, result and errors are those of `insert_dataset`.
         """
-        check_name(name)
-        check_dataset(ds)
-        details = Details.checked(
-            description=description, tags=tags, license=license, metadata=metadata
-        )
+        draft = _draft(ds, name, description, tags, license, metadata)
         if not ds.is_plain:
             raise OptionError(
                 f"{name!r}: the dataset is filtered, mapped or seen through a lens, so that its "
                 "shards hold other samples than it gives. Insert it with a data store, which "
                 "writes new shards, or insert the dataset that it was made of."
             )
-        check_files(ds)
-        draft = draft_of_urls(name, "", ds, details)
-        ref = self._schema_ref(ds, schema_ref)
-        return record(self._backend, draft.under(ref))
+        draft = leave_in_place(ds, draft)
+        draft = replace(draft, schema_ref=self._schema_ref(ds, schema_ref))
+        return record(self._backend, draft)
 
     def get_dataset(self, ref: str) -> LocalDatasetEntry:
         """The newest revision of a name, ``@local/name``, or a CID.
@@ -332,3 +320,21 @@ class LocalIndex:
                     "schema of the samples."
                 )
         return parsed
+
+
+def _draft(
+    ds: Dataset[Any],
+    name: str,
+    description: str | None,
+    tags: Iterable[str] | None,
+    license: str | None,
+    metadata: Mapping[str, Any] | None,
+) -> Draft:
+    """What a caller gave, checked; nothing is written."""
+    check_name(name)
+    check_dataset(ds)
+    details = Details.checked(
+        description=description, tags=tags, license=license, metadata=metadata
+    )
+    check_files(ds)
+    return Draft(name, details)

@@ -6,20 +6,21 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 from atdata._protocols import AbstractDataStore
-from atdata._shardlist import ShardInfo
+from atdata._shardlist import LocatedUrl, ShardInfo, shards_of
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.describe import local_path
 from atdata.errors import (
     IntegrityError,
     NoDataUrlsError,
     SampleTypeError,
+    ShardExistsError,
     ShardNotFoundError,
     UrlError,
 )
@@ -35,17 +36,15 @@ class Draft:
     """An entry to be: not yet compared with what is there."""
 
     name: str
-    schema_ref: str
-    shards: tuple[ShardInfo, ...]
     details: Details
-    endpoint: str | None
-    region: str | None
+    schema_ref: str = ""
+    shards: tuple[ShardInfo, ...] = ()
+    endpoint: str | None = None
+    region: str | None = None
     store_root: str | None = None
     """What the URLs begin with before the prefix, where a store wrote the shards."""
-
-    def under(self, schema_ref: str) -> Draft:
-        """The same with another schema."""
-        return replace(self, schema_ref=schema_ref)
+    stranger: bool = False
+    """Whether the URLs came from the network."""
 
 
 def check_dataset(ds: object) -> None:
@@ -86,46 +85,66 @@ def check_files(ds: Dataset[Any]) -> None:
             )
 
 
-def default_prefix(name: str, schema_ref: str, ds: Dataset[Any], given: Mapping[str, int]) -> str:
-    """A folder of the name and the content: ``mnist/4f2c…``.
+def write_to_store(
+    store: AbstractDataStore,
+    ds: Dataset[Any],
+    draft: Draft,
+    prefix: str | None,
+    *,
+    maxcount: int | None,
+    maxsize: int | None,
+) -> Draft:
+    """Write every sample to the store, and say in the draft where.
 
-    The same content is written to the same place again, byte for byte, so that trying again
-    leaves nothing behind; other content never is.
+    Without a prefix, shards go to a folder of the name and the content (``mnist/4f2c…``): the
+    same content is written to the same place again, byte for byte, so that trying again leaves
+    nothing behind, and other content never is. With a prefix where another dataset is, they go
+    to a folder of the content below it.
+
+    Raises:
+        StoreError: The store failed.
+        NoDataUrlsError: It wrote nothing.
     """
-    slug = re.sub(r"[^a-z0-9]+", "-", name.lower())[:_MAX_SLUG].strip("-") or "dataset"
+    sizes = {"maxcount": maxcount, "maxsize": maxsize}
+    limits = {key: value for key, value in sizes.items() if value is not None}
+    if prefix is None:
+        slug = re.sub(r"[^a-z0-9]+", "-", draft.name.lower())[:_MAX_SLUG].strip("-") or "dataset"
+        place = f"{slug}/{_content_id(draft.schema_ref, ds, limits)}"
+        urls = store.write_shards(ds, prefix=place, **limits)
+    else:
+        place = prefix
+        try:
+            urls = store.write_shards(ds, prefix=place, **limits)
+        except ShardExistsError:
+            place = f"{prefix.rstrip('/')}/{_content_id(draft.schema_ref, ds, limits)}".lstrip("/")
+            urls = store.write_shards(ds, prefix=place, **limits)
+    shards = shards_of(urls)
+    if not shards:
+        raise NoDataUrlsError(f"The store wrote no shard for {draft.name!r}. No entry was written.")
+    # The protocol does not ask for these two: stores with an address have them.
+    endpoint, region = getattr(store, "endpoint", None), getattr(store, "region", None)
+    before, found, _ = shards[0].url.partition(f"/{place.strip('/')}/")
+    root = f"{before}/" if found else None
+    return replace(draft, shards=shards, endpoint=endpoint, region=region, store_root=root)
+
+
+def _content_id(schema_ref: str, ds: Dataset[Any], limits: Mapping[str, int]) -> str:
+    """Says what the bytes of the shards will be; another one each time where that is not known."""
     known = ds.describe_shards() if ds.is_plain else ()
     hashes = [shard.sha256 for shard in known if shard.sha256]
     if not known or len(hashes) < len(known):
-        return f"{slug}/{secrets.token_hex(8)}"
-    # What decides over the bytes of the shards beside their samples.
+        return secrets.token_hex(8)
+    # What decides over the bytes beside the samples.
     writers = [f"{package} {version(package)}" for package in ("atdata", "numpy", "msgpack")]
-    parts = [schema_ref, repr(sorted(given.items())), *writers, *hashes]
-    return f"{slug}/{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:16]}"
+    parts = "\n".join([schema_ref, repr(sorted(limits.items())), *writers, *hashes])
+    return hashlib.sha256(parts.encode()).hexdigest()[:16]
 
 
-def draft_of_store(
-    name: str,
-    schema_ref: str,
-    shards: tuple[ShardInfo, ...],
-    details: Details,
-    store: AbstractDataStore,
-    prefix: str,
-) -> Draft:
-    """An entry for shards that a store has written."""
-    if not shards:
-        raise NoDataUrlsError(f"The store wrote no shard for {name!r}. No entry was written.")
-    before, found, _ = shards[0].url.partition(prefix.strip("/"))
-    root = before if found and prefix.strip("/") else None
-    # The protocol does not ask for these two: stores with an address have them.
-    endpoint, region = getattr(store, "endpoint", None), getattr(store, "region", None)
-    return Draft(name, schema_ref, shards, details, endpoint, region, root)
-
-
-def draft_of_urls(name: str, schema_ref: str, ds: Dataset[Any], details: Details) -> Draft:
-    """An entry for shards that stay where they are; local files are read for what is unknown.
+def leave_in_place(ds: Dataset[Any], draft: Draft) -> Draft:
+    """Say in the draft where the shards are, and stay; local files are read for the rest.
 
     Raises:
-        UrlError: The dataset's source has shards without a URL.
+        UrlError: A shard has no URL, or one with a password; or they are on several S3 servers.
         ShardError: A local file is damaged.
     """
     for shard in ds.shard_list:
@@ -134,23 +153,47 @@ def draft_of_urls(name: str, schema_ref: str, ds: Dataset[Any], details: Details
                 f"The shard {shard!r} of {type(ds.source).__name__} has no URL that others could "
                 "open. Insert the dataset with a data store, which copies the samples."
             )
+        user, at, host = shard.partition("://")[2].partition("/")[0].rpartition("@")
+        if at and ":" in user:
+            raise UrlError(
+                f"The URL of a shard at {host} has a password, which must not be recorded. Leave "
+                "it out, or insert the dataset with a data store, which copies the samples."
+            )
     shards = tuple(
-        shard if "://" in shard.url else shard.at(os.path.abspath(shard.url))  # noqa: PTH100
+        shard.at(str(shard.url) if "://" in shard.url else os.path.abspath(shard.url))  # noqa: PTH100
         for shard in ds.describe_shards()
     )
-    endpoint, region = _address(ds, shards)
-    return Draft(name, schema_ref, shards, details, endpoint, region)
+    endpoint, region = _address(ds)
+    stranger = any(isinstance(url, LocatedUrl) and url.stranger for url in ds.shard_list)
+    return replace(draft, shards=shards, endpoint=endpoint, region=region, stranger=stranger)
 
 
-def _address(ds: Dataset[Any], shards: Sequence[ShardInfo]) -> tuple[str | None, str | None]:
-    """Endpoint and region of shards in S3, where this process knows them."""
-    url = next((shard.url for shard in shards if shard.url.startswith("s3://")), None)
-    if url is None:
+def _address(ds: Dataset[Any]) -> tuple[str | None, str | None]:
+    """Endpoint and region of the shards in S3, as their URLs or this process know them.
+
+    Raises:
+        UrlError: They are on several servers, and an entry names one.
+    """
+    found: set[tuple[str, tuple[str | None, str | None]]] = set()
+    for url in ds.shard_list:
+        if url.startswith("s3://"):
+            said = (url.endpoint, url.region) if isinstance(url, LocatedUrl) else (None, None)
+            found.add((url.removeprefix("s3://").partition("/")[0], said))
+    if not found:
         return None, None
     from atdata.sources.s3_access import access_for
 
-    access = access_for(url.removeprefix("s3://").partition("/")[0])
-    return access.endpoint, access.region
+    accesses = [
+        access_for(bucket, endpoint=endpoint, region=region)[0]
+        for bucket, (endpoint, region) in found
+    ]
+    places = {(access.endpoint, access.region) for access in accesses}
+    if len(places) > 1:
+        raise UrlError(
+            "The shards are on several S3 servers, and an entry names one. Insert the dataset "
+            "with a data store, which copies the samples, or as several datasets."
+        )
+    return next(iter(places))
 
 
 def record(backend: Backend, draft: Draft) -> LocalDatasetEntry:
@@ -177,6 +220,7 @@ def record(backend: Backend, draft: Draft) -> LocalDatasetEntry:
             license=details.license or None,
             endpoint=draft.endpoint,
             region=draft.region,
+            stranger=draft.stranger,
             revision=1 if newest is None else newest.revision + 1,
             cid=cid,
         )
@@ -194,13 +238,15 @@ def _details_of(entry: LocalDatasetEntry) -> Details:
 def _says_the_same(newest: LocalDatasetEntry, entry: LocalDatasetEntry) -> bool:
     # Compared as they are kept: NaN in metadata does not equal itself.
     same = replace(entry, created_at=newest.created_at, shards=newest.shards)
-    same = replace(same, endpoint=newest.endpoint, region=newest.region, revision=newest.revision)
+    same = replace(same, endpoint=newest.endpoint, region=newest.region)
+    same = replace(same, stranger=newest.stranger, revision=newest.revision)
     return to_row(same) == to_row(newest)
 
 
 def _in_place(newest: LocalDatasetEntry, draft: Draft) -> bool:
     """Whether the shards of the newest revision, same in content, are where they are wanted."""
-    if (newest.endpoint, newest.region) != (draft.endpoint, draft.region):
+    said = (draft.endpoint, draft.region, draft.stranger)
+    if (newest.endpoint, newest.region, newest.stranger) != said:
         return False
     old = [shard.url for shard in newest.shards]
     if old == [shard.url for shard in draft.shards]:

@@ -1,0 +1,175 @@
+"""Entries and what is said of them: kept and read back, to the last detail."""
+
+from __future__ import annotations
+
+import pickle
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import atdata
+from atdata._digest import cid_sha256
+from atdata._shardlist import LocatedUrl, ShardInfo, expand_braces
+from atdata.errors import BackendError, EncodeError, OptionError
+from atdata.local import LocalDatasetEntry
+from atdata.local.backends.base import EntryRow
+from atdata.local.details import Details
+from atdata.local.entry import content_cid, from_row, to_row
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False)
+    | TEXT
+    | st.binary(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    max_leaves=12,
+)
+METADATA = st.none() | st.dictionaries(TEXT, VALUES, max_size=4)
+SHARDS = st.builds(
+    ShardInfo,
+    url=TEXT,
+    samples=st.none() | st.integers(0, 2**53),
+    bytes=st.none() | st.integers(0, 2**53),
+    sha256=st.none() | st.binary(min_size=32, max_size=32).map(bytes.hex),
+)
+TIMES = st.datetimes(timezones=st.just(UTC) | st.just(timezone(timedelta(hours=5, minutes=30))))
+ENTRIES = st.builds(
+    LocalDatasetEntry,
+    name=TEXT,
+    schema_ref=TEXT,
+    shards=st.lists(SHARDS, min_size=1, max_size=4).map(tuple),
+    metadata=METADATA,
+    description=st.none() | TEXT,
+    tags=st.lists(TEXT, max_size=3).map(tuple),
+    license=st.none() | TEXT,
+    endpoint=st.none() | TEXT,
+    region=st.none() | TEXT,
+    stranger=st.booleans(),
+    created_at=TIMES,
+    revision=st.integers(1, 2**31 - 1),
+)
+
+
+@given(ENTRIES)
+def test_an_entry_is_read_as_it_was_kept(entry: LocalDatasetEntry) -> None:
+    """Every entry comes back from its row, equal in every field, and the row is ASCII."""
+    row = to_row(entry)
+    assert row.document.isascii()
+    assert "\0" not in row.document
+    again = from_row(row)
+    assert again == entry
+    assert again.created_at.utcoffset() == entry.created_at.utcoffset()
+
+
+@given(METADATA)
+def test_checked_metadata_are_what_was_given(metadata: dict[str, Any] | None) -> None:
+    """What msgpack can hold passes the check unchanged, as a copy."""
+    checked = Details.checked(description=None, tags=None, license=None, metadata=metadata)
+    assert checked.metadata == metadata
+    assert metadata is None or checked.metadata is not metadata
+
+
+def test_numpy_scalars_and_tuples_become_python() -> None:
+    """Metadata of NumPy scalars and tuples are kept as the Python values that come back."""
+    given_ = {"f": np.float32(0.5), "i": np.int64(3), "b": np.bool_(True), "t": (1, (2,))}
+    checked = Details.checked(description=None, tags=None, license=None, metadata=given_)
+    assert checked.metadata == {"f": 0.5, "i": 3, "b": True, "t": [1, [2]]}
+    assert [type(value) for value in checked.metadata.values()] == [float, int, bool, list]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "path"),
+    [
+        ({"a": {"b": [1, object()]}}, r"metadata \$\.a\.b\[1\]: expected"),
+        ({"a": {1: 2}}, r"\$\.a: expected str as a key"),
+        ({"a": 2**64}, r"\$\.a: an integer has at most 64 bits"),
+        ({"a": "\ud800"}, "surrogates"),
+        ({"\ud800": 1}, "surrogates"),
+        ({"a": np.zeros(3)}, "ndarray"),
+        ({"a": {1, 2}}, "found set"),
+    ],
+    ids=["object", "key", "int", "str", "name", "array", "set"],
+)
+def test_metadata_that_cannot_be_kept(metadata: Any, path: str) -> None:
+    """Metadata that would not come back are refused with the path of the value."""
+    with pytest.raises(EncodeError, match=path):
+        Details.checked(description=None, tags=None, license=None, metadata=metadata)
+
+
+def test_metadata_nested_too_deep() -> None:
+    """A structure without an end is refused, not followed."""
+    endless: dict[str, Any] = {}
+    endless["again"] = endless
+    with pytest.raises(EncodeError, match="64 deep"):
+        Details.checked(description=None, tags=None, license=None, metadata=endless)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"tags": ["a", " "]},
+        {"tags": ["x" * 129]},
+        {"tags": ["a\nb"]},
+        {"tags": 3},
+        {"license": "x" * 257},
+        {"license": "MIT\n"},
+        {"description": "\udc00"},
+        {"description": b"bytes"},
+    ],
+    ids=repr,
+)
+def test_words_that_cannot_be_kept(bad: dict[str, Any]) -> None:
+    """Tags, licence and description that are not text of the right size are refused by name."""
+    arguments = {"description": None, "tags": None, "license": None, "metadata": None, **bad}
+    with pytest.raises(OptionError, match=next(iter(bad))):
+        Details.checked(**arguments)
+
+
+def test_the_cid_is_of_the_content_alone() -> None:
+    """Name, time and place do not change the CID; schema, hashes and their order do."""
+    one, two = (ShardInfo(f"/{n}.tar", sha256=n * 64) for n in "ab")
+    ref = "atdata://local/sampleSchema/Digit@1.0.0"
+    cid = content_cid(ref, [one, two])
+    assert cid_sha256(cid)
+    assert content_cid(ref, [one.at("s3://b/x.tar"), two]) == cid
+    assert LocalDatasetEntry("any", ref, (one, two), description="D").cid == cid
+    assert content_cid(ref, [two, one]) != cid
+    assert content_cid(ref.replace("1.0.0", "1.0.1"), [one, two]) != cid
+    unknown = ShardInfo("/a.tar")
+    assert content_cid(ref, [unknown]) != content_cid(ref, [unknown.at("/b.tar")])
+
+
+@given(st.lists(TEXT.filter(bool), min_size=1, max_size=5, unique=True))
+def test_one_url_says_all_shards(urls: list[str]) -> None:
+    """The one data URL expands to the URL of every shard, and remembers where they are."""
+    shards = tuple(map(ShardInfo, urls))
+    entry = LocalDatasetEntry("n", "ref", shards, endpoint="http://s3", region="r", stranger=True)
+    (url,) = entry.data_urls
+    assert expand_braces(url) == urls
+    assert isinstance(url, LocatedUrl)
+    assert (url.endpoint, url.region, url.stranger) == ("http://s3", "r", True)
+
+
+@pytest.mark.parametrize(
+    "document", ["", "[]", "{}", '{"schema": 1}', '{"schema":"a","shards":[3]}']
+)
+def test_a_damaged_row_is_told(document: str) -> None:
+    """A row that makes no sense names the dataset and what to do."""
+    with pytest.raises(BackendError, match="'digits'"):
+        from_row(EntryRow("digits", 1, "cid", document))
+
+
+def test_entries_can_be_sent_to_other_processes() -> None:
+    """An entry is equal and hashable after pickling."""
+    entry = LocalDatasetEntry("n", "ref", (ShardInfo("/a.tar"),), {"a": [datetime.now(UTC).year]})
+    again = pickle.loads(pickle.dumps(entry))
+    assert again == entry
+    assert hash(again) == hash(entry)
+    assert isinstance(again, atdata.IndexEntry)
