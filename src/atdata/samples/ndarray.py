@@ -103,13 +103,22 @@ def parse_header(data: bytes | memoryview) -> ArrayHeader:
     Raises:
         DecodeError: No header, objects, or a length that is not the data's.
     """
-    header = _npy(data) if bytes(data[:6]) == NPY_MAGIC else _compact(data)
+    header = read_header(data)
     if header.data_bytes != len(data) - header.length:
         raise DecodeError(
             f"the header claims {header.dtype} {header.shape}, {header.data_bytes:,} bytes; "
             f"{len(data) - header.length:,} are there"
         )
     return header
+
+
+def read_header(data: bytes | memoryview) -> ArrayHeader:
+    """Read an array's header, in either form, whatever comes behind it.
+
+    Raises:
+        DecodeError: No header, one cut short, or of Python objects.
+    """
+    return _npy(data) if bytes(data[:6]) == NPY_MAGIC else _compact(data)
 
 
 def decode_array(data: bytes | memoryview) -> AnyArray:

@@ -14,6 +14,8 @@ from atdata.errors import ShardError
 BLOCK: Final = 512
 """Bytes of a tar record: headers take one, payloads are padded to a multiple."""
 ZEROS: Final = bytes(BLOCK)
+SUFFIXES: Final = frozenset({b"msgpack", b"mp", b"msg"})
+"""What follows the first dot of a sample's file name, in any case."""
 MAX_NAME: Final = 4096
 """Longest name of a member, in bytes."""
 MAX_SAMPLE: Final = 2**32

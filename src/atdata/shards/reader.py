@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
-from typing import IO, Any, Final, Generic, TypeAlias, TypeVar
+from typing import IO, Final, Generic, TypeVar
 
 import numpy as np
 
 from atdata.errors import DecodeError, ShardError
 from atdata.samples.codec import SampleCodec
-from atdata.shards.tar import Buffer, Found, Walker, check_tail
+from atdata.shards.columns import Decoder, Payloads
+from atdata.shards.cursor import Integers
+from atdata.shards.keys import KeyMatrix, key_list
+from atdata.shards.tar import Found, Walker, check_tail
+from atdata.shards.values import Column
 from atdata.shards.window import Window, open_window
 
 T = TypeVar("T")
-Column: TypeAlias = "np.ndarray[Any, np.dtype[Any]] | list[Any]"
 
-ROWS: Final = 1024
-"""Most samples of a block, unless asked otherwise."""
+_ROWS: Final = 1024
+_BLOCK: Final = 1 << 22
+"""Bytes of a block that stays in the processor's cache."""
 
 
 class Block(Generic[T]):
@@ -29,55 +35,49 @@ class Block(Generic[T]):
     def __init__(
         self,
         shard: str,
-        codec: SampleCodec[T],
-        buffer: Buffer,
-        offsets: np.ndarray[Any, np.dtype[np.int64]],
-        sizes: np.ndarray[Any, np.dtype[np.int64]],
-        keys: list[str],
+        decoder: Decoder[T],
+        payloads: Payloads,
+        keys: Callable[[], list[str]],
     ) -> None:
         self.shard = shard
-        self.keys = keys
-        self._codec = codec
-        self._buffer = buffer
-        self._offsets = offsets
-        self._sizes = sizes
+        self._decoder = decoder
+        self._payloads = payloads
+        self._make_keys = keys
 
     def __len__(self) -> int:
-        return len(self._offsets)
+        return len(self._payloads.starts)
 
-    def take(self, indices: slice | np.ndarray[Any, np.dtype[Any]]) -> Block[T]:
+    @cached_property
+    def keys(self) -> list[str]:
+        """The key of each sample."""
+        return self._make_keys()
+
+    def take(self, indices: slice | Integers) -> Block[T]:
         """Some of the samples, in the order of ``indices``. The bytes are not copied."""
-        chosen = np.arange(len(self))[indices].tolist()
-        return Block(
-            self.shard,
-            self._codec,
-            self._buffer,
-            self._offsets[indices],
-            self._sizes[indices],
-            [self.keys[i] for i in chosen],
-        )
+        whole = self._payloads
+        part = Payloads(whole.buffer, whole.starts[indices], whole.ends[indices])
+
+        def keys() -> list[str]:
+            return [self.keys[i] for i in np.arange(len(self))[indices].tolist()]
+
+        return Block(self.shard, self._decoder, part, keys)
 
     def payloads(self) -> Iterator[memoryview]:
         """The msgpack bytes of each sample: read-only views, which keep the block's memory."""
-        for offset, size in zip(self._offsets.tolist(), self._sizes.tolist(), strict=True):
-            yield self._buffer[offset : offset + size]
+        starts, ends = self._payloads.starts.tolist(), self._payloads.ends.tolist()
+        for start, end in zip(starts, ends, strict=True):
+            yield self._payloads.buffer[start:end]
 
     def samples(self) -> list[T]:
-        """Every sample, decoded.
+        """Every sample, decoded; its arrays are writable and own their memory.
 
         Raises:
             DecodeError: One is not a sample of this type; names shard, key and path.
         """
-        out = []
-        for key, payload in zip(self.keys, self.payloads(), strict=True):
-            try:
-                out.append(self._codec.unpack(payload))
-            except DecodeError as error:
-                raise DecodeError(f"{self.shard}, sample {key!r}: {error}") from None
-        return out
+        return self._decoder.samples(self._payloads, self._unpack)
 
     def columns(self) -> dict[str, Column]:
-        """Every field as a column of n values, which owns its memory.
+        """Every field as a column of n values, in memory of its own.
 
         Arrays of one dtype and shape (*S) are stacked to (n, *S), others are a list of
         arrays. Integers are int64 (uint64 where needed, a list where neither holds them),
@@ -86,37 +86,23 @@ class Block(Generic[T]):
         Raises:
             DecodeError: As in `samples`.
         """
-        samples = self.samples()
-        names = [field.name for field in self._codec.fields]
-        return {name: as_column([getattr(sample, name) for sample in samples]) for name in names}
+        return self._decoder.columns(self._payloads, self._unpack)
 
-
-def as_column(values: list[Any]) -> Column:
-    """Values as an array where one dtype and shape hold them all, as they are otherwise."""
-    sorts = set(map(type, values))
-    if len(sorts) != 1:
-        return values
-    (sort,) = sorts
-    if sort is bool or sort is float:
-        return np.array(values, dtype=sort)
-    if sort is int:
-        return _integers(values)
-    if sort is np.ndarray and len({(value.dtype, value.shape) for value in values}) == 1:
-        return np.stack(values, dtype=values[0].dtype)  # without it, in native byte order
-    return values
-
-
-def _integers(values: list[int]) -> Column:
-    low, high = min(values), max(values)
-    if low >= -(2**63) and high < 2**63:
-        return np.array(values, dtype=np.int64)
-    if low >= 0 and high < 2**64:
-        return np.array(values, dtype=np.uint64)
-    return values
+    def _unpack(self, row: int) -> T:
+        whole = self._payloads
+        payload = whole.buffer[int(whole.starts[row]) : int(whole.ends[row])]
+        try:
+            return self._decoder.codec.unpack(payload)
+        except DecodeError as error:
+            raise DecodeError(f"{self.shard}, sample {self.keys[row]!r}: {error}") from None
 
 
 def read_blocks(
-    source: IO[bytes] | Path, *, shard: str, codec: SampleCodec[T], rows: int = ROWS
+    source: IO[bytes] | Path,
+    *,
+    shard: str,
+    codec: SampleCodec[T],
+    rows: int | None = None,
 ) -> Iterator[Block[T]]:
     """Read a shard in order.
 
@@ -129,16 +115,18 @@ def read_blocks(
             open.
         shard: What errors call it.
         codec: Codec of its samples.
-        rows: Most samples of a block.
+        rows: Samples of a block; the last of a file, and of each chunk of a stream, has
+            fewer. None: as many as are fastest to decode, at most 1,024 and about 4 MB.
 
     Raises:
         ShardError: Damaged, cut short, no tar; or it holds other members, but no samples.
     """
+    decoder = Decoder(codec)
     try:
-        for buffer, found in _walk(open_window(source), rows):
-            offsets = np.array(found.offsets, dtype=np.int64)
-            sizes = np.array(found.sizes, dtype=np.int64)
-            yield Block(shard, codec, buffer, offsets, sizes, found.keys)
+        for part in _parts(open_window(source), rows):
+            keys = partial(key_list, part.keys)
+            payloads = Payloads(part.view, part.starts, part.ends)
+            yield Block(shard, decoder, payloads, keys)
     except ShardError as error:
         raise error.in_shard(shard) from None
 
@@ -150,23 +138,49 @@ def count_samples(source: IO[bytes] | Path, *, shard: str) -> int:
         ShardError: As in `read_blocks`.
     """
     try:
-        return sum(len(found.offsets) for _, found in _walk(open_window(source), ROWS))
+        return sum(len(part.starts) for part in _parts(open_window(source), None))
     except ShardError as error:
         raise error.in_shard(shard) from None
 
 
-def _walk(window: Window, rows: int) -> Iterator[tuple[Buffer, Found]]:
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What goes into one block."""
+
+    view: memoryview
+    starts: Integers
+    ends: Integers
+    keys: list[KeyMatrix | list[str]]
+
+
+def _parts(window: Window, rows: int | None) -> Iterator[_Part]:
     walker = Walker()
     at = 0
+    gathered: list[Found] = []
+    count = 0
     while True:
-        found = walker.walk(window.view, at, base=window.base, final=window.final, most=rows)
-        if found.offsets:
-            yield window.view, found
+        most = min(_ROWS, 1 + _BLOCK // walker.typical) if rows is None else rows
+        found = walker.find(
+            window.view, at, base=window.base, final=window.final, most=max(1, most - count)
+        )
+        if len(found.offsets):
+            gathered.append(found)
+            count += len(found.offsets)
         at = found.end
+        go_on = bool(found.need) or at > len(window.view)
+        if gathered and (count >= most or go_on or found.over):
+            yield _joined(window.view, gathered)
+            gathered, count = [], 0
         if found.over:
             check_tail(window.rest(at), window.base + at)
             walker.finish()
             return
-        if found.need or (at > len(window.view)):
+        if go_on:
             window.move(at, found.need)
             at = 0
+
+
+def _joined(view: memoryview, gathered: list[Found]) -> _Part:
+    starts = np.concatenate([np.asarray(found.offsets, np.int64) for found in gathered])
+    sizes = np.concatenate([np.asarray(found.sizes, np.int64) for found in gathered])
+    return _Part(view, starts, starts + sizes, [found.keys for found in gathered])

@@ -25,6 +25,7 @@ from atdata.shards.header import (
     PAX_GLOBAL,
     PAX_NEXT,
     REGULAR,
+    SUFFIXES,
     WITHOUT_DATA,
     ZEROS,
     Extended,
@@ -34,12 +35,19 @@ from atdata.shards.header import (
     padded,
     read_extended,
 )
+from atdata.shards.keys import KeyMatrix, KeyRegister
+from atdata.shards.scan import SHORTEST, Integers, find_run
 
 Buffer: TypeAlias = memoryview
 
-SUFFIXES: Final = frozenset({b"msgpack", b"mp", b"msg"})
 MAX_SAMPLES: Final = 10_000_000
 """Most samples of one shard."""
+_TYPICAL: Final = 2048
+"""Bytes of a sample in a tar, before one was seen."""
+_WORTHWHILE: Final = 32
+"""Samples of a run that was worth looking for."""
+_LONGEST_WALK: Final = 1024
+"""Samples after which a run is looked for again at the latest."""
 _COMPRESSED: Final = {
     b"\x1f\x8b": "gzip",
     b"BZh": "bzip2",
@@ -53,11 +61,11 @@ _COMPRESSED: Final = {
 class Found:
     """Samples that lie one behind the other in a window."""
 
-    offsets: list[int] = field(default_factory=list)
+    offsets: list[int] | Integers = field(default_factory=list)
     """Where each payload begins, in bytes from the start of the window."""
-    sizes: list[int] = field(default_factory=list)
+    sizes: list[int] | Integers = field(default_factory=list)
     """Bytes of each payload."""
-    keys: list[str] = field(default_factory=list)
+    keys: list[str] | KeyMatrix = field(default_factory=list)
     end: int = 0
     """Where the next member begins; behind the window where a member is passed over."""
     need: int = 0
@@ -67,16 +75,24 @@ class Found:
 
 
 class Walker:
-    """Walks one tar, header by header. Keeps what windows have in common."""
+    """Finds the samples of one tar: runs of them at once, what is odd header by header."""
 
     def __init__(self) -> None:
         self.samples = 0
+        self._bytes = 0
         self._global = Extended()
         self._others: dict[str, None] = {}
-        self._keys: set[str] = set()
+        self._keys = KeyRegister()
+        self._patience = 1
+        self._left_to_walk = 0
 
-    def walk(self, window: Buffer, at: int, *, base: int, final: bool, most: int) -> Found:
-        """Find samples from ``at`` on.
+    @property
+    def typical(self) -> int:
+        """Bytes that a sample takes in this tar, headers and padding included."""
+        return self._bytes // self.samples if self.samples else _TYPICAL
+
+    def find(self, window: Buffer, at: int, *, base: int, final: bool, most: int) -> Found:
+        """Find samples from ``at`` on: at least one step, at most ``most`` samples.
 
         Args:
             window: Bytes of the tar.
@@ -89,15 +105,36 @@ class Walker:
             ShardError: Damaged, cut short, no tar, or two samples with one key. Its offset
                 is counted from the start of the tar.
         """
-        found = Found(end=at)
+        if self._left_to_walk <= 0 and most >= SHORTEST and self._global == Extended():
+            run = find_run(window, at, span=(most + 1) * self.typical * 5 // 4, most=most)
+            if run is not None and len(run.offsets) >= _WORTHWHILE:
+                self._patience = 1
+            else:
+                # Where runs are short, looking for them costs more than it saves.
+                self._patience = min(4 * self._patience, _LONGEST_WALK)
+                self._left_to_walk = self._patience
+            if run is not None:
+                self._keys.add_many(run.keys, base + run.offsets)
+                self._count(len(run.offsets), run.end - at, base + at)
+                return Found(run.offsets, run.sizes, run.keys, run.end)
+        found = self._walk(window, at, base, final, min(most, max(self._left_to_walk, SHORTEST)))
+        self._left_to_walk -= len(found.offsets)
+        return found
+
+    def _walk(self, window: Buffer, at: int, base: int, final: bool, most: int) -> Found:
+        """Header by header, as `find`."""
+        offsets: list[int] = []
+        sizes: list[int] = []
+        keys: list[str] = []
+        found = Found(offsets, sizes, keys, end=at)
         extended = Extended()
-        while len(found.offsets) < most:
+        while len(offsets) < most:
             here = base + at
             if here == 0 and (final or len(window) >= BLOCK):
                 _refuse_other_forms(window)
             if len(window) - at < BLOCK:
                 if final:
-                    raise _cut(here, "the end-of-archive marker is missing", found)
+                    raise _cut(here, "the end-of-archive marker is missing", keys)
                 found.need = at + BLOCK - found.end
                 return found
             header = bytes(window[at : at + BLOCK])
@@ -115,7 +152,7 @@ class Walker:
                     raise ShardError(f"an extended header of {size:,} bytes", offset=here)
                 if data + padded(size) > len(window):
                     if final:
-                        raise _cut(here, "an extended header is cut short", found)
+                        raise _cut(here, "an extended header is cut short", keys)
                     found.need = data + padded(size) - found.end
                     return found
                 said = read_extended(flag, bytes(window[data : data + size]), here + BLOCK)
@@ -142,15 +179,16 @@ class Walker:
                 raise ShardError(f"a sample of {size:,} bytes", offset=here, key=key)
             if final and end > len(window):
                 left = len(window) - data
-                raise _cut(here, f"a member of {size:,} bytes, of which {left:,} are there", found)
+                raise _cut(here, f"a member of {size:,} bytes, of which {left:,} are there", keys)
             if key is not None:
                 if end > len(window):
                     found.need = end - found.end
                     return found
-                self._add(key, here)
-                found.offsets.append(data)
-                found.sizes.append(size)
-                found.keys.append(key)
+                self._keys.add(key, here)
+                self._count(1, end - found.end, here)
+                offsets.append(data)
+                sizes.append(size)
+                keys.append(key)
             at = found.end = end
         return found
 
@@ -179,13 +217,11 @@ class Walker:
         except UnicodeDecodeError:
             raise ShardError(f"the name {name[:80]!r} is not UTF-8", offset=offset) from None
 
-    def _add(self, key: str, offset: int) -> None:
-        if key in self._keys:
-            raise ShardError("two samples have this key", offset=offset, key=key)
-        if self.samples >= MAX_SAMPLES:
+    def _count(self, samples: int, size: int, offset: int) -> None:
+        self.samples += samples
+        self._bytes += size
+        if self.samples > MAX_SAMPLES:
             raise ShardError(f"more than {MAX_SAMPLES:,} samples in one shard", offset=offset)
-        self._keys.add(key)
-        self.samples += 1
 
 
 def check_tail(tail: Iterable[Buffer], offset: int) -> None:
@@ -208,9 +244,8 @@ def check_tail(tail: Iterable[Buffer], offset: int) -> None:
         offset += len(piece)
 
 
-def _cut(offset: int, what: str, found: Found) -> ShardError:
-    key = found.keys[-1] if found.keys else None
-    behind = f"; the last whole sample is {key!r}" if key is not None else ""
+def _cut(offset: int, what: str, keys: list[str]) -> ShardError:
+    behind = f"; the last whole sample is {keys[-1]!r}" if keys else ""
     return ShardError(f"the shard is cut short: {what}{behind}", offset=offset)
 
 

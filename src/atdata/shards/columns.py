@@ -1,0 +1,247 @@
+"""Many payloads → columns, vectorised where their layout allows it, row by row elsewhere.
+
+A layout is what the bytes between the values are: the map's header, and the field names in
+their order. Rows that share the first row's layout are decoded together; those that do not
+form a group of their own, or are decoded one by one, and everything is put back in order.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+import numpy as np
+
+from atdata.samples.codec import SampleCodec
+from atdata.samples.kinds import Misfit
+from atdata.shards.cursor import AnyArray, Cursor, Integers, OddRows
+from atdata.shards.values import Column, Reader, as_list, column_of, reader_of
+
+T = TypeVar("T")
+
+_FEW: Final = 8
+"""Rows that are decoded faster one by one, if they are not large."""
+_LARGE: Final = 1 << 16
+_LONGEST_KEY: Final = 1024
+"""Bytes of the longest field name that is looked for in many rows at once."""
+_ATTEMPTS: Final = 8
+"""How often rows of other layouts are tried together, in one block."""
+
+
+@dataclass(frozen=True)
+class Payloads:
+    """Payloads in one buffer."""
+
+    buffer: memoryview
+    starts: Integers
+    """Shape (n,), in bytes from the start of the buffer."""
+    ends: Integers
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that were decoded together."""
+
+    rows: Integers
+    """Which rows, in order."""
+    columns: dict[str, Column]
+    """Field name → values of these rows, in the order of the type's fields."""
+
+
+class Decoder(Generic[T]):
+    """Decodes payloads of one sample type, many at once."""
+
+    def __init__(self, codec: SampleCodec[T]) -> None:
+        self.codec = codec
+        self._stacking = self._readers(own=False)
+        self._owning = self._readers(own=True)
+        self._by_position = codec.plain and _stores_by_position(codec.sample_type)
+
+    def _readers(self, *, own: bool) -> dict[str, Reader] | None:
+        """Field name → reader; None where a field is of a kind that has none."""
+        readers = {field.name: reader_of(field, own=own) for field in self.codec.fields}
+        known = {name: read for name, read in readers.items() if read is not None}
+        return known if known and len(known) == len(readers) else None
+
+    def samples(self, payloads: Payloads, unpack: Callable[[int], T]) -> list[T]:
+        """Every payload as a sample, whose arrays own their memory.
+
+        Args:
+            payloads: The payloads.
+            unpack: Decodes the payload of one row by itself.
+        """
+        groups, left = self._groups(payloads, own=True)
+        if len(groups) == 1 and not len(left):
+            return self._build(groups[0])
+        out: list[Any] = [None] * len(payloads.starts)
+        for row in left.tolist():
+            out[row] = unpack(row)
+        for group in groups:
+            for row, sample in zip(group.rows.tolist(), self._build(group), strict=True):
+                out[row] = sample
+        return out
+
+    def columns(self, payloads: Payloads, unpack: Callable[[int], T]) -> dict[str, Column]:
+        """Every field as a column. Arguments as in `samples`."""
+        if not self.codec.plain:
+            # What a type makes of its fields when an instance is made belongs to the values.
+            return _columns_of(self.samples(payloads, unpack))
+        groups, left = self._groups(payloads, own=False)
+        if len(groups) == 1 and not len(left):
+            return groups[0].columns
+        samples = [(row, unpack(row)) for row in left.tolist()]
+        merged: dict[str, Column] = {}
+        for field in self.codec.fields:
+            name = field.name
+            if not samples and (stacked := _interleave(groups, name, len(payloads.starts))):
+                merged[name] = stacked[0]
+                continue
+            values: list[Any] = [None] * len(payloads.starts)
+            for group in groups:
+                column = as_list(group.columns[name], field.kind)
+                for row, value in zip(group.rows.tolist(), column, strict=True):
+                    values[row] = value
+            for row, sample in samples:
+                values[row] = getattr(sample, name)
+            merged[name] = column_of(values)
+        return merged
+
+    def _build(self, group: Group) -> list[T]:
+        kinds = [field.kind for field in self.codec.fields]
+        columns = group.columns.values()
+        values = [as_list(column, kind) for column, kind in zip(columns, kinds, strict=True)]
+        if self._by_position:
+            # Its __init__ stores its arguments and does nothing else.
+            return list(map(self.codec.sample_type, *values))
+        names = tuple(group.columns)
+        build = self.codec.build
+        return [build(dict(zip(names, row, strict=True))) for row in zip(*values, strict=True)]
+
+    def _groups(self, payloads: Payloads, *, own: bool) -> tuple[list[Group], Integers]:
+        """Decode what can be decoded together.
+
+        Args:
+            payloads: The payloads.
+            own: Whether arrays are lists of arrays that own their memory each; else stacked
+                where they can be.
+
+        Returns:
+            The groups, and the rows that are left to be decoded one by one, in order.
+        """
+        everything = np.arange(len(payloads.starts))
+        readers = self._owning if own else self._stacking
+        if readers is None:
+            return [], everything
+        groups: list[Group] = []
+        left: list[Integers] = []
+        pending = [everything]
+        attempts = 0
+        while pending:
+            rows = pending.pop()
+            starts, ends = payloads.starts[rows], payloads.ends[rows]
+            size = int((ends - starts).sum())
+            if attempts >= _ATTEMPTS or (len(rows) < _FEW and size < _LARGE):
+                left.append(rows)
+                continue
+            attempts += 1
+            try:
+                cursor = Cursor(payloads.buffer, starts, ends)
+                groups.append(Group(rows, self._decode(cursor, readers)))
+            except OddRows as odd:
+                if odd.rows.all():
+                    left.append(rows)
+                else:
+                    pending += [rows[odd.rows], rows[~odd.rows]]
+        return groups, np.sort(np.concatenate(left)) if left else everything[:0]
+
+    def _decode(self, cursor: Cursor, readers: dict[str, Reader]) -> dict[str, Column]:
+        """All rows, in the layout of the first.
+
+        Raises:
+            OddRows: Rows that do not have it, or that only their own decoding can judge.
+        """
+        count, literal = _map_header(cursor)
+        found: dict[str, Column] = {}
+        for _ in range(count):
+            name, key = _key(cursor, len(literal))
+            if name not in readers or name in found:
+                raise cursor.only_first()
+            cursor.expect(literal + key)
+            literal = b""
+            found[name] = readers[name](cursor)
+        if literal:
+            cursor.expect(literal)
+        if (cursor.at != cursor.ends).any():
+            raise OddRows(cursor.at != cursor.ends)
+        columns: dict[str, Column] = {}
+        for name in readers:
+            if name in found:
+                columns[name] = found[name]
+                continue
+            try:
+                columns[name] = column_of([self.codec.missing(name) for _ in range(len(cursor))])
+            except Misfit:
+                raise cursor.all_rows() from None
+        return columns
+
+
+def _stores_by_position(sample_type: type) -> bool:
+    """Whether calling a plain dataclass with its values in order does what filling it does."""
+    ordinary = all(
+        getattr(sample_type, name) is getattr(object, name) for name in ("__new__", "__setattr__")
+    )
+    return ordinary and not any(f.kw_only for f in dataclasses.fields(sample_type))
+
+
+def _columns_of(samples: Sequence[Any]) -> dict[str, Column]:
+    if isinstance(samples[0], Mapping):
+        names = list(dict.fromkeys(name for sample in samples for name in sample))
+        return {name: column_of([sample.get(name) for sample in samples]) for name in names}
+    names = [field.name for field in type(samples[0]).__atdata_codec__.fields]
+    return {name: column_of([getattr(s, name) for s in samples]) for name in names}
+
+
+def _interleave(groups: list[Group], name: str, count: int) -> tuple[AnyArray] | None:
+    """The columns of several groups as one array, where they have one dtype and shape."""
+    columns = [group.columns[name] for group in groups]
+    arrays = [column for column in columns if isinstance(column, np.ndarray)]
+    if len(arrays) < len(columns) or len({(a.dtype, a.shape[1:]) for a in arrays}) != 1:
+        return None
+    out = np.empty((count, *arrays[0].shape[1:]), arrays[0].dtype)
+    for group, array in zip(groups, arrays, strict=True):
+        out[group.rows] = array
+    return (out,)
+
+
+def _map_header(cursor: Cursor) -> tuple[int, bytes]:
+    """Number of pairs in the first row's map, and the bytes that say so."""
+    raw = cursor.first(5)
+    if raw and 0x80 <= raw[0] <= 0x8F:
+        return raw[0] & 0x0F, raw[:1]
+    size = {0xDE: 3, 0xDF: 5}.get(raw[0]) if raw else None
+    if size is None or len(raw) < size:
+        raise cursor.only_first()
+    return int.from_bytes(raw[1:size], "big"), raw[:size]
+
+
+def _key(cursor: Cursor, skip: int) -> tuple[str, bytes]:
+    """The first row's next key, ``skip`` bytes ahead, and the bytes that it takes."""
+    raw = cursor.first(skip + _LONGEST_KEY)[skip:]
+    first = raw[0] if raw else 0
+    if 0xA0 <= first <= 0xBF:
+        start, size = 1, first & 0x1F
+    elif first in (0xD9, 0xDA):
+        start = first - 0xD9 + 2
+        size = int.from_bytes(raw[1:start], "big")
+    else:
+        raise cursor.only_first()
+    key = raw[: start + size]
+    try:
+        name = key[start:].decode("utf-8")
+    except UnicodeDecodeError:
+        raise cursor.only_first() from None
+    if len(key) < start + size:
+        raise cursor.only_first()
+    return name, key
