@@ -71,6 +71,7 @@ def fingerprints(where: str, folder: Path, environment: dict[str, str]) -> list[
 def aws(s3_server: S3Server) -> dict[str, str]:
     """The standard AWS variables, with which a reader gets to the same server."""
     return {
+        "AWS_ENDPOINT_URL": s3_server.endpoint,
         "AWS_ACCESS_KEY_ID": s3_server.access_key,
         "AWS_SECRET_ACCESS_KEY": s3_server.secret_key,
     }

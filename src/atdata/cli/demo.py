@@ -20,7 +20,6 @@ from atdata.dataset.write import write_samples
 from atdata.errors import AtdataError, SandboxError
 from atdata.promote import promote_to_atmosphere, shards_of_entry
 from atdata.samples.packable import packable
-from atdata.sources.url import URLSource
 
 SAMPLES = 3_000
 SHARD = 1_000
@@ -126,16 +125,20 @@ def _publish(entry: IndexEntry, index: Any) -> None:
             _say("promoted", f"by {alice.handle}, {len(shards_of_entry(entry))} shards as blobs")
             _say("", uri)
             again = promote_to_atmosphere(entry, index, client, data_store=store)
-            _say("again", "promoted once more: the same URI" if again == uri else f"DIFFERENT: {again}")
+            _say(
+                "again",
+                "promoted once more: the same URI" if again == uri else f"DIFFERENT: {again}",
+            )
             _read_as_a_stranger(uri)
 
 
 def _read_as_a_stranger(uri: str) -> None:
     # No login, no type, no index: what load_dataset makes of the URI alone.
     dataset = load_dataset(uri, split="train")
-    source = dataset.source
-    assert isinstance(source, URLSource)
-    _say("stranger", f"load_dataset(uri): {dataset.sample_type.__name__} from {source!r}")
+    shards = dataset.shard_list
+    found = f"{len(dataset):,} {dataset.sample_type.__name__} in {len(shards)} blobs"
+    _say("stranger", f"load_dataset(uri), no login and no type given: {found}")
+    _say("", shards[0])
     _compare(dataset, "the network")
 
 

@@ -22,7 +22,9 @@ def head(
             help="A name in the local index, a path or URL of shards, @handle/name, or at://….",
         ),
     ],
-    number: Annotated[int, typer.Option("--number", "-n", min=1, help="How many samples.")] = 5,
+    number: Annotated[
+        int, typer.Option("--number", "-n", metavar="N", min=1, help="How many samples.")
+    ] = 5,
     index: IndexUrl = None,
     as_json: Json = False,
 ) -> None:

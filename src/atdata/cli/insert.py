@@ -26,7 +26,9 @@ def insert(
             help="Shards: files, folders or URLs; braces and globs are expanded.",
         ),
     ],
-    name: Annotated[str, typer.Option("--name", show_default=False, help="Name to find it by.")],
+    name: Annotated[
+        str, typer.Option("--name", metavar="NAME", show_default=False, help="Name to find it by.")
+    ],
     schema: Annotated[
         str | None,
         typer.Option(
@@ -59,7 +61,11 @@ def insert(
     maxcount: Annotated[
         int | None,
         typer.Option(
-            "--maxcount", min=1, show_default=False, help="With --store: samples a shard."
+            "--maxcount",
+            metavar="N",
+            min=1,
+            show_default=False,
+            help="With --store: samples a shard.",
         ),
     ] = None,
     description: Description = None,

@@ -29,7 +29,8 @@ Target: TypeAlias = Annotated[
 ]
 
 Description: TypeAlias = Annotated[
-    str | None, typer.Option("--description", show_default=False, help="What it is.")
+    str | None,
+    typer.Option("--description", metavar="TEXT", show_default=False, help="What it is."),
 ]
 Tags: TypeAlias = Annotated[
     list[str] | None,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -16,7 +17,8 @@ from atdata.cli.watch import WatchedStore
 from atdata.errors import AuthenticationError, OptionError
 from atdata.promote import promote_to_atmosphere, shards_of_entry
 
-PASSWORD = "ATDATA_PASSWORD"
+_BUCKET: Final = re.compile(r"s3://[^/]+/?")
+PASSWORD: Final = "ATDATA_PASSWORD"
 """Environment variable with the password. There is no option for it: others could see it."""
 
 
@@ -29,6 +31,7 @@ def promote(
         str,
         typer.Option(
             "--handle",
+            metavar="HANDLE",
             envvar="ATDATA_HANDLE",
             show_default=False,
             help=f"Account to publish under. The password is asked for, or taken from {PASSWORD}.",
@@ -45,7 +48,8 @@ def promote(
         ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", show_default=False, help="Publish under this name.")
+        str | None,
+        typer.Option("--name", metavar="NAME", show_default=False, help="Publish under this name."),
     ] = None,
     description: Description = None,
     tags: Tags = None,
@@ -59,8 +63,11 @@ def promote(
     """
     from atdata.atmosphere import AtmosphereClient, PDSBlobStore
 
-    if store is not None and store != "blobs" and not store.startswith("s3://"):
-        raise OptionError(f"--store {store}: others cannot read it. Give 'blobs' or s3://bucket.")
+    if store is not None and store != "blobs" and not _BUCKET.fullmatch(store):
+        raise OptionError(
+            f"--store {store}: give 'blobs' or s3://bucket, where others can read the shards. "
+            "Their place in the bucket is made of the name and the content."
+        )
     found_in = local_index(index)
     entry = found_in.get_dataset(dataset.removeprefix("@local/"))
     client = AtmosphereClient()
