@@ -1,0 +1,274 @@
+"""Conformance of a data store.
+
+For a store of your own, subclass `StoreSuite` in a test module and override ``store``::
+
+    class TestMyStore(StoreSuite):
+        @pytest.fixture
+        def store(self, my_service):
+            return MyStore(my_service.address)
+
+A store that lacks ``copy_shards``, which the protocol does not ask for, skips those tests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from atdata._protocols import AbstractDataStore
+from atdata._shardlist import ShardInfo, shards_of
+from atdata.dataset.dataset import Dataset
+from atdata.dataset.write import write_samples
+from atdata.errors import IntegrityError, NoDataUrlsError, StoreError
+from atdata.samples.packable import packable
+from atdata.sources.url import URLSource
+
+__all__ = ["StoreSuite"]
+
+
+@packable
+@dataclass
+class _Picture:
+    pixels: NDArray[np.uint8]
+    label: int
+
+
+def _pictures(count: int, *, start: int = 0) -> list[_Picture]:
+    return [
+        _Picture(pixels=np.full((8, 8), n % 256, np.uint8), label=n)
+        for n in range(start, start + count)
+    ]
+
+
+class StoreSuite:
+    """What every store does."""
+
+    named_by_content: bool = False
+    """Whether URLs follow from the bytes alone, so that a prefix has no meaning."""
+
+    @pytest.fixture
+    def store(self) -> AbstractDataStore:
+        """The store, empty as far as ``suite/`` is concerned, of this test alone."""
+        pytest.fail("Override the fixture 'store'.", pytrace=False)
+
+    def open_url(self, store: AbstractDataStore, url: str) -> IO[bytes]:
+        """Open one of the store's URLs; override where atdata does not read its scheme."""
+        readable = store.read_url(url)
+        return URLSource(readable).open_shard(URLSource(readable).shard_list[0])
+
+    def read(self, store: AbstractDataStore, url: str) -> bytes:
+        """The bytes behind one of the store's URLs."""
+        with self.open_url(store, url) as stream:
+            return stream.read()
+
+    @pytest.fixture
+    def dataset(self, tmp_path: Path) -> Dataset[_Picture]:
+        """100 samples in 7 shards."""
+        return write_samples(_pictures(100), tmp_path / "pictures", maxcount=15)
+
+    def test_it_is_a_store(self, store: AbstractDataStore) -> None:
+        """It has the three members of the protocol."""
+        assert isinstance(store, AbstractDataStore)
+        assert isinstance(store.supports_streaming(), bool)
+
+    def test_every_sample_of_every_shard_arrives(
+        self, store: AbstractDataStore, dataset: Dataset[_Picture]
+    ) -> None:
+        """What is read back from the URLs is the dataset, sample for sample, in order."""
+        urls = store.write_shards(dataset, prefix="suite/a")
+        assert len(urls) == 7
+        assert self.labels(store, urls) == list(range(100))
+
+    def test_it_says_what_it_wrote(
+        self, store: AbstractDataStore, dataset: Dataset[_Picture]
+    ) -> None:
+        """Where size, hash and samples of a shard are told, they are those of its bytes."""
+        for shard in shards_of(store.write_shards(dataset, prefix="suite/a", maxcount=40)):
+            body = self.read(store, shard.url)
+            assert shard.bytes in (None, len(body))
+            assert shard.sha256 in (None, hashlib.sha256(body).hexdigest())
+            assert shard.samples in (None, 40, 20)
+
+    def test_shards_have_at_most_so_many_samples(
+        self, store: AbstractDataStore, dataset: Dataset[_Picture]
+    ) -> None:
+        """maxcount divides the samples anew."""
+        urls = store.write_shards(dataset, prefix="suite/a", maxcount=40)
+        assert len(urls) == 3
+        assert self.labels(store, urls) == list(range(100))
+
+    def test_shards_have_at_most_so_many_bytes(
+        self, store: AbstractDataStore, dataset: Dataset[_Picture]
+    ) -> None:
+        """maxsize is never exceeded."""
+        urls = store.write_shards(dataset, prefix="suite/a", maxsize=20_480)
+        assert len(urls) > 1
+        assert all(len(self.read(store, url)) <= 20_480 for url in urls)
+        assert self.labels(store, urls) == list(range(100))
+
+    def test_shards_with_the_same_keys_are_joined(
+        self, store: AbstractDataStore, tmp_path: Path
+    ) -> None:
+        """Keys are unique within a shard; joining shards that share keys loses no sample."""
+        parts = [
+            write_samples(_pictures(5, start=5 * n), tmp_path / f"{n}.tar").shard_list[0]
+            for n in range(3)
+        ]
+        urls = store.write_shards(Dataset[_Picture](parts), prefix="suite/a", maxcount=100)
+        assert len(urls) == 1
+        assert self.labels(store, urls) == list(range(15))
+
+    def test_writing_again_gives_the_same_urls(
+        self, store: AbstractDataStore, dataset: Dataset[_Picture]
+    ) -> None:
+        """The same samples under the same prefix are the same shards."""
+        urls = list(store.write_shards(dataset, prefix="suite/a"))
+        assert list(store.write_shards(dataset, prefix="suite/a")) == urls
+        assert self.labels(store, urls) == list(range(100))
+
+    def test_nothing_is_overwritten(
+        self, store: AbstractDataStore, dataset: Dataset[_Picture], tmp_path: Path
+    ) -> None:
+        """Other samples under the same prefix do not take the place of those that are there."""
+        urls = store.write_shards(dataset, prefix="suite/a")
+        other = write_samples(_pictures(9, start=1000), tmp_path / "other.tar")
+        if self.named_by_content:
+            store.write_shards(other, prefix="suite/a")
+        else:
+            with pytest.raises(StoreError, match="prefix"):
+                store.write_shards(other, prefix="suite/a")
+        assert self.labels(store, urls) == list(range(100))
+
+    def test_an_empty_dataset_is_refused(
+        self, store: AbstractDataStore, dataset: Dataset[_Picture]
+    ) -> None:
+        """A dataset without samples is a ValueError."""
+        with pytest.raises(NoDataUrlsError):
+            store.write_shards(dataset.filter(lambda sample: False), prefix="suite/a")
+
+    def test_a_bad_sample_leaves_nothing(
+        self, store: AbstractDataStore, dataset: Dataset[_Picture]
+    ) -> None:
+        """When a sample cannot be read, the error arrives, and the prefix is free again."""
+
+        def broken(sample: _Picture) -> _Picture:
+            if sample.label == 60:
+                raise ArithmeticError("sample 60")
+            return sample
+
+        with pytest.raises(ArithmeticError, match="sample 60"):
+            store.write_shards(dataset.map(broken), prefix="suite/a")
+        moved = dataset.map(lambda s: _Picture(pixels=s.pixels, label=s.label + 1))
+        urls = store.write_shards(moved, prefix="suite/a")
+        assert self.labels(store, urls) == list(range(1, 101))
+
+    @pytest.mark.parametrize("prefix", ["../out", "a/../../out", "/absolute", "a/./b", "a\nb"])
+    def test_a_prefix_does_not_lead_out(
+        self, store: AbstractDataStore, dataset: Dataset[_Picture], prefix: str
+    ) -> None:
+        """A prefix that leads elsewhere is a ValueError, before anything is written."""
+        if self.named_by_content:
+            pytest.skip("A prefix has no meaning here.")
+        with pytest.raises(ValueError, match="prefix"):
+            store.write_shards(dataset, prefix=prefix)
+
+    def test_copies_are_exact(self, store: AbstractDataStore, tmp_path: Path) -> None:
+        """Copied shards have the same bytes, in the same order, whatever was known of them."""
+        shards, bodies = self.bodies()
+        unknown = [ShardInfo(shard.url) for shard in shards]
+        for known in (shards, unknown):
+            copies = shards_of(self.copy(store, known, bodies))
+            assert [self.read(store, copy.url) for copy in copies] == list(bodies.values())
+            assert [copy.sha256 for copy in copies] == [shard.sha256 for shard in shards]
+            assert [copy.bytes for copy in copies] == [shard.bytes for shard in shards]
+            assert [copy.samples for copy in copies] == [shard.samples for shard in known]
+
+    def test_what_is_there_is_not_copied_again(self, store: AbstractDataStore) -> None:
+        """A second run reads no shard that the first has copied, and gives the same URLs."""
+        shards, bodies = self.bodies()
+        first = self.copy(store, shards, bodies)
+        read: list[str] = []
+        again = self.copy(store, shards, bodies, read)
+        assert list(again) == list(first)
+        assert read == []
+
+    def test_a_broken_off_copy_goes_on(self, store: AbstractDataStore) -> None:
+        """After a failure in the middle, a second run copies the rest alone."""
+        shards, bodies = self.bodies()
+        gone = dict(bodies)
+        del gone[shards[2].url]
+        with pytest.raises(KeyError):
+            self.copy(store, shards, gone)
+        read: list[str] = []
+        copies = shards_of(self.copy(store, shards, bodies, read))
+        assert read == [shards[2].url, shards[3].url]
+        assert [self.read(store, copy.url) for copy in copies] == list(bodies.values())
+
+    def test_other_bytes_than_recorded_are_not_copied(self, store: AbstractDataStore) -> None:
+        """A shard that has another hash or size than recorded is an IntegrityError."""
+        shards, bodies = self.bodies()
+        changed = {**bodies, shards[1].url: bodies[shards[1].url][:-1] + b"x"}
+        shorter = {**bodies, shards[1].url: bodies[shards[1].url][:-1]}
+        for wrong in (changed, shorter):
+            with pytest.raises(IntegrityError, match=shards[1].url):
+                self.copy(store, shards, wrong)
+
+    def test_copying_nothing_is_refused(self, store: AbstractDataStore) -> None:
+        """No shards are a ValueError."""
+        with pytest.raises(NoDataUrlsError):
+            self.copy(store, [], {})
+
+    def labels(self, store: AbstractDataStore, urls: Sequence[str]) -> list[int]:
+        """The samples' labels, of all shards in order."""
+        labels: list[int] = []
+        for url in urls:
+            source = _OneShard(url, lambda wanted: self.open_url(store, wanted))
+            labels += [sample.label for sample in Dataset[_Picture](source)]
+        return labels
+
+    def bodies(self) -> tuple[list[ShardInfo], dict[str, bytes]]:
+        """Four shards to copy: what is known of them, and their bytes by URL."""
+        bodies = {f"from/{n}.tar": bytes([n]) * (512 * 1000 * n + 512) for n in range(4)}
+        shards = [
+            ShardInfo(url, number + 1, len(body), hashlib.sha256(body).hexdigest())
+            for number, (url, body) in enumerate(bodies.items())
+        ]
+        return shards, bodies
+
+    def copy(
+        self,
+        store: Any,
+        shards: Sequence[ShardInfo],
+        bodies: dict[str, bytes],
+        read: list[str] | None = None,
+    ) -> Any:
+        """Copy with the store, noting which shards it reads."""
+        if not hasattr(store, "copy_shards"):
+            pytest.skip("The store copies no shards.")
+
+        def open_shard(url: str) -> IO[bytes]:
+            if read is not None:
+                read.append(url)
+            return io.BytesIO(bodies[url])
+
+        return store.copy_shards(shards, open_shard, prefix="suite/copies")
+
+
+class _OneShard:
+    def __init__(self, shard: str, open_shard: Callable[[str], IO[bytes]]) -> None:
+        self.shard_list = [shard]
+        self._open = open_shard
+
+    def open_shard(self, shard_id: str) -> IO[bytes]:
+        return self._open(shard_id)
+
+    def shards(self) -> Any:
+        return ((shard, self.open_shard(shard)) for shard in self.shard_list)

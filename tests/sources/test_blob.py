@@ -1,0 +1,127 @@
+"""Blobs, on a real server of the network."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from atdata._digest import blob_cid
+from atdata._refs import BlobRef
+from atdata.atmosphere import AtmosphereClient
+from atdata.errors import (
+    IdentityError,
+    IntegrityError,
+    RefError,
+    ShardNotFoundError,
+    UnsafeUrlError,
+)
+from atdata.sources.blob import BlobReader
+from atdata.testing.network import Network
+from tests.conformance.blobs import log_in, publish_blob
+from tests.services.proxy import FaultProxy
+from tests.sources.web import WebServer
+
+DATA = random.Random(3).randbytes(3_000_000)
+ProxyTo = Callable[[str], FaultProxy]
+
+
+@pytest.fixture
+def client(network: Network, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AtmosphereClient:
+    """Logged in to an account of this test alone."""
+    return log_in(network, monkeypatch, tmp_path)
+
+
+def test_a_blob_is_read_without_a_login(client: AtmosphereClient) -> None:
+    """The bytes come from the server that the account's document names."""
+    with BlobReader().open(publish_blob(client, DATA)) as stream:
+        assert stream.read(100) + stream.read() == DATA
+
+
+def test_a_blob_that_is_not_there(client: AtmosphereClient) -> None:
+    """A CID that the server does not have is a missing shard."""
+    with pytest.raises(ShardNotFoundError, match="does not have this blob"):
+        BlobReader().open(str(BlobRef(client.did, blob_cid("00" * 32))))
+
+
+def test_an_account_that_is_not_there(client: AtmosphereClient) -> None:
+    """A DID that nobody has is an IdentityError."""
+    with pytest.raises(IdentityError):
+        BlobReader().open(str(BlobRef("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", blob_cid("00" * 32))))
+
+
+@pytest.mark.parametrize("url", ["at://did:plc:a/blob", "at://did:plc:a/blob/x", "at://a/b/c"])
+def test_what_is_no_blob(url: str) -> None:
+    """Another at:// URL than a blob's is a RefError, before anything is asked."""
+    for reach in (BlobReader().open, BlobReader().expand):
+        with pytest.raises(RefError):
+            reach(url)
+
+
+@pytest.fixture
+def hosted(web: WebServer, proxy_to: ProxyTo, monkeypatch: pytest.MonkeyPatch) -> FaultProxy:
+    """A plain web server with DATA as a blob of an account of its own, behind a proxy."""
+    monkeypatch.setenv("ATDATA_PLC_URL", web.url)
+    proxy = proxy_to(web.url)
+    web.ranges = False
+    web.files["/xrpc/com.atproto.sync.getBlob"] = DATA
+    service = {"id": "#atproto_pds", "serviceEndpoint": proxy.url}
+    document = {"id": did_at(web), "service": [service]}
+    web.files["/.well-known/did.json"] = json.dumps(document).encode()
+    return proxy
+
+
+def did_at(web: WebServer) -> str:
+    """The DID that the web server vouches for."""
+    return f"did:web:localhost%3A{web.url.rpartition(':')[2]}"
+
+
+def blob_at(web: WebServer) -> str:
+    """URL of DATA there."""
+    return str(BlobRef(did_at(web), blob_cid(hashlib.sha256(DATA).hexdigest())))
+
+
+def test_a_dropped_connection_begins_again(web: WebServer, hosted: FaultProxy) -> None:
+    """Servers of blobs have no ranges: after a drop, what was read is passed over."""
+    hosted.cut(after=1_700_000, times=2, abrupt=False)
+    with BlobReader().open(blob_at(web)) as stream:
+        assert stream.read() == DATA
+    assert len(hosted.requests) == 3
+
+
+def test_other_bytes_than_the_cid_says(web: WebServer, hosted: FaultProxy) -> None:
+    """A server that gives other bytes, changed or fewer, is found out at the end."""
+    for wrong in (DATA[:-1] + b"x", DATA[:-1], b""):
+        web.files["/xrpc/com.atproto.sync.getBlob"] = wrong
+        with (
+            BlobReader().open(blob_at(web)) as stream,
+            pytest.raises(IntegrityError, match="not those of the CID"),
+        ):
+            stream.read()
+
+
+def test_a_change_within_a_dropped_connection_is_found_out(
+    web: WebServer, hosted: FaultProxy
+) -> None:
+    """Bytes of two versions are not passed off as one."""
+    hosted.cut(after=1_700_000, abrupt=False)
+    with BlobReader().open(blob_at(web)) as stream:
+        stream.read(10)
+        web.files["/xrpc/com.atproto.sync.getBlob"] = bytes(len(DATA))
+        with pytest.raises(IntegrityError):
+            stream.read()
+
+
+def test_a_private_server_is_refused_on_the_public_network(
+    web: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An account whose document leads into this machine is not followed there."""
+    monkeypatch.delenv("ATDATA_PLC_URL", raising=False)
+    monkeypatch.delenv("ATDATA_ALLOW_PRIVATE", raising=False)
+    with pytest.raises((UnsafeUrlError, IdentityError)):
+        BlobReader().open(blob_at(web))
+    assert web.asked == []
