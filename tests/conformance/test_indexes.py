@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from atdata.local import LocalIndex
+from atdata.local import DiskDataStore, LocalIndex, S3DataStore
 from atdata.testing.indexes import IndexSuite
+from tests.services.s3 import S3Server
 
 
 class TestSqlite(IndexSuite):
@@ -35,4 +36,24 @@ class TestRedis(IndexSuite):
     @pytest.fixture
     def index(self, redis_url: str) -> Iterator[LocalIndex]:
         with LocalIndex(redis_url) as index:
+            yield index
+
+
+class TestWithDiskStore(IndexSuite):
+    """LocalIndex that copies every dataset to a folder."""
+
+    @pytest.fixture
+    def index(self, tmp_path: Path) -> Iterator[LocalIndex]:
+        store = DiskDataStore(tmp_path / "store")
+        with LocalIndex(tmp_path / "index.db", data_store=store) as index:
+            yield index
+
+
+class TestWithS3Store(IndexSuite):
+    """LocalIndex that copies every dataset to S3."""
+
+    @pytest.fixture
+    def index(self, tmp_path: Path, s3_server: S3Server, s3_bucket: str) -> Iterator[LocalIndex]:
+        store = S3DataStore(s3_server.credentials(), bucket=s3_bucket)
+        with LocalIndex(tmp_path / "index.db", data_store=store) as index:
             yield index

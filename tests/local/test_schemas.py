@@ -16,6 +16,7 @@ from atdata.errors import (
     SchemaRefError,
 )
 from atdata.local import LocalIndex
+from atdata.schema.build import build_type
 from atdata.testing.strategies import schemas
 from tests.local.conftest import Digit
 
@@ -127,6 +128,21 @@ def test_versions(index: LocalIndex) -> None:
     ]
     versions = [ref.rpartition("@")[2] for ref in refs]
     assert versions == ["10.0.0", "10.1.0", "11.0.0", "11.1.0"]
+
+
+def test_classes_of_one_name(index: LocalIndex) -> None:
+    """Classes of two modules with one name take turns in versions, and each finds its own again."""
+    one, two = (atdata.Field(name, atdata.schema_of(Digit).fields[1].kind) for name in "ab")
+    built = [
+        build_type(atdata.Schema("first.Thing", "1.0.0", (one,))),
+        build_type(atdata.Schema("second.Thing", "1.0.0", (two,))),
+        build_type(atdata.Schema("first.Thing", "1.0.0", (one,))),
+        build_type(atdata.Schema("first.Thing", "1.0.0", (one, two))),
+        build_type(atdata.Schema("second.Thing", "1.0.0", (two,))),
+        build_type(atdata.Schema("third.Thing", "1.0.0", (one, two))),
+    ]
+    versions = [index.publish_schema(each).rpartition("@")[2] for each in built]
+    assert versions == ["1.0.0", "2.0.0", "1.0.0", "3.0.0", "2.0.0", "3.0.0"]
 
 
 def test_a_schema_is_taken_as_it_is(index: LocalIndex) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,7 +20,7 @@ from atdata.schema.model import Schema
 from atdata.schema.record import from_record, to_record
 from atdata.schema.reflect import schema_of
 
-PAGE: Final = 500
+PAGE: Final = 200
 """Rows that are asked of the backend at a time."""
 
 
@@ -60,21 +59,37 @@ class Schemas:
         else:
             schema = schema_of(sample_type, description=description, metadata=metadata)
         _check(schema)
-        if version is not None:
-            schema = schema.with_version(version)
-        return self._publish(schema, fixed=version is not None)
+        if version is None:
+            return self._publish_next(schema)
+        return self._publish_as(schema.with_version(version))
 
-    def _publish(self, schema: Schema, *, fixed: bool) -> str:
-        """Find the schema or add it; ``fixed``: under its version, else under one that fits."""
+    def _publish_as(self, schema: Schema) -> str:
+        """Find the schema under its version, or add it."""
         while True:
-            there = self._find(schema) if fixed else self._latest(schema.class_name)
-            if there is not None and not fixed:
-                schema = schema.with_version(next_version(there, schema))
-            if there is not None and there.version == schema.version:
-                if there.fields == schema.fields:
-                    return str(_ref_of(schema))
-                raise _conflict(there, schema)
-            # Another process may add one in between: then look again.
+            row = self._backend.schema(_key(_ref_of(schema)))
+            if row is not None:
+                there = self._read(row)
+                if there.fields != schema.fields:
+                    raise _conflict(there, schema)
+                return str(_ref_of(there))
+            # Another process may add it in between: then look again.
+            if self._add(schema):
+                return str(_ref_of(schema))
+
+    def _publish_next(self, schema: Schema) -> str:
+        """Find the schema as the latest version, or add it as the one after that."""
+        while True:
+            rows = self._versions(schema.class_name)
+            if rows:
+                # Classes of several modules may share a name, and so the row of versions.
+                own = [row for row in rows if _record(row).get("name") == schema.name]
+                latest = self._read((own or rows)[-1])
+                if latest.fields == schema.fields:
+                    return str(_ref_of(latest))
+                schema = schema.with_version(next_version(latest, schema))
+                if any(row.key == _key(_ref_of(schema)) for row in rows):
+                    last = Version.parse(_parse_key(rows[-1].key).version)
+                    schema = schema.with_version(str(Version(last.major + 1, 0, 0)))
             if self._add(schema):
                 return str(_ref_of(schema))
 
@@ -88,11 +103,11 @@ class Schemas:
         schema = Schema(kind.name, kind.version or "1.0.0", kind.fields)
         if kind.version is not None:
             try:
-                return self._publish(schema, fixed=True)
+                return self._publish_as(schema)
             except SchemaConflictError:
                 # Where it came from that version has these fields; here it has others.
                 pass
-        return self._publish(schema, fixed=False)
+        return self._publish_next(schema)
 
     def record(self, ref: str) -> SchemaRecord:
         """The record behind a reference, new or legacy.
@@ -135,14 +150,12 @@ class Schemas:
             )
         return parsed
 
-    def _find(self, schema: Schema) -> Schema | None:
-        ref = _ref_of(schema)
-        row = self._backend.schema(_key(ref))
-        return None if row is None else from_record(_record(row), self.schema)
+    def _read(self, row: SchemaRow) -> Schema:
+        return from_record(_record(row), self.schema)
 
-    def _latest(self, class_name: str) -> Schema | None:
-        last = deque(self._rows(f"{class_name} ", f"{class_name}!"), maxlen=1)
-        return from_record(_record(last[0]), self.schema) if last else None
+    def _versions(self, class_name: str) -> list[SchemaRow]:
+        """Every version of the classes of this name, oldest first."""
+        return list(self._rows(f"{class_name} ", f"{class_name}!"))
 
     def _rows(self, after: str, before: str | None) -> Iterator[SchemaRow]:
         while page := self._backend.schemas(after, before, PAGE):
@@ -151,7 +164,7 @@ class Schemas:
 
     def _not_found(self, ref: LocalSchemaRef) -> SchemaNotFoundError:
         name = ref.class_name
-        versions = [_parse_key(row.key).version for row in self._rows(f"{name} ", f"{name}!")]
+        versions = [_parse_key(row.key).version for row in self._versions(name)]
         if versions:
             hint = f"Published versions of {name}: {', '.join(versions[-10:])}."
         else:
