@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import numpy as np
 
 from atdata.errors import RaggedFieldError
+from atdata.samples.kinds import Array
 from atdata.samples.ndarray import AnyArray
 
 T = TypeVar("T")
@@ -67,7 +68,7 @@ class SampleBatch(Generic[T]):
         if column is None:
             column = self._columns[name] = self._stack(name)
         if isinstance(column, np.ndarray):
-            return column if self._holds_arrays(name) else column.tolist()
+            return column if self._holds_arrays(name, column) else column.tolist()
         if column and isinstance(column[0], np.ndarray) and not _has_none(column):
             self._columns[name] = column = self._stacked(name, column)
         return column
@@ -81,7 +82,7 @@ class SampleBatch(Generic[T]):
         if column is None:
             return [_value(sample, name) for sample in self.samples]
         if isinstance(column, np.ndarray):
-            return list(column) if self._holds_arrays(name) else column.tolist()
+            return list(column) if self._holds_arrays(name, column) else column.tolist()
         return column
 
     @property
@@ -131,13 +132,12 @@ class SampleBatch(Generic[T]):
                 )
         return np.stack(values, dtype=first.dtype)  # without it, in native byte order
 
-    def _holds_arrays(self, name: str) -> bool:
-        from atdata.samples.kinds import Array
-
+    def _holds_arrays(self, name: str, column: AnyArray) -> bool:
         for field in self.sample_type.__atdata_codec__.fields:  # type: ignore[attr-defined]
             if field.name == name:
                 return isinstance(field.kind, Array)
-        return True
+        # Without a type: a column of one axis is numbers.
+        return column.ndim > 1
 
 
 def _value(sample: Any, name: str) -> Any:
