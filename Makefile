@@ -18,7 +18,7 @@ PYTHON ?= $(shell for p in $(pythons); do $(call runs,(3, 11) <= sys.version_inf
 # Set up again when any of these changes, and only then.
 STAMP = $(VENV)/.set-up-$(shell cat requirements.lock pyproject.toml | cksum | tr ' ' '-')
 
-.PHONY: help setup services demo test check bench lock clean test-only test-all-pythons services-debian
+.PHONY: help setup services demo test check bench bench-quick lock clean test-only test-all-pythons services-debian
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 20
@@ -85,8 +85,11 @@ test-all-pythons: $(STAMP) ## every test on each supported Python that can be fo
 	[ -z "$$missing" ] || echo "not found, not tested:$$missing"; \
 	[ -z "$$failed" ] || { echo "failed on:$$failed"; exit 1; }
 
-bench: $(STAMP) ## measure
+bench: $(STAMP) ## measure beside other packages and write docs/benchmarks.md
 	@"$(BIN)/python" -m bench $(ARGS)
+
+bench-quick: $(STAMP) ## the same on fewer samples, in under two minutes, printed only
+	@"$(BIN)/python" -m bench --quick $(ARGS)
 
 lock: $(STAMP) ## requirements.lock from pyproject.toml; LOCK_ARGS=--upgrade takes newer versions
 	@"$(BIN)/uv" pip compile -q pyproject.toml --all-extras --group dev --universal --python-version 3.11 \

@@ -65,14 +65,14 @@ class Contender(ABC):
 
 
 def contenders() -> dict[str, Contender]:
-    """Every contender, by name, in the order of the files."""
+    """Every contender, by name, in the order of the files, the limits last."""
     from bench import contenders as folder
 
-    found: dict[str, Contender] = {}
+    made: list[Contender] = []
     for module in pkgutil.iter_modules(folder.__path__):
-        made = importlib.import_module(f"bench.contenders.{module.name}").CONTENDERS
-        found.update((contender.name, contender) for contender in made)
-    return found
+        made += importlib.import_module(f"bench.contenders.{module.name}").CONTENDERS
+    made.sort(key=lambda contender: (contender.limit, not contender.name.startswith("atdata")))
+    return {contender.name: contender for contender in made}
 
 
 def shard_size(count: int, shards: int) -> int:

@@ -32,7 +32,7 @@ class Scale:
 
 
 FULL: Final = Scale({"F": 20_000, "I": 1_500, "E": 20_000, "V": 20_000}, 5, 0.5, 7)
-QUICK: Final = Scale({"F": 2_000, "I": 300, "E": 2_000, "V": 2_000}, 3, 0.05, 3)
+QUICK: Final = Scale({"F": 1_500, "I": 200, "E": 1_500, "V": 1_500}, 3, 0.05, 3)
 
 
 @dataclass
@@ -82,8 +82,9 @@ def run(scale: Scale, wanted: list[Contender], workloads: list[str]) -> Results:
             say(f"without {contender.name}: {error}")
     SCRATCH.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=SCRATCH) as scratch:
-        for name in workloads:
-            _run_workload(results, WORKLOADS[name], Path(scratch) / name)
+        with _processes(results.contenders) as processes:
+            for name in workloads:
+                _run_workload(results, WORKLOADS[name], Path(scratch) / name, processes)
         if MEMORY_WORKLOAD in workloads:
             _run_memory(results, Path(scratch) / MEMORY_WORKLOAD)
     say("imports")
@@ -95,22 +96,21 @@ def run(scale: Scale, wanted: list[Contender], workloads: list[str]) -> Results:
     return results
 
 
-def _run_workload(results: Results, workload: Workload, home: Path) -> None:
-    with _processes(results.contenders) as processes:
-        _prepare(results, workload, home, processes)
-        for number in range(results.scale.rounds):
-            turns = processes[number % len(processes) :] + processes[: number % len(processes)]
-            for measure in MEASURES:
-                say(f"{workload.name}: round {number + 1} of {results.scale.rounds}, {measure}")
-                for process in turns:
-                    name = process.contender.name
-                    if measure not in process.contender.measures:
-                        continue
-                    passes = process.order(
-                        "measure", measure=measure, at_least=results.scale.at_least
-                    )
-                    key = (workload.name, measure, name)
-                    results.seconds.setdefault(key, []).append(statistics.median(passes))
+def _run_workload(
+    results: Results, workload: Workload, home: Path, processes: list[Process]
+) -> None:
+    _prepare(results, workload, home, processes)
+    for number in range(results.scale.rounds):
+        turns = processes[number % len(processes) :] + processes[: number % len(processes)]
+        for measure in MEASURES:
+            say(f"{workload.name}: round {number + 1} of {results.scale.rounds}, {measure}")
+            for process in turns:
+                if measure not in process.contender.measures:
+                    continue
+                at_least = results.scale.at_least
+                passes = process.order("measure", measure=measure, at_least=at_least)
+                key = (workload.name, measure, process.contender.name)
+                results.seconds.setdefault(key, []).append(statistics.median(passes))
 
 
 def _prepare(results: Results, workload: Workload, home: Path, processes: list[Process]) -> None:
