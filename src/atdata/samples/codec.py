@@ -160,7 +160,8 @@ class SampleCodec(Generic[T]):
         if not self.plain:
             return self.sample_type(**values)
         sample = object.__new__(self.sample_type)
-        sample.__dict__ = values
+        # A frozen class refuses plain assignment.
+        object.__setattr__(sample, "__dict__", values)
         return sample
 
 

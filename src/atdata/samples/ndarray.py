@@ -212,7 +212,7 @@ def _parse_npy(raw: bytes, at: int) -> ArrayHeader:
         if type(shape) is not tuple or any(type(n) is not int for n in shape):
             raise ValueError(f"shape {shape!r}")
     except (ValueError, TypeError, KeyError, IndexError, SyntaxError) as error:
-        raise DecodeError(f"an .npy header that cannot be parsed: {str(error)[:200]}") from None
+        raise DecodeError("an .npy header that cannot be parsed") from error
     except (RecursionError, MemoryError):
         raise DecodeError("an .npy header nested too deep to be parsed") from None
     return _checked(dtype, shape, fortran=spec["fortran_order"] is True, length=len(raw))

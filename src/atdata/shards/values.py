@@ -84,7 +84,8 @@ def column_of(values: list[Any]) -> Column:
     if sort is int:
         return _integers(values)
     if sort is np.ndarray and len({(value.dtype, value.shape) for value in values}) == 1:
-        return np.stack(values)
+        # Without its dtype, the other byte order would be lost.
+        return np.stack(values, dtype=values[0].dtype)
     return values
 
 
@@ -218,7 +219,7 @@ def as_list(column: Column, kind: Kind) -> list[Any]:
     if not isinstance(kind.kind if isinstance(kind, Maybe) else kind, Array):
         return list(column.tolist())
     # Iterating over one dimension would give NumPy's scalars instead of arrays.
-    return [row[...] for row in column[:, None]] if column.ndim == 1 else list(column)
+    return [column[i, ...] for i in range(len(column))] if column.ndim == 1 else list(column)
 
 
 def _arrays(cursor: Cursor, kind: Array, own: bool) -> Column:
