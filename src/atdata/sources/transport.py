@@ -12,7 +12,7 @@ import time
 from base64 import b64encode
 from collections.abc import Collection, Mapping
 from email.utils import parsedate_to_datetime
-from typing import IO, Final, Protocol
+from typing import IO, Any, Final, Protocol
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -208,61 +208,47 @@ def send(
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         sent["Authorization"] = "Basic " + b64encode(pair.encode()).decode()
     netloc = parts.netloc.rpartition("@")[2]
-    clean = urlunsplit(("", "", parts.path or "/", parts.query, ""))
+    path = urlunsplit(("", "", parts.path or "/", parts.query, ""))
     manager = _manager(parts.scheme, host)
-    wanted = urllib3.Timeout(connect=min(CONNECT_TIMEOUT, timeout), read=timeout)
+    options: dict[str, Any] = {
+        "body": body,
+        "redirect": False,
+        "retries": False,
+        "timeout": urllib3.Timeout(connect=min(CONNECT_TIMEOUT, timeout), read=timeout),
+        "preload_content": False,
+        "decode_content": False,
+    }
     if policy is not None:
         policy.check_url(url)
-    if policy is None or policy.private_allowed:
-        return manager.urlopen(
-            method,
-            f"{parts.scheme}://{netloc}{clean}",
-            body=body,
-            redirect=False,
-            retries=False,
-            headers=sent,
-            timeout=wanted,
-            preload_content=False,
-            decode_content=False,
-        )
+    by_proxy = isinstance(manager, urllib3.ProxyManager) and parts.scheme == "http"
+    if policy is None or by_proxy:
+        return manager.urlopen(method, f"{parts.scheme}://{netloc}{path}", headers=sent, **options)
     # Connect to the very address that was checked: a second look-up could give another one.
     failure: Exception | None = None
-    for address in policy.addresses(host, port or 443):
-        pool = manager.connection_from_host(
-            address,
-            port or 443,
-            "https",
-            {"server_hostname": host, "assert_hostname": host},
-        )
+    port = port or (443 if parts.scheme == "https" else 80)
+    names = {"server_hostname": host} if parts.scheme == "https" else None
+    for address in policy.addresses(host, port):
+        pool = manager.connection_from_host(address, port, parts.scheme, names)
         try:
             return pool.urlopen(
-                method,
-                clean,
-                body=body,
-                headers={"Host": netloc, **sent},
-                redirect=False,
-                retries=False,
-                assert_same_host=False,
-                timeout=wanted,
-                preload_content=False,
-                decode_content=False,
+                method, path, headers={"Host": netloc, **sent}, assert_same_host=False, **options
             )
         except (NewConnectionError, ConnectTimeoutError) as error:
             failure = error
     raise failure or SourceError(f"The host {host!r} has no address.")
 
 
-_managers: dict[tuple[int, str | None], urllib3.PoolManager] = {}
+_managers: dict[tuple[int, str | None, str | None], urllib3.PoolManager] = {}
 
 
 def _manager(scheme: str, host: str) -> urllib3.PoolManager:
     """The pool of this process: connections shared with a forked child would mix up answers."""
     proxy = None if proxy_bypass(host) else getproxies().get(scheme)
-    key = (os.getpid(), proxy)
-    if key in _managers:
-        return _managers[key]
     trusted = [os.environ.get(n) for n in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE")]
     ca_certs = next((name for name in trusted if name), None)
+    key = (os.getpid(), proxy, ca_certs)
+    if key in _managers:
+        return _managers[key]
     if proxy is None:
         made = urllib3.PoolManager(32, maxsize=16, ca_certs=ca_certs)
     else:
