@@ -22,7 +22,7 @@ from atdata.atmosphere.records import (
     dataset_rkey,
     schema_rkey,
 )
-from atdata.errors import OptionError, RecordError
+from atdata.errors import RecordError
 
 DID = "did:plc:" + "a" * 24
 SCHEMA = f"at://{DID}/ac.foundation.dataset.sampleSchema/m.Digit:1.0.0"
@@ -262,10 +262,14 @@ class TestStrangers:
         {"tags": [""]},
         {"tags": [1]},
         {"tags": [str(n) for n in range(31)]},
+        {"metadata": {"a": object()}},
+        {"metadata": {"a": 2**70}},
+        {"metadata": [1]},
+        {"metadata": {"a": "x" * 100_001}},
     ],
 )
 def test_details_are_checked(bad: dict[str, Any]) -> None:
     """What is said of a dataset has its types and limits."""
     said: dict[str, Any] = dict.fromkeys(("description", "tags", "license", "metadata"))
-    with pytest.raises(OptionError):
+    with pytest.raises(ValueError):
         check_details(**{**said, **bad})

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgpack
 
-from atdata.errors import EncodeError, RecordError
+from atdata.errors import RecordError
 
 MAX_RECORD: Final = 100_000
 """Largest record, in bytes of JSON."""
@@ -96,20 +96,12 @@ def bytes_from_json(value: Any, path: str) -> bytes:
 
 
 def pack_metadata(metadata: Mapping[str, Any]) -> bytes:
-    """Metadata as msgpack.
+    """Metadata, checked by `Details`, as msgpack.
 
     Raises:
-        EncodeError: Not a mapping of plain values.
         RecordError: Over MAX_METADATA bytes.
     """
-    if not isinstance(metadata, Mapping) or not all(isinstance(key, str) for key in metadata):
-        raise EncodeError("metadata: expected a dict with str keys.")
-    try:
-        packed: bytes = msgpack.packb(dict(metadata))
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise EncodeError(
-            f"metadata: {error}. It may hold None, bool, int, float, str, bytes, lists and dicts."
-        ) from None
+    packed: bytes = msgpack.packb(dict(metadata))
     if len(packed) > MAX_METADATA:
         raise RecordError(
             f"metadata: {len(packed):,} bytes; at most {MAX_METADATA:,} are allowed. "

@@ -21,13 +21,12 @@ from atdata.atmosphere.data_model import (
     pack_metadata,
     record_size,
 )
-from atdata.errors import OptionError
+from atdata.dataset.details import Details
 
 EXTERNAL: Final = "ac.foundation.dataset.storageExternal"
 BLOBS: Final = "ac.foundation.dataset.storageBlobs"
 SHARD_TYPE: Final = "application/x-tar"
 """MIME type of a shard that is a blob."""
-MAX_TAGS: Final = 30
 _MAX_SLUG: Final = 64
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -172,34 +171,17 @@ def check_details(
 
     Raises:
         OptionError: A description, tag or licence that is not one.
-        EncodeError: Metadata that msgpack cannot hold.
+        EncodeError: Metadata that cannot be stored; the message has the path.
         RecordError: Metadata that are too large.
     """
-    if metadata is not None:
-        pack_metadata(metadata)
+    details = Details.checked(
+        description=description, tags=tags, license=license, metadata=metadata
+    )
+    if details.metadata is not None:
+        pack_metadata(details.metadata)
     return {
-        "description": _checked_text("description", description),
-        "tags": _checked_tags(tags),
-        "license": _checked_text("license", license),
-        "metadata": metadata,
+        "description": details.description,
+        "tags": details.tags,
+        "license": details.license,
+        "metadata": details.metadata,
     }
-
-
-def _checked_text(what: str, value: object) -> str | None:
-    if value is not None and not isinstance(value, str):
-        raise OptionError(f"{what}: expected a str, found {type(value).__name__}.")
-    return value
-
-
-def _checked_tags(tags: Iterable[str] | None) -> list[str] | None:
-    if tags is None:
-        return None
-    if isinstance(tags, str) or not isinstance(tags, Iterable):
-        raise OptionError(f"tags: expected a list of str, found {tags!r:.80}.")
-    found = list(tags)
-    for number, tag in enumerate(found):
-        if not isinstance(tag, str) or not tag.strip():
-            raise OptionError(f"tags[{number}]: expected a word, found {tag!r:.80}.")
-    if len(found) > MAX_TAGS:
-        raise OptionError(f"tags: {len(found)} were given; a record has at most {MAX_TAGS}.")
-    return found

@@ -32,7 +32,7 @@ _MAX_SLUG: Final = 64
 class Placed:
     """Where the shards of a dataset are."""
 
-    shards: tuple[ShardInfo, ...]
+    shards: tuple[ShardInfo, ...] = ()
     endpoint: str | None = None
     """Server of ``s3://`` URLs."""
     region: str | None = None
@@ -121,7 +121,7 @@ def write_to_store(
     # The protocol does not ask for these two: stores with an address have them.
     endpoint, region = getattr(store, "endpoint", None), getattr(store, "region", None)
     before, found, _ = shards[0].url.partition(f"/{place.strip('/')}/")
-    return Placed(shards, endpoint, region, root=before if found else None)
+    return Placed(shards, endpoint, region, root=f"{before}/" if found else None)
 
 
 def _content_id(schema_ref: str, ds: Dataset[Any], limits: Mapping[str, int]) -> str:

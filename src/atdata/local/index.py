@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -11,20 +10,14 @@ from typing import TYPE_CHECKING, Any, Self
 from atdata._protocols import AbstractDataStore, Packable
 from atdata._refs import check_name
 from atdata.dataset.dataset import Dataset
+from atdata.dataset.details import Details
+from atdata.dataset.insertion import check_insertable, leave_in_place, write_to_store
 from atdata.errors import (
     OptionError,
     SchemaConflictError,
 )
-from atdata.local.details import Details
 from atdata.local.entry import LocalDatasetEntry, from_row
-from atdata.local.insert import (
-    Draft,
-    check_dataset,
-    check_files,
-    leave_in_place,
-    record,
-    write_to_store,
-)
+from atdata.local.insert import Draft, record
 from atdata.local.lookup import find, find_by_cid, find_by_name, not_found
 from atdata.local.place import open_backend
 from atdata.local.schemas import PAGE, SchemaRecord, Schemas
@@ -129,12 +122,18 @@ class LocalIndex:
                 tags=tags,
                 license=license,
             )
-        draft = _draft(ds, name, description, tags, license, metadata)
-        draft = replace(draft, schema_ref=self._schema_ref(ds, schema_ref))
-        draft = write_to_store(
-            self.data_store, ds, draft, prefix, maxcount=maxcount, maxsize=maxsize
+        details = _checked(ds, name, description, tags, license, metadata)
+        ref = self._schema_ref(ds, schema_ref)
+        placed = write_to_store(
+            self.data_store,
+            ds,
+            name=name,
+            schema_ref=ref,
+            prefix=prefix,
+            maxcount=maxcount,
+            maxsize=maxsize,
         )
-        return record(self._backend, draft)
+        return record(self._backend, Draft(name, details, ref, placed))
 
     def add_entry(
         self,
@@ -152,16 +151,16 @@ class LocalIndex:
         Local files are read once, for their hash and number of samples, and recorded with
         absolute paths. Arguments, result and errors are those of `insert_dataset`.
         """
-        draft = _draft(ds, name, description, tags, license, metadata)
+        details = _checked(ds, name, description, tags, license, metadata)
         if not ds.is_plain:
             raise OptionError(
                 f"{name!r}: the dataset is filtered, mapped or seen through a lens, so that its "
                 "shards hold other samples than it gives. Insert it with a data store, which "
                 "writes new shards, or insert the dataset that it was made of."
             )
-        draft = leave_in_place(ds, draft)
-        draft = replace(draft, schema_ref=self._schema_ref(ds, schema_ref))
-        return record(self._backend, draft)
+        placed = leave_in_place(ds)
+        ref = self._schema_ref(ds, schema_ref)
+        return record(self._backend, Draft(name, details, ref, placed))
 
     def get_dataset(self, ref: str) -> LocalDatasetEntry:
         """The newest revision of a name, ``@local/name``, or a CID.
@@ -322,19 +321,18 @@ class LocalIndex:
         return parsed
 
 
-def _draft(
+def _checked(
     ds: Dataset[Any],
     name: str,
     description: str | None,
     tags: Iterable[str] | None,
     license: str | None,
     metadata: Mapping[str, Any] | None,
-) -> Draft:
+) -> Details:
     """What a caller gave, checked; nothing is written."""
     check_name(name)
-    check_dataset(ds)
     details = Details.checked(
         description=description, tags=tags, license=license, metadata=metadata
     )
-    check_files(ds)
-    return Draft(name, details)
+    check_insertable(ds)
+    return details

@@ -1,34 +1,14 @@
-"""How a dataset becomes an entry: what is recorded of it, and whether that is new."""
+"""How a placed dataset becomes an entry, and whether that is new."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
-import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
 
-from atdata._protocols import AbstractDataStore
-from atdata._shardlist import LocatedUrl, ShardInfo, shards_of
-from atdata.dataset.dataset import Dataset
-from atdata.dataset.describe import local_path
-from atdata.errors import (
-    IntegrityError,
-    NoDataUrlsError,
-    SampleTypeError,
-    ShardExistsError,
-    ShardNotFoundError,
-    UrlError,
-)
+from atdata.dataset.details import Details
+from atdata.dataset.insertion import Placed, has_size
 from atdata.local.backends.base import Backend
-from atdata.local.details import Details
 from atdata.local.entry import LocalDatasetEntry, content_cid, from_row, to_row
-
-_MAX_SLUG: Final = 64
 
 
 @dataclass(frozen=True)
@@ -37,163 +17,8 @@ class Draft:
 
     name: str
     details: Details
-    schema_ref: str = ""
-    shards: tuple[ShardInfo, ...] = ()
-    endpoint: str | None = None
-    region: str | None = None
-    store_root: str | None = None
-    """What the URLs begin with before the prefix, where a store wrote the shards."""
-    stranger: bool = False
-    """Whether the URLs came from the network."""
-
-
-def check_dataset(ds: object) -> None:
-    """Refuse what is not a dataset, or has no shards.
-
-    Raises:
-        SampleTypeError: Something else.
-        NoDataUrlsError: It names no shard.
-    """
-    if not isinstance(ds, Dataset):
-        raise SampleTypeError(
-            f"Expected a Dataset, found {type(ds).__name__}. Make one with "
-            "atdata.Dataset[SampleType](url)."
-        )
-    if not ds.shard_list:
-        raise NoDataUrlsError("The dataset names no shard. Nothing was written.")
-
-
-def check_files(ds: Dataset[Any]) -> None:
-    """Look whether the shards that are local files are there, and as large as they should be.
-
-    Raises:
-        ShardNotFoundError: One is not there.
-        IntegrityError: One was written anew since the dataset was made.
-    """
-    for shard in ds.known_shards():
-        path = local_path(ds.source, shard.url)
-        if path is None:
-            continue
-        if not path.is_file():
-            raise ShardNotFoundError(f"{path}: there is no such file. Nothing was written.")
-        if shard.bytes is not None and not _has_size(path, shard.bytes):
-            raise IntegrityError(
-                f"expected {shard.bytes:,} bytes, as when the dataset was made; the file has "
-                "changed since. Open it anew with atdata.Dataset[SampleType](path). Nothing was "
-                "written.",
-                shard=str(path),
-            )
-
-
-def write_to_store(
-    store: AbstractDataStore,
-    ds: Dataset[Any],
-    draft: Draft,
-    prefix: str | None,
-    *,
-    maxcount: int | None,
-    maxsize: int | None,
-) -> Draft:
-    """Write every sample to the store, and say in the draft where.
-
-    Without a prefix, shards go to a folder of the name and the content (``mnist/4f2c…``): the
-    same content is written to the same place again, byte for byte, so that trying again leaves
-    nothing behind, and other content never is. With a prefix where another dataset is, they go
-    to a folder of the content below it.
-
-    Raises:
-        StoreError: The store failed.
-        NoDataUrlsError: It wrote nothing.
-    """
-    sizes = {"maxcount": maxcount, "maxsize": maxsize}
-    limits = {key: value for key, value in sizes.items() if value is not None}
-    if prefix is None:
-        slug = re.sub(r"[^a-z0-9]+", "-", draft.name.lower())[:_MAX_SLUG].strip("-") or "dataset"
-        place = f"{slug}/{_content_id(draft.schema_ref, ds, limits)}"
-        urls = store.write_shards(ds, prefix=place, **limits)
-    else:
-        place = prefix
-        try:
-            urls = store.write_shards(ds, prefix=place, **limits)
-        except ShardExistsError:
-            place = f"{prefix.rstrip('/')}/{_content_id(draft.schema_ref, ds, limits)}".lstrip("/")
-            urls = store.write_shards(ds, prefix=place, **limits)
-    shards = shards_of(urls)
-    if not shards:
-        raise NoDataUrlsError(f"The store wrote no shard for {draft.name!r}. No entry was written.")
-    # The protocol does not ask for these two: stores with an address have them.
-    endpoint, region = getattr(store, "endpoint", None), getattr(store, "region", None)
-    before, found, _ = shards[0].url.partition(f"/{place.strip('/')}/")
-    root = f"{before}/" if found else None
-    return replace(draft, shards=shards, endpoint=endpoint, region=region, store_root=root)
-
-
-def _content_id(schema_ref: str, ds: Dataset[Any], limits: Mapping[str, int]) -> str:
-    """Says what the bytes of the shards will be; another one each time where that is not known."""
-    known = ds.describe_shards() if ds.is_plain else ()
-    hashes = [shard.sha256 for shard in known if shard.sha256]
-    if not known or len(hashes) < len(known):
-        return secrets.token_hex(8)
-    # What decides over the bytes beside the samples.
-    writers = [f"{package} {version(package)}" for package in ("atdata", "numpy", "msgpack")]
-    parts = "\n".join([schema_ref, repr(sorted(limits.items())), *writers, *hashes])
-    return hashlib.sha256(parts.encode()).hexdigest()[:16]
-
-
-def leave_in_place(ds: Dataset[Any], draft: Draft) -> Draft:
-    """Say in the draft where the shards are, and stay; local files are read for the rest.
-
-    Raises:
-        UrlError: A shard has no URL, or one with a password; or they are on several S3 servers.
-        ShardError: A local file is damaged.
-    """
-    for shard in ds.shard_list:
-        if "://" not in shard and local_path(ds.source, shard) is None:
-            raise UrlError(
-                f"The shard {shard!r} of {type(ds.source).__name__} has no URL that others could "
-                "open. Insert the dataset with a data store, which copies the samples."
-            )
-        user, at, host = shard.partition("://")[2].partition("/")[0].rpartition("@")
-        if at and ":" in user:
-            raise UrlError(
-                f"The URL of a shard at {host} has a password, which must not be recorded. Leave "
-                "it out, or insert the dataset with a data store, which copies the samples."
-            )
-    shards = tuple(
-        shard.at(str(shard.url) if "://" in shard.url else os.path.abspath(shard.url))  # noqa: PTH100
-        for shard in ds.describe_shards()
-    )
-    endpoint, region = _address(ds)
-    stranger = any(isinstance(url, LocatedUrl) and url.stranger for url in ds.shard_list)
-    return replace(draft, shards=shards, endpoint=endpoint, region=region, stranger=stranger)
-
-
-def _address(ds: Dataset[Any]) -> tuple[str | None, str | None]:
-    """Endpoint and region of the shards in S3, as their URLs or this process know them.
-
-    Raises:
-        UrlError: They are on several servers, and an entry names one.
-    """
-    found: set[tuple[str, tuple[str | None, str | None]]] = set()
-    for url in ds.shard_list:
-        if url.startswith("s3://"):
-            said = (url.endpoint, url.region) if isinstance(url, LocatedUrl) else (None, None)
-            found.add((url.removeprefix("s3://").partition("/")[0], said))
-    if not found:
-        return None, None
-    from atdata.sources.s3_access import access_for
-
-    accesses = [
-        access_for(bucket, endpoint=endpoint, region=region)[0]
-        for bucket, (endpoint, region) in found
-    ]
-    places = {(access.endpoint, access.region) for access in accesses}
-    if len(places) > 1:
-        raise UrlError(
-            "The shards are on several S3 servers, and an entry names one. Insert the dataset "
-            "with a data store, which copies the samples, or as several datasets."
-        )
-    return next(iter(places))
+    schema_ref: str
+    placed: Placed
 
 
 def record(backend: Backend, draft: Draft) -> LocalDatasetEntry:
@@ -202,7 +27,7 @@ def record(backend: Backend, draft: Draft) -> LocalDatasetEntry:
     Returns:
         The entry that is there now.
     """
-    cid = content_cid(draft.schema_ref, draft.shards)
+    cid = content_cid(draft.schema_ref, draft.placed.shards)
     while True:
         row = backend.newest(draft.name)
         newest = None if row is None else from_row(row)
@@ -213,18 +38,18 @@ def record(backend: Backend, draft: Draft) -> LocalDatasetEntry:
         entry = LocalDatasetEntry(
             name=draft.name,
             schema_ref=draft.schema_ref,
-            shards=draft.shards,
+            shards=draft.placed.shards,
             metadata=details.metadata,
             description=details.description or None,
             tags=details.tags or (),
             license=details.license or None,
-            endpoint=draft.endpoint,
-            region=draft.region,
-            stranger=draft.stranger,
+            endpoint=draft.placed.endpoint,
+            region=draft.placed.region,
+            stranger=draft.placed.stranger,
             revision=1 if newest is None else newest.revision + 1,
             cid=cid,
         )
-        if newest is not None and _says_the_same(newest, entry) and _in_place(newest, draft):
+        if newest is not None and _says_the_same(newest, entry) and _in_place(newest, draft.placed):
             return newest
         # Another writer may have added this revision meanwhile: then compare with that.
         if backend.add_entry(to_row(entry)):
@@ -243,24 +68,17 @@ def _says_the_same(newest: LocalDatasetEntry, entry: LocalDatasetEntry) -> bool:
     return to_row(same) == to_row(newest)
 
 
-def _in_place(newest: LocalDatasetEntry, draft: Draft) -> bool:
+def _in_place(newest: LocalDatasetEntry, placed: Placed) -> bool:
     """Whether the shards of the newest revision, same in content, are where they are wanted."""
-    said = (draft.endpoint, draft.region, draft.stranger)
+    said = (placed.endpoint, placed.region, placed.stranger)
     if (newest.endpoint, newest.region, newest.stranger) != said:
         return False
     old = [shard.url for shard in newest.shards]
-    if old == [shard.url for shard in draft.shards]:
+    if old == [shard.url for shard in placed.shards]:
         return True
-    if draft.store_root is not None:
-        return all(url.startswith(draft.store_root) for url in old)
+    if placed.root is not None:
+        return all(url.startswith(placed.root) for url in old)
     # Files that were copied or moved: the entry stands as long as it leads to its shards.
     return all("://" not in url for url in old) and all(
-        _has_size(Path(shard.url), shard.bytes) for shard in newest.shards
+        has_size(Path(shard.url), shard.bytes) for shard in newest.shards
     )
-
-
-def _has_size(path: Path, size: int | None) -> bool:
-    try:
-        return path.stat().st_size == size
-    except OSError:
-        return False
