@@ -117,7 +117,7 @@ class Cursor:
         """Move over a str in each row: where they start and where they end."""
         types = self.types()
         fixed = (types & 0xE0) == 0xA0
-        return self._spans(types, _STR, np.where(fixed, types & 0x1F, -1).astype(np.int64))
+        return self._spans(types, _STR, np.where(fixed, (types & 0x1F).astype(np.int64), -1))
 
     def binaries(self) -> tuple[Integers, Integers]:
         """Move over a bin in each row: where they start and where they end."""
