@@ -13,6 +13,7 @@ from atdata.errors import (
     IdentityError,
     LensError,
     MissingExtraError,
+    NoDataUrlsError,
     NotFoundError,
     OptionError,
     PrivateUrlError,
@@ -21,6 +22,7 @@ from atdata.errors import (
     SampleTypeError,
     SandboxError,
     SchemaConflictError,
+    SchemaError,
     ShardError,
     SourceError,
     StoreError,
@@ -60,6 +62,7 @@ MEANINGS: dict[ExitCode, str] = {
 
 _BY_ERROR: tuple[tuple[type[Exception], ExitCode], ...] = (
     (NotFoundError, ExitCode.NOT_FOUND),
+    (NoDataUrlsError, ExitCode.NOT_FOUND),
     (IdentityError, ExitCode.NOT_FOUND),
     (AuthenticationError, ExitCode.REFUSED),
     (CredentialsError, ExitCode.REFUSED),
@@ -69,6 +72,7 @@ _BY_ERROR: tuple[tuple[type[Exception], ExitCode], ...] = (
     (ShardError, ExitCode.DAMAGED),
     (DecodeError, ExitCode.DAMAGED),
     (SchemaConflictError, ExitCode.CONFLICT),
+    (SchemaError, ExitCode.DAMAGED),
     (LensError, ExitCode.CONFLICT),
     (MissingExtraError, ExitCode.UNAVAILABLE),
     (SandboxError, ExitCode.UNAVAILABLE),

@@ -12,7 +12,7 @@ import numpy as np
 
 from atdata._protocols import DataSource
 from atdata.dataset.dataset import Dataset
-from atdata.errors import NoDataUrlsError, SchemaError
+from atdata.errors import NoDataUrlsError, OptionError
 from atdata.samples.dict_sample import DictSample
 from atdata.samples.kinds import Array, Field, Kind, ListOf, MapOf, Maybe, Primitive
 from atdata.schema.build import build_type
@@ -27,7 +27,7 @@ def infer_type(source: DataSource, name: str) -> type:
     """A type that the first samples fit; its name is made of the dataset's.
 
     Raises:
-        SchemaError: A field whose kind the samples do not tell.
+        OptionError: A field whose kind the samples do not tell.
         NoDataUrlsError: There are no samples.
     """
     with closing(cast("Any", Dataset.of(DictSample, source).ordered())) as samples:
@@ -51,7 +51,7 @@ def _kind_of_all(values: list[Any], path: str) -> Kind:
         kind = _kind_of(value, path)
         found = kind if found is None or found == kind else _both(found, kind, path)
     if found is None:
-        raise SchemaError(f"{path}: the first samples hold no value that tells its kind. {_HINT}")
+        raise OptionError(f"{path}: the first samples hold no value that tells its kind. {_HINT}")
     return found
 
 
@@ -83,7 +83,7 @@ def _both(a: Kind, b: Kind, path: str) -> Kind:
             return MapOf(x if x == y else _both(x, y, f"{path}[]"))
         case (Maybe(x), Maybe(y)) | (Maybe(x), y) | (x, Maybe(y)):
             return Maybe(x if x == y else _both(x, y, path))
-    raise SchemaError(f"{path}: some samples hold {a.describe()}, others {b.describe()}. {_HINT}")
+    raise OptionError(f"{path}: some samples hold {a.describe()}, others {b.describe()}. {_HINT}")
 
 
 def _class_name(name: str) -> str:

