@@ -34,7 +34,7 @@ class Mood(enum.Enum):
 
 @packable
 class Wide:
-    """A field of every kind that is decoded in columns."""
+    """A field of every kind."""
 
     number: int
     ratio: float
@@ -46,6 +46,8 @@ class Wide:
     mood: Mood
     size: Literal["s", "m"]
     when: datetime
+    words: list[str]
+    inner: Digit
     maybe_number: int | None = None
     maybe_text: str | None = None
     maybe_array: NDArray[np.int16] | None = None
@@ -53,7 +55,7 @@ class Wide:
 
 @packable
 class Deep:
-    """Fields that are decoded row by row."""
+    """Nothing but fields of no fixed form."""
 
     words: list[str]
     counts: dict[str, int]
@@ -154,12 +156,16 @@ def wires(draw: st.DrawFn) -> dict[str, Any]:
         "mood": draw(st.sampled_from(["good", "bad"])),
         "size": draw(st.sampled_from(["s", "m"])),
         "when": draw(st.datetimes(timezones=st.sampled_from([None, UTC]))).isoformat(),
+        "words": draw(st.lists(st.text(max_size=3), max_size=3) | st.just(["long"] * 300)),
+        "inner": {"image": store(np.zeros(2, np.uint8)), "label": draw(WIDE_INTS)},
         "maybe_number": draw(st.none() | WIDE_INTS),
         "maybe_text": draw(st.none() | st.text(max_size=3)),
         "maybe_array": draw(st.none() | arrays(["<i2"]).map(store)),
     }
     for name in draw(st.sets(st.sampled_from(["maybe_number", "maybe_text"]))):
         del wire[name]
+    scalars = st.none() | st.booleans() | WIDE_INTS | st.floats(width=32) | st.text(max_size=3)
+    wire |= draw(st.dictionaries(st.sampled_from(["new", "newer"]), scalars | st.lists(scalars)))
     if draw(st.booleans()):
         wire = dict(reversed(wire.items()))
     return wire
@@ -187,6 +193,7 @@ def wide_shards(draw: st.DrawFn) -> dict[str, Any]:
     return {"members": members, **draw(FORMATS)}
 
 
+@pytest.mark.filterwarnings("ignore::atdata.errors.UnknownFieldWarning")
 @settings(max_examples=150, deadline=None)
 @given(wide_shards())
 def test_many_at_once_is_one_by_one(shard: dict[str, Any]) -> None:
@@ -207,6 +214,7 @@ def test_many_at_once_is_one_by_one(shard: dict[str, Any]) -> None:
     assert at == len(expected)
 
 
+@pytest.mark.filterwarnings("ignore::atdata.errors.UnknownFieldWarning")
 @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.PAX_FORMAT])
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
@@ -248,6 +256,7 @@ def lenient(data: bytes) -> list[tuple[str, Any]]:
     return out
 
 
+@pytest.mark.filterwarnings("ignore::atdata.errors.UnknownFieldWarning")
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_damaged_payloads_are_errors_or_samples(data: st.DataObject) -> None:

@@ -8,10 +8,11 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from atdata.errors import DecodeError, EncodeError
-from atdata.samples.codec import SampleCodec, unpack_map
+from atdata.samples.codec import SampleCodec
 from atdata.samples.kinds import Field, Misfit
 from atdata.samples.ndarray import decode_array, encode_array, looks_like_array
 from atdata.samples.packable import PackableSample, same_value
+from atdata.samples.wire import unpack_map
 
 MAX_DEPTH: Final = 64
 """Deepest nesting of lists and maps that is read or written."""

@@ -17,7 +17,8 @@ import numpy as np
 from atdata.samples.codec import SampleCodec
 from atdata.samples.kinds import Misfit
 from atdata.shards.cursor import AnyArray, Cursor, Integers, OddRows
-from atdata.shards.values import Column, Reader, as_list, column_of, reader_of
+from atdata.shards.form import Column, as_list, column_of
+from atdata.shards.values import Reader, pass_over, reader_of
 
 T = TypeVar("T")
 
@@ -164,17 +165,24 @@ class Decoder(Generic[T]):
         """
         count, literal = _map_header(cursor)
         found: dict[str, Column] = {}
+        unknown: set[str] = set()
         for _ in range(count):
             name, key = _key(cursor, len(literal))
-            if name not in readers or name in found:
+            if name in found or name in unknown:
                 raise cursor.only_first()
             cursor.expect(literal + key)
             literal = b""
-            found[name] = readers[name](cursor)
+            if name in readers:
+                found[name] = readers[name](cursor)
+            else:
+                pass_over(cursor)
+                unknown.add(name)
         if literal:
             cursor.expect(literal)
         if (cursor.at != cursor.ends).any():
             raise OddRows(cursor.at != cursor.ends)
+        if unknown:
+            self.codec.warn_of_unknown(unknown)
         columns: dict[str, Column] = {}
         for name in readers:
             if name in found:

@@ -18,8 +18,8 @@ Mask: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 AnyArray: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 NIL: Final = 0xC0
-_STR: Final = {0xD9: ">u1", 0xDA: ">u2", 0xDB: ">u4"}
-_BIN: Final = {0xC4: ">u1", 0xC5: ">u2", 0xC6: ">u4"}
+STR_FORMS: Final = {0xD9: ">u1", 0xDA: ">u2", 0xDB: ">u4"}
+BIN_FORMS: Final = {0xC4: ">u1", 0xC5: ">u2", 0xC6: ">u4"}
 
 
 class OddRows(Exception):
@@ -117,12 +117,12 @@ class Cursor:
         """Move over a str in each row: where they start and where they end."""
         types = self.types()
         fixed = (types & 0xE0) == 0xA0
-        return self._spans(types, _STR, np.where(fixed, (types & 0x1F).astype(np.int64), -1))
+        return self._spans(types, STR_FORMS, np.where(fixed, (types & 0x1F).astype(np.int64), -1))
 
     def binaries(self) -> tuple[Integers, Integers]:
         """Move over a bin in each row: where they start and where they end."""
         types = self.types()
-        return self._spans(types, _BIN, np.full(len(types), -1, np.int64))
+        return self._spans(types, BIN_FORMS, np.full(len(types), -1, np.int64))
 
     def _spans(
         self, types: Bytes, forms: dict[int, str], sizes: Integers

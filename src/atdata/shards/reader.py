@@ -14,9 +14,9 @@ from atdata.errors import DecodeError, ShardError
 from atdata.samples.codec import SampleCodec
 from atdata.shards.columns import Decoder, Payloads
 from atdata.shards.cursor import Integers
+from atdata.shards.form import Column
 from atdata.shards.keys import KeyMatrix, key_list
 from atdata.shards.tar import Found, Walker, check_tail
-from atdata.shards.values import Column
 from atdata.shards.window import Window, open_window
 
 T = TypeVar("T")
@@ -58,6 +58,8 @@ class Block(Generic[T]):
         part = Payloads(whole.buffer, whole.starts[indices], whole.ends[indices])
 
         def keys() -> list[str]:
+            if isinstance(indices, slice):
+                return self.keys[indices]
             return [self.keys[i] for i in np.arange(len(self))[indices].tolist()]
 
         return Block(self.shard, self._decoder, part, keys)

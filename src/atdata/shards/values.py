@@ -7,16 +7,37 @@ for rows that it leaves to that.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
 from atdata.errors import DecodeError
-from atdata.samples.kinds import Array, Choice, DateTime, Field, Kind, Maybe, Misfit, Primitive
-from atdata.samples.ndarray import ArrayHeader, parse_header, read_header
-from atdata.shards.cursor import NIL, AnyArray, Cursor, Integers, OddRows, present, spread
+from atdata.samples.kinds import (
+    Array,
+    Choice,
+    DateTime,
+    Field,
+    Kind,
+    ListOf,
+    MapOf,
+    Maybe,
+    Misfit,
+    Nested,
+    Primitive,
+)
+from atdata.samples.wire import unpack_value
+from atdata.shards.arrays import read_arrays
+from atdata.shards.cursor import (
+    BIN_FORMS,
+    NIL,
+    STR_FORMS,
+    Cursor,
+    OddRows,
+    present,
+    spread,
+)
+from atdata.shards.form import Column, as_list, column_of
 
-Column: TypeAlias = "AnyArray | list[Any]"
 Reader: TypeAlias = Callable[[Cursor], Column]
 """Moves over one value a row. Shape (n, …), or a list of n."""
 
@@ -38,8 +59,6 @@ _WIDTHS[0xE0:] = 0
 for _code, _dtype in _INT_FORMS.items():
     _WIDTHS[_code] = int(_dtype[-1])
 _MANY_CHARACTERS: Final = 256
-_SMALL_ARRAY: Final = 4096
-"""Bytes up to which copying an array twice is cheaper than a gather of its own."""
 
 
 def reader_of(field: Field, *, own: bool) -> Reader | None:
@@ -60,41 +79,16 @@ def _reader(kind: Kind, own: bool) -> Reader | None:
         case Primitive(name):
             return _PRIMITIVES[name]
         case Array():
-            return lambda cursor: _arrays(cursor, kind, own)
+            return lambda cursor: read_arrays(cursor, kind, own=own)
         case Choice() | DateTime():
             return lambda cursor: _from_texts(cursor, kind)
         case Maybe(inner):
             read = _reader(inner, own)
             return None if read is None else lambda cursor: _maybe(cursor, read, inner)
+        case ListOf() | MapOf() | Nested():
+            return lambda cursor: _row_by_row(cursor, kind)
         case _:
             return None
-
-
-def column_of(values: list[Any]) -> Column:
-    """Values as an array where one dtype and shape hold them all, as they are otherwise.
-
-    Arrays of one dtype and shape (*S) become (n, *S); a copy.
-    """
-    sorts = set(map(type, values))
-    if len(sorts) != 1:
-        return values
-    (sort,) = sorts
-    if sort is bool or sort is float:
-        return np.array(values, sort)
-    if sort is int:
-        return _integers(values)
-    if sort is np.ndarray and len({(value.dtype, value.shape) for value in values}) == 1:
-        # Without its dtype, the other byte order would be lost.
-        return np.stack(values, dtype=values[0].dtype)
-    return values
-
-
-def _integers(values: list[int]) -> Column:
-    """Integers as int64, as uint64 where that is needed, as they are where neither holds them."""
-    low, high = min(values), max(values)
-    if low >= -(2**63) and high < 2**63:
-        return np.array(values, np.int64)
-    return np.array(values, np.uint64) if low >= 0 and high < 2**64 else values
 
 
 def _ints(cursor: Cursor) -> Column:
@@ -119,7 +113,7 @@ def _ints(cursor: Cursor) -> Column:
     values = out.tolist()
     for row, value in zip(unsigned.tolist(), out[unsigned].view(np.uint64).tolist(), strict=True):
         values[row] = value
-    return _integers(values)
+    return column_of(values)
 
 
 def _floats(cursor: Cursor) -> Column:
@@ -192,6 +186,54 @@ def _from_texts(cursor: Cursor, kind: Choice | DateTime) -> list[Any]:
         raise cursor.all_rows() from None
 
 
+def _row_by_row(cursor: Cursor, kind: Kind) -> list[Any]:
+    """Values of no fixed form; the fields around them are still read in many rows at once."""
+    buffer = cursor.buffer
+    found: list[Any] = []
+    sizes = np.zeros(len(cursor), np.int64)
+    odd = np.zeros(len(cursor), np.bool_)
+    spans = zip(cursor.at.tolist(), cursor.ends.tolist(), strict=True)
+    for row, (start, end) in enumerate(spans):
+        try:
+            wire, sizes[row] = unpack_value(buffer[start:end])
+            found.append(kind.decode(wire))
+        except (DecodeError, Misfit):
+            odd[row] = True
+    if odd.any():
+        raise OddRows(odd)
+    cursor.at = cursor.at + sizes
+    return found
+
+
+def pass_over(cursor: Cursor) -> None:
+    """Move over a value of a field that the type does not have.
+
+    Raises:
+        OddRows: Rows where it is not of the sort of the first row's, or a list or a map.
+    """
+    types = cursor.types()
+    others = types[types != NIL]
+    first = int(others[0]) if len(others) else NIL
+    if first == NIL:
+        cursor.at = cursor.at + 1
+        return
+    for kind, codes in _SORTS.items():
+        if first in codes:
+            _maybe(cursor, _PRIMITIVES[kind.name], kind)
+            return
+    raise cursor.only_first()
+
+
+_SORTS: Final = {
+    Primitive("bool"): frozenset({0xC2, 0xC3}),
+    Primitive("float"): frozenset(_FLOAT_FORMS),
+    Primitive("bytes"): frozenset(BIN_FORMS),
+    Primitive("str"): frozenset({*range(0xA0, 0xC0), *STR_FORMS}),
+    Primitive("int"): frozenset({*range(0x80), *range(0xE0, 0x100), *_INT_FORMS}),
+}
+"""Kind → types that its values begin with."""
+
+
 def _maybe(cursor: Cursor, read: Reader, kind: Kind) -> Column:
     nil = cursor.types() == NIL
     if not nil.any():
@@ -210,99 +252,3 @@ def _maybe(cursor: Cursor, read: Reader, kind: Kind) -> Column:
             out[row] = value
     cursor.at = at
     return out
-
-
-def as_list(column: Column, kind: Kind) -> list[Any]:
-    """A column as Python values: scalars as int, float and bool; arrays as views of their rows."""
-    if isinstance(column, list):
-        return column
-    if not isinstance(kind.kind if isinstance(kind, Maybe) else kind, Array):
-        return list(column.tolist())
-    # Iterating over one dimension would give NumPy's scalars instead of arrays.
-    return [column[i, ...] for i in range(len(column))] if column.ndim == 1 else list(column)
-
-
-def _arrays(cursor: Cursor, kind: Array, own: bool) -> Column:
-    starts, ends = cursor.binaries()
-    sizes = ends - starts
-    try:
-        first = parse_header(cursor.buffer[starts[0] : ends[0]])
-    except DecodeError:
-        raise cursor.only_first() from None
-    length = first.length
-    if (sizes < length).any():
-        raise OddRows(sizes < length)
-    raw = cursor.gather(f"V{length}", length, starts)
-    headers = raw.tobytes()
-    data = starts + length
-    if bool((sizes == sizes[0]).all()) and headers == headers[:length] * len(cursor):
-        if not _usable(first, kind):
-            raise cursor.all_rows()
-        if not own or first.data_bytes <= _SMALL_ARRAY:
-            stacked = _stacked(cursor, first, data)
-            return [row.copy("K") for row in as_list(stacked, kind)] if own else stacked
-    layouts = _layouts(headers, length, sizes, kind)
-    buffer = cursor.buffer
-    arrays = [
-        np.ndarray(shape, dtype, buffer, start, None, order).copy("K")
-        for (dtype, shape, order, _), start in zip(layouts, data.tolist(), strict=True)
-    ]
-    return arrays if own else column_of(arrays)
-
-
-def _usable(header: ArrayHeader, kind: Array) -> bool:
-    plain = header.dtype.itemsize > 0 and header.dtype.subdtype is None
-    return plain and kind.fits(header.dtype, header.shape)
-
-
-def _stacked(cursor: Cursor, header: ArrayHeader, data: Integers) -> AnyArray:
-    """Arrays of one header as one: shape (n, *S), one copy."""
-    shape, count = header.shape, len(cursor)
-    if not header.data_bytes:
-        return np.empty((count, *shape), header.dtype)
-    raw = cursor.gather(f"V{header.data_bytes}", header.data_bytes, data).view(header.dtype)
-    if not header.fortran:
-        return raw.reshape((count, *shape))
-    axes = (0, *range(len(shape), 0, -1))
-    return raw.reshape((count, *reversed(shape))).transpose(axes)
-
-
-_Layout: TypeAlias = tuple[np.dtype[Any], tuple[int, ...], Literal["C", "F"], int]
-"""dtype, shape, order, and bytes with the header."""
-
-
-def _layouts(headers: bytes, length: int, sizes: Integers, kind: Array) -> list[_Layout]:
-    """What arrays of different headers are, each header parsed once.
-
-    Args:
-        headers: The headers, one behind the other, each of ``length`` bytes.
-        length: Bytes of a header.
-        sizes: Shape (n,), bytes of each array, header included.
-        kind: What they should be.
-    """
-    known: dict[bytes, _Layout | None] = {}
-    found: list[_Layout] = []
-    odd = []
-    for at, size in zip(range(0, len(headers), length), sizes.tolist(), strict=True):
-        raw = headers[at : at + length]
-        if raw not in known:
-            known[raw] = _layout(raw, kind)
-        layout = known[raw]
-        if layout is None or layout[3] != size:
-            odd.append(at // length)
-        else:
-            found.append(layout)
-    if odd:
-        raise OddRows(spread(np.ones(len(odd), np.bool_), np.array(odd), len(sizes)))
-    return found
-
-
-def _layout(raw: bytes, kind: Array) -> _Layout | None:
-    try:
-        header = read_header(raw)
-    except DecodeError:
-        return None
-    if header.length != len(raw) or not _usable(header, kind):
-        return None
-    order: Literal["C", "F"] = "F" if header.fortran else "C"
-    return header.dtype, header.shape, order, header.length + header.data_bytes

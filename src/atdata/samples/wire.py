@@ -1,0 +1,89 @@
+"""msgpack → plain values, with what msgpack itself lets pass refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgpack
+
+from atdata.errors import DecodeError
+
+
+def unpack_map(payload: bytes | memoryview, *, nested: bool = True) -> dict[str, Any]:
+    """Msgpack bytes → one map with str keys, nothing before or behind it.
+
+    Args:
+        payload: The bytes of one sample.
+        nested: Whether maps inside are looked at for repeated keys too.
+
+    Raises:
+        DecodeError: Anything else, repeated keys, or extension types.
+    """
+    hook = _unique_keys if nested else None
+    try:
+        data = msgpack.unpackb(
+            payload, raw=False, strict_map_key=True, ext_hook=_no_extension, object_pairs_hook=hook
+        )
+    except DecodeError:
+        raise
+    except msgpack.StackError:
+        raise DecodeError("not a msgpack sample: nested too deep") from None
+    except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
+        reason = str(error) or type(error).__name__
+        raise DecodeError(f"not a msgpack sample: {reason[:200]}") from None
+    if not isinstance(data, dict):
+        raise DecodeError(f"not a msgpack sample: a {type(data).__name__}, not a map")
+    if not nested and _declared(payload) != len(data):
+        raise DecodeError("not a msgpack sample: the map has a key twice")
+    if any(type(key) is not str for key in data):
+        raise DecodeError("not a msgpack sample: the map has a key that is no str")
+    return data
+
+
+def unpack_value(payload: memoryview) -> tuple[Any, int]:
+    """The one msgpack value that bytes begin with, and how many bytes it takes.
+
+    Raises:
+        DecodeError: There is none, a map in it repeats a key, or it has an extension type.
+    """
+    size = 512
+    while True:
+        part = payload[:size]
+        unpacker = msgpack.Unpacker(
+            raw=False,
+            strict_map_key=True,
+            ext_hook=_no_extension,
+            object_pairs_hook=_unique_keys,
+            max_buffer_size=max(size, 1),
+        )
+        unpacker.feed(part)
+        try:
+            return unpacker.unpack(), unpacker.tell()
+        except DecodeError:
+            raise
+        except msgpack.OutOfData:
+            if len(part) == len(payload):
+                raise DecodeError("not a msgpack sample: it is cut short") from None
+            size *= 8
+        except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
+            reason = str(error) or type(error).__name__
+            raise DecodeError(f"not a msgpack sample: {reason[:200]}") from None
+
+
+def _declared(payload: bytes | memoryview) -> int:
+    """How many pairs the map that begins here says it has."""
+    first = payload[0]
+    if first <= 0x8F:
+        return first & 0x0F
+    return int.from_bytes(bytes(payload[1 : 3 if first == 0xDE else 5]), "big")
+
+
+def _unique_keys(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    data = dict(pairs)
+    if len(data) != len(pairs):
+        raise DecodeError("not a msgpack sample: a map has a key twice")
+    return data
+
+
+def _no_extension(code: int, data: bytes) -> Any:
+    raise DecodeError(f"not a msgpack sample: extension type {code} has no meaning here")

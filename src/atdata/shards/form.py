@@ -1,0 +1,49 @@
+"""The form of a column: an array where one dtype and shape hold every value, a list elsewhere."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from atdata.samples.kinds import Array, Kind, Maybe
+
+Column: TypeAlias = "np.ndarray[Any, np.dtype[Any]] | list[Any]"
+"""One value a row: shape (n, …), or a list of n."""
+
+
+def column_of(values: list[Any]) -> Column:
+    """Values as an array where one dtype and shape hold them all, as they are otherwise.
+
+    Arrays of one dtype and shape (*S) become (n, *S); a copy.
+    """
+    sorts = set(map(type, values))
+    if len(sorts) != 1:
+        return values
+    (sort,) = sorts
+    if sort is bool or sort is float:
+        return np.array(values, sort)
+    if sort is int:
+        return _integers(values)
+    if sort is np.ndarray and len({(value.dtype, value.shape) for value in values}) == 1:
+        # Without its dtype, the other byte order would be lost.
+        return np.stack(values, dtype=values[0].dtype)
+    return values
+
+
+def _integers(values: list[int]) -> Column:
+    """Integers as int64, as uint64 where that is needed, as they are where neither holds them."""
+    low, high = min(values), max(values)
+    if low >= -(2**63) and high < 2**63:
+        return np.array(values, np.int64)
+    return np.array(values, np.uint64) if low >= 0 and high < 2**64 else values
+
+
+def as_list(column: Column, kind: Kind) -> list[Any]:
+    """A column as Python values: scalars as int, float and bool; arrays as views of their rows."""
+    if isinstance(column, list):
+        return column
+    if not isinstance(kind.kind if isinstance(kind, Maybe) else kind, Array):
+        return list(column.tolist())
+    # Iterating over one dimension would give NumPy's scalars instead of arrays.
+    return [column[i, ...] for i in range(len(column))] if column.ndim == 1 else list(column)
