@@ -31,6 +31,7 @@ from atdata.sources.s3_access import S3Access, access_for, remember
 from atdata.sources.url import URLSource
 from tests.services.proxy import FaultProxy
 from tests.services.s3 import S3Server
+from tests.sources.web import WebServer
 
 ProxyTo = Callable[[str], FaultProxy]
 BODIES = [b"shard %d " % n * 100_000 for n in range(3)]
@@ -218,6 +219,22 @@ def test_without_credentials_the_error_says_what_to_set(
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server.endpoint)
     with pytest.raises(CredentialsError, match="Set AWS_ACCESS_KEY_ID"):
         read_first(URLSource(f"s3://{bucket}/p/a-000000.tar"))
+
+
+def test_public_buckets_need_no_keys(
+    web: WebServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A public object is read unsigned: when asked to, and when there are no keys."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    web.files["/public-bucket/a.tar"] = b"x"
+    source = S3Source("s3://public-bucket/a.tar", endpoint=web.url, anonymous=True)
+    assert read_first(source) == b"x"
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", web.url)
+    assert read_first(URLSource("s3://public-bucket/a.tar")) == b"x"
+    assert {path for path, _ in web.asked} == {"/public-bucket/a.tar"}
 
 
 def test_a_strangers_endpoint_gets_no_keys(

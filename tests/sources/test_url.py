@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from atdata._protocols import DataSource
-from atdata._shardlist import fold_urls
+from atdata._shardlist import LocatedUrl, fold_urls
 from atdata.errors import NoDataUrlsError, ShardNotFoundError, SourceError, UnsafeUrlError, UrlError
 from atdata.sources.policy import STRANGER
 from atdata.sources.url import URLSource
@@ -142,6 +142,24 @@ def test_strangers_do_not_name_local_files(url: str, monkeypatch: pytest.MonkeyP
     source = URLSource(url, policy=STRANGER)
     with pytest.raises(UnsafeUrlError):
         _ = source.shard_list
+
+
+def test_what_a_url_remembers_goes_to_its_shards() -> None:
+    """The shards of an entry's URL know its endpoint, and that a stranger wrote it."""
+    url = LocatedUrl("s3://b/a-{0..1}.tar", endpoint="https://s3.example", stranger=True)
+    for source in (URLSource(url), URLSource(URLSource(url).shard_list)):
+        shards = source.shard_list
+        assert shards == ["s3://b/a-0.tar", "s3://b/a-1.tar"]
+        assert all(isinstance(shard, LocatedUrl) and shard.stranger for shard in shards)
+        assert {getattr(shard, "endpoint", None) for shard in shards} == {"https://s3.example"}
+
+
+def test_alternatives_of_several_schemes(folder: Path, web: WebServer) -> None:
+    """Folded URLs that have not even the scheme in common are all read."""
+    web.files["/b.tar"] = b"web"
+    urls = [str(folder / "a-000000.tar"), f"{web.url}/b.tar"]
+    source = URLSource(fold_urls(urls))
+    assert [stream.read() for _, stream in source.shards()] == [b"shard 0", b"web"]
 
 
 def test_a_copy_in_another_process_reads_the_same(folder: Path) -> None:

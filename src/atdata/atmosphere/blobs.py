@@ -20,7 +20,7 @@ from atdata.atmosphere.journal import Journal
 from atdata.atmosphere.records import SHARD_TYPE
 from atdata.errors import OptionError, StoreError, XrpcError
 from atdata.sources.identity import server_of
-from atdata.stores.spool import STEM, copy_packed, write_packed
+from atdata.stores.spool import STEM, copy_packed, packed_of, write_packed
 
 if TYPE_CHECKING:
     from atdata.dataset.dataset import Dataset
@@ -61,14 +61,16 @@ class PDSBlobStore:
             ``at://did/blob/cid`` of each shard, with samples, bytes and SHA-256.
 
         Raises:
+            OptionError: ``ds`` is no dataset.
             AuthenticationError: Not logged in.
             StoreError: A shard is larger than the server takes.
             AtmosphereError: The server cannot be reached or refuses.
         """
+        samples = packed_of(ds)
         self.client.check_session()
         with tempfile.TemporaryDirectory(prefix="atdata-blobs-") as folder:
             sink = _Sink(self, Path(folder))
-            return write_packed(ds.packed(), sink, stem=STEM, maxcount=maxcount, maxsize=maxsize)
+            return write_packed(samples, sink, stem=STEM, maxcount=maxcount, maxsize=maxsize)
 
     def copy_shards(
         self,

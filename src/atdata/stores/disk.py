@@ -9,16 +9,21 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, Final
 
 from atdata._digest import sha256_of
 from atdata._shardlist import ShardInfo, ShardUrls
 from atdata.errors import AtdataError, OptionError, StoreError, UrlError
 from atdata.sources.disk import path_of
-from atdata.stores.spool import STEM, check_prefix, copy_packed, other_bytes, write_packed
-
-if TYPE_CHECKING:
-    from atdata.dataset.dataset import Dataset
+from atdata.stores.spool import (
+    STEM,
+    Samples,
+    check_prefix,
+    copy_packed,
+    other_bytes,
+    packed_of,
+    write_packed,
+)
 
 _UNFINISHED: Final = ".unfinished"
 _ABANDONED: Final = 86_400.0
@@ -60,7 +65,7 @@ class DiskDataStore:
 
     def write_shards(
         self,
-        ds: Dataset[Any],
+        ds: Samples,
         *,
         prefix: str,
         maxcount: int | None = None,
@@ -86,8 +91,9 @@ class DiskDataStore:
             StoreError: Another shard has the name, or the folder cannot be written.
             NoDataUrlsError: The dataset has no samples.
         """
+        samples = packed_of(ds)
         with self._sink(prefix) as sink:
-            return write_packed(ds.packed(), sink, stem=STEM, maxcount=maxcount, maxsize=maxsize)
+            return write_packed(samples, sink, stem=STEM, maxcount=maxcount, maxsize=maxsize)
 
     def copy_shards(
         self,

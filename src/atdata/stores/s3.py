@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, Any, Final
 
 from atdata._digest import sha256_of
 from atdata._shardlist import ShardInfo, ShardUrls
@@ -15,10 +15,15 @@ from atdata.sources.s3 import S3Reader, parse_s3
 from atdata.sources.s3_access import S3Access, environment_endpoint, in_region, remember
 from atdata.sources.s3_client import client_for, s3_errors
 from atdata.stores.s3_upload import SHA256, upload
-from atdata.stores.spool import STEM, check_prefix, copy_packed, other_bytes, write_packed
-
-if TYPE_CHECKING:
-    from atdata.dataset.dataset import Dataset
+from atdata.stores.spool import (
+    STEM,
+    Samples,
+    check_prefix,
+    copy_packed,
+    other_bytes,
+    packed_of,
+    write_packed,
+)
 
 _PROBE_ATTEMPTS: Final = 2
 """Tries of the first request of a call: a server that is down is reported within seconds."""
@@ -65,7 +70,7 @@ class S3DataStore:
 
     def write_shards(
         self,
-        ds: Dataset[Any],
+        ds: Samples,
         *,
         prefix: str,
         maxcount: int | None = None,
@@ -95,8 +100,9 @@ class S3DataStore:
             NoDataUrlsError: The dataset has no samples.
             MissingExtraError: boto3 is not installed.
         """
+        samples = packed_of(ds)
         with self._sink(prefix) as sink:
-            return write_packed(ds.packed(), sink, stem=STEM, maxcount=maxcount, maxsize=maxsize)
+            return write_packed(samples, sink, stem=STEM, maxcount=maxcount, maxsize=maxsize)
 
     def copy_shards(
         self,

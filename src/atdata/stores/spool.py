@@ -6,7 +6,7 @@ import hashlib
 import os
 import secrets
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import IO, Final, Protocol
 
@@ -24,6 +24,13 @@ from atdata.shards.writer import PackedSample, ShardSink, write_shards
 STEM: Final = "data"
 """Shards are named ``data-000000.tar``, ``data-000001.tar``, …"""
 _CHUNK: Final = 1 << 20
+
+
+class Samples(Protocol):
+    """What a store asks of a dataset: `atdata.Dataset` has it."""
+
+    def packed(self) -> Iterator[PackedSample]:
+        """Each sample's key and bytes and the number of its shard, in order."""
 
 
 class CopySink(ShardSink, Protocol):
@@ -47,6 +54,22 @@ def write_packed(
     Arguments, result and errors are those of `atdata.shards.writer.write_shards`.
     """
     return write_shards(samples, sink, stem=stem, maxcount=maxcount, maxsize=maxsize)
+
+
+def packed_of(ds: Samples) -> Iterator[PackedSample]:
+    """The packed samples of what was passed as a dataset.
+
+    Raises:
+        OptionError: It is none.
+    """
+    packed = getattr(ds, "packed", None)
+    if not callable(packed):
+        raise OptionError(
+            f"Expected a dataset, found {type(ds).__name__}. Write atdata.Dataset[YourType](...), "
+            "or atdata.write_samples(samples, path) for samples that are not in shards yet."
+        )
+    samples: Iterator[PackedSample] = packed()
+    return samples
 
 
 def copy_packed(

@@ -170,6 +170,12 @@ class StoreSuite:
         urls = store.write_shards(moved, prefix="suite/a")
         assert self.labels(store, urls) == list(range(1, 101))
 
+    @pytest.mark.parametrize("wrong", ["data.tar", ["data.tar"], None])
+    def test_what_is_no_dataset_is_refused(self, store: AbstractDataStore, wrong: Any) -> None:
+        """A path or a list in place of a dataset is a ValueError or a TypeError."""
+        with pytest.raises((ValueError, TypeError)):
+            store.write_shards(wrong, prefix="suite/a")
+
     @pytest.mark.parametrize("prefix", ["../out", "a/../../out", "/absolute", "a/./b", "a\nb"])
     def test_a_prefix_does_not_lead_out(
         self, store: AbstractDataStore, dataset: Dataset[_Picture], prefix: str
