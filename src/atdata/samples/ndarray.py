@@ -16,6 +16,7 @@ import math
 import re
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
@@ -157,6 +158,7 @@ def dtype_name(dtype: np.dtype[Any]) -> str:
     return dtype.name if dtype.isnative else dtype.str
 
 
+@lru_cache(maxsize=1024)
 def dtype_fits(dtype: np.dtype[Any], name: str) -> bool:
     """Whether an array of this dtype is one of the dtype that a schema names.
 

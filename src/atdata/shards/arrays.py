@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
@@ -101,6 +102,7 @@ def _layouts(headers: bytes, length: int, sizes: Integers, kind: Array) -> list[
     return found
 
 
+@lru_cache(maxsize=4096)
 def _layout(raw: bytes, kind: Array) -> _Layout | None:
     try:
         header = read_header(raw)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import IO, Final, Generic, TypeVar
 
@@ -123,7 +123,7 @@ def read_blocks(
     Raises:
         ShardError: Damaged, cut short, no tar; or it holds other members, but no samples.
     """
-    decoder = Decoder(codec)
+    decoder = _decoder_of(codec)
     try:
         for part in _parts(open_window(source), rows):
             keys = partial(key_list, part.keys)
@@ -131,6 +131,11 @@ def read_blocks(
             yield Block(shard, decoder, payloads, keys)
     except ShardError as error:
         raise error.in_shard(shard) from None
+
+
+@lru_cache(maxsize=64)
+def _decoder_of(codec: SampleCodec[T]) -> Decoder[T]:
+    return Decoder(codec)
 
 
 def count_samples(source: IO[bytes] | Path, *, shard: str) -> int:

@@ -107,7 +107,7 @@ class Walker:
         """
         if self._left_to_walk <= 0 and most >= SHORTEST and self._global == Extended():
             run = find_run(window, at, span=(most + 1) * self.typical * 5 // 4, most=most)
-            if run is not None and len(run.offsets) >= _WORTHWHILE:
+            if run is not None and len(run.offsets) >= min(_WORTHWHILE, most):
                 self._patience = 1
             else:
                 # Where runs are short, looking for them costs more than it saves.
