@@ -22,6 +22,10 @@ from atdata.errors import DatasetNameError, RefError, SchemaRefError
 SCHEMA_COLLECTION: Final = "ac.foundation.dataset.sampleSchema"
 DATASET_COLLECTION: Final = "ac.foundation.dataset.record"
 LENS_COLLECTION: Final = "ac.foundation.dataset.lens"
+NEWER_SCHEMA_COLLECTION: Final = "science.alt.dataset.schema"
+NEWER_DATASET_COLLECTION: Final = "science.alt.dataset.entry"
+NEWER_LABEL_COLLECTION: Final = "science.alt.dataset.label"
+"""The newer family of records, which is read and not written. A label names a dataset."""
 MAX_NAME_LENGTH: Final = 256
 """Longest dataset name, in characters."""
 

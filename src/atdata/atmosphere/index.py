@@ -7,20 +7,27 @@ from dataclasses import replace
 from typing import Any
 
 from atdata._protocols import AbstractDataStore, Packable
-from atdata._refs import DATASET_COLLECTION, check_name, parse_at_uri, parse_name_ref
+from atdata._refs import (
+    DATASET_COLLECTION,
+    NEWER_DATASET_COLLECTION,
+    check_name,
+    parse_at_uri,
+    parse_name_ref,
+)
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.entry import AtmosphereIndexEntry, age
-from atdata.atmosphere.parsing import read_entry
+from atdata.atmosphere.newer import find_label
+from atdata.atmosphere.parsing import list_entries, read_entry
 from atdata.atmosphere.publicity import check_public
-from atdata.atmosphere.publish import entries, publish_dataset
+from atdata.atmosphere.publish import publish_dataset
 from atdata.atmosphere.records import check_details
 from atdata.atmosphere.schemas import (
     SchemaRecord,
+    list_schema_records,
     publish_next,
     publish_schema,
     read_schema,
     schema_record,
-    schema_records,
 )
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.insertion import (
@@ -211,17 +218,19 @@ class AtmosphereIndex:
             raise RefError(f"{ref!r} is in a local index: LocalIndex().get_dataset({ref!r}).")
         did = self.client.did_of(parsed.owner)
         if parsed.version is not None:
-            named = [e for e in entries(self.client, did) if e.name == parsed.name]
+            named = [e for e in list_entries(self.client, did) if e.name == parsed.name]
             for entry in sorted(named, key=age, reverse=True):
                 if self.schema_of_ref(entry.schema_ref).version == parsed.version:
                     return entry
+            if labelled := find_label(self.client, did, parsed.name, parsed.version):
+                return self._at(labelled)
             # The version may be the end of a name.
             return self._newest(did, f"{parsed.name}@{parsed.version}", ref)
         return self._newest(did, parsed.name, ref)
 
     def _at(self, ref: str) -> AtmosphereIndexEntry:
         uri = parse_at_uri(ref)
-        if uri.collection != DATASET_COLLECTION:
+        if uri.collection not in (DATASET_COLLECTION, NEWER_DATASET_COLLECTION):
             raise RefError(f"{ref!r} is not a dataset: its collection is not {DATASET_COLLECTION}.")
         try:
             return read_entry(self.client.get_record(uri))
@@ -229,7 +238,9 @@ class AtmosphereIndex:
             raise DatasetNotFoundError(f"There is no dataset {ref}.") from error
 
     def _newest(self, did: str, name: str, ref: str) -> AtmosphereIndexEntry:
-        found = [entry for entry in entries(self.client, did) if entry.name == name]
+        found = [entry for entry in list_entries(self.client, did) if entry.name == name]
+        if not found and (labelled := find_label(self.client, did, name)):
+            return self._at(labelled)
         if not found:
             raise DatasetNotFoundError(
                 f"{did} has published no dataset {ref!r}. index.list_datasets() shows those "
@@ -247,7 +258,7 @@ class AtmosphereIndex:
         """
         did = self.client.did if repo is None else self.client.did_of(repo)
         newest: dict[str, AtmosphereIndexEntry] = {}
-        for entry in entries(self.client, did):
+        for entry in list_entries(self.client, did):
             if entry.name not in newest or age(entry) > age(newest[entry.name]):
                 newest[entry.name] = entry
         return iter([newest[name] for name in sorted(newest)])
@@ -260,7 +271,7 @@ class AtmosphereIndex:
         """
         did = self.client.did
         self._newest(did, check_name(name), name)
-        return sorted((e for e in entries(self.client, did) if e.name == name), key=age)
+        return sorted((e for e in list_entries(self.client, did) if e.name == name), key=age)
 
     def delete_dataset(self, name: str) -> int:
         """Delete every record of a name of one's own. Blobs that only they reference go too.
@@ -333,7 +344,7 @@ class AtmosphereIndex:
             repo: Handle or DID; None: the account that is logged in.
         """
         did = self.client.did if repo is None else self.client.did_of(repo)
-        return map(SchemaRecord, schema_records(self.client, did))
+        return list_schema_records(self.client, did)
 
     def schema_of_ref(self, ref: str) -> Schema:
         """The schema behind an AT URI, nested ones filled in. Errors as for `get_schema`."""

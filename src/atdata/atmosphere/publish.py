@@ -16,14 +16,13 @@ from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.data_model import now
 from atdata.atmosphere.entry import AtmosphereIndexEntry, age
 from atdata.atmosphere.journal import Journal
-from atdata.atmosphere.parsing import read_entry
+from atdata.atmosphere.parsing import list_entries, read_entry
 from atdata.atmosphere.reader import Record
 from atdata.atmosphere.records import content_of, dataset_record, dataset_rkey
 from atdata.errors import (
     AtmosphereError,
     NoDataUrlsError,
     NotFoundError,
-    RecordError,
     XrpcError,
 )
 
@@ -142,16 +141,5 @@ def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _is_newest(client: AtmosphereClient, entry: AtmosphereIndexEntry) -> bool:
-    same_name = (e for e in entries(client, client.did) if e.name == entry.name)
+    same_name = (e for e in list_entries(client, client.did) if e.name == entry.name)
     return max(same_name, key=age, default=entry).uri == entry.uri
-
-
-def entries(client: AtmosphereClient, did: str) -> list[AtmosphereIndexEntry]:
-    """Every dataset record of an account; those that make no sense are passed over."""
-    found = []
-    for record in client.list_records(did, DATASET_COLLECTION):
-        try:
-            found.append(read_entry(record))
-        except RecordError:
-            continue
-    return found

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from atdata._refs import SCHEMA_COLLECTION, AtUri, Version, parse_schema_ref
+from atdata._refs import (
+    NEWER_SCHEMA_COLLECTION,
+    SCHEMA_COLLECTION,
+    AtUri,
+    Version,
+    parse_schema_ref,
+)
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.data_model import now
 from atdata.atmosphere.reader import Reader, Record
@@ -23,6 +29,7 @@ from atdata.errors import (
 )
 from atdata.samples.kinds import Nested
 from atdata.schema.evolve import compare, next_version
+from atdata.schema.json_schema import from_newer_record
 from atdata.schema.model import Schema
 from atdata.schema.record import from_record, to_record
 
@@ -32,12 +39,19 @@ _TRIES: Final = 10
 class SchemaRecord(dict[str, Any]):
     """The record of a schema: ``name``, ``version``, ``fields``, …, and its reference.
 
+    One of the newer family is told in the terms of ours.
+
     Attributes:
         ref: Its AT URI.
     """
 
     def __init__(self, record: Record) -> None:
-        super().__init__(record.value)
+        value = record.value
+        if record.uri.collection == NEWER_SCHEMA_COLLECTION:
+            schema = _located(record.uri, lambda: from_newer_record(value))
+            told = to_record(schema, lambda nested: nested.name)
+            value = {**told, "createdAt": value.get("createdAt")}
+        super().__init__(value)
         self.ref = str(record.uri)
 
 
@@ -55,7 +69,7 @@ def schema_record(reader: Reader, ref: str) -> Record:
             f"{ref!r} is a schema of a local index; on the network schemas have AT URIs. "
             "Publish it with publish_schema and use what that returns."
         )
-    if uri.collection != SCHEMA_COLLECTION:
+    if uri.collection not in (SCHEMA_COLLECTION, NEWER_SCHEMA_COLLECTION):
         raise SchemaRefError(
             f"{ref!r} is not a schema: {uri.collection} is not {SCHEMA_COLLECTION}."
         )
@@ -63,8 +77,8 @@ def schema_record(reader: Reader, ref: str) -> Record:
         record = reader.get_record(uri)
     except NotFoundError as error:
         raise SchemaNotFoundError(f"There is no schema {ref}.") from error
-    if record.value.get("$type") != SCHEMA_COLLECTION:
-        raise RecordError(f"{ref}: $.$type: expected {SCHEMA_COLLECTION!r}.")
+    if record.value.get("$type") != uri.collection:
+        raise RecordError(f"{ref}: $.$type: expected {uri.collection!r}.")
     return record
 
 
@@ -79,14 +93,33 @@ def read_schema(reader: Reader, ref: str) -> Schema:
 
 
 def _parsed(reader: Reader, record: Record) -> Schema:
-    try:
+    def parse() -> Schema:
+        if record.uri.collection == NEWER_SCHEMA_COLLECTION:
+            return from_newer_record(record.value)
         return from_record(record.value, lambda ref: read_schema(reader, ref))
+
+    return _located(record.uri, parse)
+
+
+def _located(uri: AtUri, parse: Callable[[], Schema]) -> Schema:
+    try:
+        return parse()
     except SchemaError as error:
-        raise type(error)(f"{record.uri}: {error}") from error
+        raise type(error)(f"{uri}: {error}") from error
+
+
+def list_schema_records(reader: Reader, did: str) -> Iterator[SchemaRecord]:
+    """Every schema of an account, of both families; broken ones of the newer are passed over."""
+    for collection in (SCHEMA_COLLECTION, NEWER_SCHEMA_COLLECTION):
+        for record in reader.list_records(did, collection):
+            try:
+                yield SchemaRecord(record)
+            except SchemaError:
+                continue
 
 
 def schema_records(reader: Reader, did: str) -> Iterator[Record]:
-    """Every schema record of an account."""
+    """Every schema record of an account, of the family that is written."""
     return reader.list_records(did, SCHEMA_COLLECTION)
 
 
