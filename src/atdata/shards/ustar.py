@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from atdata.errors import ShardError
@@ -13,6 +14,11 @@ _SUFFIX: Final = b".msgpack"
 _OWNER: Final = b"0000644\0" + b"0000000\0" * 2
 _MTIME: Final = b"00000000000\0"
 _BLANKS: Final = b" " * 8
+_BEHIND: Final = b"%b" + bytes(100) + b"ustar\x0000" + bytes(64) + b"0000000\0" * 2
+"""What follows the checksum, up to the prefix, for a type flag."""
+_FILE: Final = (_BEHIND % b"0").ljust(BLOCK - 156, b"\0")
+_FILE_SUM: Final = sum(_OWNER) + sum(_MTIME) + sum(_BLANKS) + sum(_FILE)
+_SIMPLE_KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
 def check_key(key: str) -> None:
@@ -21,6 +27,8 @@ def check_key(key: str) -> None:
     Raises:
         ShardError: Empty, with a dot after its last slash, too long, or no Unicode text.
     """
+    if _SIMPLE_KEY.fullmatch(key):
+        return
     stem = key.rpartition("/")[2]
     if not stem or "." in stem or "\0" in key:
         problem = (
@@ -45,7 +53,7 @@ def headers(key: str, size: int) -> bytes:
     """
     name = key.encode("utf-8") + _SUFFIX
     if len(name) <= 100:
-        return _header(name, size)
+        return _file_header(name, b"%011o\0" % size)
     # Latest slash that leaves the rest short enough, so that the prefix is used where it can be.
     cut = name.rfind(b"/", 0, 156)
     if cut > 0 and len(name) - cut - 1 <= 100:
@@ -56,10 +64,15 @@ def headers(key: str, size: int) -> bytes:
     return pax.ljust(BLOCK + padded(len(record)), b"\0") + _header(short, size)
 
 
+def _file_header(name: bytes, size: bytes) -> bytes:
+    """As `_header`, for the usual case: only what varies is summed."""
+    checksum = b"%06o\0 " % (_FILE_SUM + sum(name) + sum(size))
+    return b"".join((name.ljust(100, b"\0"), _OWNER, size, _MTIME, checksum, _FILE))
+
+
 def _header(name: bytes, size: int, *, prefix: bytes = b"", flag: bytes = b"0") -> bytes:
     before = name.ljust(100, b"\0") + _OWNER + b"%011o\0" % size + _MTIME
-    devices = b"0000000\0" * 2
-    behind = flag + bytes(100) + b"ustar\x0000" + bytes(64) + devices + prefix
+    behind = _BEHIND % flag + prefix
     checksum = sum(before) + sum(_BLANKS) + sum(behind)
     return (before + b"%06o\0 " % checksum + behind).ljust(BLOCK, b"\0")
 

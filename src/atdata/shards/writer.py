@@ -148,9 +148,7 @@ class _OpenShard:
         if sample.key in self._keys:
             raise ShardError("two samples have this key", shard=self.name, key=sample.key)
         self._keys.add(sample.key)
-        self._put(head)
-        self._put(sample.payload)
-        self._put(bytes(-len(sample.payload) % BLOCK))
+        self._put(head, sample.payload, bytes(-len(sample.payload) % BLOCK))
         self.samples += 1
 
     def hand_to(self, sink: ShardSink) -> ShardInfo:
@@ -166,10 +164,11 @@ class _OpenShard:
         self._file.close()
         self.path.unlink(missing_ok=True)
 
-    def _put(self, data: bytes) -> None:
-        self._pending.append(data)
-        self._pending_size += len(data)
-        self.size += len(data)
+    def _put(self, *pieces: bytes) -> None:
+        size = sum(map(len, pieces))
+        self._pending += pieces
+        self._pending_size += size
+        self.size += size
         if self._pending_size >= _FLUSH:
             self._flush()
 
