@@ -60,7 +60,7 @@ class Environment:
         if ready.exists() and runs(python):
             return python
         CACHE.mkdir(parents=True, exist_ok=True)
-        with _locked(self.folder.with_suffix(".lock")):
+        with _locked(CACHE / f"{self.folder.name}.lock"):
             if not (ready.exists() and runs(python)):
                 self._make(python)
                 ready.touch()

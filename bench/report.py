@@ -66,7 +66,7 @@ def document(results: Results) -> str:
     versions = [
         [name, ", ".join(f"{package} {version}" for package, version in found.items())]
         for name, found in results.versions.items()
-        if not any(c.limit or c.reads for c in results.contenders if c.name == name)
+        if any(c.package for c in results.contenders if c.name == name)
     ]
     missing = [f"- {name} was not measured: {why}" for name, why in results.missing.items()]
     return "\n\n".join(
@@ -95,7 +95,9 @@ is checked to give exactly the samples that were written.
 - Reading counts when every field is there: arrays as NumPy arrays that own their memory (in batches
   stacked where the shapes agree), the rest as Python values.
 - This package waits for the disk when it writes (fsync) and records a SHA-256 of each shard;
-  the peer and webdataset do neither.
+  the peer and webdataset do neither. "Synced" adds the first to the peer.
+- webdataset is used in two ways: arrays as `.npy` members beside one of JSON, and whole samples
+  pickled.
 - Shuffling: everyone's default, a buffer of 10,000 samples for the peer and for webdataset.
 - Import: time of `import` in a new process that has imported numpy. Memory: the most memory of
   its own (mapped files not counted) of a new process that imports and reads."""

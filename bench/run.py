@@ -120,7 +120,7 @@ def _prepare(results: Results, workload: Workload, home: Path, processes: list[P
         process.order("use", workload=workload.name, home=str(home))
         process.order("make", count=count)
         results.versions[process.contender.name] = process.order("versions")
-        if process.contender.reads is None:
+        if process.contender.reads is None and process.contender.measures != {"write"}:
             process.order("prepare")
     expected = fingerprints(workload.rows(count))
     for process in processes:

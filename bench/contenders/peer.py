@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -59,4 +60,18 @@ class Peer(Contender):
             }
 
 
-CONTENDERS = (Peer(),)
+class PeerSynced(Peer):
+    """The peer, waiting for the disk at the end, as this package does."""
+
+    name = "peer, synced"
+    package = None
+    measures = frozenset({"write"})
+
+    def write(self, workload: Workload, samples: list[Any], folder: Path) -> None:
+        super().write(workload, samples, folder)
+        for path in folder.glob("*.tar"):
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+
+
+CONTENDERS = (Peer(), PeerSynced())
