@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
@@ -21,8 +21,12 @@ from atdata.dataset.order import ShuffleOrder
 from atdata.dataset.rows import Rows, SampleRows, ViewedRows
 from atdata.lenses.lens import Lens
 from atdata.samples.batch import Column, SampleBatch
-from atdata.samples.codec import codec_of
+from atdata.samples.codec import SampleCodec, codec_of
 from atdata.shards.reader import Block, read_blocks
+
+
+_LONG_BATCH: Final = 64
+"""Rows from which on a batch is worth a block of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +82,21 @@ class Plan:
         """The same plan with one step more."""
         return replace(self, steps=(*self.steps, step))
 
-    def blocks_of(self, shard: str) -> Iterator[Block[Any]]:
-        """The rows of one shard, before any step."""
-        codec = codec_of(self.stored_type)
+    def blocks_of(self, shard: str, rows: int | None = None) -> Iterator[Block[Any]]:
+        """The rows of one shard, before any step; ``rows`` in a block, None: as is fastest."""
+        codec: SampleCodec[Any] = codec_of(self.stored_type)
         place = local_path(self.source, shard)
         if place is not None:
-            yield from read_blocks(place, shard=shard, codec=codec)
+            yield from read_blocks(place, shard=shard, codec=codec, rows=rows)
             return
         with closing(self.source.open_shard(shard)) as stream:
-            yield from read_blocks(stream, shard=shard, codec=codec)
+            yield from read_blocks(stream, shard=shard, codec=codec, rows=rows)
 
-    def rows(self, order: ShuffleOrder | None = None) -> Iterator[Rows]:
-        """Every row, in the order asked for."""
+    def rows(self, order: ShuffleOrder | None = None, size: int | None = None) -> Iterator[Rows]:
+        """Every row, in the order asked for; read ``size`` at a time where nothing is mixed."""
         if order is None:
             for shard in self.source.shard_list:
-                yield from self.rows_of(shard)
+                yield from self.rows_of(shard, size)
         else:
             streams = [partial(self.rows_of, shard) for shard in self.source.shard_list]
             yield from order.mix(streams)
@@ -108,7 +112,8 @@ class Plan:
         """Every sample, ``size`` at a time; the last batch may be smaller."""
         waiting: list[Rows] = []
         have = 0
-        for rows in self.rows(order):
+        # Blocks as long as batches need not be put together, which costs another copy.
+        for rows in self.rows(order, size if size >= _LONG_BATCH else None):
             at = 0
             while have + len(rows) - at >= size:
                 need = size - have
@@ -128,9 +133,9 @@ class Plan:
             if len(rows):
                 yield rows
 
-    def rows_of(self, shard: str) -> Iterator[Rows]:
-        """The rows of one shard, every step applied."""
-        return self._stepped(self.blocks_of(shard))
+    def rows_of(self, shard: str, size: int | None = None) -> Iterator[Rows]:
+        """The rows of one shard, every step applied; ``size`` as in `rows`."""
+        return self._stepped(self.blocks_of(shard, size))
 
 
 def _batch(sample_type: type, parts: Sequence[Rows]) -> SampleBatch[Any]:
