@@ -60,7 +60,7 @@ class Environment:
         if ready.exists() and runs(python):
             return python
         CACHE.mkdir(parents=True, exist_ok=True)
-        with _locked(CACHE / f"{self.folder.name}.lock"):
+        with locked(CACHE / f"{self.folder.name}.lock"):
             if not (ready.exists() and runs(python)):
                 self._make(python)
                 ready.touch()
@@ -151,7 +151,8 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Hold a file's lock against the other processes of this machine."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gzip
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from bench.envs import PEER, PEER_NPY, Environment, EnvironmentMissing, NoPython
+from bench.envs import PEER, PEER_NPY, Environment, EnvironmentMissing, NoPython, locked
 from tests.interop.make_fixtures import FIXTURES, PEERS, run_peer, write_with
 
 BY_NAME = {peer.name: peer for peer in PEERS}
@@ -46,14 +47,26 @@ def read_with_peer(request: pytest.FixtureRequest) -> Callable[[Path], str]:
     params=[(name, kept) for name in BY_NAME for kept in (True, False)],
     ids=lambda made: f"{made[0]}-{'kept' if made[1] else 'written-now'}",
 )
-def peer_shards(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def peer_shards(
+    request: pytest.FixtureRequest, run_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """A folder of shards that a peer wrote: those kept beside the tests, and fresh ones."""
     name, kept = request.param
-    folder = tmp_path_factory.mktemp("peer-shards")
     if not kept:
-        with skipped_without_peer():
-            write_with(BY_NAME[name], folder)
-        return folder
+        return _written_now(name, run_folder)
+    folder = tmp_path_factory.mktemp("peer-shards")
     for packed in (FIXTURES / name).glob("*.tar.gz"):
         (folder / packed.stem).write_bytes(gzip.decompress(packed.read_bytes()))
+    return folder
+
+
+def _written_now(name: str, run_folder: Path) -> Path:
+    folder = run_folder / f"shards-of-{name}"
+    with locked(run_folder / f"{folder.name}.lock"), skipped_without_peer():
+        if not folder.exists():
+            with tempfile.TemporaryDirectory(dir=run_folder) as scratch:
+                made = Path(scratch) / "made"
+                made.mkdir()
+                write_with(BY_NAME[name], made)
+                made.rename(folder)
     return folder
