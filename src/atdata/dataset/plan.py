@@ -24,7 +24,6 @@ from atdata.samples.batch import Column, SampleBatch
 from atdata.samples.codec import SampleCodec, codec_of
 from atdata.shards.reader import Block, read_blocks
 
-
 _LONG_BATCH: Final = 64
 """Rows from which on a batch is worth a block of its own."""
 
