@@ -54,7 +54,6 @@ _EXTRA_OF_MODULE = {
     "botocore": "s3",
     "redis": "redis",
     "psycopg": "postgres",
-    "atproto": "atmosphere",
     "fsspec": "fsspec",
     "pytest": "testing",
     "hypothesis": "testing",
