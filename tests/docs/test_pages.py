@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,16 @@ def test_the_page_runs(page: Path, tmp_path: Path, request: pytest.FixtureReques
     program = tmp_path / page.with_suffix(".py").name
     program.write_text(program_of(text))
     run(program, tmp_path, needed(text, request))
+
+
+def test_install_lines_name_extras_that_there_are() -> None:
+    """Every extra that the README installs is one of the package's."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    named = re.findall(r"atdata\[(\w+)\]", (ROOT / "README.md").read_text())
+    assert named
+    assert set(named) <= set(extras)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

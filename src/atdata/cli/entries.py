@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 from atdata._protocols import IndexEntry
-from atdata._shardlist import ShardInfo
 from atdata.promote import shards_of_entry
 
 _OPTIONAL = ("uri", "cid", "revision", "description", "license", "endpoint", "region")
@@ -37,8 +36,3 @@ def total(numbers: list[int | None]) -> int | None:
     """The sum, if every number is known."""
     known = [number for number in numbers if number is not None]
     return sum(known) if len(known) == len(numbers) else None
-
-
-def samples_of(shards: tuple[ShardInfo, ...]) -> int | None:
-    """Number of samples in all shards, if each one's is known."""
-    return total([shard.samples for shard in shards])

@@ -25,7 +25,6 @@ from atdata.errors import (
     SchemaError,
     ShardError,
     SourceError,
-    StoreError,
     UnsafeUrlError,
     UrlError,
 )
@@ -85,7 +84,6 @@ _BY_ERROR: tuple[tuple[type[Exception], ExitCode], ...] = (
     (BackendError, ExitCode.UNREACHABLE),
     (AtmosphereError, ExitCode.UNREACHABLE),
     (SourceError, ExitCode.UNREACHABLE),
-    (StoreError, ExitCode.FAILED),
 )
 """The first row that an error is an instance of counts: narrow ones stand before wide ones."""
 

@@ -68,18 +68,10 @@ def brief(value: Any, width: int = 60) -> str:
         return f"[{shown}, … {len(value):,} items]" if len(value) > 3 else f"[{shown}]"
     if isinstance(value, datetime):
         return value.isoformat()
-    text = plain(
-        value
-        if isinstance(value, str)
-        else str(_as_json(value))
-        if _is_sample(value)
-        else str(value)
-    )
+    if hasattr(value, "__atdata_codec__"):
+        value = _as_json(value)
+    text = plain(str(value))
     return text if len(text) <= width else text[: width - 1] + "…"
-
-
-def _is_sample(value: Any) -> bool:
-    return hasattr(value, "__atdata_codec__")
 
 
 def size(count: int | None) -> str:
