@@ -16,15 +16,14 @@ from atdata._protocols import AbstractDataStore, AbstractIndex, IndexEntry
 from atdata._refs import check_name
 from atdata._shardlist import ShardInfo, expand_braces, shards_of
 from atdata.atmosphere.client import AtmosphereClient
-from atdata.atmosphere.publicity import check_public
+from atdata.atmosphere.publicity import check_public, check_store
 from atdata.atmosphere.publish import publish_dataset
 from atdata.atmosphere.records import check_details, content_of, default_prefix
 from atdata.atmosphere.schemas import publish_schema
 from atdata.dataset.dataset import Dataset
-from atdata.errors import NoDataUrlsError, PrivateUrlError
+from atdata.errors import NoDataUrlsError
 from atdata.schema.model import Schema
 from atdata.schema.record import from_record
-from atdata.stores.disk import DiskDataStore
 
 
 def promote_to_atmosphere(
@@ -83,7 +82,7 @@ def promote_to_atmosphere(
         urls = [shard.url for shard in publication.shards]
         check_public(urls, endpoint=publication.endpoint)
         return _publish(client, publication, publish_schema(client, publication.schema))
-    _check_store(data_store)
+    _check_store(data_store, client)
     schema_uri = publish_schema(client, publication.schema)
     copy = partial(_copied, entry, index, publication, data_store)
     return _publish(client, copy(), schema_uri, content=publication.content, resend=copy)
@@ -126,12 +125,8 @@ def _checked(
     )
 
 
-def _check_store(store: AbstractDataStore) -> None:
-    if isinstance(store, DiskDataStore):
-        raise PrivateUrlError(
-            f"Not promoted: {store!r} is a folder of this machine, which others cannot read. "
-            "Pass data_store=PDSBlobStore(client) or an S3DataStore. Nothing was published."
-        )
+def _check_store(store: AbstractDataStore, client: AtmosphereClient) -> None:
+    check_store(store, client)
     # The protocol does not ask for this member: our stores have it, to fail early.
     check = getattr(store, "check", None)
     if callable(check):

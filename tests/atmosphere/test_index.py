@@ -159,6 +159,18 @@ class TestInserting:
             index.insert_dataset(digits, name="digits")
         assert not (tmp_path / "store").exists()
 
+    def test_blobs_of_another_account(
+        self, client: AtmosphereClient, at_home: Network, digits: Dataset[Digit]
+    ) -> None:
+        """Blobs of another account, which no record of its own would keep, are refused."""
+        other = at_home.create_account()
+        stranger = AtmosphereClient()
+        stranger.login(other.handle, other.password)
+        index = AtmosphereIndex(client, data_store=PDSBlobStore(stranger))
+        with pytest.raises(OptionError, match="same client"):
+            index.insert_dataset(digits, name="digits")
+        assert list(index.list_schemas()) == []
+
     def test_loopback_is_a_warning(self, index: AtmosphereIndex) -> None:
         """URLs on this machine's loopback are published with a warning."""
         local = Dataset.of(Digit, "http://localhost:9/digits.tar")

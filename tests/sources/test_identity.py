@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from atdata.errors import AtmosphereError, IdentityError
 from atdata.sources.identity import network_policy, resolve_handle, server_of, verify
 from atdata.testing.network import Network
 from tests.services.proxy import FaultProxy
+from tests.sources.web import WebServer
 
 ProxyTo = Callable[[str], FaultProxy]
 
@@ -52,6 +54,40 @@ def test_without_a_server_to_ask(at_home: Network, monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("ATDATA_PDS_URL")
     with pytest.raises(IdentityError, match="ATDATA_PDS_URL"):
         resolve_handle(at_home.accounts[0].handle)
+
+
+@pytest.mark.parametrize(
+    ("rows", "resolves"),
+    [
+        (["did=DID"], True),
+        (['"did=DID"', "v=spf1"], True),
+        (["did=DID", "did=DID"], True),
+        (["did=DID", "did=did:plc:someoneelse"], False),
+        (["DID"], False),
+        ([], False),
+        (7, False),
+    ],
+)
+def test_by_dns(
+    at_home: Network,
+    web: WebServer,
+    monkeypatch: pytest.MonkeyPatch,
+    rows: Any,
+    resolves: bool,
+) -> None:
+    """A TXT record names the account; two that differ, or something else, name none."""
+    alice = at_home.accounts[0]
+    if isinstance(rows, list):
+        rows = [{"type": 16, "data": row.replace("DID", alice.did)} for row in rows]
+    web.files["/resolve"] = json.dumps({"Status": 0, "Answer": rows}).encode()
+    monkeypatch.delenv("ATDATA_PDS_URL")
+    monkeypatch.setenv("ATDATA_DNS_URL", f"{web.url}/resolve")
+    if resolves:
+        assert resolve_handle(alice.handle) == alice.did
+    else:
+        with pytest.raises(IdentityError):
+            resolve_handle(alice.handle)
+    assert web.asked[0][0] == f"/resolve?name=_atproto.{alice.handle}&type=TXT"
 
 
 def test_a_handle_that_its_account_does_not_name(at_home: Network, proxy_to: ProxyTo) -> None:

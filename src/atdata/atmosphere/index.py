@@ -18,7 +18,7 @@ from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.entry import AtmosphereIndexEntry, age
 from atdata.atmosphere.newer import find_label
 from atdata.atmosphere.parsing import list_entries, read_entry
-from atdata.atmosphere.publicity import check_public
+from atdata.atmosphere.publicity import check_public, check_store
 from atdata.atmosphere.publish import publish_dataset
 from atdata.atmosphere.records import check_details
 from atdata.atmosphere.schemas import (
@@ -41,7 +41,6 @@ from atdata.errors import (
     DatasetNotFoundError,
     NotFoundError,
     OptionError,
-    PrivateUrlError,
     RefError,
     SchemaConflictError,
 )
@@ -50,7 +49,6 @@ from atdata.schema.build import build_type
 from atdata.schema.evolve import compare
 from atdata.schema.model import Schema
 from atdata.schema.reflect import schema_of
-from atdata.stores.disk import DiskDataStore
 
 
 class AtmosphereIndex:
@@ -155,12 +153,8 @@ class AtmosphereIndex:
         self, ds: Dataset[Any], name: str, maxcount: int | None, maxsize: int | None
     ) -> None:
         """Refuse, before anything is written, what others could not read."""
-        if isinstance(self.data_store, DiskDataStore):
-            raise PrivateUrlError(
-                f"{self.data_store!r} is a folder of this machine, which others cannot read. Use "
-                "PDSBlobStore(client) or an S3DataStore. Nothing was published."
-            )
         if self.data_store is not None:
+            check_store(self.data_store, self.client)
             return
         if maxcount is not None or maxsize is not None:
             raise OptionError(

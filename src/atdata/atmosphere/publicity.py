@@ -9,7 +9,10 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from atdata._shardlist import preview
-from atdata.errors import NoDataUrlsError, PrivateUrlError
+from atdata.atmosphere.blobs import PDSBlobStore
+from atdata.atmosphere.client import AtmosphereClient
+from atdata.errors import NoDataUrlsError, OptionError, PrivateUrlError
+from atdata.stores.disk import DiskDataStore
 
 READABLE: Final = frozenset({"https", "http", "s3", "at", "gs", "gcs", "az", "abfs", "hf"})
 """Schemes of URLs that others may be able to open."""
@@ -38,6 +41,26 @@ def check_public(urls: Iterable[str], *, endpoint: str | None = None) -> None:
             f"{preview(local, 1)} is on this machine: what is published can be found by "
             "everyone, but only this machine can read its data.",
             stacklevel=3,
+        )
+
+
+def check_store(store: object, client: AtmosphereClient) -> None:
+    """Let a store pass whose shards others can read once this client has published them.
+
+    Raises:
+        PrivateUrlError: A folder of this machine.
+        OptionError: Blobs of another account: they last only if that account's record names them.
+    """
+    if isinstance(store, DiskDataStore):
+        raise PrivateUrlError(
+            f"{store!r} is a folder of this machine, which others cannot read. Use "
+            "PDSBlobStore(client) or an S3DataStore. Nothing was published."
+        )
+    if isinstance(store, PDSBlobStore) and store.client.did != client.did:
+        raise OptionError(
+            f"The blobs would be {store.client.handle}'s and the record {client.handle}'s: blobs "
+            "last only as long as a record of their own account names them. Make the store with "
+            "the same client. Nothing was published."
         )
 
 

@@ -2,7 +2,7 @@
 
 On a network of one's own, ``ATDATA_PLC_URL`` names its directory and ``ATDATA_PDS_URL`` one of
 its servers, which then resolves handles. Otherwise handles resolve by the file
-``/.well-known/atproto-did`` of their host, or by DNS, asked over HTTPS.
+``/.well-known/atproto-did`` of their host, or by DNS, asked over HTTPS at ``ATDATA_DNS_URL``.
 """
 
 from __future__ import annotations
@@ -32,8 +32,10 @@ PLC_URL: Final = "ATDATA_PLC_URL"
 """Environment variable: the directory of a network of one's own."""
 PDS_URL: Final = "ATDATA_PDS_URL"
 """Environment variable: the server to log in to, which also resolves handles."""
+DNS_URL: Final = "ATDATA_DNS_URL"
+"""Environment variable: a server of DNS over HTTPS that answers in JSON; it is asked first."""
 _PUBLIC_PLC: Final = "https://plc.directory"
-_DNS_OVER_HTTPS: Final = "https://dns.google/resolve"
+_PUBLIC_DNS: Final = "https://dns.google/resolve"
 _TIMEOUT: Final = 10.0
 _WEB_HOST: Final = re.compile(r"[A-Za-z0-9.-]{1,253}(:\d{1,5})?")
 # Names that no public DNS will ever have: RFC 2606, RFC 6761, RFC 6762, RFC 9476.
@@ -166,9 +168,12 @@ def _claimed_did(handle: str) -> str | None:
     server = os.environ.get(PDS_URL)
     if server and (did := _by_server(handle, server.rstrip("/"))):
         return did
+    dns = os.environ.get(DNS_URL)
+    if dns and (did := _by_dns(handle, dns)):
+        return did
     if handle.endswith(_NOT_PUBLIC):
         return None
-    return _by_file(handle) or _by_dns(handle)
+    return _by_file(handle) or (None if dns else _by_dns(handle, _PUBLIC_DNS))
 
 
 def _by_server(handle: str, server: str) -> str | None:
@@ -197,15 +202,16 @@ def _by_file(handle: str) -> str | None:
     return _as_did(text.decode(errors="replace").strip())
 
 
-def _by_dns(handle: str) -> str | None:
+def _by_dns(handle: str, server: str) -> str | None:
     params = {"name": f"_atproto.{handle}", "type": "TXT"}
     try:
-        answer = get_json(_DNS_OVER_HTTPS, params=params, timeout=_TIMEOUT)
+        answer = get_json(server, params=params, timeout=_TIMEOUT)
     except (SourceError, NotFoundError):
         return None
     rows = answer.get("Answer") if isinstance(answer, Mapping) else None
-    texts = [str(row.get("data", "")) for row in rows or [] if isinstance(row, Mapping)]
-    found = {text.strip('"').removeprefix("did=") for text in texts if "did=" in text}
+    rows = rows if isinstance(rows, list) else []
+    texts = [str(row.get("data", "")).strip('"') for row in rows if isinstance(row, Mapping)]
+    found = {text.removeprefix("did=") for text in texts if text.startswith("did=")}
     # Two records that differ name nobody: https://atproto.com/specs/handle#dns-txt-method
     return _as_did(found.pop()) if len(found) == 1 else None
 
