@@ -8,7 +8,7 @@ form a group of their own, or are decoded one by one, and everything is put back
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
@@ -88,7 +88,7 @@ class Decoder(Generic[T]):
         """Every field as a column. Arguments as in `samples`."""
         if not self.codec.plain:
             # What a type makes of its fields when an instance is made belongs to the values.
-            return _columns_of(self.samples(payloads, unpack))
+            return self._columns_of(self.samples(payloads, unpack))
         groups, left = self._groups(payloads, own=False)
         if len(groups) == 1 and not len(left):
             return groups[0].columns
@@ -108,6 +108,14 @@ class Decoder(Generic[T]):
                 values[row] = getattr(sample, name)
             merged[name] = column_of(values)
         return merged
+
+    def _columns_of(self, samples: list[Any]) -> dict[str, Column]:
+        names = [field.name for field in self.codec.fields]
+        if not names:
+            # Samples without a type: each says what it has.
+            found = dict.fromkeys(name for sample in samples for name in sample)
+            return {name: column_of([sample.get(name) for sample in samples]) for name in found}
+        return {name: column_of([getattr(s, name) for s in samples]) for name in names}
 
     def _build(self, group: Group) -> list[T]:
         kinds = [field.kind for field in self.codec.fields]
@@ -149,7 +157,7 @@ class Decoder(Generic[T]):
             attempts += 1
             try:
                 cursor = Cursor(payloads.buffer, starts, ends)
-                groups.append(Group(rows, self._decode(cursor, readers)))
+                groups.append(Group(rows, self._decode(cursor, readers, own)))
             except OddRows as odd:
                 if odd.rows.all():
                     left.append(rows)
@@ -157,7 +165,7 @@ class Decoder(Generic[T]):
                     pending += [rows[odd.rows], rows[~odd.rows]]
         return groups, np.sort(np.concatenate(left)) if left else everything[:0]
 
-    def _decode(self, cursor: Cursor, readers: dict[str, Reader]) -> dict[str, Column]:
+    def _decode(self, cursor: Cursor, readers: dict[str, Reader], own: bool) -> dict[str, Column]:
         """All rows, in the layout of the first.
 
         Raises:
@@ -189,9 +197,10 @@ class Decoder(Generic[T]):
                 columns[name] = found[name]
                 continue
             try:
-                columns[name] = column_of([self.codec.missing(name) for _ in range(len(cursor))])
+                defaults = [self.codec.missing(name) for _ in range(len(cursor))]
             except Misfit:
                 raise cursor.all_rows() from None
+            columns[name] = defaults if own else column_of(defaults)
         return columns
 
 
@@ -201,14 +210,6 @@ def _stores_by_position(sample_type: type) -> bool:
         getattr(sample_type, name) is getattr(object, name) for name in ("__new__", "__setattr__")
     )
     return ordinary and not any(f.kw_only for f in dataclasses.fields(sample_type))
-
-
-def _columns_of(samples: Sequence[Any]) -> dict[str, Column]:
-    if isinstance(samples[0], Mapping):
-        names = list(dict.fromkeys(name for sample in samples for name in sample))
-        return {name: column_of([sample.get(name) for sample in samples]) for name in names}
-    names = [field.name for field in type(samples[0]).__atdata_codec__.fields]
-    return {name: column_of([getattr(s, name) for s in samples]) for name in names}
 
 
 def _interleave(groups: list[Group], name: str, count: int) -> tuple[AnyArray] | None:

@@ -1,0 +1,196 @@
+"""Finding samples in tars: odd members, hostile ones, and runs of thousands."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import uuid
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from atdata.errors import DecodeError, ShardError
+from atdata.samples.codec import codec_of
+from atdata.samples.ndarray import encode_array
+from atdata.samples.packable import packable
+from atdata.shards.reader import count_samples, read_blocks
+from tests.shards.parts import Digit, digits, packed, read_all, tar_of
+
+PAYLOAD = packed(digits(1))[0].payload
+
+
+def numbered(count: int) -> list[tuple[str, bytes]]:
+    """Members of a regular shard."""
+    return [(f"{i:06d}.msgpack", PAYLOAD) for i in range(count)]
+
+
+def keys(data: bytes) -> list[str]:
+    """Keys of the shard's samples."""
+    return [key for key, _ in read_all(data)]
+
+
+def added(tar: tarfile.TarFile, name: str, data: bytes = b"", **fields: Any) -> None:
+    """Add a member with any header fields."""
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    for field, value in fields.items():
+        setattr(info, field, value)
+    tar.addfile(info, io.BytesIO(data))
+
+
+def test_folders_and_links_are_passed_over() -> None:
+    """Only files are samples; a link or folder that is named like one is not."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        added(tar, "folder", type=tarfile.DIRTYPE)
+        added(tar, "folder/a.msgpack", PAYLOAD)
+        added(tar, "b.msgpack", type=tarfile.SYMTYPE, linkname="folder/a.msgpack")
+        added(tar, "c.msgpack", type=tarfile.LNKTYPE, linkname="x" * 300)
+        added(tar, "d.msgpack", PAYLOAD)
+    assert keys(out.getvalue()) == ["folder/a", "d"]
+
+
+def test_large_members_between_samples_are_passed_over() -> None:
+    """Members of other kinds, larger than any buffer, may stand between samples of a stream."""
+    members = [numbered(1)[0], ("video.mp4", bytes(20_000_000)), ("b.msgpack", PAYLOAD)]
+    assert keys(tar_of(members)) == ["000000", "b"]
+
+
+def test_global_headers_hold_for_all_members() -> None:
+    """A global PAX header, as git archive writes, is read and changes nothing by itself."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", pax_headers={"comment": "a commit"}) as tar:
+        for name, data in numbered(40):
+            added(tar, name, data)
+    assert len(keys(out.getvalue())) == 40
+
+
+def test_pax_sizes_win() -> None:
+    """A size in a PAX header counts, not the one of the header behind it."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        added(tar, "a.msgpack", PAYLOAD, pax_headers={"size": str(len(PAYLOAD))})
+    assert keys(out.getvalue()) == ["a"]
+
+
+def test_base_256_sizes_are_read() -> None:
+    """Sizes in the binary form that GNU tar uses for large numbers are read."""
+    data = bytearray(tar_of(numbered(1)))
+    data[124:136] = b"\x80" + len(PAYLOAD).to_bytes(11, "big")
+    data[148:156] = b" " * 8
+    data[148:156] = b"%06o\0 " % sum(data[:512])
+    assert keys(bytes(data)) == ["000000"]
+
+
+@pytest.mark.parametrize("count", [10, 100, 5000])
+def test_names_may_change_in_length(count: int) -> None:
+    """Numbers without leading zeros are keys in their order."""
+    names = [(f"{i}.msgpack", PAYLOAD) for i in range(count)]
+    assert keys(tar_of(names)) == [str(i) for i in range(count)]
+
+
+@pytest.mark.parametrize("first", [0, 3, 99])
+@pytest.mark.parametrize("in_order", [True, False])
+def test_a_key_twice_is_found_far_apart(first: int, in_order: bool) -> None:
+    """Among many keys, in order or random, one that appears twice is named."""
+    random = np.random.default_rng(1)
+    names = [f"{i:032x}" if in_order else uuid.UUID(bytes=random.bytes(16)).hex for i in range(100)]
+    twice = [*names, names[first]]
+    with pytest.raises(ShardError, match="two samples") as caught:
+        read_all(tar_of([(f"{name}.msgpack", PAYLOAD) for name in twice]))
+    assert caught.value.key == names[first]
+    assert caught.value.offset is not None
+
+
+def test_random_keys_are_read() -> None:
+    """Keys in no order, as uuids are, come in the order of the shard."""
+    names = [uuid.uuid4().hex for _ in range(300)]
+    assert keys(tar_of([(f"{name}.msgpack", PAYLOAD) for name in names])) == names
+
+
+def test_tars_inside_samples_are_data() -> None:
+    """Headers inside a payload, where others would be, are not taken for members."""
+
+    @packable
+    class Inner:
+        fill: bytes
+        tar: bytes
+
+    inner = tar_of(numbered(3))
+    samples = []
+    for i in range(60):
+        start = len(msgpack.packb({"fill": b"x" * 300, "tar": inner})) - len(inner)
+        samples.append(Inner(b"x" * (300 - start % 512 + 512), inner[: 512 * (i % 7)]))
+    members = [(f"{p.key}.msgpack", p.payload) for p in packed(samples)]
+    assert members[6][1].index(b"000000.msgpack") % 512 == 0
+    assert [sample for _, sample in read_all(tar_of(members), Inner)] == samples
+
+
+HOSTILE = {
+    "nested 10,000 deep": b"\x81\xa5label" + b"\x91" * 10_000 + b"\x01",
+    "an array of objects": msgpack.packb(
+        {"image": encode_array(np.zeros(1)).replace(b"<f8", b"|O8"), "label": 1}
+    ),
+    "an array longer than it is": msgpack.packb(
+        {"image": encode_array(np.zeros(9, np.uint8))[:-1], "label": 1}
+    ),
+    "a str longer than its member": b"\x81\xa4word\xdb\xff\xff\xff\xff",
+    "bytes behind the map": PAYLOAD + b"\0",
+    "one field twice": b"\x82\xa5label\x01\xa5label\x02",
+    "an extension": b"\x81\xa5label\xd4\x01\x02",
+    "no map": b"\x93\x01\x02\x03",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+@pytest.mark.parametrize("place", [0, 7, 49])
+def test_hostile_payloads_are_named(what: str, place: int) -> None:
+    """A payload that no writer makes is an error that names shard and sample, wherever it is."""
+    members = numbered(50)
+    members[place] = (members[place][0], HOSTILE[what])
+    with pytest.raises(DecodeError, match=f"^data-000000.tar, sample '{place:06d}': "):
+        read_all(tar_of(members))
+
+
+def test_a_shard_of_traps_is_read() -> None:
+    """Where every name has another length and every payload looks like a header, all are found."""
+    trap = tar_of([("x.msgpack", b"")])[:512]
+    members = [(f"{'y' * (i % 3)}{i}.msgpack", trap) for i in range(3000)]
+    assert count_samples(io.BytesIO(tar_of(members)), shard="x") == 3000
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.sampled_from(["sample", "other", "folder"]), max_size=80))
+def test_any_order_of_members(order: list[str]) -> None:
+    """Samples are found between other members in any order, or their absence is told."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for i, what in enumerate(order):
+            if what == "sample":
+                added(tar, f"{i}.msgpack", PAYLOAD)
+            elif what == "other":
+                added(tar, f"{i}.json", b"{}")
+            else:
+                added(tar, f"{i}", type=tarfile.DIRTYPE)
+    expected = [str(i) for i, what in enumerate(order) if what == "sample"]
+    if "other" in order and not expected:
+        with pytest.raises(ShardError, match=r"holds \.json members"):
+            keys(out.getvalue())
+    else:
+        assert keys(out.getvalue()) == expected
+
+
+def test_a_shard_that_is_replaced_stays_what_it_was(tmp_path: Path) -> None:
+    """A mapped shard is what it was when it was opened, though another is put in its place."""
+    path = tmp_path / "x.tar"
+    path.write_bytes(tar_of(numbered(50)))
+    [block] = read_blocks(path, shard="x", codec=codec_of(Digit))
+    (tmp_path / "new.tar").write_bytes(tar_of(numbered(3)))
+    (tmp_path / "new.tar").replace(path)
+    assert len(block.samples()) == 50
