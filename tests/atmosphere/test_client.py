@@ -13,6 +13,7 @@ import pytest
 
 from atdata._refs import AtUri
 from atdata.atmosphere import AtmosphereClient
+from atdata.atmosphere.xrpc import XrpcServer
 from atdata.errors import (
     AtdataError,
     AtmosphereError,
@@ -23,8 +24,10 @@ from atdata.errors import (
     RateLimitError,
     RecordError,
     SessionExpiredError,
+    UnsafeUrlError,
     XrpcError,
 )
+from atdata.sources.policy import Policy
 from atdata.testing.network import Account, Network
 from tests.atmosphere.conftest import Login
 from tests.atmosphere.tokens import access_token
@@ -395,6 +398,17 @@ class TestRecords:
         with pytest.raises(RecordError, match=r"\$\.size"):
             client.put_record(PLACE, "a", {"$type": PLACE, "size": 1.5}, replaces=None)
         assert len(proxy.requests) == before
+
+
+def test_strangers_servers_are_not_on_this_machine(
+    at_home: Network, proxy_to: ProxyTo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that an identity document places on a private address is not asked."""
+    proxy = proxy_to(at_home.servers[0].url)
+    server = XrpcServer(proxy.url, Policy(allow_private=False))
+    with pytest.raises(UnsafeUrlError):
+        server.query("com.atproto.server.describeServer")
+    assert proxy.requests == []
 
 
 class TestBlobs:
