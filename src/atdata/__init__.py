@@ -22,6 +22,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from atdata import errors
+from atdata._limits import limits
 from atdata._protocols import (
     AbstractDataStore,
     AbstractIndex,
@@ -30,6 +31,7 @@ from atdata._protocols import (
     Packable,
 )
 from atdata._shardlist import ShardInfo
+from atdata._version import __version__
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.load import DatasetDict, load_dataset
 from atdata.dataset.write import write_samples
@@ -50,8 +52,6 @@ if TYPE_CHECKING:
     from atdata import atmosphere, local, promote
     from atdata.sources.s3 import S3Source
 
-__version__ = "0.1.0"
-
 __all__ = [
     "AbstractDataStore",
     "AbstractIndex",
@@ -71,12 +71,14 @@ __all__ = [
     "Schema",
     "ShardInfo",
     "URLSource",
+    "__version__",
     "atmosphere",
     "build_type",
     "compare_schemas",
     "errors",
     "field_view",
     "lens",
+    "limits",
     "load_dataset",
     "local",
     "packable",

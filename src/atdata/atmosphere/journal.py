@@ -5,7 +5,6 @@ An uploaded blob cannot be asked for until a record references it: only we can r
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -13,20 +12,15 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
-DATA_DIR: Final = "ATDATA_DATA_DIR"
-"""Environment variable: where the journal is kept, instead of the user's data folder."""
+from atdata._folders import data_folder
+
 _KEPT_FOR: Final = 6 * 3600
 """Seconds for which a blob that no record references is trusted to be there still."""
 
 
 def journal_path() -> Path:
     """The journal's file."""
-    folder = os.environ.get(DATA_DIR)
-    if folder:
-        return Path(folder, "uploads.db")
-    import platformdirs
-
-    return Path(platformdirs.user_data_dir("atdata", appauthor=False), "uploads.db")
+    return data_folder() / "uploads.db"
 
 
 class Journal:

@@ -50,7 +50,7 @@ def _is_ours(error: Exception) -> bool:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from atdata import __version__
+        from atdata._version import __version__
 
         print(f"atdata {__version__}")
         raise typer.Exit(ExitCode.OK)

@@ -8,12 +8,15 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+import msgpack
+import numpy as np
+
 from atdata._protocols import AbstractDataStore
 from atdata._shardlist import LocatedUrl, ShardInfo, shards_of
+from atdata._version import __version__
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.describe import local_path
 from atdata.errors import (
@@ -131,7 +134,7 @@ def _content_id(schema_ref: str, ds: Dataset[Any], limits: Mapping[str, int]) ->
     if not known or len(hashes) < len(known):
         return secrets.token_hex(8)
     # What decides over the bytes beside the samples.
-    writers = [f"{package} {version(package)}" for package in ("atdata", "numpy", "msgpack")]
+    writers = [f"atdata {__version__}", f"numpy {np.__version__}", f"msgpack {msgpack.version}"]
     parts = "\n".join([schema_ref, repr(sorted(limits.items())), *writers, *hashes])
     return hashlib.sha256(parts.encode()).hexdigest()[:16]
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from atdata import _registry
+from atdata._folders import data_folder
 from atdata._registry import require
 from atdata.errors import OptionError, UrlError
 from atdata.local.backends.base import Backend
@@ -60,9 +61,7 @@ def open_backend(where: str | Path | None, redis: Any = None) -> Backend:
 
 def default_path() -> Path:
     """The SQLite file in the user's data folder."""
-    import platformdirs
-
-    return Path(platformdirs.user_data_dir("atdata", appauthor=False), "index.db")
+    return data_folder() / "index.db"
 
 
 def _over_client(client: Any) -> Backend:

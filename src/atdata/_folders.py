@@ -1,0 +1,30 @@
+"""Where a user's own files are: the index, journals, caches."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+DATA_DIR: Final = "ATDATA_DATA_DIR"
+"""Environment variable: the folder for everything that is kept, instead of the user's own."""
+CACHE_DIR: Final = "ATDATA_CACHE_DIR"
+"""Environment variable: the folder for everything that can be made again."""
+
+
+def data_folder() -> Path:
+    """The folder for what is kept; not made."""
+    if folder := os.environ.get(DATA_DIR):
+        return Path(folder)
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("atdata", appauthor=False))
+
+
+def cache_folder() -> Path:
+    """The folder for what can be made again; not made."""
+    if folder := os.environ.get(CACHE_DIR):
+        return Path(folder)
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("atdata", appauthor=False))
