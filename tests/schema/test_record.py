@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from atdata._limits import limits
 from atdata.errors import AtmosphereError, SchemaError
 from atdata.samples.kinds import (
     Array,
@@ -25,7 +26,7 @@ from atdata.samples.kinds import (
 )
 from atdata.schema.build import build_type
 from atdata.schema.model import Schema
-from atdata.schema.record import MAX_REFS, from_record, to_record
+from atdata.schema.record import from_record, to_record
 from atdata.schema.reflect import schema_of
 from atdata.testing.strategies import sample_types, schemas
 from tests.schema.refs import Shelf
@@ -230,9 +231,9 @@ def test_many_schemas_behind_one_are_refused() -> None:
     shelf = Shelf()
     for i in range(1000):
         shelf.records[uri(i)] = record_of(prim("int"))
-    with pytest.raises(SchemaError, match=f"more than {MAX_REFS}"):
+    with pytest.raises(SchemaError, match=f"more than {limits.references}"):
         from_record(record_of(*(ref_record(uri(i)) for i in range(1000))), shelf.resolve)
-    assert len(shelf.asked) <= MAX_REFS
+    assert len(shelf.asked) <= limits.references
 
 
 def test_schemas_that_multiply_are_refused() -> None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from atdata._digest import RAW, blob_cid, cid_sha256
+from atdata._limits import limits
 from atdata._refs import BlobRef
 from atdata._shardlist import ShardInfo, expand_braces
 from atdata.errors import RecordError, RefError, UrlError
-
-MAX_SHARDS: Final = 100_000
-"""Most shards of a dataset that is read from the network."""
 
 
 def blob_shard(did: str, value: object, path: str) -> ShardInfo:
@@ -29,13 +27,13 @@ def blob_shard(did: str, value: object, path: str) -> ShardInfo:
 def urls_of(value: object, path: str) -> list[str]:
     """A list of URLs, braces written out."""
     urls: list[str] = []
-    for i, url in enumerate(strings(value, path, MAX_SHARDS)):
+    for i, url in enumerate(strings(value, path, limits.shards)):
         try:
             urls += expand_braces(url)
         except UrlError as error:
             raise RecordError(f"{path}[{i}]: {error}") from None
-        if len(urls) > MAX_SHARDS:
-            raise RecordError(f"{path}: more than {MAX_SHARDS:,} shards.")
+        if len(urls) > limits.shards:
+            raise RecordError(f"{path}: more than {limits.shards:,} shards.")
     return urls
 
 

@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError, NewConnectionError
 
+from atdata._limits import limits
 from atdata.errors import AtmosphereError, RateLimitError, SourceError, XrpcError
 from atdata.sources.policy import Policy
 from atdata.sources.transport import describe, send
@@ -24,8 +25,6 @@ from atdata.sources.transport import describe, send
 _TRIES: Final = 5
 _LONGEST_WAIT: Final = 30.0
 """Seconds, of all the pauses of one call that a server asked for."""
-_MAX_ANSWER: Final = 16_000_000
-"""Most bytes of an answer that are read."""
 _TIMEOUT: Final = 60.0
 """Seconds that a server may be silent."""
 _BUSY: Final = frozenset({500, 502, 503, 504})
@@ -192,9 +191,10 @@ class XrpcServer:
         data = bytearray()
         for chunk in response.stream(1 << 16):
             data += chunk
-            if len(data) > _MAX_ANSWER:
+            if len(data) > limits.answer_bytes:
                 raise AtmosphereError(
-                    f"{self.url} ({method}): the answer is longer than {_MAX_ANSWER:,} bytes."
+                    f"{self.url} ({method}): the answer is longer than {limits.answer_bytes:,} "
+                    "bytes."
                 )
         return bytes(data)
 

@@ -9,11 +9,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from atdata._limits import limits
 from atdata._refs import AtUri, LocalSchemaRef, Version, parse_schema_ref
 from atdata.errors import BackendError, SchemaConflictError, SchemaError, SchemaNotFoundError
 from atdata.local.backends.base import Backend, SchemaRow
 from atdata.samples.kinds import Nested
-from atdata.schema.checks import MAX_NAME, check_limits
+from atdata.schema.checks import check_limits
 from atdata.schema.evolve import compare, next_version
 from atdata.schema.json_checks import as_object
 from atdata.schema.model import Schema
@@ -181,8 +182,10 @@ class Schemas:
 
 def _check(schema: Schema) -> None:
     """Refuse what could not be read back, before anything is written."""
-    if len(schema.name) > MAX_NAME:
-        raise SchemaError(f"{schema.name[:80]}…: a name has at most {MAX_NAME} characters.")
+    if len(schema.name) > limits.name_length:
+        raise SchemaError(
+            f"{schema.name[:80]}…: a name has at most {limits.name_length} characters."
+        )
     check_limits(schema.name, schema.fields)
     if schema.metadata is not None:
         as_object(schema.metadata, f"{schema.name}: metadata")

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import numpy as np
 
+from atdata._limits import limits
 from atdata.errors import DecodeError, EncodeError
 from atdata.samples.codec import SampleCodec
 from atdata.samples.kinds import Field, Misfit
 from atdata.samples.ndarray import decode_array, encode_array, looks_like_array
 from atdata.samples.packable import PackableSample, same_value
 from atdata.samples.wire import unpack_map
-
-MAX_DEPTH: Final = 64
-"""Deepest nesting of lists and maps that is read or written."""
 
 
 class DictSample(Mapping[str, Any]):
@@ -115,8 +113,8 @@ class _DictCodec(SampleCodec[DictSample]):
 
 
 def _encode(value: Any, path: str, depth: int) -> Any:
-    if depth > MAX_DEPTH:
-        raise EncodeError(f"DictSample ${path}: nested more than {MAX_DEPTH} deep.")
+    if depth > limits.sample_nesting:
+        raise EncodeError(f"DictSample ${path}: nested more than {limits.sample_nesting} deep.")
     if value is None or isinstance(value, (bool, int, float, str, bytes)):
         return value
     if isinstance(value, np.ndarray):
@@ -137,8 +135,8 @@ def _encode(value: Any, path: str, depth: int) -> Any:
 
 
 def _decode(wire: Any, depth: int) -> Any:
-    if depth > MAX_DEPTH:
-        raise DecodeError(f"not a sample: nested more than {MAX_DEPTH} deep")
+    if depth > limits.sample_nesting:
+        raise DecodeError(f"not a sample: nested more than {limits.sample_nesting} deep")
     if isinstance(wire, bytes):
         return decode_array(wire) if looks_like_array(wire) else wire
     if isinstance(wire, list):

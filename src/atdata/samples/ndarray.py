@@ -22,13 +22,12 @@ from typing import Any, Final, Literal, TypeAlias
 import numpy as np
 from numpy.lib import format as npy
 
+from atdata._limits import limits
 from atdata.errors import DecodeError
 
 AnyArray: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 NPY_MAGIC: Final = b"\x93NUMPY"
-MAX_HEADER: Final = 10_000
-"""Longest ``.npy`` header that is read, in bytes; NumPy's own limit."""
 MAX_DIMENSIONS: Final = 32
 _COMPACT_DTYPE = re.compile(rb"[<>|=][?bBiufcSUVMmO]\d{0,9}(\[\d{0,9}[A-Za-z]{1,2}\])?")
 # What NumPy itself writes for a plain dtype; anything else goes through NumPy's own reader.
@@ -188,7 +187,7 @@ def _npy(data: bytes | memoryview) -> ArrayHeader:
         size, at = struct.unpack_from("<I", start.ljust(12, b"\0"), 8)[0], 12
     else:
         raise DecodeError(f"an .npy header of unknown version {tuple(version)}")
-    if size > MAX_HEADER or at + size > len(data):
+    if size > limits.array_header or at + size > len(data):
         raise DecodeError(f"an .npy header that claims {size:,} bytes; {len(data):,} are there")
     raw = bytes(data[: at + size])
     header = _parsed.get(raw)

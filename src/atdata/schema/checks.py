@@ -13,17 +13,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from atdata._limits import limits
 from atdata.errors import SchemaError
 from atdata.samples.kinds import Field, Kind, ListOf, MapOf, Maybe, Nested
-
-MAX_FIELDS: Final = 1_000
-"""Most fields of one sample type."""
-MAX_DEPTH: Final = 32
-"""Deepest nesting of lists, maps and samples inside a field."""
-MAX_KINDS: Final = 10_000
-"""Most kinds in one schema, those of nested samples counted each time they appear."""
-MAX_NAME: Final = 512
-"""Longest name of a sample type or a field, in characters."""
 
 _NAMED_DTYPE = re.compile(r"bool|u?int(8|16|32|64)|float\d{2,3}|complex\d{2,3}")
 _SORTS: Final = frozenset({"str", "bytes", "void", "datetime64", "timedelta64"})
@@ -42,9 +34,9 @@ def check_limits(name: str, fields: Sequence[Field]) -> None:
     todo: list[tuple[str, Kind, int]] = []
 
     def add(path: str, inner: Sequence[Field], depth: int) -> None:
-        if len(inner) > MAX_FIELDS:
+        if len(inner) > limits.fields:
             raise SchemaError(
-                f"{name}: {path} has {len(inner):,} fields; at most {MAX_FIELDS:,} are allowed."
+                f"{name}: {path} has {len(inner):,} fields; at most {limits.fields:,} are allowed."
             )
         todo.extend((f"{path}.{field.name:.40}", field.kind, depth) for field in inner)
 
@@ -52,11 +44,11 @@ def check_limits(name: str, fields: Sequence[Field]) -> None:
     while todo:
         path, kind, depth = todo.pop()
         seen += 1
-        if depth > MAX_DEPTH:
-            raise SchemaError(f"{name}: nested more than {MAX_DEPTH} deep, at {path:.200}.")
-        if seen > MAX_KINDS:
+        if depth > limits.nesting:
+            raise SchemaError(f"{name}: nested more than {limits.nesting} deep, at {path:.200}.")
+        if seen > limits.kinds:
             raise SchemaError(
-                f"{name}: more than {MAX_KINDS:,} fields in all, nested ones included."
+                f"{name}: more than {limits.kinds:,} fields in all, nested ones included."
             )
         match kind:
             case ListOf(inner) | MapOf(inner):

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
+from atdata._limits import limits
 from atdata.errors import SchemaError
-from atdata.schema.checks import MAX_NAME
-
-MAX_TEXT: Final = 10_000
-"""Longest description or choice, in characters."""
 
 
 def as_object(value: object, path: str) -> Mapping[str, Any]:
@@ -22,8 +19,9 @@ def as_object(value: object, path: str) -> Mapping[str, Any]:
 
 def as_name(value: object, path: str) -> str:
     """A name that can be shown on a terminal."""
-    if not isinstance(value, str) or not 1 <= len(value) <= MAX_NAME or not value.isprintable():
-        raise wrong(path, f"1 to {MAX_NAME} printable characters", value)
+    most = limits.name_length
+    if not isinstance(value, str) or not 1 <= len(value) <= most or not value.isprintable():
+        raise wrong(path, f"1 to {most} printable characters", value)
     return value
 
 
@@ -31,8 +29,8 @@ def as_text(value: object, path: str) -> str | None:
     """Text that UTF-8 can hold, or None where there is none."""
     if value is None:
         return None
-    if not isinstance(value, str) or len(value) > MAX_TEXT:
-        raise wrong(path, f"at most {MAX_TEXT:,} characters", value)
+    if not isinstance(value, str) or len(value) > limits.text:
+        raise wrong(path, f"at most {limits.text:,} characters", value)
     if any("\ud800" <= c <= "\udfff" for c in value):
         raise wrong(path, "Unicode text", value)
     return value

@@ -23,6 +23,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from atdata._limits import limits
 from atdata._refs import NEWER_SCHEMA_COLLECTION, Version
 from atdata.errors import RefError
 from atdata.samples.kinds import (
@@ -38,8 +39,8 @@ from atdata.samples.kinds import (
     Unknown,
 )
 from atdata.samples.ndarray import MAX_DIMENSIONS, dtype_name
-from atdata.schema.checks import MAX_DEPTH, MAX_FIELDS, check_limits, known_dtype
-from atdata.schema.json_checks import MAX_TEXT, as_json, as_name, as_object, as_text, wrong
+from atdata.schema.checks import check_limits, known_dtype
+from atdata.schema.json_checks import as_json, as_name, as_object, as_text, wrong
 from atdata.schema.model import Schema
 
 _FORMAT: Final = f"{NEWER_SCHEMA_COLLECTION}#jsonSchemaFormat"
@@ -47,7 +48,6 @@ _NDARRAY: Final = re.compile(
     r"https://(alt\.science|foundation\.ac)/schemas/atdata-ndarray-bytes/[0-9.]+(/?#/\$defs/ndarray)?"
 )
 _PRIMITIVES: Final = {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}
-_MAX_CHOICES: Final = 1_000
 
 
 def from_newer_record(record: Mapping[str, Any]) -> Schema:
@@ -68,8 +68,8 @@ def from_newer_record(record: Mapping[str, Any]) -> Schema:
     if body.get("$type", _FORMAT) != _FORMAT:
         raise wrong("$.schema.$type", repr(_FORMAT), body.get("$type"))
     properties = as_object(body.get("properties"), "$.schema.properties")
-    if len(properties) > MAX_FIELDS:
-        raise wrong("$.schema.properties", f"at most {MAX_FIELDS:,} fields", len(properties))
+    if len(properties) > limits.fields:
+        raise wrong("$.schema.properties", f"at most {limits.fields:,} fields", len(properties))
     required = body.get("required", [])
     if not isinstance(required, list):
         raise wrong("$.schema.required", "a list", required)
@@ -107,8 +107,8 @@ def _field(key: str, value: object, required: bool, path: str) -> Field:
 
 
 def _kind(value: object, path: str, depth: int) -> Kind:
-    if depth > MAX_DEPTH:
-        raise wrong(path[:200], f"at most {MAX_DEPTH} levels", value)
+    if depth > limits.nesting:
+        raise wrong(path[:200], f"at most {limits.nesting} levels", value)
     data = as_object(value, path)
     sort = data.get("type")
     if isinstance(sort, list) and "null" in sort and len(sort) == 2:
@@ -128,7 +128,7 @@ def _kind(value: object, path: str, depth: int) -> Kind:
         kind = Primitive(_PRIMITIVES[sort])
     if kind is None:
         shown = data.get("$ref", sort)
-        return Unknown(f"JSON Schema {shown!r:.100}", as_json(dict(data), path, MAX_TEXT))
+        return Unknown(f"JSON Schema {shown!r:.100}", as_json(dict(data), path, limits.text))
     return kind
 
 
@@ -140,8 +140,8 @@ def _string(data: Mapping[str, Any], path: str) -> Kind:
     values = data.get("enum")
     if values is None:
         return Primitive("str")
-    if not isinstance(values, list) or not 1 <= len(values) <= _MAX_CHOICES:
-        raise wrong(f"{path}.enum", f"a list of 1 to {_MAX_CHOICES:,} str", values)
+    if not isinstance(values, list) or not 1 <= len(values) <= limits.choices:
+        raise wrong(f"{path}.enum", f"a list of 1 to {limits.choices:,} str", values)
     for i, value in enumerate(values):
         if as_text(value, f"{path}.enum[{i}]") is None or value in values[:i]:
             raise wrong(f"{path}.enum[{i}]", "a str that is not there yet", value)

@@ -25,6 +25,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from atdata._limits import limits
 from atdata._refs import SCHEMA_COLLECTION, Version, parse_schema_ref
 from atdata.errors import NotFoundError, RecordError, RefError, SchemaError
 from atdata.samples.kinds import (
@@ -42,19 +43,12 @@ from atdata.samples.kinds import (
     Unknown,
 )
 from atdata.samples.ndarray import MAX_DIMENSIONS, dtype_name
-from atdata.schema.checks import MAX_DEPTH, MAX_FIELDS, check_limits, known_dtype
+from atdata.schema.checks import check_limits, known_dtype
 from atdata.schema.json_checks import as_bool, as_json, as_name, as_object, as_text, wrong
 from atdata.schema.model import Schema
 
 KIND_TYPE: Final = "ac.foundation.dataset.schemaType"
 """What ``$type`` of a field type begins with, before the ``#``."""
-MAX_REFS: Final = 256
-"""Most other schemas that one schema may lead to."""
-MAX_UNKNOWN: Final = 10_000
-"""Longest record of a kind that is not known, in characters of JSON."""
-MAX_METADATA: Final = 100_000
-"""Longest metadata, in characters of JSON."""
-MAX_CHOICES: Final = 1_000
 MAX_LENGTH: Final = 2**53
 """Longest axis of an array: what an integer of a record can hold."""
 
@@ -168,13 +162,13 @@ def _schema(record: object, resolve: Callable[[str], Schema]) -> Schema:
     raw = data.get("fields")
     if not isinstance(raw, list):
         raise wrong("$.fields", "a list", raw)
-    if len(raw) > MAX_FIELDS:
-        raise SchemaError(f"$.fields: {len(raw):,} fields; at most {MAX_FIELDS:,} are allowed.")
+    if len(raw) > limits.fields:
+        raise SchemaError(f"$.fields: {len(raw):,} fields; at most {limits.fields:,} are allowed.")
     fields = tuple(_field(item, f"$.fields[{i}]", resolve) for i, item in enumerate(raw))
     metadata = data.get("metadata")
     if metadata is not None:
         metadata = dict(as_object(metadata, "$.metadata"))
-        as_json(metadata, "$.metadata", MAX_METADATA)
+        as_json(metadata, "$.metadata", limits.metadata)
     description = as_text(data.get("description"), "$.description")
     check_limits(name, fields)
     return Schema(name, str(version), fields, description, metadata)
@@ -191,8 +185,8 @@ def _field(value: object, path: str, resolve: Callable[[str], Schema]) -> Field:
 
 
 def _kind(value: object, path: str, resolve: Callable[[str], Schema], depth: int) -> Kind:
-    if depth > MAX_DEPTH:
-        raise SchemaError(f"{path[:200]}: nested more than {MAX_DEPTH} deep.")
+    if depth > limits.nesting:
+        raise SchemaError(f"{path[:200]}: nested more than {limits.nesting} deep.")
     data = as_object(value, path)
     tag = data.get("$type")
     if not isinstance(tag, str):
@@ -211,7 +205,7 @@ def _kind(value: object, path: str, resolve: Callable[[str], Schema], depth: int
         kind = _nested(data.get("ref"), f"{path}.ref", resolve)
     if kind is None:
         # Its record says it all, `optional` included.
-        return Unknown(as_name(tag, f"{path}.$type"), as_json(dict(data), path, MAX_UNKNOWN))
+        return Unknown(as_name(tag, f"{path}.$type"), as_json(dict(data), path, limits.text))
     return Maybe(kind) if as_bool(data.get("optional", False), f"{path}.optional") else kind
 
 
@@ -223,8 +217,8 @@ def _primitive(data: Mapping[str, Any], path: str) -> Kind | None:
         return None
     if name == "str" and "enum" in data:
         values = data["enum"]
-        if not isinstance(values, list) or not 1 <= len(values) <= MAX_CHOICES:
-            raise wrong(f"{path}.enum", f"a list of 1 to {MAX_CHOICES:,} str", values)
+        if not isinstance(values, list) or not 1 <= len(values) <= limits.choices:
+            raise wrong(f"{path}.enum", f"a list of 1 to {limits.choices:,} str", values)
         for i, value in enumerate(values):
             if as_text(value, f"{path}.enum[{i}]") is None or value in values[:i]:
                 raise wrong(f"{path}.enum[{i}]", "a str that is not there yet", value)
@@ -262,11 +256,11 @@ def _nested(ref: object, path: str, resolve: Callable[[str], Schema]) -> Nested:
     walk = _walk.get() or _Walk()
     if ref in walk.path:
         raise SchemaError(f"{path}: {ref} leads back to itself.")
-    if len(walk.path) >= MAX_DEPTH:
-        raise SchemaError(f"{path}: nested more than {MAX_DEPTH} deep.")
+    if len(walk.path) >= limits.nesting:
+        raise SchemaError(f"{path}: nested more than {limits.nesting} deep.")
     if ref not in walk.known:
-        if len(walk.known) + len(walk.path) >= MAX_REFS:
-            raise SchemaError(f"{path}: leads to more than {MAX_REFS} other schemas.")
+        if len(walk.known) + len(walk.path) >= limits.references:
+            raise SchemaError(f"{path}: leads to more than {limits.references} other schemas.")
         walk.path.append(ref)
         try:
             walk.known[ref] = resolve(ref)

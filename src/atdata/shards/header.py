@@ -16,12 +16,6 @@ BLOCK: Final = 512
 ZEROS: Final = bytes(BLOCK)
 SUFFIXES: Final = frozenset({b"msgpack", b"mp", b"msg"})
 """What follows the first dot of a sample's file name, in any case."""
-MAX_NAME: Final = 4096
-"""Longest name of a member, in bytes."""
-MAX_SAMPLE: Final = 2**32
-"""Largest payload of a sample, in bytes."""
-MAX_EXTENDED: Final = 2**20
-"""Largest extended header, in bytes."""
 
 REGULAR: Final = frozenset(b"0\x007")
 """Type flags of files."""

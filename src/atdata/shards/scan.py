@@ -13,7 +13,8 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from atdata.shards.header import BLOCK, MAX_SAMPLE, SUFFIXES
+from atdata._limits import limits
+from atdata.shards.header import BLOCK, SUFFIXES
 from atdata.shards.keys import KeyMatrix
 
 Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
@@ -64,7 +65,7 @@ def find_run(view: memoryview, at: int, *, span: int, most: int) -> Run | None:
     starts = np.flatnonzero(magic == magic[0])[: headers_each * most]
     headers = records[starts]
     sizes, good = _octal(headers[:, 124:135])
-    good &= (headers[:, 135] == _ZERO) & (sizes <= MAX_SAMPLE)
+    good &= (headers[:, 135] == _ZERO) & (sizes <= limits.sample_bytes)
     ends = starts + 1 + (sizes + BLOCK - 1) // BLOCK
     good &= at + ends * BLOCK <= len(view)
     good[1:] &= ends[:-1] == starts[1:]

@@ -13,15 +13,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
+from atdata._limits import limits
 from atdata.errors import ShardError
 from atdata.shards.header import (
     BLOCK,
     GNU_LINK,
     GNU_NAME,
     GNU_SPARSE,
-    MAX_EXTENDED,
-    MAX_NAME,
-    MAX_SAMPLE,
     PAX_GLOBAL,
     PAX_NEXT,
     REGULAR,
@@ -40,8 +38,6 @@ from atdata.shards.scan import SHORTEST, Integers, find_run
 
 Buffer: TypeAlias = memoryview
 
-MAX_SAMPLES: Final = 10_000_000
-"""Most samples of one shard."""
 _TYPICAL: Final = 2048
 """Bytes of a sample in a tar, before one was seen."""
 _WORTHWHILE: Final = 32
@@ -148,7 +144,7 @@ class Walker:
             size = number(header[124:136], here)
             data = at + BLOCK
             if flag in (PAX_NEXT, PAX_GLOBAL, GNU_NAME, GNU_LINK):
-                if size > MAX_EXTENDED:
+                if size > limits.extended_bytes:
                     raise ShardError(f"an extended header of {size:,} bytes", offset=here)
                 if data + padded(size) > len(window):
                     if final:
@@ -170,12 +166,12 @@ class Walker:
                 size = extended.size
             name = extended.name or name_of(header)
             extended = Extended()
-            if len(name) > MAX_NAME:
+            if len(name) > limits.member_name:
                 raise ShardError(f"a name of {len(name):,} bytes", offset=here)
             end = data if flag in WITHOUT_DATA else data + padded(size)
             is_file = flag in REGULAR and not (flag == 0 and name.endswith(b"/"))
             key = self._key(name, here) if is_file else None
-            if key is not None and size > MAX_SAMPLE:
+            if key is not None and size > limits.sample_bytes:
                 raise ShardError(f"a sample of {size:,} bytes", offset=here, key=key)
             if final and end > len(window):
                 left = len(window) - data
@@ -220,8 +216,8 @@ class Walker:
     def _count(self, samples: int, size: int, offset: int) -> None:
         self.samples += samples
         self._bytes += size
-        if self.samples > MAX_SAMPLES:
-            raise ShardError(f"more than {MAX_SAMPLES:,} samples in one shard", offset=offset)
+        if self.samples > limits.samples:
+            raise ShardError(f"more than {limits.samples:,} samples in one shard", offset=offset)
 
 
 def check_tail(tail: Iterable[Buffer], offset: int) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from atdata._limits import limits
 from atdata.errors import ShardError
-from atdata.shards.header import BLOCK, MAX_NAME, padded
+from atdata.shards.header import BLOCK, padded
 
 END: Final = bytes(2 * BLOCK)
 """The end-of-archive marker."""
@@ -40,7 +41,7 @@ def check_key(key: str) -> None:
         size = len(key.encode("utf-8"))
     except UnicodeEncodeError:
         raise ShardError("a key with lone surrogates", key=key[:200]) from None
-    if size + len(_SUFFIX) > MAX_NAME:
+    if size + len(_SUFFIX) > limits.member_name:
         raise ShardError(f"a key of {size:,} bytes", key=key[:40] + "…")
 
 

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
+from atdata._limits import limits
 from atdata._shardlist import ShardInfo, ShardUrls
 from atdata.errors import NoDataUrlsError, OptionError, ShardError
-from atdata.shards.header import BLOCK, MAX_SAMPLE, padded
+from atdata.shards.header import BLOCK, padded
 from atdata.shards.trail import Trail
 from atdata.shards.ustar import END, check_key, headers
 
@@ -121,7 +122,7 @@ def write_shards(
 
 def _head(sample: PackedSample) -> bytes:
     check_key(sample.key)
-    if len(sample.payload) > MAX_SAMPLE:
+    if len(sample.payload) > limits.sample_bytes:
         raise ShardError(f"a sample of {len(sample.payload):,} bytes", key=sample.key)
     return headers(sample.key, len(sample.payload))
 

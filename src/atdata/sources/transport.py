@@ -27,13 +27,13 @@ from urllib3.exceptions import (
 )
 from urllib3.response import BaseHTTPResponse
 
+from atdata._limits import limits
 from atdata.errors import AtdataError, ShardNotFoundError, SourceError, UnsafeUrlError, UrlError
 from atdata.sources.policy import Policy, redact, same_origin
 from atdata.sources.retries import Retries
 
 CONNECT_TIMEOUT: Final = 10.0
 READ_TIMEOUT: Final = 60.0
-_MAX_REDIRECTS: Final = 10
 _MAX_ERROR_BODY: Final = 64 << 10
 _TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -152,7 +152,7 @@ def _follow(
     name: str,
     follow: bool,
 ) -> BaseHTTPResponse:
-    for _ in range(_MAX_REDIRECTS + 1):
+    for _ in range(limits.redirects + 1):
         response = send(url, headers, policy=policy, timeout=timeout)
         location = response.headers.get("Location")
         if not follow or response.status not in _REDIRECTS or not location:
@@ -166,7 +166,7 @@ def _follow(
         if not same_origin(url, target):
             headers = {k: v for k, v in headers.items() if k.lower() in _FOREIGN_HEADERS}
         url = target
-    raise SourceError(f"{name}: redirects more than {_MAX_REDIRECTS} times.")
+    raise SourceError(f"{name}: redirects more than {limits.redirects} times.")
 
 
 def send(

@@ -1,0 +1,115 @@
+"""How much of what comes from outside is taken: every limit, in one object.
+
+Records, schemas and shards may be a stranger's. What is larger, deeper or slower than this is
+refused with an error of ours, before memory or time is spent on it. The defaults let
+everything through that is usual::
+
+    atdata.limits.fields = 5_000                # for this process
+    ATDATA_LIMIT_FIELDS=5000 python train.py    # for it and its worker processes
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import Final
+
+from atdata.errors import OptionError
+
+VARIABLE: Final = "ATDATA_LIMIT_"
+"""What the environment variable of a limit begins with; its name in capitals follows."""
+
+
+@dataclass(slots=True)
+class Limits:
+    """Every limit: whole numbers from 1 on, which may be set at any time."""
+
+    fields: int = 1_000
+    """Most fields of one sample type."""
+    nesting: int = 32
+    """Deepest nesting of lists, maps and samples in a schema."""
+    kinds: int = 10_000
+    """Most kinds in one schema, those of nested samples counted each time they appear."""
+    name_length: int = 512
+    """Longest name of a sample type or a field, in characters."""
+    references: int = 256
+    """Most other schemas that one schema may lead to."""
+    choices: int = 1_000
+    """Most values that one field may be a choice of."""
+    text: int = 10_000
+    """Longest description, choice or unknown kind in a schema, in characters."""
+    metadata: int = 100_000
+    """Largest metadata, in characters of JSON of a schema, in bytes of msgpack of a dataset."""
+
+    samples: int = 10_000_000
+    """Most samples of one shard."""
+    sample_bytes: int = 2**32
+    """Largest payload of one sample."""
+    member_name: int = 4_096
+    """Longest name of a member of a tar, in bytes."""
+    extended_bytes: int = 2**20
+    """Largest extended header of a tar."""
+    extended_headers: int = 16
+    """Most extended headers before one member."""
+
+    sample_nesting: int = 64
+    """Deepest nesting of lists and maps in a sample without a type."""
+    containers: int = 1_000_000
+    """Most lists and maps in one sample: an empty one takes 1 byte stored, 64 in memory."""
+    array_header: int = 10_000
+    """Longest header of an array, in bytes. What it claims must be the bytes that are there."""
+
+    shards: int = 100_000
+    """Most shards of one dataset of the network."""
+    url_characters: int = 20_000_000
+    """Most characters of the URLs of one such dataset, braces written out."""
+    answer_bytes: int = 16_000_000
+    """Largest answer of a server of the network; bodies are never decompressed."""
+    document_bytes: int = 1_000_000
+    """Largest identity document."""
+    pages: int = 10_000
+    """Most pages of one listing."""
+    document_seconds: int = 120
+    """Longest that reading one answer or document may take."""
+    redirects: int = 10
+    """Most redirects that are followed."""
+
+    shard_bytes: int = 2**36
+    """Largest shard that is read from a stranger's URL."""
+    slowest: int = 1_000
+    """Bytes a second below which a stranger's shard is given up, after the first minute."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            said = os.environ.get(VARIABLE + field.name.upper())
+            if said is not None:
+                setattr(self, field.name, _number(field.name, said))
+
+    def __setattr__(self, name: str, value: int) -> None:
+        if type(value) is not int or value < 1:
+            raise OptionError(f"limits.{name}={value!r}: a limit is a whole number from 1 on.")
+        object.__setattr__(self, name, value)
+
+    @contextmanager
+    def set(self, **changes: int) -> Iterator[None]:
+        """Other limits while a ``with`` block runs, in all threads."""
+        before = {name: getattr(self, name) for name in changes}
+        try:
+            for name, value in changes.items():
+                setattr(self, name, value)
+            yield
+        finally:
+            for name, value in before.items():
+                setattr(self, name, value)
+
+
+def _number(name: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise OptionError(f"{VARIABLE}{name.upper()}={text!r}: expected a whole number from 1 on.")
+    return int(text)
+
+
+limits: Final = Limits()
+"""The limits of this process."""
