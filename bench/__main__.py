@@ -21,7 +21,8 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=list(known), help="repeat for several")
     parser.add_argument("--workload", action="append", choices=list(WORKLOADS))
     arguments = parser.parse_args()
-    wanted = [known[name] for name in known if name in (arguments.only or known)]
+    only = arguments.only or [n for n in known if known[n].quick or not arguments.quick]
+    wanted = [known[name] for name in known if name in only]
     if read := {made.reads for made in wanted if made.reads} - {made.name for made in wanted}:
         parser.error(f"--only {' --only '.join(sorted(read))} is needed too: its files are read")
     workloads = [name for name in WORKLOADS if name in (arguments.workload or WORKLOADS)]

@@ -32,6 +32,8 @@ class Contender(ABC):
     """Distributions whose versions are told."""
     reads: ClassVar[str | None] = None
     """Whose files it reads; None: its own."""
+    quick: ClassVar[bool] = True
+    """Part of a quick run."""
     limit: ClassVar[bool] = False
     """Not a package, but what the machine can do."""
     measures: ClassVar[frozenset[Measure]] = frozenset(MEASURES)

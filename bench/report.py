@@ -92,13 +92,16 @@ is checked to give exactly the samples that were written.
 
 - A dataset is {SHARDS} shards of a contender's own format, in files that the system has in memory.
   "The peer" is the package of the same name on PyPI.
-- Reading counts when every field is there: arrays as NumPy arrays that own their memory (in batches
-  stacked where the shapes agree), the rest as Python values.
+- Reading counts when every field is there: arrays as NumPy arrays (in batches stacked where the
+  shapes agree), the rest as Python values. The arrays of datasets and lance are views of what
+  they read, all others own their memory.
 - This package waits for the disk when it writes (fsync) and records a SHA-256 of each shard;
   the peer and webdataset do neither. "Synced" adds the first to the peer.
+- datasets and lance are given all samples at once, everyone else one by one.
 - webdataset is used in two ways: arrays as `.npy` members beside one of JSON, and whole samples
   pickled.
-- Shuffling: everyone's default, a buffer of 10,000 samples for the peer and for webdataset.
+- Shuffling: the default of each; a buffer of 10,000 samples here, for the peer and for
+  webdataset, a permutation for datasets, lance and memcpy.
 - Import: time of `import` in a new process that has imported numpy. Memory: the most memory of
   its own (mapped files not counted) of a new process that imports and reads."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -30,6 +31,10 @@ class Workload:
         """The first ``count`` samples; the same in every process."""
         random = np.random.default_rng(len(self.title))
         return [self.make(random, i) for i in range(count)]
+
+    def arrays(self) -> Row:
+        """An array of each field whose arrays all have one shape."""
+        return _arrays(self.name)
 
     def named(self, sort: str) -> list[str]:
         """Names of the fields of one sort."""
@@ -77,6 +82,12 @@ WORKLOADS: Final = {
 }
 
 
+@cache
+def _arrays(workload: str) -> Row:
+    (row,) = WORKLOADS[workload].rows(1)
+    return {name: row[name] for name in WORKLOADS[workload].named("array")}
+
+
 def fingerprints(rows: Iterable[Row]) -> list[int]:
     """A number for each sample that tells different ones apart."""
     return [_fingerprint(row) for row in rows]
@@ -89,7 +100,7 @@ def _fingerprint(row: Row) -> int:
         if isinstance(value, np.ndarray):
             head, body = f"{name} {value.dtype.str} {value.shape}", value.tobytes()
         else:
-            plain = int(value) if isinstance(value, np.integer) else value
+            plain = value.item() if isinstance(value, np.generic) else value
             head, body = name, repr(plain).encode()
         crc = zlib.crc32(body, zlib.crc32(head.encode(), crc))
     return crc
