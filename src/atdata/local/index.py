@@ -12,15 +12,13 @@ from atdata._refs import check_name
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.details import Details
 from atdata.dataset.insertion import check_insertable, leave_in_place, write_to_store
-from atdata.errors import (
-    OptionError,
-    SchemaConflictError,
-)
+from atdata.errors import OptionError, SchemaConflictError
 from atdata.local.entry import LocalDatasetEntry, from_row
 from atdata.local.insert import Draft, record
 from atdata.local.lookup import find, find_by_cid, find_by_name, not_found
 from atdata.local.place import open_backend
 from atdata.local.schemas import PAGE, SchemaRecord, Schemas
+from atdata.local.search import index_what_is_not, search
 from atdata.samples.dict_sample import DictSample
 from atdata.schema.build import build_type
 from atdata.schema.evolve import compare
@@ -61,6 +59,7 @@ class LocalIndex:
                 f"{data_store!r:.80}."
             )
         self._backend = open_backend(where, redis)
+        index_what_is_not(self._backend)
         self._schemas = Schemas(self._backend)
         self.data_store = data_store
 
@@ -201,6 +200,37 @@ class LocalIndex:
         while page := self._backend.entries(last, PAGE):
             yield from map(from_row, page)
             last = page[-1].name
+
+    def search(
+        self,
+        text: str = "",
+        *,
+        tags: Iterable[str] | None = None,
+        license: str | None = None,
+        schema: str | type | None = None,
+        limit: int = 100,
+    ) -> list[LocalDatasetEntry]:
+        """Datasets whose newest revision has every word of a text, and all that is asked else.
+
+        Words are looked for in names, tags, the schema's class, licences and descriptions, in
+        capitals or not, with accents or without, and from their beginning: ``digit`` finds
+        ``digits``. Costs grow with what is found, not with what is there.
+
+        Args:
+            text: Words; none: whatever has the tags, licence and schema.
+            tags: All of these.
+            license: This one, as ``MIT``.
+            schema: A reference; or a class, or its name, in any version.
+            limit: Most datasets.
+
+        Returns:
+            Those that fit best first: whole words before beginnings, names before tags before
+            the rest; else in order of name.
+
+        Raises:
+            OptionError: An argument that is not one.
+        """
+        return search(self._backend, text, tags=tags, license=license, schema=schema, limit=limit)
 
     def history(self, name: str) -> list[LocalDatasetEntry]:
         """Every revision of a name, oldest first.

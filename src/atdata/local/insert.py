@@ -9,6 +9,7 @@ from atdata.dataset.details import Details
 from atdata.dataset.insertion import Placed, has_size
 from atdata.local.backends.base import Backend
 from atdata.local.entry import LocalDatasetEntry, content_cid, from_row, to_row
+from atdata.local.words import entry_terms
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def record(backend: Backend, draft: Draft) -> LocalDatasetEntry:
         if newest is not None and _says_the_same(newest, entry) and _in_place(newest, draft.placed):
             return newest
         # Another writer may have added this revision meanwhile: then compare with that.
-        if backend.add_entry(to_row(entry)):
+        if backend.add_entry(to_row(entry), entry_terms(entry)):
             return entry
 
 

@@ -183,6 +183,79 @@ class BackendSuite:
         assert backend.names("", 10) == ["b"]
         assert backend.add_entry(EntryRow("a", 1, "z", "a"))
 
+    def test_terms_find_the_newest_revision(self, open_backend: OpenBackend) -> None:
+        """A name is found by all terms of its newest revision together, and by no older ones."""
+        backend, other = open_backend(), open_backend()
+        backend.add_entry(EntryRow("b", 1, "x", "1"), ["wcat", "wdog", "xt1"])
+        backend.add_entry(EntryRow("a", 1, "y", "2"), ["wcattle", "wé日", "xt1"])
+        backend.add_entry(EntryRow("none", 1, "y", "3"))
+
+        def names(*terms: str) -> list[str]:
+            return [row.name for row in other.search(terms, "", 10)]
+
+        assert names("wcat*") == ["a", "b"]
+        assert names("wcat") == ["b"]
+        assert names("wcat*", "wdog", "xt1") == ["b"]
+        assert names("wé*", "xt1") == ["a"]
+        assert names("wca") == names("at") == names("wdog", "wcattle") == []
+        backend.add_entry(EntryRow("b", 2, "z", "4"), ["wbird"])
+        assert not backend.add_entry(EntryRow("b", 2, "z", "5"), ["wfish"])
+        assert names("wcat*") == ["a"]
+        assert names("wfish") == []
+        assert other.search(["wbird"], "", 10) == [EntryRow("b", 2, "z", "4")]
+        backend.remove("b")
+        assert names("wbird") == []
+        assert names("xt1") == ["a"]
+
+    def test_pages_of_a_search(self, backend: Backend) -> None:
+        """Found page after page, every name comes once, in the order of its bytes."""
+        for name in reversed(NAMES):
+            backend.add_entry(EntryRow(name, 1, "x", name), ["wsame", f"w{name.encode().hex()}"])
+        seen: list[str] = []
+        while page := backend.search(["wsame"], seen[-1] if seen else "", 4):
+            seen += [row.name for row in page]
+        assert seen == NAMES
+        for name in NAMES:
+            (row,) = backend.search([f"w{name.encode().hex()}", "ws*"], "", 10)
+            assert row.name == name
+
+    def test_replacing(self, backend: Backend) -> None:
+        """A row put in the place of all revisions is the only one, found by its terms alone."""
+        for revision in (1, 2, 3):
+            backend.add_entry(EntryRow("a", revision, f"x{revision}", "old"), ["wold"])
+        for document in ("new", "newer"):
+            backend.replace(EntryRow("a", 1, "y", document), [f"w{document}"])
+        assert backend.history("a") == [EntryRow("a", 1, "y", "newer")]
+        assert backend.entry("x3") is None
+        assert backend.entry("y") == backend.newest("a")
+        assert backend.search(["wold"], "", 10) == []
+        assert backend.search(["wnew"], "", 10) == []
+        assert [row.document for row in backend.search(["wnewer"], "", 10)] == ["newer"]
+        assert backend.names("", 10) == ["a"]
+
+    def test_nothing_written_now_lacks_terms(self, backend: Backend) -> None:
+        """Entries of this version count as indexed, those without a single term as well."""
+        backend.add_entry(EntryRow("a", 1, "x", "1"))
+        backend.replace(EntryRow("b", 1, "x", "1"))
+        assert backend.unindexed(10) == []
+
+    def test_notes(self, open_backend: OpenBackend) -> None:
+        """A note is there until it is written again or removed; ranges leave out both ends."""
+        one, other = open_backend(), open_backend()
+        for name in reversed(NAMES):
+            one.set_note(name, name.encode().hex())
+        assert [key for key, _ in other.notes("", "\U0010ffff", 100)] == NAMES
+        assert other.notes(NAMES[2], NAMES[5], 100) == [
+            (name, name.encode().hex()) for name in NAMES[3:5]
+        ]
+        assert len(other.notes("", "\U0010ffff", 3)) == 3
+        one.set_note("a", "again")
+        assert other.note("a") == "again"
+        one.set_note("a", None)
+        one.set_note("a", None)
+        assert other.note("a") is None
+        assert "a" not in [key for key, _ in other.notes("", "\U0010ffff", 100)]
+
     def test_threads_on_one_handle(self, backend: Backend) -> None:
         """Of eight threads that add the same revision through one handle exactly one wins."""
         with ThreadPoolExecutor(8) as pool:

@@ -1,12 +1,15 @@
-"""What a backend must do: keep rows of two tables, in order, and add to them atomically.
+"""What a backend must do: keep rows of a few tables, in order, and write to them atomically.
 
 A backend knows nothing of datasets. It keeps
 
 - schemas: ``key`` → ``document``, written once;
 - entries: ``(name, revision)`` → ``cid`` and ``document``. The revisions of a name are
-  1, 2, …, without gaps; all of them go away together.
+  1, 2, …, without gaps; all of them go away together;
+- terms: what the newest revision of a name is found by;
+- notes: ``key`` → ``value``, written again and again.
 
-Keys and names are compared and ordered by their UTF-8 bytes. Documents are ASCII. Every
+Keys, names and terms are compared and ordered by their UTF-8 bytes. Documents and values are
+ASCII. A term has 1 to 100 letters and digits, of any alphabet, none in upper case. Every
 operation is atomic, and safe from several threads and processes. One that cannot be done
 raises `BackendError`, which names the address, without a password.
 
@@ -16,14 +19,16 @@ raises `BackendError`, which names the address, without a password.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 __all__ = ["FORMAT", "Backend", "EntryRow", "SchemaRow", "address_of"]
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Version of the layout, kept in every database. It goes up when older programs cannot read
-what newer ones write."""
+what newer ones write. A database of version 1, which has no terms and no notes, is brought up
+to this one when it is opened; its entries are then `unindexed`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +90,17 @@ class Backend(ABC):
         """At most ``limit`` schemas with ``after < key < before``, in order of their keys."""
 
     @abstractmethod
-    def add_entry(self, row: EntryRow) -> bool:
-        """Add a revision of a name, if it is the next one.
+    def add_entry(self, row: EntryRow, terms: Collection[str] = ()) -> bool:
+        """Add a revision of a name, if it is the next one, with what to find it by.
 
         Returns:
             Whether it was added. False: the newest revision is not ``row.revision - 1`` (no
             revision at all, for the first).
         """
+
+    @abstractmethod
+    def replace(self, row: EntryRow, terms: Collection[str] = ()) -> None:
+        """Put the row, a revision 1, in the place of all revisions of its name."""
 
     @abstractmethod
     def newest(self, name: str) -> EntryRow | None:
@@ -123,6 +132,42 @@ class Backend(ABC):
         Returns:
             How many there were.
         """
+
+    @abstractmethod
+    def search(self, terms: Sequence[str], after: str, limit: int) -> list[EntryRow]:
+        """The newest revisions that have every one of these terms, at least one.
+
+        Args:
+            terms: Terms; one that ends in ``*`` stands for every term that begins so.
+            after: Only names above this one.
+            limit: Most rows; fewer only where no more names follow.
+
+        Returns:
+            Rows in order of name.
+        """
+
+    @abstractmethod
+    def unindexed(self, limit: int) -> list[EntryRow]:
+        """Newest revisions that an older version wrote, for which no terms were given yet.
+
+        Costs the same however many others there are.
+        """
+
+    @abstractmethod
+    def index(self, row: EntryRow, terms: Collection[str]) -> None:
+        """Give an `unindexed` row its terms; nothing where it is not the newest any more."""
+
+    @abstractmethod
+    def set_note(self, key: str, value: str | None) -> None:
+        """Write a note in the place of the one there was; None removes it."""
+
+    @abstractmethod
+    def notes(self, after: str, before: str, limit: int) -> list[tuple[str, str]]:
+        """At most ``limit`` keys and values with ``after < key < before``, in order of keys."""
+
+    @abstractmethod
+    def note(self, key: str) -> str | None:
+        """The value under a key. Costs the same however many there are."""
 
     @abstractmethod
     def close(self) -> None:

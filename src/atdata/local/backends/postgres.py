@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,6 +38,16 @@ _TABLES: Final = (
     "CREATE UNIQUE INDEX atdata_entries_newest ON atdata_entries (name) WHERE newest",
     "CREATE INDEX atdata_entries_cid ON atdata_entries (cid, id)",
 )
+_SEARCH_TABLES: Final = (
+    "ALTER TABLE atdata_entries ADD COLUMN terms tsvector",
+    "CREATE INDEX atdata_entries_terms ON atdata_entries USING gin (terms) WHERE newest",
+    """CREATE INDEX atdata_entries_unindexed ON atdata_entries (id)
+        WHERE newest AND terms IS NULL""",
+    """CREATE TABLE atdata_notes (
+        key text COLLATE "C" PRIMARY KEY,
+        value text NOT NULL)""",
+)
+"""What version 2 adds."""
 _ENTRY: Final = "SELECT name, revision, cid, document FROM atdata_entries"
 
 
@@ -83,7 +93,7 @@ class PostgresBackend(Backend):
         query = f"SELECT key, document FROM atdata_schemas WHERE {where} ORDER BY key LIMIT %s"
         return [SchemaRow(*row) for row in self._read(query, *bounds, limit)]
 
-    def add_entry(self, row: EntryRow) -> bool:
+    def add_entry(self, row: EntryRow, terms: Collection[str] = ()) -> bool:
         with self._writing(row.name) as connection:
             found = connection.execute(
                 "SELECT revision FROM atdata_entries WHERE name = %s AND newest", (row.name,)
@@ -91,14 +101,16 @@ class PostgresBackend(Backend):
             if (found[0] if found else 0) != row.revision - 1:
                 return False
             connection.execute(
-                "UPDATE atdata_entries SET newest = false WHERE name = %s AND newest", (row.name,)
+                "UPDATE atdata_entries SET newest = false, terms = NULL WHERE name = %s AND newest",
+                (row.name,),
             )
-            connection.execute(
-                "INSERT INTO atdata_entries (name, revision, cid, newest, document) "
-                "VALUES (%s, %s, %s, true, %s)",
-                (row.name, row.revision, row.cid, row.document),
-            )
+            _insert(connection, row, terms)
         return True
+
+    def replace(self, row: EntryRow, terms: Collection[str] = ()) -> None:
+        with self._writing(row.name) as connection:
+            connection.execute("DELETE FROM atdata_entries WHERE name = %s", (row.name,))
+            _insert(connection, row, terms)
 
     def newest(self, name: str) -> EntryRow | None:
         return _first(self._read(f"{_ENTRY} WHERE name = %s AND newest", name))
@@ -129,6 +141,52 @@ class PostgresBackend(Backend):
             return connection.execute(
                 "DELETE FROM atdata_entries WHERE name = %s", (name,)
             ).rowcount
+
+    def search(self, terms: Sequence[str], after: str, limit: int) -> list[EntryRow]:
+        wanted = [f"'{term[:-1]}':*" if term[-1] == "*" else f"'{term}'" for term in terms]
+        rows = self._read(
+            f"{_ENTRY} WHERE newest AND terms @@ %s::tsquery AND name > %s ORDER BY name LIMIT %s",
+            " & ".join(wanted),
+            after,
+            limit,
+        )
+        return [EntryRow(*row) for row in rows]
+
+    def unindexed(self, limit: int) -> list[EntryRow]:
+        rows = self._read(f"{_ENTRY} WHERE newest AND terms IS NULL ORDER BY id LIMIT %s", limit)
+        return [EntryRow(*row) for row in rows]
+
+    def index(self, row: EntryRow, terms: Collection[str]) -> None:
+        with self._writing(row.name) as connection:
+            connection.execute(
+                "UPDATE atdata_entries SET terms = array_to_tsvector(%s::text[]) "
+                "WHERE name = %s AND revision = %s AND cid = %s AND newest AND terms IS NULL",
+                (list(terms), row.name, row.revision, row.cid),
+            )
+
+    def set_note(self, key: str, value: str | None) -> None:
+        with self._writing() as connection:
+            if value is None:
+                connection.execute("DELETE FROM atdata_notes WHERE key = %s", (key,))
+            else:
+                connection.execute(
+                    "INSERT INTO atdata_notes VALUES (%s, %s) "
+                    "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                    (key, value),
+                )
+
+    def note(self, key: str) -> str | None:
+        rows = self._read("SELECT value FROM atdata_notes WHERE key = %s", key)
+        return rows[0][0] if rows else None
+
+    def notes(self, after: str, before: str, limit: int) -> list[tuple[str, str]]:
+        rows = self._read(
+            "SELECT key, value FROM atdata_notes WHERE key > %s AND key < %s ORDER BY key LIMIT %s",
+            after,
+            before,
+            limit,
+        )
+        return [(key, value) for key, value in rows]
 
     def close(self) -> None:
         self._pool.close()
@@ -173,25 +231,27 @@ class PostgresBackend(Backend):
                 f"{self.address} is encoded as {encoding and encoding[0]}; an index needs UTF8. "
                 "Make the database with: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
             )
-        if self._is_ours(connection):
+        if self._version(connection) == FORMAT:
             return
         with connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", (_LOCKS, _CREATION))
-            if self._is_ours(connection):
-                return
-            for statement in _TABLES:
+            version = self._version(connection)
+            for statement in _TABLES if version == 0 else ():
                 connection.execute(statement.encode())
+            for statement in _SEARCH_TABLES if version < FORMAT else ():
+                connection.execute(statement.encode())
+            connection.execute("DELETE FROM atdata_format")
             connection.execute("INSERT INTO atdata_format VALUES (%s)", (FORMAT,))
 
-    def _is_ours(self, connection: Connection) -> bool:
-        """Whether the database holds an index; False: it holds none of our tables."""
+    def _version(self, connection: Connection) -> int:
+        """The version of the index that the database holds; 0: it holds none of our tables."""
         columns = connection.execute(
             "SELECT relname, attname FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid "
             "WHERE relname IN ('atdata_format', 'atdata_schemas', 'atdata_entries') "
             "AND pg_table_is_visible(pg_class.oid) AND attnum > 0"
         ).fetchall()
         if not columns:
-            return False
+            return 0
         versions = (
             connection.execute("SELECT version FROM atdata_format").fetchall()
             if ("atdata_format", "version") in columns
@@ -207,7 +267,8 @@ class PostgresBackend(Backend):
                 f"{self.address} was written by a newer atdata (format {versions[0][0]}; this one "
                 f"reads {FORMAT}). Upgrade with: pip install --upgrade atdata"
             )
-        return True
+        version: int = versions[0][0]
+        return version
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -224,6 +285,14 @@ class PostgresBackend(Backend):
                 f"{self.address}: PostgreSQL refused: {_one_line(error)}. Check that the user may "
                 "create and write tables there."
             ) from error
+
+
+def _insert(connection: Connection, row: EntryRow, terms: Collection[str]) -> None:
+    connection.execute(
+        "INSERT INTO atdata_entries (name, revision, cid, newest, document, terms) "
+        "VALUES (%s, %s, %s, true, %s, array_to_tsvector(%s::text[]))",
+        (row.name, row.revision, row.cid, row.document, list(terms)),
+    )
 
 
 def _first(rows: Sequence[tuple[Any, ...]]) -> EntryRow | None:

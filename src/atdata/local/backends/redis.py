@@ -10,18 +10,25 @@ key, below the prefix      value
 ``names``                  sorted set of names, in order
 ``cid:{cid}``              sorted set of ``"{revision} {name}"``, last added last
 ``added``                  counter behind that order
+``term:{term}``            set of the names whose newest revision has the term
+``term-keys``              sorted set of the terms that some name has, in order
+``terms:{name}``           set of the terms of a name
+``unindexed``              set of names that an older version wrote, without terms
+``notes``                  hash: key → value
+``note-keys``              sorted set of the keys of notes, in order
 =========================  ========================================================
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlencode
 
 from atdata._registry import require
 from atdata.errors import BackendError, UrlError
+from atdata.local.backends import _redis_scripts as lua
 from atdata.local.backends.base import FORMAT, Backend, EntryRow, SchemaRow, address_of
 
 if TYPE_CHECKING:
@@ -29,71 +36,6 @@ if TYPE_CHECKING:
 
 DEFAULT_PREFIX: Final = "atdata:"
 _CONNECT_SECONDS: Final = 10
-
-# A script runs alone on the server: each operation is atomic. Keys are made in the scripts from
-# the prefix, ARGV[1].
-_ADD_SCHEMA: Final = """
-local p, key, document = ARGV[1], ARGV[2], ARGV[3]
-local there = redis.call('HGET', p .. 'schemas', key)
-if there then return there end
-redis.call('HSET', p .. 'schemas', key, document)
-redis.call('ZADD', p .. 'schema-keys', 0, key)
-return document
-"""
-_SCHEMAS: Final = """
-local p, found = ARGV[1], {}
-local keys = redis.call('ZRANGEBYLEX', p .. 'schema-keys', ARGV[2], ARGV[3], 'LIMIT', 0, ARGV[4])
-for _, key in ipairs(keys) do
-  found[#found + 1] = key
-  found[#found + 1] = redis.call('HGET', p .. 'schemas', key)
-end
-return found
-"""
-_ADD_ENTRY: Final = """
-local p, name, revision, cid, document = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local list = p .. 'dataset:' .. name
-if redis.call('LLEN', list) ~= tonumber(revision) - 1 then return 0 end
-redis.call('RPUSH', list, cid .. ' ' .. document)
-redis.call('ZADD', p .. 'names', 0, name)
-redis.call('ZADD', p .. 'cid:' .. cid, redis.call('INCR', p .. 'added'), revision .. ' ' .. name)
-return 1
-"""
-_NEWEST: Final = """
-local list = ARGV[1] .. 'dataset:' .. ARGV[2]
-local item = redis.call('LINDEX', list, -1)
-if not item then return {} end
-return {ARGV[2], redis.call('LLEN', list), item}
-"""
-_ENTRY: Final = """
-local p, cid = ARGV[1], ARGV[2]
-local last = redis.call('ZRANGE', p .. 'cid:' .. cid, -1, -1)[1]
-if not last then return {} end
-local revision, name = string.match(last, '^(%d+) (.*)$')
-local item = redis.call('LINDEX', p .. 'dataset:' .. name, tonumber(revision) - 1)
-return {name, tonumber(revision), item}
-"""
-_ENTRIES: Final = """
-local p, found = ARGV[1], {}
-local names = redis.call('ZRANGEBYLEX', p .. 'names', ARGV[2], '+', 'LIMIT', 0, ARGV[3])
-for _, name in ipairs(names) do
-  local list = p .. 'dataset:' .. name
-  found[#found + 1] = name
-  found[#found + 1] = redis.call('LLEN', list)
-  found[#found + 1] = redis.call('LINDEX', list, -1)
-end
-return found
-"""
-_REMOVE: Final = """
-local p, name = ARGV[1], ARGV[2]
-local items = redis.call('LRANGE', p .. 'dataset:' .. name, 0, -1)
-for revision, item in ipairs(items) do
-  local cid = string.match(item, '^(%S+) ')
-  redis.call('ZREM', p .. 'cid:' .. cid, revision .. ' ' .. name)
-end
-redis.call('DEL', p .. 'dataset:' .. name)
-redis.call('ZREM', p .. 'names', name)
-return #items
-"""
 
 
 class RedisBackend(Backend):
@@ -116,13 +58,20 @@ class RedisBackend(Backend):
         suffix = f"?{urlencode({'prefix': prefix})}" if prefix != DEFAULT_PREFIX else ""
         self.address = (address or _address_of_client(client)) + suffix
         scripts = {
-            "add_schema": _ADD_SCHEMA,
-            "schemas": _SCHEMAS,
-            "add_entry": _ADD_ENTRY,
-            "newest": _NEWEST,
-            "entry": _ENTRY,
-            "entries": _ENTRIES,
-            "remove": _REMOVE,
+            "add_schema": lua.ADD_SCHEMA,
+            "schemas": lua.SCHEMAS,
+            "add_entry": lua.ADD_ENTRY,
+            "replace": lua.REPLACE,
+            "newest": lua.NEWEST,
+            "entry": lua.ENTRY,
+            "entries": lua.ENTRIES,
+            "remove": lua.REMOVE,
+            "search": lua.SEARCH,
+            "unindexed": lua.UNINDEXED,
+            "index": lua.INDEX,
+            "set_note": lua.SET_NOTE,
+            "notes": lua.NOTES,
+            "upgrade": lua.UPGRADE,
         }
         self._scripts = {name: client.register_script(text) for name, text in scripts.items()}
         self._set_up()
@@ -165,9 +114,12 @@ class RedisBackend(Backend):
         flat = [_text(item) for item in self._run("schemas", f"({after}", upper, limit)]
         return [SchemaRow(*pair) for pair in zip(flat[::2], flat[1::2], strict=True)]
 
-    def add_entry(self, row: EntryRow) -> bool:
-        added = self._run("add_entry", row.name, row.revision, row.cid, row.document)
+    def add_entry(self, row: EntryRow, terms: Collection[str] = ()) -> bool:
+        added = self._run("add_entry", row.name, row.revision, row.cid, row.document, *terms)
         return int(added) == 1
+
+    def replace(self, row: EntryRow, terms: Collection[str] = ()) -> None:
+        self._run("replace", row.name, row.revision, row.cid, row.document, *terms)
 
     def newest(self, name: str) -> EntryRow | None:
         return next(_rows(self._run("newest", name)), None)
@@ -192,6 +144,27 @@ class RedisBackend(Backend):
 
     def remove(self, name: str) -> int:
         return int(self._run("remove", name))
+
+    def search(self, terms: Sequence[str], after: str, limit: int) -> list[EntryRow]:
+        return list(_rows(self._run("search", f"({after}", limit, *terms)))
+
+    def unindexed(self, limit: int) -> list[EntryRow]:
+        return list(_rows(self._run("unindexed", limit)))
+
+    def index(self, row: EntryRow, terms: Collection[str]) -> None:
+        self._run("index", row.name, row.revision, f"{row.cid} {row.document}", *terms)
+
+    def set_note(self, key: str, value: str | None) -> None:
+        self._run("set_note", key, *(() if value is None else (value,)))
+
+    def note(self, key: str) -> str | None:
+        with self._errors():
+            value: Any = self._client.hget(f"{self._prefix}notes", key)
+        return None if value is None else _text(value)
+
+    def notes(self, after: str, before: str, limit: int) -> list[tuple[str, str]]:
+        flat = [_text(item) for item in self._run("notes", f"({after}", f"({before}", limit)]
+        return list(zip(flat[::2], flat[1::2], strict=True))
 
     def close(self) -> None:
         if self._owned:
@@ -219,6 +192,8 @@ class RedisBackend(Backend):
                 f"{self.address} was written by a newer atdata (format {int(text)}; this one "
                 f"reads {FORMAT}). Upgrade with: pip install --upgrade atdata"
             )
+        if int(text) < FORMAT:
+            self._run("upgrade")
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -32,7 +32,16 @@ _TABLES: Final = (
     "CREATE UNIQUE INDEX entries_newest ON entries (name) WHERE newest",
     "CREATE INDEX entries_cid ON entries (cid, id)",
 )
+_SEARCH_TABLES: Final = (
+    "ALTER TABLE entries ADD COLUMN indexed INTEGER NOT NULL DEFAULT 0",
+    "CREATE INDEX entries_unindexed ON entries (id) WHERE newest AND NOT indexed",
+    # The tokenizer parts at every ASCII character but letters and digits: terms stay whole.
+    "CREATE VIRTUAL TABLE found_by USING fts5(terms, tokenize = 'ascii', detail = 'none')",
+    "CREATE TABLE notes (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+)
+"""What version 2 adds."""
 _ENTRY: Final = "SELECT name, revision, cid, document FROM entries"
+_ADD_TERMS: Final = "INSERT INTO found_by (rowid, terms) VALUES (?, ?)"
 
 
 class SqliteBackend(Backend):
@@ -83,22 +92,25 @@ class SqliteBackend(Backend):
         query = f"SELECT key, document FROM schemas WHERE {where} ORDER BY key LIMIT ?"
         return [SchemaRow(*row) for row in self._read(query, *bounds, limit)]
 
-    def add_entry(self, row: EntryRow) -> bool:
+    def add_entry(self, row: EntryRow, terms: Collection[str] = ()) -> bool:
         with self._writing() as connection:
             found = connection.execute(
                 "SELECT revision FROM entries WHERE name = ? AND newest", (row.name,)
             ).fetchone()
             if (found[0] if found else 0) != row.revision - 1:
                 return False
+            _drop_terms(connection, row.name)
             connection.execute(
                 "UPDATE entries SET newest = 0 WHERE name = ? AND newest", (row.name,)
             )
-            connection.execute(
-                "INSERT INTO entries (name, revision, cid, newest, document) "
-                "VALUES (?, ?, ?, 1, ?)",
-                (row.name, row.revision, row.cid, row.document),
-            )
+            _insert(connection, row, terms)
         return True
+
+    def replace(self, row: EntryRow, terms: Collection[str] = ()) -> None:
+        with self._writing() as connection:
+            _drop_terms(connection, row.name)
+            connection.execute("DELETE FROM entries WHERE name = ?", (row.name,))
+            _insert(connection, row, terms)
 
     def newest(self, name: str) -> EntryRow | None:
         return _first(self._read(f"{_ENTRY} WHERE name = ? AND newest", name))
@@ -122,7 +134,55 @@ class SqliteBackend(Backend):
 
     def remove(self, name: str) -> int:
         with self._writing() as connection:
+            _drop_terms(connection, name)
             return connection.execute("DELETE FROM entries WHERE name = ?", (name,)).rowcount
+
+    def search(self, terms: Sequence[str], after: str, limit: int) -> list[EntryRow]:
+        wanted = [
+            f'"{term.removesuffix("*")}"{term[-1] if term[-1] == "*" else ""}' for term in terms
+        ]
+        rows = self._read(
+            f"{_ENTRY} WHERE id IN (SELECT rowid FROM found_by WHERE found_by MATCH ?) "
+            "AND name > ? ORDER BY name LIMIT ?",
+            " AND ".join(wanted),
+            after,
+            limit,
+        )
+        return [EntryRow(*row) for row in rows]
+
+    def unindexed(self, limit: int) -> list[EntryRow]:
+        rows = self._read(f"{_ENTRY} WHERE newest AND NOT indexed ORDER BY id LIMIT ?", limit)
+        return [EntryRow(*row) for row in rows]
+
+    def index(self, row: EntryRow, terms: Collection[str]) -> None:
+        with self._writing() as connection:
+            found = connection.execute(
+                "UPDATE entries SET indexed = 1 WHERE name = ? AND revision = ? AND cid = ? "
+                "AND newest AND NOT indexed RETURNING id",
+                (row.name, row.revision, row.cid),
+            ).fetchall()
+            for (number,) in found:
+                connection.execute(_ADD_TERMS, (number, " ".join(terms)))
+
+    def set_note(self, key: str, value: str | None) -> None:
+        with self._writing() as connection:
+            if value is None:
+                connection.execute("DELETE FROM notes WHERE key = ?", (key,))
+            else:
+                connection.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (key, value))
+
+    def note(self, key: str) -> str | None:
+        rows = self._read("SELECT value FROM notes WHERE key = ?", key)
+        return rows[0][0] if rows else None
+
+    def notes(self, after: str, before: str, limit: int) -> list[tuple[str, str]]:
+        rows = self._read(
+            "SELECT key, value FROM notes WHERE key > ? AND key < ? ORDER BY key LIMIT ?",
+            after,
+            before,
+            limit,
+        )
+        return [(key, value) for key, value in rows]
 
     def close(self) -> None:
         self._pool.close()
@@ -144,25 +204,26 @@ class SqliteBackend(Backend):
             yield connection
 
     def _set_up(self, connection: sqlite3.Connection) -> None:
-        if self._is_ours(connection):
+        if self._version(connection) == FORMAT:
             return
         _use_wal(connection)
         with _transaction(connection):
-            if self._is_ours(connection):
-                return
-            for statement in _TABLES:
+            version = self._version(connection)
+            for statement in _TABLES if version == 0 else ():
+                connection.execute(statement)
+            for statement in _SEARCH_TABLES if version < FORMAT else ():
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {FORMAT}")
 
-    def _is_ours(self, connection: sqlite3.Connection) -> bool:
-        """Whether the file holds an index; False: it is empty."""
+    def _version(self, connection: sqlite3.Connection) -> int:
+        """The version of the index that the file holds; 0: it is empty."""
         # Tables first: who sees them sees what was committed with them.
         tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         owner = connection.execute("PRAGMA application_id").fetchone()[0]
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
         if not tables and owner in (0, APPLICATION_ID):
-            return False
+            return 0
         if owner != APPLICATION_ID:
             raise BackendError(
                 f"{self.address} is an SQLite database of another program, not an index. "
@@ -173,7 +234,7 @@ class SqliteBackend(Backend):
                 f"{self.address} was written by a newer atdata (format {version}; this one reads "
                 f"{FORMAT}). Upgrade with: pip install --upgrade atdata"
             )
-        return True
+        return version
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -192,6 +253,22 @@ class SqliteBackend(Backend):
 
 def _first(rows: Sequence[tuple[Any, ...]]) -> EntryRow | None:
     return EntryRow(*rows[0]) if rows else None
+
+
+def _insert(connection: sqlite3.Connection, row: EntryRow, terms: Collection[str]) -> None:
+    number = connection.execute(
+        "INSERT INTO entries (name, revision, cid, newest, indexed, document) "
+        "VALUES (?, ?, ?, 1, 1, ?)",
+        (row.name, row.revision, row.cid, row.document),
+    ).lastrowid
+    connection.execute(_ADD_TERMS, (number, " ".join(terms)))
+
+
+def _drop_terms(connection: sqlite3.Connection, name: str) -> None:
+    connection.execute(
+        "DELETE FROM found_by WHERE rowid IN (SELECT id FROM entries WHERE name = ? AND newest)",
+        (name,),
+    )
 
 
 @contextmanager

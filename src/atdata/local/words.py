@@ -1,0 +1,97 @@
+"""What a dataset is found by: text → words, and an entry → the terms that a backend keeps.
+
+The words are made here, not by the databases, so that all of them answer alike. A word is a run
+of letters and digits, in lower case and without accents; scripts that do not part words by
+spaces give one word a character. ``imageSample_v2`` is found by its parts as well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterator
+from typing import Final
+
+from atdata.local.entry import LocalDatasetEntry
+
+MAX_TERMS: Final = 2_000
+"""Most terms of one entry; a longer description is found by its beginning."""
+_MAX_WORD: Final = 64
+_RUN: Final = re.compile(r"[^\W_]+")
+_HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+# Ideographs, kana, Thai, Lao, Myanmar, Khmer.
+_UNSPACED: Final = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, in order, repeated ones again."""
+    return [word for run in _RUN.findall(_plain(text)) for word in _parted(run.casefold())]
+
+
+def word_terms(text: str) -> Iterator[str]:
+    """The terms that an entry with this text gets: its words, and the parts of names."""
+    for word in words(text):
+        yield f"w{word}"
+    for run in _RUN.findall(_plain(text)):
+        parts = _HUMP.split(run)
+        if len(parts) > 1:
+            yield from (f"w{word}" for part in parts for word in _parted(part.casefold()))
+
+
+def query_terms(text: str) -> list[str]:
+    """The terms that an entry must have to be found by a text: words that begin like its words."""
+    return [f"w{word}*" for word in dict.fromkeys(words(text))]
+
+
+def label(kind: str, value: str) -> str:
+    """The term of a tag, licence or schema, which is found whole or not at all."""
+    folded = unicodedata.normalize("NFKC", value).casefold()
+    return f"x{kind}{hashlib.sha256(folded.encode()).hexdigest()[:32]}"
+
+
+def entry_terms(entry: LocalDatasetEntry) -> list[str]:
+    """Every term of an entry, the first `MAX_TERMS`."""
+    return list(dict.fromkeys(_terms(entry)))[:MAX_TERMS]
+
+
+def _terms(entry: LocalDatasetEntry) -> Iterator[str]:
+    yield label("schema", entry.schema_ref)
+    yield label("class", class_name(entry.schema_ref))
+    if entry.license:
+        yield label("license", entry.license)
+    for tag in entry.tags:
+        yield label("tag", tag)
+    for _, text in weighed_texts(entry):
+        yield from word_terms(text)
+
+
+def weighed_texts(entry: LocalDatasetEntry) -> Iterator[tuple[int, str]]:
+    """The texts of an entry, each with how much a word in it counts."""
+    yield 8, entry.name
+    for tag in entry.tags:
+        yield 4, tag
+    yield 2, class_name(entry.schema_ref)
+    yield 2, entry.license or ""
+    yield 1, entry.description or ""
+
+
+def class_name(schema_ref: str) -> str:
+    """The class that a reference names, without its version; the reference where there is none."""
+    return schema_ref.rpartition("/")[2].partition("@")[0].rpartition(".")[2] or schema_ref
+
+
+def _plain(text: str) -> str:
+    """Compatible characters as one, accents left out."""
+    apart = unicodedata.normalize("NFKD", text)
+    bare = "".join(c for c in apart if not unicodedata.combining(c))
+    return unicodedata.normalize("NFKC", bare)
+
+
+def _parted(run: str) -> Iterator[str]:
+    # Folding may bring back what is no letter or digit, and parts of a run that is too long.
+    for piece in _RUN.findall(_UNSPACED.sub(r" \g<0> ", run)):
+        yield piece[:_MAX_WORD]
