@@ -80,6 +80,8 @@ def run(scale: Scale, wanted: list[Contender], workloads: list[str]) -> Results:
         except EnvironmentMissing as error:
             results.missing[contender.name] = str(error)
             say(f"without {contender.name}: {error}")
+    there = {contender.name for contender in results.contenders}
+    results.contenders = [c for c in results.contenders if c.reads is None or c.reads in there]
     SCRATCH.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=SCRATCH) as scratch:
         with _processes(results.contenders) as processes:
@@ -101,7 +103,8 @@ def _run_workload(
 ) -> None:
     _prepare(results, workload, home, processes)
     for number in range(results.scale.rounds):
-        turns = processes[number % len(processes) :] + processes[: number % len(processes)]
+        turn = number % len(processes)
+        turns = processes[turn:] + processes[:turn]
         for measure in MEASURES:
             say(f"{workload.name}: round {number + 1} of {results.scale.rounds}, {measure}")
             for process in turns:
