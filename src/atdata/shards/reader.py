@@ -177,6 +177,7 @@ def _parts(window: Window, rows: int | None) -> Iterator[_Part]:
         go_on = bool(found.need) or at > len(window.view)
         if gathered and (count >= most or go_on or found.over):
             yield _joined(window.view, gathered)
+            window.release(at)
             gathered, count = [], 0
         if found.over:
             check_tail(window.rest(at), window.base + at)

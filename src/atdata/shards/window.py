@@ -12,6 +12,8 @@ from atdata.errors import ShardError, ShardNotFoundError
 
 _FIRST_CHUNK: Final = 1 << 18
 _CHUNK: Final = 1 << 23
+_RELEASE: Final = 1 << 25
+"""Bytes of a mapped file that are given back at once; a multiple of every page size."""
 
 
 class Window(Protocol):
@@ -35,6 +37,9 @@ class Window(Protocol):
             need: Bytes wanted from there on; read as they arrive, not reserved beforehand.
         """
 
+    def release(self, before: int) -> None:
+        """Told that the bytes before a place were read; they stay readable all the same."""
+
     def rest(self, at: int) -> Iterator[memoryview]:
         """Everything from ``at`` to the end of the tar, in pieces."""
 
@@ -51,12 +56,22 @@ class MappedFile:
             raise ShardNotFoundError(f"There is no shard {str(path)!r}.") from None
         except IsADirectoryError:
             raise ShardError("a folder, not a tar") from None
+        self._map = mapped
+        self._released = 0
         self.view = memoryview(mapped)
         self.base = 0
         self.final = True
 
     def move(self, to: int, need: int) -> None:
         raise ValueError("a mapped file has nothing behind its end")
+
+    def release(self, before: int) -> None:
+        # The pages count as this process's memory until they are given back. Reading them
+        # again is no error: they come from the file's cache.
+        size = (before - self._released) // _RELEASE * _RELEASE
+        if size and isinstance(self._map, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED, self._released, size)
+            self._released += size
 
     def rest(self, at: int) -> Iterator[memoryview]:
         for start in range(at, len(self.view), _CHUNK):
@@ -89,6 +104,9 @@ class StreamChunks:
         chunk[: len(kept)] = kept
         filled = self._fill(memoryview(chunk), len(kept))
         self.view = memoryview(chunk)[:filled].toreadonly()
+
+    def release(self, before: int) -> None:
+        """Chunks go when nobody holds them."""
 
     def _fill(self, chunk: memoryview, at: int) -> int:
         readinto = getattr(self._stream, "readinto", None)
