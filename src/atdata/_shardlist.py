@@ -12,7 +12,9 @@ from atdata.errors import UrlError
 
 MAX_EXPANSION: Final = 1_000_000
 """Most URLs that one brace expression may stand for."""
-_RANGE = re.compile(r"(\d+)\.\.(\d+)")
+MAX_CHARACTERS: Final = 1_000_000_000
+"""Most characters that they may have together."""
+_RANGE = re.compile(r"([0-9]{1,18})\.\.([0-9]{1,18})")
 _SPECIAL = re.compile(r"[{},\\]")
 
 
@@ -95,23 +97,27 @@ def shards_of(urls: Iterable[str]) -> tuple[ShardInfo, ...]:
     return tuple(ShardInfo(url) for url in urls)
 
 
-def expand_braces(url: str) -> list[str]:
+def expand_braces(url: str, *, characters: int = MAX_CHARACTERS) -> list[str]:
     """Write out ``{000..006}`` and ``{a,b}``, nested and several, in order.
 
     A backslash takes the meaning from a brace, a comma or a backslash.
 
+    Args:
+        url: With braces or without.
+        characters: Most characters that may come of it.
+
     Raises:
-        UrlError: Braces that do not match, or more than MAX_EXPANSION URLs.
+        UrlError: Braces that do not match, or more than MAX_EXPANSION URLs or ``characters``.
     """
     if not _SPECIAL.search(url):
         return [url]
-    parts, end = _sequence(url, 0, depth=0)
+    parts, end = _sequence(url, 0, characters, depth=0)
     if end != len(url):
         raise UrlError(f"{url!r}: a '}}' without its '{{'. Write \\}} for a brace that is meant.")
     return parts
 
 
-def _sequence(text: str, at: int, *, depth: int) -> tuple[list[str], int]:
+def _sequence(text: str, at: int, most: int, *, depth: int) -> tuple[list[str], int]:
     if depth > 16:
         raise UrlError(f"{text[:80]!r}…: braces nested more than 16 deep.")
     heads, literal = [""], []
@@ -120,27 +126,36 @@ def _sequence(text: str, at: int, *, depth: int) -> tuple[list[str], int]:
             literal.append(text[at + 1])
             at += 2
         elif text[at] == "{":
-            tails, at = _group(text, at, depth=depth + 1)
+            tails, at = _group(text, at, most, depth=depth + 1)
             prefix = "".join(literal)
             literal = []
-            if len(heads) * len(tails) > MAX_EXPANSION:
-                raise UrlError(f"{text[:80]!r}… stands for more than {MAX_EXPANSION:,} URLs.")
+            _check_product(text, heads, prefix, tails, most)
             heads = [head + prefix + tail for head in heads for tail in tails]
         else:
             literal.append(text[at])
             at += 1
     rest = "".join(literal)
+    _check_product(text, heads, rest, [""], most)
     return [head + rest for head in heads], at
 
 
-def _group(text: str, at: int, *, depth: int) -> tuple[list[str], int]:
+def _check_product(text: str, heads: list[str], between: str, tails: list[str], most: int) -> None:
+    """Refuse what would be too many URLs, or too long ones, before they are put together."""
+    count = len(heads) * len(tails)
+    if count > MAX_EXPANSION:
+        raise UrlError(f"{text[:80]!r}… stands for more than {MAX_EXPANSION:,} URLs.")
+    if count * (len(between) + max(map(len, heads)) + max(map(len, tails))) > most:
+        raise UrlError(f"{text[:80]!r}… stands for URLs of more than {most:,} characters in all.")
+
+
+def _group(text: str, at: int, most: int, *, depth: int) -> tuple[list[str], int]:
     close = text.find("}", at)
     if close > 0 and (match := _RANGE.fullmatch(text, at + 1, close)):
         return _numbers(text, *match.groups()), close + 1
     options: list[str] = []
     start = at
     while True:
-        more, at = _sequence(text, at + 1, depth=depth)
+        more, at = _sequence(text, at + 1, most, depth=depth)
         options += more
         if len(options) > MAX_EXPANSION:
             raise UrlError(f"{text[:80]!r}… stands for more than {MAX_EXPANSION:,} URLs.")
@@ -197,6 +212,8 @@ def _as_range(middles: Sequence[str]) -> str | None:
     if not all(m.isascii() and m.isdigit() for m in middles):
         return None
     first, last = middles[0], middles[-1]
+    if len(first) > 18 or len(last) > 18:
+        return None
     candidate = f"{first}..{last}"
     if abs(int(last) - int(first)) + 1 != len(middles) or len(middles) > MAX_EXPANSION:
         return None

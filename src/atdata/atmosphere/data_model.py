@@ -15,7 +15,9 @@ from typing import Any, Final
 
 import msgpack
 
-from atdata.errors import RecordError
+from atdata._limits import limits
+from atdata.errors import DecodeError, RecordError
+from atdata.samples.wire import unpack_map
 
 MAX_RECORD: Final = 100_000
 """Largest record, in bytes of JSON."""
@@ -114,18 +116,17 @@ def unpack_metadata(value: Any, path: str) -> dict[str, Any]:
     """The metadata of a record.
 
     Raises:
-        RecordError: Not the msgpack of a map with str keys, or over MAX_METADATA bytes.
+        RecordError: Not the msgpack of a map with str keys, or over limits.metadata bytes.
     """
     packed = bytes_from_json(value, path)
-    if len(packed) > MAX_METADATA:
-        raise RecordError(f"{path}: {len(packed):,} bytes; at most {MAX_METADATA:,} are allowed.")
+    if len(packed) > limits.metadata:
+        raise RecordError(
+            f"{path}: {len(packed):,} bytes; at most {limits.metadata:,} are allowed."
+        )
     try:
-        unpacked = msgpack.unpackb(packed)
-    except (ValueError, msgpack.UnpackException, RecursionError):
-        raise RecordError(f"{path}: expected a msgpack map, found other bytes.") from None
-    if not isinstance(unpacked, dict) or not all(isinstance(key, str) for key in unpacked):
-        raise RecordError(f"{path}: expected a msgpack map with str keys.")
-    return unpacked
+        return unpack_map(packed)
+    except DecodeError as error:
+        raise RecordError(f"{path}: expected a msgpack map with str keys: {error}.") from None
 
 
 def now() -> str:

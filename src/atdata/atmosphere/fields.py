@@ -27,13 +27,16 @@ def blob_shard(did: str, value: object, path: str) -> ShardInfo:
 def urls_of(value: object, path: str) -> list[str]:
     """A list of URLs, braces written out."""
     urls: list[str] = []
+    seen = 0
     for i, url in enumerate(strings(value, path, limits.shards)):
+        before = len(urls)
         try:
-            urls += expand_braces(url)
+            urls += expand_braces(url, characters=limits.url_characters - seen)
         except UrlError as error:
             raise RecordError(f"{path}[{i}]: {error}") from None
         if len(urls) > limits.shards:
             raise RecordError(f"{path}: more than {limits.shards:,} shards.")
+        seen += sum(map(len, urls[before:]))
     return urls
 
 
@@ -59,7 +62,7 @@ def text(record: Mapping[str, Any], key: str, path: str) -> str | None:
 def count(record: Mapping[str, Any], key: str, path: str) -> int | None:
     """An optional whole number that is not negative."""
     value = record.get(key)
-    if value is not None and (type(value) is not int or value < 0):
+    if value is not None and (type(value) is not int or not 0 <= value < 2**53):
         raise RecordError(f"{path}.{key}: expected a whole number, found {shown(value)}.")
     return value
 

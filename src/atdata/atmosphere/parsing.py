@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from atdata._refs import DATASET_COLLECTION, NEWER_DATASET_COLLECTION, AtUri, check_name
-from atdata._shardlist import ShardInfo
+from atdata._shardlist import LocatedUrl, ShardInfo
 from atdata.atmosphere.data_model import unpack_metadata
 from atdata.atmosphere.entry import AtmosphereIndexEntry
 from atdata.atmosphere.fields import (
@@ -66,10 +66,13 @@ def _read(uri: AtUri, cid: str, value: Mapping[str, Any]) -> AtmosphereIndexEntr
     created = time(value.get("createdAt"), "$.createdAt")
     updated = value.get("updatedAt")
     metadata = value.get("metadata")
+    endpoint = text(storage, "endpoint", "$.storage")
+    region = text(storage, "region", "$.storage")
+    shards = (_shards if kind == DATASET_COLLECTION else newer_shards)(uri.authority, storage)
     return AtmosphereIndexEntry(
         name=name,
         schema_ref=schema_ref,
-        shards=(_shards if kind == DATASET_COLLECTION else newer_shards)(uri.authority, storage),
+        shards=tuple(shard.at(_gated(shard.url, endpoint, region)) for shard in shards),
         uri=str(uri),
         cid=cid,
         created_at=created,
@@ -78,9 +81,13 @@ def _read(uri: AtUri, cid: str, value: Mapping[str, Any]) -> AtmosphereIndexEntr
         description=text(value, "description", "$"),
         tags=tuple(strings(value.get("tags", []), "$.tags", 1000)),
         license=text(value, "license", "$"),
-        endpoint=text(storage, "endpoint", "$.storage"),
-        region=text(storage, "region", "$.storage"),
+        endpoint=endpoint,
+        region=region,
     )
+
+
+def _gated(url: str, endpoint: str | None, region: str | None) -> LocatedUrl:
+    return LocatedUrl(url, endpoint=endpoint, region=region, stranger=True)
 
 
 def _shards(did: str, storage: Mapping[str, Any]) -> tuple[ShardInfo, ...]:

@@ -7,12 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from atdata._limits import limits
 from atdata._refs import AtUri, BlobRef, is_did, parse_at_uri
 from atdata.atmosphere.xrpc import XrpcServer
 from atdata.errors import AtmosphereError, NotFoundError, RecordError, RefError, XrpcError
 from atdata.sources.identity import network_policy, resolve_handle, server_of
 
 _PAGE: Final = 100
+_LONGEST_CURSOR: Final = 4096
 _SERVER_KNOWN: Final = 60.0
 """Seconds for which the server of an account is not looked up again; accounts move."""
 
@@ -71,16 +73,23 @@ class Reader:
             raise RecordError(f"{at}: the server answered with {record.uri}.")
         return record
 
-    def list_records(self, account: str, collection: str) -> Iterator[Record]:
+    def list_records(
+        self, account: str, collection: str, *, before: str | None = None, page: int = _PAGE
+    ) -> Iterator[Record]:
         """Every record of a collection of an account, in descending order of record keys.
 
         Args:
             account: DID or handle.
             collection: Its NSID.
+            before: Only records whose keys sort before this one, where the server's cursors are
+                keys, as those of the reference server are; None: all.
+            page: Records a request, at most 100.
         """
         did = self.did_of(account)
         server = self._server_for(did)
-        params: dict[str, str | int] = {"repo": did, "collection": collection, "limit": _PAGE}
+        params: dict[str, str | int] = {"repo": did, "collection": collection, "limit": page}
+        if before is not None:
+            params["cursor"] = before
         seen: set[str] = set()
         while True:
             answer = server.query("com.atproto.repo.listRecords", params)
@@ -91,6 +100,8 @@ class Reader:
             cursor = answer.get("cursor")
             if not isinstance(cursor, str) or not cursor:
                 return
+            if len(seen) >= limits.pages or len(cursor) > _LONGEST_CURSOR:
+                raise AtmosphereError(f"{server.url} lists {collection} without an end.")
             if cursor in seen:
                 raise AtmosphereError(f"{server.url} lists {collection} in circles.")
             seen.add(cursor)
@@ -105,7 +116,8 @@ class Reader:
         params = {"did": ref.did, "cid": ref.cid}
         headers = self._server_for(ref.did).head("com.atproto.sync.getBlob", params)
         length = headers.get("Content-Length", "")
-        return int(length) if length.isdigit() else None
+        plain = length.isascii() and length.isdigit() and len(length) <= 18
+        return int(length) if plain else None
 
 
 def _record(row: object) -> Record:

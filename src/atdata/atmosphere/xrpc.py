@@ -241,13 +241,17 @@ class XrpcServer:
 def _asked_pause(answer: Answer) -> float | None:
     """Seconds that the server asks to wait, where it does."""
     after, reset = answer.headers.get("Retry-After", ""), answer.headers.get("RateLimit-Reset", "")
-    if after.isdigit():
+    if _is_number(after):
         return float(after)
     try:
         return max(0.0, parsedate_to_datetime(after).timestamp() - time.time())
-    except (TypeError, ValueError):
-        limited = answer.status == 429 and reset.isdigit()
+    except (TypeError, ValueError, OverflowError):
+        limited = answer.status == 429 and _is_number(reset)
         return max(0.0, int(reset) - time.time()) + 0.5 if limited else None
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 18
 
 
 def _plain(text: str, most: int = 300) -> str:

@@ -57,6 +57,8 @@ class ArrayHeader:
 _written: dict[tuple[np.dtype[Any], tuple[int, ...], bool], bytes] = {}
 _parsed: dict[bytes, ArrayHeader] = {}
 _CACHE_SIZE: Final = 4096
+_LONGEST_KEPT: Final = 256
+"""Bytes of the longest header that is kept: a stranger's long ones would fill the memory."""
 
 
 def npy_header(dtype: np.dtype[Any], shape: tuple[int, ...], *, fortran: bool = False) -> bytes:
@@ -135,7 +137,7 @@ def decode_array(data: bytes | memoryview) -> AnyArray:
             return np.empty(header.shape, header.dtype, order=order)
         flat = np.frombuffer(data, header.dtype, count, header.length)
         return flat.reshape(header.shape, order=order).copy(order="K")
-    except (ValueError, OverflowError) as error:
+    except (ValueError, OverflowError, MemoryError) as error:
         raise DecodeError(f"no array of {header.dtype} {header.shape}: {error}") from None
 
 
@@ -193,6 +195,8 @@ def _npy(data: bytes | memoryview) -> ArrayHeader:
     header = _parsed.get(raw)
     if header is None:
         header = _parse_npy(raw, at)
+        if len(raw) > _LONGEST_KEPT:
+            return header
         if len(_parsed) >= _CACHE_SIZE:
             _parsed.clear()
         _parsed[raw] = header
@@ -246,4 +250,7 @@ def _checked(
         raise DecodeError("an array of Python objects, which is never read")
     if len(shape) > MAX_DIMENSIONS or any(n < 0 or n > 2**62 for n in shape):
         raise DecodeError(f"an array of the impossible shape {shape}")
+    if dtype.kind in "SU" and not dtype.itemsize and 0 not in shape:
+        # NumPy would make room for one character an item, of which none is there.
+        raise DecodeError(f"an array {shape} whose items have no bytes")
     return ArrayHeader(dtype, shape, fortran, length)

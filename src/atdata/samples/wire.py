@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import msgpack
 
+from atdata._limits import limits
 from atdata.errors import DecodeError
+
+T = TypeVar("T")
 
 
 def unpack_map(payload: bytes | memoryview, *, nested: bool = True) -> dict[str, Any]:
@@ -19,16 +22,13 @@ def unpack_map(payload: bytes | memoryview, *, nested: bool = True) -> dict[str,
     Raises:
         DecodeError: Anything else, repeated keys, or extension types.
     """
-    hook = _unique_keys if nested else None
     try:
-        data = msgpack.unpackb(
-            payload, raw=False, strict_map_key=True, ext_hook=_no_extension, object_pairs_hook=hook
-        )
+        data = msgpack.unpackb(payload, **_options(len(payload), unique=nested))
     except DecodeError:
         raise
     except msgpack.StackError:
         raise DecodeError("not a msgpack sample: nested too deep") from None
-    except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
+    except _UNFIT as error:
         reason = str(error) or type(error).__name__
         raise DecodeError(f"not a msgpack sample: {reason[:200]}") from None
     if not isinstance(data, dict):
@@ -49,13 +49,8 @@ def unpack_value(payload: memoryview) -> tuple[Any, int]:
     size = 512
     while True:
         part = payload[:size]
-        unpacker = msgpack.Unpacker(
-            raw=False,
-            strict_map_key=True,
-            ext_hook=_no_extension,
-            object_pairs_hook=_unique_keys,
-            max_buffer_size=max(size, 1),
-        )
+        options = _options(len(part), unique=True)
+        unpacker = msgpack.Unpacker(max_buffer_size=max(size, 1), **options)
         unpacker.feed(part)
         try:
             return unpacker.unpack(), unpacker.tell()
@@ -65,9 +60,47 @@ def unpack_value(payload: memoryview) -> tuple[Any, int]:
             if len(part) == len(payload):
                 raise DecodeError("not a msgpack sample: it is cut short") from None
             size *= 8
-        except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
+        except _UNFIT as error:
             reason = str(error) or type(error).__name__
             raise DecodeError(f"not a msgpack sample: {reason[:200]}") from None
+
+
+_UNFIT: Final = (ValueError, TypeError, msgpack.UnpackException, RecursionError, MemoryError)
+"""What msgpack raises. MemoryError: a list of as many items as a payload only claims to have."""
+
+
+def _options(size: int, *, unique: bool) -> dict[str, Any]:
+    """How msgpack reads a payload of so many bytes."""
+    options: dict[str, Any] = {"raw": False, "strict_map_key": True, "ext_hook": _no_extension}
+    if unique:
+        options["object_pairs_hook"] = _unique_keys
+    if size > limits.containers:
+        # Each takes a byte at least: only then can there be too many, and counting costs time.
+        count = _Counter()
+        options["list_hook"] = count.one
+        if unique:
+            options["object_pairs_hook"] = lambda pairs: count.one(_unique_keys(pairs))
+        else:
+            options["object_hook"] = count.one
+    return options
+
+
+class _Counter:
+    """Counts the lists and maps of one payload."""
+
+    def __init__(self) -> None:
+        self._left = limits.containers
+
+    def one(self, value: T) -> T:
+        """One more.
+
+        Raises:
+            DecodeError: One too many.
+        """
+        self._left -= 1
+        if self._left < 0:
+            raise DecodeError(f"a sample of more than {limits.containers:,} lists and maps")
+        return value
 
 
 def _declared(payload: bytes | memoryview) -> int:

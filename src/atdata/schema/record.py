@@ -219,9 +219,11 @@ def _primitive(data: Mapping[str, Any], path: str) -> Kind | None:
         values = data["enum"]
         if not isinstance(values, list) or not 1 <= len(values) <= limits.choices:
             raise wrong(f"{path}.enum", f"a list of 1 to {limits.choices:,} str", values)
+        seen: set[object] = set()
         for i, value in enumerate(values):
-            if as_text(value, f"{path}.enum[{i}]") is None or value in values[:i]:
+            if as_text(value, f"{path}.enum[{i}]") is None or value in seen:
                 raise wrong(f"{path}.enum[{i}]", "a str that is not there yet", value)
+            seen.add(value)
         return Choice(tuple(values))
     if name == "str" and data.get("format") == "datetime":
         return DateTime()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypeAlias
+from hashlib import blake2b
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
@@ -24,6 +25,15 @@ def key_list(parts: Iterable[KeyMatrix | list[str]]) -> list[str]:
         text = part.tobytes().decode("ascii")
         out += [text[at : at + length] for at in range(0, count * length, length)]
     return out
+
+
+_LONG: Final = 100
+"""Bytes up to which a key is kept as it is: what a name field holds."""
+
+
+def _kept(raw: bytes) -> bytes:
+    # A stranger's long keys would take as much memory as the shard has bytes.
+    return raw if len(raw) <= _LONG else b"\0" + blake2b(raw, digest_size=32).digest()
 
 
 class KeyRegister:
@@ -52,12 +62,13 @@ class KeyRegister:
         if self._seen is None:
             if (len(raw), raw) > self._last:
                 self._last = (len(raw), raw)
-                self._ordered.append([raw])
+                self._ordered.append([_kept(raw)])
                 return
             self._seen = self._unordered()
-        if raw in self._seen:
+        kept = _kept(raw)
+        if kept in self._seen:
             raise ShardError("two samples have this key", offset=offset, key=key)
-        self._seen.add(raw)
+        self._seen.add(kept)
 
     def add_many(self, keys: KeyMatrix, offsets: np.ndarray[Any, np.dtype[np.int64]]) -> None:
         """Register many keys of one length, as `add` does one.

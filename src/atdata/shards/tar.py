@@ -124,6 +124,7 @@ class Walker:
         keys: list[str] = []
         found = Found(offsets, sizes, keys, end=at)
         extended = Extended()
+        chain = 0
         while len(offsets) < most:
             here = base + at
             if here == 0 and (final or len(window) >= BLOCK):
@@ -144,6 +145,11 @@ class Walker:
             size = number(header[124:136], here)
             data = at + BLOCK
             if flag in (PAX_NEXT, PAX_GLOBAL, GNU_NAME, GNU_LINK):
+                chain += 1
+                if chain > limits.extended_headers:
+                    # They all have to be in memory together with the member that they speak of.
+                    problem = f"more than {limits.extended_headers} extended headers in a row"
+                    raise ShardError(problem, offset=here)
                 if size > limits.extended_bytes:
                     raise ShardError(f"an extended header of {size:,} bytes", offset=here)
                 if data + padded(size) > len(window):
@@ -165,7 +171,7 @@ class Walker:
             if extended.size is not None:
                 size = extended.size
             name = extended.name or name_of(header)
-            extended = Extended()
+            extended, chain = Extended(), 0
             if len(name) > limits.member_name:
                 raise ShardError(f"a name of {len(name):,} bytes", offset=here)
             end = data if flag in WITHOUT_DATA else data + padded(size)

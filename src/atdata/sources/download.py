@@ -219,4 +219,4 @@ class Download(io.RawIOBase):
 
 def _length(response: BaseHTTPResponse) -> int | None:
     text = response.headers.get("Content-Length", "")
-    return int(text) if text.isascii() and text.isdigit() else None
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None

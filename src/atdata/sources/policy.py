@@ -13,11 +13,17 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from atdata.errors import SourceError, UnsafeUrlError
+from atdata.errors import SourceError, UnsafeUrlError, UrlError
 
 ALLOW_PRIVATE: Final = "ATDATA_ALLOW_PRIVATE"
 """Environment variable; ``1`` lets strangers' URLs lead to private addresses and use http."""
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+_UNICAST: Final = ipaddress.ip_network("2000::/3")
+"""The part of IPv6 that the public internet uses: https://www.rfc-editor.org/rfc/rfc4291"""
+_OF_CLOUDS: Final = frozenset({ipaddress.ip_address("168.63.129.16")})
+"""Public addresses at which a cloud answers its own machines alone."""
+_PORTS: Final = frozenset({80, 443})
+"""Ports below 1024 that a stranger's URL may name: behind the others are no web servers."""
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -54,6 +60,8 @@ class Policy:
                 f"the schemes {', '.join(allowed)}. If you trust it, open it by yourself with "
                 "atdata.Dataset[...](url)."
             )
+        if scheme in ("http", "https"):
+            _check_authority(url)
 
     def addresses(self, host: str, port: int) -> list[str]:
         """Resolve a host; the caller connects to one of these and to nothing else.
@@ -68,7 +76,7 @@ class Policy:
         """
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
+        except (OSError, ValueError) as error:
             raise SourceError(f"The host {host!r} cannot be found: {error}") from error
         texts = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         if not self.private_allowed and (bad := [t for t in texts if not is_public(t)]):
@@ -93,9 +101,31 @@ def is_public(address: str) -> bool:
             inner.append(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
         if any(v4 is not None and not is_public(str(v4)) for v4 in inner):
             return False
-        if ip.ipv4_mapped is not None:
+        if ip.ipv4_mapped is not None or ip in _NAT64:
             return True
-    return ip.is_global and not ip.is_multicast
+        if ip not in _UNICAST:
+            return False
+    return ip.is_global and not ip.is_multicast and ip not in _OF_CLOUDS
+
+
+def _check_authority(url: str) -> None:
+    """Refuse a user's name before the host, which hides where it leads, and odd ports."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise UrlError(
+            f"{redact(url)[:200]!r} is not a URL that can be opened: {error}."
+        ) from error
+    if "@" in parts.netloc or "\\" in parts.netloc or not parts.hostname:
+        raise UnsafeUrlError(
+            f"{redact(url)[:200]!r} comes from the network and names no plain host."
+        )
+    if port is not None and port < 1024 and port not in _PORTS:
+        raise UnsafeUrlError(
+            f"{redact(url)[:200]!r} comes from the network and names port {port}, which is not "
+            "one of web servers."
+        )
 
 
 def redact(url: str) -> str:

@@ -37,8 +37,12 @@ class S3Access:
 
     def __post_init__(self) -> None:
         if self.endpoint is not None:
-            parts = urlsplit(self.endpoint)
-            if parts.scheme not in ("http", "https") or not parts.hostname:
+            try:
+                parts = urlsplit(self.endpoint)
+                proper = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+            except ValueError:
+                proper = None
+            if not proper:
                 raise UrlError(
                     f"The S3 endpoint {self.endpoint!r} is not an http(s) URL. Write it with its "
                     "scheme, for example http://localhost:9000."

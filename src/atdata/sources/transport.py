@@ -158,12 +158,16 @@ def _follow(
         if not follow or response.status not in _REDIRECTS or not location:
             return response
         response.close()
-        target = urljoin(url, location)
+        try:
+            target = urljoin(url, location)
+            same = same_origin(url, target)
+        except ValueError:
+            target, same = location, False
         if not target.startswith(("https://", "http://")):
             raise UnsafeUrlError(f"{name}: redirects to {redact(target)[:200]!r}: not followed.")
         if url.startswith("https:") and not target.startswith("https:"):
             raise UnsafeUrlError(f"{name}: redirects from https to http: not followed.")
-        if not same_origin(url, target):
+        if not same:
             headers = {k: v for k, v in headers.items() if k.lower() in _FOREIGN_HEADERS}
         url = target
     raise SourceError(f"{name}: redirects more than {limits.redirects} times.")
@@ -282,5 +286,5 @@ def _retry_after(text: str | None) -> float | None:
         return float(text[:9])
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
