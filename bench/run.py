@@ -31,7 +31,7 @@ class Scale:
     imports: int
 
 
-FULL: Final = Scale({"F": 20_000, "I": 1_500, "E": 20_000, "V": 20_000}, 5, 0.5, 7)
+FULL: Final = Scale({"F": 10_000, "I": 1_000, "E": 10_000, "V": 10_000}, 5, 0.3, 5)
 QUICK: Final = Scale({"F": 1_500, "I": 200, "E": 1_500, "V": 1_500}, 3, 0.05, 3)
 
 
