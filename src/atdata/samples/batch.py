@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
@@ -85,6 +86,41 @@ class SampleBatch(Generic[T]):
             return list(column) if self._holds_arrays(name, column) else column.tolist()
         return column
 
+    def column(self, name: str) -> AnyArray:
+        """One field as an array whose first axis counts the samples.
+
+        Numbers stay the array that they were decoded to: int64 (uint64 where needed), float64,
+        bool. str and bytes become NumPy's own strings, datetimes UTC ``datetime64[us]``. Not a
+        copy: changing it changes the batch.
+
+        Raises:
+            RaggedFieldError: Arrays that differ in shape, a None among the values, or values
+                that no dtype holds; says how to get them as a list.
+        """
+        if name not in self._fields:
+            return getattr(self, name)  # type: ignore[no-any-return] # raises, and says which
+        column = self._columns.get(name)
+        if not isinstance(column, np.ndarray):
+            values = self.values(name)
+            if values and isinstance(values[0], np.ndarray):
+                column = self._stacked(name, values) if not _has_none(values) else values
+            else:
+                column = _as_array(values)
+        if not isinstance(column, np.ndarray):
+            raise RaggedFieldError(
+                f"{name}: its values do not make an array: some are None, or no dtype holds "
+                f"them. batch.values({name!r}) gives them as a list."
+            )
+        return column
+
+    def as_numpy(self) -> dict[str, AnyArray]:
+        """Every field as a column: name → array whose first axis counts the samples.
+
+        Raises:
+            RaggedFieldError: As for `column`.
+        """
+        return {name: self.column(name) for name in self._fields}
+
     @property
     def samples(self) -> list[T]:
         """The samples one by one; arrays are views of the batch where it was stacked first."""
@@ -142,6 +178,25 @@ class SampleBatch(Generic[T]):
 
 def _value(sample: Any, name: str) -> Any:
     return sample.get(name) if isinstance(sample, Mapping) else getattr(sample, name)
+
+
+def _as_array(values: list[Any]) -> AnyArray | None:
+    """Values of one plain sort as an array, or None where there is no dtype for them."""
+    sorts = set(map(type, values))
+    if len(sorts) != 1 or not sorts <= {bool, int, float, str, bytes, datetime}:
+        return None
+    if sorts == {datetime}:
+        if len({value.tzinfo is None for value in values}) != 1:
+            return None
+        moments = [
+            v if v.tzinfo is None else v.astimezone(UTC).replace(tzinfo=None) for v in values
+        ]
+        return np.array(moments, "datetime64[us]")
+    # NumPy's strings end at the last character that is not NUL.
+    if sorts <= {str, bytes} and any(v[-1:] in ("\0", b"\0") for v in values):
+        return None
+    array = np.array(values)
+    return None if array.dtype.hasobject else array
 
 
 def _has_none(values: list[Any]) -> bool:
