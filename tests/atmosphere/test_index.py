@@ -28,6 +28,7 @@ from atdata.errors import (
 from atdata.stores.disk import DiskDataStore
 from atdata.testing.network import Account, Network
 from tests.atmosphere.conftest import Digit
+from tests.atmosphere.raw import write_raw
 from tests.atmosphere.tokens import access_token
 
 
@@ -112,9 +113,8 @@ class TestReading:
     ) -> None:
         """A broken record of another tool is passed over in listings, and named when asked for."""
         entry = index.insert_dataset(public_digits, name="digits")
-        broken = index.client.put_record(
-            DATASET_COLLECTION, "broken", {"$type": DATASET_COLLECTION}, replaces=None
-        )
+        value = {"$type": DATASET_COLLECTION}
+        broken = write_raw(index.client, DATASET_COLLECTION, "broken", value)
         assert [e.uri for e in index.list_datasets()] == [entry.uri]
         with pytest.raises(RecordError, match=r"broken.*\$\.name"):
             index.get_dataset(str(broken.uri))

@@ -17,6 +17,7 @@ from atdata.atmosphere.publish import publish_dataset
 from atdata.errors import AtmosphereError, NoDataUrlsError, RecordError
 from atdata.testing.network import Account
 from tests.atmosphere.conftest import Digit, Login
+from tests.atmosphere.raw import write_raw
 from tests.services.proxy import FaultProxy
 
 SHARDS = [ShardInfo(f"https://data.example/a-{i:06d}.tar", 3, 1024, f"{i:064x}") for i in range(3)]
@@ -150,6 +151,6 @@ def test_a_record_that_others_broke(client: AtmosphereClient, schema_uri: str) -
     """A record of ours that another tool has broken is named, not overwritten in silence."""
     entry = publish(client, schema_uri)
     rkey = entry.uri.rpartition("/")[2]
-    client.put_record(DATASET_COLLECTION, rkey, {"$type": DATASET_COLLECTION}, replaces=entry.cid)
+    write_raw(client, DATASET_COLLECTION, rkey, {"$type": DATASET_COLLECTION})
     with pytest.raises(RecordError, match=rkey):
         publish(client, schema_uri)

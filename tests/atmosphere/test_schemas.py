@@ -22,6 +22,7 @@ from atdata.samples.packable import packable
 from atdata.schema.reflect import schema_of
 from atdata.testing.network import Network
 from tests.atmosphere.conftest import Digit
+from tests.atmosphere.raw import write_raw
 
 PRIMITIVE = "ac.foundation.dataset.schemaType#primitive"
 
@@ -59,7 +60,7 @@ def field(name: str, primitive: str = "int") -> dict[str, Any]:
 def test_the_uri_is_readable(index: AtmosphereIndex) -> None:
     """The URI of a schema ends in its name and version."""
     uri = index.publish_schema(Digit, version="1.0.0")
-    assert uri.endswith(f"{SCHEMA_COLLECTION}/{Digit.__module__}.Digit:1.0.0")
+    assert uri.endswith(f"{SCHEMA_COLLECTION}/~{Digit.__module__}.Digit:1.0.0")
 
 
 def test_many_at_once_make_one(index: AtmosphereIndex) -> None:
@@ -106,7 +107,7 @@ def test_conflict_under_another_tools_key(index: AtmosphereIndex) -> None:
 def test_a_key_that_is_taken_by_something_else(index: AtmosphereIndex) -> None:
     """A record that stands where the schema would go is not overwritten."""
     client = index.client
-    key = f"{__name__}.Inner:1.0.0"
+    key = f"~{__name__}.Inner:1.0.0"
     there = client.put_record(SCHEMA_COLLECTION, key, record("x.Y", "1.0.0"), replaces=None)
     with pytest.raises(OSError, match="something else"):
         publish_schema(client, schema_of(Inner))
@@ -159,7 +160,7 @@ def test_a_reference_into_a_local_index(index: AtmosphereIndex) -> None:
     local = "atdata://local/sampleSchema/Inner@1.0.0"
     kind = {"$type": "ac.foundation.dataset.schemaType#ref", "ref": local}
     value = record("m.Odd", "1.0.0", {"name": "box", "fieldType": kind, "optional": False})
-    uri = str(index.client.put_record(SCHEMA_COLLECTION, "odd", value, replaces=None).uri)
+    uri = str(write_raw(index.client, SCHEMA_COLLECTION, "odd", value).uri)
     with pytest.raises(SchemaError, match=r"\$\.fields\[0\]\.fieldType\.ref"):
         index.decode_schema(uri)
 
@@ -176,9 +177,8 @@ def test_kinds_of_the_future(index: AtmosphereIndex) -> None:
 def test_nonsense_is_named(index: AtmosphereIndex) -> None:
     """A record that is no schema is an error with its URI."""
     client = index.client
-    half = client.put_record(
-        SCHEMA_COLLECTION, "half", {"$type": SCHEMA_COLLECTION, "name": "m.X"}, replaces=None
-    )
+    value = {"$type": SCHEMA_COLLECTION, "name": "m.X"}
+    half = write_raw(client, SCHEMA_COLLECTION, "half", value)
     with pytest.raises(SchemaError, match=r"half: \$\.version"):
         index.decode_schema(str(half.uri))
     # It is not in the way of publishing.

@@ -10,6 +10,7 @@ from typing import IO, Any, Final, TypeVar
 from atdata._digest import RAW, cid_sha256
 from atdata._refs import AtUri, is_did, parse_at_uri
 from atdata.atmosphere.data_model import check_record
+from atdata.atmosphere.lexicon import validate
 from atdata.atmosphere.reader import Reader, Record
 from atdata.atmosphere.session import Session
 from atdata.atmosphere.xrpc import Body, XrpcServer
@@ -221,14 +222,16 @@ class AtmosphereClient(Reader):
         Args:
             collection: Its NSID.
             rkey: Its key.
-            record: In the data model's JSON form; checked before it is sent.
+            record: In the data model's JSON form; checked against it and, if it is one of ours,
+                against its lexicon before it is sent.
             replaces: CID of the record that it takes the place of; None: there must be none.
 
         Raises:
-            RecordError: The record does not fit the data model.
+            RecordError: The record does not fit the data model or its lexicon.
             XrpcError: ``InvalidSwap`` where there is another record; ``BlobNotFound``.
         """
         check_record(record)
+        validate(record)
         at = AtUri(self.did, collection, rkey)
         body = Body.of_json(
             {

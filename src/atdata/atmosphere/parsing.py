@@ -21,6 +21,7 @@ from atdata.atmosphere.fields import (
     time,
     urls_of,
 )
+from atdata.atmosphere.lexicon import validate
 from atdata.atmosphere.newer import newer_shards
 from atdata.atmosphere.reader import Reader, Record
 from atdata.atmosphere.records import BLOBS, EXTERNAL
@@ -55,6 +56,7 @@ def _read(uri: AtUri, cid: str, value: Mapping[str, Any]) -> AtmosphereIndexEntr
     kind = value.get("$type")
     if kind not in (DATASET_COLLECTION, NEWER_DATASET_COLLECTION):
         raise RecordError(f"$.$type: expected {DATASET_COLLECTION!r}, found {shown(kind)}.")
+    validate(value)
     try:
         name = check_name(value.get("name"))  # type: ignore[arg-type]
     except DatasetNameError as error:

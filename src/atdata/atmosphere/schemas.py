@@ -14,6 +14,7 @@ from atdata._refs import (
 )
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.data_model import now
+from atdata.atmosphere.lexicon import validate
 from atdata.atmosphere.reader import Reader, Record
 from atdata.atmosphere.records import schema_rkey
 from atdata.errors import (
@@ -62,6 +63,7 @@ def schema_record(reader: Reader, ref: str) -> Record:
         SchemaRefError: Not the AT URI of a schema.
         SchemaNotFoundError: There is no such record.
         RecordError: It is no schema.
+        SchemaError: Its lexicon does not allow it; says at which path.
     """
     uri = parse_schema_ref(ref)
     if not isinstance(uri, AtUri):
@@ -79,6 +81,10 @@ def schema_record(reader: Reader, ref: str) -> Record:
         raise SchemaNotFoundError(f"There is no schema {ref}.") from error
     if record.value.get("$type") != uri.collection:
         raise RecordError(f"{ref}: $.$type: expected {uri.collection!r}.")
+    try:
+        validate(record.value)
+    except RecordError as error:
+        raise SchemaError(f"{ref}: {error}") from None
     return record
 
 
