@@ -79,7 +79,9 @@ class Limits:
     shard_bytes: int = 2**36
     """Largest shard that is read from a stranger's URL."""
     slowest: int = 1_000
-    """Bytes a second below which a stranger's shard is given up, after the first minute."""
+    """Bytes a second below which a stranger's shard is given up, after ``grace`` seconds."""
+    grace: int = 60
+    """Seconds of waiting for a stranger's shard before its speed counts."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

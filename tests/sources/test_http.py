@@ -261,5 +261,5 @@ def test_json(web: WebServer) -> None:
         get_json(f"{web.url}/none")
     with pytest.raises(SourceError, match="expected JSON"):
         get_json(f"{web.url}/page")
-    with pytest.raises(SourceError, match="larger than 4 bytes"):
+    with pytest.raises(SourceError, match="longer than 4 bytes"):
         get_json(f"{web.url}/doc", max_bytes=4)

@@ -20,7 +20,7 @@ from urllib3.exceptions import HTTPError, NewConnectionError
 from atdata._limits import limits
 from atdata.errors import AtmosphereError, RateLimitError, SourceError, XrpcError
 from atdata.sources.policy import Policy
-from atdata.sources.transport import describe, send
+from atdata.sources.transport import describe, read_whole, send
 
 _TRIES: Final = 5
 _LONGEST_WAIT: Final = 30.0
@@ -188,15 +188,11 @@ class XrpcServer:
             response.close()
 
     def _bounded(self, response: BaseHTTPResponse, method: str) -> bytes:
-        data = bytearray()
-        for chunk in response.stream(1 << 16):
-            data += chunk
-            if len(data) > limits.answer_bytes:
-                raise AtmosphereError(
-                    f"{self.url} ({method}): the answer is longer than {limits.answer_bytes:,} "
-                    "bytes."
-                )
-        return bytes(data)
+        name = f"{self.url} ({method})"
+        try:
+            return read_whole(response, most=limits.answer_bytes, name=name)
+        except SourceError as error:
+            raise AtmosphereError(str(error)) from error
 
     def _json(self, answer: Answer, method: str) -> dict[str, Any]:
         try:

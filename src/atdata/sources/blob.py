@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import mmap
+import tempfile
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 from atdata._digest import RAW, cid_sha256
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from _typeshed import WriteableBuffer
+
+
+_CHUNK: Final = 1 << 20
 
 
 class BlobReader:
@@ -35,8 +40,8 @@ class BlobReader:
             policy: The gate; None is that of the network in use.
 
         Returns:
-            A stream. Where it ends, reading raises IntegrityError if the bytes were not those
-            of the CID.
+            A stream. The first read downloads the whole blob to a temporary file, and raises
+            IntegrityError if its bytes are not those of the CID: none of them is handed out.
 
         Raises:
             RefError: Not a blob's URL.
@@ -94,14 +99,14 @@ class _Refusals:
 
 
 class _Checked(io.RawIOBase):
-    """Passes bytes on and compares their hash at the end."""
+    """Hands out bytes once all of them were seen to have the hash: not one before."""
 
     def __init__(self, stream: IO[bytes], url: str, sha256: str) -> None:
         super().__init__()
         self._stream: Any = stream
         self._url = url
         self._sha256 = sha256
-        self._digest = hashlib.sha256()
+        self._view: memoryview | None = None
         self._at = 0
 
     def readable(self) -> bool:
@@ -109,23 +114,36 @@ class _Checked(io.RawIOBase):
         return True
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Read on; at the end, check."""
+        """Read on; at first, download and check."""
+        if self._view is None:
+            self._view = self._checked()
         view = memoryview(buffer).cast("B")
-        if not len(view):
-            return 0
-        count: int = self._stream.readinto(view)
-        self._digest.update(view[:count])
-        self._at += count
-        if count == 0 and self._digest.hexdigest() != self._sha256:
-            raise IntegrityError(
-                f"the {self._at} bytes that the server gave are not those of the CID. Do not use "
-                "them",
-                shard=self._url,
-            )
-        return count
+        part = self._view[self._at : self._at + len(view)]
+        view[: len(part)] = part
+        self._at += len(part)
+        return len(part)
+
+    def _checked(self) -> memoryview:
+        digest = hashlib.sha256()
+        with tempfile.TemporaryFile(prefix="atdata-blob-") as file:
+            while chunk := self._stream.read(_CHUNK):
+                digest.update(chunk)
+                file.write(chunk)
+            self._stream.close()
+            file.flush()
+            size = file.tell()
+            if digest.hexdigest() != self._sha256:
+                raise IntegrityError(
+                    f"the {size:,} bytes that the server gave are not those of the CID",
+                    shard=self._url,
+                )
+            # A map, not the file: a forked child has its own place in it.
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
+        return memoryview(mapped)
 
     def close(self) -> None:
         """Close the connection."""
         if not self.closed:
             self._stream.close()
+            self._view = memoryview(b"")
         super().close()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from urllib3.exceptions import HTTPError
 
+from atdata._limits import limits
 from atdata.errors import IntegrityError, SourceError
 from atdata.sources.policy import Policy
 from atdata.sources.retries import Patience, Retries
@@ -50,6 +52,8 @@ class Download(io.RawIOBase):
         self._retries = Retries(name, patience)
         self._at = 0
         self._skip = 0
+        self._received = 0
+        self._waited = 0.0
         self._pid = os.getpid()
         self._total: int | None = None
         self._etag: str | None = None
@@ -77,7 +81,9 @@ class Download(io.RawIOBase):
             most = self._skip or len(view)
             try:
                 size = min(most, _CAREFUL if self._retries.troubled else BUFFER)
-                chunk = self._response.read(size)
+                chunk = self._read(self._response, size)
+            except SourceError:
+                raise
             except (HTTPError, OSError) as error:
                 self._dropped(describe(error), error)
                 continue
@@ -100,6 +106,23 @@ class Download(io.RawIOBase):
                     shard=self.name,
                 )
             return len(chunk)
+
+    def _read(self, response: BaseHTTPResponse, size: int) -> bytes:
+        if self._policy is None:
+            return response.read(size)
+        started = time.monotonic()
+        chunk = response.read1(size)
+        self._waited += time.monotonic() - started
+        self._received += len(chunk)
+        if self._received > limits.shard_bytes:
+            raise SourceError(f"{self.name}: larger than {limits.shard_bytes:,} bytes.")
+        if self._waited > limits.grace + self._received / limits.slowest:
+            # Bytes that drip keep every timeout from coming, and would hold us for ever.
+            raise SourceError(
+                f"{self.name}: {self._received:,} bytes came in {self._waited:.0f} s, less than "
+                f"{limits.slowest:,} a second. Its server is too slow to go on."
+            )
+        return chunk
 
     def close(self) -> None:
         """Close the connection."""

@@ -11,11 +11,12 @@ from urllib.parse import urlencode
 
 from urllib3.exceptions import HTTPError
 
+from atdata._limits import limits
 from atdata.errors import NotFoundError, ShardNotFoundError, SourceError
 from atdata.sources.download import BUFFER, Download
 from atdata.sources.policy import Policy, redact
 from atdata.sources.retries import Patience, Retries
-from atdata.sources.transport import READ_TIMEOUT, Signer, describe, fetch
+from atdata.sources.transport import READ_TIMEOUT, Signer, describe, fetch, read_whole
 
 
 def open_url(
@@ -75,7 +76,7 @@ def get_json(
     *,
     params: Mapping[str, str] | None = None,
     policy: Policy | None = None,
-    max_bytes: int = 1_000_000,
+    max_bytes: int | None = None,
     timeout: float = READ_TIMEOUT,
 ) -> Any:
     """GET a small JSON document.
@@ -84,7 +85,7 @@ def get_json(
         url: An http(s) URL.
         params: Added as its query.
         policy: The gate for strangers' URLs; None for a URL that the user typed.
-        max_bytes: Largest document taken.
+        max_bytes: Largest document taken; None: ``limits.document_bytes``.
         timeout: Seconds that the server may be silent; attempts end after twice this.
 
     Raises:
@@ -101,13 +102,13 @@ def get_json(
     except ShardNotFoundError as error:
         raise NotFoundError(f"{name}: there is nothing here.") from error
     try:
-        body = response.read(max_bytes + 1)
+        body = read_whole(response, most=max_bytes or limits.document_bytes, name=name)
+    except SourceError:
+        raise
     except (HTTPError, OSError) as error:
         raise SourceError(f"{name}: {describe(error)}.") from error
     finally:
         response.close()
-    if len(body) > max_bytes:
-        raise SourceError(f"{name}: the document is larger than {max_bytes} bytes.")
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:

@@ -26,7 +26,7 @@ from atdata.errors import (
 )
 from atdata.sources.http import get_json
 from atdata.sources.policy import STRANGER, Policy
-from atdata.sources.transport import send
+from atdata.sources.transport import read_whole, send
 
 PLC_URL: Final = "ATDATA_PLC_URL"
 """Environment variable: the directory of a network of one's own."""
@@ -37,6 +37,8 @@ DNS_URL: Final = "ATDATA_DNS_URL"
 _PUBLIC_PLC: Final = "https://plc.directory"
 _PUBLIC_DNS: Final = "https://dns.google/resolve"
 _TIMEOUT: Final = 10.0
+_MAX_DID: Final = 2100
+"""Largest file that a DID is in, in bytes."""
 _WEB_HOST: Final = re.compile(r"[A-Za-z0-9.-]{1,253}(:\d{1,5})?")
 # Names that no public DNS will ever have: RFC 2606, RFC 6761, RFC 6762, RFC 9476.
 _NOT_PUBLIC: Final = (
@@ -194,8 +196,8 @@ def _by_file(handle: str) -> str | None:
     except (HTTPError, SourceError, UrlError):
         return None
     try:
-        text = response.read(2100) if response.status == 200 else b""
-    except HTTPError:
+        text = read_whole(response, most=_MAX_DID, name=url) if response.status == 200 else b""
+    except (HTTPError, SourceError):
         return None
     finally:
         response.close()

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final
 
-from atdata.errors import NoDataUrlsError, OptionError, SourceError, UrlError
+from atdata.errors import NoDataUrlsError, OptionError, SourceError, UnsafeUrlError, UrlError
 from atdata.sources.http import open_url
 from atdata.sources.policy import Policy
 from atdata.sources.s3_access import S3Access, access_for, in_region, learn_region, remember
@@ -17,6 +17,8 @@ from atdata.sources.url import URLSource
 _SIGNED_FOR: Final = 3600
 """Seconds that a signature holds; each request, after a dropped connection too, is signed anew."""
 _MAGIC: Final = re.compile(r"[*?[]")
+_BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+"""https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html"""
 
 
 def parse_s3(url: str) -> tuple[str, str]:
@@ -29,6 +31,22 @@ def parse_s3(url: str) -> tuple[str, str]:
     if not url.lower().startswith("s3://") or not bucket:
         raise UrlError(f"{url!r} is not an s3 URL. Write s3://bucket/folder/name.tar.")
     return bucket, key
+
+
+def _check_name(url: str, bucket: str, policy: Policy | None) -> None:
+    """Refuse what has no UTF-8, and of strangers what is not a plain bucket.
+
+    An access point or a function that a stranger set up would be sent a signed request.
+    """
+    try:
+        url.encode()
+    except UnicodeEncodeError as error:
+        raise UrlError(f"{url!r} has characters that no key can have.") from error
+    if policy is not None and not _BUCKET.fullmatch(bucket):
+        raise UnsafeUrlError(
+            f"{url[:200]!r} comes from the network, and {bucket[:80]!r} is not the name of a "
+            "bucket."
+        )
 
 
 class S3Reader:
@@ -63,6 +81,7 @@ class S3Reader:
             MissingExtraError: boto3 is not installed.
         """
         bucket, key = parse_s3(url)
+        _check_name(url, bucket, policy)
         if not key or key.endswith("/"):
             raise UrlError(f"{url!r} names a folder, where a shard was expected.")
         access, own = self._access_to(bucket, policy)
@@ -84,6 +103,7 @@ class S3Reader:
         bucket, key = parse_s3(url)
         if policy is not None:
             policy.check_url(url)
+            _check_name(url, bucket, policy)
             return [url]
         magic = _MAGIC.search(key)
         if key and not key.endswith("/") and not magic:

@@ -122,6 +122,32 @@ def fetch(
         retries.wait(f"the server answers {response.status}")
 
 
+def read_whole(response: BaseHTTPResponse, *, most: int, name: str) -> bytes:
+    """The body of a response, as it was sent: nothing in it is decompressed.
+
+    Args:
+        response: Its body unread.
+        most: Largest body taken.
+        name: What to call it in errors.
+
+    Raises:
+        SourceError: It is larger, or took longer than ``limits.document_seconds``.
+        urllib3.exceptions.HTTPError: The connection broke.
+    """
+    end = time.monotonic() + limits.document_seconds
+    data = bytearray()
+    # What has arrived, not what was asked for: else a drip of bytes would never return.
+    while chunk := response.read1(1 << 16):
+        data += chunk
+        if len(data) > most:
+            raise SourceError(f"{name}: the answer is longer than {most:,} bytes.")
+        if time.monotonic() > end:
+            raise SourceError(
+                f"{name}: the answer did not come within {limits.document_seconds} s."
+            )
+    return bytes(data)
+
+
 def describe(error: Exception) -> str:
     """What a failed connection means, without addresses of objects or secrets in URLs."""
     if isinstance(error, NewConnectionError | ConnectTimeoutError):
@@ -272,7 +298,7 @@ def _is_certificate_error(error: BaseException | None) -> bool:
 
 def _error_body(response: BaseHTTPResponse) -> bytes:
     try:
-        return response.read(_MAX_ERROR_BODY)
+        return read_whole(response, most=_MAX_ERROR_BODY, name="")
     except (HTTPError, OSError):
         return b""
     finally:
