@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SRC = ROOT / "src" / "atdata"
 LAYERS = [
     {"errors"},
-    {"_registry", "_digest", "_folders", "_version"},
+    {"_registry", "_digest", "_folders", "_limits", "_version"},
     {"_refs"},
     {"_shardlist"},
     {"_protocols"},
