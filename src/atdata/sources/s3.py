@@ -17,7 +17,7 @@ from atdata.sources.url import URLSource
 _SIGNED_FOR: Final = 3600
 """Seconds that a signature holds; each request, after a dropped connection too, is signed anew."""
 _MAGIC: Final = re.compile(r"[*?[]")
-_BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html"""
 
 
