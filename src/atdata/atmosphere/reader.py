@@ -10,11 +10,22 @@ from typing import Any, Final
 from atdata._limits import limits
 from atdata._refs import AtUri, BlobRef, is_did, parse_at_uri
 from atdata.atmosphere.xrpc import XrpcServer
-from atdata.errors import AtmosphereError, NotFoundError, RecordError, RefError, XrpcError
+from atdata.errors import (
+    AtmosphereError,
+    IdentityError,
+    NotFoundError,
+    RecordError,
+    RefError,
+    XrpcError,
+)
 from atdata.sources.identity import network_policy, resolve_handle, server_of
 
 _PAGE: Final = 100
 _LONGEST_CURSOR: Final = 4096
+_GONE: Final = frozenset(
+    {"InvalidRequest", "RepoNotFound", "RepoDeactivated", "RepoTakendown", "RepoSuspended"}
+)
+"""How servers refuse to show an account that is not active, or not there."""
 _SERVER_KNOWN: Final = 60.0
 """Seconds for which the server of an account is not looked up again; accounts move."""
 
@@ -26,6 +37,17 @@ class Record:
     uri: AtUri
     cid: str
     value: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class AccountStatus:
+    """Whether an account's data may be read and passed on."""
+
+    active: bool
+    reason: str
+    """Where it is not active: ``deactivated``, ``takendown``, ``deleted``, …"""
+    rev: str | None
+    """The newest commit of its repository, where the server says it."""
 
 
 class Reader:
@@ -56,16 +78,16 @@ class Reader:
         Raises:
             RefError: Not an AT URI.
             NotFoundError: There is no such record.
+            IdentityError: The account is deactivated, deleted or taken down.
             AtmosphereError: It cannot be had.
         """
         asked = uri if isinstance(uri, AtUri) else parse_at_uri(uri)
         at = AtUri(self.did_of(asked.authority), asked.collection, asked.rkey)
         params = {"repo": at.authority, "collection": at.collection, "rkey": at.rkey}
         try:
-            answer = self._server_for(at.authority).query("com.atproto.repo.getRecord", params)
+            answer = self._ask(at.authority, "com.atproto.repo.getRecord", params)
         except XrpcError as error:
             if error.code != "RecordNotFound":
-                self._servers.pop(at.authority, None)
                 raise
             raise NotFoundError(f"{at}: there is no such record.") from error
         record = _record(answer)
@@ -84,15 +106,18 @@ class Reader:
             before: Only records whose keys sort before this one, where the server's cursors are
                 keys, as those of the reference server are; None: all.
             page: Records a request, at most 100.
+
+        Raises:
+            IdentityError: The account is deactivated, deleted or taken down.
+            AtmosphereError: They cannot be had.
         """
         did = self.did_of(account)
-        server = self._server_for(did)
         params: dict[str, str | int] = {"repo": did, "collection": collection, "limit": page}
         if before is not None:
             params["cursor"] = before
         seen: set[str] = set()
         while True:
-            answer = server.query("com.atproto.repo.listRecords", params)
+            answer = self._ask(did, "com.atproto.repo.listRecords", params)
             rows = answer.get("records")
             for row in rows if isinstance(rows, list) else []:
                 yield _record(row)
@@ -101,11 +126,51 @@ class Reader:
             if not isinstance(cursor, str) or not cursor:
                 return
             if len(seen) >= limits.pages or len(cursor) > _LONGEST_CURSOR:
-                raise AtmosphereError(f"{server.url} lists {collection} without an end.")
+                raise AtmosphereError(f"The server of {did} lists {collection} without an end.")
             if cursor in seen:
-                raise AtmosphereError(f"{server.url} lists {collection} in circles.")
+                raise AtmosphereError(f"The server of {did} lists {collection} in circles.")
             seen.add(cursor)
             params["cursor"] = cursor
+
+    def status(self, did: str) -> AccountStatus:
+        """Whether an account is to be read now, by the server that its identity names now.
+
+        Raises:
+            AtmosphereError: Nobody can tell: the directory or the server does not answer.
+        """
+        try:
+            server = XrpcServer(server_of(did), network_policy())
+        except IdentityError:
+            return AccountStatus(False, "deleted", None)
+        try:
+            answer = server.query("com.atproto.sync.getRepoStatus", {"did": did})
+        except XrpcError as error:
+            if error.code != "RepoNotFound":
+                raise
+            return AccountStatus(False, "deleted", None)
+        reason, rev = answer.get("status"), answer.get("rev")
+        return AccountStatus(
+            answer.get("active") is True,
+            f"{reason:.40}" if isinstance(reason, str) else "inactive",
+            rev if isinstance(rev, str) else None,
+        )
+
+    def _ask(self, did: str, method: str, params: Mapping[str, str | int]) -> dict[str, Any]:
+        """Ask an account's server; where it refuses, the one that the account has moved to."""
+        known = did in self._servers
+        server = self._server_for(did)
+        try:
+            return server.query(method, params)
+        except XrpcError as error:
+            self._servers.pop(did, None)
+            moved = self._server_for(did) if known else server
+            if moved.url != server.url:
+                return moved.query(method, params)
+            if error.code in _GONE and not (there := self.status(did)).active:
+                raise IdentityError(
+                    f"The account {did} is not to be read: it is {there.reason} ({server.url})."
+                ) from error
+            raise
 
     def blob_size(self, ref: BlobRef) -> int | None:
         """Size of a blob that a record references, in bytes; None where the server is silent.

@@ -124,6 +124,36 @@ def server_of(did: str) -> str:
     raise IdentityError(f"The document of {did} names no server (#atproto_pds).")
 
 
+def signing_key(did: str) -> str:
+    """The key that signs an account's commits now, as a multibase string ``z…``.
+
+    Raises:
+        IdentityError: There is no such account, or its document names no key (#atproto).
+        AtmosphereError: The directory cannot be reached.
+    """
+    methods = _document(did).get("verificationMethod")
+    for method in methods if isinstance(methods, list) else []:
+        if isinstance(method, Mapping) and method.get("id") in ("#atproto", f"{did}#atproto"):
+            key = method.get("publicKeyMultibase")
+            if isinstance(key, str) and key.startswith("z") and len(key) < 200:
+                return key
+    raise IdentityError(f"The document of {did} names no key for its commits (#atproto).")
+
+
+def verified_handle(did: str) -> str | None:
+    """The handle that a DID's document names first, if it leads back to the DID; else None.
+
+    Raises:
+        IdentityError: There is no such account.
+        AtmosphereError: The directory cannot be reached.
+    """
+    names = _document(did).get("alsoKnownAs")
+    known = [str(name) for name in names] if isinstance(names, list) else []
+    handles = [name.removeprefix("at://").lower() for name in known if name.startswith("at://")]
+    claimed = is_handle(handles[0]) and _claimed_did(handles[0]) if handles else None
+    return handles[0] if claimed == did else None
+
+
 def _origin(url: object, did: str) -> str:
     try:
         parts = urlsplit(url if isinstance(url, str) and len(url) < 1000 else "")
