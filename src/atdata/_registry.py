@@ -55,6 +55,8 @@ _EXTRA_OF_MODULE = {
     "redis": "redis",
     "psycopg": "postgres",
     "fsspec": "fsspec",
+    "websockets": "mirror",
+    "cryptography": "mirror",
     "pytest": "testing",
     "hypothesis": "testing",
 }
