@@ -104,6 +104,10 @@ class FaultProxy:
         """
         self._rules.add(Rule("cut", re.compile(match), times, after=after, abrupt=abrupt))
 
+    def flip(self, *, at: int, times: int | None = 1, match: str = "") -> None:
+        """Change the byte at this place of a response's body, and nothing else."""
+        self._rules.add(Rule("flip", re.compile(match), times, after=at))
+
     def cut_upload(self, *, after: int, times: int | None = 1, match: str = "") -> None:
         """Reset the connection when so many bytes of a request's body have passed."""
         self._rules.add(Rule("cut_upload", re.compile(match), times, after=after))

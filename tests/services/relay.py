@@ -98,7 +98,14 @@ def _pass_response(
     if method == "HEAD" or status in ("204", "304"):
         return response.keeps_open
     left = cut.after if cut else None
+    flip = rules.take("flip", said)
+    at = 0
     for data in far.body(response, until_end=True):
+        if flip is not None and at <= flip.after < at + len(data):
+            changed = bytearray(data)
+            changed[flip.after - at] ^= 1
+            data = bytes(changed)
+        at += len(data)
         piece = data if left is None else data[:left]
         near.socket.sendall(piece)
         rules.count(down=len(piece))

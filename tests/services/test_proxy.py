@@ -166,3 +166,12 @@ def test_wrong_keys_are_still_refused(
     )
     with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
         client.get_object(Bucket=s3_bucket, Key="shard.tar")
+
+
+def test_flips_a_byte(object_url: tuple[FaultProxy, str]) -> None:
+    """One byte of a body arrives changed, the others as they were; the next body is whole."""
+    proxy, url = object_url
+    proxy.flip(at=500_000, match="GET .*shard")
+    changed, whole = _get(url).data, _get(url).data
+    assert [i for i, byte in enumerate(changed) if byte != PAYLOAD[i]] == [500_000]
+    assert whole == PAYLOAD

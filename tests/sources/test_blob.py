@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from atdata import Dataset, DictSample, write_samples
 from atdata._digest import blob_cid
-from atdata._refs import BlobRef
+from atdata._refs import BlobRef, parse_blob_ref
 from atdata.atmosphere import AtmosphereClient
 from atdata.errors import (
     IdentityError,
@@ -124,3 +125,33 @@ def test_a_private_server_is_refused_on_the_public_network(
     with pytest.raises((UnsafeUrlError, IdentityError)):
         BlobReader().open(blob_at(web))
     assert web.asked == []
+
+
+@pytest.mark.parametrize("place", ["payload", "header", "end"])
+def test_a_flipped_byte_is_never_a_sample(
+    client: AtmosphereClient,
+    proxy_to: ProxyTo,
+    web: WebServer,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    place: str,
+) -> None:
+    """A byte that changes on the way from a real server is an error, and gives not one sample."""
+    numbers = [DictSample(text=f"number {i}") for i in range(2_000)]
+    write_samples(numbers, tmp_path / "a.tar")
+    shard = (tmp_path / "a.tar").read_bytes()
+    at = {"payload": shard.index(b"number 7"), "header": 1_000_000, "end": len(shard) - 1}[place]
+    published = publish_blob(client, shard)
+    ref = parse_blob_ref(published)
+    proxy = proxy_to(client.server)
+    # The account's own document, but its server is behind the proxy.
+    monkeypatch.setenv("ATDATA_PLC_URL", web.url)
+    service = {"id": "#atproto_pds", "serviceEndpoint": proxy.url}
+    web.files[f"/{ref.did}"] = json.dumps({"id": ref.did, "service": [service]}).encode()
+    proxy.flip(at=at, times=None, match="getBlob")
+    seen: list[object] = []
+    with pytest.raises(IntegrityError, match="not those of the CID"):
+        seen.extend(Dataset(published).ordered())
+    assert seen == []
+    proxy.clear()
+    assert len(list(Dataset(published).ordered())) == 2_000
