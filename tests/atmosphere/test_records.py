@@ -13,14 +13,13 @@ from atdata._digest import blob_cid
 from atdata._refs import DATASET_COLLECTION, AtUri, is_rkey
 from atdata._shardlist import ShardInfo
 from atdata.atmosphere.data_model import check_record
+from atdata.atmosphere.keys import dataset_rkey, schema_rkey
 from atdata.atmosphere.parsing import read_entry
 from atdata.atmosphere.reader import Record
 from atdata.atmosphere.records import (
     check_details,
     content_of,
     dataset_record,
-    dataset_rkey,
-    schema_rkey,
 )
 from atdata.errors import RecordError
 
@@ -65,7 +64,7 @@ class TestKeys:
 
     def test_schema_keys_are_readable(self) -> None:
         """An ordinary name is its own key."""
-        assert schema_rkey("mymodule.ImageSample", "1.0.0") == "mymodule.ImageSample:1.0.0"
+        assert schema_rkey("mymodule.ImageSample", "1.0.0") == "~mymodule.ImageSample:1.0.0"
 
     @given(st.text(max_size=300))
     def test_dataset_keys(self, name: str) -> None:

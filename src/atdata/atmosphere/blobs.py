@@ -20,7 +20,7 @@ from atdata.atmosphere.journal import Journal
 from atdata.atmosphere.records import SHARD_TYPE
 from atdata.errors import OptionError, StoreError, XrpcError
 from atdata.sources.identity import server_of
-from atdata.stores.spool import STEM, copy_packed, packed_of, write_packed
+from atdata.stores.spool import STEM, Progress, copy_packed, packed_of, write_packed
 
 if TYPE_CHECKING:
     from atdata.dataset.dataset import Dataset
@@ -78,14 +78,16 @@ class PDSBlobStore:
         open_shard: Callable[[str], IO[bytes]],
         *,
         prefix: str,
+        progress: Progress | None = None,
     ) -> ShardUrls:
-        """Copy shards byte for byte, one at a time, through a temporary file.
+        """Copy shards byte for byte, several at once, each through a temporary file.
 
         Args:
             shards: What to copy. Where the hash is known it is checked, and a shard that the
                 server has already is not even read.
             open_shard: Opens a shard by its URL.
             prefix: Has no meaning here.
+            progress: Called with each number of bytes that are copied.
 
         Returns:
             The shards in the same order, each as ``at://did/blob/cid``.
@@ -100,7 +102,23 @@ class PDSBlobStore:
         for shard in shards:
             self.check_size(shard.url, shard.bytes or 0)
         with tempfile.TemporaryDirectory(prefix="atdata-blobs-") as folder:
-            return copy_packed(shards, open_shard, _Sink(self, Path(folder)))
+            sink = _Sink(self, Path(folder))
+            return copy_packed(shards, open_shard, sink, progress=progress)
+
+    def planned(self, shards: Sequence[ShardInfo], *, prefix: str) -> list[ShardInfo]:
+        """The shards as `copy_shards` would place them. No request is sent."""
+        did = self.client.did
+        # The CID of a shard whose hash is not known has the same length.
+        return [shard.at(str(BlobRef(did, blob_cid(shard.sha256 or "0" * 64)))) for shard in shards]
+
+    def present(self, shards: Sequence[ShardInfo], *, prefix: str) -> list[str]:
+        """The URLs of those that the server has lately acknowledged. No request is sent."""
+        sent, journal = self.client, Journal()
+        return [
+            shard.url
+            for shard in shards
+            if shard.sha256 is not None and journal.has(sent.server, sent.did, shard.sha256)
+        ]
 
     def find(self, shard: ShardInfo) -> str | None:
         """The URL of the blob with this hash and size, if the server is known to have it."""

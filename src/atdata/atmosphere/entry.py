@@ -10,6 +10,14 @@ from atdata._shardlist import LocatedUrl, ShardInfo, fold_urls
 
 
 @dataclass(frozen=True)
+class StrongRef:
+    """A record at one of its revisions."""
+
+    uri: str
+    cid: str
+
+
+@dataclass(frozen=True)
 class AtmosphereIndexEntry:
     """A dataset record. Reading its properties does no I/O."""
 
@@ -33,6 +41,8 @@ class AtmosphereIndexEntry:
     endpoint: str | None = None
     """Server of ``s3://`` URLs; None: Amazon's."""
     region: str | None = None
+    sources: tuple[StrongRef, ...] = ()
+    """The datasets that this one was made of, each as it was then."""
 
     @property
     def data_urls(self) -> list[str]:

@@ -17,7 +17,7 @@ from atdata._refs import (
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.entry import AtmosphereIndexEntry, age
 from atdata.atmosphere.newer import find_label
-from atdata.atmosphere.parsing import list_entries, read_entry
+from atdata.atmosphere.parsing import entries_of, list_entries, read_entry
 from atdata.atmosphere.publicity import check_public, check_store
 from atdata.atmosphere.publish import publish_dataset
 from atdata.atmosphere.records import check_details
@@ -212,7 +212,7 @@ class AtmosphereIndex:
             raise RefError(f"{ref!r} is in a local index: LocalIndex().get_dataset({ref!r}).")
         did = self.client.did_of(parsed.owner)
         if parsed.version is not None:
-            named = [e for e in list_entries(self.client, did) if e.name == parsed.name]
+            named = entries_of(self.client, did, parsed.name)
             for entry in sorted(named, key=age, reverse=True):
                 if self.schema_of_ref(entry.schema_ref).version == parsed.version:
                     return entry
@@ -232,7 +232,7 @@ class AtmosphereIndex:
             raise DatasetNotFoundError(f"There is no dataset {ref}.") from error
 
     def _newest(self, did: str, name: str, ref: str) -> AtmosphereIndexEntry:
-        found = [entry for entry in list_entries(self.client, did) if entry.name == name]
+        found = entries_of(self.client, did, name)
         if not found and (labelled := find_label(self.client, did, name)):
             return self._at(labelled)
         if not found:

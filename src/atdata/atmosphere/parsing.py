@@ -9,7 +9,7 @@ from typing import Any
 from atdata._refs import DATASET_COLLECTION, NEWER_DATASET_COLLECTION, AtUri, check_name
 from atdata._shardlist import LocatedUrl, ShardInfo
 from atdata.atmosphere.data_model import unpack_metadata
-from atdata.atmosphere.entry import AtmosphereIndexEntry
+from atdata.atmosphere.entry import AtmosphereIndexEntry, StrongRef
 from atdata.atmosphere.fields import (
     blob_shard,
     count,
@@ -21,7 +21,9 @@ from atdata.atmosphere.fields import (
     time,
     urls_of,
 )
+from atdata.atmosphere.keys import dataset_range
 from atdata.atmosphere.lexicon import validate
+from atdata.atmosphere.lookup import foreign_records, records_in
 from atdata.atmosphere.newer import newer_shards
 from atdata.atmosphere.reader import Reader, Record
 from atdata.atmosphere.records import BLOBS, EXTERNAL
@@ -50,6 +52,31 @@ def list_entries(reader: Reader, did: str) -> list[AtmosphereIndexEntry]:
             except RecordError:
                 continue
     return found
+
+
+def entries_of(reader: Reader, did: str, name: str) -> list[AtmosphereIndexEntry]:
+    """The dataset records of one name, in no order; broken ones are passed over.
+
+    Those with keys of ours count; where there are none, those of other tools. Costs the same
+    however many other records of ours there are.
+    """
+    start = dataset_range(name)
+    for find in (
+        lambda collection: records_in(reader, did, collection, start),
+        lambda collection: foreign_records(reader, did, collection),
+    ):
+        found = []
+        for collection in (DATASET_COLLECTION, NEWER_DATASET_COLLECTION):
+            for record in find(collection):
+                try:
+                    entry = read_entry(record)
+                except RecordError:
+                    continue
+                if entry.name == name:
+                    found.append(entry)
+        if found:
+            return found
+    return []
 
 
 def _read(uri: AtUri, cid: str, value: Mapping[str, Any]) -> AtmosphereIndexEntry:
@@ -85,7 +112,19 @@ def _read(uri: AtUri, cid: str, value: Mapping[str, Any]) -> AtmosphereIndexEntr
         license=text(value, "license", "$"),
         endpoint=endpoint,
         region=region,
+        sources=_sources(value.get("sources", []), "$.sources"),
     )
+
+
+def _sources(value: object, path: str) -> tuple[StrongRef, ...]:
+    found = []
+    for i, item in enumerate(sequence(value, path)):
+        row = mapping(item, f"{path}[{i}]")
+        uri, cid = text(row, "uri", f"{path}[{i}]"), text(row, "cid", f"{path}[{i}]")
+        if not uri or not cid or not uri.startswith("at://"):
+            raise RecordError(f"{path}[{i}]: expected the AT URI and the CID of a record.")
+        found.append(StrongRef(uri, cid))
+    return tuple(found)
 
 
 def _gated(url: str, endpoint: str | None, region: str | None) -> LocatedUrl:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import ipaddress
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
+
+from urllib3.exceptions import HTTPError
 
 from atdata._shardlist import preview
 from atdata.atmosphere.blobs import PDSBlobStore
 from atdata.atmosphere.client import AtmosphereClient
-from atdata.errors import NoDataUrlsError, OptionError, PrivateUrlError
+from atdata.errors import AtdataError, NoDataUrlsError, OptionError, PrivateUrlError
+from atdata.sources.policy import STRANGER
+from atdata.sources.transport import send
 from atdata.stores.disk import DiskDataStore
 
 READABLE: Final = frozenset({"https", "http", "s3", "at", "gs", "gcs", "az", "abfs", "hf"})
 """Schemes of URLs that others may be able to open."""
+_PROBE_TIMEOUT: Final = 5.0
+"""Seconds that a server may be silent when it is asked whether others can read."""
 
 
 def check_public(urls: Iterable[str], *, endpoint: str | None = None) -> None:
@@ -26,22 +32,71 @@ def check_public(urls: Iterable[str], *, endpoint: str | None = None) -> None:
         PrivateUrlError: Some can be read by this machine only.
     """
     found = list(urls)
-    if not found:
+    refuse_private(found)
+    if warning := loopback_warning(found, endpoint=endpoint):
+        warnings.warn(warning, stacklevel=3)
+
+
+def refuse_private(urls: Sequence[str]) -> None:
+    """Let URLs pass whose schemes others can open.
+
+    Raises:
+        NoDataUrlsError: There are none.
+        PrivateUrlError: Some can be read by this machine only.
+    """
+    if not urls:
         raise NoDataUrlsError("The dataset names no shard. Nothing was published.")
-    private = [url for url in found if _scheme(url) not in READABLE]
+    private = [url for url in urls if _scheme(url) not in READABLE]
     if private:
         raise PrivateUrlError(
-            f"Not published: {len(private)} of {len(found)} shard URLs cannot be read by others "
+            f"Not published: {len(private)} of {len(urls)} shard URLs cannot be read by others "
             f"({preview(private)}). Pass data_store=, for example PDSBlobStore(client), to copy "
             "the shards to where others can read them. Nothing was published."
         )
-    hosts = {endpoint or ""} | {url for url in found if _scheme(url) in ("http", "https")}
-    if local := sorted(url for url in hosts if _is_loopback(url)):
-        warnings.warn(
-            f"{preview(local, 1)} is on this machine: what is published can be found by "
-            "everyone, but only this machine can read its data.",
-            stacklevel=3,
-        )
+
+
+def loopback_warning(urls: Sequence[str], *, endpoint: str | None = None) -> str | None:
+    """What to say of URLs on this machine's loopback; None where there are none."""
+    hosts = {endpoint or ""} | {url for url in urls if _scheme(url) in ("http", "https")}
+    local = sorted(url for url in hosts if _is_loopback(url))
+    if not local:
+        return None
+    return (
+        f"{preview(local, 1)} is on this machine: what is published can be found by "
+        "everyone, but only this machine can read its data."
+    )
+
+
+def why_unreadable(
+    url: str, *, endpoint: str | None = None, region: str | None = None
+) -> str | None:
+    """Ask for a shard as anybody would, once, without credentials; None where it is given.
+
+    Args:
+        url: An http(s) or s3 URL; of others nothing is asked.
+        endpoint: Server of an ``s3://`` URL.
+        region: Its region.
+    """
+    asked = _http_url(url, endpoint, region)
+    if asked is None:
+        return None
+    try:
+        response = send(asked, {}, policy=STRANGER, timeout=_PROBE_TIMEOUT, method="HEAD")
+    except (AtdataError, HTTPError) as error:
+        return f"{url}: {str(error)[:200]}"
+    status = response.status
+    response.close()
+    return None if status < 400 else f"{url}: answers {status} without credentials"
+
+
+def _http_url(url: str, endpoint: str | None, region: str | None) -> str | None:
+    if _scheme(url) in ("http", "https"):
+        return url
+    if _scheme(url) != "s3":
+        return None
+    bucket, _, key = url.removeprefix("s3://").partition("/")
+    base = f"https://s3.{region or 'us-east-1'}.amazonaws.com" if endpoint is None else endpoint
+    return f"{base.rstrip('/')}/{quote(bucket)}/{quote(key)}"
 
 
 def check_store(store: object, client: AtmosphereClient) -> None:

@@ -7,20 +7,22 @@ replaced only if it is still the one that was read; who comes second reads again
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from atdata._refs import DATASET_COLLECTION, AtUri, parse_blob_ref
 from atdata._shardlist import ShardInfo
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.data_model import now
-from atdata.atmosphere.entry import AtmosphereIndexEntry, age
+from atdata.atmosphere.entry import AtmosphereIndexEntry, StrongRef, age
 from atdata.atmosphere.journal import Journal
-from atdata.atmosphere.parsing import list_entries, read_entry
+from atdata.atmosphere.keys import dataset_rkey
+from atdata.atmosphere.parsing import entries_of, read_entry
 from atdata.atmosphere.reader import Record
-from atdata.atmosphere.records import content_of, dataset_record, dataset_rkey
+from atdata.atmosphere.records import content_of, dataset_record
 from atdata.errors import (
     AtmosphereError,
+    DatasetNotFoundError,
     NoDataUrlsError,
     NotFoundError,
     XrpcError,
@@ -29,7 +31,20 @@ from atdata.errors import (
 _TRIES: Final = 10
 
 
-def publish_dataset(
+@dataclass(frozen=True)
+class Draft:
+    """A dataset's record as it would be written now."""
+
+    uri: AtUri
+    record: dict[str, Any]
+    shards: tuple[ShardInfo, ...]
+    there: AtmosphereIndexEntry | None
+    """What is there under its key."""
+    is_same: bool
+    """Whether what is there says the same, so that nothing has to be written."""
+
+
+def draft_dataset(
     client: AtmosphereClient,
     *,
     name: str,
@@ -42,28 +57,61 @@ def publish_dataset(
     license: str | None = None,
     metadata: Mapping[str, Any] | None = None,
     content: str | None = None,
+    sources: Sequence[str | AtmosphereIndexEntry] = (),
+) -> Draft:
+    """What `publish_dataset` would write; nothing is written. Arguments as there."""
+    rkey = dataset_rkey(name, schema_uri, content or content_of(shards))
+    uri = AtUri(client.did, DATASET_COLLECTION, rkey)
+    there = _find(client, uri)
+    old = None if there is None else read_entry(there)
+    time = now()
+    record = dataset_record(
+        client.did,
+        name=name,
+        schema_uri=schema_uri,
+        shards=shards,
+        endpoint=endpoint,
+        region=region,
+        description=old.description if old and description is None else description,
+        tags=old.tags if old and tags is None else tags,
+        license=old.license if old and license is None else license,
+        metadata=old.metadata if old and metadata is None else metadata,
+        sources=_strong_refs(client, sources) or (old.sources if old else ()),
+        created_at=time,
+    )
+    if there is None or old is None:
+        return Draft(uri, record, tuple(shards), None, is_same=False)
+    record["createdAt"] = there.value["createdAt"]
+    same = _same(record, there.value)
+    record["updatedAt"] = time
+    return Draft(uri, record, tuple(shards), old, is_same=same)
+
+
+def publish_dataset(
+    client: AtmosphereClient,
+    *,
+    name: str,
+    shards: Sequence[ShardInfo],
     resend: Callable[[], Sequence[ShardInfo]] | None = None,
+    **said: Any,
 ) -> AtmosphereIndexEntry:
     """Write a dataset's record, or find it where it is already.
 
     The same name, schema and content give the same URI. Other URLs, description, tags,
-    licence or metadata then change the record in place; None leaves what is there, an empty
-    one removes it. Other content is a new record beside the old one.
+    licence, metadata or sources then change the record in place; None leaves what is there, an
+    empty one removes it. Other content is a new record beside the old one.
 
     Args:
         client: Logged in.
         name: Name of the dataset.
-        schema_uri: AT URI of its schema.
         shards: Every shard, readable by others.
-        endpoint: Server of ``s3://`` URLs.
-        region: Its region.
-        description: What the data are.
-        tags: At most 30.
-        license: SPDX identifier.
-        metadata: Whatever else, in types that msgpack has.
-        content: What identifies the data; None: the shards' hashes, else their URLs.
         resend: Called once if the server has lost blobs that it had taken; sends them again
             and returns the shards.
+        said: The rest of what `draft_dataset` takes: ``schema_uri``, the AT URI of the schema;
+            ``endpoint`` and ``region`` of ``s3://`` URLs; ``description``, ``tags`` (at most
+            30), ``license`` (SPDX), ``metadata``; ``content``, what identifies the data (None:
+            the shards' hashes, else their URLs); ``sources``, the datasets that this one was
+            made of, as AT URIs or entries.
 
     Raises:
         NoDataUrlsError: There are no shards.
@@ -73,34 +121,17 @@ def publish_dataset(
     if not shards:
         raise NoDataUrlsError(f"The dataset {name!r} names no shard. Nothing was published.")
     shards = _with_sizes(client, shards)
-    rkey = dataset_rkey(name, schema_uri, content or content_of(shards))
-    uri = AtUri(client.did, DATASET_COLLECTION, rkey)
     for _ in range(_TRIES):
-        there = _find(client, uri)
-        old = None if there is None else read_entry(there)
-        time = now()
-        record = dataset_record(
-            client.did,
-            name=name,
-            schema_uri=schema_uri,
-            shards=shards,
-            endpoint=endpoint,
-            region=region,
-            description=old.description if old and description is None else description,
-            tags=old.tags if old and tags is None else tags,
-            license=old.license if old and license is None else license,
-            metadata=old.metadata if old and metadata is None else metadata,
-            created_at=time,
-        )
-        if there is not None and old is not None:
-            record["createdAt"] = there.value["createdAt"]
-            if _same(record, there.value) and _is_newest(client, old):
-                return old
-            record["updatedAt"] = time
+        draft = draft_dataset(client, name=name, shards=shards, **said)
+        old = draft.there
+        if old is not None and draft.is_same and _is_newest(client, old):
+            return old
         try:
-            replaces = None if there is None else there.cid
+            replaces = None if old is None else old.cid
             return read_entry(
-                client.put_record(DATASET_COLLECTION, rkey, record, replaces=replaces)
+                client.put_record(
+                    draft.uri.collection, draft.uri.rkey, draft.record, replaces=replaces
+                )
             )
         except XrpcError as error:
             if error.code == "InvalidSwap":
@@ -114,7 +145,30 @@ def publish_dataset(
                 ) from error
             Journal().forget(client.server, client.did)
             shards, resend = _with_sizes(client, resend()), None
-    raise AtmosphereError(f"{uri} is changed by others again and again; try later.")
+    raise AtmosphereError(f"{draft.uri} is changed by others again and again; try later.")
+
+
+def _strong_refs(
+    client: AtmosphereClient, sources: Sequence[str | AtmosphereIndexEntry]
+) -> tuple[StrongRef, ...]:
+    """Each source with the CID of its record, asked for where it is not known."""
+    return tuple(
+        StrongRef(source.uri, source.cid)
+        if isinstance(source, AtmosphereIndexEntry)
+        else _pinned(client, source)
+        for source in sources
+    )
+
+
+def _pinned(client: AtmosphereClient, uri: str) -> StrongRef:
+    try:
+        record = client.get_record(uri)
+    except NotFoundError as error:
+        raise DatasetNotFoundError(
+            f"sources: there is no dataset {uri}. Nothing was published."
+        ) from error
+    read_entry(record)
+    return StrongRef(str(record.uri), record.cid)
 
 
 def _with_sizes(client: AtmosphereClient, shards: Sequence[ShardInfo]) -> list[ShardInfo]:
@@ -141,5 +195,5 @@ def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _is_newest(client: AtmosphereClient, entry: AtmosphereIndexEntry) -> bool:
-    same_name = (e for e in list_entries(client, client.did) if e.name == entry.name)
+    same_name = entries_of(client, client.did, entry.name)
     return max(same_name, key=age, default=entry).uri == entry.uri

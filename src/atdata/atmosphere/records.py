@@ -1,4 +1,4 @@
-"""Our objects → records of the network: their keys and what they say.
+"""Our objects → records of the network: what they say.
 
 What a schema's record says is in `atdata.schema.record`; the way back is in `parsing`.
 """
@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-import unicodedata
-from base64 import b32encode
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -21,51 +18,14 @@ from atdata.atmosphere.data_model import (
     pack_metadata,
     record_size,
 )
+from atdata.atmosphere.entry import StrongRef
+from atdata.atmosphere.licenses import check_license
 from atdata.dataset.details import Details
 
 EXTERNAL: Final = "ac.foundation.dataset.storageExternal"
 BLOBS: Final = "ac.foundation.dataset.storageBlobs"
 SHARD_TYPE: Final = "application/x-tar"
 """MIME type of a shard that is a blob."""
-_MAX_SLUG: Final = 64
-_UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
-
-
-def schema_rkey(name: str, version: str) -> str:
-    """Record key of a schema: the same for the same name and version, another for any other."""
-    safe = "".join(c if _is_plain(c) else _escaped(c) for c in name)
-    key = f"{safe}:{version}"
-    if len(key) > 512:
-        key = f"{safe[:400]}~~{_short_hash([name])}:{version}"
-    return key
-
-
-def _is_plain(c: str) -> bool:
-    return c.isascii() and (c.isalnum() or c in "._-")
-
-
-def _escaped(c: str) -> str:
-    return "".join(f"~{byte:02X}" for byte in c.encode("utf-8", "surrogatepass"))
-
-
-def dataset_rkey(name: str, schema_uri: str, content: str) -> str:
-    """Record key of a dataset: a readable start, and a hash of name, schema and content."""
-    return f"{_slug(name)}-{_short_hash([name, schema_uri, content])}"
-
-
-def _short_hash(parts: Sequence[str]) -> str:
-    digest = hashlib.sha256(json.dumps(parts).encode()).digest()
-    return b32encode(digest[:15]).decode().lower()
-
-
-def default_prefix(name: str) -> str:
-    """Where a store places the shards of a dataset of this name."""
-    return _slug(name)
-
-
-def _slug(name: str) -> str:
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    return _UNSAFE.sub("-", plain).strip("-.")[:_MAX_SLUG] or "dataset"
 
 
 def content_of(shards: Sequence[ShardInfo]) -> str:
@@ -87,6 +47,7 @@ def dataset_record(
     license: str | None,
     metadata: Mapping[str, Any] | None,
     created_at: str,
+    sources: Sequence[StrongRef] = (),
 ) -> dict[str, Any]:
     """The record of a dataset; details of single shards are left out where it gets too large.
 
@@ -102,6 +63,7 @@ def dataset_record(
         license: SPDX identifier.
         metadata: Whatever else; packed with msgpack.
         created_at: As records have it.
+        sources: The datasets that it was made of.
     """
     record: dict[str, Any] = {
         "$type": DATASET_COLLECTION,
@@ -113,6 +75,7 @@ def dataset_record(
         "license": license or None,
         "size": _size(shards),
         "metadata": bytes_to_json(pack_metadata(metadata)) if metadata else None,
+        "sources": [{"uri": ref.uri, "cid": ref.cid} for ref in sources] or None,
         "createdAt": created_at,
     }
     record = {key: value for key, value in record.items() if value is not None}
@@ -182,6 +145,6 @@ def check_details(
     return {
         "description": details.description,
         "tags": details.tags,
-        "license": details.license,
+        "license": None if details.license is None else check_license(details.license),
         "metadata": details.metadata,
     }

@@ -14,9 +14,10 @@ from atdata._refs import (
 )
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.data_model import now
+from atdata.atmosphere.keys import schema_range, schema_rkey
 from atdata.atmosphere.lexicon import validate
+from atdata.atmosphere.lookup import foreign_records, records_in
 from atdata.atmosphere.reader import Reader, Record
-from atdata.atmosphere.records import schema_rkey
 from atdata.errors import (
     AtmosphereError,
     NotFoundError,
@@ -124,11 +125,6 @@ def list_schema_records(reader: Reader, did: str) -> Iterator[SchemaRecord]:
                 continue
 
 
-def schema_records(reader: Reader, did: str) -> Iterator[Record]:
-    """Every schema record of an account, of the family that is written."""
-    return reader.list_records(did, SCHEMA_COLLECTION)
-
-
 def publish_schema(client: AtmosphereClient, schema: Schema) -> str:
     """The URI of a schema in one's own account, published if it is not there.
 
@@ -156,6 +152,11 @@ def publish_schema(client: AtmosphereClient, schema: Schema) -> str:
     )
 
 
+def schema_uri_of(did: str, schema: Schema) -> str:
+    """Where `publish_schema` writes a schema that is not there."""
+    return str(AtUri(did, SCHEMA_COLLECTION, schema_rkey(schema.name, schema.version)))
+
+
 def find_schema(client: AtmosphereClient, schema: Schema) -> str | None:
     """The URI of this very schema in one's own account, if it is there.
 
@@ -169,9 +170,7 @@ def find_schema(client: AtmosphereClient, schema: Schema) -> str | None:
     except NotFoundError:
         found = None
     conflict = found
-    for record in schema_records(client, client.did):
-        if record.uri == expected:
-            continue
+    for record in foreign_records(client, client.did, SCHEMA_COLLECTION):
         found = _agrees(client, record, schema)
         if found is True:
             return str(record.uri)
@@ -220,7 +219,8 @@ def publish_next(client: AtmosphereClient, schema: Schema) -> str:
 
 def _latest(client: AtmosphereClient, name: str) -> tuple[str, Schema] | None:
     found: list[tuple[Version, Record]] = []
-    for record in schema_records(client, client.did):
+    ours = records_in(client, client.did, SCHEMA_COLLECTION, schema_range(name))
+    for record in (*ours, *foreign_records(client, client.did, SCHEMA_COLLECTION)):
         try:
             if record.value.get("name") == name:
                 found.append((Version.parse(record.value["version"]), record))

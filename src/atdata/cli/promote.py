@@ -11,11 +11,10 @@ import typer
 
 from atdata.cli.entries import total
 from atdata.cli.options import Description, IndexUrl, Json, License, Tags
-from atdata.cli.output import emit, progress
+from atdata.cli.output import emit, plain, progress
 from atdata.cli.targets import find_store, local_index
-from atdata.cli.watch import WatchedStore
 from atdata.errors import AuthenticationError, OptionError
-from atdata.promote import promote_to_atmosphere, shards_of_entry
+from atdata.promote import plan_promotion, promote_to_atmosphere, shards_of_entry
 
 _BUCKET: Final = re.compile(r"s3://[^/]+/?")
 PASSWORD: Final = "ATDATA_PASSWORD"
@@ -54,6 +53,26 @@ def promote(
     description: Description = None,
     tags: Tags = None,
     license: License = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--source",
+            metavar="URI",
+            show_default=False,
+            help="AT URI of a dataset that this one was made of; can be repeated.",
+        ),
+    ] = None,
+    split: Annotated[
+        bool,
+        typer.Option(
+            "--split",
+            help="Write shards that are larger than the server takes anew, as smaller ones.",
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what would happen, and write nothing."),
+    ] = False,
     index: IndexUrl = None,
     as_json: Json = False,
 ) -> None:
@@ -75,18 +94,26 @@ def promote(
     data_store: Any = None
     if store is not None:
         data_store = PDSBlobStore(client) if store == "blobs" else find_store(store)[0]
+    arguments: dict[str, Any] = {
+        "name": name,
+        "description": description,
+        "tags": tags,
+        "license": license,
+        "sources": source,
+        "data_store": data_store,
+        "oversize": "split" if split else "refuse",
+    }
+    if dry_run:
+        plan = plan_promotion(entry, found_in, client, **arguments)
+        if as_json:
+            emit(plan.to_dict())
+        else:
+            print(plain(str(plan), lines=True))
+        plan.check()
+        return
     size = total([shard.bytes for shard in shards_of_entry(entry)])
     with progress(f"promoting {entry.name}", size if store is not None else None) as bar:
-        uri = promote_to_atmosphere(
-            entry,
-            found_in,
-            client,
-            name=name,
-            description=description,
-            tags=tags,
-            license=license,
-            data_store=None if data_store is None else WatchedStore(data_store, bar),
-        )
+        uri = promote_to_atmosphere(entry, found_in, client, progress=bar.advance, **arguments)
     if as_json:
         emit({"uri": uri})
     else:

@@ -1,14 +1,13 @@
-"""Sources and stores that tell a progress bar what goes through them."""
+"""A source that tells a progress bar what goes through it."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from atdata._protocols import DataSource
-from atdata._shardlist import ShardInfo, ShardUrls
 from atdata.cli.output import Bar
 
 
@@ -32,39 +31,6 @@ class WatchedSource:
     def open_shard(self, shard_id: str) -> IO[bytes]:
         """One shard, counted."""
         return _counted(self._source.open_shard(shard_id), self._bar)
-
-
-class WatchedStore:
-    """A store as it is, the bytes that are copied to it counted."""
-
-    def __init__(self, store: Any, bar: Bar) -> None:
-        self._store, self._bar = store, bar
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-    def write_shards(self, ds: Any, *, prefix: str, **kwargs: Any) -> list[str]:
-        """Write a dataset; what is read of it is counted where it is read."""
-        written: list[str] = self._store.write_shards(ds, prefix=prefix, **kwargs)
-        return written
-
-    def read_url(self, url: str) -> str:
-        """The same as the store's."""
-        readable: str = self._store.read_url(url)
-        return readable
-
-    def supports_streaming(self) -> bool:
-        """The same as the store's."""
-        return bool(self._store.supports_streaming())
-
-    def copy_shards(
-        self, shards: Sequence[ShardInfo], open_shard: Callable[[str], IO[bytes]], *, prefix: str
-    ) -> ShardUrls:
-        """Copy shards; those that are there already are not read, so they do not count."""
-        copied: ShardUrls = self._store.copy_shards(
-            shards, lambda shard: _counted(open_shard(shard), self._bar), prefix=prefix
-        )
-        return copied
 
 
 def _counted(stream: IO[bytes], bar: Bar) -> IO[bytes]:

@@ -1,0 +1,20 @@
+"""Promotion: a dataset of a local index becomes a dataset of the network.
+
+The one room that knows both worlds. The order is always the same: plan, which writes nothing
+and refuses what cannot go well; find or publish the schema; copy the data if asked; write the
+record last. So a failure leaves no dataset record, and running it again goes on where it
+stopped.
+"""
+
+from atdata.promote.act import promote_to_atmosphere
+from atdata.promote.plan import PromotionPlan, SchemaPlan
+from atdata.promote.planning import plan_promotion
+from atdata.promote.request import shards_of_entry
+
+__all__ = [
+    "PromotionPlan",
+    "SchemaPlan",
+    "plan_promotion",
+    "promote_to_atmosphere",
+    "shards_of_entry",
+]

@@ -1,0 +1,129 @@
+"""PromotionPlan: what a promotion would do, as a value."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal
+
+from atdata.errors import AtdataError
+
+POINTS_AN_HOUR: Final = 5_000
+POINTS_A_DAY: Final = 35_000
+"""Write points that large hosts grant: https://docs.bsky.app/docs/advanced-guides/rate-limits"""
+UPLOADS_A_DAY: Final = 1_000
+"""Blobs that the largest host takes from one address in a day."""
+CREATE: Final = 3
+UPDATE: Final = 2
+"""Points that writing a record costs."""
+
+
+@dataclass(frozen=True)
+class SchemaPlan:
+    """What happens with the schema."""
+
+    name: str
+    version: str
+    state: Literal["found", "new", "conflict"]
+    uri: str
+    """Where it is, or will be."""
+
+
+@dataclass(frozen=True)
+class PromotionPlan:
+    """What a promotion would do. Making it wrote nothing."""
+
+    name: str
+    account: str
+    """Handle of the account that publishes."""
+    server: str
+    """Its server."""
+    shards: int
+    samples: int | None
+    """In all shards; None: not known of every one."""
+    bytes: int | None
+    """Of all shards."""
+    schema: SchemaPlan | None = None
+    """None: the index does not have it."""
+    uri: str | None = None
+    """Of the dataset's record."""
+    record: Literal["new", "update", "unchanged"] = "new"
+    record_bytes: int | None = None
+    """Size of the record as JSON."""
+    manifest: bool = False
+    """Whether the record is too small for what is known of the shards, so that a blob has it."""
+    copies_to: str | None = None
+    """Where shards are copied; None: they stay where they are."""
+    shards_to_copy: int = 0
+    bytes_to_copy: int | None = 0
+    shards_to_split: int = 0
+    """Shards that are larger than the server takes, and are written anew as several."""
+    blob_limit: int | None = None
+    """Largest blob that the server takes, in bytes; asked only where blobs are sent."""
+    uploads: int = 0
+    """Blobs that are sent."""
+    write_points: int = 0
+    """What the records cost where the server counts."""
+    readable: tuple[str, ...] = ()
+    """URLs that were opened as anybody would, and gave bytes: the first and the last shard."""
+    unreadable: tuple[str, ...] = ()
+    """URLs that others cannot read, or not without credentials."""
+    warnings: tuple[str, ...] = ()
+    refusals: tuple[AtdataError, ...] = ()
+    """Why it will not be done; the first is what `promote_to_atmosphere` raises."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing stands against it."""
+        return not self.refusals
+
+    def check(self) -> None:
+        """Raise the first refusal, if there is one."""
+        if self.refusals:
+            raise self.refusals[0]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as JSON types."""
+        said = asdict(self)
+        said["refusals"] = [
+            {"error": type(error).__name__, "message": str(error)} for error in self.refusals
+        ]
+        said["ok"] = self.ok
+        return said
+
+    def __str__(self) -> str:
+        lines = [f"{self.name} → {self.account} at {self.server}"]
+        if self.schema is not None:
+            shown = {"found": "is there", "new": "is published", "conflict": "is another there"}
+            lines.append(
+                f"schema {self.schema.name}@{self.schema.version}: {shown[self.schema.state]}"
+            )
+        lines.append(f"data: {_amount(self.shards, self.bytes)}{self._samples()}")
+        lines += self._copying()
+        if self.uri is not None and self.record_bytes is not None:
+            size = f"{self.record_bytes:,} bytes"
+            manifest = ", what is known of the shards in a blob" if self.manifest else ""
+            lines.append(f"record {self.uri}: {self.record}, {size}{manifest}")
+        lines.append(f"cost: {self.write_points} write points, {self.uploads} uploads")
+        lines += [f"others can read: {url}" for url in self.readable]
+        lines += [f"others cannot read: {url}" for url in self.unreadable]
+        lines += [f"warning: {warning}" for warning in self.warnings]
+        lines += [f"refused: {error}" for error in self.refusals]
+        return "\n".join(lines)
+
+    def _samples(self) -> str:
+        return "" if self.samples is None else f", {self.samples:,} samples"
+
+    def _copying(self) -> list[str]:
+        if self.copies_to is None:
+            return ["copied: nothing; the URLs are published as they are"]
+        split = f", {self.shards_to_split} of them split" if self.shards_to_split else ""
+        there = self.shards - self.shards_to_copy
+        already = f"; {there} there already" if there else ""
+        amount = _amount(self.shards_to_copy, self.bytes_to_copy)
+        limit = f" (blobs of at most {self.blob_limit:,} bytes)" if self.blob_limit else ""
+        return [f"copied: {amount}{split} to {self.copies_to}{limit}{already}"]
+
+
+def _amount(shards: int, size: int | None) -> str:
+    known = "size not known" if size is None else f"{size:,} bytes"
+    return f"{shards:,} shard{'' if shards == 1 else 's'}, {known}"

@@ -1,0 +1,124 @@
+"""What is to be promoted, gathered from the entry, its index and the caller's arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from atdata._protocols import AbstractDataStore, AbstractIndex, IndexEntry
+from atdata._shardlist import ShardInfo, expand_braces
+from atdata.atmosphere.client import AtmosphereClient
+from atdata.atmosphere.entry import AtmosphereIndexEntry
+from atdata.atmosphere.keys import slug
+from atdata.atmosphere.records import content_of
+from atdata.dataset.dataset import Dataset
+from atdata.errors import OptionError
+from atdata.schema.model import Schema
+from atdata.schema.record import from_record
+
+Oversize: TypeAlias = Literal["refuse", "split"]
+Source: TypeAlias = "str | AtmosphereIndexEntry"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One promotion, as it was asked for. Nothing of it has been checked yet."""
+
+    entry: IndexEntry
+    index: AbstractIndex
+    client: AtmosphereClient
+    name: str
+    said: Mapping[str, Any]
+    """Description, tags, licence and metadata: the caller's, else the entry's."""
+    data_store: AbstractDataStore | None
+    oversize: Oversize
+    sources: Sequence[Source]
+
+    @classmethod
+    def of(
+        cls,
+        entry: IndexEntry,
+        index: AbstractIndex,
+        client: AtmosphereClient,
+        *,
+        name: str | None,
+        description: str | None,
+        tags: Sequence[str] | None,
+        license: str | None,
+        metadata: Mapping[str, Any] | None,
+        data_store: AbstractDataStore | None,
+        oversize: Oversize,
+        sources: Sequence[Source] | None,
+    ) -> Request:
+        """Fill in from the entry what the caller did not give.
+
+        Raises:
+            OptionError: ``oversize`` or ``sources`` is not one.
+        """
+        if oversize not in ("refuse", "split"):
+            raise OptionError(f"oversize={oversize!r}: write 'refuse' or 'split'.")
+        if isinstance(sources, str):
+            raise OptionError("sources: expected a list of AT URIs or entries, found a str.")
+        given = {"description": description, "tags": tags, "license": license}
+        said = {
+            key: getattr(entry, key, None) if value is None else value
+            for key, value in given.items()
+        }
+        said["metadata"] = entry.metadata if metadata is None else metadata
+        return cls(
+            entry,
+            index,
+            client,
+            entry.name if name is None else name,
+            said,
+            data_store,
+            oversize,
+            tuple(sources or ()),
+        )
+
+    @property
+    def shards(self) -> tuple[ShardInfo, ...]:
+        """Every shard, where it is now."""
+        return shards_of_entry(self.entry)
+
+    @property
+    def content(self) -> str:
+        """What the data are, wherever they are: copied or not, it is the same dataset."""
+        return content_of(self.shards)
+
+    @property
+    def prefix(self) -> str:
+        """Where copies go: the same content to the same place, for a second run to find."""
+        return f"{slug(self.name)}/{self.content[:16]}"
+
+    @property
+    def place(self) -> tuple[str | None, str | None]:
+        """Endpoint and region of the shards as they will be published."""
+        # Neither the protocol of entries nor that of stores asks for these members.
+        at = self.entry if self.data_store is None else self.data_store
+        return getattr(at, "endpoint", None), getattr(at, "region", None)
+
+    def schema(self) -> Schema:
+        """The schema of the samples, nested ones filled in.
+
+        Raises:
+            SchemaNotFoundError: The index does not have it.
+        """
+        return _schema_of_ref(self.index, self.entry.schema_ref)
+
+    def dataset(self) -> Dataset[Any]:
+        """The dataset, to be read."""
+        return Dataset.of(self.index.decode_schema(self.entry.schema_ref), self.entry)
+
+
+def _schema_of_ref(index: AbstractIndex, ref: str) -> Schema:
+    return from_record(index.get_schema(ref), lambda nested: _schema_of_ref(index, nested))
+
+
+def shards_of_entry(entry: IndexEntry) -> tuple[ShardInfo, ...]:
+    """Every shard of an entry, with what the entry knows of it."""
+    known: Sequence[ShardInfo] = getattr(entry, "shards", ())
+    return tuple(known) or tuple(
+        ShardInfo(url) for folded in entry.data_urls for url in expand_braces(folded)
+    )

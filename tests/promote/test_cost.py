@@ -1,0 +1,105 @@
+"""What a promotion and a lookup cost does not depend on how much the account holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from atdata._refs import DATASET_COLLECTION, SCHEMA_COLLECTION
+from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
+from atdata.atmosphere.keys import dataset_rkey, schema_rkey
+from atdata.atmosphere.xrpc import Body, XrpcServer
+from atdata.local import LocalDatasetEntry, LocalIndex
+from atdata.promote import plan_promotion, promote_to_atmosphere
+from atdata.testing.network import Account, Network
+from tests.services.proxy import FaultProxy
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*is on this machine")
+TIME = "2026-01-01T10:00:00.000000Z"
+
+
+def fill(client: AtmosphereClient, first: int, last: int) -> None:
+    """Write schemas and datasets of these numbers, as publishing them would."""
+    writes = [write for n in range(first, last) for write in _records(client.did, n)]
+    token = client.session_string.split(":::")[2]
+    for start in range(0, len(writes), 200):
+        body = Body.of_json({"repo": client.did, "writes": writes[start : start + 200]})
+        XrpcServer(client.server).procedure("com.atproto.repo.applyWrites", body, token=token)
+
+
+def _records(did: str, n: int) -> Iterator[dict[str, Any]]:
+    schema = f"other.Sample{n}"
+    uri = f"at://{did}/{SCHEMA_COLLECTION}/{schema_rkey(schema, '1.0.0')}"
+    field = {
+        "name": "label",
+        "fieldType": {
+            "$type": "ac.foundation.dataset.schemaType#primitive",
+            "primitive": "int",
+        },
+        "optional": False,
+    }
+    yield _create(
+        SCHEMA_COLLECTION,
+        schema_rkey(schema, "1.0.0"),
+        {"name": schema, "version": "1.0.0", "fields": [field]},
+    )
+    storage = {
+        "$type": "ac.foundation.dataset.storageExternal",
+        "urls": [f"https://data.example/{n}.tar"],
+    }
+    yield _create(
+        DATASET_COLLECTION,
+        dataset_rkey(f"dataset {n}", uri, str(n)),
+        {"name": f"dataset {n}", "schemaRef": uri, "storage": storage},
+    )
+
+
+def _create(collection: str, rkey: str, value: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "$type": "com.atproto.repo.applyWrites#create",
+        "collection": collection,
+        "rkey": rkey,
+        "value": {"$type": collection, **value, "createdAt": TIME},
+    }
+
+
+def test_two_thousand_records_cost_no_more_than_ten(
+    client: AtmosphereClient,
+    account: Account,
+    at_home: Network,
+    local: LocalIndex,
+    entry: LocalDatasetEntry,
+    proxy_to: Callable[[str], FaultProxy],
+) -> None:
+    """Plan, promotion, dedupe and lookup send as many requests with 2,000 records as with 10."""
+    proxy = proxy_to(at_home.servers[0].url)
+    through = AtmosphereClient(proxy.url)
+    through.login(account.handle, account.password)
+    index, blobs = AtmosphereIndex(through), PDSBlobStore(through)
+
+    def requests(step: Callable[[], object]) -> int:
+        before = len(proxy.requests)
+        step()
+        return len(proxy.requests) - before
+
+    def costs(name: str) -> dict[str, int]:
+        arguments: dict[str, Any] = {"name": name, "data_store": blobs}
+        return {
+            "plan": requests(lambda: plan_promotion(entry, local, through, **arguments)),
+            "promote": requests(lambda: promote_to_atmosphere(entry, local, through, **arguments)),
+            "again": requests(lambda: promote_to_atmosphere(entry, local, through, **arguments)),
+            "lookup": requests(lambda: index.get_dataset(name)),
+            "by handle": requests(lambda: index.get_dataset(f"@{through.did}/{name}@1.0.0")),
+            "schema": requests(lambda: index.publish_schema(local.schema_of_ref(entry.schema_ref))),
+        }
+
+    # The schema and the blobs are there from now on, in both measurements.
+    promote_to_atmosphere(entry, local, through, name="first", data_store=blobs)
+    fill(client, 0, 10)
+    few = costs("few")
+    fill(client, 10, 2_000)
+    assert costs("many") == few
+    assert max(few.values()) < 25, few
+    assert index.get_dataset("dataset 1999").shards[0].url == "https://data.example/1999.tar"

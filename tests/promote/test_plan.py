@@ -1,0 +1,185 @@
+"""A plan says what a promotion would do, and writes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import atdata
+from atdata._refs import DATASET_COLLECTION, SCHEMA_COLLECTION
+from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
+from atdata.errors import (
+    AuthenticationError,
+    DatasetNotFoundError,
+    IntegrityError,
+    NoDataUrlsError,
+    OptionError,
+    PrivateUrlError,
+    SchemaConflictError,
+    SchemaNotFoundError,
+    StoreError,
+)
+from atdata.local import DiskDataStore, LocalDatasetEntry, LocalIndex, S3DataStore
+from atdata.promote import plan_promotion, promote_to_atmosphere
+from atdata.testing.network import Account, Network
+from tests.promote.conftest import Feature, features
+from tests.services.proxy import FaultProxy
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*is on this machine")
+
+
+def counts(client: AtmosphereClient) -> tuple[int, ...]:
+    collections = (SCHEMA_COLLECTION, DATASET_COLLECTION)
+    return tuple(len(list(client.list_records(client.did, c))) for c in collections)
+
+
+@pytest.mark.parametrize("kind", ["s3", "blobs"])
+def test_a_plan_says_what_happens(
+    kind: str,
+    client: AtmosphereClient,
+    local: LocalIndex,
+    entry: LocalDatasetEntry,
+    store: S3DataStore,
+    at_home: Network,
+    account: Account,
+    proxy_to: Callable[[str], FaultProxy],
+) -> None:
+    """Schema, shards, bytes, uploads, points and the record are those of the promotion."""
+    proxy = proxy_to(at_home.servers[0].url)
+    through = AtmosphereClient(proxy.url)
+    through.login(account.handle, account.password)
+    target = store if kind == "s3" else PDSBlobStore(through)
+    plan = plan_promotion(entry, local, through, data_store=target)
+    assert not [r for r in proxy.requests if r.method == "POST" and "createSession" not in r.path]
+    assert plan.ok
+    assert plan.schema is not None
+    assert (plan.schema.state, plan.record) == ("new", "new")
+    assert (plan.shards, plan.samples) == (7, 20)
+    assert (plan.shards_to_copy, plan.bytes_to_copy) == (7, plan.bytes)
+    assert plan.write_points == 6
+    assert plan.uploads == (0 if kind == "s3" else 7)
+    uri = promote_to_atmosphere(entry, local, through, data_store=target)
+    assert (plan.uri, plan.schema.uri) == (uri, AtmosphereIndex(client).get_dataset(uri).schema_ref)
+    after = plan_promotion(entry, local, through, data_store=target)
+    assert after.schema is not None
+    assert (after.schema.state, after.record, after.shards_to_copy) == ("found", "unchanged", 0)
+    assert (after.uri, after.write_points, after.uploads) == (uri, 0, 0)
+    assert after.record_bytes is not None
+    assert json.loads(json.dumps(after.to_dict()))["ok"] is True
+    assert "unchanged" in str(after)
+    changed = plan_promotion(entry, local, through, data_store=target, description="Other")
+    assert (changed.record, changed.write_points) == ("update", 2)
+
+
+def test_every_refusal_is_named_before_anything_is_written(
+    client: AtmosphereClient, local: LocalIndex, entry: LocalDatasetEntry, tmp_path: Path
+) -> None:
+    """A plan has every reason at once; promoting raises the first and writes nothing."""
+    plan = plan_promotion(entry, local, client, name="a\nb", tags=[""], license="MIT License")
+    assert [type(error).__name__ for error in plan.refusals] == [
+        "DatasetNameError",
+        "OptionError",
+        "PrivateUrlError",
+    ]
+    assert not plan.ok
+    cases = [
+        (PrivateUrlError, {}),
+        (PrivateUrlError, {"data_store": DiskDataStore(tmp_path / "x")}),
+        (DatasetNotFoundError, {"data_store": PDSBlobStore(client), "sources": [_nowhere(client)]}),
+        (OptionError, {"data_store": PDSBlobStore(client), "license": "Mit-ish"}),
+    ]
+    for expected, arguments in cases:
+        plan = plan_promotion(entry, local, client, **arguments)  # type: ignore[arg-type]
+        assert isinstance(plan.refusals[0], expected)
+        with pytest.raises(expected):
+            promote_to_atmosphere(entry, local, client, **arguments)  # type: ignore[arg-type]
+    empty = plan_promotion(entry, LocalIndex(tmp_path / "empty.db"), client)
+    assert {type(error) for error in empty.refusals} == {SchemaNotFoundError, PrivateUrlError}
+    assert counts(client) == (0, 0)
+
+
+def _nowhere(client: AtmosphereClient) -> str:
+    return f"at://{client.did}/{DATASET_COLLECTION}/nowhere"
+
+
+def test_a_conflict_is_planned(
+    client: AtmosphereClient,
+    published: AtmosphereIndex,
+    local: LocalIndex,
+    entry: LocalDatasetEntry,
+) -> None:
+    """A schema of the name and version with other fields is a refusal that shows them."""
+    schema = local.schema_of_ref(entry.schema_ref)
+    published.publish_schema(atdata.Schema(schema.name, schema.version, schema.fields[:1]))
+    plan = plan_promotion(entry, local, client, data_store=PDSBlobStore(client))
+    assert plan.schema is not None
+    assert plan.schema.state == "conflict"
+    assert isinstance(plan.refusals[0], SchemaConflictError)
+    assert "label" in str(plan)
+
+
+def test_files_that_changed_are_refused(
+    client: AtmosphereClient, local: LocalIndex, entry: LocalDatasetEntry
+) -> None:
+    """A file that is gone or has another size is known before the schema is published."""
+    shard = Path(entry.shards[4].url)
+    shard.write_bytes(shard.read_bytes() + bytes(512))
+    with pytest.raises(IntegrityError, match=shard.name):
+        promote_to_atmosphere(entry, local, client, data_store=PDSBlobStore(client))
+    shard.unlink()
+    with pytest.raises(FileNotFoundError, match=shard.name):
+        promote_to_atmosphere(entry, local, client, data_store=PDSBlobStore(client))
+    assert counts(client) == (0, 0)
+
+
+def test_large_shards_are_refused_by_the_servers_own_limit(
+    client: AtmosphereClient, local: LocalIndex, tmp_path: Path
+) -> None:
+    """A shard over the limit that the server tells is refused before the schema is published."""
+    samples = [Feature(value.features.repeat(2**15), value.label) for value in features(8)]
+    dataset = atdata.write_samples(samples, tmp_path / "large.tar")
+    entry = local.insert_dataset(dataset, name="large")
+    assert sum(shard.bytes or 0 for shard in entry.shards) > client.blob_limit
+    plan = plan_promotion(entry, local, client, data_store=PDSBlobStore(client))
+    assert plan.blob_limit == client.blob_limit
+    with pytest.raises(StoreError, match="oversize='split'"):
+        promote_to_atmosphere(entry, local, client, data_store=PDSBlobStore(client))
+    assert counts(client) == (0, 0)
+
+
+def test_who_can_read_is_asked(
+    client: AtmosphereClient, store: S3DataStore, tmp_path: Path
+) -> None:
+    """A bucket that gives nothing without keys is a warning: others would find an empty shell."""
+    index = LocalIndex(tmp_path / "i.db", data_store=store)
+    dataset = atdata.write_samples(features(20), tmp_path / "f.tar", maxcount=6)
+    entry = index.insert_dataset(dataset, name="vectors", prefix="here")
+    plan = plan_promotion(entry, index, client)
+    assert plan.ok
+    assert len(plan.unreadable) == 2
+    assert plan.readable == ()
+    assert any("cannot read" in warning for warning in plan.warnings)
+
+
+def test_without_login_there_is_no_plan(
+    local: LocalIndex, entry: LocalDatasetEntry, at_home: Network
+) -> None:
+    """A client that is not logged in is told to log in."""
+    with pytest.raises(AuthenticationError, match="login"):
+        plan_promotion(entry, local, AtmosphereClient())
+
+
+def test_an_entry_without_shards(
+    client: AtmosphereClient, local: LocalIndex, entry: LocalDatasetEntry
+) -> None:
+    """No shard, no promotion; the plan still says the rest."""
+
+    class Bare:
+        name, schema_ref, data_urls, metadata = "x", entry.schema_ref, list[str](), None
+
+    plan = plan_promotion(Bare(), local, client)
+    assert [type(error) for error in plan.refusals] == [NoDataUrlsError]
+    assert plan.schema is not None
