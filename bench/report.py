@@ -78,7 +78,10 @@ def document(results: Results) -> str:
             _how(results),
             "\n".join([_table(["", "one sample", "samples"], workloads), *missing]),
             tables(results),
-            "## Machine and versions\n\n" + machine() + "\n\n" + _table(["", "versions"], versions),
+            "## Machine and versions\n\n"
+            + machine(results)
+            + "\n\n"
+            + _table(["", "versions"], versions),
         ]
     )
 
@@ -106,12 +109,14 @@ is checked to give exactly the samples that were written.
   its own (mapped files not counted) of a new process that imports and reads."""
 
 
-def machine() -> str:
+def machine(results: Results) -> str:
     """What this machine is, without its name."""
+    load = results.load
     rows = [
         ["CPU", f"{_cpu()}, {len(os.sched_getaffinity(0))} cores used"],
         ["memory", f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB"],
         ["system", f"{platform.system()} {platform.machine()}"],
+        ["load", "{:.1f} at the start, {:.1f} at the end; the benchmark itself is 1".format(*load)],
     ]
     return _table(["", ""], rows)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import sys
 import tempfile
@@ -48,6 +49,8 @@ class Results:
     memory: dict[str, int] = field(default_factory=dict)
     """Contender → peak bytes of its own while reading batches of `MEMORY_WORKLOAD`."""
     versions: dict[str, dict[str, str]] = field(default_factory=dict)
+    load: list[float] = field(default_factory=list)
+    """Processes that wanted to run, a minute's average, at the start and at the end."""
     missing: dict[str, str] = field(default_factory=dict)
     """Contender → why it is not there."""
 
@@ -71,7 +74,7 @@ def run(scale: Scale, wanted: list[Contender], workloads: list[str]) -> Results:
     Raises:
         ContenderFailed: One failed, or read other samples than were written.
     """
-    results = Results(scale, [])
+    results = Results(scale, [], load=[os.getloadavg()[0]])
     for contender in wanted:
         try:
             say(f"environment of {contender.name}")
@@ -95,6 +98,7 @@ def run(scale: Scale, wanted: list[Contender], workloads: list[str]) -> Results:
             if contender.package:
                 results.imports.setdefault(contender.name, []).append(import_seconds(contender))
     say("")
+    results.load.append(os.getloadavg()[0])
     return results
 
 
