@@ -21,7 +21,8 @@ Each is ours and also the builtin that a caller would expect, so that both
     ├── NotFoundError (KeyError)
     │   ├── SchemaNotFoundError
     │   ├── DatasetNotFoundError
-    │   └── ShardNotFoundError (FileNotFoundError)
+    │   ├── ShardNotFoundError (FileNotFoundError)
+    │   └── SampleNotFoundError (IndexError) no sample at this position or with this key
     ├── NoDataUrlsError (ValueError)         an entry or a dataset that names no shard
     ├── UrlError (ValueError)                a URL of no known scheme or form
     │   ├── PrivateUrlError                  a URL that only this machine can read
@@ -41,6 +42,7 @@ Each is ours and also the builtin that a caller would expect, so that both
     │   └── RateLimitError                   too many requests; says when to come back
     ├── MissingExtraError (ImportError)      an optional dependency is not installed
     ├── SandboxError (RuntimeError)          the local network cannot be started
+    ├── StateError (ValueError)              a state of another dataset, order or version
     ├── LengthError (TypeError)              a dataset whose length is known after reading only
     └── OptionError (ValueError)             an argument out of its range
 """
@@ -175,6 +177,10 @@ class ShardNotFoundError(NotFoundError, FileNotFoundError):
     """There is no such shard."""
 
 
+class SampleNotFoundError(NotFoundError, IndexError):
+    """A dataset has no sample at this position, or with this key."""
+
+
 class NoDataUrlsError(AtdataError, ValueError):
     """An entry or dataset names no shard."""
 
@@ -276,6 +282,10 @@ class MissingExtraError(AtdataError, ImportError):
 
 class SandboxError(AtdataError, RuntimeError):
     """The local network cannot be started on this machine."""
+
+
+class StateError(AtdataError, ValueError):
+    """A state of reading is not of this dataset or order, or is no state."""
 
 
 class LengthError(AtdataError, TypeError):

@@ -58,9 +58,10 @@ def web_server(tls: ssl.SSLContext | None = None) -> Iterator[WebServer]:
             if not (site.ranges and span):
                 self.answer(200, body, headers)
                 return
-            start = int(span.removeprefix("bytes=").rstrip("-"))
-            headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
-            self.answer(206, body[start:], headers)
+            first, _, last = span.removeprefix("bytes=").partition("-")
+            start, stop = int(first), min(int(last or len(body)) + 1, len(body))
+            headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(body)}"
+            self.answer(206, body[start:stop], headers)
 
         def answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
             self.send_response(status)

@@ -118,7 +118,7 @@ def test_a_killed_writer_leaves_whole_shards_only(tmp_path: Path) -> None:
     writer.send_signal(signal.SIGKILL)
     writer.communicate()
     folder = tmp_path / "store" / "p"
-    done = sorted(p.name for p in folder.iterdir())
+    done = sorted(p.name for p in folder.glob("*.tar"))
     assert done == ["data-000000.tar", "data-000001.tar"][: len(done)]
     assert [s.label for s in atdata.Dataset[Photo](folder)] == list(range(20 * len(done)))
     DiskDataStore(tmp_path / "store").write_shards(photos(tmp_path), prefix="p")

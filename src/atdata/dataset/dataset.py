@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast, overload
+from typing import Any, TypeVar, cast
 
 from atdata._protocols import DataSource, IndexEntry
 from atdata._shardlist import ShardInfo
-from atdata.dataset.describe import count_rows, describe
-from atdata.dataset.order import DEFAULT_BUFFER_SAMPLES, DEFAULT_BUFFER_SHARDS, ShuffleOrder
-from atdata.dataset.plan import Filter, Map, Plan, Step, View
-from atdata.errors import LengthError, OptionError, SampleTypeError
+from atdata.dataset.describe import describe
+from atdata.dataset.gather import Gather
+from atdata.dataset.plan import (
+    Filter,
+    Map,
+    Plan,
+    Step,
+    View,
+)
+from atdata.dataset.readable import Readable
+from atdata.dataset.split import Even, Share, find_share
+from atdata.errors import SampleTypeError
 from atdata.lenses.lens import Lens
 from atdata.lenses.network import find_lens
-from atdata.samples.batch import SampleBatch
 from atdata.samples.codec import check_sample_type, codec_of, is_sample_type
 from atdata.samples.dict_sample import DictSample
 from atdata.shards.writer import PackedSample
@@ -26,7 +33,7 @@ U = TypeVar("U")
 _typed: dict[type, type[Dataset[Any]]] = {}
 
 
-class Dataset(Generic[T]):
+class Dataset(Readable[T]):
     """Samples of one type, stored in tar shards.
 
     Write the type in brackets: ``Dataset[Digit]("digits-{000000..000009}.tar")``. Without it
@@ -64,7 +71,8 @@ class Dataset(Generic[T]):
             source = URLSource(source)
         self._plan = Plan(source, sample_type)
         self._sample_type: type[T] = sample_type
-        self._known = {shard.url: shard for shard in known}
+        self._gather = Gather(source, {shard.url: shard for shard in known}, sample_type)
+        self._share = Share()
 
     @classmethod
     def of(
@@ -89,14 +97,14 @@ class Dataset(Generic[T]):
         made: type[Dataset[U]] = Dataset
         if is_sample_type(sample_type):
             made = Dataset[sample_type]  # type: ignore[valid-type]
-        dataset = object.__new__(made)
-        dataset._plan = self._plan.with_step(step)
-        dataset._sample_type = sample_type
-        dataset._known = self._known
-        return dataset
+        return _restore(made, sample_type, self._plan.with_step(step), self._gather, self._share)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (self._sample_type, self._plan, self._known)
+        made: Any = Dataset
+        if is_sample_type(self._sample_type):
+            # A class made by brackets cannot be found by its name.
+            return _restored, (self._sample_type, self._plan, self._gather, self._share)
+        return _restore, (made, self._sample_type, self._plan, self._gather, self._share)
 
     @property
     def source(self) -> DataSource:
@@ -108,99 +116,29 @@ class Dataset(Generic[T]):
         """Type of the samples, as they come out."""
         return self._sample_type
 
-    @property
-    def shard_list(self) -> list[str]:
-        """Identifier of every shard, in reading order."""
-        return list(self._plan.source.shard_list)
+    def split(
+        self,
+        rank: int | None = None,
+        world_size: int | None = None,
+        *,
+        even: Even | None = None,
+    ) -> Dataset[T]:
+        """The part of this process, where several read one dataset together.
 
-    @overload
-    def ordered(self, batch_size: None = None) -> Iterator[T]: ...
-    @overload
-    def ordered(self, batch_size: int) -> Iterator[SampleBatch[T]]: ...
-    def ordered(self, batch_size: int | None = None) -> Iterator[T] | Iterator[SampleBatch[T]]:
-        """Read every sample in the order it is stored in.
+        Every epoch is split by samples, not by shards, so that nothing is lost or repeated;
+        which ones a rank gets depends on the order of the epoch.
 
         Args:
-            batch_size: Samples a batch, the last one may be smaller; None: one by one.
+            rank: From 0 on; None: that of torch.distributed, of ``RANK``, or of JAX.
+            world_size: Number of ranks, given together with ``rank``.
+            even: None: ranks differ by at most one sample. ``"drop"`` leaves out those over,
+                ``"pad"`` repeats one, so that all ranks have equally many.
 
         Raises:
-            ShardError: A shard is damaged or cut short.
-            DecodeError: A sample is not of the type.
+            OptionError: Numbers that cannot be, or that contradict the environment.
         """
-        return self._read(batch_size, None)
-
-    @overload
-    def shuffled(
-        self,
-        batch_size: None = None,
-        *,
-        buffer_samples: int = ...,
-        buffer_shards: int = ...,
-        seed: int | None = ...,
-    ) -> Iterator[T]: ...
-    @overload
-    def shuffled(
-        self,
-        batch_size: int,
-        *,
-        buffer_samples: int = ...,
-        buffer_shards: int = ...,
-        seed: int | None = ...,
-    ) -> Iterator[SampleBatch[T]]: ...
-    def shuffled(
-        self,
-        batch_size: int | None = None,
-        *,
-        buffer_samples: int = DEFAULT_BUFFER_SAMPLES,
-        buffer_shards: int = DEFAULT_BUFFER_SHARDS,
-        seed: int | None = None,
-    ) -> Iterator[T] | Iterator[SampleBatch[T]]:
-        """Read every sample once, in random order.
-
-        Args:
-            batch_size: Samples a batch; None: one by one.
-            buffer_samples: Samples held and drawn from; more mixes better and takes memory.
-            buffer_shards: Shards read at the same time.
-            seed: Same seed, same order; None: another order each time.
-        """
-        return self._read(batch_size, ShuffleOrder(buffer_samples, buffer_shards, seed))
-
-    def _read(
-        self, batch_size: int | None, order: ShuffleOrder | None
-    ) -> Iterator[T] | Iterator[SampleBatch[T]]:
-        if batch_size is None:
-            return self._plan.samples(order)
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise OptionError(f"batch_size is {batch_size!r}; it must be an int of 1 or more.")
-        if not is_sample_type(self._sample_type):
-            raise SampleTypeError(
-                f"Samples of {self._sample_type!r} cannot be batched field by field. "
-                "Let the function given to map() return a packable class."
-            )
-        return self._plan.batches(self._sample_type, batch_size, order)
-
-    def __iter__(self) -> Iterator[T]:
-        return self.ordered()
-
-    def __len__(self) -> int:
-        """Number of samples: as recorded where it is, else counted once by reading the shards.
-
-        Raises:
-            LengthError: The dataset is filtered; how many stay is known after reading only.
-        """
-        if any(isinstance(step, Filter) for step in self._plan.steps):
-            raise LengthError(
-                "A filtered dataset has no length until it is read. "
-                "Count what stays with: sum(1 for _ in dataset)."
-            )
-        return sum(self._count(shard) for shard in self.shard_list)
-
-    def _count(self, shard: str) -> int:
-        known = self._known.get(shard)
-        if known is None or known.samples is None:
-            known = count_rows(self._plan.source, known or ShardInfo(shard))
-            self._known[shard] = known
-        return known.samples or 0
+        share = find_share(rank, world_size, even)
+        return _restore(type(self), self._sample_type, self._plan, self._gather, share)
 
     def __bool__(self) -> bool:
         # Without this, `if dataset:` would read every shard to count the samples.
@@ -293,10 +231,16 @@ class Dataset(Generic[T]):
         return f"<Dataset[{name}] {shown}>"
 
 
-def _restore(sample_type: type, plan: Plan, known: dict[str, ShardInfo]) -> Dataset[Any]:
-    made: Any = Dataset[sample_type] if is_sample_type(sample_type) else Dataset  # type: ignore[valid-type]
-    dataset: Dataset[Any] = object.__new__(made)
+def _restore(
+    made: Any, sample_type: type[T], plan: Plan, gather: Gather, share: Share
+) -> Dataset[T]:
+    dataset: Dataset[T] = object.__new__(made)
     dataset._plan = plan
     dataset._sample_type = sample_type
-    dataset._known = known
+    dataset._gather = gather
+    dataset._share = share
     return dataset
+
+
+def _restored(sample_type: type[T], plan: Plan, gather: Gather, share: Share) -> Dataset[T]:
+    return _restore(Dataset[sample_type], sample_type, plan, gather, share)  # type: ignore[valid-type]

@@ -1,4 +1,4 @@
-"""In which order samples are read."""
+"""Shuffling without tables: shards in random order, their samples mixed in a buffer."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class ShuffleOrder:
     """Samples held and drawn from at random; the memory that shuffling takes."""
     buffer_shards: int = DEFAULT_BUFFER_SHARDS
     """Shards that are open and read in turn."""
-    seed: int | None = None
-    """Same seed, same order, every time; None: another order each time."""
+    seed: list[int] | None = None
+    """Same numbers, same order, every time; None: another order each time."""
 
     def __post_init__(self) -> None:
         for name in ("buffer_samples", "buffer_shards"):

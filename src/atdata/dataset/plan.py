@@ -1,8 +1,9 @@
-"""The one way samples go: source, steps, order, batches. Everything that reads comes through here.
+"""What is read and what is done to it: source, steps, rows, batches.
 
-A plan reads blocks of consecutive samples, applies its steps to each block, mixes the rows
-where an order asks for it, and cuts them into batches last. So batching never changes what is
-read, and steps compose in every order.
+Everything that reads comes through here. Rows come in runs, each row with the number of
+stored samples that are behind the reader once it is taken; steps are applied to a run at a
+time; cutting into batches comes last. So batching never changes what is read, steps compose
+in every order, and a state says where to go on.
 """
 
 from __future__ import annotations
@@ -10,22 +11,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from atdata._protocols import DataSource
 from atdata.dataset.describe import local_path
-from atdata.dataset.order import ShuffleOrder
-from atdata.dataset.rows import Rows, SampleRows, ViewedRows
+from atdata.dataset.rows import Integers, Rows, SampleRows, ViewedRows, joined
+from atdata.errors import OptionError
 from atdata.lenses.lens import Lens
-from atdata.samples.batch import Column, SampleBatch
+from atdata.samples.batch import SampleBatch
 from atdata.samples.codec import SampleCodec, codec_of
 from atdata.shards.reader import Block, read_blocks
-
-_LONG_BATCH: Final = 64
-"""Rows from which on a batch is worth a block of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +31,13 @@ class Filter:
 
     predicate: Callable[[Any], bool]
 
-    def apply(self, rows: Rows) -> Rows:
+    def apply(self, rows: Rows) -> tuple[Rows, Integers]:
         samples = rows.samples()
         kept = [i for i, sample in enumerate(samples) if self.predicate(sample)]
-        if len(kept) == len(samples):
-            return rows
-        keys = rows.keys
-        return SampleRows([keys[i] for i in kept], [samples[i] for i in kept])
+        if len(kept) < len(samples):
+            keys = rows.keys
+            rows = SampleRows([keys[i] for i in kept], [samples[i] for i in kept])
+        return rows, np.array(kept, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +64,9 @@ class View:
 
 Step: TypeAlias = Filter | Map | View
 
+Run: TypeAlias = tuple[Rows, Integers]
+"""Rows, and for each how many stored samples have been taken once it is; shape (n,)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -81,6 +81,11 @@ class Plan:
         """The same plan with one step more."""
         return replace(self, steps=(*self.steps, step))
 
+    @property
+    def is_filtered(self) -> bool:
+        """Whether some samples may be left out."""
+        return any(isinstance(step, Filter) for step in self.steps)
+
     def blocks_of(self, shard: str, rows: int | None = None) -> Iterator[Block[Any]]:
         """The rows of one shard, before any step; ``rows`` in a block, None: as is fastest."""
         codec: SampleCodec[Any] = codec_of(self.stored_type)
@@ -91,81 +96,79 @@ class Plan:
         with closing(self.source.open_shard(shard)) as stream:
             yield from read_blocks(stream, shard=shard, codec=codec, rows=rows)
 
-    def rows(self, order: ShuffleOrder | None = None, size: int | None = None) -> Iterator[Rows]:
-        """Every row, in the order asked for; read ``size`` at a time where nothing is mixed."""
-        if order is None:
-            for shard in self.source.shard_list:
-                yield from self.rows_of(shard, size)
-        else:
-            streams = [partial(self.rows_of, shard) for shard in self.source.shard_list]
-            yield from order.mix(streams)
+    def runs(self, size: int | None = None) -> Iterator[Run]:
+        """Every row in the order it is stored in, read ``size`` at a time."""
+        before = 0
+        for shard in self.source.shard_list:
+            for block in self.blocks_of(shard, size):
+                rows, kept = self.stepped(block)
+                yield rows, before + kept + 1
+                before += len(block)
 
-    def samples(self, order: ShuffleOrder | None = None) -> Iterator[Any]:
-        """Every sample, one by one."""
-        for rows in self.rows(order):
-            yield from rows.samples()
-
-    def batches(
-        self, sample_type: type, size: int, order: ShuffleOrder | None = None
-    ) -> Iterator[SampleBatch[Any]]:
-        """Every sample, ``size`` at a time; the last batch may be smaller."""
-        waiting: list[Rows] = []
-        have = 0
-        # Blocks as long as batches need not be put together, which costs another copy.
-        for rows in self.rows(order, size if size >= _LONG_BATCH else None):
-            at = 0
-            while have + len(rows) - at >= size:
-                need = size - have
-                waiting.append(rows if need == len(rows) else rows.take(slice(at, at + need)))
-                yield _batch(sample_type, waiting)
-                at, have, waiting = at + need, 0, []
-            if at < len(rows):
-                waiting.append(rows.take(slice(at, len(rows))) if at else rows)
-                have += len(rows) - at
-        if have:
-            yield _batch(sample_type, waiting)
-
-    def _stepped(self, blocks: Iterator[Rows]) -> Iterator[Rows]:
-        for rows in blocks:
-            for step in self.steps:
-                rows = step.apply(rows)
+    def rows_of(self, shard: str) -> Iterator[Rows]:
+        """The rows of one shard, every step applied."""
+        for block in self.blocks_of(shard):
+            rows, _ = self.stepped(block)
             if len(rows):
                 yield rows
 
-    def rows_of(self, shard: str, size: int | None = None) -> Iterator[Rows]:
-        """The rows of one shard, every step applied; ``size`` as in `rows`."""
-        return self._stepped(self.blocks_of(shard, size))
+    def stepped(self, rows: Rows) -> tuple[Rows, Integers]:
+        """Rows with every step applied, and which of them are left."""
+        left = np.arange(len(rows), dtype=np.int64)
+        for step in self.steps:
+            if isinstance(step, Filter):
+                rows, kept = step.apply(rows)
+                left = left[kept]
+            else:
+                rows = step.apply(rows)
+        return rows, left
 
 
-def _batch(sample_type: type, parts: Sequence[Rows]) -> SampleBatch[Any]:
+def samples_of(runs: Iterator[Run]) -> Iterator[tuple[Any, int]]:
+    """Every sample, each with what has been taken once it is."""
+    for rows, taken in runs:
+        yield from zip(rows.samples(), taken.tolist(), strict=True)
+
+
+def batches_of(
+    runs: Iterator[Run], sample_type: type, size: int, *, drop_last: bool = False
+) -> Iterator[tuple[SampleBatch[Any], int]]:
+    """Every row, ``size`` at a time; the last batch may be smaller, or is dropped."""
+    waiting: list[Rows] = []
+    have = behind = 0
+    for rows, taken in runs:
+        at = 0
+        while have + len(rows) - at >= size:
+            need = size - have
+            waiting.append(rows if need == len(rows) else rows.take(slice(at, at + need)))
+            at += need
+            yield batch_of(sample_type, waiting), int(taken[at - 1])
+            have, waiting = 0, []
+        if at < len(rows):
+            waiting.append(rows.take(slice(at, len(rows))) if at else rows)
+            have += len(rows) - at
+            behind = int(taken[-1])
+    if have and not drop_last:
+        yield batch_of(sample_type, waiting), behind
+
+
+def check_batch_size(value: object) -> None:
+    """Let a batch size pass that is one.
+
+    Raises:
+        OptionError: It is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise OptionError(f"batch_size is {value!r}; it must be an int of 1 or more.")
+
+
+def batch_of(sample_type: type, parts: Sequence[Rows]) -> SampleBatch[Any]:
+    """Rows as one batch, column by column where they have columns."""
     keys = [key for part in parts for key in part.keys]
     columns = [part.columns() for part in parts]
     known = [column for column in columns if column is not None]
     if len(known) == len(columns) and known and known[0]:
-        return SampleBatch(sample_type, keys, _joined(known))
+        return SampleBatch(sample_type, keys, joined(known))
     return SampleBatch(
         sample_type, keys, samples=[sample for part in parts for sample in part.samples()]
     )
-
-
-def _joined(parts: Sequence[dict[str, Column]]) -> dict[str, Column]:
-    if len(parts) == 1:
-        return parts[0]
-    return {name: _join([part[name] for part in parts]) for name in parts[0]}
-
-
-def _join(parts: Sequence[Column]) -> Column:
-    first = parts[0]
-    if isinstance(first, np.ndarray) and all(
-        isinstance(part, np.ndarray)
-        and part.dtype == first.dtype
-        and part.shape[1:] == first.shape[1:]
-        for part in parts
-    ):
-        return np.concatenate(parts, dtype=first.dtype)  # without it, in native byte order
-    values: list[Any] = []
-    for part in parts:
-        # A column of numbers beside a list: Python's own numbers, as in a list.
-        scalars = isinstance(part, np.ndarray) and part.ndim == 1
-        values += part.tolist() if scalars and isinstance(part, np.ndarray) else list(part)
-    return values

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
 
 from atdata.lenses.lens import Lens
 from atdata.samples.batch import Column
 
+Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 Indices: TypeAlias = slice | np.ndarray[Any, np.dtype[np.intp]]
 
 
@@ -57,6 +59,65 @@ class SampleRows:
             return SampleRows(self.keys[indices], self.made[indices])
         order = indices.tolist()
         return SampleRows([self.keys[i] for i in order], [self.made[i] for i in order])
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedRows:
+    """Rows of several datasets of one type, put in another order."""
+
+    parts: Sequence[Rows]
+    order: Indices
+    """Of all rows, counted through the parts, which comes first, second, …; shape (n,)."""
+
+    def __len__(self) -> int:
+        return len(cast("np.ndarray[Any, Any]", self.order))
+
+    @property
+    def keys(self) -> list[str]:
+        return self._ordered([key for part in self.parts for key in part.keys])
+
+    def samples(self) -> list[Any]:
+        return self._ordered([sample for part in self.parts for sample in part.samples()])
+
+    def columns(self) -> dict[str, Column] | None:
+        columns = [part.columns() for part in self.parts]
+        known = [column for column in columns if column]
+        if len(known) < len(columns):
+            return None
+        return {
+            name: values[self.order] if isinstance(values, np.ndarray) else self._ordered(values)
+            for name, values in joined(known).items()
+        }
+
+    def take(self, indices: Indices) -> JoinedRows:
+        return JoinedRows(self.parts, np.asarray(self.order)[indices])
+
+    def _ordered(self, values: list[Any]) -> list[Any]:
+        return [values[i] for i in np.asarray(self.order).tolist()]
+
+
+def joined(parts: Sequence[dict[str, Column]]) -> dict[str, Column]:
+    """Columns of several parts, one behind the other."""
+    if len(parts) == 1:
+        return parts[0]
+    return {name: _join([part[name] for part in parts]) for name in parts[0]}
+
+
+def _join(parts: Sequence[Column]) -> Column:
+    first = parts[0]
+    if isinstance(first, np.ndarray) and all(
+        isinstance(part, np.ndarray)
+        and part.dtype == first.dtype
+        and part.shape[1:] == first.shape[1:]
+        for part in parts
+    ):
+        return np.concatenate(parts, dtype=first.dtype)  # without it, in native byte order
+    values: list[Any] = []
+    for part in parts:
+        # A column of numbers beside a list: Python's own numbers, as in a list.
+        scalars = isinstance(part, np.ndarray) and part.ndim == 1
+        values += part.tolist() if scalars and isinstance(part, np.ndarray) else list(part)
+    return values
 
 
 @dataclass(frozen=True, slots=True)

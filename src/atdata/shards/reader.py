@@ -151,6 +151,48 @@ def count_samples(source: IO[bytes] | Path, *, shard: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Samples:
+    """Where samples of a shard are, and their keys."""
+
+    offsets: Integers
+    """Where each payload begins, in bytes from the start of the shard."""
+    sizes: Integers
+    keys: list[str]
+
+
+def find_samples(source: IO[bytes] | Path, *, shard: str) -> Iterator[Samples]:
+    """Find the samples of a shard, without decoding them.
+
+    Raises:
+        ShardError: As in `read_blocks`.
+    """
+    try:
+        window = open_window(source)
+        for part in _parts(window, None):
+            sizes = part.ends - part.starts
+            yield Samples(window.base + part.starts, sizes, key_list(part.keys))
+    except ShardError as error:
+        raise error.in_shard(shard) from None
+
+
+def block_of(
+    shard: str,
+    codec: SampleCodec[T],
+    payloads: Payloads,
+    keys: Callable[[], list[str]],
+) -> Block[T]:
+    """A block of payloads that were found by a table.
+
+    Args:
+        shard: What errors call the place that they are from.
+        codec: Codec of the samples.
+        payloads: Where they are in memory.
+        keys: Gives their keys.
+    """
+    return Block(shard, _decoder_of(codec), payloads, keys)
+
+
+@dataclass(frozen=True, slots=True)
 class _Part:
     """What goes into one block."""
 

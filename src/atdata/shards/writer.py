@@ -11,6 +11,7 @@ from atdata._limits import limits
 from atdata._shardlist import ShardInfo, ShardUrls
 from atdata.errors import NoDataUrlsError, OptionError, ShardError
 from atdata.shards.header import BLOCK, padded
+from atdata.shards.offsets import SampleTable
 from atdata.shards.trail import Trail
 from atdata.shards.ustar import END, check_key, headers
 
@@ -30,7 +31,11 @@ class PackedSample(NamedTuple):
 
 
 class ShardSink(Protocol):
-    """Where finished shards go."""
+    """Where finished shards go.
+
+    A sink that can keep small files beside its shards has ``accept_table(name, table)`` as
+    well: it is given the bytes of each shard's sample table after `accept` took the shard.
+    """
 
     def scratch(self) -> Path:
         """A folder for unfinished shards, on a disk with room for one."""
@@ -79,9 +84,7 @@ def write_shards(
             4 GiB.
         OptionError: A limit below 1, or a sample that alone is larger than ``maxsize``.
     """
-    for option, value in (("maxcount", maxcount), ("maxsize", maxsize)):
-        if value is not None and value < 1:
-            raise OptionError(f"{option}={value}: has to be at least 1.")
+    check_limits(maxcount, maxsize)
     done: list[ShardInfo] = []
     shard: _OpenShard | None = None
     came_from = 0
@@ -94,10 +97,7 @@ def write_shards(
             head = _head(sample)
             size = len(head) + padded(len(sample.payload))
             if maxsize is not None and size + len(END) > maxsize:
-                raise OptionError(
-                    f"maxsize={maxsize:,}: sample {sample.key!r} alone is a tar of "
-                    f"{size + len(END):,} bytes. A sample is never split; pass a larger maxsize."
-                )
+                raise too_large(sample.key, size + len(END), maxsize)
             if shard is not None and (
                 shard.samples == maxcount
                 or (maxsize is not None and shard.size + size + len(END) > maxsize)
@@ -120,6 +120,32 @@ def write_shards(
     return ShardUrls(done)
 
 
+def check_limits(maxcount: int | None, maxsize: int | None) -> None:
+    """Refuse limits that no shard can keep.
+
+    Raises:
+        OptionError: One is below 1.
+    """
+    for option, value in (("maxcount", maxcount), ("maxsize", maxsize)):
+        if value is not None and value < 1:
+            raise OptionError(f"{option}={value}: has to be at least 1.")
+
+
+def too_large(key: str, size: int, maxsize: int) -> OptionError:
+    """The error for a sample that is a tar of ``size`` bytes by itself."""
+    return OptionError(
+        f"maxsize={maxsize:,}: sample {key!r} alone is a tar of {size:,} bytes. A sample is "
+        "never split; pass a larger maxsize."
+    )
+
+
+def hand_table(sink: ShardSink, name: str, table: SampleTable) -> None:
+    """Give the table of a shard to a sink, if it takes tables."""
+    accept_table = getattr(sink, "accept_table", None)
+    if callable(accept_table):
+        accept_table(name, table.to_bytes())
+
+
 def _head(sample: PackedSample) -> bytes:
     check_key(sample.key)
     if len(sample.payload) > limits.sample_bytes:
@@ -134,7 +160,10 @@ class _OpenShard:
         self.name = name
         self.samples = 0
         self.size = 0
-        self._keys: set[str] = set()
+        # In order, which a dict keeps: they go into the table as well.
+        self._keys: dict[str, None] = {}
+        self._offsets: list[int] = []
+        self._sizes: list[int] = []
         self._pending: list[bytes] = []
         self._pending_size = 0
         # Not by mkstemp: what it makes stays unreadable for others when it is finished.
@@ -148,7 +177,9 @@ class _OpenShard:
     def add(self, sample: PackedSample, head: bytes) -> None:
         if sample.key in self._keys:
             raise ShardError("two samples have this key", shard=self.name, key=sample.key)
-        self._keys.add(sample.key)
+        self._keys[sample.key] = None
+        self._offsets.append(self.size + len(head))
+        self._sizes.append(len(sample.payload))
         self._put(head, sample.payload, bytes(-len(sample.payload) % BLOCK))
         self.samples += 1
 
@@ -158,7 +189,12 @@ class _OpenShard:
         sha256 = self._trail.finish()
         self._file.close()
         info = ShardInfo(self.name, self.samples, self.size, sha256)
-        return info.at(sink.accept(self.name, self.path, info))
+        placed = info.at(sink.accept(self.name, self.path, info))
+        table = SampleTable.of(
+            self._offsets, self._sizes, list(self._keys), shard_bytes=self.size, sha256=sha256
+        )
+        hand_table(sink, self.name, table)
+        return placed
 
     def remove(self) -> None:
         self._trail.close()

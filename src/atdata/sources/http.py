@@ -14,6 +14,7 @@ from urllib3.exceptions import HTTPError
 from atdata._limits import limits
 from atdata.errors import NotFoundError, ShardNotFoundError, SourceError
 from atdata.sources.download import BUFFER, Download
+from atdata.sources.http_ranges import HttpBytes
 from atdata.sources.policy import Policy, redact
 from atdata.sources.retries import Patience, Retries
 from atdata.sources.transport import READ_TIMEOUT, Signer, describe, fetch, read_whole
@@ -127,6 +128,10 @@ class HttpReader:
         if policy is not None:
             policy.check_url(url)
         return [url]
+
+    def ranges(self, url: str, *, policy: Policy | None = None) -> HttpBytes:
+        """The shard as bytes by position; no request is sent yet."""
+        return HttpBytes(url, name=redact(url), policy=policy)
 
     def local_path(self, url: str) -> Path | None:
         """None: nothing of it is on this machine."""

@@ -9,6 +9,7 @@ from typing import IO, Final
 
 from atdata.errors import NoDataUrlsError, OptionError, SourceError, UnsafeUrlError, UrlError
 from atdata.sources.http import open_url
+from atdata.sources.http_ranges import HttpBytes
 from atdata.sources.policy import Policy
 from atdata.sources.s3_access import S3Access, access_for, in_region, learn_region, remember
 from atdata.sources.s3_client import client_for, refusal, s3_error, s3_errors
@@ -80,13 +81,21 @@ class S3Reader:
             UnsafeUrlError: The policy does not let the endpoint pass.
             MissingExtraError: boto3 is not installed.
         """
+        signer, gate = self._signer(url, policy)
+        return open_url(url, sign=signer, policy=gate, name=url)
+
+    def ranges(self, url: str, *, policy: Policy | None = None) -> HttpBytes:
+        """An object as bytes by position; no request is sent yet."""
+        signer, gate = self._signer(url, policy)
+        return HttpBytes(url, name=url, sign=signer, policy=gate)
+
+    def _signer(self, url: str, policy: Policy | None) -> tuple[_Signer, Policy | None]:
         bucket, key = parse_s3(url)
         _check_name(url, bucket, policy)
         if not key or key.endswith("/"):
             raise UrlError(f"{url!r} names a folder, where a shard was expected.")
         access, own = self._access_to(bucket, policy)
-        signer = _Signer(url, bucket, key, access)
-        return open_url(url, sign=signer, policy=None if own else policy, name=url)
+        return _Signer(url, bucket, key, access), None if own else policy
 
     def expand(self, url: str, *, policy: Policy | None = None) -> list[str]:
         """The objects that a URL stands for, sorted by key.

@@ -11,6 +11,7 @@ from typing import IO
 from atdata._protocols import DataSource
 from atdata._shardlist import preview
 from atdata.errors import ShardNotFoundError
+from atdata.sources.ranges import ShardBytes
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,20 @@ class SubsetSource:
         if shard_id not in self.chosen:
             raise ShardNotFoundError(f"{shard_id!r} is not one of: {preview(self.chosen)}.")
         return self.source.open_shard(shard_id)
+
+    def ranges(self, shard_id: str) -> ShardBytes | None:
+        """The shard as bytes by position, where the source can give that."""
+        find = getattr(self.source, "ranges", None)
+        found: ShardBytes | None = find(shard_id) if callable(find) else None
+        return found
+
+    def open_beside(self, shard_id: str, suffix: str) -> IO[bytes]:
+        """Open the file beside a shard, where the source can."""
+        find = getattr(self.source, "open_beside", None)
+        if not callable(find):
+            raise ShardNotFoundError(f"There is nothing beside {shard_id!r}.")
+        stream: IO[bytes] = find(shard_id, suffix)
+        return stream
 
     def local_path(self, shard_id: str) -> Path | None:
         """The shard as a file of this machine, where the source knows of one."""

@@ -13,6 +13,7 @@ from atdata._registry import shard_reader
 from atdata._shardlist import LocatedUrl, expand_braces, preview
 from atdata.errors import NoDataUrlsError, ShardNotFoundError, UrlError
 from atdata.sources.policy import STRANGER, Policy, redact
+from atdata.sources.ranges import ShardBytes
 
 if TYPE_CHECKING:
     from atdata.sources.s3_access import S3Access
@@ -121,6 +122,30 @@ class URLSource:
         if item is None or _scheme(shard_id) != "file" or self._policy_of(item) is not None:
             return None
         return self._reader(item, "file").local_path(shard_id)
+
+    def ranges(self, shard_id: str) -> ShardBytes | None:
+        """The shard as bytes by position, or None where its server gives whole files only."""
+        item = self._origins[shard_id]
+        policy = self._policy_of(item)
+        if policy is not None:
+            policy.check_url(item)
+        make = getattr(self._reader(item, _scheme(item)), "ranges", None)
+        found: ShardBytes | None = make(str(item), policy=policy) if callable(make) else None
+        return found
+
+    def open_beside(self, shard_id: str, suffix: str) -> IO[bytes]:
+        """Open the file whose name is the shard's with ``suffix`` behind it.
+
+        Raises:
+            ShardNotFoundError: There is none, or shards of this scheme have no names.
+            SourceError: It cannot be read.
+        """
+        item = self._origins[shard_id]
+        if _scheme(item) == "at":
+            raise ShardNotFoundError(f"{item}: a blob has nothing beside it.")
+        path, mark, query = str(item).partition("?" if _scheme(item) != "s3" else "\0")
+        beside = f"{path}{suffix}{mark}{query}"
+        return self._open(item.at(beside) if isinstance(item, LocatedUrl) else beside)
 
     @cached_property
     def _shards(self) -> tuple[str, ...]:

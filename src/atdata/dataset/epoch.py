@@ -1,0 +1,225 @@
+"""One epoch: samples by their place in its order, read ahead while earlier ones are used."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from atdata.dataset.gather import Gather, GatheredRows
+from atdata.dataset.permute import Integers, Order, Permutation, Stored, sizes_for
+from atdata.dataset.plan import Plan, Run
+from atdata.dataset.rows import Rows
+from atdata.dataset.split import Ranges
+from atdata.errors import OptionError, StateError
+
+_ROWS: Final = 1024
+"""Rows that are decoded together where nobody asks for batches."""
+_FIRST: Final = 64
+"""Samples that are read first, so that the first one comes soon."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shuffle:
+    """How an epoch is shuffled."""
+
+    seed: int | None = None
+    """None: chosen when reading begins."""
+    epoch: int = 0
+    block: int | None = None
+    """Samples that stay neighbours on their way into a window; None: about 32 kB of them."""
+    window: int | None = None
+    """Samples that are mixed with each other; None: about 64 MB of them."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("seed", 0), ("epoch", 0), ("block", 1), ("window", 1)):
+            value = getattr(self, name)
+            if value is None and name != "epoch":
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise OptionError(f"{name}={value!r}: expected a whole number from {least} on.")
+
+    def with_seed(self) -> Shuffle:
+        """The same, with a seed."""
+        return self if self.seed is not None else replace(self, seed=secrets.randbits(48))
+
+    def to_json(self) -> dict[str, Any]:
+        """For a state."""
+        return {
+            "seed": self.seed,
+            "epoch": self.epoch,
+            "block": self.block,
+            "window": self.window,
+        }
+
+    def loaded(self, data: Any) -> Shuffle:
+        """The shuffle of a state, which must have this one's seed where one was given.
+
+        Raises:
+            StateError: It has not, or is no shuffle.
+        """
+        if not isinstance(data, dict) or set(data) != set(self.to_json()):
+            raise StateError("The state is of samples in the order they are stored in.")
+        try:
+            found = Shuffle(**data)
+        except OptionError as error:
+            raise StateError(f"The state is not one of ours: {error}") from None
+        if found.seed is None or self.seed not in (None, found.seed):
+            raise StateError(f"The state is of seed={found.seed}; here it is seed={self.seed}.")
+        return found
+
+
+class Epoch(Protocol):
+    """What a reader goes through, place by place."""
+
+    def __len__(self) -> int:
+        """Number of stored samples."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells the samples from those of other datasets."""
+        ...
+
+    @property
+    def shuffle(self) -> Shuffle | None:
+        """How it is shuffled, sizes included."""
+        ...
+
+    def piece_end(self, place: int) -> int:
+        """Where the samples end that are best read together with the one at ``place``."""
+        ...
+
+    def fetch(self, places: Integers) -> Any:
+        """Read samples; in a thread of its own."""
+        ...
+
+    def finish(self, fetched: Any, part: slice) -> tuple[Rows, Integers]:
+        """Some of what was fetched with the steps applied, and which of them are left."""
+        ...
+
+
+class DatasetEpoch:
+    """An epoch of one dataset."""
+
+    def __init__(self, plan: Plan, gather: Gather, shuffle: Shuffle | None) -> None:
+        self._plan = plan
+        self._gather = gather
+        self._shuffle = shuffle
+
+    def __len__(self) -> int:
+        return len(self._gather)
+
+    @property
+    def fingerprint(self) -> str:
+        """See `Epoch`."""
+        len(self)
+        return self._gather.tables.fingerprint()
+
+    @cached_property
+    def shuffle(self) -> Shuffle | None:
+        """See `Epoch`."""
+        if self._shuffle is None:
+            return None
+        block, window, _ = self._sizes
+        asked = self._shuffle.with_seed()
+        window = asked.window or window
+        # A small window would hold a few blocks only, and mix badly.
+        block = asked.block or max(1, min(block, window // 64))
+        return replace(asked, block=block, window=window)
+
+    @cached_property
+    def _sizes(self) -> tuple[int, int, int]:
+        samples = len(self)
+        return sizes_for(self._gather.tables.total_bytes(), samples)
+
+    @cached_property
+    def order(self) -> Order:
+        """The order."""
+        chosen = self.shuffle
+        if chosen is None:
+            return Stored(len(self), self._sizes[2])
+        assert chosen.seed is not None
+        assert chosen.block is not None
+        assert chosen.window is not None
+        return Permutation(
+            np.diff(self._gather.ends, prepend=0),
+            seed=chosen.seed,
+            epoch=chosen.epoch,
+            block=chosen.block,
+            window=chosen.window,
+        )
+
+    def piece_end(self, place: int) -> int:
+        """See `Epoch`."""
+        return self.order.piece_end(place)
+
+    def fetch(self, places: Integers) -> GatheredRows:
+        """See `Epoch`."""
+        return self._gather.rows(self.order.positions(places))
+
+    def finish(self, fetched: GatheredRows, part: slice) -> tuple[Rows, Integers]:
+        """See `Epoch`."""
+        return self._plan.stepped(fetched.take(part))
+
+
+def runs_of(
+    epoch: Epoch, ranges: Ranges, *, size: int | None, worker: int = 0, workers: int = 1
+) -> Iterator[Run]:
+    """The rows at some places of an epoch, in their order.
+
+    Args:
+        epoch: The epoch.
+        ranges: The places.
+        size: Samples of a batch: rows come so many at a time, and workers take turns by them.
+        worker: Number of this worker.
+        workers: Number of workers.
+    """
+    step = size or _ROWS
+    with ThreadPoolExecutor(1, "atdata-ahead") as ahead:
+        pieces = _pieces(epoch, ranges, step, worker, workers)
+        places, taken = next(pieces, (None, None))
+        waiting = None if places is None else ahead.submit(epoch.fetch, places)
+        while waiting is not None and taken is not None:
+            fetched, behind = waiting.result(), taken
+            places, taken = next(pieces, (None, None))
+            waiting = None if places is None else ahead.submit(epoch.fetch, places)
+            for at in _cuts(behind, step):
+                rows, kept = epoch.finish(fetched, at)
+                yield rows, behind[at][kept]
+
+
+def _cuts(taken: Integers, step: int) -> Iterator[slice]:
+    """Parts of at most ``step`` rows that end where a batch does."""
+    at = 0
+    while at < len(taken):
+        end = at + min(len(taken) - at, step - (int(taken[at]) - 1) % step)
+        yield slice(at, end)
+        at = end
+
+
+def _pieces(
+    epoch: Epoch, ranges: Ranges, step: int, worker: int, workers: int
+) -> Iterator[tuple[Integers, Integers]]:
+    """Places that are read together, and what has been taken once each of them is."""
+    before = 0
+    most = max(step * workers, _FIRST)
+    for start, stop in ranges:
+        at = start
+        while at < stop:
+            end = min(stop, epoch.piece_end(at), at + most)
+            places = np.arange(at, end)
+            taken = before + places - start
+            if workers > 1:
+                mine = taken // step % workers == worker
+                places, taken = places[mine], taken[mine]
+            if len(places):
+                yield places, taken + 1
+            most = max(most, epoch.piece_end(at) - at) if at > start or before else 8 * most
+            at = end
+        before += stop - start

@@ -1,0 +1,199 @@
+"""What is read of a dataset: in order, shuffled, by position, by key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, Generic, TypeVar, overload
+
+import numpy as np
+
+from atdata._shardlist import ShardInfo
+from atdata.dataset.epoch import DatasetEpoch, Epoch, Shuffle
+from atdata.dataset.gather import Gather, positions_of
+from atdata.dataset.order import DEFAULT_BUFFER_SAMPLES, DEFAULT_BUFFER_SHARDS, ShuffleOrder
+from atdata.dataset.plan import (
+    Plan,
+    Run,
+    batch_of,
+    batches_of,
+    check_batch_size,
+    samples_of,
+)
+from atdata.dataset.split import Share, left_of, length, share_of
+from atdata.dataset.state import Reading
+from atdata.dataset.stream import BufferStream, EpochStream, StoredStream
+from atdata.errors import LengthError, SampleTypeError
+from atdata.samples.batch import SampleBatch
+from atdata.samples.codec import is_sample_type
+from atdata.samples.ndarray import AnyArray
+
+T = TypeVar("T")
+
+
+class Readable(Generic[T]):
+    """The ways of reading that `Dataset` has."""
+
+    _plan: Plan
+    _sample_type: type[T]
+    _gather: Gather
+    _share: Share
+
+    @property
+    def _known(self) -> dict[str, ShardInfo]:
+        return self._gather.known
+
+    @property
+    def shard_list(self) -> list[str]:
+        """Identifier of every shard, in reading order."""
+        return list(self._plan.source.shard_list)
+
+    @overload
+    def ordered(self, batch_size: None = None) -> Reading[T]: ...
+    @overload
+    def ordered(self, batch_size: int) -> Reading[SampleBatch[T]]: ...
+    def ordered(self, batch_size: int | None = None) -> Reading[T] | Reading[SampleBatch[T]]:
+        """Read every sample in the order it is stored in.
+
+        Args:
+            batch_size: Samples a batch, the last one may be smaller; None: one by one.
+
+        Raises:
+            ShardError: A shard is damaged or cut short.
+            DecodeError: A sample is not of the type.
+        """
+        cut = self._cut(batch_size)
+        return Reading(StoredStream(self._plan, self._epoch, self._share, cut, batch_size))
+
+    @overload
+    def shuffled(
+        self,
+        batch_size: None = None,
+        *,
+        seed: int | None = ...,
+        epoch: int = ...,
+        window: int | None = ...,
+        buffer_samples: int = ...,
+        buffer_shards: int = ...,
+    ) -> Reading[T]: ...
+    @overload
+    def shuffled(
+        self,
+        batch_size: int,
+        *,
+        seed: int | None = ...,
+        epoch: int = ...,
+        window: int | None = ...,
+        buffer_samples: int = ...,
+        buffer_shards: int = ...,
+    ) -> Reading[SampleBatch[T]]: ...
+    def shuffled(
+        self,
+        batch_size: int | None = None,
+        *,
+        seed: int | None = None,
+        epoch: int = 0,
+        window: int | None = None,
+        buffer_samples: int = DEFAULT_BUFFER_SAMPLES,
+        buffer_shards: int = DEFAULT_BUFFER_SHARDS,
+    ) -> Reading[T] | Reading[SampleBatch[T]]:
+        """Read every sample once, in random order.
+
+        Where every shard has a sample table this is a permutation of the whole dataset: small
+        blocks of neighbours are permuted globally, then their samples are mixed in a window.
+        Local files always have one. Without tables it is a buffer that is drawn from.
+
+        Args:
+            batch_size: Samples a batch; None: one by one.
+            seed: Same seed and epoch, same order; None: another order each time, or 0 for a
+                dataset that is split among ranks.
+            epoch: Another order for each epoch, from 0 on.
+            window: Samples that are mixed with each other; None: about 64 MB of them. Takes
+                that much memory twice.
+            buffer_samples: Without tables: samples held and drawn from.
+            buffer_shards: Without tables: shards read at the same time.
+        """
+        cut = self._cut(batch_size)
+        buffer = ShuffleOrder(buffer_samples, buffer_shards)
+        shuffle = self._shuffle(seed, epoch, window)
+        if self._share.world_size == 1 and not self._gather.tables.ready():
+            return Reading(BufferStream(self._plan, buffer, shuffle, cut))
+        return Reading(EpochStream(self._epoch, shuffle, self._share, cut, batch_size))
+
+    def _epoch(self, shuffle: Shuffle | None) -> Epoch:
+        return DatasetEpoch(self._plan, self._gather, shuffle)
+
+    def _shuffle(self, seed: int | None, epoch: int, window: int | None) -> Shuffle:
+        if seed is None and self._share.world_size > 1:
+            seed = 0
+        return Shuffle(seed, epoch, window=window)
+
+    def _cut(self, batch_size: int | None) -> Callable[[Iterator[Run]], Iterator[Any]]:
+        if batch_size is None:
+            return samples_of
+        check_batch_size(batch_size)
+        self._check_batchable()
+        return partial(batches_of, sample_type=self._sample_type, size=batch_size)
+
+    def _check_batchable(self) -> None:
+        if not is_sample_type(self._sample_type):
+            raise SampleTypeError(
+                f"Samples of {self._sample_type!r} cannot be batched field by field. "
+                "Let the function given to map() return a packable class."
+            )
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice | Sequence[int] | AnyArray) -> SampleBatch[T]: ...
+    def __getitem__(self, index: int | slice | Sequence[int] | AnyArray) -> T | SampleBatch[T]:
+        """Samples by position: one for a number, a batch for a slice or a list of numbers.
+
+        Reads just these, by ranges where the shards are on a server.
+
+        Raises:
+            SampleNotFoundError: Out of range (an IndexError).
+            LengthError: The dataset is filtered or split.
+        """
+        self._check_countable("positions")
+        positions = positions_of(index, len(self._gather))
+        rows, _ = self._plan.stepped(self._gather.rows(positions))
+        if isinstance(index, int | np.integer):
+            sample: T = rows.samples()[0]
+            return sample
+        self._check_batchable()
+        return batch_of(self._sample_type, [rows])
+
+    def by_key(self, key: str) -> T:
+        """The sample with this key; of several shards that have it, the first one's.
+
+        Raises:
+            SampleNotFoundError: No sample has it (a KeyError).
+            LengthError: The dataset is filtered or split.
+        """
+        self._check_countable("keys")
+        return self[self._gather.find(key)]
+
+    def _check_countable(self, what: str) -> None:
+        if self._plan.is_filtered:
+            raise LengthError(
+                f"A filtered dataset has no {what} until it is read. "
+                "Count what stays with: sum(1 for _ in dataset)."
+            )
+        if self._share.world_size > 1 and what != "length":
+            raise LengthError(f"A rank's part has no {what} of its own: ask the whole dataset.")
+
+    def __iter__(self) -> Iterator[T]:
+        return self.ordered()
+
+    def __len__(self) -> int:
+        """Number of samples: as recorded where it is, else counted once by reading the shards.
+
+        Raises:
+            LengthError: The dataset is filtered; how many stay is known after reading only.
+        """
+        self._check_countable("length")
+        shards = [self._known.get(shard) for shard in self.shard_list]
+        counts = [shard.samples for shard in shards if shard and shard.samples is not None]
+        whole = sum(counts) if len(counts) == len(shards) else len(self._gather)
+        return length(share_of(left_of(whole, []), self._share))

@@ -1,0 +1,154 @@
+"""Which samples of an epoch are whose: ranges of its order, split exactly, and what is left."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from atdata.errors import OptionError
+
+Even: TypeAlias = Literal["drop", "pad"]
+Ranges: TypeAlias = list[tuple[int, int]]
+"""Places in the order of an epoch, each from the first to before the second, none empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One rank's part of every epoch."""
+
+    rank: int = 0
+    world_size: int = 1
+    even: Even | None = None
+    """``drop``: every rank has as many samples as the one with fewest; ``pad``: as the one with
+    most, where others see one sample twice; None: ranks differ by at most one sample."""
+
+
+def find_share(rank: int | None, world_size: int | None, even: Even | None) -> Share:
+    """The share of this process.
+
+    Args:
+        rank: From 0 on; None: that of torch.distributed where it is initialised, else of
+            ``RANK``, else of JAX where it is in use, else 0.
+        world_size: Number of ranks; given together with ``rank``.
+        even: As in `Share`.
+
+    Raises:
+        OptionError: Numbers that cannot be, or that contradict what the environment says.
+    """
+    if even not in (None, "drop", "pad"):
+        raise OptionError(f"even={even!r}: expected 'drop', 'pad' or None.")
+    if (rank is None) != (world_size is None):
+        raise OptionError("rank and world_size are given together, or neither of them.")
+    found = _torch_ranks() or _environment_ranks() or _jax_ranks()
+    if rank is None or world_size is None:
+        rank, world_size = found or (0, 1)
+    elif found is not None and found != (rank, world_size):
+        raise OptionError(
+            f"rank={rank} of world_size={world_size} was asked for, and this process is rank "
+            f"{found[0]} of {found[1]}. Leave both out, or correct RANK and WORLD_SIZE."
+        )
+    for name, value in (("rank", rank), ("world_size", world_size)):
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise OptionError(f"{name}={value!r}: expected a whole number.")
+    if not 0 <= rank < world_size:
+        raise OptionError(f"rank={rank} of world_size={world_size}: ranks go from 0 to one less.")
+    return Share(rank, world_size, even)
+
+
+def _torch_ranks() -> tuple[int, int] | None:
+    torch = sys.modules.get("torch")
+    distributed = getattr(torch, "distributed", None)
+    if distributed is None or not distributed.is_available() or not distributed.is_initialized():
+        return None
+    return int(distributed.get_rank()), int(distributed.get_world_size())
+
+
+def _environment_ranks() -> tuple[int, int] | None:
+    texts = [os.environ.get(name) for name in ("RANK", "WORLD_SIZE")]
+    if texts == [None, None]:
+        return None
+    numbers = [int(t) for t in texts if t is not None and t.isascii() and t.isdigit()]
+    if len(numbers) != 2 or not numbers[0] < numbers[1]:
+        raise OptionError(
+            f"RANK={texts[0]} and WORLD_SIZE={texts[1]} of the environment make no sense. Set "
+            "both, the rank from 0 on and below the world size, or neither."
+        )
+    return numbers[0], numbers[1]
+
+
+def _jax_ranks() -> tuple[int, int] | None:
+    jax = sys.modules.get("jax")
+    if jax is None:
+        return None
+    rank, world_size = int(jax.process_index()), int(jax.process_count())
+    return (rank, world_size) if world_size > 1 else None
+
+
+def length(ranges: Ranges) -> int:
+    """Number of places."""
+    return sum(stop - start for start, stop in ranges)
+
+
+def cut(ranges: Ranges, start: int, stop: int) -> Ranges:
+    """Of all these places, counted from the first one, those from ``start`` to ``stop``."""
+    out: Ranges = []
+    before = 0
+    for first, last in ranges:
+        a, b = max(first, first + start - before), min(last, first + stop - before)
+        if a < b:
+            out.append((a, b))
+        before += last - first
+    return out
+
+
+def part_of(ranges: Ranges, rank: int, world_size: int) -> Ranges:
+    """One of ``world_size`` parts that differ in length by at most one place."""
+    each, over = divmod(length(ranges), world_size)
+    start = rank * each + min(rank, over)
+    return cut(ranges, start, start + each + (rank < over))
+
+
+def share_of(ranges: Ranges, share: Share) -> Ranges:
+    """The places that one rank goes through."""
+    total = length(ranges)
+    part = part_of(ranges, share.rank, share.world_size)
+    if share.even == "drop":
+        return cut(part, 0, total // share.world_size)
+    if share.even == "pad" and length(part) < -(-total // share.world_size):
+        first = (part or ranges)[0][0]
+        return [*part, (first, first + 1)]
+    return part
+
+
+Taken: TypeAlias = "int | list[int]"
+"""Samples that every rank has taken of its part, or those that each of them has."""
+
+
+def left_of(samples: int, history: Sequence[tuple[int, Taken]]) -> Ranges:
+    """What is left of an epoch.
+
+    Args:
+        samples: Samples of the epoch.
+        history: World size and what was taken, of each run so far.
+    """
+    ranges: Ranges = [(0, samples)] if samples else []
+    for world_size, taken in history:
+        rest: Ranges = []
+        for rank in range(world_size):
+            part = part_of(ranges, rank, world_size)
+            rest += cut(part, taken if isinstance(taken, int) else taken[rank], length(part))
+        ranges = _merged(rest)
+    return ranges
+
+
+def _merged(ranges: Ranges) -> Ranges:
+    out: Ranges = []
+    for start, stop in ranges:
+        if out and out[-1][1] == start:
+            out[-1] = (out[-1][0], stop)
+        else:
+            out.append((start, stop))
+    return out

@@ -1,0 +1,193 @@
+"""Reading that can be stopped and continued: its state is a little JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from atdata.dataset.split import Share, Taken
+from atdata.errors import StateError
+
+X_co = TypeVar("X_co", covariant=True)
+
+VERSION: Final = 1
+_LONGEST: Final = 100_000
+"""Most runs, or ranks of a run, that a state may have."""
+
+History = list[tuple[int, "int | list[int]"]]
+"""World size, and what was taken, of each run of an epoch so far."""
+
+
+class Stream(Protocol[X_co]):
+    """What can be read, from a place on."""
+
+    share: Share
+
+    def begin(self, history: History) -> Iterator[tuple[X_co, int]]:
+        """Items, each with the samples that have been taken once it is."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What a state has to agree with, as JSON."""
+        ...
+
+    def adopt(self, state: Mapping[str, Any]) -> None:
+        """Take from a state what decides over the order.
+
+        Raises:
+            StateError: It is of other samples or another order.
+        """
+        ...
+
+
+class Reading(Generic[X_co]):
+    """Samples or batches of one epoch, one after the other; an iterator that has a state.
+
+    Not made by itself: `Dataset.ordered` and its like return it.
+    """
+
+    def __init__(self, stream: Stream[X_co]) -> None:
+        self._stream = stream
+        self._history: History = []
+        self._taken = 0
+        self._items: Iterator[tuple[X_co, int]] | None = None
+
+    def __iter__(self) -> Reading[X_co]:
+        return self
+
+    def __next__(self) -> X_co:
+        if self._items is None:
+            self._items = self._stream.begin(self._history)
+        item, self._taken = next(self._items)
+        return item
+
+    def close(self) -> None:
+        """End reading, and let go of files and connections."""
+        close = getattr(self._items, "close", None)
+        if close is not None:
+            close()
+        self._items = iter(())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where reading stands: what has been returned by now counts as read.
+
+        It is JSON, and the same whatever the number of workers. It holds for every rank, where
+        all of them have returned as many samples; `merge_states` puts unequal ones together.
+        """
+        return state_of(self._stream, self._history, self._taken)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where another reading of the same samples stood, maybe on other ranks.
+
+        Raises:
+            StateError: It is no state, or one of another dataset, order or version.
+        """
+        self.close()
+        self._history, self._taken = history_of(state, self._stream), 0
+        self._items = None
+
+
+def state_of(stream: Stream[Any], history: History, taken: int) -> dict[str, Any]:
+    """A state."""
+    return {
+        "atdata_state": VERSION,
+        **stream.describe(),
+        "history": [list(run) for run in history],
+        "rank": stream.share.rank,
+        "world_size": stream.share.world_size,
+        "taken": taken,
+    }
+
+
+def history_of(state: Mapping[str, Any], stream: Stream[Any]) -> History:
+    """What a state says was read, after the stream has taken its order over.
+
+    Raises:
+        StateError: It is no state, or one of another dataset, order or version.
+    """
+    history = _checked(state)
+    stream.adopt(state)
+    return history
+
+
+def merge_states(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One state for all ranks, of the states of all ranks, in any order.
+
+    Needed where ranks stopped after different numbers of samples; any rank's own state says
+    the same where they have read equally many.
+
+    Raises:
+        StateError: They are not of every rank of one run.
+    """
+    if not states:
+        raise StateError("There are no states to merge.")
+    for state in states:
+        _checked(state)
+    by_rank = {state["rank"]: state for state in states}
+    first = states[0]
+    of_one_run = all(
+        {**state, "rank": 0, "taken": 0} == {**first, "rank": 0, "taken": 0} for state in states
+    )
+    if not of_one_run or sorted(by_rank) != list(range(first["world_size"])):
+        raise StateError(
+            f"The {len(states)} states are not those of the {first['world_size']} ranks of one run."
+        )
+    taken = [by_rank[rank]["taken"] for rank in range(first["world_size"])]
+    history = [*first["history"], [first["world_size"], taken]]
+    return {**first, "history": history, "rank": 0, "world_size": 1, "taken": 0}
+
+
+def _checked(state: Mapping[str, Any]) -> History:
+    if not isinstance(state, Mapping) or "atdata_state" not in state:
+        raise StateError("This is not a state that state_dict() returned.")
+    if state["atdata_state"] != VERSION:
+        raise StateError(
+            f"The state is of version {state['atdata_state']!r}, and this atdata reads version "
+            f"{VERSION}. Load it with the atdata that saved it."
+        )
+    history = state.get("history")
+    run = [state.get("world_size"), state.get("taken")]
+    rank = state.get("rank")
+    if not isinstance(history, list) or len(history) > _LONGEST or not _is_count(rank):
+        raise StateError("The state is damaged: it has no history.")
+    checked: History = []
+    for entry in [*history, run]:
+        if not isinstance(entry, list | tuple) or len(entry) != 2 or not _is_run(*entry):
+            raise StateError(f"The state is damaged: {entry!r:.80} is no part of a history.")
+        world_size, taken = entry
+        same = checked and checked[-1][0] == world_size
+        if same and isinstance(taken, int) and isinstance(checked[-1][1], int):
+            # What several ranks had left is split among as many of them as it was before.
+            checked[-1] = (world_size, checked[-1][1] + taken)
+        elif taken:
+            checked.append((world_size, taken))
+    return checked
+
+
+def _is_run(world_size: Any, taken: Any) -> bool:
+    if not _is_count(world_size) or not 1 <= world_size <= _LONGEST:
+        return False
+    if isinstance(taken, list):
+        return len(taken) == world_size and all(map(_is_count, taken))
+    return _is_count(taken)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**62
+
+
+def same_or_raise(mine: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    """Hold what a state says of its samples against what they are.
+
+    Raises:
+        StateError: They are others.
+    """
+    for name, what in (("samples", "a dataset of {} samples"), ("data", "the dataset {}")):
+        if state.get(name) != mine[name]:
+            raise StateError(
+                f"The state is of {what.format(state.get(name))}; this is "
+                f"{what.format(mine[name])}. Shards that were written anew are another dataset."
+            )
+
+
+__all__ = ["History", "Reading", "Stream", "Taken", "merge_states"]

@@ -1,0 +1,164 @@
+"""The ways an epoch is read: by places in its order, or, without tables, as it comes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import cached_property, partial
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from atdata.dataset.epoch import Epoch, Shuffle, runs_of
+from atdata.dataset.order import ShuffleOrder
+from atdata.dataset.plan import Plan, Run
+from atdata.dataset.split import Share, left_of, length, share_of
+from atdata.dataset.state import History, same_or_raise
+from atdata.errors import StateError
+
+X = TypeVar("X")
+
+
+class EpochStream(Generic[X]):
+    """Reads by places in the order of an epoch.
+
+    Args:
+        epoch_of: Makes the epoch, shuffled or not.
+        shuffle: How it is shuffled.
+        share: Whose samples.
+        cut: Makes items of the rows.
+        size: Samples of a batch.
+    """
+
+    def __init__(
+        self,
+        epoch_of: Callable[[Shuffle | None], Epoch],
+        shuffle: Shuffle | None,
+        share: Share,
+        cut: Callable[[Iterator[Run]], Iterator[tuple[X, int]]],
+        size: int | None,
+    ) -> None:
+        self._epoch_of = epoch_of
+        self._shuffle = shuffle
+        self.share = share
+        self._cut = cut
+        self._size = size
+
+    @cached_property
+    def epoch(self) -> Epoch:
+        """The epoch; its seed is chosen here, where none was given."""
+        return self._epoch_of(self._shuffle)
+
+    def samples_left(self, history: History) -> int:
+        """Stored samples that are still to be read."""
+        return length(share_of(left_of(len(self.epoch), history), self.share))
+
+    def runs(self, history: History, *, worker: int = 0, workers: int = 1) -> Iterator[Run]:
+        """What one of several workers reads of it."""
+        ranges = share_of(left_of(len(self.epoch), history), self.share)
+        return runs_of(self.epoch, ranges, size=self._size, worker=worker, workers=workers)
+
+    def begin(self, history: History) -> Iterator[tuple[X, int]]:
+        """See `Stream`."""
+        return self._cut(self.runs(history))
+
+    def describe(self) -> dict[str, Any]:
+        """See `Stream`."""
+        shuffle = self.epoch.shuffle
+        return {
+            "samples": len(self.epoch),
+            "data": self.epoch.fingerprint,
+            "shuffle": None if shuffle is None else shuffle.to_json(),
+        }
+
+    def adopt(self, state: Mapping[str, Any]) -> None:
+        """See `Stream`."""
+        same_or_raise({"samples": len(self.epoch), "data": self.epoch.fingerprint}, state)
+        said = state.get("shuffle")
+        if self._shuffle is not None:
+            self.set_shuffle(self._shuffle.loaded(said))
+        elif said is not None:
+            raise StateError("The state is of shuffled samples; these come as they are stored.")
+
+    def set_shuffle(self, shuffle: Shuffle | None) -> None:
+        """Read another epoch from now on."""
+        self._shuffle = shuffle
+        self.__dict__.pop("epoch", None)
+
+
+class StoredStream(EpochStream[X]):
+    """Reads in the order that samples are stored in; from the start, shard by shard as it is."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        epoch_of: Callable[[Shuffle | None], Epoch],
+        share: Share,
+        cut: Callable[[Iterator[Run]], Iterator[tuple[X, int]]],
+        size: int | None,
+    ) -> None:
+        super().__init__(epoch_of, None, share, cut, size)
+        self._plan = plan
+
+    def begin(self, history: History) -> Iterator[tuple[X, int]]:
+        """See `Stream`."""
+        if history or self.share.world_size > 1:
+            return super().begin(history)
+        return self._cut(self._plan.runs(self._size))
+
+
+class BufferStream(Generic[X]):
+    """Shuffles what comes in a buffer, where nothing tells how many samples there are.
+
+    Args:
+        plan: What is read.
+        order: The buffer.
+        shuffle: Its seed and epoch.
+        cut: Makes items of the rows.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        order: ShuffleOrder,
+        shuffle: Shuffle,
+        cut: Callable[[Iterator[Run]], Iterator[tuple[X, int]]],
+    ) -> None:
+        self.share = Share()
+        self._plan = plan
+        self._order = order
+        self._shuffle = shuffle.with_seed()
+        self._cut = cut
+
+    def begin(self, history: History) -> Iterator[tuple[X, int]]:
+        """See `Stream`. What was read before is read again, and passed over."""
+        done = sum(taken if isinstance(taken, int) else sum(taken) for _, taken in history)
+        return self._cut(self._runs(done))
+
+    def _runs(self, done: int) -> Iterator[Run]:
+        order = replace(self._order, seed=[self._shuffle.seed or 0, self._shuffle.epoch])
+        streams = [partial(self._plan.rows_of, shard) for shard in self._plan.source.shard_list]
+        before = 0
+        for rows in order.mix(streams):
+            skipped = min(len(rows), max(0, done - before))
+            left = rows.take(slice(skipped, len(rows))) if skipped else rows
+            yield left, np.arange(before + skipped + 1, before + len(rows) + 1) - done
+            before += len(rows)
+
+    def describe(self) -> dict[str, Any]:
+        """See `Stream`."""
+        sizes = {"buffer": [self._order.buffer_samples, self._order.buffer_shards]}
+        return {**self._mine(), "shuffle": {**self._shuffle.to_json(), **sizes}}
+
+    def adopt(self, state: Mapping[str, Any]) -> None:
+        """See `Stream`."""
+        same_or_raise(self._mine(), state)
+        said = state.get("shuffle")
+        if not isinstance(said, dict) or said.get("buffer") != self.describe()["shuffle"]["buffer"]:
+            raise StateError("The state is of another order, or of a buffer of another size.")
+        self._shuffle = self._shuffle.loaded({k: v for k, v in said.items() if k != "buffer"})
+
+    def _mine(self) -> dict[str, Any]:
+        names = "\n".join(self._plan.source.shard_list)
+        return {"samples": None, "data": hashlib.sha256(names.encode()).hexdigest()[:16]}

@@ -1,0 +1,260 @@
+"""The sample tables of a dataset's shards: beside them, in the user's cache, or made by a scan."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import secrets
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import IO, Any, Final
+
+import numpy as np
+
+from atdata._protocols import DataSource
+from atdata._shardlist import ShardInfo
+from atdata.dataset.describe import local_path
+from atdata.errors import NotFoundError, ShardError, SourceError
+from atdata.shards.offsets import (
+    HEAD_BYTES,
+    SUFFIX,
+    SampleTable,
+    TableHead,
+    largest_table,
+    parse_head,
+    scan_table,
+)
+from atdata.sources.cache import cache_folder
+
+_WORTH_KEEPING: Final = 16 << 20
+"""Bytes of a local shard from which on its table is kept: smaller ones are scanned as fast."""
+_AT_ONCE: Final = 16
+
+
+class ShardTables:
+    """The tables of a source's shards, each looked for once, when it is needed.
+
+    Args:
+        source: Where the shards are.
+        known: What is known of them; a table that disagrees with it is not used.
+    """
+
+    def __init__(self, source: DataSource, known: dict[str, ShardInfo]) -> None:
+        self._source = source
+        self._known = known
+        self.shards: tuple[str, ...] = tuple(source.shard_list)
+        self._heads: dict[int, TableHead] = {}
+        self._tables: dict[int, SampleTable] = {}
+        self._scanned: set[int] = set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Another process finds them as fast as it would be sent them.
+        return {"_source": self._source, "_known": self._known}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["_source"], state["_known"])  # type: ignore[misc]
+
+    def ready(self) -> bool:
+        """Whether every shard has a table that is found without reading a remote shard."""
+        found = self._each(self._find_head, self._missing())
+        return all(found)
+
+    def counts(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Samples of each shard, shape (number of shards,). Scans shards without a table.
+
+        Raises:
+            ShardError: A shard that has to be scanned is damaged.
+            SourceError: One cannot be read.
+        """
+        for _ in self._each(self._head, self._missing()):
+            pass
+        return np.array([self._heads[n].samples for n in range(len(self.shards))], np.int64)
+
+    def total_bytes(self) -> int:
+        """Bytes of all shards; after `counts`."""
+        return sum(head.shard_bytes for head in self._heads.values())
+
+    def fingerprint(self) -> str:
+        """16 hex digits that tell this dataset's samples from others; after `counts`."""
+        digest = hashlib.sha256()
+        for number in range(len(self.shards)):
+            head = self._heads[number]
+            digest.update(f"{head.samples} {head.shard_bytes} {head.body_crc}\n".encode())
+        return digest.hexdigest()[:16]
+
+    def table(self, number: int) -> SampleTable:
+        """The table of one shard."""
+        if number not in self._tables:
+            table = self._read(number) or self._scan(number)
+            self._tables[number], self._heads[number] = table, table.head
+        return self._tables[number]
+
+    def load(self, numbers: Sequence[int]) -> None:
+        """Have these tables at hand, several at once."""
+        missing = [number for number in numbers if number not in self._tables]
+        for _ in self._each(self.table, missing):
+            pass
+
+    def replace(self, number: int) -> bool:
+        """Scan a shard whose table was found wrong; False: the table was made by a scan.
+
+        Raises:
+            ShardError: The shard is damaged.
+        """
+        if number in self._scanned:
+            return False
+        self._tables[number] = table = self._scan(number)
+        self._heads[number] = table.head
+        return True
+
+    def _missing(self) -> list[int]:
+        return [number for number in range(len(self.shards)) if number not in self._heads]
+
+    def _each(self, work: Any, numbers: Sequence[int]) -> Iterable[Any]:
+        if len(numbers) < 2 or local_path(self._source, self.shards[numbers[0]]) is not None:
+            return [work(number) for number in numbers]
+        with ThreadPoolExecutor(_AT_ONCE, "atdata-tables") as pool:
+            return list(pool.map(work, numbers))
+
+    def _head(self, number: int) -> TableHead:
+        if not self._find_head(number):
+            self._heads[number] = self.table(number).head
+        return self._heads[number]
+
+    def _find_head(self, number: int) -> bool:
+        """Find the head without reading the samples; of a local shard, scan it."""
+        shard = self.shards[number]
+        path = local_path(self._source, shard)
+        if path is None:
+            table = self._read(number)
+            if table is not None:
+                self._tables[number], self._heads[number] = table, table.head
+            return table is not None
+        with suppress(OSError, ShardError):
+            beside = path.with_name(path.name + SUFFIX)
+            with beside.open("rb") as file:
+                head = parse_head(file.read(HEAD_BYTES), os.fstat(file.fileno()).st_size)
+            if self._fits(head, shard, path.stat().st_size):
+                self._heads[number] = head
+                return True
+        self._heads[number] = self.table(number).head
+        return True
+
+    def _fits(self, head: TableHead, shard: str, size: int | None) -> bool:
+        known = self._known.get(shard, ShardInfo(shard))
+        return (
+            head.fits(size, known.sha256)
+            and head.fits(known.bytes, None)
+            and known.samples in (None, head.samples)
+        )
+
+    def _read(self, number: int) -> SampleTable | None:
+        """The table beside the shard or in the user's cache, if it fits."""
+        shard = self.shards[number]
+        path = local_path(self._source, shard)
+        if path is not None:
+            try:
+                size = path.stat().st_size
+            except OSError:
+                return None
+            places = [path.with_name(path.name + SUFFIX)]
+        else:
+            size = None
+            table = self._read_beside(shard)
+            if table is not None:
+                return table
+            places = []
+        kept = self._kept_at(shard, path)
+        for place in (*places, *([kept] if kept else ())):
+            with suppress(OSError, ShardError, ValueError):
+                table = SampleTable.parse(_mapped(place))
+                if self._fits(table.head, shard, size):
+                    return table
+        return None
+
+    def _read_beside(self, shard: str) -> SampleTable | None:
+        # The protocol does not ask for this member: sources with names offer it.
+        find = getattr(self._source, "open_beside", None)
+        if not callable(find):
+            return None
+        try:
+            with closing(find(shard, SUFFIX)) as stream:
+                data = _read_at_most(stream, largest_table())
+        except (NotFoundError, SourceError, ShardError):
+            # No table, or one that is not for us to see: a scan tells as well.
+            return None
+        with suppress(ShardError):
+            table = SampleTable.parse(data)
+            if self._fits(table.head, shard, None):
+                return table
+        return None
+
+    def _scan(self, number: int) -> SampleTable:
+        shard = self.shards[number]
+        path = local_path(self._source, shard)
+        known = self._known.get(shard, ShardInfo(shard))
+        if path is not None:
+            size = path.stat().st_size if path.exists() else 0
+            table = scan_table(path, shard=shard, shard_bytes=size)
+        else:
+            with closing(self._source.open_shard(shard)) as stream:
+                counted: Any = _Counted(stream)
+                found = scan_table(counted, shard=shard, shard_bytes=0)
+            table = found.for_shard(counted.size, known.sha256)
+        self._scanned.add(number)
+        kept = self._kept_at(shard, path)
+        if kept is not None and (path is None or table.head.shard_bytes >= _WORTH_KEEPING):
+            # The cache saves time; where it cannot be written, there is none.
+            with suppress(OSError):
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                part = kept.with_name(f"{kept.name}.{secrets.token_hex(8)}.part")
+                part.write_bytes(table.to_bytes())
+                part.replace(kept)
+        return table
+
+    def _kept_at(self, shard: str, path: Path | None) -> Path | None:
+        """Where the user's cache keeps the table; None where nothing tells shards apart."""
+        known = self._known.get(shard)
+        if path is not None:
+            try:
+                stat = path.stat()
+            except OSError:
+                return None
+            identity = f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}"
+        elif known is not None and known.sha256 is not None:
+            identity = known.sha256
+        else:
+            return None
+        name = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
+        return cache_folder() / "tables" / f"{name}{SUFFIX}"
+
+
+class _Counted:
+    """Passes a stream on and counts its bytes."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.size = 0
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        self.size += len(data)
+        return data
+
+
+def _mapped(path: Path) -> memoryview:
+    with path.open("rb") as file:
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def _read_at_most(stream: IO[bytes], most: int) -> bytes:
+    pieces, left = [], most + 1
+    while left and (piece := stream.read(min(left, 1 << 20))):
+        pieces.append(piece)
+        left -= len(piece)
+    if not left:
+        raise ShardError(f"a sample table of more than {most:,} bytes")
+    return b"".join(pieces)

@@ -1,0 +1,105 @@
+"""Parts of a shard on a server, over http and s3."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from urllib3.exceptions import HTTPError
+
+from atdata.errors import IntegrityError
+from atdata.sources.policy import Policy
+from atdata.sources.ranges import NoRangesError
+from atdata.sources.retries import Retries
+from atdata.sources.transport import Signer, describe, fetch
+
+_READ: Final = 1 << 20
+
+
+class HttpBytes:
+    """A file on a server that gives ranges.
+
+    Args:
+        url: An http(s) URL, or with ``sign`` what the signer takes.
+        name: What to call it in errors.
+        sign: Signs each request.
+        policy: The gate for strangers' URLs.
+    """
+
+    gap: int = 256 << 10
+    most: int = 4 << 20
+
+    def __init__(
+        self, url: str, *, name: str, sign: Signer | None = None, policy: Policy | None = None
+    ) -> None:
+        self._url = url
+        self._sign = sign
+        self._policy = policy
+        self.name = name
+        self.size: int | None = None
+        self._etag: str | None = None
+
+    def read_into(self, view: memoryview, start: int) -> None:
+        """See `ShardBytes`. Goes on after dropped connections; safe in many threads.
+
+        Raises:
+            NoRangesError: The server gives whole files only.
+        """
+        retries = Retries(self.name)
+        at = 0
+        while at < len(view):
+            first, last = start + at, start + len(view) - 1
+            wanted = {"Range": f"bytes={first}-{last}"}
+            if self._etag:
+                wanted["If-Match"] = self._etag
+            response = fetch(
+                self._url,
+                wanted,
+                name=self.name,
+                retries=retries,
+                policy=self._policy,
+                sign=self._sign,
+                accept=(200, 206, 412, 416),
+            )
+            try:
+                self._check(response.status, response.headers, first, last)
+                while at < len(view):
+                    chunk = response.read(min(_READ, len(view) - at))
+                    if not chunk:
+                        raise HTTPError("closed early")
+                    view[at : at + len(chunk)] = chunk
+                    at += len(chunk)
+                    retries.progressed(len(chunk))
+                response.drain_conn()
+                response.release_conn()
+            except (HTTPError, OSError) as error:
+                response.close()
+                if isinstance(error, NoRangesError):
+                    raise
+                retries.wait(f"{describe(error)} at byte {start + at}", error)
+            except BaseException:
+                response.close()
+                raise
+
+    def _check(self, status: int, headers: Mapping[str, str], first: int, last: int) -> None:
+        if status == 200:
+            raise NoRangesError(f"{self.name}: the server gives the whole file only.")
+        span, _, total = headers.get("Content-Range", "").partition("/")
+        size = int(total) if total.isascii() and total.isdigit() else None
+        if status != 206 or (None not in (size, self.size) and size != self.size):
+            raise IntegrityError(
+                f"the file was changed on the server: asked for the bytes {first} to {last} of "
+                f"{self.size}, the server answers {status} for a file of {size}",
+                shard=self.name,
+            )
+        if span != f"bytes {first}-{last}":
+            raise IntegrityError(
+                f"asked for the bytes {first} to {last}, the server gives {span!r}",
+                shard=self.name,
+            )
+        etag = headers.get("ETag", "")
+        if self._etag and etag and etag != self._etag:
+            raise IntegrityError("the file was changed on the server", shard=self.name)
+        self.size = self.size if size is None else size
+        if etag.startswith('"'):
+            self._etag = etag

@@ -1,0 +1,196 @@
+"""Samples by position and by key: exact, in few reads, whatever the tables are like."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import atdata
+from atdata import Dataset, write_samples
+from atdata.errors import (
+    DecodeError,
+    LengthError,
+    OptionError,
+    SampleNotFoundError,
+    ShardError,
+)
+from atdata.shards.offsets import SampleTable
+from tests.sources.web import web_server
+
+
+@atdata.packable
+class Point:
+    place: NDArray[np.float32]
+    number: int
+
+
+@atdata.packable
+class Number:
+    number: int
+
+
+def points(count: int) -> list[Point]:
+    return [Point(np.full(3, i, np.float32), i) for i in range(count)]
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset[Point]:
+    return write_samples(points(25), tmp_path / "points.tar", maxcount=4)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    st.integers(-25, 24)
+    | st.lists(st.integers(-25, 24), max_size=30)
+    | st.slices(25)
+    | st.builds(np.array, st.lists(st.integers(-25, 24), min_size=1))
+)
+def test_indexing_is_that_of_a_list(dataset: Dataset[Point], index: Any) -> None:
+    """A number gives a sample; slices, lists and arrays of numbers a batch: as NumPy would."""
+    expected = np.arange(25)[index if not isinstance(index, list) else np.array(index, int)]
+    found = dataset[index]
+    if isinstance(index, int):
+        assert found == points(25)[index]
+    else:
+        assert found.samples == [points(25)[i] for i in expected]
+        assert found.number == expected.tolist()
+
+
+def test_what_is_not_there_is_told(dataset: Dataset[Point]) -> None:
+    """Positions out of range are IndexErrors, unknown keys KeyErrors, other indices refused."""
+    for index in (25, -26, [0, 25]):
+        with pytest.raises(IndexError, match="the dataset has 25"):
+            dataset[index]
+    with pytest.raises(KeyError, match="000000000"):
+        dataset.by_key("no such key")
+    for wrong in ("000000001", 1.5, [True]):
+        with pytest.raises(OptionError, match="by_key"):
+            dataset[wrong]  # type: ignore[index]
+    assert issubclass(SampleNotFoundError, LookupError)
+
+
+def test_a_key_leads_to_its_sample(dataset: Dataset[Point]) -> None:
+    """by_key gives the sample that is stored under a key, through every step."""
+    assert dataset.by_key("000000017") == points(25)[17]
+    assert dataset.as_type(Number).by_key("000000003") == Number(3)
+
+
+def test_steps_apply_to_positions(dataset: Dataset[Point]) -> None:
+    """Positions are of a mapped or viewed dataset as well; a filtered one has none."""
+    assert dataset.as_type(Number)[5] == Number(5)
+    assert dataset.map(lambda p: p.number * 2, int)[-1] == 48
+    with pytest.raises(LengthError):
+        dataset.filter(lambda p: True)[0]
+
+
+def test_without_tables_beside_them_shards_are_scanned(dataset: Dataset[Point]) -> None:
+    """Shards that come without tables, or with damaged ones, are read by position all the same."""
+    for path in Path(dataset.shard_list[0]).parent.glob("*.idx"):
+        path.write_bytes(b"nonsense") if "3" in path.name else path.unlink()
+    again = Dataset[Point](dataset.shard_list)
+    assert len(again) == 25
+    assert again[[24, 0]].number == [24, 0]
+
+
+def test_a_table_of_another_shard_is_never_used(tmp_path: Path) -> None:
+    """Tables that disagree in size, in hash or in one header are found out, and shards read."""
+    a = write_samples(points(9), tmp_path / "a.tar")
+    b = write_samples([Point(np.zeros(4, np.float32), i) for i in range(9)], tmp_path / "b.tar")
+    assert Path(a.shard_list[0]).stat().st_size == Path(b.shard_list[0]).stat().st_size
+    shutil.copy(tmp_path / "b.tar.idx", tmp_path / "a.tar.idx")
+    # Known hash: the table is not even opened; unknown: the headers tell.
+    assert a[4] == points(9)[4]
+    assert Dataset[Point](tmp_path / "a.tar")[[8, 4]].number == [8, 4]
+    c = write_samples(points(40), tmp_path / "c.tar")
+    shutil.copy(tmp_path / "c.tar.idx", tmp_path / "a.tar.idx")
+    assert len(Dataset[Point](tmp_path / "a.tar")) == 9
+    assert len(c) == 40
+
+
+def test_a_shard_that_is_written_anew_is_an_error(tmp_path: Path) -> None:
+    """A dataset that was opened before its shard was changed never mixes old and new."""
+    opened = write_samples(points(9), tmp_path / "a.tar")
+    assert opened[3].number == 3
+    Path(opened.shard_list[0]).write_bytes(b"short")
+    with pytest.raises(ShardError):
+        opened[3]
+
+
+def test_a_sample_of_another_type_is_named(tmp_path: Path) -> None:
+    """Of many samples by position, the error names shard and key of the one at fault."""
+    write_samples(points(3), tmp_path / "0.tar")
+    write_samples([Number(1)], tmp_path / "1.tar")
+    both = Dataset[Point]([tmp_path / "0.tar", tmp_path / "1.tar"])
+    with pytest.raises(DecodeError, match=r"1\.tar, sample '000000000'"):
+        _ = both[[0, 3, 1]].samples
+
+
+def test_over_http_only_what_is_needed_is_read(dataset: Dataset[Point]) -> None:
+    """A sample on a server is read by a range, and neighbours by one request together."""
+    with web_server() as site:
+        for path in Path(dataset.shard_list[0]).parent.iterdir():
+            site.files[f"/{path.name}"] = path.read_bytes()
+        urls = [f"{site.url}/{Path(shard).name}" for shard in dataset.shard_list]
+        remote = Dataset[Point](urls)
+        assert len(remote) == 25
+        assert all(path.endswith(".idx") for path, _ in site.asked)
+        site.asked.clear()
+        assert remote[5] == points(25)[5]
+        assert remote[8:12].number == [8, 9, 10, 11]
+        assert [p for p, _ in site.asked] == ["/points-000001.tar", "/points-000002.tar"]
+        assert all("range" in headers for _, headers in site.asked)
+
+
+def test_a_server_without_ranges_or_tables_is_read_whole(dataset: Dataset[Point]) -> None:
+    """Where a server has neither tables nor ranges, positions still lead to their samples."""
+    with web_server() as site:
+        site.ranges = False
+        for shard in dataset.shard_list:
+            site.files[f"/{Path(shard).name}"] = Path(shard).read_bytes()
+        remote = Dataset[Point]([f"{site.url}/{Path(s).name}" for s in dataset.shard_list])
+        assert len(remote) == 25
+        assert remote[[24, 3]].number == [24, 3]
+
+
+def test_a_remote_table_that_lies_is_not_believed(dataset: Dataset[Point]) -> None:
+    """A server's table with wrong places or sizes is found out by the samples' own headers."""
+    shard = Path(dataset.shard_list[0])
+    true = SampleTable.parse(shard.with_name(shard.name + ".idx").read_bytes())
+    lie = SampleTable.of(
+        true.offsets,
+        true.sizes - 1,
+        [true.key(i) for i in range(4)],
+        shard_bytes=shard.stat().st_size,
+        sha256=None,
+    )
+    with web_server() as site:
+        site.files = {"/a.tar": shard.read_bytes(), "/a.tar.idx": lie.to_bytes()}
+        assert Dataset[Point](f"{site.url}/a.tar")[2] == points(25)[2]
+
+
+def test_from_a_bucket(s3_server: Any, s3_bucket: str, dataset: Dataset[Point]) -> None:
+    """A store in S3 keeps the tables beside its shards, and samples are read by ranges."""
+    store = atdata.local.S3DataStore(s3_server.credentials(), bucket=s3_bucket)
+    urls = store.write_shards(dataset, prefix="points")
+    remote = Dataset[Point](list(urls))
+    found = s3_server.client().list_objects_v2(Bucket=s3_bucket)["Contents"]
+    assert sum(item["Key"].endswith(".tar.idx") for item in found) == len(urls)
+    assert len(remote) == 25
+    assert remote[[20, 3, 4]].number == [20, 3, 4]
+
+
+def test_a_dataset_can_be_sent_to_another_process(dataset: Dataset[Point]) -> None:
+    """Pickled and copied datasets read by position as the first one does."""
+    assert dataset[1] == points(25)[1]
+    for other in (pickle.loads(pickle.dumps(dataset)), copy.copy(dataset)):
+        assert other[7] == points(25)[7]
+        assert other.sample_type is Point
