@@ -128,7 +128,7 @@ def merge_states(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     of_one_run = all(
         {**state, "rank": 0, "taken": 0} == {**first, "rank": 0, "taken": 0} for state in states
     )
-    if not of_one_run or sorted(by_rank) != list(range(first["world_size"])):
+    if not of_one_run or sorted(s["rank"] for s in states) != list(range(first["world_size"])):
         raise StateError(
             f"The {len(states)} states are not those of the {first['world_size']} ranks of one run."
         )

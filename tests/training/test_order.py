@@ -1,0 +1,300 @@
+"""An epoch is one order, split exactly among ranks and workers, and continued exactly."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import atdata
+from atdata import Dataset, write_samples
+from atdata.dataset.epoch import DatasetEpoch, Shuffle, runs_of
+from atdata.dataset.permute import Permutation, scrambled
+from atdata.dataset.split import Share, left_of, length, part_of, share_of
+from atdata.dataset.state import merge_states
+from atdata.errors import LengthError, OptionError, StateError
+
+
+@atdata.packable
+class Item:
+    number: int
+    data: NDArray[np.uint8]
+
+
+@cache
+def dataset_of(counts: tuple[int, ...]) -> Dataset[Item]:
+    """Shards with so many samples each; numbers go through all of them."""
+    folder = Path(mkdtemp(prefix="atdata-test-"))
+    first, paths = 0, []
+    for shard, count in enumerate(counts):
+        items = [Item(first + i, np.zeros(i % 3, np.uint8)) for i in range(count)]
+        paths.append(Path(write_samples(items, folder / f"{shard}.tar").shard_list[0]))
+        first += count
+    return Dataset[Item](paths)
+
+
+COUNTS = st.lists(st.integers(1, 23), min_size=1, max_size=4).map(tuple)
+
+
+def numbers(reading: Any) -> list[int]:
+    return [item.number for item in reading]
+
+
+@given(COUNTS, st.integers(0, 2**60), st.integers(0, 5), st.integers(1, 9), st.integers(1, 40))
+def test_a_permutation_has_every_sample_once(
+    counts: tuple[int, ...], seed: int, epoch: int, block: int, window: int
+) -> None:
+    """Every position comes once, whatever the sizes; and alike when asked for in other pieces."""
+    make = lambda: Permutation(  # noqa: E731
+        np.array(counts), seed=seed, epoch=epoch, block=block, window=window
+    )
+    total = sum(counts)
+    order = make()
+    found = order.positions(np.arange(total)).tolist()
+    assert sorted(found) == list(range(total))
+    assert [int(make().positions(np.array([i]))[0]) for i in range(0, total, 5)] == found[::5]
+    place, pieces = 0, []
+    while place < total:
+        place = order.piece_end(place)
+        pieces.append(place)
+    assert pieces[-1] == total
+
+
+def test_the_numbers_never_change() -> None:
+    """What decides the order is the same on every machine, and in every later version."""
+    assert scrambled(3, 1, 2, 3).tolist() == [
+        2399657773382937285,
+        8067101194408944102,
+        17615266516125549910,
+    ]
+    order = Permutation(np.array([5, 3]), seed=7, epoch=1, block=2, window=4)
+    assert order.positions(np.arange(8)).tolist() == [7, 6, 5, 1, 4, 0, 3, 2]
+
+
+@given(
+    st.integers(0, 60),
+    st.lists(st.tuples(st.integers(1, 9), st.lists(st.integers(0, 30), min_size=9)), max_size=4),
+    st.integers(1, 9),
+)
+def test_what_is_left_is_split_without_loss(
+    samples: int, runs: list[tuple[int, list[int]]], world_size: int
+) -> None:
+    """After any runs on any ranks that took any numbers, ranks get what is left, each once."""
+    left = set(range(samples))
+    history: list[Any] = []
+    for world, taken in runs:
+        ranges = left_of(samples, history)
+        for rank in range(world):
+            part = [p for a, b in part_of(ranges, rank, world) for p in range(a, b)]
+            left -= set(part[: taken[rank]])
+        history.append((world, taken[:world]))
+    ranges = left_of(samples, history)
+    parts = [
+        [p for a, b in share_of(ranges, Share(rank, world_size)) for p in range(a, b)]
+        for rank in range(world_size)
+    ]
+    assert sorted(p for part in parts for p in part) == sorted(left)
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+    for even, each in (("drop", len(left) // world_size), ("pad", -(-len(left) // world_size))):
+        for rank in range(world_size):
+            assert length(share_of(ranges, Share(rank, world_size, even))) == each  # type: ignore[arg-type]
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    COUNTS,
+    st.none() | st.integers(0, 2**40),
+    st.integers(0, 3),
+    st.lists(
+        st.tuples(st.integers(1, 6), st.integers(0, 12), st.none() | st.integers(1, 7)),
+        max_size=3,
+    ),
+    st.integers(1, 6),
+)
+def test_stopped_and_continued_elsewhere_nothing_is_lost_or_repeated(
+    counts: tuple[int, ...],
+    seed: int | None,
+    epoch: int,
+    stops: list[tuple[int, int, int | None]],
+    last: int,
+) -> None:
+    """An epoch that is stopped and continued on other ranks has each sample exactly once."""
+    dataset = dataset_of(counts)
+
+    def readings(world: int, batch: int | None) -> list[Any]:
+        parts = [dataset.split(rank, world) for rank in range(world)]
+        if seed is None:
+            return [part.ordered(batch) for part in parts]
+        return [part.shuffled(batch, seed=seed, epoch=epoch, window=16) for part in parts]
+
+    seen: list[int] = []
+    state: dict[str, Any] | None = None
+    for world, steps, batch in [*stops, (last, 10**9, None)]:
+        states = []
+        for reading in readings(world, batch):
+            if state is not None:
+                reading.load_state_dict(state)
+            for _, item in zip(range(steps), reading, strict=False):
+                seen += [item.number] if batch is None else item.number
+            states.append(json.loads(json.dumps(reading.state_dict())))
+            reading.close()
+        assert all(len(json.dumps(s)) < 600 for s in states)
+        state = merge_states(states)
+    assert sorted(seen) == list(range(sum(counts)))
+
+
+@settings(deadline=None, max_examples=40)
+@given(COUNTS, st.integers(1, 5), st.integers(1, 4), st.integers(0, 6))
+def test_ranks_in_step_share_one_state(
+    counts: tuple[int, ...], world: int, batch: int, steps: int
+) -> None:
+    """Where all ranks took the same number of batches, one rank's state serves any others."""
+    dataset = dataset_of(counts)
+    readings = [dataset.split(r, world, even="drop").shuffled(batch, seed=3) for r in range(world)]
+    seen: list[int] = []
+    steps = min(steps, sum(counts) // world // batch)
+    for reading in readings:
+        for _ in range(steps):
+            seen += next(reading).number
+    states = [{**r.state_dict(), "rank": 0} for r in readings]
+    assert all(state == states[0] for state in states)
+    rest = dataset.shuffled(seed=3)
+    rest.load_state_dict(states[0])
+    assert sorted(seen + numbers(rest)) == list(range(sum(counts)))
+
+
+@settings(deadline=None, max_examples=40)
+@given(COUNTS, st.integers(0, 9), st.integers(1, 5), st.integers(1, 4), st.integers(1, 3))
+def test_workers_take_turns_by_batches(
+    counts: tuple[int, ...], seed: int, batch: int, workers: int, world: int
+) -> None:
+    """Batches that workers read in turn are those that one reader reads, in the same order."""
+    dataset = dataset_of(counts)
+    epoch = DatasetEpoch(dataset._plan, dataset._gather, Shuffle(seed, window=16))
+    for rank in range(world):
+        ranges = share_of([(0, len(epoch))], Share(rank, world))
+        alone = [s.number for rows, _ in runs_of(epoch, ranges, size=batch) for s in rows.samples()]
+        turns = [
+            [
+                ([s.number for s in rows.samples()], taken.tolist())
+                for rows, taken in runs_of(
+                    epoch, ranges, size=batch, worker=worker, workers=workers
+                )
+            ]
+            for worker in range(workers)
+        ]
+        rows = sorted(
+            (t, n) for turn in turns for ns, ts in turn for n, t in zip(ns, ts, strict=True)
+        )
+        assert [t for t, _ in rows] == list(range(1, len(alone) + 1))
+        assert [n for _, n in rows] == alone
+        for worker, turn in enumerate(turns):
+            assert all((t - 1) // batch % workers == worker for _, ts in turn for t in ts)
+
+
+def test_the_order_depends_on_seed_and_epoch_alone() -> None:
+    """Ranks put one behind the other, and batches, are the order that one reader has."""
+    dataset = dataset_of((23, 7, 11))
+    whole = numbers(dataset.shuffled(seed=5, epoch=2))
+    assert whole == numbers(dataset.shuffled(seed=5, epoch=2))
+    assert whole != numbers(dataset.shuffled(seed=5, epoch=3)) != numbers(dataset.shuffled(seed=6))
+    assert whole == [n for batch in dataset.shuffled(4, seed=5, epoch=2) for n in batch.number]
+    for world in (2, 3, 50):
+        parts = [dataset.split(r, world).shuffled(seed=5, epoch=2) for r in range(world)]
+        assert [n for part in parts for n in numbers(part)] == whole
+
+
+def test_steps_keep_the_order_and_the_state() -> None:
+    """Filtered and mapped samples are resumed exactly as well."""
+    dataset = dataset_of((23, 7, 11)).filter(lambda s: s.number % 3 == 0).map(lambda s: s)
+    whole = numbers(dataset.shuffled(seed=1))
+    for stop in range(0, len(whole), 3):
+        reading = dataset.shuffled(seed=1)
+        begin = [next(reading).number for _ in range(stop)]
+        rest = dataset.shuffled(seed=1)
+        rest.load_state_dict(reading.state_dict())
+        assert begin + numbers(rest) == whole
+
+
+def test_labels_are_mixed() -> None:
+    """Of data sorted by label, a batch of 256 has about as many labels as chance gives."""
+    dataset = write_samples(
+        (Item(i, np.zeros(1, np.uint8)) for i in range(20_000)),
+        Path(mkdtemp(prefix="atdata-test-")) / "sorted.tar",
+        maxcount=2_000,
+    )
+    batches = [b for b in dataset.shuffled(256, seed=0) if len(b) == 256]
+    distinct = np.mean([len({n // 200 for n in batch.number}) for batch in batches])
+    assert distinct > 90
+
+
+def test_a_state_of_something_else_is_refused() -> None:
+    """States of other data, orders, versions, and what is no state, are each told apart."""
+    dataset = dataset_of((23, 7))
+    reading = dataset.shuffled(seed=5)
+    next(reading)
+    state = reading.state_dict()
+    other = write_samples(
+        [Item(i, np.ones(1, np.uint8)) for i in range(30)],
+        Path(mkdtemp(prefix="atdata-test-")) / "x.tar",
+    )
+    refused: list[tuple[Any, Any, str]] = [
+        (other.shuffled(seed=5), state, "dataset"),
+        (dataset.shuffled(seed=6), state, "seed=5"),
+        (dataset.ordered(), state, "shuffled"),
+        (dataset.shuffled(seed=5), dataset.ordered().state_dict(), "stored in"),
+        (dataset.shuffled(), {**state, "atdata_state": 2}, "version 2"),
+        (dataset.shuffled(), {}, "not a state"),
+        (dataset.shuffled(), [], "not a state"),
+        (dataset.shuffled(), {**state, "history": [[0, 1]]}, "damaged"),
+        (dataset.shuffled(), {**state, "history": [[2, [1]]]}, "damaged"),
+        (dataset.shuffled(), {**state, "taken": -1}, "damaged"),
+        (dataset.shuffled(), {**state, "shuffle": {"seed": "x"}}, "stored in"),
+    ]
+    for into, wrong, said in refused:
+        with pytest.raises(StateError, match=said):
+            into.load_state_dict(wrong)
+    unseeded = dataset.shuffled()
+    unseeded.load_state_dict(state)
+    assert len(numbers(unseeded)) == 29
+    with pytest.raises(StateError, match="ranks"):
+        merge_states([state, state])
+
+
+def test_ranks_are_found_and_contradictions_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RANK and WORLD_SIZE decide where nothing is said, and must agree with what is said."""
+    dataset = dataset_of((23, 7))
+    assert len(dataset.split()) == 30
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(OptionError, match="make no sense"):
+        dataset.split()
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert len(dataset.split()) == 8
+    assert [len(dataset.split(even=even)) for even in ("drop", "pad")] == [7, 8]  # type: ignore[arg-type]
+    assert len(dataset.split(1, 4)) == 8
+    with pytest.raises(OptionError, match="rank 1 of 4"):
+        dataset.split(1, 8)
+    monkeypatch.undo()
+    for rank, world in ((4, 4), (-1, 2), (0, 0), (0, None), (1.0, 2)):
+        with pytest.raises(OptionError):
+            dataset.split(rank, world)  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="even"):
+        dataset.split(0, 2, even="round")  # type: ignore[arg-type]
+    with pytest.raises(LengthError):
+        dataset.split(0, 2)[0]
+
+
+@pytest.mark.parametrize("option", ["seed", "epoch", "window"])
+def test_options_out_of_range_are_refused(option: str) -> None:
+    """A negative seed or epoch and an empty window are refused at once."""
+    for wrong in (-1, 1.5, True):
+        with pytest.raises(OptionError, match=option):
+            dataset_of((23, 7)).shuffled(**{option: wrong})
