@@ -7,7 +7,7 @@ import io
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ import pytest
 from atdata._protocols import AbstractDataStore
 from atdata._shardlist import ShardInfo
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
-from atdata.atmosphere.journal import Journal
+from atdata.atmosphere.blobs import place_of
 from atdata.atmosphere.publish import publish_dataset
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.write import write_samples
@@ -28,6 +28,7 @@ from atdata.errors import (
     RefError,
     StoreError,
 )
+from atdata.stores.journal import Journal
 from atdata.testing.network import Account, Network
 from tests.atmosphere.conftest import Digit, Login
 from tests.services.proxy import FaultProxy
@@ -132,7 +133,7 @@ def test_a_shard_that_a_record_has_is_not_sent(
     index, store = AtmosphereIndex(client), PDSBlobStore(client)
     copies = store.copy_shards(known(shards), opener(shards), prefix="x").shards
     publish_dataset(client, name="a", schema_uri=index.publish_schema(Digit), shards=copies)
-    Journal().forget(client.server, client.did)
+    Journal().forget(place_of(client))
     assert store.copy_shards(known(shards), opener({}), prefix="x").shards == copies
     assert uploads(proxy) == 3
 
@@ -147,7 +148,7 @@ def test_sent_again_when_the_server_has_lost_it(
     for shard in known(shards):
         assert shard.sha256 is not None
         # As if a run of hours ago had sent it.
-        Journal().add(client.server, client.did, shard.sha256)
+        Journal().add(place_of(client), shard)
     store = PDSBlobStore(client)
 
     def copy() -> tuple[ShardInfo, ...]:
@@ -235,36 +236,3 @@ def test_sizes_are_asked_where_they_are_not_known(
     storage = client.get_record(second.uri).value["storage"]
     assert storage["$type"].endswith("storageBlobs")
     assert [blob["size"] for blob in storage["blobs"]] == [s.bytes for s in first.shards]
-
-
-class TestJournal:
-    def test_remembers(self, at_home: Network) -> None:
-        """It remembers what was sent where and by whom, and forgets on demand."""
-        journal = Journal()
-        journal.add("https://a", "did:plc:a", "00")
-        assert Journal().has("https://a", "did:plc:a", "00")
-        assert not Journal().has("https://b", "did:plc:a", "00")
-        assert not Journal().has("https://a", "did:plc:b", "00")
-        assert not Journal().has("https://a", "did:plc:a", "01")
-        journal.forget("https://a", "did:plc:a")
-        assert not Journal().has("https://a", "did:plc:a", "00")
-
-    @pytest.mark.parametrize("damage", ["file", "folder", "garbage"])
-    def test_saves_work_only(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, damage: str
-    ) -> None:
-        """Where it cannot be kept, nothing is remembered and nothing fails."""
-        place: Any = tmp_path / "data"
-        if damage == "file":
-            place.write_text("not a folder")
-        else:
-            place.mkdir()
-        if damage == "folder":
-            (place / "uploads.db").mkdir()
-        elif damage == "garbage":
-            (place / "uploads.db").write_bytes(b"garbage" * 1000)
-        monkeypatch.setenv("ATDATA_DATA_DIR", str(place))
-        journal = Journal()
-        journal.add("https://a", "did:plc:a", "00")
-        assert not journal.has("https://a", "did:plc:a", "00")
-        journal.forget("https://a", "did:plc:a")

@@ -16,14 +16,19 @@ from atdata._digest import blob_cid
 from atdata._refs import BlobRef, parse_blob_ref
 from atdata._shardlist import ShardInfo, ShardUrls
 from atdata.atmosphere.client import AtmosphereClient
-from atdata.atmosphere.journal import Journal
 from atdata.atmosphere.records import SHARD_TYPE
 from atdata.errors import OptionError, StoreError, XrpcError
 from atdata.sources.identity import server_of
+from atdata.stores.journal import Journal
 from atdata.stores.spool import STEM, Progress, copy_packed, packed_of, write_packed
 
 if TYPE_CHECKING:
     from atdata.dataset.dataset import Dataset
+
+
+def place_of(client: AtmosphereClient) -> str:
+    """What the journal calls the blobs of an account on its server."""
+    return f"{client.server} {client.did}"
 
 
 class PDSBlobStore:
@@ -113,11 +118,11 @@ class PDSBlobStore:
 
     def present(self, shards: Sequence[ShardInfo], *, prefix: str) -> list[str]:
         """The URLs of those that the server has lately acknowledged. No request is sent."""
-        sent, journal = self.client, Journal()
+        place, journal = place_of(self.client), Journal()
         return [
             shard.url
             for shard in shards
-            if shard.sha256 is not None and journal.has(sent.server, sent.did, shard.sha256)
+            if shard.sha256 is not None and journal.has(place, shard.sha256)
         ]
 
     def find(self, shard: ShardInfo) -> str | None:
@@ -125,7 +130,7 @@ class PDSBlobStore:
         if shard.sha256 is None:
             return None
         ref = BlobRef(self.client.did, blob_cid(shard.sha256))
-        if Journal().has(self.client.server, ref.did, shard.sha256):
+        if Journal().has(place_of(self.client), shard.sha256):
             return str(ref)
         try:
             stored = self.client.blob_size(ref)
@@ -150,8 +155,9 @@ class PDSBlobStore:
                 f"{name}: {self.client.server} does not take blobs of {size:,} bytes, though it "
                 "says nothing of a limit. Write smaller shards with maxsize=."
             ) from error
-        Journal().add(self.client.server, self.client.did, sha256)
-        return str(BlobRef(self.client.did, cid))
+        url = str(BlobRef(self.client.did, cid))
+        Journal().add(place_of(self.client), ShardInfo(url, None, size, sha256))
+        return url
 
     def check_size(self, name: str, size: int) -> None:
         """Let a shard pass that the server takes.
@@ -192,6 +198,8 @@ class _Sink:
     def __init__(self, store: PDSBlobStore, folder: Path) -> None:
         self._store = store
         self._folder = folder
+        # `send` keeps the journal, for shards that are written as for those that are copied.
+        self.place = None
 
     def scratch(self) -> Path:
         """A folder for unfinished shards."""

@@ -38,10 +38,14 @@ class AtmosphereClient(Reader):
     Args:
         server: URL of the server to log in to. By default ``ATDATA_PDS_URL``, else the
             account's own server, found from its handle.
+        patience: Seconds that a call of the account may wait, in all, when its server limits how
+            much is asked and says for how long. Servers count requests over five minutes, and
+            what is written over an hour.
     """
 
-    def __init__(self, server: str | None = None) -> None:
+    def __init__(self, server: str | None = None, *, patience: float = 330.0) -> None:
         super().__init__()
+        self._patience = patience
         chosen = server or os.environ.get(PDS_URL) or ""
         if chosen and not chosen.startswith(("https://", "http://")):
             raise OptionError(f"{chosen!r} is not the URL of a server: it begins with https://.")
@@ -196,7 +200,7 @@ class AtmosphereClient(Reader):
         session = self._required()
         if not session.is_fresh:
             session = self._refreshed(session)
-        home = XrpcServer(session.server)
+        home = XrpcServer(session.server, patience=self._patience)
         try:
             return call(home, session.access)
         except XrpcError as error:
@@ -209,7 +213,7 @@ class AtmosphereClient(Reader):
     def _server_for(self, account: str) -> XrpcServer:
         session = self._session
         if session is not None and account == session.did:
-            return XrpcServer(session.server)
+            return XrpcServer(session.server, patience=self._patience)
         return super()._server_for(account)
 
     def put_record(

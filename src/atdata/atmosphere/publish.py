@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from atdata._refs import DATASET_COLLECTION, AtUri, parse_blob_ref
 from atdata._shardlist import ShardInfo
+from atdata.atmosphere.blobs import place_of
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.data_model import now
 from atdata.atmosphere.entry import AtmosphereIndexEntry, StrongRef, age
-from atdata.atmosphere.journal import Journal
 from atdata.atmosphere.keys import dataset_rkey
 from atdata.atmosphere.parsing import entries_of, read_entry
 from atdata.atmosphere.reader import Record
@@ -27,6 +27,7 @@ from atdata.errors import (
     NotFoundError,
     XrpcError,
 )
+from atdata.stores.journal import Journal
 
 _TRIES: Final = 10
 
@@ -143,7 +144,7 @@ def publish_dataset(
                     f"{client.server} no longer has blobs of {name!r} that it had taken: it drops "
                     "those that no record references. Send them again."
                 ) from error
-            Journal().forget(client.server, client.did)
+            Journal().forget(place_of(client))
             shards, resend = _with_sizes(client, resend()), None
     raise AtmosphereError(f"{draft.uri} is changed by others again and again; try later.")
 

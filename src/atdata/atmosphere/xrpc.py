@@ -6,6 +6,7 @@ https://atproto.com/specs/xrpc
 from __future__ import annotations
 
 import json
+import logging
 import random
 import time
 from collections.abc import Mapping
@@ -22,9 +23,12 @@ from atdata.errors import AtmosphereError, RateLimitError, SourceError, XrpcErro
 from atdata.sources.policy import Policy
 from atdata.sources.transport import describe, read_whole, send
 
+_log = logging.getLogger(__name__)
 _TRIES: Final = 5
 _LONGEST_WAIT: Final = 30.0
 """Seconds, of all the pauses of one call that a server asked for."""
+_WORTH_SAYING: Final = 5.0
+"""Seconds of a pause from which on it is logged."""
 _TIMEOUT: Final = 60.0
 """Seconds that a server may be silent."""
 _BUSY: Final = frozenset({500, 502, 503, 504})
@@ -68,11 +72,16 @@ class XrpcServer:
         url: Its origin, such as ``https://pds.example.com``.
         policy: The gate for a server that a stranger's identity document names; None for one
             that the user named.
+        patience: Seconds, of all the pauses of one call, that it may ask for where it limits
+            how much is asked.
     """
 
-    def __init__(self, url: str, policy: Policy | None = None) -> None:
+    def __init__(
+        self, url: str, policy: Policy | None = None, *, patience: float = _LONGEST_WAIT
+    ) -> None:
         self.url = url.rstrip("/")
         self._policy = policy
+        self._patience = patience
 
     def query(
         self, method: str, params: Mapping[str, str | int] | None = None, *, token: str = ""
@@ -81,7 +90,7 @@ class XrpcServer:
 
         Raises:
             XrpcError: The server refuses.
-            RateLimitError: It asks for a longer wait than half a minute.
+            RateLimitError: It asks for a longer wait than there is patience for.
             AtmosphereError: It cannot be reached, or answers something else than JSON.
         """
         return self._call("GET", method, params, token=token, repeatable=True)
@@ -149,13 +158,16 @@ class XrpcServer:
                     return answer
                 asked = _asked_pause(answer)
                 pause = pause if asked is None else asked
-                too_long = not left or waited + pause > _LONGEST_WAIT
+                longest = self._patience if answer.status == 429 else _LONGEST_WAIT
+                too_long = not left or waited + pause > longest
                 if answer.status == 429 and too_long:
                     raise self._limited(method, asked)
                 again = answer.status == 429 or (answer.status in _BUSY and repeatable)
                 if not again or too_long:
                     raise self._refused(answer, method)
             waited += pause
+            if pause > _WORTH_SAYING:
+                _log.warning("%s asks to wait %.0f seconds (%s).", self.url, pause, method)
             time.sleep(pause)
         raise AssertionError("the last try returns or raises")
 

@@ -14,9 +14,11 @@ from typing import IO, Final
 from atdata._digest import sha256_of
 from atdata._shardlist import ShardInfo, ShardUrls
 from atdata.errors import AtdataError, OptionError, StoreError, UrlError
+from atdata.shards.offsets import SUFFIX
 from atdata.sources.disk import path_of
 from atdata.stores.spool import (
     STEM,
+    Progress,
     Samples,
     check_prefix,
     copy_packed,
@@ -101,6 +103,7 @@ class DiskDataStore:
         open_shard: Callable[[str], IO[bytes]],
         *,
         prefix: str,
+        progress: Progress | None = None,
     ) -> ShardUrls:
         """Copy shards byte for byte; see `atdata.stores.spool.copy_packed`.
 
@@ -108,12 +111,13 @@ class DiskDataStore:
             shards: What to copy. One that is there already, with its hash, is not read again.
             open_shard: Opens a shard by its URL.
             prefix: Folder within the store.
+            progress: Called with each number of bytes that are copied.
 
         Returns:
             The absolute path of each copy, in the same order.
         """
         with self._sink(prefix) as sink:
-            return copy_packed(shards, open_shard, sink)
+            return copy_packed(shards, open_shard, sink, progress=progress)
 
     def read_url(self, url: str) -> str:
         """The absolute path of one of this store's shards.
@@ -155,6 +159,7 @@ class _Sink:
         self._folder = folder
         self._scratch = scratch
         self._placed: list[Path] = []
+        self.place = str(folder)
 
     def scratch(self) -> Path:
         """A folder on the store's own disk, so that a shard is placed by renaming."""
@@ -178,6 +183,15 @@ class _Sink:
                 raise other_bytes(str(path))
             file.unlink(missing_ok=True)
         return str(path)
+
+    def accept_table(self, name: str, table: bytes) -> None:
+        """Place a shard's table beside it; one that is there is replaced."""
+        file, path = self._scratch / f"{name}{SUFFIX}", self._folder / f"{name}{SUFFIX}"
+        with _disk_errors(path):
+            file.write_bytes(table)
+            file.replace(path)
+        if self._folder / name in self._placed:
+            self._placed.append(path)
 
     def discard(self) -> None:
         """Remove what this call placed."""

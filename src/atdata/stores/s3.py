@@ -11,14 +11,18 @@ from typing import IO, Any, Final
 from atdata._digest import sha256_of
 from atdata._shardlist import ShardInfo, ShardUrls
 from atdata.errors import NotFoundError, OptionError, StoreError, UrlError
+from atdata.shards.offsets import SUFFIX
 from atdata.sources.s3 import S3Reader, parse_s3
 from atdata.sources.s3_access import S3Access, environment_endpoint, in_region, remember
 from atdata.sources.s3_client import client_for, s3_errors
+from atdata.stores.s3_copy import copy_on_server, copy_source
 from atdata.stores.s3_upload import SHA256, upload
 from atdata.stores.spool import (
     STEM,
+    Progress,
     Samples,
     check_prefix,
+    copy_name,
     copy_packed,
     other_bytes,
     packed_of,
@@ -110,6 +114,7 @@ class S3DataStore:
         open_shard: Callable[[str], IO[bytes]],
         *,
         prefix: str,
+        progress: Progress | None = None,
     ) -> ShardUrls:
         """Copy shards byte for byte; see `atdata.stores.spool.copy_packed`.
 
@@ -118,12 +123,44 @@ class S3DataStore:
                 read nor sent.
             open_shard: Opens a shard by its URL.
             prefix: Begin of the keys.
+            progress: Called with each number of bytes that are copied.
 
         Returns:
             The s3:// URL of each copy, in the same order.
         """
         with self._sink(prefix) as sink:
-            return copy_packed(shards, open_shard, sink)
+            return copy_packed(shards, open_shard, sink, progress=progress)
+
+    def planned(self, shards: Sequence[ShardInfo], *, prefix: str) -> list[ShardInfo]:
+        """The shards as `copy_shards` would place them. No request is sent."""
+        folder = check_prefix(prefix)
+        base = f"s3://{self.bucket}/{folder}/" if folder else f"s3://{self.bucket}/"
+        return [shard.at(f"{base}{copy_name(n)}") for n, shard in enumerate(shards)]
+
+    def present(self, shards: Sequence[ShardInfo], *, prefix: str) -> list[str]:
+        """The URLs of those that are copied already, told by name and size.
+
+        One request for every thousand shards.
+
+        Raises:
+            StoreError: The server cannot be asked.
+        """
+        planned = self.planned(shards, prefix=prefix)
+        place = f"s3://{self.bucket}/{check_prefix(prefix)}"
+        found: dict[str, int] = {}
+        with s3_errors(place, self._access, kind=StoreError):
+            client, _ = client_for(in_region(self.bucket, self._access))
+            pages = client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=parse_s3(place)[1]
+            )
+            for page in pages:
+                for row in page.get("Contents", ()):
+                    found[f"s3://{self.bucket}/{row['Key']}"] = row["Size"]
+        return [
+            shard.url
+            for shard, copy in zip(shards, planned, strict=True)
+            if shard.bytes is not None and found.get(copy.url) == shard.bytes
+        ]
 
     def read_url(self, url: str) -> str:
         """The same URL: the bucket's URLs are read with this store's endpoint and keys.
@@ -181,6 +218,7 @@ class _Sink:
         self._access = access
         self._scratch = scratch
         self._sent: list[str] = []
+        self.place = f"{access.endpoint or environment_endpoint() or 'AWS S3'} s3://{bucket}/{base}"
         self._server_failed = False
 
     def scratch(self) -> Path:
@@ -194,6 +232,32 @@ class _Sink:
             return None
         head = self._head(url)
         return url if head is not None and self._is_same(url, head, shard) else None
+
+    def copy_within(self, name: str, shard: ShardInfo) -> ShardInfo | None:
+        """Have the server copy a shard that it has, if what is stored with it vouches for it.
+
+        None where the shard is elsewhere, or its hash is known to nobody: then its bytes have
+        to be read anyway.
+        """
+        source = copy_source(shard.url, self._access)
+        if source is None:
+            return None
+        url = self._url(name)
+        place = {"Bucket": self._bucket, "Key": parse_s3(url)[1]}
+        with s3_errors(url, self._access, kind=StoreError):
+            client, _ = client_for(self._access)
+            found = copy_on_server(client, source, place, shard)
+        if found is None:
+            return None
+        self._sent.append(url)
+        head = self._head(url)
+        if head is None or not self._is_same(url, head, found):
+            raise other_bytes(url)
+        # The table beside it, where there is one; without it a shard is read all the same.
+        beside = {**place, "Key": place["Key"] + SUFFIX}
+        with suppress(NotFoundError, StoreError), s3_errors(url, self._access, kind=StoreError):
+            client.copy_object(**beside, CopySource={**source, "Key": source["Key"] + SUFFIX})
+        return found.at(url)
 
     def accept(self, name: str, file: Path, info: ShardInfo) -> str:
         """Send a finished shard, unless the same is there, and see that it has arrived."""
@@ -214,6 +278,21 @@ class _Sink:
             raise
         file.unlink()
         return url
+
+    def accept_table(self, name: str, table: bytes) -> None:
+        """Send a shard's table, unless shard and table were there already."""
+        url = self._url(name) + SUFFIX
+        try:
+            if self._url(name) not in self._sent and self._head(url) is not None:
+                return
+            with s3_errors(url, self._access, kind=StoreError):
+                client, _ = client_for(self._access)
+                client.put_object(Bucket=self._bucket, Key=parse_s3(url)[1], Body=table)
+        except StoreError:
+            self._server_failed = True
+            raise
+        if self._url(name) in self._sent:
+            self._sent.append(url)
 
     def discard(self) -> None:
         """Remove what this call sent, unless it was the server that failed."""

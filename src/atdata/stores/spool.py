@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import threading
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from typing import IO, Final, Protocol
+from pathlib import Path
+from typing import IO, Final, Protocol, TypeAlias
 
 from atdata._shardlist import ShardInfo, ShardUrls
 from atdata.errors import (
@@ -16,14 +19,21 @@ from atdata.errors import (
     IntegrityError,
     NoDataUrlsError,
     OptionError,
+    ShardError,
     ShardExistsError,
     StoreError,
 )
-from atdata.shards.writer import PackedSample, ShardSink, write_shards
+from atdata.shards.offsets import SampleTable, scan_table
+from atdata.shards.writer import PackedSample, ShardSink, hand_table, write_shards
+from atdata.stores.journal import Journal
 
 STEM: Final = "data"
 """Shards are named ``data-000000.tar``, ``data-000001.tar``, …"""
+Progress: TypeAlias = Callable[[int], None]
+"""Called with a number of bytes each time that so many more are done."""
 _CHUNK: Final = 1 << 20
+_AT_ONCE: Final = 4
+"""Shards that are copied at the same time; each takes its size on disk and 1 MB of memory."""
 
 
 class Samples(Protocol):
@@ -34,7 +44,15 @@ class Samples(Protocol):
 
 
 class CopySink(ShardSink, Protocol):
-    """Where copies of shards go."""
+    """Where copies of shards go.
+
+    A sink on a server that has the shard already, elsewhere, may have ``copy_within(name,
+    shard)`` as well: the copy, made without its bytes passing through here, or None.
+    """
+
+    @property
+    def place(self) -> str | None:
+        """What the journal calls it; None keeps a journal of its own."""
 
     def find(self, name: str, shard: ShardInfo) -> str | None:
         """The URL of the shard of this name, if it is there with just this size and hash."""
@@ -76,16 +94,20 @@ def copy_packed(
     shards: Sequence[ShardInfo],
     open_shard: Callable[[str], IO[bytes]],
     sink: CopySink,
+    *,
+    progress: Progress | None = None,
 ) -> ShardUrls:
-    """Copy shards byte for byte, one at a time, through a file of the sink's scratch folder.
+    """Copy shards byte for byte, a few at once, each through a file of the sink's scratch folder.
 
     A shard that is there already is not read. After an error, what was copied stays, so that
-    a second run goes on from there.
+    a second run goes on from there; copies that are under way are finished, no other is begun.
 
     Args:
         shards: What to copy, in order; what is known of size and hash is checked.
-        open_shard: Opens a shard by its URL.
-        sink: Takes the copies.
+        open_shard: Opens a shard by its URL; called from several threads, one at a time.
+        sink: Takes the copies, from several threads.
+        progress: Called with a number of bytes each time that so many more are copied, or found
+            copied already; from several threads, one at a time.
 
     Raises:
         NoDataUrlsError: There are none.
@@ -94,25 +116,69 @@ def copy_packed(
     """
     if not shards:
         raise NoDataUrlsError("There are no shards to copy.")
-    done: list[ShardInfo] = []
-    for number, shard in enumerate(shards):
-        name = f"{STEM}-{number:06d}.tar"
-        url = sink.find(name, shard)
-        done.append(shard.at(url) if url else _copied(shard, open_shard, sink, name))
-    return ShardUrls(done)
+    copier = _Copier(open_shard, sink, progress)
+    with ThreadPoolExecutor(min(_AT_ONCE, len(shards))) as pool:
+        copies = [pool.submit(copier.copy, n, shard) for n, shard in enumerate(shards)]
+        try:
+            return ShardUrls([copy.result() for copy in copies])
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
-def _copied(
-    shard: ShardInfo, open_shard: Callable[[str], IO[bytes]], sink: CopySink, name: str
-) -> ShardInfo:
-    file = sink.scratch() / f".{name}-{secrets.token_hex(8)}.part"
-    digest, size = hashlib.sha256(), 0
-    try:
-        with closing(open_shard(shard.url)) as stream, file.open("xb", buffering=0) as out:
+def copy_name(number: int) -> str:
+    """The name of the copy of a shard, counted from 0."""
+    return f"{STEM}-{number:06d}.tar"
+
+
+class _Copier:
+    """Copies shards of one call."""
+
+    def __init__(
+        self, open_shard: Callable[[str], IO[bytes]], sink: CopySink, progress: Progress | None
+    ) -> None:
+        self._open_shard = open_shard
+        self._sink = sink
+        self._progress = progress
+        self._lock = threading.Lock()
+
+    def copy(self, number: int, shard: ShardInfo) -> ShardInfo:
+        name = copy_name(number)
+        if url := self._sink.find(name, shard):
+            self._advance(shard.bytes or 0)
+            return shard.at(url)
+        # A sink beside the shard may have it copied without seeing its bytes.
+        copy_within = getattr(self._sink, "copy_within", None)
+        within: ShardInfo | None = copy_within(name, shard) if callable(copy_within) else None
+        if within is not None:
+            self._noted(within)
+            self._advance(within.bytes or 0)
+            return within
+        return self._through(name, shard)
+
+    def _through(self, name: str, shard: ShardInfo) -> ShardInfo:
+        file = self._sink.scratch() / f".{name}-{secrets.token_hex(8)}.part"
+        try:
+            info = self._spooled(name, shard, file)
+            table = _table_of(file, info)
+            placed = info.at(self._sink.accept(name, file, info))
+            self._noted(placed)
+            if table is not None:
+                hand_table(self._sink, name, table)
+            return placed
+        finally:
+            file.unlink(missing_ok=True)
+
+    def _spooled(self, name: str, shard: ShardInfo, file: Path) -> ShardInfo:
+        digest, size = hashlib.sha256(), 0
+        with self._lock:
+            opened = self._open_shard(shard.url)
+        with closing(opened) as stream, file.open("xb", buffering=0) as out:
             while chunk := stream.read(_CHUNK):
                 digest.update(chunk)
                 size += len(chunk)
                 _write(out, chunk, name)
+                self._advance(len(chunk))
             os.fsync(out.fileno())
         if shard.sha256 not in (None, digest.hexdigest()) or shard.bytes not in (None, size):
             raise IntegrityError(
@@ -121,10 +187,16 @@ def _copied(
                 "copied",
                 shard=shard.url,
             )
-        info = ShardInfo(name, shard.samples, size, digest.hexdigest())
-        return info.at(sink.accept(name, file, info))
-    finally:
-        file.unlink(missing_ok=True)
+        return ShardInfo(name, shard.samples, size, digest.hexdigest())
+
+    def _noted(self, placed: ShardInfo) -> None:
+        if self._sink.place is not None:
+            Journal().add(self._sink.place, placed)
+
+    def _advance(self, size: int) -> None:
+        if self._progress is not None and size:
+            with self._lock:
+                self._progress(size)
 
 
 def _write(out: IO[bytes], chunk: bytes, name: str) -> None:
@@ -136,6 +208,15 @@ def _write(out: IO[bytes], chunk: bytes, name: str) -> None:
         raise StoreError(
             f"{name}: the disk for unfinished shards cannot be written ({error.strerror})."
         ) from error
+
+
+def _table_of(file: Path, shard: ShardInfo) -> SampleTable | None:
+    """The table of a shard that was copied; None where reading it would be an error, too."""
+    try:
+        size = file.stat().st_size
+        return scan_table(file, shard=shard.url, shard_bytes=size, sha256=shard.sha256)
+    except ShardError:
+        return None
 
 
 def check_prefix(prefix: str) -> str:

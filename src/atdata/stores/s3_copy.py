@@ -1,0 +1,72 @@
+"""Objects copied from one place of a server to another, without passing through here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from atdata._registry import require
+from atdata._shardlist import LocatedUrl, ShardInfo
+from atdata.sources.s3 import parse_s3
+from atdata.sources.s3_access import S3Access, access_for, environment_endpoint
+from atdata.stores.s3_upload import SHA256
+
+LARGEST: Final = 5_000_000_000
+"""Bytes of the largest object that servers copy in one request."""
+
+
+def copy_source(url: str, access: S3Access) -> dict[str, str] | None:
+    """Where the server of ``access`` finds a shard; None where it is not this server's."""
+    if not url.startswith("s3://"):
+        return None
+    bucket, key = parse_s3(url)
+    said = {}
+    if isinstance(url, LocatedUrl):
+        said = {"endpoint": url.endpoint, "region": url.region, "stranger": url.stranger}
+    found, _ = access_for(bucket, **said)  # type: ignore[arg-type]
+    same = (found.endpoint or environment_endpoint()) == (access.endpoint or environment_endpoint())
+    return {"Bucket": bucket, "Key": key} if same else None
+
+
+def copy_on_server(
+    client: Any, source: Mapping[str, str], place: Mapping[str, str], shard: ShardInfo
+) -> ShardInfo | None:
+    """Copy an object that was stored with its hash, if it is the one that is meant.
+
+    Args:
+        client: A boto3 client, whose keys may read the source.
+        source: Bucket and key.
+        place: Bucket and key.
+        shard: What is known of it.
+
+    Returns:
+        The shard with size and hash; None where the server does not copy, the keys may not read
+        it, nothing vouches for its bytes, or something is at the place already.
+
+    Raises:
+        botocore.exceptions.BotoCoreError: The server cannot be reached.
+    """
+    error_type = require("botocore.exceptions", purpose="S3 buckets").ClientError
+    try:
+        head = client.head_object(**source)
+        stored, size = head.get("Metadata", {}).get(SHA256), head["ContentLength"]
+        vouched = stored is not None and shard.sha256 in (None, stored)
+        if not vouched or shard.bytes not in (None, size) or size > LARGEST:
+            return None
+        try:
+            client.head_object(**place)
+        except error_type as error:
+            if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") != 404:
+                raise
+        else:
+            return None  # not to be overwritten: the bytes that are there have to be compared
+        client.copy_object(
+            **place,
+            CopySource=dict(source),
+            CopySourceIfMatch=head["ETag"],
+            MetadataDirective="COPY",
+        )
+    except error_type:
+        return None
+    return replace(shard, bytes=size, sha256=stored)

@@ -1,0 +1,46 @@
+"""The journal remembers what was acknowledged, and is never in the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from atdata._shardlist import ShardInfo
+from atdata.stores.journal import Journal
+
+
+class TestJournal:
+    def test_remembers(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """It remembers what was sent where and by whom, and forgets on demand."""
+        monkeypatch.setenv("ATDATA_DATA_DIR", str(tmp_path))
+        journal = Journal()
+        journal.add("https://a did:plc:a", ShardInfo("at://x", sha256="00"))
+        assert Journal().has("https://a did:plc:a", "00")
+        assert not Journal().has("https://b did:plc:a", "00")
+        assert not Journal().has("https://a did:plc:b", "00")
+        assert not Journal().has("https://a did:plc:a", "01")
+        assert Journal().sent("https://a did:plc:a") == [ShardInfo("at://x", sha256="00")]
+        journal.forget("https://a did:plc:a")
+        assert not Journal().has("https://a did:plc:a", "00")
+
+    @pytest.mark.parametrize("damage", ["file", "folder", "garbage"])
+    def test_saves_work_only(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, damage: str
+    ) -> None:
+        """Where it cannot be kept, nothing is remembered and nothing fails."""
+        place: Any = tmp_path / "data"
+        if damage == "file":
+            place.write_text("not a folder")
+        else:
+            place.mkdir()
+        if damage == "folder":
+            (place / "sent.db").mkdir()
+        elif damage == "garbage":
+            (place / "sent.db").write_bytes(b"garbage" * 1000)
+        monkeypatch.setenv("ATDATA_DATA_DIR", str(place))
+        journal = Journal()
+        journal.add("https://a did:plc:a", ShardInfo("at://x", sha256="00"))
+        assert not journal.has("https://a did:plc:a", "00")
+        journal.forget("https://a did:plc:a")
