@@ -13,6 +13,7 @@ from atdata.samples.codec import SampleCodec
 from atdata.samples.kinds import Field, Misfit
 from atdata.samples.ndarray import decode_array, encode_array, looks_like_array
 from atdata.samples.packable import PackableSample, same_value
+from atdata.samples.packing import pack_wire
 from atdata.samples.wire import unpack_map
 
 
@@ -93,6 +94,12 @@ class _DictCodec(SampleCodec[DictSample]):
     def __init__(self) -> None:
         fields: tuple[Field, ...] = ()
         super().__init__(DictSample, "atdata.DictSample", fields, {}, plain=False)
+
+    def pack(self, sample: DictSample) -> bytes:
+        try:
+            return pack_wire(self.to_wire(sample))
+        except Misfit as misfit:
+            raise EncodeError(f"{self.sample_type.__name__} {misfit}") from None
 
     def unpack(self, payload: bytes | memoryview) -> DictSample:
         return self.from_wire(unpack_map(payload))
