@@ -34,7 +34,7 @@ from atdata._shardlist import ShardInfo
 from atdata._version import __version__
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.load import DatasetDict, load_dataset
-from atdata.dataset.write import write_samples
+from atdata.dataset.write import write_columns, write_samples
 from atdata.errors import AtdataError
 from atdata.lenses.lens import Lens, lens
 from atdata.lenses.network import LensNetwork
@@ -84,6 +84,7 @@ __all__ = [
     "packable",
     "promote",
     "schema_of",
+    "write_columns",
     "write_samples",
 ]
 

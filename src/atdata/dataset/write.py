@@ -159,9 +159,9 @@ class _Place:
         return str(target.absolute())
 
     def accept_table(self, name: str, table: bytes) -> None:
-        """Keep the table of the shard that was accepted last."""
-        kept, target = self._waiting[-1]
-        file = kept.with_suffix(SUFFIX)
+        """Keep the table of a shard until all are there."""
+        target = self._path if self.single else self.folder / name
+        file = self.scratch() / f"{len(self._tables)}{SUFFIX}"
         file.write_bytes(table)
         self._tables.append((file, target.with_name(target.name + SUFFIX)))
 

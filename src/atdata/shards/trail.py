@@ -30,11 +30,12 @@ class Trail:
         self._syncing: Future[Any] | None = None
         self._unsynced = 0
 
-    def follow(self, data: bytes) -> None:
+    def follow(self, data: bytes | memoryview) -> None:
         """Take note of bytes that the caller writes next.
 
         Before, not after: a thread starts when the writer lets go of Python's lock, which it
-        does while it writes, and not while it packs.
+        does while it writes, and not while it packs. They must stay as they are until the
+        next call, or `finish`, has returned.
 
         Raises:
             OSError: The disk could not take earlier ones.

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import numpy as np
 
 from atdata._limits import limits
 from atdata.errors import ShardError
 from atdata.shards.header import BLOCK, padded
+
+Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
+Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 
 END: Final = bytes(2 * BLOCK)
 """The end-of-archive marker."""
@@ -63,6 +69,59 @@ def headers(key: str, size: int) -> bytes:
     pax = _header(b"././@PaxHeader", len(record), flag=b"x") + record
     short = name[:100].decode("utf-8", "ignore").encode("utf-8")
     return pax.ljust(BLOCK + padded(len(record)), b"\0") + _header(short, size)
+
+
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """Headers of many samples: what is the same in all, and what differs."""
+
+    pattern: Bytes
+    """The bytes of a whole header, shape (512,)."""
+    parts: tuple[tuple[int, Bytes], ...]
+    """Where in each header other bytes stand, and these: shape (n, size), or (1, size) where
+    they are the same in all."""
+    keys: Bytes
+    """Shape (n, digits)."""
+
+
+def numbered_headers(first: int, sizes: Integers) -> Headers:
+    """What goes before samples whose keys are consecutive numbers.
+
+    Args:
+        first: The number of the first; all of them have as many digits.
+        sizes: Bytes of their payloads, shape (n,).
+
+    Returns:
+        The headers that `headers` gives.
+    """
+    pattern = np.frombuffer(headers(number_key(first), 0), np.uint8).astype(np.uint32)
+    width = len(number_key(first))
+    keys = _digits(np.arange(first, first + len(sizes)), width, 10)
+    alike = bool((sizes == sizes[0]).all())
+    lengths = _digits(sizes[:1] if alike else sizes, 11, 8)
+    rest = pattern.sum() - pattern[:width].sum() - pattern[124:135].sum() - pattern[148:156].sum()
+    sums = int(rest) + 8 * 0x20 + keys.sum(axis=1, dtype=np.int64)
+    sums += lengths.sum(axis=1, dtype=np.int64)
+    parts = ((0, keys), (124, lengths), (148, _digits(sums, 6, 8)))
+    return Headers(pattern.astype(np.uint8), parts, keys)
+
+
+def number_key(number: int) -> str:
+    """The key of a sample that has none of its own."""
+    return f"{number:09d}"
+
+
+def _digits(values: Integers, count: int, base: int) -> Bytes:
+    """Numbers as so many ASCII digits: shape (n, count)."""
+    # Contiguous places, and as few bits as hold the numbers: division is what takes the time.
+    left = values.astype(np.uint32) if int(values.max()) < 1 << 32 else values
+    out = np.empty((count, len(values)), np.uint8)
+    for place in range(count - 1, -1, -1):
+        rest = left // base
+        np.subtract(left, rest * base, out=out[place], casting="unsafe")
+        left = rest
+    out += np.uint8(ord("0"))
+    return out.T
 
 
 def _file_header(name: bytes, size: bytes) -> bytes:
