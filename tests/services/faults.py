@@ -24,6 +24,16 @@ class Request:
         return f"{self.method} {self.path}"
 
 
+@dataclass(frozen=True)
+class Acknowledged:
+    """A request with a body whose answer, a 2xx, went to the client to its last byte."""
+
+    said: str
+    """``"METHOD /path?query"``."""
+    sha256: str
+    """Of the request's body."""
+
+
 class Pause:
     """Requests that are held: wait until one has arrived, then let them go on."""
 
@@ -77,6 +87,7 @@ class Rules:
         self._lock = threading.Lock()
         self._rules: list[Rule] = []
         self.requests: list[Request] = []
+        self.acknowledged: list[Acknowledged] = []
         self.connections = 0
         self.bytes_down = 0
         self.bytes_up = 0
@@ -123,3 +134,8 @@ class Rules:
             self.connections += connection
             if request is not None:
                 self.requests.append(request)
+
+    def acknowledge(self, said: str, sha256: str) -> None:
+        """Note that an answer has arrived."""
+        with self._lock:
+            self.acknowledged.append(Acknowledged(said, sha256))

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit, urlunsplit
 
-from tests.services.faults import Pause, Request, Rule, Rules
+from tests.services.faults import Acknowledged, Pause, Request, Rule, Rules
 from tests.services.relay import connect, pass_bytes, relay_http
 from tests.services.wire import reset
 
@@ -60,6 +60,11 @@ class FaultProxy:
     def requests(self) -> list[Request]:
         """Requests so far, in order, those answered by the proxy included."""
         return list(self._rules.requests)
+
+    @property
+    def acknowledged(self) -> list[Acknowledged]:
+        """Requests with a body that succeeded, as far as the client was told, in order."""
+        return list(self._rules.acknowledged)
 
     @property
     def connections(self) -> int:

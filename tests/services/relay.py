@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
 import threading
 from collections.abc import Callable
@@ -50,7 +51,7 @@ def _exchange(near: Wire, far: Wire, head: Head, rules: Rules) -> bool:
         near.socket.sendall(_response(answer, method))
         return not expects
     far.socket.sendall(head.raw)
-    response = None
+    response, digest = None, hashlib.sha256()
     if expects:
         response = far.head()
         if response is not None and response.start[1] == "100":
@@ -63,6 +64,7 @@ def _exchange(near: Wire, far: Wire, head: Head, rules: Rules) -> bool:
         left = upload.after if upload else None
         for data in near.body(head, until_end=False):
             piece = data if left is None else data[:left]
+            digest.update(data)
             far.socket.sendall(piece)
             rules.count(up=len(piece))
             if left is not None:
@@ -72,7 +74,10 @@ def _exchange(near: Wire, far: Wire, head: Head, rules: Rules) -> bool:
                     reset(near.socket)
                     return False
         response = _final_head(near, far)
-    return _pass_response(near, far, method, response, rules, said) and head.keeps_open
+    open_still, whole = _pass_response(near, far, method, response, rules, said)
+    if whole and method in ("POST", "PUT") and response.start[1].startswith("2"):
+        rules.acknowledge(said, digest.hexdigest())
+    return open_still and head.keeps_open
 
 
 def _final_head(near: Wire, far: Wire) -> Head:
@@ -85,18 +90,19 @@ def _final_head(near: Wire, far: Wire) -> Head:
 
 def _pass_response(
     near: Wire, far: Wire, method: str, response: Head, rules: Rules, said: str
-) -> bool:
+) -> tuple[bool, bool]:
+    """Whether another request may follow, and whether the response has arrived as it was."""
     near.socket.sendall(response.raw)
     rules.count(down=len(response.raw))
     status = response.start[1]
     if status == "101":
         pass_bytes(near.socket, far.socket, None, rules)
-        return False
+        return False, False
     cut = rules.take("cut", said)
     if cut is not None and cut.after == 0:
-        return _end(near.socket, cut)
+        return _end(near.socket, cut), False
     if method == "HEAD" or status in ("204", "304"):
-        return response.keeps_open
+        return response.keeps_open, True
     left = cut.after if cut else None
     flip = rules.take("flip", said)
     at = 0
@@ -112,9 +118,9 @@ def _pass_response(
         if cut is not None and left is not None:
             left -= len(piece)
             if left == 0:
-                return _end(near.socket, cut)
+                return _end(near.socket, cut), False
     has_length = "content-length" in response.headers or "transfer-encoding" in response.headers
-    return response.keeps_open and has_length
+    return response.keeps_open and has_length, flip is None
 
 
 def _end(client: socket.socket, cut: Rule) -> bool:
