@@ -18,7 +18,7 @@ PYTHON ?= $(shell for p in $(pythons); do $(call runs,(3, 11) <= sys.version_inf
 # Set up again when any of these changes, and only then.
 STAMP = $(VENV)/.set-up-$(shell cat requirements.lock pyproject.toml | cksum | tr ' ' '-')
 
-.PHONY: help setup services demo test check bench bench-quick lock clean test-only test-all-pythons services-debian
+.PHONY: help setup services demo test check test-torch bench bench-quick lock clean test-only test-all-pythons services-debian fuzz
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 20
@@ -85,11 +85,33 @@ test-all-pythons: $(STAMP) ## every test on each supported Python that can be fo
 	[ -z "$$missing" ] || echo "not found, not tested:$$missing"; \
 	[ -z "$$failed" ] || { echo "failed on:$$failed"; exit 1; }
 
+# Not among the locked packages: it is large, and each machine has its own build of it.
+TORCH ?= torch torchdata
+test-torch: $(STAMP) ## tests of the loader for PyTorch; TORCH="torch --index-url …" takes another build
+	@[ -x .cache/venv-torch/bin/python ] || "$(BIN)/python" -m venv .cache/venv-torch
+	@"$(BIN)/uv" pip install -q --python .cache/venv-torch/bin/python -r requirements.lock
+	@"$(BIN)/uv" pip install -q --python .cache/venv-torch/bin/python --no-deps --no-build-isolation -e .
+	@.cache/venv-torch/bin/python -c 'import torch' 2>/dev/null \
+	    || .cache/venv-torch/bin/python -m pip install -q --disable-pip-version-check $(TORCH)
+	@.cache/venv-torch/bin/python -m pytest -q tests/training $(ARGS)
+
 bench: $(STAMP) ## measure beside other packages and write docs/benchmarks.md
 	@"$(BIN)/python" -m bench $(ARGS)
 
 bench-quick: $(STAMP) ## the same on fewer samples, in under two minutes, printed only
 	@"$(BIN)/python" -m bench --quick $(ARGS)
+
+MINUTES ?= 10
+FUZZ := .cache/fuzz
+
+$(FUZZ)/.set-up: $(STAMP) requirements.lock
+	@"$(BIN)/uv" venv -q --clear --python "$(BIN)/python" $(FUZZ)
+	@"$(BIN)/uv" pip install -q --python $(FUZZ)/bin/python -c requirements.lock -e . atheris
+	@touch $@
+
+# atheris has no wheel for every Python, so it is no dependency of the project.
+fuzz: $(FUZZ)/.set-up ## attack the parsers for MINUTES=10; what is found stays in fuzz/corpus
+	@PYTHONPATH=. $(FUZZ)/bin/python -m fuzz.run $(MINUTES) $(ARGS)
 
 lock: $(STAMP) ## requirements.lock from pyproject.toml; LOCK_ARGS=--upgrade takes newer versions
 	@"$(BIN)/uv" pip compile -q pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
@@ -104,4 +126,4 @@ services-debian: ## Redis and PostgreSQL from Debian instead of PyPI (asks for r
 
 clean: ## remove .venv, .cache and what tools left; the servers from npm stay in the user's cache
 	@rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
-	@find src tests bench docs -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+	@find src tests bench docs fuzz -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

@@ -34,6 +34,8 @@ from atdata._shardlist import ShardInfo
 from atdata._version import __version__
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.load import DatasetDict, load_dataset
+from atdata.dataset.mix import mix
+from atdata.dataset.state import merge_states
 from atdata.dataset.write import write_columns, write_samples
 from atdata.errors import AtdataError
 from atdata.lenses.lens import Lens, lens
@@ -81,6 +83,8 @@ __all__ = [
     "limits",
     "load_dataset",
     "local",
+    "merge_states",
+    "mix",
     "packable",
     "promote",
     "schema_of",

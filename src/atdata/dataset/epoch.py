@@ -14,8 +14,8 @@ import numpy as np
 from atdata.dataset.gather import Gather, GatheredRows
 from atdata.dataset.permute import Integers, Order, Permutation, Stored, sizes_for
 from atdata.dataset.plan import Plan, Run
-from atdata.dataset.rows import Rows
-from atdata.dataset.split import Ranges
+from atdata.dataset.rows import Indices, Rows
+from atdata.dataset.split import Ranges, cut, length
 from atdata.errors import OptionError, StateError
 
 _ROWS: Final = 1024
@@ -99,7 +99,7 @@ class Epoch(Protocol):
         """Read samples; in a thread of its own."""
         ...
 
-    def finish(self, fetched: Any, part: slice) -> tuple[Rows, Integers]:
+    def finish(self, fetched: Any, part: Indices) -> tuple[Rows, Integers]:
         """Some of what was fetched with the steps applied, and which of them are left."""
         ...
 
@@ -163,7 +163,7 @@ class DatasetEpoch:
         """See `Epoch`."""
         return self._gather.rows(self.order.positions(places))
 
-    def finish(self, fetched: GatheredRows, part: slice) -> tuple[Rows, Integers]:
+    def finish(self, fetched: GatheredRows, part: Indices) -> tuple[Rows, Integers]:
         """See `Epoch`."""
         return self._plan.stepped(fetched.take(part))
 
@@ -206,20 +206,23 @@ def _cuts(taken: Integers, step: int) -> Iterator[slice]:
 def _pieces(
     epoch: Epoch, ranges: Ranges, step: int, worker: int, workers: int
 ) -> Iterator[tuple[Integers, Integers]]:
-    """Places that are read together, and what has been taken once each of them is."""
-    before = 0
+    """Places that are read together, and what has been taken once each of them is.
+
+    A piece ends where a batch does, so that every batch is within one.
+    """
+    total, before = length(ranges), 0
     most = max(step * workers, _FIRST)
-    for start, stop in ranges:
-        at = start
-        while at < stop:
-            end = min(stop, epoch.piece_end(at), at + most)
-            places = np.arange(at, end)
-            taken = before + places - start
-            if workers > 1:
-                mine = taken // step % workers == worker
-                places, taken = places[mine], taken[mine]
-            if len(places):
-                yield places, taken + 1
-            most = max(most, epoch.piece_end(at) - at) if at > start or before else 8 * most
-            at = end
-        before += stop - start
+    while before < total:
+        start, stop = cut(ranges, before, total)[0]
+        end = before + min(stop, epoch.piece_end(start)) - start
+        end = min(total, -(-min(end, before + most) // step) * step)
+        places = np.concatenate([np.arange(*part) for part in cut(ranges, before, end)])
+        taken = np.arange(before, end)
+        if workers > 1:
+            mine = taken // step % workers == worker
+            places, taken = places[mine], taken[mine]
+        if len(places):
+            yield places, taken + 1
+        before = end
+        # Small at first, so that the first batch comes soon; then as large as is best.
+        most *= 8

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 
@@ -20,24 +20,26 @@ from atdata.dataset.plan import (
     check_batch_size,
     samples_of,
 )
-from atdata.dataset.split import Share, left_of, length, share_of
+from atdata.dataset.split import left_of, length, share_of
 from atdata.dataset.state import Reading
 from atdata.dataset.stream import BufferStream, EpochStream, StoredStream
-from atdata.errors import LengthError, SampleTypeError
+from atdata.dataset.trainable import Trainable
+from atdata.errors import LengthError
 from atdata.samples.batch import SampleBatch
-from atdata.samples.codec import is_sample_type
 from atdata.samples.ndarray import AnyArray
 
 T = TypeVar("T")
 
 
-class Readable(Generic[T]):
+class Readable(Trainable[T]):
     """The ways of reading that `Dataset` has."""
 
     _plan: Plan
-    _sample_type: type[T]
     _gather: Gather
-    _share: Share
+
+    @property
+    def _is_filtered(self) -> bool:
+        return self._plan.is_filtered
 
     @property
     def _known(self) -> dict[str, ShardInfo]:
@@ -123,24 +125,12 @@ class Readable(Generic[T]):
     def _epoch(self, shuffle: Shuffle | None) -> Epoch:
         return DatasetEpoch(self._plan, self._gather, shuffle)
 
-    def _shuffle(self, seed: int | None, epoch: int, window: int | None) -> Shuffle:
-        if seed is None and self._share.world_size > 1:
-            seed = 0
-        return Shuffle(seed, epoch, window=window)
-
     def _cut(self, batch_size: int | None) -> Callable[[Iterator[Run]], Iterator[Any]]:
         if batch_size is None:
             return samples_of
         check_batch_size(batch_size)
         self._check_batchable()
         return partial(batches_of, sample_type=self._sample_type, size=batch_size)
-
-    def _check_batchable(self) -> None:
-        if not is_sample_type(self._sample_type):
-            raise SampleTypeError(
-                f"Samples of {self._sample_type!r} cannot be batched field by field. "
-                "Let the function given to map() return a packable class."
-            )
 
     @overload
     def __getitem__(self, index: int) -> T: ...

@@ -45,6 +45,14 @@ class EpochStream(Generic[X]):
         self._cut = cut
         self._size = size
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A worker makes the epoch of what decides over it, which is much less to send.
+        state = dict(self.__dict__)
+        epoch: Epoch | None = state.pop("epoch", None)
+        if epoch is not None:
+            state["_shuffle"] = epoch.shuffle
+        return state
+
     @cached_property
     def epoch(self) -> Epoch:
         """The epoch; its seed is chosen here, where none was given."""

@@ -1,0 +1,286 @@
+"""Mixtures: one epoch of several datasets, each drawn with its weight."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final, Literal, TypeAlias, TypeVar, overload
+
+import numpy as np
+
+from atdata.dataset.dataset import Dataset
+from atdata.dataset.epoch import Epoch, Shuffle
+from atdata.dataset.permute import Integers, scrambled
+from atdata.dataset.plan import check_batch_size, samples_of
+from atdata.dataset.rows import Indices, JoinedRows, Rows
+from atdata.dataset.split import Even, Share, find_share
+from atdata.dataset.state import Reading
+from atdata.dataset.stream import EpochStream
+from atdata.dataset.trainable import Trainable
+from atdata.errors import NoDataUrlsError, OptionError, SampleTypeError
+from atdata.samples.batch import SampleBatch
+
+T = TypeVar("T")
+
+Stop: TypeAlias = Literal["first", "all"]
+
+_PIECE: Final = 4096
+_PASSES: Final = 1 << 20
+"""Epochs of a dataset that one epoch of a mixture may have room for."""
+_MOST: Final = 1 << 31
+"""Most samples of one epoch of a mixture."""
+
+
+def mix(
+    datasets: Sequence[Dataset[T]],
+    *,
+    weights: Sequence[float] | None = None,
+    seed: int = 0,
+    stop: Stop = "first",
+) -> Mixture[T]:
+    """Several datasets of one type as one, in which each is drawn with its weight.
+
+    Args:
+        datasets: What is mixed.
+        weights: How often each is drawn, as shares of their sum; None: by number of samples.
+        seed: Decides over the draws.
+        stop: An epoch ends when the ``first`` dataset has no samples left, each sample then
+            came at most once; or when ``all`` have come once, those that end before begin anew.
+
+    Raises:
+        OptionError: No datasets, a weight below 0, weights that are all 0 or too few.
+        SampleTypeError: Datasets of several types.
+    """
+    return Mixture(datasets, weights=weights, seed=seed, stop=stop)
+
+
+class Mixture(Trainable[T]):
+    """Datasets of one type, mixed; `mix` makes it, and says what the arguments are."""
+
+    def __init__(
+        self,
+        datasets: Sequence[Dataset[T]],
+        *,
+        weights: Sequence[float] | None,
+        seed: int,
+        stop: Stop,
+    ) -> None:
+        if not datasets:
+            raise OptionError("A mixture needs at least one dataset.")
+        types = {dataset.sample_type for dataset in datasets}
+        if len(types) > 1:
+            names = ", ".join(sorted(t.__name__ for t in types))
+            raise SampleTypeError(f"Datasets of several types cannot be mixed: {names}.")
+        if any(dataset._share != Share() for dataset in datasets):
+            raise OptionError("Mix whole datasets, and split the mixture: mix(…).split().")
+        if stop not in ("first", "all"):
+            raise OptionError(f"stop={stop!r}: expected 'first' or 'all'.")
+        if weights is not None:
+            good = all(math.isfinite(w) and w >= 0 for w in weights) and any(weights)
+            if not good or len(weights) != len(datasets):
+                raise OptionError(
+                    f"weights={list(weights)}: expected {len(datasets)} numbers from 0 on, not "
+                    "all of them 0."
+                )
+        Shuffle(seed)
+        self._datasets = tuple(datasets)
+        self._weights = None if weights is None else tuple(float(w) for w in weights)
+        self._seed, self._stop = seed, stop
+        self._sample_type = datasets[0].sample_type
+        self._share = Share()
+
+    def split(
+        self, rank: int | None = None, world_size: int | None = None, *, even: Even | None = None
+    ) -> Mixture[T]:
+        """The part of this process; see `Dataset.split`."""
+        made: Mixture[T] = object.__new__(Mixture)
+        made.__dict__.update(self.__dict__, _share=find_share(rank, world_size, even))
+        return made
+
+    @overload
+    def shuffled(
+        self, batch_size: None = None, *, epoch: int = ..., window: int | None = ...
+    ) -> Reading[T]: ...
+    @overload
+    def shuffled(
+        self, batch_size: int, *, epoch: int = ..., window: int | None = ...
+    ) -> Reading[SampleBatch[T]]: ...
+    def shuffled(
+        self, batch_size: int | None = None, *, epoch: int = 0, window: int | None = None
+    ) -> Reading[T] | Reading[SampleBatch[T]]:
+        """One epoch, each dataset in random order, with the seed of the mixture."""
+        if batch_size is not None:
+            check_batch_size(batch_size)
+        shuffle = Shuffle(self._seed, epoch, window=window)
+        cut = self._datasets[0]._cut(batch_size)
+        return Reading(EpochStream(self._epoch, shuffle, self._share, cut, batch_size))
+
+    def _shuffle(
+        self, seed: int | None, epoch: int, window: int | None, *, agreed: bool = False
+    ) -> Shuffle:
+        return Shuffle(self._seed if seed is None else seed, epoch, window=window)
+
+    def _epoch(self, shuffle: Shuffle | None) -> MixedEpoch:
+        return MixedEpoch(self._datasets, self._weights, self._seed, self._stop, shuffle)
+
+    @property
+    def _is_filtered(self) -> bool:
+        return any(dataset._is_filtered for dataset in self._datasets)
+
+    def __len__(self) -> int:
+        """Samples of an epoch that is not shuffled, on this rank; others differ by chance.
+
+        Raises:
+            LengthError: A dataset is filtered.
+        """
+        for dataset in self._datasets:
+            len(dataset)
+        stream: Any = EpochStream(self._epoch, None, self._share, samples_of, None)
+        return int(stream.samples_left([]))
+
+    def __repr__(self) -> str:
+        return f"<Mixture of {', '.join(map(repr, self._datasets))}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Samples that were fetched from several epochs."""
+
+    parts: list[tuple[Epoch, Any]]
+    part: Integers
+    """Which part each sample is in."""
+    inside: Integers
+    """Which of that part's samples it is."""
+
+
+class MixedEpoch:
+    """One epoch of a mixture; see `Epoch`."""
+
+    def __init__(
+        self,
+        datasets: Sequence[Dataset[Any]],
+        weights: tuple[float, ...] | None,
+        seed: int,
+        stop: Stop,
+        shuffle: Shuffle | None,
+    ) -> None:
+        self._datasets = datasets
+        self._given = weights
+        self._seed = seed
+        self._stop = stop
+        self._shuffle = shuffle
+        self._epochs: dict[tuple[int, int], Epoch] = {}
+
+    @cached_property
+    def shuffle(self) -> Shuffle | None:
+        """See `Epoch`."""
+        return None if self._shuffle is None else self._shuffle.with_seed()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """See `Epoch`."""
+        parts = [self._one(n, 0).fingerprint for n in range(len(self._datasets))]
+        text = f"{parts} {self._weights.tolist()} {self._seed} {self._stop}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def __len__(self) -> int:
+        return len(self._choices)
+
+    def piece_end(self, place: int) -> int:
+        """See `Epoch`."""
+        return min(len(self), (place // _PIECE + 1) * _PIECE)
+
+    def fetch(self, places: Integers) -> Drawn:
+        """See `Epoch`."""
+        chosen = self._choices[places]
+        part, inside = np.empty(len(places), np.int64), np.empty(len(places), np.int64)
+        parts: list[tuple[Epoch, Any]] = []
+        for dataset in np.unique(chosen).tolist():
+            mine = np.flatnonzero(chosen == dataset)
+            nth = np.searchsorted(self._draws[dataset], places[mine])
+            samples = self._counts[dataset]
+            for number in np.unique(nth // samples).tolist():
+                of = nth // samples == number
+                epoch = self._one(dataset, number)
+                part[mine[of]], inside[mine[of]] = len(parts), np.arange(int(of.sum()))
+                parts.append((epoch, epoch.fetch(nth[of] % samples)))
+        return Drawn(parts, part, inside)
+
+    def finish(self, fetched: Drawn, part: Indices) -> tuple[Rows, Integers]:
+        """See `Epoch`."""
+        parts, insides = fetched.part[part], fetched.inside[part]
+        found: list[Rows] = []
+        kept: list[Integers] = []
+        for number in np.unique(parts).tolist():
+            mine = np.flatnonzero(parts == number)
+            epoch, of_part = fetched.parts[number]
+            rows, left = epoch.finish(of_part, insides[mine])
+            found.append(rows)
+            kept.append(mine[left])
+        together = np.concatenate(kept)
+        order = np.argsort(together)
+        return JoinedRows(found, order), together[order]
+
+    def _one(self, dataset: int, number: int) -> Epoch:
+        """One pass through one dataset."""
+        if (dataset, number) not in self._epochs:
+            how = self.shuffle
+            if how is not None:
+                how = Shuffle(how.seed, how.epoch * _PASSES + number, window=how.window)
+            self._epochs[dataset, number] = self._datasets[dataset]._epoch(how)
+        return self._epochs[dataset, number]
+
+    @cached_property
+    def _counts(self) -> list[int]:
+        counts = [len(self._one(n, 0)) for n in range(len(self._datasets))]
+        if not all(counts):
+            raise NoDataUrlsError("A dataset without samples cannot be mixed.")
+        return counts
+
+    @cached_property
+    def _weights(self) -> Any:
+        weights = np.array(self._given or self._counts, np.float64)
+        return weights / weights.sum()
+
+    @cached_property
+    def _choices(self) -> np.ndarray[Any, np.dtype[np.int32]]:
+        """Which dataset each place of the epoch is drawn from."""
+        bounds = np.cumsum(self._weights)
+        drawn = np.flatnonzero(self._weights)
+        needed = np.array(self._counts)[drawn] / self._weights[drawn]
+        room = int((needed.min() if self._stop == "first" else needed.max()) * 1.1) + 1000
+        epoch = self._shuffle.epoch if self._shuffle is not None else 0
+        while room < _MOST:
+            random = scrambled(room, self._seed, epoch, _PASSES) >> np.uint64(11)
+            places = np.searchsorted(bounds[:-1], random / 2.0**53, side="right")
+            end = self._end(places.astype(np.int32), drawn.tolist())
+            if end is not None:
+                return places[:end].astype(np.int32)
+            room *= 2
+        raise OptionError(
+            f"An epoch of this mixture would have over {_MOST:,} samples: a weight is too small."
+        )
+
+    def _end(self, choices: Any, drawn: list[int]) -> int | None:
+        """Where the epoch ends; None where it goes on behind these choices."""
+        ends = []
+        for dataset in drawn:
+            at = np.flatnonzero(choices == dataset)
+            samples = self._counts[dataset]
+            if self._stop == "first" and len(at) > samples:
+                ends.append(int(at[samples]))
+            elif self._stop == "all":
+                if len(at) < samples:
+                    return None
+                ends.append(int(at[samples - 1]) + 1)
+        if not ends:
+            return None
+        return min(ends) if self._stop == "first" else max(ends)
+
+    @cached_property
+    def _draws(self) -> list[Integers]:
+        """At which places each dataset is drawn."""
+        return [np.flatnonzero(self._choices == n) for n in range(len(self._datasets))]

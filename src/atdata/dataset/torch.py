@@ -1,0 +1,232 @@
+"""The loader for PyTorch. Imported when it is first asked for: it needs torch."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from atdata.dataset.plan import Run
+from atdata.dataset.ragged import Columns
+from atdata.dataset.rows import SampleRows
+from atdata.dataset.state import History, history_of, state_of
+from atdata.dataset.stream import EpochStream
+from atdata.errors import LengthError, MissingExtraError, OptionError
+from atdata.samples.batch import Column
+
+try:
+    torch: Any = importlib.import_module("torch")
+except ModuleNotFoundError as error:
+    raise MissingExtraError(
+        "to_torch() needs PyTorch, which is not installed. Install it as https://pytorch.org "
+        "says for your machine: pip install torch"
+    ) from error
+
+
+def as_tensors(columns: Mapping[str, Column]) -> dict[str, Any]:
+    """Columns as tensors, which share their memory; lists of arrays as lists of tensors."""
+    return {name: _tensor(column) for name, column in columns.items()}
+
+
+def _tensor(column: Column) -> Any:
+    if isinstance(column, list):
+        return [_tensor(v) if isinstance(v, np.ndarray) else v for v in column]
+    if not column.dtype.isnative:
+        column = column.astype(column.dtype.newbyteorder("="))
+    return torch.from_numpy(column)
+
+
+class TorchLoader:
+    """Batches of tensors; one epoch for each time that it is iterated over.
+
+    Not made by itself: ``dataset.to_torch(…)`` returns it.
+    """
+
+    def __init__(
+        self,
+        stream: EpochStream[dict[str, Any]],
+        columns: Columns,
+        *,
+        filtered: bool,
+        num_workers: int,
+        pin_memory: bool,
+        prefetch_factor: int | None,
+        multiprocessing_context: str | None,
+    ) -> None:
+        if isinstance(num_workers, bool) or not isinstance(num_workers, int) or num_workers < 0:
+            raise OptionError(f"num_workers={num_workers!r}: expected a whole number from 0 on.")
+        self._stream = stream
+        self._columns = columns
+        self._filtered = filtered
+        self._options = {
+            "num_workers": num_workers,
+            "prefetch_factor": (prefetch_factor or 2) if num_workers else None,
+            "multiprocessing_context": multiprocessing_context if num_workers else None,
+        }
+        self._pin_memory = pin_memory
+        self._history: History = []
+        self._taken = 0
+
+    @property
+    def dataset(self) -> Any:
+        """What is left of the epoch as an ``IterableDataset`` of batches.
+
+        For other loaders, such as torchdata's ``StatefulDataLoader(loader.dataset,
+        batch_size=None, num_workers=…)``; such a loader restores its state with the same number
+        of workers only.
+
+        Raises:
+            OptionError: The dataset is filtered: its batches are put together by this loader.
+        """
+        if self._filtered:
+            raise OptionError("The batches of a filtered dataset are made by to_torch() alone.")
+        return Chunks(self._stream, self._columns, self._history, filtered=False)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """The batches that are left of the epoch; the next epoch comes after its end."""
+        self._taken = 0
+        for batch, taken in self._items():
+            self._taken = taken
+            if self._pin_memory:
+                batch = {name: _pinned(column) for name, column in batch.items()}
+            yield batch
+        shuffle = self._stream.epoch.shuffle
+        if shuffle is not None:
+            self.set_epoch(shuffle.epoch + 1)
+        else:
+            self._history, self._taken = [], 0
+
+    def __len__(self) -> int:
+        """Batches that an iteration has from here.
+
+        Raises:
+            LengthError: The dataset is filtered.
+        """
+        if self._filtered:
+            raise LengthError("A filtered dataset has as many batches as turn out.")
+        samples, size = self._stream.samples_left(self._history), self._columns.size
+        return samples // size if self._columns.drop_last else -(-samples // size)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Begin this epoch with the next iteration.
+
+        Raises:
+            OptionError: The loader does not shuffle: all epochs are the same.
+        """
+        shuffle = self._stream.epoch.shuffle
+        if shuffle is None:
+            raise OptionError("Without shuffle=True all epochs are the same.")
+        self._stream.set_shuffle(replace(shuffle, epoch=epoch))
+        self._history, self._taken = [], 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where training stands: batches that the loop was given count as read.
+
+        What workers have prefetched does not. It is JSON, and fits any number of workers, and
+        of ranks that have made equally many steps.
+        """
+        return state_of(self._stream, self._history, self._taken)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where another loader of the same samples stood, with the next iteration.
+
+        Raises:
+            StateError: It is no state, or one of another dataset, order or version.
+        """
+        self._history, self._taken = history_of(state, self._stream), 0
+
+    def _items(self) -> Iterator[tuple[dict[str, Any], int]]:
+        workers = self._options["num_workers"]
+        if not workers:
+            yield from self._stream.begin(self._history)
+            return
+        chunks = Chunks(self._stream, self._columns, self._history, filtered=self._filtered)
+        loader = torch.utils.data.DataLoader(
+            chunks, batch_size=None, collate_fn=_as_it_is, **self._options
+        )
+        if self._filtered:
+            yield from self._columns(iter(loader))
+            return
+        total = self._stream.samples_left(self._history)
+        for number, batch in enumerate(loader, 1):
+            yield batch, min(number * self._columns.size, total)
+
+
+class Chunks(torch.utils.data.IterableDataset):  # type: ignore[misc]
+    """Batches that several workers read in turn.
+
+    Args:
+        stream: What is read.
+        columns: Makes batches.
+        history: What was read before.
+        filtered: Whether batches are put together from chunks afterwards.
+    """
+
+    def __init__(
+        self,
+        stream: EpochStream[Any],
+        columns: Columns,
+        history: History,
+        *,
+        filtered: bool,
+    ) -> None:
+        self._stream = stream
+        self._columns = columns
+        self._history = history
+        self._filtered = filtered
+
+    def __iter__(self) -> ChunkIterator:
+        return ChunkIterator(self)
+
+    def begin(self) -> Iterator[Any]:
+        """What this worker gives: a batch for each chunk, or its rows where some are left out."""
+        info = torch.utils.data.get_worker_info()
+        worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
+        runs = self._stream.runs(self._history, worker=worker, workers=workers)
+        return self._rows(runs) if self._filtered else (b for b, _ in self._columns(runs))
+
+    @staticmethod
+    def _rows(runs: Iterator[Run]) -> Iterator[Run]:
+        for rows, taken in runs:
+            yield SampleRows(rows.keys, rows.samples()), taken
+
+
+class ChunkIterator:
+    """One worker's batches; its state is how many it has given."""
+
+    def __init__(self, chunks: Chunks) -> None:
+        self._chunks = chunks
+        self._items: Iterator[Any] | None = None
+        self._given = 0
+
+    def __iter__(self) -> ChunkIterator:
+        return self
+
+    def __next__(self) -> Any:
+        if self._items is None:
+            self._items = islice(self._chunks.begin(), self._given, None)
+        item = next(self._items)
+        self._given += 1
+        return item
+
+    def state_dict(self) -> dict[str, int]:
+        """For loaders that keep the state of each worker."""
+        return {"given": self._given}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go on behind the batches that were given."""
+        self._given, self._items = state["given"], None
+
+
+def _as_it_is(item: Any) -> Any:
+    return item
+
+
+def _pinned(column: Any) -> Any:
+    if isinstance(column, list):
+        return [_pinned(value) for value in column]
+    return column.pin_memory() if isinstance(column, torch.Tensor) else column

@@ -1,0 +1,161 @@
+"""What a dataset and a mixture of datasets offer for training."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from atdata.dataset.epoch import Epoch, Shuffle
+from atdata.dataset.plan import check_batch_size
+from atdata.dataset.ragged import Columns, Ragged, check_ragged
+from atdata.dataset.split import Even, Share, find_share
+from atdata.dataset.state import Reading
+from atdata.dataset.stream import EpochStream
+from atdata.errors import SampleTypeError
+from atdata.samples.batch import Column
+from atdata.samples.codec import is_sample_type
+
+if TYPE_CHECKING:
+    from atdata.dataset.torch import TorchLoader
+
+T = TypeVar("T")
+
+
+class Trainable(ABC, Generic[T]):
+    """Batches as dicts of columns, for NumPy, JAX and PyTorch."""
+
+    _sample_type: type[T]
+    _share: Share
+
+    @abstractmethod
+    def _epoch(self, shuffle: Shuffle | None) -> Epoch:
+        """One epoch of everything, whatever this rank's part is."""
+
+    @property
+    @abstractmethod
+    def _is_filtered(self) -> bool:
+        """Whether some samples may be left out."""
+
+    def batches(
+        self,
+        batch_size: int,
+        *,
+        shuffle: bool = False,
+        seed: int | None = None,
+        epoch: int = 0,
+        window: int | None = None,
+        drop_last: bool = False,
+        ragged: Ragged = None,
+    ) -> Reading[dict[str, Column]]:
+        """One epoch in batches of columns: field name → NumPy array, or list for what is none.
+
+        JAX takes these dicts as they are. For a part of the data on each rank, read
+        ``split().batches(…)``.
+
+        Args:
+            batch_size: Samples a batch.
+            shuffle: Whether in random order, as `shuffled` gives it.
+            seed: Same seed and epoch, same order.
+            epoch: Another order for each epoch.
+            window: Samples that are mixed with each other; None: about 64 MB of them.
+            drop_last: Leave out a smaller batch at the end.
+            ragged: What is made of arrays that differ in shape: ``"pad"``, ``"flat"``,
+                ``"list"``, or a dict with one of these for each field that needs it.
+
+        Raises:
+            OptionError: An argument out of its range.
+            RaggedFieldError: Arrays differ in shape, and ``ragged`` says nothing of the field.
+        """
+        columns = self._columns(batch_size, drop_last=drop_last, ragged=ragged)
+        how = self._shuffle(seed, epoch, window) if shuffle else None
+        return Reading(EpochStream(self._epoch, how, self._share, columns, batch_size))
+
+    def to_torch(
+        self,
+        batch_size: int,
+        *,
+        shuffle: bool = False,
+        seed: int | None = None,
+        epoch: int = 0,
+        window: int | None = None,
+        num_workers: int = 0,
+        even: Even | None = None,
+        drop_last: bool = False,
+        ragged: Ragged = None,
+        pin_memory: bool = False,
+        prefetch_factor: int | None = None,
+        multiprocessing_context: str | None = None,
+    ) -> TorchLoader:
+        """A loader for PyTorch: dicts of tensors, lists where there is no tensor.
+
+        Each iteration over it is an epoch, shuffled anew. The order is the same for any number
+        of workers, and so is its state. A dataset that was not split is split among the ranks
+        of torch.distributed, or of ``RANK`` and ``WORLD_SIZE``.
+
+        Args:
+            batch_size: Samples a batch, on each rank.
+            shuffle: Whether in random order.
+            seed: Same seed and epoch, same order; None: 0, so that ranks agree.
+            epoch: The first epoch.
+            window: Samples that are mixed with each other; None: about 64 MB of them.
+            num_workers: Processes that read; 0: this one, in a thread.
+            even: ``"drop"`` or ``"pad"``, so that all ranks have equally many samples.
+            drop_last: Leave out a smaller batch at the end.
+            ragged: As for `batches`.
+            pin_memory: Put tensors into pinned memory.
+            prefetch_factor: Batches that each worker has ready; None: 2.
+            multiprocessing_context: ``"fork"``, ``"spawn"`` or ``"forkserver"``.
+
+        Raises:
+            MissingExtraError: PyTorch is not installed.
+            OptionError: An argument out of its range, or ranks that contradict each other.
+        """
+        from atdata.dataset.torch import TorchLoader, as_tensors
+
+        share = self._share
+        if share == Share() or even is not None:
+            share = find_share(None, None, even) if share == Share() else _evened(share, even)
+        columns = self._columns(batch_size, drop_last=drop_last, ragged=ragged, then=as_tensors)
+        how = self._shuffle(seed, epoch, window, agreed=True) if shuffle else None
+        return TorchLoader(
+            EpochStream(self._epoch, how, share, columns, batch_size),
+            columns,
+            filtered=self._is_filtered,
+            num_workers=num_workers,
+            pin_memory=pin_memory,
+            prefetch_factor=prefetch_factor,
+            multiprocessing_context=multiprocessing_context,
+        )
+
+    def _columns(
+        self,
+        batch_size: int,
+        *,
+        drop_last: bool,
+        ragged: Ragged,
+        then: Callable[[dict[str, Column]], Any] | None = None,
+    ) -> Columns:
+        check_batch_size(batch_size)
+        self._check_batchable()
+        check_ragged(ragged, self._sample_type)
+        return Columns(self._sample_type, batch_size, drop_last, ragged, then)
+
+    def _shuffle(
+        self, seed: int | None, epoch: int, window: int | None, *, agreed: bool = False
+    ) -> Shuffle:
+        """How an epoch is shuffled; a seed that ranks agree on where they have to."""
+        if seed is None and (agreed or self._share.world_size > 1):
+            seed = 0
+        return Shuffle(seed, epoch, window=window)
+
+    def _check_batchable(self) -> None:
+        if not is_sample_type(self._sample_type):
+            raise SampleTypeError(
+                f"Samples of {self._sample_type!r} cannot be batched field by field. "
+                "Let the function given to map() return a packable class."
+            )
+
+
+def _evened(share: Share, even: Even | None) -> Share:
+    return Share(share.rank, share.world_size, even)
