@@ -23,6 +23,12 @@ from atdata.sources.policy import STRANGER, Policy, is_public, redact
         "ftp://h/x",
         "http://example.com/x",
         "HTTP://example.com/x",
+        "at:/://example.com/x",
+        "https:x://y",
+        "https://user@example.com/x",
+        "https://example.com:22/x",
+        "https:///x",
+        "https://127.0.0.1\\@example.com/x",
         "",
     ],
 )
@@ -67,6 +73,10 @@ def test_the_environment_decides_when_it_is_asked(monkeypatch: pytest.MonkeyPatc
         "::ffff:10.0.0.1",
         "2002:7f00:1::",
         "64:ff9b::7f00:1",
+        "::127.0.0.1",
+        "fec0::1",
+        "5f00::1",
+        "168.63.129.16",
     ],
 )
 def test_addresses_that_are_not_public(address: str) -> None:
@@ -74,7 +84,9 @@ def test_addresses_that_are_not_public(address: str) -> None:
     assert not is_public(address)
 
 
-@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8"])
+@pytest.mark.parametrize(
+    "address", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
+)
 def test_addresses_that_are_public(address: str) -> None:
     """Ordinary addresses of the internet are public."""
     assert is_public(address)

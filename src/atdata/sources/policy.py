@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import socket
 from dataclasses import dataclass
 from typing import Final
@@ -22,6 +23,7 @@ _UNICAST: Final = ipaddress.ip_network("2000::/3")
 """The part of IPv6 that the public internet uses: https://www.rfc-editor.org/rfc/rfc4291"""
 _OF_CLOUDS: Final = frozenset({ipaddress.ip_address("168.63.129.16")})
 """Public addresses at which a cloud answers its own machines alone."""
+_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _PORTS: Final = frozenset({80, 443})
 """Ports below 1024 that a stranger's URL may name: behind the others are no web servers."""
 
@@ -52,7 +54,8 @@ class Policy:
         Raises:
             UnsafeUrlError: Another scheme, ``pipe:`` and local files among them.
         """
-        scheme = url.partition(":")[0].lower() if "://" in url else ""
+        match = _SCHEME.match(url)
+        scheme = match[1].lower() if match else ""
         allowed = ("https", "s3", "at") + (("http",) if self.private_allowed else ())
         if scheme not in allowed:
             raise UnsafeUrlError(

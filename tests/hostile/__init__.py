@@ -1,0 +1,1 @@
+"""What strangers might send: a corpus of small files, and what they must not achieve."""
