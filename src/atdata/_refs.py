@@ -22,6 +22,8 @@ from atdata.errors import DatasetNameError, RefError, SchemaRefError
 SCHEMA_COLLECTION: Final = "ac.foundation.dataset.sampleSchema"
 DATASET_COLLECTION: Final = "ac.foundation.dataset.record"
 LENS_COLLECTION: Final = "ac.foundation.dataset.lens"
+SHARD_BLOBS_COLLECTION: Final = "ac.foundation.dataset.shardBlobs"
+"""Records that keep the blobs of a dataset whose own record has no room for them."""
 NEWER_SCHEMA_COLLECTION: Final = "science.alt.dataset.schema"
 NEWER_DATASET_COLLECTION: Final = "science.alt.dataset.entry"
 NEWER_LABEL_COLLECTION: Final = "science.alt.dataset.label"

@@ -228,6 +228,7 @@ def _is_datetime(text: str) -> bool:
 
 _FORMATS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "at-uri": ("an AT URI", _is_at_uri),
+    "cid": ("a CID", _is_cid),
     "datetime": ("a time such as 2026-01-31T12:00:00Z", _is_datetime),
     "uri": ("a URL", _URI.fullmatch),
 }

@@ -26,7 +26,7 @@ from atdata.atmosphere.lexicon import validate
 from atdata.atmosphere.lookup import foreign_records, records_in
 from atdata.atmosphere.newer import newer_shards
 from atdata.atmosphere.reader import Reader, Record
-from atdata.atmosphere.records import BLOBS, EXTERNAL
+from atdata.atmosphere.records import BLOBS, EXTERNAL, LARGE
 from atdata.errors import DatasetNameError, RecordError
 
 
@@ -113,7 +113,14 @@ def _read(uri: AtUri, cid: str, value: Mapping[str, Any]) -> AtmosphereIndexEntr
         endpoint=endpoint,
         region=region,
         sources=_sources(value.get("sources", []), "$.sources"),
+        manifest=_manifest(uri.authority, storage),
     )
+
+
+def _manifest(did: str, storage: Mapping[str, Any]) -> str | None:
+    if storage.get("manifest") is None:
+        return None
+    return blob_shard(did, storage["manifest"], "$.storage.manifest").url
 
 
 def _sources(value: object, path: str) -> tuple[StrongRef, ...]:
@@ -138,6 +145,8 @@ def _shards(did: str, storage: Mapping[str, Any]) -> tuple[ShardInfo, ...]:
     elif kind == BLOBS:
         blobs = sequence(storage.get("blobs"), "$.storage.blobs")
         shards = [blob_shard(did, blob, f"$.storage.blobs[{i}]") for i, blob in enumerate(blobs)]
+    elif kind == LARGE and storage.get("manifest") is not None:
+        return ()  # the manifest names them
     else:
         raise RecordError(
             f"$.storage.$type: expected {EXTERNAL!r} or {BLOBS!r}, found {shown(kind)}."

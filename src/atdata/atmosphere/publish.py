@@ -8,23 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 from atdata._refs import DATASET_COLLECTION, AtUri, parse_blob_ref
 from atdata._shardlist import ShardInfo
 from atdata.atmosphere.blobs import place_of
 from atdata.atmosphere.client import AtmosphereClient
-from atdata.atmosphere.data_model import now
+from atdata.atmosphere.data_model import MAX_RECORD, now, record_size
 from atdata.atmosphere.entry import AtmosphereIndexEntry, StrongRef, age
 from atdata.atmosphere.keys import dataset_rkey
+from atdata.atmosphere.manifest import Manifest, hold
 from atdata.atmosphere.parsing import entries_of, read_entry
 from atdata.atmosphere.reader import Record
-from atdata.atmosphere.records import content_of, dataset_record
+from atdata.atmosphere.records import LARGE, content_of, dataset_record, own_blobs
 from atdata.errors import (
     AtmosphereError,
     DatasetNotFoundError,
     NoDataUrlsError,
     NotFoundError,
+    RecordError,
     XrpcError,
 )
 from atdata.stores.journal import Journal
@@ -43,6 +46,14 @@ class Draft:
     """What is there under its key."""
     is_same: bool
     """Whether what is there says the same, so that nothing has to be written."""
+    manifest: Manifest | None = None
+    """What the record has no room for."""
+
+    @property
+    def blobs(self) -> list[dict[str, Any]]:
+        """Blobs that only records beside it can reference."""
+        is_large = self.record["storage"]["$type"] == LARGE
+        return own_blobs(self.uri.authority, self.shards) if is_large else []
 
 
 def draft_dataset(
@@ -66,7 +77,8 @@ def draft_dataset(
     there = _find(client, uri)
     old = None if there is None else read_entry(there)
     time = now()
-    record = dataset_record(
+    draft = partial(
+        dataset_record,
         client.did,
         name=name,
         schema_uri=schema_uri,
@@ -80,12 +92,22 @@ def draft_dataset(
         sources=_strong_refs(client, sources) or (old.sources if old else ()),
         created_at=time,
     )
+    record, manifest = draft(), None
+    if record_size({**record, "updatedAt": time}) > MAX_RECORD:
+        manifest = Manifest.of(client.did, shards)
+        record = draft(manifest=manifest.blob())
+        if len(manifest.data) > client.blob_limit:
+            raise RecordError(
+                f"{len(shards):,} shards are more than one dataset can have here: what is known "
+                f"of them takes {len(manifest.data):,} bytes, and {client.server} takes blobs of "
+                f"at most {client.blob_limit:,}. Write fewer, larger shards."
+            )
     if there is None or old is None:
-        return Draft(uri, record, tuple(shards), None, is_same=False)
+        return Draft(uri, record, tuple(shards), None, is_same=False, manifest=manifest)
     record["createdAt"] = there.value["createdAt"]
     same = _same(record, there.value)
     record["updatedAt"] = time
-    return Draft(uri, record, tuple(shards), old, is_same=same)
+    return Draft(uri, record, tuple(shards), old, is_same=same, manifest=manifest)
 
 
 def publish_dataset(
@@ -126,14 +148,16 @@ def publish_dataset(
         draft = draft_dataset(client, name=name, shards=shards, **said)
         old = draft.there
         if old is not None and draft.is_same and _is_newest(client, old):
-            return old
+            return replace(old, shards=draft.shards)
         try:
+            if draft.manifest is not None:
+                draft.manifest.send(client, place_of(client))
+                hold(client, draft.uri, draft.blobs, draft.record["createdAt"])
             replaces = None if old is None else old.cid
-            return read_entry(
-                client.put_record(
-                    draft.uri.collection, draft.uri.rkey, draft.record, replaces=replaces
-                )
+            written = client.put_record(
+                draft.uri.collection, draft.uri.rkey, draft.record, replaces=replaces
             )
+            return replace(read_entry(written), shards=draft.shards)
         except XrpcError as error:
             if error.code == "InvalidSwap":
                 continue  # another process was faster: read what it wrote

@@ -24,6 +24,7 @@ from atdata.dataset.details import Details
 
 EXTERNAL: Final = "ac.foundation.dataset.storageExternal"
 BLOBS: Final = "ac.foundation.dataset.storageBlobs"
+LARGE: Final = "ac.foundation.dataset.storageManifest"
 SHARD_TYPE: Final = "application/x-tar"
 """MIME type of a shard that is a blob."""
 
@@ -48,8 +49,11 @@ def dataset_record(
     metadata: Mapping[str, Any] | None,
     created_at: str,
     sources: Sequence[StrongRef] = (),
+    manifest: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The record of a dataset; details of single shards are left out where it gets too large.
+    """The record of a dataset; of many shards it says only what it has room for.
+
+    With a manifest, which says the rest, it is as small as it can be.
 
     Args:
         did: The account that publishes: its own blobs are referenced, so that they stay.
@@ -64,6 +68,7 @@ def dataset_record(
         metadata: Whatever else; packed with msgpack.
         created_at: As records have it.
         sources: The datasets that it was made of.
+        manifest: Reference to the blob with what is known of each shard.
     """
     record: dict[str, Any] = {
         "$type": DATASET_COLLECTION,
@@ -79,9 +84,15 @@ def dataset_record(
         "createdAt": created_at,
     }
     record = {key: value for key, value in record.items() if value is not None}
-    if record_size(record) > MAX_RECORD:
-        # URLs name every shard, and a blob's CID is its hash: only comfort is lost.
-        record["storage"].pop("shards", None)
+    if manifest is not None:
+        storage = record["storage"]
+        del storage["shards"]
+        storage["manifest"] = manifest
+        if storage["$type"] == BLOBS or record_size(record) > MAX_RECORD:
+            # A name of its own: who does not know of manifests must not read a part for all.
+            storage["$type"] = LARGE
+            storage.pop("blobs", None)
+            storage.pop("urls", None)
     return record
 
 
@@ -89,8 +100,7 @@ def _storage(
     did: str, shards: Sequence[ShardInfo], endpoint: str | None, region: str | None
 ) -> dict[str, Any]:
     details = {"shards": [shard.to_dict() for shard in shards]}
-    own = [_own_blob(did, shard) for shard in shards]
-    blobs = [blob for blob in own if blob is not None]
+    blobs = own_blobs(did, shards)
     if blobs and len(blobs) == len(shards):
         return {"$type": BLOBS, "blobs": blobs, **details}
     place = {"endpoint": endpoint, "region": region}
@@ -100,6 +110,12 @@ def _storage(
         **{key: value for key, value in place.items() if value},
         **details,
     }
+
+
+def own_blobs(did: str, shards: Sequence[ShardInfo]) -> list[dict[str, Any]]:
+    """References to those shards that are blobs of this account."""
+    found = [_own_blob(did, shard) for shard in shards]
+    return [blob for blob in found if blob is not None]
 
 
 def _own_blob(did: str, shard: ShardInfo) -> dict[str, Any] | None:

@@ -12,6 +12,8 @@ from atdata._shardlist import ShardInfo
 from atdata.atmosphere.blobs import PDSBlobStore
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.data_model import check_record, record_size
+from atdata.atmosphere.lexicon import validate
+from atdata.atmosphere.manifest import holders
 from atdata.atmosphere.publicity import (
     check_store,
     loopback_warning,
@@ -278,17 +280,24 @@ def _with_record(
         **details,
     )
     check_record(draft.record)
+    validate(draft.record)
+    manifest = draft.manifest is not None
     state: Literal["new", "update", "unchanged"] = "new"
     if draft.there is not None:
         state = "unchanged" if draft.is_same else "update"
     if state == "unchanged":
         plan = replace(plan, shards_to_copy=0, bytes_to_copy=0, uploads=0)
+    points = {"new": CREATE, "update": UPDATE, "unchanged": 0}[state]
+    if state == "new":
+        points += CREATE * len(list(holders(draft.uri, draft.blobs, "")))
     return replace(
         plan,
         uri=str(draft.uri),
         record=state,
         record_bytes=record_size(draft.record),
-        write_points=plan.write_points + {"new": CREATE, "update": UPDATE, "unchanged": 0}[state],
+        manifest=manifest,
+        uploads=plan.uploads + (manifest and state != "unchanged"),
+        write_points=plan.write_points + points,
     )
 
 

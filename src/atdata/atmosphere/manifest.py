@@ -1,0 +1,183 @@
+"""What is known of more shards than a record has room for: a blob that the record pins by its CID.
+
+The manifest is JSON with one list a property, each with one item a shard: ``samples``, ``bytes``
+and ``sha256``, null where it is not known, and ``urls`` in brace notation. Without ``urls`` the
+shards are blobs of the account, whose CIDs their hashes are. Blobs last only as long as a record
+references them, so that such a dataset has records beside its own that do nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from atdata._digest import blob_cid
+from atdata._limits import limits
+from atdata._refs import SHARD_BLOBS_COLLECTION, AtUri, BlobRef, parse_at_uri
+from atdata._shardlist import LocatedUrl, ShardInfo, fold_urls
+from atdata.atmosphere.client import AtmosphereClient
+from atdata.atmosphere.entry import AtmosphereIndexEntry
+from atdata.atmosphere.fields import mapping, sequence, shown, urls_of
+from atdata.errors import IntegrityError, NotFoundError, RecordError
+from atdata.sources.blob import BlobReader
+from atdata.stores.journal import Journal
+
+MANIFEST_TYPE: Final = "application/json"
+_BLOBS_A_RECORD: Final = 500
+"""Blobs that one record references; each takes about 150 of its 100,000 bytes."""
+_MOST: Final = 100_000_000
+"""Most bytes of a manifest that are read."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A manifest as it is sent."""
+
+    data: bytes
+
+    @property
+    def sha256(self) -> str:
+        """Of the bytes, in hex."""
+        return hashlib.sha256(self.data).hexdigest()
+
+    def blob(self) -> dict[str, Any]:
+        """The reference to it that a record has."""
+        return {
+            "$type": "blob",
+            "ref": {"$link": blob_cid(self.sha256)},
+            "mimeType": MANIFEST_TYPE,
+            "size": len(self.data),
+        }
+
+    @classmethod
+    def of(cls, did: str, shards: Sequence[ShardInfo]) -> Manifest:
+        """The same shards give the same bytes."""
+        said: dict[str, Any] = {
+            "samples": [shard.samples for shard in shards],
+            "bytes": [shard.bytes for shard in shards],
+            "sha256": [shard.sha256 for shard in shards],
+        }
+        if not all(_is_blob(did, shard) for shard in shards):
+            said["urls"] = [fold_urls([str(shard.url) for shard in shards])]
+        return cls(json.dumps(said, separators=(",", ":"), sort_keys=True).encode())
+
+    def send(self, client: AtmosphereClient, place: str) -> None:
+        """Send it, unless the server has it."""
+        if Journal().has(place, self.sha256):
+            return
+        cid = client.upload_blob(
+            io.BytesIO(self.data),
+            size=len(self.data),
+            sha256=self.sha256,
+            content_type=MANIFEST_TYPE,
+        )
+        url = str(BlobRef(client.did, cid))
+        Journal().add(place, ShardInfo(url, None, len(self.data), self.sha256))
+
+
+def _is_blob(did: str, shard: ShardInfo) -> bool:
+    own = shard.sha256 is not None and str(BlobRef(did, blob_cid(shard.sha256)))
+    return own == shard.url
+
+
+def holders(uri: AtUri, blobs: Sequence[Mapping[str, Any]], created: str) -> Iterator[Any]:
+    """Key and value of the records that keep the blobs of a dataset."""
+    for number, start in enumerate(range(0, len(blobs), _BLOBS_A_RECORD)):
+        yield (
+            f"{uri.rkey}.{number:04d}",
+            {
+                "$type": SHARD_BLOBS_COLLECTION,
+                "dataset": str(uri),
+                "blobs": list(blobs[start : start + _BLOBS_A_RECORD]),
+                "createdAt": created,
+            },
+        )
+
+
+def hold(client: AtmosphereClient, uri: AtUri, blobs: Sequence[Mapping[str, Any]], at: str) -> None:
+    """Write the records that keep the blobs of a dataset, those that are not there.
+
+    Raises:
+        XrpcError: ``BlobNotFound`` where the server has lost one; ``InvalidSwap`` where another
+            process is writing the same.
+    """
+    for rkey, record in holders(uri, blobs, at):
+        here = AtUri(client.did, SHARD_BLOBS_COLLECTION, rkey)
+        try:
+            there = client.get_record(here)
+        except NotFoundError:
+            client.put_record(here.collection, rkey, record, replaces=None)
+            continue
+        if there.value.get("blobs") != record["blobs"]:
+            client.put_record(here.collection, rkey, record, replaces=there.cid)
+
+
+def followed(entry: AtmosphereIndexEntry) -> AtmosphereIndexEntry:
+    """The entry with every shard, and what is known of it, that its manifest names.
+
+    Raises:
+        RecordError: The manifest makes no sense; says at which path.
+        IntegrityError: Its bytes are not those that the record pins.
+        SourceError: It cannot be read.
+    """
+    if entry.manifest is None:
+        return entry
+    with closing(BlobReader().open(entry.manifest)) as stream:
+        data = stream.read(_MOST + 1)
+    if len(data) > _MOST:
+        raise RecordError(f"{entry.manifest}: a manifest of more than {_MOST:,} bytes.")
+    try:
+        shards = _read(parse_at_uri(entry.uri).authority, data)
+    except RecordError as error:
+        raise RecordError(f"{entry.manifest} is not the manifest of a dataset. {error}") from None
+    urls = [shard.url for shard in entry.shards]
+    if urls and urls != [shard.url for shard in shards]:
+        raise IntegrityError("the manifest names other shards than the record", shard=entry.uri)
+    place = {"endpoint": entry.endpoint, "region": entry.region, "stranger": True}
+    return replace(
+        entry,
+        shards=tuple(shard.at(LocatedUrl(shard.url, **place)) for shard in shards),  # type: ignore[arg-type]
+    )
+
+
+def _read(did: str, data: bytes) -> list[ShardInfo]:
+    try:
+        said = mapping(json.loads(data), "$")
+    except (ValueError, RecursionError):
+        raise RecordError("$: expected JSON, found other bytes.") from None
+    hashes = sequence(said.get("sha256"), "$.sha256")
+    if len(hashes) > limits.shards:
+        raise RecordError(f"$.sha256: more than {limits.shards:,} shards.")
+    if "urls" in said:
+        urls = urls_of(said["urls"], "$.urls")
+    else:
+        urls = [str(BlobRef(did, _cid(sha, f"$.sha256[{n}]"))) for n, sha in enumerate(hashes)]
+    samples, sizes = (_counts(said.get(key), f"$.{key}") for key in ("samples", "bytes"))
+    if not len(urls) == len(hashes) == len(samples) == len(sizes):
+        raise RecordError("$: the lists do not have one item a shard.")
+    for n, sha in enumerate(hashes):
+        if sha is not None:
+            _cid(sha, f"$.sha256[{n}]")
+    return [ShardInfo(*row) for row in zip(urls, samples, sizes, hashes, strict=True)]
+
+
+def _cid(sha256: object, path: str) -> str:
+    try:
+        if not isinstance(sha256, str) or len(sha256) != 64 or sha256 != sha256.lower():
+            raise ValueError
+        return blob_cid(sha256)
+    except ValueError:
+        raise RecordError(f"{path}: expected 64 hex digits, found {shown(sha256)}.") from None
+
+
+def _counts(value: object, path: str) -> list[int | None]:
+    found = sequence(value, path)
+    for n, item in enumerate(found):
+        if item is not None and (type(item) is not int or not 0 <= item < 2**53):
+            raise RecordError(f"{path}[{n}]: expected a whole number, found {shown(item)}.")
+    return found
