@@ -4,5 +4,13 @@ from atdata.atmosphere.blobs import PDSBlobStore
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.entry import AtmosphereIndexEntry
 from atdata.atmosphere.index import AtmosphereIndex
+from atdata.atmosphere.mirror import Mirror, MirrorCounts
 
-__all__ = ["AtmosphereClient", "AtmosphereIndex", "AtmosphereIndexEntry", "PDSBlobStore"]
+__all__ = [
+    "AtmosphereClient",
+    "AtmosphereIndex",
+    "AtmosphereIndexEntry",
+    "Mirror",
+    "MirrorCounts",
+    "PDSBlobStore",
+]

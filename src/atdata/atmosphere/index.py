@@ -15,6 +15,7 @@ from atdata._refs import (
     parse_name_ref,
 )
 from atdata.atmosphere.client import AtmosphereClient
+from atdata.atmosphere.discover import accounts
 from atdata.atmosphere.entry import AtmosphereIndexEntry, age
 from atdata.atmosphere.newer import find_label
 from atdata.atmosphere.parsing import entries_of, list_entries, read_entry
@@ -38,6 +39,7 @@ from atdata.dataset.insertion import (
     write_to_store,
 )
 from atdata.errors import (
+    AtmosphereError,
     DatasetNotFoundError,
     NotFoundError,
     OptionError,
@@ -256,6 +258,25 @@ class AtmosphereIndex:
             if entry.name not in newest or age(entry) > age(newest[entry.name]):
                 newest[entry.name] = entry
         return iter([newest[name] for name in sorted(newest)])
+
+    def discover(self, server: str) -> Iterator[AtmosphereIndexEntry]:
+        """Every dataset of all accounts of a server, or that a relay knows of.
+
+        Read from each account's own server. Records that make no sense, and accounts that are
+        gone or do not answer, are passed over.
+
+        Args:
+            server: URL of a server or relay.
+
+        Raises:
+            AtmosphereError: It cannot be reached or refuses.
+        """
+        for did in accounts(server):
+            try:
+                found = list_entries(self.client, did)
+            except AtmosphereError:
+                continue
+            yield from found
 
     def history(self, name: str) -> list[AtmosphereIndexEntry]:
         """Every revision of a name of the account that is logged in, oldest first.

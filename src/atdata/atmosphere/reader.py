@@ -132,6 +132,10 @@ class Reader:
             seen.add(cursor)
             params["cursor"] = cursor
 
+    def forget(self, did: str) -> None:
+        """Look up the account's server anew when it is next asked."""
+        self._servers.pop(did, None)
+
     def status(self, did: str) -> AccountStatus:
         """Whether an account is to be read now, by the server that its identity names now.
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from atdata.cli import demo, head, insert, ls, promote, sandbox, schema, show
+from atdata.cli import demo, discover, head, insert, ls, promote, sandbox, schema, search, show
 from atdata.cli.exits import ExitCode, exit_code_of
 from atdata.cli.output import plain
 from atdata.errors import AtdataError
@@ -81,6 +81,8 @@ def root(
 app.command("demo")(demo.demo)
 app.command("sandbox")(sandbox.sandbox)
 app.command("ls")(ls.ls)
+app.command("search")(search.search)
+app.command("discover")(discover.discover)
 app.command("show")(show.show)
 app.command("head")(head.head)
 app.command("insert")(insert.insert)

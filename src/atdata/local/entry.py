@@ -25,8 +25,9 @@ class LocalDatasetEntry:
     """
 
     name: str
+    """What it is found by; of a copy of a network record, the AT URI."""
     schema_ref: str
-    """``atdata://local/sampleSchema/{Class}@{version}``."""
+    """``atdata://local/sampleSchema/{Class}@{version}``; of a copy, the AT URI."""
     shards: tuple[ShardInfo, ...] = ()
     """Every shard, in order, with samples, bytes and SHA-256 where known."""
     metadata: dict[str, Any] | None = field(default=None, hash=False)
@@ -44,7 +45,10 @@ class LocalDatasetEntry:
     revision: int = 1
     """1, 2, … of this name."""
     cid: str = ""
-    """Says the content: schema ref, and SHA-256 of each shard where known, else its URL."""
+    """Says the content: schema ref, and SHA-256 of each shard where known, else its URL. Of a
+    copy, that of the record."""
+    title: str | None = None
+    """Of a copy of a network record: ``@{handle}/{name}``, as it is called there."""
 
     def __post_init__(self) -> None:
         if not self.cid:
@@ -95,6 +99,7 @@ def to_row(entry: LocalDatasetEntry) -> EntryRow:
         "endpoint": entry.endpoint,
         "region": entry.region,
         "stranger": entry.stranger or None,
+        "title": entry.title,
         # JSON has neither bytes nor NaN.
         "metadata": None if entry.metadata is None else _pack(entry.metadata),
     }
@@ -123,6 +128,7 @@ def from_row(row: EntryRow) -> LocalDatasetEntry:
             endpoint=data.get("endpoint"),
             region=data.get("region"),
             stranger=data.get("stranger", False),
+            title=data.get("title"),
             created_at=datetime.fromisoformat(data["createdAt"]),
             revision=row.revision,
             cid=row.cid,

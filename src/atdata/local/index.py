@@ -16,6 +16,7 @@ from atdata.errors import OptionError, SchemaConflictError
 from atdata.local.entry import LocalDatasetEntry, from_row
 from atdata.local.insert import Draft, record
 from atdata.local.lookup import find, find_by_cid, find_by_name, not_found
+from atdata.local.mirrored import MirroredRecords
 from atdata.local.place import open_backend
 from atdata.local.schemas import PAGE, SchemaRecord, Schemas
 from atdata.local.search import index_what_is_not, search
@@ -314,6 +315,11 @@ class LocalIndex:
             UnknownKindError: It has a kind that this version does not know.
         """
         return build_type(self._schemas.schema(ref))
+
+    @property
+    def mirrored(self) -> MirroredRecords:
+        """The copies of the network's records in this index, which a mirror writes."""
+        return MirroredRecords(self._backend)
 
     def close(self) -> None:
         """Let go of the database. The index is not to be used afterwards."""

@@ -25,7 +25,10 @@ def find(backend: Backend, ref: str) -> EntryRow:
     if not isinstance(ref, str):
         raise RefError(f"A dataset is named by a str, not by {type(ref).__name__}.")
     if ref.startswith("at://"):
-        raise _elsewhere(ref)
+        mirrored = backend.newest(ref)
+        if mirrored is None:
+            raise _elsewhere(ref)
+        return mirrored
     if ref.startswith("@"):
         return _find_by_name_ref(backend, ref)
     row = backend.newest(check_name(ref))

@@ -13,6 +13,7 @@ from atdata._limits import limits
 from atdata._refs import AtUri, LocalSchemaRef, Version, parse_schema_ref
 from atdata.errors import BackendError, SchemaConflictError, SchemaError, SchemaNotFoundError
 from atdata.local.backends.base import Backend, SchemaRow
+from atdata.local.mirrored import SCHEMA_NOTE
 from atdata.samples.kinds import Nested
 from atdata.schema.checks import check_limits
 from atdata.schema.evolve import compare, next_version
@@ -117,6 +118,8 @@ class Schemas:
             SchemaRefError: It cannot be parsed.
             SchemaNotFoundError: There is none.
         """
+        if str(ref).startswith("at://") and (kept := self._backend.note(f"{SCHEMA_NOTE}{ref}")):
+            return SchemaRecord(ref, json.loads(kept))
         parsed = self.parse(ref)
         row = self._backend.schema(_key(parsed))
         if row is None:
@@ -124,8 +127,13 @@ class Schemas:
         return _record(row)
 
     def records(self) -> Iterator[SchemaRecord]:
-        """Every schema, by class name and then by version."""
-        return map(_record, self._rows("", None))
+        """Every schema, by class name and then by version; then copies of the network's."""
+        yield from map(_record, self._rows("", None))
+        after = f"{SCHEMA_NOTE}at://"
+        while page := self._backend.notes(after, f"{SCHEMA_NOTE}at;", PAGE):
+            for key, kept in page:
+                yield SchemaRecord(key.removeprefix(SCHEMA_NOTE), json.loads(kept))
+            after = page[-1][0]
 
     def schema(self, ref: str) -> Schema:
         """The schema behind a reference, nested ones filled in.

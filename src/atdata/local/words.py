@@ -71,7 +71,7 @@ def _terms(entry: LocalDatasetEntry) -> Iterator[str]:
 
 def weighed_texts(entry: LocalDatasetEntry) -> Iterator[tuple[int, str]]:
     """The texts of an entry, each with how much a word in it counts."""
-    yield 8, entry.name
+    yield 8, entry.title or entry.name
     for tag in entry.tags:
         yield 4, tag
     yield 2, class_name(entry.schema_ref)
@@ -81,7 +81,8 @@ def weighed_texts(entry: LocalDatasetEntry) -> Iterator[tuple[int, str]]:
 
 def class_name(schema_ref: str) -> str:
     """The class that a reference names, without its version; the reference where there is none."""
-    return schema_ref.rpartition("/")[2].partition("@")[0].rpartition(".")[2] or schema_ref
+    named = re.split("[@:]", schema_ref.rpartition("/")[2])[0]
+    return named.rpartition(".")[2].lstrip("~") or schema_ref
 
 
 def _plain(text: str) -> str:

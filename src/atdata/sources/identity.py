@@ -40,6 +40,11 @@ _TIMEOUT: Final = 10.0
 _MAX_DID: Final = 2100
 """Largest file that a DID is in, in bytes."""
 _WEB_HOST: Final = re.compile(r"[A-Za-z0-9.-]{1,253}(:\d{1,5})?")
+_OLD_KINDS: Final = {
+    "EcdsaSecp256k1VerificationKey2019": b"\xe7\x01",
+    "EcdsaSecp256r1VerificationKey2019": b"\x80\x24",
+}
+"""Kinds of keys in documents → the multicodec of their curve."""
 # Names that no public DNS will ever have: RFC 2606, RFC 6761, RFC 6762, RFC 9476.
 _NOT_PUBLIC: Final = (
     ".test",
@@ -124,8 +129,11 @@ def server_of(did: str) -> str:
     raise IdentityError(f"The document of {did} names no server (#atproto_pds).")
 
 
-def signing_key(did: str) -> str:
-    """The key that signs an account's commits now, as a multibase string ``z…``.
+def signing_key(did: str) -> bytes:
+    """The key that signs an account's commits now.
+
+    Returns:
+        Two bytes for its curve (e7 01: k256, 80 24: p256), then the point, 33 bytes.
 
     Raises:
         IdentityError: There is no such account, or its document names no key (#atproto).
@@ -133,11 +141,32 @@ def signing_key(did: str) -> str:
     """
     methods = _document(did).get("verificationMethod")
     for method in methods if isinstance(methods, list) else []:
-        if isinstance(method, Mapping) and method.get("id") in ("#atproto", f"{did}#atproto"):
-            key = method.get("publicKeyMultibase")
-            if isinstance(key, str) and key.startswith("z") and len(key) < 200:
-                return key
+        if not isinstance(method, Mapping) or method.get("id") not in (
+            "#atproto",
+            f"{did}#atproto",
+        ):
+            continue
+        if (key := _key(method.get("publicKeyMultibase"), method.get("type"))) is not None:
+            return key
     raise IdentityError(f"The document of {did} names no key for its commits (#atproto).")
+
+
+def _key(text: object, kind: object) -> bytes | None:
+    """A key as it is in a document: https://atproto.com/specs/cryptography#public-key-encoding"""
+    import libipld
+
+    try:
+        short = text if isinstance(text, str) and len(text) < 200 else ""
+        raw = bytes(libipld.decode_multibase(short)[1])
+    except ValueError:
+        return None
+    if kind == "Multikey":
+        return raw if len(raw) == 35 and raw[:2] in _OLD_KINDS.values() else None
+    # The older kinds have the point alone, as x and y.
+    curve = _OLD_KINDS.get(str(kind))
+    if curve is None or len(raw) != 65 or raw[0] != 4:
+        return None
+    return curve + bytes((2 + raw[-1] % 2,)) + raw[1:33]
 
 
 def verified_handle(did: str) -> str | None:

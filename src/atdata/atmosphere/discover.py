@@ -1,0 +1,93 @@
+"""Who has datasets: asked of a relay, or of a server about its own accounts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from atdata._refs import (
+    DATASET_COLLECTION,
+    NEWER_DATASET_COLLECTION,
+    NEWER_SCHEMA_COLLECTION,
+    SCHEMA_COLLECTION,
+    is_did,
+)
+from atdata.atmosphere.xrpc import XrpcServer
+from atdata.errors import AtmosphereError, OptionError, XrpcError
+
+COLLECTIONS: Final = (
+    SCHEMA_COLLECTION,
+    DATASET_COLLECTION,
+    NEWER_SCHEMA_COLLECTION,
+    NEWER_DATASET_COLLECTION,
+)
+"""What is looked for: schemas and datasets of both families."""
+_PAGE: Final = 1000
+_MAX_PAGES: Final = 100_000
+
+
+def accounts(server: str) -> Iterator[str]:
+    """DIDs of the active accounts that have schemas or datasets, each once.
+
+    A relay is asked by collection; a server lists all its accounts, and is asked for the
+    collections of each.
+
+    Args:
+        server: URL of a relay or server.
+
+    Raises:
+        AtmosphereError: It cannot be reached or refuses.
+    """
+    if not server.startswith(("https://", "http://")):
+        raise OptionError(f"{server!r} is not the URL of a server: it begins with https://.")
+    home = XrpcServer(server)
+    try:
+        yield from dict.fromkeys(did for nsid in COLLECTIONS for did in _by_collection(home, nsid))
+    except XrpcError as error:
+        if error.status not in (400, 401, 404, 501):
+            raise
+    else:
+        return
+    for did, active in _all(home):
+        if active and has_ours(home, did):
+            yield did
+
+
+def has_ours(home: XrpcServer, did: str) -> bool:
+    """Whether an account has a collection of ours, by its server; False where it is gone."""
+    try:
+        answer = home.query("com.atproto.repo.describeRepo", {"repo": did})
+    except XrpcError as error:
+        if error.status != 400:
+            raise
+        return False
+    collections = answer.get("collections")
+    return isinstance(collections, list) and any(nsid in COLLECTIONS for nsid in collections)
+
+
+def _by_collection(home: XrpcServer, nsid: str) -> Iterator[str]:
+    params: dict[str, str | int] = {"collection": nsid, "limit": _PAGE}
+    for row in _pages(home, "com.atproto.sync.listReposByCollection", params):
+        yield row["did"]
+
+
+def _all(home: XrpcServer) -> Iterator[tuple[str, bool]]:
+    for row in _pages(home, "com.atproto.sync.listRepos", {"limit": _PAGE}):
+        yield row["did"], row.get("active") is not False
+
+
+def _pages(
+    home: XrpcServer, method: str, params: dict[str, str | int]
+) -> Iterator[Mapping[str, Any]]:
+    for _ in range(_MAX_PAGES):
+        answer = home.query(method, params)
+        rows = answer.get("repos")
+        for row in rows if isinstance(rows, list) else []:
+            did = row.get("did") if isinstance(row, Mapping) else None
+            if isinstance(did, str) and is_did(did):
+                yield row
+        cursor = answer.get("cursor")
+        if not isinstance(cursor, str) or not cursor or cursor == params.get("cursor"):
+            return
+        params = {**params, "cursor": cursor}
+    raise AtmosphereError(f"{home.url} lists accounts without an end ({method}).")

@@ -1,0 +1,110 @@
+"""``atdata discover``: who has datasets, listed, or kept in an index and kept up to date."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Annotated, Any
+
+import typer
+
+from atdata.cli.entries import entry_facts
+from atdata.cli.options import Json
+from atdata.cli.output import count, emit, plain, size, table
+from atdata.cli.targets import local_index, network_index
+from atdata.errors import OptionError
+
+
+def discover(
+    servers: Annotated[
+        list[str],
+        typer.Argument(metavar="SERVER...", help="URLs of servers or relays.", show_default=False),
+    ],
+    into: Annotated[
+        str | None,
+        typer.Option(
+            "--into",
+            metavar="INDEX",
+            show_default=False,
+            help="Keep copies of schemas and datasets in this index: a path, or a URL such as "
+            "postgresql://…",
+        ),
+    ] = None,
+    follow: Annotated[
+        bool,
+        typer.Option("--follow", help="Go on with what is published, changed and deleted."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Find the datasets of all accounts of a server, or of a relay.
+
+    Without --into they are listed. With --into the index is brought up to date: run it again
+    for what is new, or let --follow run until Ctrl-C, which needs the extra mirror. Killed and
+    run again, it goes on where it was.
+    """
+    if into is None:
+        if follow:
+            raise OptionError("--follow keeps an index up to date: name it with --into.")
+        _list(servers, as_json)
+        return
+    from atdata.atmosphere.mirror import Mirror
+
+    with local_index(into) as index:
+        mirror = Mirror(index.mirrored, report=_say)
+        if follow:
+            _follow(mirror, servers)
+        else:
+            for server in servers:
+                mirror.update(server)
+        if as_json:
+            emit(vars(mirror.counts))
+        else:
+            print(mirror.counts)
+
+
+def _list(servers: list[str], as_json: bool) -> None:
+    found = (entry_facts(entry) for entry in _entries(servers))
+    if as_json:
+        for facts in found:
+            emit(facts)
+    else:
+        table(("name", "samples", "size", "license", "uri"), (_row(facts) for facts in found))
+
+
+def _entries(servers: list[str]) -> Iterator[Any]:
+    index = network_index()
+    seen: set[str] = set()
+    for server in servers:
+        for entry in index.discover(server):
+            if entry.uri not in seen:
+                seen.add(entry.uri)
+                yield entry
+
+
+def _row(facts: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        facts["name"],
+        count(facts.get("samples")),
+        size(facts.get("bytes")),
+        facts.get("license") or "",
+        facts["uri"],
+    )
+
+
+def _follow(mirror: Any, servers: list[str]) -> None:
+    stop = threading.Event()
+    with ThreadPoolExecutor(len(servers)) as pool:
+        running = [pool.submit(mirror.follow, server, stop) for server in servers]
+        try:
+            for ended in as_completed(running):
+                ended.result()
+        except KeyboardInterrupt:
+            _say("Stopping.")
+        finally:
+            stop.set()
+
+
+def _say(line: str) -> None:
+    print(f"# {plain(line)}", file=sys.stderr, flush=True)

@@ -1,0 +1,67 @@
+"""``atdata discover`` and ``atdata search``, as a user types them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from atdata.testing.network import Account, Network
+from tests.cli.commands import COMMAND, atdata_command, documents
+from tests.cli.test_network import INSERT, reading, writing
+from tests.docs.running import environment
+
+
+@pytest.fixture
+def account(network: Network) -> Account:
+    """An account of this test alone."""
+    return network.create_account()
+
+
+def test_what_is_published_is_found_and_kept(
+    folder: Path, network: Network, account: Account, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A stranger finds a promoted dataset on its server, keeps it, searches it and follows it."""
+    documents(folder, *INSERT, "--type", "rows:Row")
+    promote = ("promote", "rows", "--store", "blobs", "--tag", "words", "--license", "MIT")
+    [done] = documents(folder, *promote, more=writing(network, account))
+
+    stranger, more = tmp_path_factory.mktemp("stranger"), reading(network)
+    found = documents(stranger, "discover", account.server_url, more=more)
+    assert done["uri"] in [one["uri"] for one in found]
+    into = ("--into", "mirror.db")
+    [counts] = documents(stranger, "discover", account.server_url, *into, more=more)
+    assert counts["put"] >= 2
+    assert counts["broken"] < counts["put"]
+    query = ("search", "rows", "--tag", "words", "--license", "mit", "--index", "mirror.db")
+    kept = {one["name"]: one for one in documents(stranger, *query)}
+    assert kept[done["uri"]]["title"] == f"@{account.handle}/rows"
+    assert documents(stranger, *query, "--tag", "other") == []
+    shown = atdata_command(stranger, "search", "row", "--index", "mirror.db")
+    assert f"@{account.handle}/rows\t20\twords\tMIT\t" in shown.stdout
+
+    query = (*query[:-1], "followed.db")
+    into = ("--into", "followed.db")
+    command = [*COMMAND, "discover", account.server_url, *into, "--follow", "--json"]
+    with subprocess.Popen(
+        command, cwd=stranger, env=environment(stranger, more), stdout=subprocess.PIPE, text=True
+    ) as follower:
+        while not documents(stranger, *query):
+            assert follower.poll() is None
+        follower.send_signal(signal.SIGINT)
+        out, _ = follower.communicate(timeout=60)
+    assert follower.returncode == 0
+    assert json.loads(out)["broken"] >= 0
+
+
+def test_wrong_questions(folder: Path) -> None:
+    """Following without a place, and a server that is none, end with their exit codes."""
+    done = atdata_command(folder, "discover", "http://127.0.0.1:9", "--follow")
+    assert (done.returncode, "--into" in done.stderr) == (2, True)
+    done = atdata_command(folder, "discover", "nowhere")
+    assert (done.returncode, "not the URL" in done.stderr) == (2, True)
+    assert atdata_command(folder, "discover", "http://127.0.0.1:9").returncode == 6
+    assert atdata_command(folder, "search", "a", "--limit", "0").returncode == 2
