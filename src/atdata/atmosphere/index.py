@@ -17,6 +17,7 @@ from atdata._refs import (
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.discover import accounts
 from atdata.atmosphere.entry import AtmosphereIndexEntry, age
+from atdata.atmosphere.manifest import followed
 from atdata.atmosphere.newer import find_label
 from atdata.atmosphere.parsing import entries_of, list_entries, read_entry
 from atdata.atmosphere.publicity import check_public, check_store
@@ -217,7 +218,7 @@ class AtmosphereIndex:
             named = entries_of(self.client, did, parsed.name)
             for entry in sorted(named, key=age, reverse=True):
                 if self.schema_of_ref(entry.schema_ref).version == parsed.version:
-                    return entry
+                    return followed(entry)
             if labelled := find_label(self.client, did, parsed.name, parsed.version):
                 return self._at(labelled)
             # The version may be the end of a name.
@@ -229,7 +230,7 @@ class AtmosphereIndex:
         if uri.collection not in (DATASET_COLLECTION, NEWER_DATASET_COLLECTION):
             raise RefError(f"{ref!r} is not a dataset: its collection is not {DATASET_COLLECTION}.")
         try:
-            return read_entry(self.client.get_record(uri))
+            return followed(read_entry(self.client.get_record(uri)))
         except NotFoundError as error:
             raise DatasetNotFoundError(f"There is no dataset {ref}.") from error
 
@@ -242,7 +243,7 @@ class AtmosphereIndex:
                 f"{did} has published no dataset {ref!r}. index.list_datasets() shows those "
                 "that there are."
             )
-        return max(found, key=age)
+        return followed(max(found, key=age))
 
     def list_datasets(self, repo: str | None = None) -> Iterator[AtmosphereIndexEntry]:
         """Every dataset of an account, its newest revision, in order of name.
@@ -257,7 +258,7 @@ class AtmosphereIndex:
         for entry in list_entries(self.client, did):
             if entry.name not in newest or age(entry) > age(newest[entry.name]):
                 newest[entry.name] = entry
-        return iter([newest[name] for name in sorted(newest)])
+        return (followed(newest[name]) for name in sorted(newest))
 
     def discover(self, server: str) -> Iterator[AtmosphereIndexEntry]:
         """Every dataset of all accounts of a server, or that a relay knows of.
@@ -286,7 +287,8 @@ class AtmosphereIndex:
         """
         did = self.client.did
         self._newest(did, check_name(name), name)
-        return sorted((e for e in list_entries(self.client, did) if e.name == name), key=age)
+        named = (entry for entry in list_entries(self.client, did) if entry.name == name)
+        return [followed(entry) for entry in sorted(named, key=age)]
 
     def delete_dataset(self, name: str) -> int:
         """Delete every record of a name of one's own. Blobs that only they reference go too.
