@@ -15,10 +15,12 @@ from typing import Any
 
 import pytest
 
+from atdata._shardlist import ShardInfo
 from atdata.atmosphere import AtmosphereClient, Mirror
 from atdata.atmosphere.commits import changes_of
 from atdata.atmosphere.discover import COLLECTIONS
 from atdata.atmosphere.firehose import Firehose
+from atdata.atmosphere.publish import publish_dataset
 from atdata.atmosphere.reader import Reader
 from atdata.errors import AtmosphereError
 from atdata.local import LocalIndex
@@ -266,6 +268,25 @@ def test_killed_in_the_middle_of_many_writes(
         assert mirror.counts.refused == 0
         assert len(wanted) > 300
         print(f"{written} writes, {kills} kills, {len(wanted)} records; then {mirror.counts}")
+
+
+def test_more_shards_than_a_record_names(
+    own_network: Network, servers: list[str], tmp_path: Path
+) -> None:
+    """Of a dataset whose shards a manifest names, every shard is kept."""
+    client = logged_in(own_network.create_account())
+    write_all(client, [create(SCHEMA, "a", schema_record("A"))])
+    shards = [
+        ShardInfo(f"https://data.example/{n * n}-{n}.tar", n, 10 * n, f"{n:064x}")
+        for n in range(3_000)
+    ]
+    entry = publish_dataset(
+        client, name="large", schema_uri=f"at://{client.did}/{SCHEMA}/a", shards=shards
+    )
+    assert entry.manifest is not None
+    with LocalIndex(tmp_path / "mirror.db") as index:
+        Mirror(index.mirrored).update(servers[0])
+        assert list(index.get_dataset(entry.uri).shards) == shards
 
 
 def test_a_connection_that_ends_is_made_again(

@@ -4,7 +4,8 @@ from atdata.atmosphere.blobs import PDSBlobStore
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.entry import AtmosphereIndexEntry
 from atdata.atmosphere.index import AtmosphereIndex
-from atdata.atmosphere.mirror import Mirror, MirrorCounts
+from atdata.atmosphere.mirror import Mirror
+from atdata.atmosphere.mirror_store import MirrorCounts, MirrorStore
 
 __all__ = [
     "AtmosphereClient",
@@ -12,5 +13,6 @@ __all__ = [
     "AtmosphereIndexEntry",
     "Mirror",
     "MirrorCounts",
+    "MirrorStore",
     "PDSBlobStore",
 ]

@@ -15,10 +15,11 @@ from atdata._refs import (
     parse_name_ref,
 )
 from atdata.atmosphere.client import AtmosphereClient
+from atdata.atmosphere.curation import Curation
 from atdata.atmosphere.discover import accounts
 from atdata.atmosphere.entry import AtmosphereIndexEntry, age
+from atdata.atmosphere.labels import find_label
 from atdata.atmosphere.manifest import followed
-from atdata.atmosphere.newer import find_label
 from atdata.atmosphere.parsing import entries_of, list_entries, read_entry
 from atdata.atmosphere.publicity import check_public, check_store
 from atdata.atmosphere.publish import publish_dataset
@@ -46,6 +47,8 @@ from atdata.errors import (
     OptionError,
     RefError,
     SchemaConflictError,
+    ShardError,
+    SourceError,
 )
 from atdata.samples.dict_sample import DictSample
 from atdata.schema.build import build_type
@@ -54,7 +57,7 @@ from atdata.schema.model import Schema
 from atdata.schema.reflect import schema_of
 
 
-class AtmosphereIndex:
+class AtmosphereIndex(Curation):
     """Datasets by AT URI and by name, those of any account; and one's own to publish.
 
     Reading needs no login. Every call asks the servers: nothing is kept.
@@ -196,7 +199,8 @@ class AtmosphereIndex:
 
         Args:
             ref: ``at://…``, ``@handle/name``, or the name of a dataset of the account that is
-                logged in. ``@handle/name@1.2.0`` is the newest with this version of the schema.
+                logged in. ``@handle/name@1.2.0`` is what this label leads to, else the
+                newest with this version of the schema.
 
         Raises:
             DatasetNotFoundError: There is none.
@@ -215,12 +219,12 @@ class AtmosphereIndex:
             raise RefError(f"{ref!r} is in a local index: LocalIndex().get_dataset({ref!r}).")
         did = self.client.did_of(parsed.owner)
         if parsed.version is not None:
+            if labelled := find_label(self.client, did, parsed.name, parsed.version):
+                return self._at(labelled)
             named = entries_of(self.client, did, parsed.name)
             for entry in sorted(named, key=age, reverse=True):
                 if self.schema_of_ref(entry.schema_ref).version == parsed.version:
                     return followed(entry)
-            if labelled := find_label(self.client, did, parsed.name, parsed.version):
-                return self._at(labelled)
             # The version may be the end of a name.
             return self._newest(did, f"{parsed.name}@{parsed.version}", ref)
         return self._newest(did, parsed.name, ref)
@@ -274,8 +278,8 @@ class AtmosphereIndex:
         """
         for did in accounts(server):
             try:
-                found = list_entries(self.client, did)
-            except AtmosphereError:
+                found = [followed(entry) for entry in list_entries(self.client, did)]
+            except (AtmosphereError, SourceError, ShardError):
                 continue
             yield from found
 
@@ -301,7 +305,7 @@ class AtmosphereIndex:
         """
         found = self.history(name)
         for entry in found:
-            self.client.delete_record(entry.uri)
+            self.unpublish(entry.uri)
         return len(found)
 
     def publish_schema(

@@ -8,20 +8,30 @@ when its server says so, not when a stream does.
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from atdata._protocols import IndexEntry
 from atdata._refs import DATASET_COLLECTION, NEWER_DATASET_COLLECTION, is_did
 from atdata.atmosphere.commits import changes_of
 from atdata.atmosphere.discover import COLLECTIONS, accounts
 from atdata.atmosphere.firehose import CursorError, Event, Firehose
 from atdata.atmosphere.lexicon import validate
+from atdata.atmosphere.manifest import followed
+from atdata.atmosphere.mirror_store import MirrorCounts, MirrorStore
 from atdata.atmosphere.parsing import read_entry
 from atdata.atmosphere.reader import Reader, Record
 from atdata.atmosphere.schemas import SchemaRecord
-from atdata.errors import AtmosphereError, IdentityError, RecordError, SchemaError
+from atdata.errors import (
+    AtmosphereError,
+    IdentityError,
+    NotFoundError,
+    RecordError,
+    SchemaError,
+    ShardError,
+    SourceError,
+    UrlError,
+)
 from atdata.sources.identity import signing_key, verified_handle
 
 _SAVED: Final = 100
@@ -31,66 +41,10 @@ _LONGEST_PAUSE: Final = 60.0
 """Seconds before a firehose that ended is asked again."""
 _RETRIED: Final = 60
 """Moments of silence, of half a second each, after which what failed is tried again."""
+_MOST_UNREAD: Final = 10
+"""Failures to read an account's manifests after which it is asked no more for them."""
 _UNKNOWN: Final = ""
 """In place of the newest commit: the account's server has yet to be asked."""
-
-
-class MirrorStore(Protocol):
-    """Where a mirror keeps what it knows: ``LocalIndex(…).mirrored``, on any backend.
-
-    Each call is atomic, and the same call again changes nothing.
-    """
-
-    def put_dataset(self, uri: str, entry: IndexEntry, *, cid: str, owner: str) -> None:
-        """Keep a dataset in the place of what was kept under this URI."""
-
-    def put_schema(self, uri: str, record: Mapping[str, Any]) -> None:
-        """Keep a schema's record."""
-
-    def remove(self, uri: str) -> None:
-        """Forget a dataset or schema."""
-
-    def uris(self, did: str = "") -> list[str]:
-        """AT URIs of all datasets and schemas, or of those of one account."""
-
-    def rename(self, did: str, owner: str) -> None:
-        """Call the owner of an account's datasets so."""
-
-    def accounts(self) -> list[str]:
-        """DIDs of all accounts that something is known of."""
-
-    def account(self, did: str) -> dict[str, Any] | None:
-        """What was last said of an account."""
-
-    def set_account(self, did: str, known: Mapping[str, Any] | None) -> None:
-        """Keep what is known of an account; None: nothing."""
-
-    def cursor(self, server: str) -> int | None:
-        """The number of the last event of a server's firehose that was applied."""
-
-    def set_cursor(self, server: str, seq: int | None) -> None:
-        """Keep that number."""
-
-
-@dataclass
-class MirrorCounts:
-    """What a mirror has done since it was made."""
-
-    events: int = 0
-    put: int = 0
-    """Records kept, or found to be kept already."""
-    removed: int = 0
-    broken: int = 0
-    """Records that make no sense, which are passed over."""
-    refused: int = 0
-    """Commits that were not what the account has signed; its server was asked instead."""
-    listed: int = 0
-    """Accounts whose server was asked for all their records."""
-    dropped: int = 0
-    """Accounts that are gone."""
-
-    def __str__(self) -> str:
-        return ", ".join(f"{getattr(self, field.name)} {field.name}" for field in fields(self))
 
 
 class Mirror:
@@ -113,6 +67,7 @@ class Mirror:
         self._revs: dict[str, str] = {}
         self._unsaved: set[str] = set()
         self._again: set[str] = set()
+        self._unread: Counter[str] = Counter()
         self._lock = threading.RLock()
         self.counts = MirrorCounts()
 
@@ -235,9 +190,10 @@ class Mirror:
         if body.get("tooBig") or body.get("since") != known:
             self._renew(did)
             return
+        before = self._unread[did]
         if ours and not self._take(did, body):
             return
-        self._revs[did] = rev
+        self._revs[did] = self._settled(did, rev, before)
         self._unsaved.add(did)
 
     def _take(self, did: str, body: Mapping[str, Any]) -> bool:
@@ -278,7 +234,8 @@ class Mirror:
             self._revs[did] = _UNKNOWN
             self._unsaved.discard(did)
         else:
-            self._again.discard(did)
+            if self._rev(did) != _UNKNOWN:
+                self._again.discard(did)
 
     def _list(self, did: str) -> None:
         # The revision first: what is written meanwhile is listed, and told once more.
@@ -296,6 +253,7 @@ class Mirror:
         self.counts.listed += 1
         self._reader.forget(did)
         found: set[str] = set()
+        before = self._unread[did]
         try:
             for collection in COLLECTIONS:
                 for record in self._reader.list_records(did, collection):
@@ -307,7 +265,7 @@ class Mirror:
         for uri in kept - found:
             self._remove(uri)
         if known is not None or found:
-            rev = status.rev or _UNKNOWN
+            rev = self._settled(did, status.rev or _UNKNOWN, before)
             self._store.set_account(did, {"owner": owner, "rev": rev})
             self._revs[did] = rev
             self._unsaved.discard(did)
@@ -318,12 +276,21 @@ class Mirror:
             if record.value.get("$type") != record.uri.collection:
                 raise RecordError(f"{uri}: $.$type: expected {record.uri.collection!r}.")
             if record.uri.collection in (DATASET_COLLECTION, NEWER_DATASET_COLLECTION):
-                entry = read_entry(record)
+                entry = followed(read_entry(record))
                 self._store.put_dataset(uri, entry, cid=record.cid, owner=owner)
             else:
                 validate(record.value)
                 self._store.put_schema(uri, SchemaRecord(record))
-        except (RecordError, SchemaError) as error:
+        except (
+            RecordError,
+            SchemaError,
+            UrlError,
+            ShardError,
+            SourceError,
+            NotFoundError,
+        ) as error:
+            if isinstance(error, (SourceError, NotFoundError)):
+                self._unread[record.uri.authority] += 1
             self.counts.broken += 1
             self._report(str(error))
             self._store.remove(uri)
@@ -344,6 +311,13 @@ class Mirror:
         self._revs.pop(did, None)
         self._keys.pop(did, None)
         self._unsaved.discard(did)
+
+    def _settled(self, did: str, rev: str, unread: int) -> str:
+        """What to keep as the newest commit: none where a manifest could not be had this time."""
+        if unread == self._unread[did] or self._unread[did] > _MOST_UNREAD:
+            return rev
+        self._again.add(did)
+        return _UNKNOWN
 
     def _try_again(self) -> None:
         for did in list(self._again):
