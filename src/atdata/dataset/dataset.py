@@ -69,9 +69,10 @@ class Dataset(Readable[T]):
             source = URLSource(source.data_urls)
         elif not isinstance(source, DataSource) or isinstance(source, (str, Path)):
             source = URLSource(source)
-        self._plan = Plan(source, sample_type)
+        by_url = {shard.url: shard for shard in known}
+        self._plan = Plan(source, sample_type, known=by_url)
         self._sample_type: type[T] = sample_type
-        self._gather = Gather(source, {shard.url: shard for shard in known}, sample_type)
+        self._gather = Gather(source, by_url, sample_type)
         self._share = Share()
 
     @classmethod

@@ -8,14 +8,15 @@ in every order, and a state says where to go on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from atdata._protocols import DataSource
+from atdata._shardlist import ShardInfo
 from atdata.dataset.describe import local_path
 from atdata.dataset.rows import Integers, Rows, SampleRows, ViewedRows, joined
 from atdata.errors import OptionError
@@ -23,6 +24,7 @@ from atdata.lenses.lens import Lens
 from atdata.samples.batch import SampleBatch
 from atdata.samples.codec import SampleCodec, codec_of
 from atdata.shards.reader import Block, read_blocks
+from atdata.sources.verified import verified
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,8 @@ class Plan:
     stored_type: type
     """What the shards hold."""
     steps: tuple[Step, ...] = ()
+    known: Mapping[str, ShardInfo] = field(default_factory=dict, compare=False, repr=False)
+    """What is recorded of shards, by identifier: streams are held against it."""
 
     def with_step(self, step: Step) -> Plan:
         """The same plan with one step more."""
@@ -93,7 +97,8 @@ class Plan:
         if place is not None:
             yield from read_blocks(place, shard=shard, codec=codec, rows=rows)
             return
-        with closing(self.source.open_shard(shard)) as stream:
+        info = self.known.get(shard)
+        with closing(verified(self.source.open_shard(shard), info)) as stream:
             yield from read_blocks(stream, shard=shard, codec=codec, rows=rows)
 
     def runs(self, size: int | None = None) -> Iterator[Run]:

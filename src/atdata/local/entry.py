@@ -53,6 +53,11 @@ class LocalDatasetEntry:
     def __post_init__(self) -> None:
         if not self.cid:
             object.__setattr__(self, "cid", content_cid(self.schema_ref, self.shards))
+        if self.stranger:
+            # One by one they are a stranger's too.
+            place = LocatedUrl("", endpoint=self.endpoint, region=self.region, stranger=True)
+            marked = tuple(shard.at(place.at(shard.url)) for shard in self.shards)
+            object.__setattr__(self, "shards", marked)
 
     @property
     def data_urls(self) -> list[str]:
