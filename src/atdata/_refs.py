@@ -26,6 +26,7 @@ SHARD_BLOBS_COLLECTION: Final = "ac.foundation.dataset.shardBlobs"
 """Records that keep the blobs of a dataset whose own record has no room for them."""
 NEWER_SCHEMA_COLLECTION: Final = "science.alt.dataset.schema"
 NEWER_DATASET_COLLECTION: Final = "science.alt.dataset.entry"
+NEWER_LENS_COLLECTION: Final = "science.alt.dataset.lens"
 NEWER_LABEL_COLLECTION: Final = "science.alt.dataset.label"
 """The newer family of records, which is read and not written. A label names a dataset."""
 MAX_NAME_LENGTH: Final = 256

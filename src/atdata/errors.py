@@ -17,12 +17,14 @@ Each is ours and also the builtin that a caller would expect, so that both
     │   └── DatasetNameError                 a name that is empty, too long or has bad characters
     ├── SchemaError (ValueError)             a schema record that makes no sense
     │   ├── SchemaConflictError              same name and version, other fields
+    │   ├── SchemaInUseError                 a schema that something else still needs
     │   └── UnknownKindError                 a field kind that this version cannot make a type of
     ├── NotFoundError (KeyError)
     │   ├── SchemaNotFoundError
     │   ├── DatasetNotFoundError
     │   ├── ShardNotFoundError (FileNotFoundError)
     │   └── SampleNotFoundError (IndexError) no sample at this position or with this key
+    ├── LabelExistsError (ValueError)        a version of a name that leads to another dataset
     ├── NoDataUrlsError (ValueError)         an entry or a dataset that names no shard
     ├── UrlError (ValueError)                a URL of no known scheme or form
     │   ├── PrivateUrlError                  a URL that only this machine can read
@@ -157,6 +159,10 @@ class SchemaConflictError(SchemaError):
     """A schema of this name and version exists and has other fields."""
 
 
+class SchemaInUseError(SchemaError):
+    """A schema that a dataset, another schema or a lens refers to, so that it must stay."""
+
+
 class UnknownKindError(SchemaError):
     """A schema has a field kind that this version cannot make a type of."""
 
@@ -179,6 +185,10 @@ class ShardNotFoundError(NotFoundError, FileNotFoundError):
 
 class SampleNotFoundError(NotFoundError, IndexError):
     """A dataset has no sample at this position, or with this key."""
+
+
+class LabelExistsError(AtdataError, ValueError):
+    """A version of a name leads to another dataset already; labels are moved only on request."""
 
 
 class NoDataUrlsError(AtdataError, ValueError):

@@ -34,7 +34,7 @@ def test_more_blobs_than_a_record_can_name(
     published: AtmosphereIndex,
     many: tuple[LocalIndex, LocalDatasetEntry],
 ) -> None:
-    """They are planned, kept by records beside the dataset's, and all named in order when it is opened."""
+    """They are planned, kept by records beside the dataset's, and all found when it is opened."""
     local, entry = many
     blobs = PDSBlobStore(client)
     plan = plan_promotion(entry, local, client, data_store=blobs)

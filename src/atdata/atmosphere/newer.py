@@ -1,4 +1,4 @@
-"""The newer record family: where its ``entry`` says that shards are, and its labels."""
+"""The newer record family: where its ``entry`` says that shards are."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from atdata._refs import NEWER_LABEL_COLLECTION
 from atdata._shardlist import ShardInfo
 from atdata.atmosphere.fields import blob_shard, mapping, sequence, shown, text, urls_of
-from atdata.atmosphere.reader import Reader
 from atdata.errors import RecordError
 
 _FAMILY: Final = "science.alt.dataset"
@@ -48,25 +46,6 @@ def newer_shards(did: str, storage: Mapping[str, Any]) -> tuple[ShardInfo, ...]:
         f"$.storage.$type: expected {_FAMILY}.storageHttp, storageS3 or storageBlobs, found "
         f"{shown(kind)}."
     )
-
-
-def find_label(reader: Reader, did: str, name: str, version: str | None = None) -> str | None:
-    """The AT URI of the dataset that an account's newest label of this name leads to.
-
-    Args:
-        reader: Access to the network.
-        did: The account.
-        name: The label's name.
-        version: The label's version; None: any.
-    """
-    found: list[tuple[str, str]] = []
-    for record in reader.list_records(did, NEWER_LABEL_COLLECTION):
-        value = record.value
-        uri, created = value.get("datasetUri"), value.get("createdAt")
-        matches = value.get("name") == name and version in (None, value.get("version"))
-        if matches and isinstance(uri, str) and isinstance(created, str):
-            found.append((created, uri))
-    return max(found)[1] if found else None
 
 
 def _each(

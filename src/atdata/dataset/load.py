@@ -129,7 +129,7 @@ def _from_index(
         return Dataset.of(sample_type or DictSample, where)
     name = parse_name_ref(where) if where.startswith("@") else None
     index = index or _index_for(name)
-    if name is not None and name.owner == "local":
+    if name is not None and name.owner == "local" and name.version is None:
         entry = index.get_dataset(name.name)
     else:
         entry = index.get_dataset(where)

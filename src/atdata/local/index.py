@@ -15,6 +15,7 @@ from atdata.dataset.insertion import check_insertable, leave_in_place, write_to_
 from atdata.errors import OptionError, SchemaConflictError
 from atdata.local.entry import LocalDatasetEntry, from_row
 from atdata.local.insert import Draft, record
+from atdata.local.labels import set_label
 from atdata.local.lookup import find, find_by_cid, find_by_name, not_found
 from atdata.local.mirrored import MirroredRecords
 from atdata.local.place import open_backend
@@ -165,7 +166,8 @@ class LocalIndex:
     def get_dataset(self, ref: str) -> LocalDatasetEntry:
         """The newest revision of a name, ``@local/name``, or a CID.
 
-        ``@local/name@1.2.0`` is the newest revision with this version of the schema.
+        ``@local/name@1.2.0`` is what this label leads to, else the newest revision with this
+        version of the schema.
 
         Raises:
             DatasetNotFoundError: There is none; names some that are alike.
@@ -243,6 +245,17 @@ class LocalIndex:
         if not rows:
             raise not_found(self._backend, name)
         return [from_row(row) for row in rows]
+
+    def label(
+        self, name: str, version: str, entry: LocalDatasetEntry, *, move: bool = False
+    ) -> None:
+        """Let ``@local/name@version`` mean this revision, whatever is inserted later.
+
+        Raises:
+            LabelExistsError: It means another one, and ``move`` is False.
+            SchemaRefError: ``version`` is not ``major.minor.patch``.
+        """
+        set_label(self._backend, name, version, entry, move=move)
 
     def delete_dataset(self, name: str) -> int:
         """Forget a name with all its revisions. The shards stay where they are.

@@ -10,6 +10,7 @@ from atdata._refs import check_name, parse_name_ref
 from atdata.errors import DatasetNotFoundError, RefError
 from atdata.local.backends.base import Backend, EntryRow
 from atdata.local.entry import from_row
+from atdata.local.labels import find_label
 
 _LOOKED_AT: Final = 1_000
 """Names that are compared with one that is not there, at each of a few places in their order."""
@@ -92,6 +93,8 @@ def _find_by_name_ref(backend: Backend, ref: str) -> EntryRow:
         raise _elsewhere(ref)
     if parsed.version is None:
         return find_by_name(backend, parsed.name)
+    if (labelled := find_label(backend, parsed.name, parsed.version)) is not None:
+        return labelled
     for row in reversed(backend.history(parsed.name)):
         if from_row(row).schema_ref.endswith(f"@{parsed.version}"):
             return row

@@ -1,0 +1,153 @@
+"""Taking back what was published."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from atdata._refs import (
+    DATASET_COLLECTION,
+    LENS_COLLECTION,
+    NEWER_DATASET_COLLECTION,
+    NEWER_LABEL_COLLECTION,
+    NEWER_LENS_COLLECTION,
+    NEWER_SCHEMA_COLLECTION,
+    SCHEMA_COLLECTION,
+    SHARD_BLOBS_COLLECTION,
+    AtUri,
+    parse_at_uri,
+)
+from atdata._shardlist import preview
+from atdata.atmosphere.client import AtmosphereClient
+from atdata.atmosphere.entry import AtmosphereIndexEntry
+from atdata.atmosphere.lookup import records_in
+from atdata.atmosphere.manifest import followed
+from atdata.atmosphere.parsing import list_entries, read_entry
+from atdata.errors import (
+    AtdataError,
+    DatasetNotFoundError,
+    NotFoundError,
+    RecordError,
+    RefError,
+    SchemaInUseError,
+    SchemaNotFoundError,
+)
+
+_DATASETS: Final = (DATASET_COLLECTION, NEWER_DATASET_COLLECTION)
+_SCHEMAS: Final = (SCHEMA_COLLECTION, NEWER_SCHEMA_COLLECTION)
+_USERS: Final = (*_DATASETS, *_SCHEMAS, LENS_COLLECTION, NEWER_LENS_COLLECTION)
+"""Collections whose records refer to schemas."""
+_OTHERS: Final = (LENS_COLLECTION, NEWER_LENS_COLLECTION, NEWER_LABEL_COLLECTION)
+
+
+@dataclass(frozen=True)
+class Unpublished:
+    """What is gone."""
+
+    uri: str
+    blobs: tuple[str, ...] = ()
+    """Blobs that no other dataset of the account has: the server deletes them with the record."""
+    labels: tuple[str, ...] = ()
+    """Labels that led to the dataset."""
+
+
+def unpublish(client: AtmosphereClient, uri: str) -> Unpublished:
+    """Delete a dataset, schema, lens or label of one's own.
+
+    Labels that lead to a dataset go with it, and the records that keep its blobs. Who has read
+    it has it still. Broken off, it can be called again.
+
+    Raises:
+        DatasetNotFoundError, SchemaNotFoundError: There is none.
+        SchemaInUseError: A dataset, schema or lens of the account refers to this schema. Those
+            of other accounts cannot be known.
+        RefError: Not the AT URI of something of one's own that is published.
+    """
+    asked = parse_at_uri(uri)
+    at = AtUri(client.did_of(asked.authority), asked.collection, asked.rkey)
+    if at.authority != client.did:
+        raise RefError(f"{uri} is not a record of {client.did}, who is logged in.")
+    if at.collection in _DATASETS:
+        return _dataset(client, at)
+    if at.collection in _SCHEMAS:
+        return _schema(client, at)
+    if at.collection in _OTHERS:
+        client.delete_record(at)
+        return Unpublished(str(at))
+    raise RefError(f"{uri} is no dataset, schema, lens or label.")
+
+
+def _dataset(client: AtmosphereClient, at: AtUri) -> Unpublished:
+    holders = records_in(client, client.did, SHARD_BLOBS_COLLECTION, f"{at.rkey}.")
+    try:
+        record = client.get_record(at)
+    except NotFoundError as error:
+        if not holders:
+            raise DatasetNotFoundError(f"There is no dataset {at}.") from error
+        blobs: set[str] = set()
+    else:
+        try:
+            entry = read_entry(record)
+        except RecordError:
+            blobs = set()  # broken by others: it can go all the same
+        else:
+            blobs = _blobs(client, entry) - _blobs_of_others(client, at)
+    labels = [
+        label.uri
+        for label in client.list_records(client.did, NEWER_LABEL_COLLECTION)
+        if label.value.get("datasetUri") == str(at)
+    ]
+    # The record first after the labels: nobody is to find a dataset without its blobs.
+    for gone in (*labels, at, *(holder.uri for holder in holders)):
+        client.delete_record(gone)
+    return Unpublished(str(at), tuple(sorted(blobs)), tuple(map(str, labels)))
+
+
+def _blobs(client: AtmosphereClient, entry: AtmosphereIndexEntry) -> set[str]:
+    """URLs of the blobs of this account that a dataset has."""
+    own = f"at://{client.did}/blob/"
+    try:
+        entry = followed(entry)
+    except AtdataError:
+        return set()  # its manifest is gone, and who knows what with it
+    urls = [str(shard.url) for shard in entry.shards]
+    return {url for url in (*urls, entry.manifest or "") if url.startswith(own)}
+
+
+def _blobs_of_others(client: AtmosphereClient, at: AtUri) -> set[str]:
+    others = (entry for entry in list_entries(client, client.did) if entry.uri != str(at))
+    return {url for entry in others for url in _blobs(client, entry)}
+
+
+def _schema(client: AtmosphereClient, at: AtUri) -> Unpublished:
+    try:
+        client.get_record(at)
+    except NotFoundError as error:
+        raise SchemaNotFoundError(f"There is no schema {at}.") from error
+    users = [
+        str(record.uri)
+        for collection in _USERS
+        for record in client.list_records(client.did, collection)
+        if record.uri != at and str(at) in _texts(record.value)
+    ]
+    if users:
+        raise SchemaInUseError(
+            f"{at} is in use by {preview(users)}. Unpublish what uses it first. Nothing was "
+            "deleted."
+        )
+    client.delete_record(at)
+    return Unpublished(str(at))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a record."""
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, dict):
+            stack += item.values()
+        elif isinstance(item, list):
+            stack += item

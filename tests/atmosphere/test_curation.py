@@ -1,0 +1,167 @@
+"""Labels, lenses and taking back."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from atdata._refs import (
+    DATASET_COLLECTION,
+    LENS_COLLECTION,
+    NEWER_LABEL_COLLECTION,
+    SHARD_BLOBS_COLLECTION,
+)
+from atdata._shardlist import ShardInfo
+from atdata.atmosphere import AtmosphereIndex, PDSBlobStore
+from atdata.atmosphere.lenses import Code
+from atdata.atmosphere.publish import publish_dataset
+from atdata.dataset.dataset import Dataset
+from atdata.dataset.load import load_dataset
+from atdata.dataset.write import write_samples
+from atdata.errors import (
+    DatasetNotFoundError,
+    LabelExistsError,
+    OptionError,
+    RefError,
+    SchemaInUseError,
+    SchemaNotFoundError,
+    SchemaRefError,
+)
+from atdata.lenses.lens import Lens
+from atdata.samples.packable import packable
+from tests.atmosphere.conftest import Digit
+
+
+@packable
+class Label:
+    """What a digit is."""
+
+    label: int
+
+
+def see(source: Digit) -> Label:
+    """Only the label."""
+    return Label(source.label)
+
+
+def put(view: Label, source: Digit) -> Digit:
+    return dataclasses.replace(source, label=view.label)
+
+
+CODE = Code("https://git.example/lenses", "0" * 40, "lenses/digits.py:see", branch="main")
+
+
+def test_a_label_leads_to_one_dataset(
+    index: AtmosphereIndex, digits: Dataset[Digit], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """load_dataset("@handle/name@1.2.0") opens what was labelled, whatever came later."""
+    monkeypatch.setenv("ATDATA_ALLOW_PRIVATE", "1")
+    store = AtmosphereIndex(index.client, data_store=PDSBlobStore(index.client))
+    first = store.insert_dataset(digits, name="digits")
+    assert index.label("digits", "1.2.0", first) == index.label("digits", "1.2.0", first.uri)
+    later = store.insert_dataset(
+        write_samples(list(digits)[:3], tmp_path / "later.tar"), name="digits"
+    )
+    index.label("digits", "1.2.1", later)
+    index.label("digits", "1.2.10", first)
+    handle = index.client.handle
+    assert len(load_dataset(f"@{handle}/digits@1.2.0", split="train")) == 20
+    assert len(load_dataset(f"@{handle}/digits@1.2.1", split="train")) == 3
+    assert len(load_dataset(f"@{handle}/digits@1.2.10", split="train")) == 20
+    assert index.get_dataset("digits").uri == later.uri
+    with pytest.raises(LabelExistsError, match="move=True"):
+        index.label("digits", "1.2.0", later)
+    index.label("digits", "1.2.0", later, move=True)
+    assert len(load_dataset(f"@{handle}/digits@1.2.0", split="train")) == 3
+    with pytest.raises(SchemaRefError):
+        index.label("digits", "one", later)
+    with pytest.raises(DatasetNotFoundError):
+        index.get_dataset(f"@{handle}/digits@9.9.9")
+
+
+def test_a_dataset_is_taken_back(index: AtmosphereIndex, digits: Dataset[Digit]) -> None:
+    """Its record, its labels and the blobs that only it has are gone, and it says which."""
+    client = index.client
+    store = AtmosphereIndex(client, data_store=PDSBlobStore(client))
+    one = store.insert_dataset(digits, name="one")
+    two = store.insert_dataset(digits, name="two")
+    label = index.label("one", "1.0.0", one)
+    gone = index.unpublish(one.uri)
+    assert (gone.uri, gone.blobs, gone.labels) == (one.uri, (), (label,))
+    assert list(client.list_records(client.did, NEWER_LABEL_COLLECTION)) == []
+    with pytest.raises(DatasetNotFoundError):
+        index.get_dataset(one.uri)
+    assert sorted(index.unpublish(two.uri).blobs) == sorted(str(s.url) for s in two.shards)
+    with pytest.raises(DatasetNotFoundError):
+        index.unpublish(two.uri)
+
+
+def test_records_that_keep_blobs_go_too(index: AtmosphereIndex, digits: Dataset[Digit]) -> None:
+    """Of a dataset with a manifest nothing is left behind."""
+    client = index.client
+    blobs = PDSBlobStore(client).write_shards(digits, prefix="x").shards
+    entry = publish_dataset(
+        client,
+        name="many",
+        schema_uri=index.publish_schema(Digit),
+        shards=list(blobs) * 100,
+    )
+    assert len(list(client.list_records(client.did, SHARD_BLOBS_COLLECTION))) == 2
+    found = index.get_dataset(entry.uri)
+    assert len(found.shards) == 700
+    gone = index.unpublish(entry.uri)
+    assert len(gone.blobs) == len(blobs) + 1
+    for collection in (DATASET_COLLECTION, SHARD_BLOBS_COLLECTION):
+        assert list(client.list_records(client.did, collection)) == []
+
+
+def test_a_schema_in_use_stays(index: AtmosphereIndex) -> None:
+    """A schema that a dataset or a lens refers to is refused; without them it goes."""
+    schema = index.publish_schema(Digit)
+    shards = [ShardInfo("https://data.example/a.tar")]
+    entry = publish_dataset(index.client, name="a", schema_uri=schema, shards=shards)
+    with pytest.raises(SchemaInUseError, match=entry.uri):
+        index.unpublish(schema)
+    index.unpublish(entry.uri)
+    lens = index.publish_lens(Lens(Digit, Label, see, put), getter=CODE, putter=CODE)
+    with pytest.raises(SchemaInUseError, match=LENS_COLLECTION):
+        index.unpublish(schema)
+    index.unpublish(lens.uri)
+    index.unpublish(schema)
+    with pytest.raises(SchemaNotFoundError):
+        index.unpublish(schema)
+
+
+def test_only_ones_own_is_taken_back(index: AtmosphereIndex) -> None:
+    """Another account's records, and what is not ours to know, are refused."""
+    with pytest.raises(RefError, match="not a record of"):
+        index.unpublish(f"at://did:plc:other/{DATASET_COLLECTION}/x")
+    with pytest.raises(RefError, match="no dataset"):
+        index.unpublish(f"at://{index.client.did}/app.bsky.feed.post/x")
+
+
+def test_lenses_are_found_by_their_schemas(index: AtmosphereIndex) -> None:
+    """A lens is published with both schemas, once, and found by the pair; its code is named."""
+    lens = Lens(Digit, Label, see, put)
+    made = index.publish_lens(lens, getter=CODE, putter=CODE)
+    again = index.publish_lens(lens, getter=CODE, putter=CODE)
+    assert again.cid == made.cid
+    source, target = index.publish_schema(Digit), index.publish_schema(Label)
+    assert (made.source_schema, made.target_schema) == (source, target)
+    assert (made.name, made.description) == ("see", "Only the label.")
+    did = index.client.did
+    for found in (
+        index.list_lenses(),
+        index.list_lenses(did, source=source),
+        index.list_lenses(did, source=source, target=target),
+    ):
+        assert list(found) == [made]
+    assert list(index.list_lenses(source=target, target=source)) == []
+    assert str(made.getter) == f"https://git.example/lenses at {'0' * 40}: lenses/digits.py:see"
+    moved = index.publish_lens(lens, getter=dataclasses.replace(CODE, commit="1" * 40), putter=CODE)
+    assert moved.uri == made.uri
+    assert [entry.getter.commit for entry in index.list_lenses()] == ["1" * 40]
+    with pytest.raises(OptionError):
+        index.publish_lens(lens, getter=Code("", "", ""), putter=CODE)
