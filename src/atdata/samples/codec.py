@@ -9,7 +9,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from atdata.errors import DecodeError, EncodeError, SampleTypeError, UnknownFieldWarning
 from atdata.samples.kinds import Array, Field, Kind, ListOf, MapOf, Maybe, Misfit, Nested
-from atdata.samples.packing import map_head, map_key, packer_of
+from atdata.samples.packing import Packer, map_head, map_key, packer_of
 from atdata.samples.wire import unpack_map
 
 T = TypeVar("T")
@@ -47,10 +47,13 @@ class SampleCodec(Generic[T]):
                 self.defaults.setdefault(field.name, _none)
         self.plain = plain
         self._steps = tuple((field.name, field.value_kind) for field in fields)
-        self._packers = tuple(
-            (field.name, map_key(field.name), packer_of(field.value_kind)) for field in fields
-        )
-        self._head = map_head(len(fields))
+        head = map_head(len(fields))
+        self._empty = head
+        self._packers: list[tuple[str, Packer]] = []
+        for field in fields:
+            packer = packer_of(field.value_kind, head + map_key(field.name))
+            self._packers.append((field.name, packer))
+            head = b""
         self._names = frozenset(field.name for field in fields)
         # msgpack keeps the last of two equal keys in silence. At the top the count tells.
         self._maps_inside = any(_holds_map(field.kind) for field in fields)
@@ -62,13 +65,15 @@ class SampleCodec(Generic[T]):
         Raises:
             EncodeError: A value does not fit its field; the message starts with the path.
         """
-        pieces = [self._head]
-        for name, key, pack in self._packers:
-            pieces.append(key)
-            try:
-                pieces.append(pack(getattr(sample, name)))
-            except Misfit as misfit:
-                raise EncodeError(f"{self.sample_type.__name__} {misfit.at(f'.{name}')}") from None
+        if not self._packers:
+            return self._empty
+        pieces: list[Any] = []
+        name = ""
+        try:
+            for name, pack in self._packers:
+                pack(getattr(sample, name), pieces)
+        except Misfit as misfit:
+            raise EncodeError(f"{self.sample_type.__name__} {misfit.at(f'.{name}')}") from None
         return b"".join(pieces)
 
     def unpack(self, payload: bytes | memoryview) -> T:

@@ -208,7 +208,7 @@ class Array(Kind):
         if not isinstance(value, np.ndarray):
             hint = "Pass a NumPy array: np.asarray(value)."
             raise Misfit(self.describe(), _found(value), hint)
-        self._check(value)
+        self.check(value)
         try:
             return encode_array(value)
         except ValueError as error:
@@ -221,10 +221,15 @@ class Array(Kind):
             array = decode_array(wire)
         except DecodeError as error:
             raise Misfit(self.describe(), f"bytes that are no array: {error}") from None
-        self._check(array)
+        self.check(array)
         return array
 
-    def _check(self, array: np.ndarray[Any, np.dtype[Any]]) -> None:
+    def check(self, array: np.ndarray[Any, np.dtype[Any]]) -> None:
+        """Refuse an array that is not a value of this kind.
+
+        Raises:
+            Misfit: It is not.
+        """
         if not self.fits(array.dtype, array.shape):
             hint = ""
             if self.dtype is not None and not dtype_fits(array.dtype, self.dtype):

@@ -17,8 +17,9 @@ import numpy as np
 from atdata.samples.kinds import Array, Kind, Maybe, Misfit, Primitive
 from atdata.samples.ndarray import npy_header
 
-Packer: TypeAlias = Callable[[Any], bytes]
-"""Packs one value, checked. Raises Misfit."""
+Packer: TypeAlias = Callable[[Any, list[Any]], None]
+"""Packs one value, checked, and appends the bytes to a list: bytes, or arrays of them, which
+are views of the value's memory. Raises Misfit."""
 
 NIL: Final = b"\xc0"
 INT: Final = b"\xd3"
@@ -30,28 +31,35 @@ _STR_HEADS: Final = tuple(
 )
 _BIN_FORMS: Final = ((1 << 8, 0xC4, ">BB"), (1 << 16, 0xC5, ">BH"), (1 << 32, 0xC6, ">BI"))
 _KNOWN_HEADS: Final = 4096
+_LARGE: Final = 4096
+"""Bytes from which on a view of an array is cheaper than a copy of its bytes."""
 
 
-def packer_of(kind: Kind) -> Packer:
-    """How values of a kind are packed."""
+def packer_of(kind: Kind, before: bytes = b"") -> Packer:
+    """How values of a kind are packed.
+
+    Args:
+        kind: The kind.
+        before: What goes before each value: the key of its field.
+    """
     match kind:
         case Primitive("int"):
-            return _pack_int
+            return _int_packer(before)
         case Primitive("float"):
-            return _pack_float
+            return _float_packer(before)
         case Primitive("bool"):
-            return _pack_bool
+            return _bool_packer(before)
         case Primitive("str"):
-            return _pack_str
+            return _str_packer(before)
         case Primitive("bytes"):
-            return _pack_bytes
+            return _bytes_packer(before)
         case Array():
-            return _array_packer(kind)
+            return _array_packer(kind, before)
         case Maybe(inner):
-            pack = packer_of(inner)
-            return lambda value: NIL if value is None else pack(value)
+            return _maybe_packer(inner, before)
         case _:
-            return lambda value: pack_wire(kind.encode(value))
+            encode = kind.encode
+            return lambda value, out: out.append(before + pack_wire(encode(value)))
 
 
 def map_head(count: int) -> bytes:
@@ -125,62 +133,106 @@ _FLOAT_KIND: Final = Primitive("float")
 _BOOL_KIND: Final = Primitive("bool")
 _STR_KIND: Final = Primitive("str")
 _BYTES_KIND: Final = Primitive("bytes")
-_DOUBLE: Final = struct.Struct(">Bd").pack
 
 
-def _pack_int(value: Any) -> bytes:
-    if type(value) is not int:
-        value = _INT_KIND.encode(value)
-    try:
-        return INT + value.to_bytes(8, "big", signed=True)  # type: ignore[no-any-return]
-    except OverflowError:
-        return UNSIGNED + _INT_KIND.encode(value).to_bytes(8, "big")  # type: ignore[no-any-return]
+def _int_packer(before: bytes) -> Packer:
+    head = before + INT
+    signed = struct.Struct(f">{len(head)}sq").pack
+
+    def pack(value: Any, out: list[Any]) -> None:
+        if type(value) is not int:
+            value = _INT_KIND.encode(value)
+        try:
+            out.append(signed(head, value))
+        except struct.error:
+            # Too large for a signed one; encode refuses what is too large for an unsigned one.
+            out.append(before + UNSIGNED + _INT_KIND.encode(value).to_bytes(8, "big"))
+
+    return pack
 
 
-def _pack_float(value: Any) -> bytes:
-    if type(value) is not float:
-        value = _FLOAT_KIND.encode(value)
-    return _DOUBLE(0xCB, value)
+def _float_packer(before: bytes) -> Packer:
+    head = before + FLOAT
+    double = struct.Struct(f">{len(head)}sd").pack
+
+    def pack(value: Any, out: list[Any]) -> None:
+        out.append(double(head, value if type(value) is float else _FLOAT_KIND.encode(value)))
+
+    return pack
 
 
-def _pack_bool(value: Any) -> bytes:
-    return BOOLS[value if type(value) is bool else _BOOL_KIND.encode(value)]
+def _bool_packer(before: bytes) -> Packer:
+    both = [before + packed for packed in BOOLS]
+
+    def pack(value: Any, out: list[Any]) -> None:
+        out.append(both[value if type(value) is bool else _BOOL_KIND.encode(value)])
+
+    return pack
 
 
-def _pack_str(value: Any) -> bytes:
-    if type(value) is not str:
-        value = _STR_KIND.encode(value)
-    try:
-        raw = value.encode()
-    except UnicodeEncodeError:
-        raw = _STR_KIND.encode(value).encode()  # raises, and says why
-    return str_head(len(raw)) + raw  # type: ignore[no-any-return]
+def _str_packer(before: bytes) -> Packer:
+    heads = [before + head for head in _STR_HEADS]
+
+    def pack(value: Any, out: list[Any]) -> None:
+        if type(value) is not str:
+            value = _STR_KIND.encode(value)
+        try:
+            raw = value.encode()
+        except UnicodeEncodeError:
+            raw = _STR_KIND.encode(value).encode()  # raises, and says why
+        size = len(raw)
+        out.append((heads[size] if size < 256 else before + str_head(size)) + raw)
+
+    return pack
 
 
-def _pack_bytes(value: Any) -> bytes:
-    if type(value) is not bytes:
-        value = _BYTES_KIND.encode(value)
-    return bin_head(len(value)) + value  # type: ignore[no-any-return]
+def _bytes_packer(before: bytes) -> Packer:
+    def pack(value: Any, out: list[Any]) -> None:
+        if type(value) is not bytes:
+            value = _BYTES_KIND.encode(value)
+        out.append(before + bin_head(len(value)))
+        out.append(value)
+
+    return pack
 
 
-def _array_packer(kind: Array) -> Packer:
+def _maybe_packer(kind: Kind, before: bytes) -> Packer:
+    pack_value = packer_of(kind, before)
+    nil = before + NIL
+
+    def pack(value: Any, out: list[Any]) -> None:
+        if value is None:
+            out.append(nil)
+        else:
+            pack_value(value, out)
+
+    return pack
+
+
+def _array_packer(kind: Array, before: bytes) -> Packer:
     heads: dict[tuple[np.dtype[Any], tuple[int, ...]], bytes] = {}
 
-    def pack(value: Any) -> bytes:
+    def pack(value: Any, out: list[Any]) -> None:
         if type(value) is not np.ndarray:
-            return pack_wire(kind.encode(value))
+            out.append(before + pack_wire(kind.encode(value)))
+            return
         key = value.dtype, value.shape
         head = heads.get(key)
-        if head is None:
-            data = kind.encode(value)
-            if not value.flags.c_contiguous and value.flags.f_contiguous:
-                return bin_head(len(data)) + data
-            if len(heads) >= _KNOWN_HEADS:
-                heads.clear()
-            head = heads[key] = array_head(kind, *key)
-        elif value.ndim > 1 and not value.flags.c_contiguous and value.flags.f_contiguous:
-            data = kind.encode(value)
-            return bin_head(len(data)) + data
-        return head + value.tobytes()
+        if head is None or value.ndim > 1:
+            flags = value.flags
+            if flags.f_contiguous and not flags.c_contiguous:
+                data = kind.encode(value)
+                out += before + bin_head(len(data)), data
+                return
+            if head is None:
+                kind.check(value)
+                if len(heads) >= _KNOWN_HEADS:
+                    heads.clear()
+                head = heads[key] = before + array_head(kind, *key)
+        out.append(head)
+        if value.nbytes < _LARGE or not value.flags.c_contiguous:
+            out.append(value.tobytes())
+        else:
+            out.append(value.reshape(-1).view(np.uint8))
 
     return pack

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Any, Final, TypeAlias
@@ -34,6 +35,53 @@ _LONG: Final = 100
 def _kept(raw: bytes) -> bytes:
     # A stranger's long keys would take as much memory as the shard has bytes.
     return raw if len(raw) <= _LONG else b"\0" + blake2b(raw, digest_size=32).digest()
+
+
+class KeyLog:
+    """The keys of a shard that is being written, in order, each one unique.
+
+    As long as they come in order, shorter ones first, they are kept as text alone; a set,
+    which takes ten times the memory, is made when they no longer do.
+    """
+
+    def __init__(self) -> None:
+        self.text = bytearray()
+        """The keys in UTF-8, one behind the other."""
+        self.ends = array("q")
+        """Where each of them ends."""
+        self._last = b""
+        self._seen: set[bytes] | None = None
+
+    def add(self, key: str) -> bool:
+        """Register one key; False: it is there already."""
+        raw = key.encode()
+        if self._seen is None and not self._is_next(raw):
+            self._seen = self._all()
+        if self._seen is not None:
+            if raw in self._seen:
+                return False
+            self._seen.add(raw)
+        self._last = raw
+        self.text += raw
+        self.ends.append(len(self.text))
+        return True
+
+    def __contains__(self, key: str) -> bool:
+        raw = key.encode()
+        if self._seen is None:
+            if self._is_next(raw):
+                return False
+            self._seen = self._all()
+        return raw in self._seen
+
+    def _is_next(self, raw: bytes) -> bool:
+        last = self._last
+        return raw > last if len(raw) == len(last) else len(raw) > len(last)
+
+    def _all(self) -> set[bytes]:
+        starts = [0, *self.ends]
+        spans = zip(starts, self.ends, strict=False)
+        return {bytes(self.text[start:end]) for start, end in spans}
 
 
 class KeyRegister:

@@ -123,7 +123,9 @@ def _one_by_one(pack: Packer, values: list[Any], start: int) -> Piece:
     out: list[bytes] = []
     try:
         for value in values:
-            out.append(pack(value))
+            parts: list[Any] = []
+            pack(value, parts)
+            out.append(parts[0] if len(parts) == 1 else b"".join(parts))
     except Misfit as misfit:
         raise RowMisfit(start + len(out), misfit) from None
     sizes = np.fromiter(map(len, out), np.int64, len(out))

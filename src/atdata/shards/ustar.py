@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
+from zlib import adler32
 
 import numpy as np
 
@@ -25,7 +27,7 @@ _BEHIND: Final = b"%b" + bytes(100) + b"ustar\x0000" + bytes(64) + b"0000000\0" 
 """What follows the checksum, up to the prefix, for a type flag."""
 _FILE: Final = (_BEHIND % b"0").ljust(BLOCK - 156, b"\0")
 _FILE_SUM: Final = sum(_OWNER) + sum(_MTIME) + sum(_BLANKS) + sum(_FILE)
-_SIMPLE_KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")
+_SIMPLE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def check_key(key: str) -> None:
@@ -34,7 +36,7 @@ def check_key(key: str) -> None:
     Raises:
         ShardError: Empty, with a dot after its last slash, too long, or no Unicode text.
     """
-    if _SIMPLE_KEY.fullmatch(key):
+    if len(key) <= 80 and key.isascii() and (key.isalnum() or _SIMPLE_KEY.fullmatch(key)):
         return
     stem = key.rpartition("/")[2]
     if not stem or "." in stem or "\0" in key:
@@ -60,7 +62,7 @@ def headers(key: str, size: int) -> bytes:
     """
     name = key.encode("utf-8") + _SUFFIX
     if len(name) <= 100:
-        return _file_header(name, b"%011o\0" % size)
+        return _file_header(name, size)
     # Latest slash that leaves the rest short enough, so that the prefix is used where it can be.
     cut = name.rfind(b"/", 0, 156)
     if cut > 0 and len(name) - cut - 1 <= 100:
@@ -124,10 +126,19 @@ def _digits(values: Integers, count: int, base: int) -> Bytes:
     return out.T
 
 
-def _file_header(name: bytes, size: bytes) -> bytes:
+def _file_header(name: bytes, size: int) -> bytes:
     """As `_header`, for the usual case: only what varies is summed."""
-    checksum = b"%06o\0 " % (_FILE_SUM + sum(name) + sum(size))
-    return b"".join((name.ljust(100, b"\0"), _OWNER, size, _MTIME, checksum, _FILE))
+    middle, total = _middle(size)
+    # Adler-32 has the sum of the bytes, and one, in its lower half.
+    checksum = b"%06o\0 " % (total + (adler32(name) & 0xFFFF) - 1)
+    return b"".join((name.ljust(100, b"\0"), middle, checksum, _FILE))
+
+
+@lru_cache(maxsize=4096)
+def _middle(size: int) -> tuple[bytes, int]:
+    """What is between the name and the checksum, and the sum of all but the name."""
+    middle = b"%b%011o\0%b" % (_OWNER, size, _MTIME)
+    return middle, _FILE_SUM + sum(middle) - sum(_OWNER) - sum(_MTIME)
 
 
 def _header(name: bytes, size: int, *, prefix: bytes = b"", flag: bytes = b"0") -> bytes:

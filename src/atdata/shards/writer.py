@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from array import array
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
+
+import numpy as np
 
 from atdata._limits import limits
 from atdata._shardlist import ShardInfo, ShardUrls
 from atdata.errors import NoDataUrlsError, OptionError, ShardError
 from atdata.shards.header import BLOCK, padded
+from atdata.shards.keys import KeyLog
 from atdata.shards.offsets import SampleTable
 from atdata.shards.trail import Trail
 from atdata.shards.ustar import END, check_key, headers
 
 _FLUSH: Final = 1 << 20
 """Bytes that are gathered before they are hashed and written."""
+_LARGE: Final = 1 << 16
+"""Bytes from which on a payload is written by itself: joining it to others copies it."""
+_AHEAD: Final = 1 << 24
+"""Bytes that may wait to be hashed while the next ones are packed and written."""
+_PADDING: Final = tuple(bytes(size) for size in range(BLOCK))
 
 
 class PackedSample(NamedTuple):
@@ -91,7 +100,7 @@ def write_shards(
     joined = maxcount is not None or maxsize is not None
     try:
         for sample in samples:
-            if joined and sample.shard > 0 and shard is not None and sample.key in shard:
+            if joined and sample.shard > 0 and shard is not None and sample.key in shard.keys:
                 # Keys are unique within a shard only, and two shards may become one here.
                 sample = sample._replace(key=f"{sample.key}-{sample.shard:06d}")
             head = _head(sample)
@@ -158,40 +167,50 @@ class _OpenShard:
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
-        self.samples = 0
         self.size = 0
-        # In order, which a dict keeps: they go into the table as well.
-        self._keys: dict[str, None] = {}
-        self._offsets: list[int] = []
-        self._sizes: list[int] = []
+        self.keys = KeyLog()
+        self._offsets = array("q")
+        self._sizes = array("q")
         self._pending: list[bytes] = []
-        self._pending_size = 0
+        self._pending_from = 0
         # Not by mkstemp: what it makes stays unreadable for others when it is finished.
         self.path = folder / f".{Path(name).name}-{secrets.token_hex(8)}.part"
         self._file = self.path.open("xb", buffering=0)
-        self._trail = Trail(self._file.fileno())
+        self._trail = Trail(self._file.fileno(), ahead=_AHEAD)
 
-    def __contains__(self, key: str) -> bool:
-        return key in self._keys
+    @property
+    def samples(self) -> int:
+        """Samples so far."""
+        return len(self._sizes)
 
     def add(self, sample: PackedSample, head: bytes) -> None:
-        if sample.key in self._keys:
-            raise ShardError("two samples have this key", shard=self.name, key=sample.key)
-        self._keys[sample.key] = None
-        self._offsets.append(self.size + len(head))
-        self._sizes.append(len(sample.payload))
-        self._put(head, sample.payload, bytes(-len(sample.payload) % BLOCK))
-        self.samples += 1
+        key, payload, _ = sample
+        size = len(payload)
+        if not self.keys.add(key):
+            raise ShardError("two samples have this key", shard=self.name, key=key)
+        begin = self.size + len(head)
+        self._offsets.append(begin)
+        self._sizes.append(size)
+        self._pending += head, payload, _PADDING[-size % BLOCK]
+        self.size = begin + padded(size)
+        if self.size - self._pending_from >= _FLUSH:
+            self._flush()
 
     def hand_to(self, sink: ShardSink) -> ShardInfo:
-        self._put(END)
+        self._pending.append(END)
+        self.size += len(END)
         self._flush()
         sha256 = self._trail.finish()
         self._file.close()
         info = ShardInfo(self.name, self.samples, self.size, sha256)
         placed = info.at(sink.accept(self.name, self.path, info))
-        table = SampleTable.of(
-            self._offsets, self._sizes, list(self._keys), shard_bytes=self.size, sha256=sha256
+        table = SampleTable.joined(
+            np.frombuffer(self._offsets, np.int64),
+            np.frombuffer(self._sizes, np.int64),
+            self.keys.ends,
+            self.keys.text,
+            shard_bytes=self.size,
+            sha256=sha256,
         )
         hand_table(sink, self.name, table)
         return placed
@@ -201,19 +220,26 @@ class _OpenShard:
         self._file.close()
         self.path.unlink(missing_ok=True)
 
-    def _put(self, *pieces: bytes) -> None:
-        size = sum(map(len, pieces))
-        self._pending += pieces
-        self._pending_size += size
-        self.size += size
-        if self._pending_size >= _FLUSH:
-            self._flush()
-
     def _flush(self) -> None:
-        data = b"".join(self._pending)
+        for data in _pieces(self._pending):
+            self._trail.follow(data)
+            rest = memoryview(data)
+            while rest:
+                rest = rest[self._file.write(rest) :]
         self._pending.clear()
-        self._pending_size = 0
-        self._trail.follow(data)
-        rest = memoryview(data)
-        while rest:
-            rest = rest[self._file.write(rest) :]
+        self._pending_from = self.size
+
+
+def _pieces(pending: list[bytes]) -> Iterator[bytes]:
+    """Bytes to be written, few at a time: small ones joined, large ones as they are."""
+    small: list[bytes] = []
+    for data in pending:
+        if len(data) < _LARGE:
+            small.append(data)
+            continue
+        if small:
+            yield b"".join(small)
+            small = []
+        yield data
+    if small:
+        yield b"".join(small)
