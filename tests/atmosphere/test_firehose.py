@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atdata.atmosphere.commits import blocks_of, changes_of, is_signed_by, signed_part, to_json
+from atdata.atmosphere.commits import blocks_of, changes_of, is_signed_by, signed_part
+from atdata.atmosphere.dag import cid_of, to_json
 from atdata.atmosphere.discover import COLLECTIONS
 from atdata.atmosphere.firehose import Firehose
 from atdata.errors import AtmosphereError, OptionError, RecordError
@@ -168,6 +169,35 @@ def test_a_commit_with_another_body_is_not_signed(commits: list[Mapping[str, Any
         changes_of(
             {**body, "blocks": bytes(out), "commit": cid}, signing_key(body["repo"]), COLLECTIONS
         )
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53) + 1, 2**53 - 1)
+    | st.text(max_size=30)
+    | st.binary(max_size=40).filter(lambda data: data[:1] != b"\x01"),
+    lambda inner: (
+        st.lists(inner, max_size=30)
+        | st.dictionaries(st.text(max_size=300).filter(lambda k: not k.startswith("$")), inner)
+    ),
+    max_leaves=40,
+)
+
+
+@given(st.dictionaries(st.text().filter(lambda key: not key.startswith("$")), VALUES))
+def test_the_cid_of_any_record(record: dict[str, Any]) -> None:
+    """The CID of a record's JSON form is the hash of its DAG-CBOR."""
+    block = libipld.encode_dag_cbor(record)
+    expected = b"\x01\x71\x12\x20" + hashlib.sha256(block).digest()
+    assert cid_of(to_json(libipld.decode_dag_cbor(block))) == libipld.encode_cid(expected)
+
+
+@pytest.mark.parametrize("value", [{"$link": "b"}, {"$link": 7}, {"$bytes": "%"}, {1: 2}, object()])
+def test_what_has_no_cid(value: Any) -> None:
+    """What no record can hold is an error of ours."""
+    with pytest.raises(RecordError):
+        cid_of({"a": [value]})
 
 
 @given(st.binary(max_size=300))

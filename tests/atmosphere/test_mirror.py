@@ -18,6 +18,7 @@ import pytest
 from atdata._shardlist import ShardInfo
 from atdata.atmosphere import AtmosphereClient, Mirror
 from atdata.atmosphere.commits import changes_of
+from atdata.atmosphere.dag import cid_of
 from atdata.atmosphere.discover import COLLECTIONS
 from atdata.atmosphere.firehose import Firehose
 from atdata.atmosphere.publish import publish_dataset
@@ -383,6 +384,8 @@ def test_a_stream_from_its_beginning_is_what_the_servers_list(
         if event.kind == "#commit" and event.body["repo"] == client.did:
             for change in changes_of(event.body, key, COLLECTIONS):
                 found[str(change.uri)] = (change.cid, change.value)
+    for record in Reader().list_records(client.did, DATASET):
+        assert cid_of(record.value) == record.cid
     there = {
         str(record.uri): (record.cid, record.value)
         for record in Reader().list_records(client.did, DATASET)

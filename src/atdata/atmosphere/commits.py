@@ -8,7 +8,6 @@ What this needs beside libipld is in the extra ``mirror``.
 from __future__ import annotations
 
 import hashlib
-from base64 import b64encode
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,10 +16,9 @@ import libipld
 
 from atdata._refs import AtUri, is_rkey
 from atdata._registry import require
+from atdata.atmosphere.dag import CID_SIZE, CID_STARTS, link, to_json
 from atdata.errors import RecordError
 
-_CID_SIZE: Final = 36
-_CID_STARTS: Final = (b"\x01\x71\x12\x20", b"\x01\x55\x12\x20")
 _DEPTH: Final = 64
 """Deepest tree that is followed; one of 2**40 records has about 20 levels."""
 _CURVES: Final = {
@@ -99,8 +97,8 @@ def blocks_of(car: bytes) -> tuple[dict[bytes, bytes], bytes]:
     blocks: dict[bytes, bytes] = {}
     while at < len(car):
         size, at = _varint(car, at)
-        cid, block = car[at : at + _CID_SIZE], car[at + _CID_SIZE : at + size]
-        if size < _CID_SIZE or at + size > len(car) or cid[:4] not in _CID_STARTS:
+        cid, block = car[at : at + CID_SIZE], car[at + CID_SIZE : at + size]
+        if size < CID_SIZE or at + size > len(car) or cid[:4] not in CID_STARTS:
             raise RecordError("A commit's blocks are cut off, or no CAR file.")
         if hashlib.sha256(block).digest() != cid[4:]:
             raise RecordError(f"A block of a commit is not what {libipld.encode_cid(cid)} names.")
@@ -155,17 +153,13 @@ def signed_part(commit: Mapping[str, Any]) -> bytes:
     pairs = [
         (encode("did"), encode(commit["did"])),
         (encode("rev"), encode(commit["rev"])),
-        (encode("data"), _link(commit["data"])),
-        (encode("prev"), b"\xf6" if prev is None else _link(prev)),
+        (encode("data"), link(commit["data"])),
+        (encode("prev"), b"\xf6" if prev is None else link(prev)),
         (encode("version"), encode(commit["version"])),
     ]
     if "prev" not in commit:
         del pairs[3]
     return bytes((0xA0 + len(pairs),)) + b"".join(name + value for name, value in pairs)
-
-
-def _link(cid: bytes) -> bytes:
-    return b"\xd8\x2a" + bytes(libipld.encode_dag_cbor(b"\0" + cid))
 
 
 def is_signed_by(key: bytes, message: bytes, signature: bytes) -> bool:
@@ -200,20 +194,3 @@ def is_signed_by(key: bytes, message: bytes, signature: bytes) -> bool:
     except InvalidSignature:
         return False
     return True
-
-
-def to_json(value: Any) -> Any:
-    """A record in its JSON form, links and bytes as ``$link`` and ``$bytes``.
-
-    The decoder gives links as bytes. Bytes that look like a CID are taken for one: metadata,
-    the only bytes in our records, never do, for a msgpack map does not begin with 1.
-    """
-    if isinstance(value, bytes):
-        if len(value) == _CID_SIZE and value[:4] in _CID_STARTS:
-            return {"$link": libipld.encode_cid(value)}
-        return {"$bytes": b64encode(value).decode().rstrip("=")}
-    if isinstance(value, dict):
-        return {name: to_json(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [to_json(item) for item in value]
-    return value

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from atdata._refs import DATASET_COLLECTION, NEWER_DATASET_COLLECTION, is_did
 from atdata.atmosphere.commits import changes_of
+from atdata.atmosphere.dag import cid_of
 from atdata.atmosphere.discover import COLLECTIONS, accounts
 from atdata.atmosphere.firehose import CursorError, Event, Firehose
 from atdata.atmosphere.lexicon import validate
@@ -190,8 +191,9 @@ class Mirror:
         if body.get("tooBig") or body.get("since") != known:
             self._renew(did)
             return
+        # One without a record of ours as well: it says which commit the next one follows.
         before = self._unread[did]
-        if ours and not self._take(did, body):
+        if not self._take(did, body):
             return
         self._revs[did] = self._settled(did, rev, before)
         self._unsaved.add(did)
@@ -258,7 +260,7 @@ class Mirror:
             for collection in COLLECTIONS:
                 for record in self._reader.list_records(did, collection):
                     found.add(str(record.uri))
-                    self._put(record, owner)
+                    self._put(record, owner, listed=True)
         except IdentityError:
             self._drop(did)
             return
@@ -270,9 +272,11 @@ class Mirror:
             self._revs[did] = rev
             self._unsaved.discard(did)
 
-    def _put(self, record: Record, owner: str) -> None:
+    def _put(self, record: Record, owner: str, *, listed: bool = False) -> None:
         uri = str(record.uri)
         try:
+            if listed and cid_of(record.value) != record.cid:
+                raise RecordError(f"{uri}: the server lists it with the CID of another record.")
             if record.value.get("$type") != record.uri.collection:
                 raise RecordError(f"{uri}: $.$type: expected {record.uri.collection!r}.")
             if record.uri.collection in (DATASET_COLLECTION, NEWER_DATASET_COLLECTION):
