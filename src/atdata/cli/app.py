@@ -9,7 +9,19 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from atdata.cli import demo, discover, head, insert, ls, promote, sandbox, schema, search, show
+from atdata.cli import (
+    demo,
+    discover,
+    head,
+    insert,
+    ls,
+    promote,
+    sandbox,
+    schema,
+    search,
+    show,
+    verify,
+)
 from atdata.cli.exits import ExitCode, exit_code_of
 from atdata.cli.output import plain
 from atdata.errors import AtdataError
@@ -85,6 +97,7 @@ app.command("search")(search.search)
 app.command("discover")(discover.discover)
 app.command("show")(show.show)
 app.command("head")(head.head)
+app.command("verify")(verify.verify)
 app.command("insert")(insert.insert)
 app.command("promote")(promote.promote)
 app.add_typer(schema.app, name="schema")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from atdata._folders import cache_folder
 from atdata._protocols import DataSource, IndexEntry
 from atdata._shardlist import ShardInfo
 from atdata.dataset.describe import describe
@@ -19,12 +21,14 @@ from atdata.dataset.plan import (
 )
 from atdata.dataset.readable import Readable
 from atdata.dataset.split import Even, Share, find_share
-from atdata.errors import SampleTypeError
+from atdata.dataset.verify import Verify
+from atdata.errors import OptionError, SampleTypeError
 from atdata.lenses.lens import Lens
 from atdata.lenses.network import find_lens
 from atdata.samples.codec import check_sample_type, codec_of, is_sample_type
 from atdata.samples.dict_sample import DictSample
 from atdata.shards.writer import PackedSample
+from atdata.sources.cache import MAX_BYTES, CachedSource
 from atdata.sources.url import URLSource
 
 T = TypeVar("T")
@@ -144,6 +148,47 @@ class Dataset(Readable[T]):
     def __bool__(self) -> bool:
         # Without this, `if dataset:` would read every shard to count the samples.
         return True
+
+    def cached(
+        self, folder: str | Path | None = None, *, max_bytes: int | None = None
+    ) -> Dataset[T]:
+        """The same dataset, whose remote shards are copied to a folder as they are read.
+
+        Only copies are kept there, checked against hashes that are known; the least recently
+        used go first. Local shards stay where they are. Many processes may share the folder.
+
+        Args:
+            folder: Where; None: the user's cache, or ``ATDATA_CACHE_DIR``.
+            max_bytes: Most bytes of copies; None: 50 GB.
+
+        Raises:
+            OptionError: The folder cannot be written, or ``max_bytes`` is below 1.
+        """
+        place = Path(folder) if folder is not None else cache_folder() / "shards"
+        bound = MAX_BYTES if max_bytes is None else max_bytes
+        full = self._gather.verify == "full"
+        source = CachedSource(self.source, place, bound, self._known, full)
+        return self._over(source, self._gather.verify)
+
+    def verified(self, verify: Verify) -> Dataset[T]:
+        """The same dataset, whose shards are held against what is recorded of them like this.
+
+        Args:
+            verify: ``"full"``: size and SHA-256, of a stream at its end, of a file of this
+                machine before it is read. ``"sizes"``: the size alone. ``"off"``: neither.
+                Without a call of this: streams in full, files by size.
+
+        Raises:
+            OptionError: Another word.
+        """
+        if verify not in ("full", "sizes", "off"):
+            raise OptionError(f"verify={verify!r}: expected 'full', 'sizes' or 'off'.")
+        return self._over(self.source, verify)
+
+    def _over(self, source: DataSource, verify: Verify | None) -> Dataset[T]:
+        plan = replace(self._plan, source=source, known=self._known, verify=verify)
+        gather = Gather(source, self._known, plan.stored_type, verify)
+        return _restore(type(self), self._sample_type, plan, gather, self._share)
 
     def filter(self, predicate: Callable[[T], bool]) -> Dataset[T]:
         """Only the samples for which ``predicate`` is true."""

@@ -16,9 +16,11 @@ import numpy as np
 
 from atdata._protocols import DataSource
 from atdata._shardlist import ShardInfo
+from atdata.dataset.buffers import Buffers
 from atdata.dataset.describe import local_path
 from atdata.dataset.rows import Indices
 from atdata.dataset.tables import ShardTables
+from atdata.dataset.verify import Verify, check_file
 from atdata.errors import DecodeError, IntegrityError, OptionError, SampleNotFoundError
 from atdata.samples.batch import Column
 from atdata.samples.codec import codec_of
@@ -92,19 +94,28 @@ class Gather:
         source: Where the shards are.
         known: What is known of them, by URL.
         stored_type: What they hold.
+        verify: How local shards are held against what is known of them when they are opened.
     """
 
-    def __init__(self, source: DataSource, known: dict[str, ShardInfo], stored_type: type) -> None:
+    def __init__(
+        self,
+        source: DataSource,
+        known: dict[str, ShardInfo],
+        stored_type: type,
+        verify: Verify | None = None,
+    ) -> None:
         self._source = source
         self.known = known
         self._stored_type = stored_type
+        self.verify = verify
         self._open: dict[int, ShardBytes] = {}
         self._pid = os.getpid()
         self._pool: ThreadPoolExecutor | None = None
         self._copying = threading.Lock()
+        self._buffers = Buffers()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Gather, (self._source, self.known, self._stored_type)
+        return Gather, (self._source, self.known, self._stored_type, self.verify)
 
     @cached_property
     def tables(self) -> ShardTables:
@@ -201,7 +212,7 @@ class Gather:
         run_end = ends[np.append(run_first[1:], len(rows)) - 1] if len(rows) else ends
         lengths = run_end - run_start
         bases = np.cumsum(lengths) - lengths
-        buffer: Any = np.empty(int(lengths.sum()), np.uint8)
+        buffer: Any = self._buffers.take(int(lengths.sum()))
         view = memoryview(buffer)
         parts = [
             (number, view[base : base + length], start)
@@ -255,6 +266,7 @@ class Gather:
         shard = self.tables.shards[number]
         path = local_path(self._source, shard)
         if path is not None:
+            check_file(path, self.known.get(shard), self.verify)
             return FileBytes(path)
         # The protocol does not ask for this member: sources with ranges offer it.
         find = getattr(self._source, "ranges", None)

@@ -19,6 +19,7 @@ from atdata._protocols import DataSource
 from atdata._shardlist import ShardInfo
 from atdata.dataset.describe import local_path
 from atdata.dataset.rows import Integers, Rows, SampleRows, ViewedRows, joined
+from atdata.dataset.verify import Verify, check_file, of_stream
 from atdata.errors import OptionError
 from atdata.lenses.lens import Lens
 from atdata.samples.batch import SampleBatch
@@ -79,7 +80,8 @@ class Plan:
     """What the shards hold."""
     steps: tuple[Step, ...] = ()
     known: Mapping[str, ShardInfo] = field(default_factory=dict, compare=False, repr=False)
-    """What is recorded of shards, by identifier: streams are held against it."""
+    """What is recorded of shards, by identifier: they are held against it."""
+    verify: Verify | None = None
 
     def with_step(self, step: Step) -> Plan:
         """The same plan with one step more."""
@@ -94,11 +96,13 @@ class Plan:
         """The rows of one shard, before any step; ``rows`` in a block, None: as is fastest."""
         codec: SampleCodec[Any] = codec_of(self.stored_type)
         place = local_path(self.source, shard)
+        info = self.known.get(shard)
         if place is not None:
+            check_file(place, info, self.verify)
             yield from read_blocks(place, shard=shard, codec=codec, rows=rows)
             return
-        info = self.known.get(shard)
-        with closing(verified(self.source.open_shard(shard), info)) as stream:
+        wanted = of_stream(info, self.verify)
+        with closing(verified(self.source.open_shard(shard), wanted)) as stream:
             yield from read_blocks(stream, shard=shard, codec=codec, rows=rows)
 
     def runs(self, size: int | None = None) -> Iterator[Run]:

@@ -14,6 +14,7 @@ from typing import IO, Any, Final
 
 import numpy as np
 
+from atdata._folders import cache_folder
 from atdata._protocols import DataSource
 from atdata._shardlist import ShardInfo
 from atdata.dataset.describe import local_path
@@ -27,7 +28,6 @@ from atdata.shards.offsets import (
     parse_head,
     scan_table,
 )
-from atdata.sources.cache import cache_folder
 
 _WORTH_KEEPING: Final = 16 << 20
 """Bytes of a local shard from which on its table is kept: smaller ones are scanned as fast."""

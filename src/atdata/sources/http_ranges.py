@@ -14,6 +14,9 @@ from atdata.sources.retries import Retries
 from atdata.sources.transport import Signer, describe, fetch
 
 _READ: Final = 1 << 20
+"""Bytes read from the network at once."""
+_CAREFUL: Final = 64 << 10
+"""The same after a failure: what was read of a piece that breaks off is lost."""
 
 
 class HttpBytes:
@@ -64,7 +67,8 @@ class HttpBytes:
             try:
                 self._check(response.status, response.headers, first, last)
                 while at < len(view):
-                    chunk = response.read(min(_READ, len(view) - at))
+                    size = _CAREFUL if retries.troubled else _READ
+                    chunk = response.read(min(size, len(view) - at))
                     if not chunk:
                         raise HTTPError("closed early")
                     view[at : at + len(chunk)] = chunk

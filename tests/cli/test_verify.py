@@ -1,0 +1,61 @@
+"""`atdata verify` says what passed, and its exit code says the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.cli.commands import atdata_command, documents
+
+
+def verdicts(folder: Path, *arguments: str) -> tuple[int, list[Any]]:
+    done = atdata_command(folder, "verify", *arguments, "--json")
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_shards_as_they_were_written_pass(folder: Path) -> None:
+    """By path and by name, every shard passes, and the exit code is 0."""
+    found = documents(folder, "verify", "rows-{000000..000002}.tar")
+    assert [v["status"] for v in found] == ["passed"] * 3
+    assert [v["samples"] for v in found] == [7, 7, 6]
+    inserted = atdata_command(
+        folder, "insert", "rows-{000000..000002}.tar", "--name", "rows", "--type", "rows:Row"
+    )
+    assert inserted.returncode == 0, inserted.stderr
+    for table in folder.glob("*.idx"):
+        table.unlink()
+    assert len(documents(folder, "verify", "rows")) == 3
+    done = atdata_command(folder, "verify", "rows")
+    assert done.stdout.splitlines()[-1] == "3 passed"
+
+
+def test_a_changed_byte_fails(folder: Path) -> None:
+    """One byte in the data of one shard is found, told with both hashes, and is exit code 5."""
+    shard = folder / "rows-000001.tar"
+    data = bytearray(shard.read_bytes())
+    data[600] ^= 1
+    shard.write_bytes(data)
+    code, found = verdicts(folder, "rows-{000000..000002}.tar")
+    assert code == 5
+    assert [v["status"] for v in found] == ["passed", "failed", "passed"]
+    assert "sha256: expected" in found[1]["reason"]
+
+
+def test_a_shard_that_is_cut_or_gone_fails(folder: Path) -> None:
+    """A shard that is cut, and one that is not there, fail; the others are still looked at."""
+    shard = folder / "rows-000000.tar"
+    shard.write_bytes(shard.read_bytes()[:2000])
+    (folder / "rows-000001.tar").unlink()
+    code, found = verdicts(folder, "rows-{000000..000002}.tar")
+    assert code == 5
+    assert [v["status"] for v in found] == ["failed", "failed", "passed"]
+
+
+def test_what_cannot_be_checked_has_not_passed(folder: Path) -> None:
+    """Shards of which no hash is recorded are not checkable, which is not exit code 0."""
+    for table in folder.glob("*.idx"):
+        table.unlink()
+    code, found = verdicts(folder, "rows-{000000..000002}.tar")
+    assert code == 1
+    assert [v["status"] for v in found] == ["not checkable"] * 3

@@ -1,0 +1,184 @@
+"""The cache keeps copies: whole, checked, bounded, shared, and never an original."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from atdata import URLSource
+from atdata._shardlist import ShardInfo
+from atdata.errors import IntegrityError, OptionError
+from atdata.sources.cache import CachedSource
+from tests.sources.web import WebServer, web_server
+
+
+@pytest.fixture
+def site() -> Iterator[WebServer]:
+    with web_server() as server:
+        for number in range(4):
+            server.files[f"/{number}.tar"] = bytes([number]) * 100_000
+        yield server
+
+
+def cached(site: WebServer, folder: Path, **options: object) -> CachedSource:
+    source = URLSource([f"{site.url}/{number}.tar" for number in range(4)])
+    return CachedSource(source, folder / "cache", **options)  # type: ignore[arg-type]
+
+
+def copies(folder: Path) -> int:
+    return len(list((folder / "cache").glob("*.shard")))
+
+
+def read_all(source: CachedSource) -> list[bytes]:
+    return [stream.read() for _, stream in source.shards()]
+
+
+def test_what_was_read_once_is_read_from_disk(site: WebServer, tmp_path: Path) -> None:
+    """The second time no request is sent, and the bytes are the same, by stream and by range."""
+    first = read_all(cached(site, tmp_path))
+    assert first == list(site.files.values())
+    asked = len(site.asked)
+    again = cached(site, tmp_path, full=True)
+    assert read_all(again) == first
+    part = again.ranges(again.shard_list[2])
+    assert part is not None
+    buffer = bytearray(5)
+    part.read_into(memoryview(buffer), 99_995)
+    assert bytes(buffer) == b"\2" * 5
+    assert len(site.asked) == asked
+
+
+def test_half_a_shard_is_no_copy(site: WebServer, tmp_path: Path) -> None:
+    """A shard that was not read to its end leaves nothing in the folder."""
+    source = cached(site, tmp_path)
+    with source.open_shard(source.shard_list[0]) as stream:
+        stream.read(10)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_the_folder_is_bounded(site: WebServer, tmp_path: Path) -> None:
+    """The least recently used copies make room; a shard larger than the bound is not kept."""
+    source = cached(site, tmp_path, max_bytes=250_000)
+    for number, shard in enumerate(source.shard_list):
+        source.open_shard(shard).read()
+        for path in (tmp_path / "cache").iterdir():
+            os.utime(path, (number, number))
+    assert copies(tmp_path) == 2
+    asked = len(site.asked)
+    source.open_shard(source.shard_list[3]).read()
+    assert len(site.asked) == asked
+    small = cached(site, tmp_path / "small", max_bytes=1000)
+    assert read_all(small) == list(site.files.values())
+    assert copies(tmp_path / "small") == 0
+
+
+def test_other_bytes_than_recorded_are_never_kept(site: WebServer, tmp_path: Path) -> None:
+    """A shard with another hash raises at its end, with both hashes, and leaves no copy."""
+    shard = f"{site.url}/0.tar"
+    right = hashlib.sha256(b"other").hexdigest()
+    source = cached(site, tmp_path, known={shard: ShardInfo(shard, sha256=right)})
+    found = hashlib.sha256(site.files["/0.tar"]).hexdigest()
+    for read in (lambda: source.open_shard(shard).read(), lambda: source.ranges(shard)):
+        with pytest.raises(IntegrityError, match=f"{right}.*{found}"):
+            read()
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_damaged_copy_is_made_anew(site: WebServer, tmp_path: Path) -> None:
+    """A copy of another size is found out at once, one of other bytes by its hash."""
+    source = cached(site, tmp_path, full=True)
+    source.open_shard(source.shard_list[1]).read()
+    (copy,) = (tmp_path / "cache").iterdir()
+    for damage in (b"short", b"x" * 100_000):
+        copy.write_bytes(damage)
+        again = cached(site, tmp_path, full=True)
+        assert again.open_shard(again.shard_list[1]).read() == site.files["/1.tar"]
+        assert copy.read_bytes() == site.files["/1.tar"]
+
+
+def test_files_of_this_machine_are_read_in_place(tmp_path: Path) -> None:
+    """A local shard is neither copied nor ever removed."""
+    original = tmp_path / "original.tar"
+    original.write_bytes(b"data")
+    source = CachedSource(URLSource(original), tmp_path / "cache", max_bytes=1)
+    assert [stream.read() for _, stream in source.shards()] == [b"data"]
+    assert source.local_path(source.shard_list[0]) == original
+    assert list((tmp_path / "cache").iterdir()) == []
+    assert original.exists()
+
+
+def test_a_folder_that_cannot_be_written_is_refused(site: WebServer, tmp_path: Path) -> None:
+    """A file in place of the folder, and a bound below 1, are errors before anything is read."""
+    (tmp_path / "cache").write_bytes(b"")
+    with pytest.raises(OptionError, match="cannot be written"):
+        cached(site, tmp_path)
+    with pytest.raises(OptionError, match="max_bytes"):
+        cached(site, tmp_path / "other", max_bytes=0)
+
+
+def test_a_full_disk_is_no_reason_to_stop(site: WebServer, tmp_path: Path) -> None:
+    """Where copies cannot be written any more, reading goes on, and nothing is left half done."""
+    program = """
+import resource, signal, sys
+from pathlib import Path
+from atdata import URLSource
+from atdata.sources.cache import CachedSource
+source = CachedSource(URLSource(sys.argv[1]), Path(sys.argv[2]))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))  # as a full disk: EFBIG
+assert len(source.open_shard(sys.argv[1]).read()) == 100_000
+assert source.ranges(sys.argv[1]).gap > 10_000  # the server's
+assert list(Path(sys.argv[2]).iterdir()) == []
+"""
+    command = [sys.executable, "-c", program, f"{site.url}/0.tar", str(tmp_path / "cache")]
+    subprocess.run(command, check=True)
+
+
+MANY = """
+import sys
+from pathlib import Path
+from atdata import URLSource
+from atdata.sources.cache import CachedSource
+source = CachedSource(URLSource(sys.argv[2:]), Path(sys.argv[1]), max_bytes=250_000)
+for _ in range(5):
+    for number, shard in enumerate(source.shard_list):
+        assert source.open_shard(shard).read() == bytes([number]) * 100_000
+        part = memoryview(bytearray(7))
+        source.ranges(shard).read_into(part, 50)
+        assert bytes(part) == bytes([number]) * 7
+"""
+
+
+def test_many_processes_share_a_folder(site: WebServer, tmp_path: Path) -> None:
+    """Processes that fill, use and clear one small folder at once all read the right bytes."""
+    arguments = [str(tmp_path / "cache"), *(f"{site.url}/{n}.tar" for n in range(4))]
+    running = [subprocess.Popen([sys.executable, "-c", MANY, *arguments]) for _ in range(4)]
+    assert [process.wait() for process in running] == [0] * 4
+    assert copies(tmp_path) <= 4
+    assert not list((tmp_path / "cache").glob("*.part"))
+
+
+def test_what_a_killed_process_left_is_removed(site: WebServer, tmp_path: Path) -> None:
+    """After a crash nothing has to be cleaned by hand: its lock is gone, its rest is removed."""
+    program = """
+import os, signal, sys
+from pathlib import Path
+from atdata import URLSource
+from atdata.sources.cache import CachedSource
+stream = CachedSource(URLSource(sys.argv[1]), Path(sys.argv[2])).open_shard(sys.argv[1])
+stream.read(10)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    command = [sys.executable, "-c", program, f"{site.url}/0.tar", str(tmp_path / "cache")]
+    subprocess.run(command)
+    assert len(list((tmp_path / "cache").glob("*.part"))) == 1
+    source = cached(site, tmp_path)
+    assert source.ranges(source.shard_list[1]) is not None
+    assert not list((tmp_path / "cache").glob("*.part"))
+    assert read_all(source) == list(site.files.values())
