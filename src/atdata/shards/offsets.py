@@ -21,6 +21,7 @@ from atdata._limits import limits
 from atdata.errors import ShardError
 from atdata.shards.header import BLOCK, number
 from atdata.shards.reader import find_samples
+from atdata.shards.scan import checksums_hold, octal
 
 Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
@@ -34,6 +35,8 @@ _CRC: Final = struct.Struct("<I")
 HEAD_BYTES: Final = _HEAD.size + _CRC.size
 """Bytes before the columns."""
 _ROW: Final = 24
+_AT_ONCE: Final = 1024
+"""Headers that are looked at together: what fits into the processor's cache."""
 _UNKNOWN: Final = bytes(32)
 
 
@@ -255,18 +258,18 @@ def headers_agree(data: Bytes, at: Integers, sizes: Integers) -> bool:
         at: Where in them the payloads begin, each at least 512.
         sizes: What the table says of their sizes.
     """
-    headers = data[(at - BLOCK)[:, None] + np.arange(BLOCK)]
-    digits = headers[:, 124:135] - np.uint8(ord("0"))
-    found = (digits @ (8.0 ** np.arange(10, -1, -1))).astype(np.int64)
-    plain = (digits < 8).all(axis=1) & (found == sizes)
-    sums = headers.sum(axis=1, dtype=np.int64)
-    sums += 8 * 0x20 - headers[:, 148:156].sum(axis=1, dtype=np.int64)
-    want = headers[:, 148:154] - np.uint8(ord("0"))
-    plain &= (want < 8).all(axis=1)
-    plain &= (want @ (8.0 ** np.arange(5, -1, -1))).astype(np.int64) == sums
-    return all(
-        _agrees(headers[row].tobytes(), int(sizes[row])) for row in np.flatnonzero(~plain).tolist()
-    )
+    places = len(data) - BLOCK + 1
+    overlapping = np.ndarray((max(0, places),), f"V{BLOCK}", data.data, 0, (1,))
+    for start in range(0, len(at), _AT_ONCE):
+        wanted = sizes[start : start + _AT_ONCE]
+        headers = overlapping[at[start : start + _AT_ONCE] - BLOCK].view(np.uint8)
+        headers = headers.reshape(-1, BLOCK)
+        found, good = octal(headers[:, 124:135])
+        good &= (headers[:, 135] == 0) & (found == wanted) & checksums_hold(headers)
+        for row in np.flatnonzero(~good).tolist():
+            if not _agrees(headers[row].tobytes(), int(wanted[row])):
+                return False
+    return True
 
 
 def _agrees(header: bytes, size: int) -> bool:

@@ -64,12 +64,12 @@ def find_run(view: memoryview, at: int, *, span: int, most: int) -> Run | None:
     headers_each = 2 if view[at + 156] == ord("x") else 1
     starts = np.flatnonzero(magic == magic[0])[: headers_each * most]
     headers = records[starts]
-    sizes, good = _octal(headers[:, 124:135])
+    sizes, good = octal(headers[:, 124:135])
     good &= (headers[:, 135] == _ZERO) & (sizes <= limits.sample_bytes)
     ends = starts + 1 + (sizes + BLOCK - 1) // BLOCK
     good &= at + ends * BLOCK <= len(view)
     good[1:] &= ends[:-1] == starts[1:]
-    good &= _checksums_hold(headers)
+    good &= checksums_hold(headers)
     if magic[0] == _USTAR:
         good &= headers[:, 345] == _ZERO
     flags = headers[:, 156]
@@ -94,7 +94,7 @@ def _leading(good: Mask) -> int:
     return len(good) if good.all() else int(good.argmin())
 
 
-def _octal(digits: Bytes) -> tuple[Integers, Mask]:
+def octal(digits: Bytes) -> tuple[Integers, Mask]:
     """Rows of ASCII octal digits as numbers, and whether each is nothing but digits."""
     values = digits - np.uint8(ord("0"))
     # Exact: eleven octal digits are 33 bits. Products of floats are much faster than of ints.
@@ -103,8 +103,9 @@ def _octal(digits: Bytes) -> tuple[Integers, Mask]:
     return (values @ weights).astype(np.int64), good
 
 
-def _checksums_hold(headers: Bytes) -> Mask:
-    want, good = _octal(headers[:, 148:154])
+def checksums_hold(headers: Bytes) -> Mask:
+    """Whether each header's checksum is right and in the usual notation."""
+    want, good = octal(headers[:, 148:154])
     total = headers.sum(axis=1, dtype=np.uint32).astype(np.int64)
     field = headers[:, 148:156].sum(axis=1, dtype=np.uint32).astype(np.int64)
     good &= (headers[:, 154] == _ZERO) & (total - field + 8 * 0x20 == want)
