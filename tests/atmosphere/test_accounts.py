@@ -8,10 +8,10 @@ from collections.abc import Callable
 import pytest
 import urllib3
 
-from atdata.atmosphere import AtmosphereClient, AtmosphereIndex
+from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
 from atdata.atmosphere.xrpc import Body
 from atdata.dataset.dataset import Dataset
-from atdata.errors import IdentityError
+from atdata.errors import IdentityError, ShardNotFoundError
 from atdata.sources.identity import signing_key, verified_handle
 from atdata.testing.network import Account, Network
 from tests.atmosphere.conftest import Digit
@@ -66,6 +66,19 @@ def test_an_account_that_is_gone_is_not_read(
     if how == "takendown":
         take_down(at_home, account.did, applied=False)
         assert reader.get_dataset(entry.uri) == entry
+
+
+def test_shards_of_an_account_that_is_gone(
+    at_home: Network, client: AtmosphereClient, account: Account, digits: Dataset[Digit]
+) -> None:
+    """An entry that was had before does not open the blobs of an account that is gone."""
+    index = AtmosphereIndex(client, data_store=PDSBlobStore(client))
+    entry = index.insert_dataset(digits, name="digits")
+    dataset = Dataset.of(Digit, [str(shard.url) for shard in entry.shards])
+    assert len(list(dataset.ordered())) == 20
+    take_down(at_home, account.did)
+    with pytest.raises(ShardNotFoundError, match=r"not show this account .*RepoTakendown"):
+        list(dataset.ordered())
 
 
 def test_who_an_account_is(at_home: Network, account: Account) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import mmap
+import re
 import tempfile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -78,6 +79,12 @@ class BlobReader:
         return None
 
 
+_GONE: Final = re.compile(
+    rb'"error" *: *"(RepoNotFound|RepoDeactivated|RepoTakendown|RepoSuspended)"'
+)
+"""How servers refuse what belongs to an account that is gone."""
+
+
 class _Refusals:
     """Needs no signature; knows what the server's refusals mean."""
 
@@ -89,6 +96,11 @@ class _Refusals:
         return url
 
     def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> Exception | None:
+        if gone := _GONE.search(body):
+            return ShardNotFoundError(
+                f"{self._url}: {self._server} does not show this account any more "
+                f"({gone[1].decode()}): its data are not to be read."
+            )
         # The reference server answers 400 BlobNotFound, others 404.
         if status in (400, 404, 410):
             return ShardNotFoundError(
