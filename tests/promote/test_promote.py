@@ -12,12 +12,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import atdata
 from atdata import Dataset, load_dataset
 from atdata._digest import sha256_of
-from atdata._refs import DATASET_COLLECTION, SCHEMA_COLLECTION
+from atdata._refs import (
+    DATASET_COLLECTION,
+    NEWER_DATASET_COLLECTION,
+    NEWER_SCHEMA_COLLECTION,
+    SCHEMA_COLLECTION,
+)
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
 from atdata.errors import (
     AtmosphereError,
@@ -28,16 +34,25 @@ from atdata.errors import (
     NoDataUrlsError,
     PrivateUrlError,
     SchemaConflictError,
+    SchemaError,
     SchemaNotFoundError,
 )
 from atdata.local import DiskDataStore, LocalDatasetEntry, LocalIndex, S3DataStore
-from atdata.promote import promote_to_atmosphere
+from atdata.promote import plan_promotion, promote_to_atmosphere
 from atdata.testing.network import Account, Network
 from tests.promote.conftest import Feature, features
 from tests.services.proxy import FaultProxy
 from tests.services.s3 import S3Server
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is on this machine")
+
+
+@atdata.packable
+class Pair:
+    """A sample with another inside."""
+
+    feature: Feature
+    number: int
 
 
 def records(client: AtmosphereClient, collection: str) -> list[Any]:
@@ -307,7 +322,7 @@ import os, sys, warnings
 warnings.simplefilter("ignore")
 from atdata.atmosphere import AtmosphereClient, PDSBlobStore
 from atdata.local import LocalIndex, S3DataStore
-from atdata.promote import promote_to_atmosphere
+from atdata.promote import plan_promotion, promote_to_atmosphere
 
 index = LocalIndex(os.environ["INDEX"])
 client = AtmosphereClient()
@@ -448,3 +463,74 @@ def test_what_was_sent_is_not_sent_again(
     assert counts(client) == (1, 1)
     assert len(again) <= len(entry.shards)
     assert len(again) - len(sent) <= len(entry.shards) - len(sent)
+
+
+@pytest.mark.parametrize("kind", ["s3", "blobs"])
+def test_the_newer_family_is_written(
+    kind: str,
+    client: AtmosphereClient,
+    published: AtmosphereIndex,
+    local: LocalIndex,
+    entry: LocalDatasetEntry,
+    store: S3DataStore,
+) -> None:
+    """Asked for, schema and dataset are records of the newer family, once, and read back."""
+    target = store if kind == "s3" else PDSBlobStore(client)
+    arguments: dict[str, Any] = {"data_store": target, "family": "science.alt.dataset"}
+    plan = plan_promotion(entry, local, client, **arguments)
+    uri = promote_to_atmosphere(entry, local, client, **arguments)
+    assert (plan.ok, plan.uri) == (True, uri)
+    assert promote_to_atmosphere(entry, local, client, **arguments) == uri
+    assert counts(client) == (0, 0)
+    assert len(records(client, NEWER_SCHEMA_COLLECTION)) == 1
+    assert len(records(client, NEWER_DATASET_COLLECTION)) == 1
+    found = published.get_dataset("vectors")
+    assert (found.uri, found.license, found.tags) == (uri, "MIT", ("a", "b"))
+    assert [s.sha256 for s in found.shards] == [s.sha256 for s in entry.shards]
+    assert [s.label for s in load_dataset(uri, split="train")] == [s.label for s in features(20)]
+    assert plan_promotion(entry, local, client, **arguments).record == "unchanged"
+
+
+def test_what_the_newer_family_cannot_say_is_refused(
+    client: AtmosphereClient, tmp_path: Path
+) -> None:
+    """A nested sample has no JSON Schema there: refused before anything is written."""
+    local = LocalIndex(tmp_path / "i.db")
+    samples = [Pair(Feature(np.zeros(8, np.float32), n), n) for n in range(3)]
+    entry = local.insert_dataset(
+        atdata.write_samples(samples, tmp_path / "pairs.tar"), name="pairs"
+    )
+    with pytest.raises(SchemaError, match="'feature'"):
+        promote_to_atmosphere(
+            entry,
+            local,
+            client,
+            data_store=PDSBlobStore(client),
+            family="science.alt.dataset",
+        )
+    assert records(client, NEWER_SCHEMA_COLLECTION) == []
+    uri = promote_to_atmosphere(entry, local, client, data_store=PDSBlobStore(client))
+    assert [sample.number for sample in load_dataset(uri, split="train")] == [0, 1, 2]
+
+
+def test_sources_are_pinned(
+    client: AtmosphereClient,
+    published: AtmosphereIndex,
+    local: LocalIndex,
+    entry: LocalDatasetEntry,
+    tmp_path: Path,
+) -> None:
+    """A derived dataset's record names what it was made of, at the revision that it was then."""
+    blobs = PDSBlobStore(client)
+    origin = published.get_dataset(promote_to_atmosphere(entry, local, client, data_store=blobs))
+    derived = local.insert_dataset(
+        atdata.write_samples(features(3), tmp_path / "derived.tar"), name="derived"
+    )
+    uri = promote_to_atmosphere(derived, local, client, data_store=blobs, sources=[origin.uri])
+    assert [(s.uri, s.cid) for s in published.get_dataset(uri).sources] == [
+        (origin.uri, origin.cid)
+    ]
+    # The origin changes; the derived dataset still names what it was made of.
+    promote_to_atmosphere(entry, local, client, data_store=blobs, description="Changed")
+    assert promote_to_atmosphere(derived, local, client, data_store=blobs) == uri
+    assert published.get_dataset(uri).sources[0].cid == origin.cid

@@ -16,7 +16,7 @@ from atdata._digest import blob_cid
 from atdata._refs import BlobRef, parse_blob_ref
 from atdata._shardlist import ShardInfo, ShardUrls
 from atdata.atmosphere.client import AtmosphereClient
-from atdata.atmosphere.records import SHARD_TYPE
+from atdata.atmosphere.newer import SHARD_TYPE
 from atdata.errors import OptionError, StoreError, XrpcError
 from atdata.sources.identity import server_of
 from atdata.stores.journal import Journal

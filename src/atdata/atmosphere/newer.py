@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from atdata._shardlist import ShardInfo
+from atdata._refs import parse_blob_ref
+from atdata._shardlist import ShardInfo, preview
 from atdata.atmosphere.fields import blob_shard, mapping, sequence, shown, text, urls_of
 from atdata.errors import RecordError
 
 _FAMILY: Final = "science.alt.dataset"
+SHARD_TYPE: Final = "application/x-tar"
+"""MIME type of a shard that is a blob."""
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -46,6 +49,61 @@ def newer_shards(did: str, storage: Mapping[str, Any]) -> tuple[ShardInfo, ...]:
         f"$.storage.$type: expected {_FAMILY}.storageHttp, storageS3 or storageBlobs, found "
         f"{shown(kind)}."
     )
+
+
+def newer_storage(
+    did: str, shards: Sequence[ShardInfo], endpoint: str | None, region: str | None
+) -> dict[str, Any]:
+    """Shards as a storage of the newer family.
+
+    Raises:
+        RecordError: They are of several kinds, of which a storage has one.
+    """
+    urls = [str(shard.url) for shard in shards]
+    checksums = [_checksum(shard) for shard in shards]
+    if all(url.startswith(("https://", "http://")) for url in urls):
+        rows = [{"url": u, "checksum": c} for u, c in zip(urls, checksums, strict=True)]
+        return {"$type": f"{_FAMILY}.storageHttp", "shards": rows}
+    buckets = {url.removeprefix("s3://").partition("/")[0] for url in urls}
+    if all(url.startswith("s3://") for url in urls) and len(buckets) == 1:
+        keys = [url.removeprefix("s3://").partition("/")[2] for url in urls]
+        rows = [{"key": k, "checksum": c} for k, c in zip(keys, checksums, strict=True)]
+        place = {"endpoint": endpoint, "region": region}
+        known = {key: value for key, value in place.items() if value}
+        return {
+            "$type": f"{_FAMILY}.storageS3",
+            "bucket": buckets.pop(),
+            **known,
+            "shards": rows,
+        }
+    blobs = own_blobs(did, shards)
+    if len(blobs) == len(shards):
+        rows = [{"blob": b, "checksum": c} for b, c in zip(blobs, checksums, strict=True)]
+        return {"$type": f"{_FAMILY}.storageBlobs", "blobs": rows}
+    raise RecordError(
+        "Records of the newer family name shards by http(s), of one bucket, or blobs of their "
+        f"account; found {preview(urls)}. Pass data_store= to copy them to one place."
+    )
+
+
+def _checksum(shard: ShardInfo) -> dict[str, str]:
+    if shard.sha256 is None:
+        return {"algorithm": "none", "digest": ""}
+    return {"algorithm": "sha256", "digest": shard.sha256}
+
+
+def own_blobs(did: str, shards: Sequence[ShardInfo]) -> list[dict[str, Any]]:
+    """References to those shards that are blobs of this account."""
+    return [
+        {
+            "$type": "blob",
+            "ref": {"$link": parse_blob_ref(shard.url).cid},
+            "mimeType": SHARD_TYPE,
+            "size": shard.bytes,
+        }
+        for shard in shards
+        if shard.url.startswith(f"at://{did}/blob/") and shard.bytes is not None
+    ]
 
 
 def _each(

@@ -19,9 +19,10 @@ from atdata.atmosphere.data_model import MAX_RECORD, now, record_size
 from atdata.atmosphere.entry import AtmosphereIndexEntry, StrongRef, age
 from atdata.atmosphere.keys import dataset_rkey
 from atdata.atmosphere.manifest import Manifest, hold
+from atdata.atmosphere.newer import own_blobs
 from atdata.atmosphere.parsing import entries_of, read_entry
 from atdata.atmosphere.reader import Record
-from atdata.atmosphere.records import LARGE, content_of, dataset_record, own_blobs
+from atdata.atmosphere.records import LARGE, content_of, dataset_record
 from atdata.errors import (
     AtmosphereError,
     DatasetNotFoundError,
@@ -70,10 +71,11 @@ def draft_dataset(
     metadata: Mapping[str, Any] | None = None,
     content: str | None = None,
     sources: Sequence[str | AtmosphereIndexEntry] = (),
+    collection: str = DATASET_COLLECTION,
 ) -> Draft:
     """What `publish_dataset` would write; nothing is written. Arguments as there."""
     rkey = dataset_rkey(name, schema_uri, content or content_of(shards))
-    uri = AtUri(client.did, DATASET_COLLECTION, rkey)
+    uri = AtUri(client.did, collection, rkey)
     there = _find(client, uri)
     old = None if there is None else read_entry(there)
     time = now()
@@ -91,9 +93,11 @@ def draft_dataset(
         metadata=old.metadata if old and metadata is None else metadata,
         sources=_strong_refs(client, sources) or (old.sources if old else ()),
         created_at=time,
+        collection=collection,
     )
     record, manifest = draft(), None
-    if record_size({**record, "updatedAt": time}) > MAX_RECORD:
+    too_large = record_size({**record, "updatedAt": time}) > MAX_RECORD
+    if too_large and collection == DATASET_COLLECTION:
         manifest = Manifest.of(client.did, shards)
         record = draft(manifest=manifest.blob())
         if len(manifest.data) > client.blob_limit:
@@ -134,7 +138,7 @@ def publish_dataset(
             ``endpoint`` and ``region`` of ``s3://`` URLs; ``description``, ``tags`` (at most
             30), ``license`` (SPDX), ``metadata``; ``content``, what identifies the data (None:
             the shards' hashes, else their URLs); ``sources``, the datasets that this one was
-            made of, as AT URIs or entries.
+            made of, as AT URIs or entries; ``collection``, the family of the record.
 
     Raises:
         NoDataUrlsError: There are no shards.

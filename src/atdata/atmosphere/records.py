@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from atdata._refs import DATASET_COLLECTION, check_name, parse_blob_ref
+from atdata._refs import DATASET_COLLECTION, check_name
 from atdata._shardlist import ShardInfo, fold_urls
 from atdata.atmosphere.data_model import (
     MAX_RECORD,
@@ -20,13 +20,12 @@ from atdata.atmosphere.data_model import (
 )
 from atdata.atmosphere.entry import StrongRef
 from atdata.atmosphere.licenses import check_license
+from atdata.atmosphere.newer import newer_storage, own_blobs
 from atdata.dataset.details import Details
 
 EXTERNAL: Final = "ac.foundation.dataset.storageExternal"
 BLOBS: Final = "ac.foundation.dataset.storageBlobs"
 LARGE: Final = "ac.foundation.dataset.storageManifest"
-SHARD_TYPE: Final = "application/x-tar"
-"""MIME type of a shard that is a blob."""
 
 
 def content_of(shards: Sequence[ShardInfo]) -> str:
@@ -50,6 +49,7 @@ def dataset_record(
     created_at: str,
     sources: Sequence[StrongRef] = (),
     manifest: Mapping[str, Any] | None = None,
+    collection: str = DATASET_COLLECTION,
 ) -> dict[str, Any]:
     """The record of a dataset; of many shards it says only what it has room for.
 
@@ -69,12 +69,14 @@ def dataset_record(
         created_at: As records have it.
         sources: The datasets that it was made of.
         manifest: Reference to the blob with what is known of each shard.
+        collection: The family of the record; the newer one has no manifests.
     """
+    storage_of = _storage if collection == DATASET_COLLECTION else newer_storage
     record: dict[str, Any] = {
-        "$type": DATASET_COLLECTION,
+        "$type": collection,
         "name": check_name(name),
         "schemaRef": schema_uri,
-        "storage": _storage(did, shards, endpoint, region),
+        "storage": storage_of(did, shards, endpoint, region),
         "description": description or None,
         "tags": list(tags) if tags else None,
         "license": license or None,
@@ -109,24 +111,6 @@ def _storage(
         "urls": [fold_urls([shard.url for shard in shards])],
         **{key: value for key, value in place.items() if value},
         **details,
-    }
-
-
-def own_blobs(did: str, shards: Sequence[ShardInfo]) -> list[dict[str, Any]]:
-    """References to those shards that are blobs of this account."""
-    found = [_own_blob(did, shard) for shard in shards]
-    return [blob for blob in found if blob is not None]
-
-
-def _own_blob(did: str, shard: ShardInfo) -> dict[str, Any] | None:
-    if not shard.url.startswith(f"at://{did}/blob/") or shard.bytes is None:
-        return None
-    cid = parse_blob_ref(shard.url).cid
-    return {
-        "$type": "blob",
-        "ref": {"$link": cid},
-        "mimeType": SHARD_TYPE,
-        "size": shard.bytes,
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 from atdata._refs import (
@@ -32,6 +33,7 @@ from atdata.errors import (
 from atdata.samples.kinds import Nested
 from atdata.schema.evolve import compare, next_version
 from atdata.schema.json_schema import from_newer_record
+from atdata.schema.json_writer import to_newer_record
 from atdata.schema.model import Schema
 from atdata.schema.record import from_record, to_record
 
@@ -125,10 +127,17 @@ def list_schema_records(reader: Reader, did: str) -> Iterator[SchemaRecord]:
                 continue
 
 
-def publish_schema(client: AtmosphereClient, schema: Schema) -> str:
+def publish_schema(
+    client: AtmosphereClient, schema: Schema, *, collection: str = SCHEMA_COLLECTION
+) -> str:
     """The URI of a schema in one's own account, published if it is not there.
 
     A schema matches by name and version, whatever its record key: other tools choose theirs.
+
+    Args:
+        client: Logged in.
+        schema: The schema.
+        collection: The family to publish in; the newer one has no nested samples.
 
     Raises:
         SchemaConflictError: There is one of this name and version with other fields.
@@ -136,41 +145,46 @@ def publish_schema(client: AtmosphereClient, schema: Schema) -> str:
     """
     rkey = schema_rkey(schema.name, schema.version)
     for _ in range(_TRIES):
-        if (uri := find_schema(client, schema)) is not None:
+        if (uri := find_schema(client, schema, collection=collection)) is not None:
             return uri
-        record = to_record(schema, lambda nested: _publish_nested(client, nested))
+        if collection == NEWER_SCHEMA_COLLECTION:
+            record = to_newer_record(schema)
+        else:
+            record = to_record(schema, lambda nested: _publish_nested(client, nested))
         record["createdAt"] = now()
         try:
-            written = client.put_record(SCHEMA_COLLECTION, rkey, record, replaces=None)
+            written = client.put_record(collection, rkey, record, replaces=None)
             return str(written.uri)
         except XrpcError as error:
             if error.code != "InvalidSwap":
                 raise
     raise AtmosphereError(
-        f"at://{client.did}/{SCHEMA_COLLECTION}/{rkey} holds something else than "
+        f"at://{client.did}/{collection}/{rkey} holds something else than "
         f"{schema.name}@{schema.version}. Delete that record, or publish under another version."
     )
 
 
-def schema_uri_of(did: str, schema: Schema) -> str:
+def schema_uri_of(did: str, schema: Schema, *, collection: str = SCHEMA_COLLECTION) -> str:
     """Where `publish_schema` writes a schema that is not there."""
-    return str(AtUri(did, SCHEMA_COLLECTION, schema_rkey(schema.name, schema.version)))
+    return str(AtUri(did, collection, schema_rkey(schema.name, schema.version)))
 
 
-def find_schema(client: AtmosphereClient, schema: Schema) -> str | None:
-    """The URI of this very schema in one's own account, if it is there.
+def find_schema(
+    client: AtmosphereClient, schema: Schema, *, collection: str = SCHEMA_COLLECTION
+) -> str | None:
+    """The URI of this very schema in one's own account, if it is there in this family.
 
     Raises:
         SchemaConflictError: There is one of this name and version with other fields.
     """
-    expected = AtUri(client.did, SCHEMA_COLLECTION, schema_rkey(schema.name, schema.version))
+    expected = AtUri(client.did, collection, schema_rkey(schema.name, schema.version))
     try:
         if (found := _agrees(client, client.get_record(expected), schema)) is True:
             return str(expected)
     except NotFoundError:
         found = None
     conflict = found
-    for record in foreign_records(client, client.did, SCHEMA_COLLECTION):
+    for record in foreign_records(client, client.did, collection):
         found = _agrees(client, record, schema)
         if found is True:
             return str(record.uri)
@@ -186,7 +200,10 @@ def _agrees(client: AtmosphereClient, record: Record, schema: Schema) -> bool | 
     if value.get("name") != schema.name or value.get("version") != schema.version:
         return None
     try:
-        diff = compare(_parsed(client, record), schema)
+        there = _parsed(client, record)
+        if record.uri.collection == NEWER_SCHEMA_COLLECTION:
+            there, schema = _in_order(there), _in_order(schema)
+        diff = compare(there, schema)
     except SchemaError as error:
         diff = error  # type: ignore[assignment]
     if not diff:
@@ -195,6 +212,11 @@ def _agrees(client: AtmosphereClient, record: Record, schema: Schema) -> bool | 
         f"{schema.name}@{schema.version} is already published with other fields, as {record.uri}. "
         f"Publish under another version; version=None chooses one.\n{diff}"
     )
+
+
+def _in_order(schema: Schema) -> Schema:
+    """By name of the fields: records of the newer family keep no other order."""
+    return replace(schema, fields=tuple(sorted(schema.fields, key=lambda field: field.name)))
 
 
 def publish_next(client: AtmosphereClient, schema: Schema) -> str:

@@ -69,6 +69,10 @@ def promote(
             help="Write shards that are larger than the server takes anew, as smaller ones.",
         ),
     ] = False,
+    newer: Annotated[
+        bool,
+        typer.Option("--newer", help="Write records of the newer family, science.alt.dataset."),
+    ] = False,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Say what would happen, and write nothing."),
@@ -102,6 +106,7 @@ def promote(
         "sources": source,
         "data_store": data_store,
         "oversize": "split" if split else "refuse",
+        "family": "science.alt.dataset" if newer else "ac.foundation.dataset",
     }
     if dry_run:
         plan = plan_promotion(entry, found_in, client, **arguments)

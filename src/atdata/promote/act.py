@@ -15,7 +15,7 @@ from atdata.atmosphere.records import check_details
 from atdata.atmosphere.schemas import publish_schema
 from atdata.promote.copying import copied
 from atdata.promote.planning import plan_of
-from atdata.promote.request import Oversize, Request, Source
+from atdata.promote.request import Family, Oversize, Request, Source
 from atdata.stores.spool import Progress
 
 
@@ -32,6 +32,7 @@ def promote_to_atmosphere(
     data_store: AbstractDataStore | None = None,
     oversize: Oversize = "refuse",
     sources: Sequence[Source] | None = None,
+    family: Family = "ac.foundation.dataset",
     progress: Progress | None = None,
 ) -> str:
     """Publish a dataset of a local index on the AT Protocol network.
@@ -55,6 +56,8 @@ def promote_to_atmosphere(
             ``refuse``, or ``split``, which writes their samples anew as smaller shards.
         sources: The datasets that this one was made of, as AT URIs or entries of the network.
             The record names each at its present revision. None leaves what is there.
+        family: Which record types to write: ``science.alt.dataset`` is the newer family, whose
+            schemas are JSON Schema, without nested samples, and whose records have no manifests.
         progress: Called with a number of bytes each time that so many more are copied, or found
             copied already. From several threads, one at a time.
 
@@ -82,6 +85,7 @@ def promote_to_atmosphere(
         data_store=data_store,
         oversize=oversize,
         sources=sources,
+        family=family,
     )
     plan = plan_of(request)
     plan.check()
@@ -90,7 +94,7 @@ def promote_to_atmosphere(
     assert plan.schema is not None
     schema_uri = plan.schema.uri
     if plan.schema.state == "new":
-        schema_uri = publish_schema(client, request.schema())
+        schema_uri = publish_schema(client, request.schema(), collection=request.schema_collection)
 
     def place() -> Sequence[ShardInfo]:
         if data_store is None:
@@ -110,6 +114,7 @@ def promote_to_atmosphere(
         region=region,
         content=request.content,
         sources=request.sources,
+        collection=request.dataset_collection,
         resend=None if data_store is None else place,
         **check_details(**request.said),
     )

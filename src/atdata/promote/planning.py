@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 from atdata._protocols import AbstractDataStore, AbstractIndex, IndexEntry
-from atdata._refs import check_name
+from atdata._refs import NEWER_SCHEMA_COLLECTION, check_name
 from atdata._shardlist import ShardInfo
 from atdata.atmosphere.blobs import PDSBlobStore
 from atdata.atmosphere.client import AtmosphereClient
@@ -44,9 +44,10 @@ from atdata.promote.plan import (
     PromotionPlan,
     SchemaPlan,
 )
-from atdata.promote.request import Oversize, Request, Source
+from atdata.promote.request import Family, Oversize, Request, Source
 from atdata.samples.dict_sample import DictSample
 from atdata.samples.kinds import Nested
+from atdata.schema.json_writer import to_newer_record
 from atdata.schema.model import Schema
 from atdata.schema.record import to_record
 
@@ -66,6 +67,7 @@ def plan_promotion(
     data_store: AbstractDataStore | None = None,
     oversize: Oversize = "refuse",
     sources: Sequence[Source] | None = None,
+    family: Family = "ac.foundation.dataset",
 ) -> PromotionPlan:
     """Say what `promote_to_atmosphere` would do with the same arguments. Nothing is written.
 
@@ -76,7 +78,7 @@ def plan_promotion(
         AuthenticationError: The client is not logged in.
         AtmosphereError: The server cannot be asked.
         BackendError: The index cannot be asked.
-        OptionError: ``oversize`` or ``sources`` is not one.
+        OptionError: ``oversize``, ``sources`` or ``family`` is not one.
     """
     request = Request.of(
         entry,
@@ -90,6 +92,7 @@ def plan_promotion(
         data_store=data_store,
         oversize=oversize,
         sources=sources,
+        family=family,
     )
     plan = plan_of(request)
     return _with_readers(plan, request) if data_store is None else plan
@@ -220,18 +223,22 @@ def _check_files(request: Request) -> None:
 def _with_schema(
     plan: PromotionPlan, request: Request, schema: Schema, refusals: _Refusals
 ) -> PromotionPlan:
-    uri = schema_uri_of(request.client.did, schema)
+    client, collection = request.client, request.schema_collection
+    uri = schema_uri_of(client.did, schema, collection=collection)
     try:
-        found = find_schema(request.client, schema)
+        found = find_schema(client, schema, collection=collection)
     except SchemaConflictError as error:
         refusals.found.append(error)
         return replace(plan, schema=SchemaPlan(schema.name, schema.version, "conflict", uri))
     if found is not None:
         return replace(plan, schema=SchemaPlan(schema.name, schema.version, "found", found))
+    if collection == NEWER_SCHEMA_COLLECTION:
+        refusals.of(lambda: to_newer_record(schema))
+    new = 1 if collection == NEWER_SCHEMA_COLLECTION else _new_schemas(client, schema)
     return replace(
         plan,
         schema=SchemaPlan(schema.name, schema.version, "new", uri),
-        write_points=plan.write_points + _new_schemas(request.client, schema) * CREATE,
+        write_points=plan.write_points + new * CREATE,
     )
 
 
@@ -277,6 +284,7 @@ def _with_record(
         region=region,
         content=request.content,
         sources=request.sources,
+        collection=request.dataset_collection,
         **details,
     )
     check_record(draft.record)

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from atdata._protocols import AbstractDataStore, AbstractIndex, IndexEntry
+from atdata._refs import (
+    DATASET_COLLECTION,
+    NEWER_DATASET_COLLECTION,
+    NEWER_SCHEMA_COLLECTION,
+    SCHEMA_COLLECTION,
+)
 from atdata._shardlist import ShardInfo, expand_braces
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.entry import AtmosphereIndexEntry
@@ -18,6 +24,12 @@ from atdata.schema.model import Schema
 from atdata.schema.record import from_record
 
 Oversize: TypeAlias = Literal["refuse", "split"]
+Family: TypeAlias = Literal["ac.foundation.dataset", "science.alt.dataset"]
+"""What the names of the record types begin with."""
+_COLLECTIONS: Final = {
+    "ac.foundation.dataset": (SCHEMA_COLLECTION, DATASET_COLLECTION),
+    "science.alt.dataset": (NEWER_SCHEMA_COLLECTION, NEWER_DATASET_COLLECTION),
+}
 Source: TypeAlias = "str | AtmosphereIndexEntry"
 
 
@@ -34,6 +46,7 @@ class Request:
     data_store: AbstractDataStore | None
     oversize: Oversize
     sources: Sequence[Source]
+    family: Family
 
     @classmethod
     def of(
@@ -50,12 +63,15 @@ class Request:
         data_store: AbstractDataStore | None,
         oversize: Oversize,
         sources: Sequence[Source] | None,
+        family: Family,
     ) -> Request:
         """Fill in from the entry what the caller did not give.
 
         Raises:
-            OptionError: ``oversize`` or ``sources`` is not one.
+            OptionError: ``oversize``, ``sources`` or ``family`` is not one.
         """
+        if family not in _COLLECTIONS:
+            raise OptionError(f"family={family!r}: write one of {', '.join(_COLLECTIONS)}.")
         if oversize not in ("refuse", "split"):
             raise OptionError(f"oversize={oversize!r}: write 'refuse' or 'split'.")
         if isinstance(sources, str):
@@ -75,7 +91,18 @@ class Request:
             data_store,
             oversize,
             tuple(sources or ()),
+            family,
         )
+
+    @property
+    def schema_collection(self) -> str:
+        """Where the schema's record is."""
+        return _COLLECTIONS[self.family][0]
+
+    @property
+    def dataset_collection(self) -> str:
+        """Where the dataset's record is."""
+        return _COLLECTIONS[self.family][1]
 
     @property
     def shards(self) -> tuple[ShardInfo, ...]:

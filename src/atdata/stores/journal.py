@@ -28,8 +28,8 @@ def journal_path() -> Path:
 class Journal:
     """Shards that were sent, by place and SHA-256. Safe between processes and threads.
 
-    An entry is on the disk when `add` returns, so that it outlives a process that is killed. It
-    only saves work: where it cannot be read or written, nothing is remembered.
+    An entry outlives a process that is killed once `add` has returned. It only saves work: where
+    it cannot be read or written, nothing is remembered.
     """
 
     def __init__(self) -> None:
@@ -72,6 +72,10 @@ class Journal:
     def _open(self) -> Iterator[sqlite3.Connection]:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(self._path, timeout=10)) as database:
+            # A commit is then one write, without waiting for the disk: what a process that is
+            # killed has not noted by then, it sends again.
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("PRAGMA synchronous = NORMAL")
             database.execute(
                 "CREATE TABLE IF NOT EXISTS sent (place TEXT, sha256 TEXT, url TEXT, "
                 "samples INTEGER, bytes INTEGER, at REAL, PRIMARY KEY (place, sha256, url)) "
