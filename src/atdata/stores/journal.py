@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -74,7 +74,9 @@ class Journal:
         with closing(sqlite3.connect(self._path, timeout=10)) as database:
             # A commit is then one write, without waiting for the disk: what a process that is
             # killed has not noted by then, it sends again.
-            database.execute("PRAGMA journal_mode = WAL")
+            with suppress(sqlite3.OperationalError):
+                # Fails at once where others are at it; one of them succeeds, for good.
+                database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = NORMAL")
             database.execute(
                 "CREATE TABLE IF NOT EXISTS sent (place TEXT, sha256 TEXT, url TEXT, "
