@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from atdata.errors import BackendError, OptionError
 from atdata.local.backends.base import Backend
@@ -11,6 +12,9 @@ from atdata.local.entry import LocalDatasetEntry, from_row
 from atdata.local.schemas import PAGE
 from atdata.local.words import entry_terms, label, query_terms, weighed_texts, word_terms, words
 from atdata.schema.reflect import schema_of
+
+_FOUND: Final = 2_000
+"""Rows of a search that are asked of the backend at a time: Redis looks for all of them again."""
 
 
 def search(
@@ -61,7 +65,7 @@ def _schema_label(schema: str | type) -> str:
 
 def _all(backend: Backend, terms: list[str]) -> Iterator[LocalDatasetEntry]:
     last = ""
-    while page := backend.search(terms, last, PAGE) if terms else backend.entries(last, PAGE):
+    while page := backend.search(terms, last, _FOUND) if terms else backend.entries(last, _FOUND):
         yield from map(from_row, page)
         last = page[-1].name
 
