@@ -61,6 +61,36 @@ def test_promote_and_read_as_a_stranger(
         assert documents(stranger, "schema", "show", target, more=more)[0]["name"] == "rows.Row"
 
 
+def test_a_dry_run_writes_nothing(folder: Path, network: Network, account: Account) -> None:
+    """--dry-run prints the plan, ends as the promotion would, and publishes nothing."""
+    documents(folder, *INSERT, "--type", "rows:Row")
+    more = writing(network, account)
+    [plan] = documents(folder, "promote", "rows", "--store", "blobs", "--dry-run", more=more)
+    assert (plan["ok"], plan["record"], plan["shards_to_copy"]) == (True, "new", 3)
+    assert plan["schema"]["state"] == "new"
+    refused = atdata_command(folder, "promote", "rows", "--dry-run", more=more)
+    assert refused.returncode == 4
+    assert "refused: " in refused.stdout
+    assert documents(folder, "ls", "--network", account.did, more=reading(network)) == []
+
+
+def test_label_and_unpublish(folder: Path, network: Network, account: Account) -> None:
+    """A label leads to the dataset; taken back, both are gone, and it says which blobs went."""
+    documents(folder, *INSERT, "--type", "rows:Row")
+    more = writing(network, account)
+    [done] = documents(folder, "promote", "rows", "--store", "blobs", more=more)
+    [label] = documents(folder, "label", done["uri"], "rows", "2.0.0", more=more)
+    [shown] = documents(folder, "show", f"@{account.handle}/rows@2.0.0", more=more)
+    assert shown["uri"] == done["uri"]
+    assert documents(folder, "lenses", account.did, more=reading(network)) == []
+    used = atdata_command(folder, "unpublish", shown["schema_ref"], more=more)
+    assert (used.returncode, "in use" in used.stderr) == (7, True)
+    [gone] = documents(folder, "unpublish", done["uri"], more=more)
+    assert (gone["uri"], gone["labels"], len(gone["blobs"])) == (done["uri"], [label["uri"]], 3)
+    [schema] = documents(folder, "unpublish", shown["schema_ref"], more=more)
+    assert schema["uri"] == shown["schema_ref"]
+
+
 @pytest.mark.parametrize(
     ("code", "change", "said"),
     [

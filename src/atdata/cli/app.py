@@ -14,12 +14,15 @@ from atdata.cli import (
     discover,
     head,
     insert,
+    label,
+    lenses,
     ls,
     promote,
     sandbox,
     schema,
     search,
     show,
+    unpublish,
     verify,
 )
 from atdata.cli.exits import ExitCode, exit_code_of
@@ -100,4 +103,7 @@ app.command("head")(head.head)
 app.command("verify")(verify.verify)
 app.command("insert")(insert.insert)
 app.command("promote")(promote.promote)
+app.command("label")(label.label)
+app.command("lenses")(lenses.lenses)
+app.command("unpublish")(unpublish.unpublish)
 app.add_typer(schema.app, name="schema")

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from typing import Annotated, Any, Final
 
 import typer
 
+from atdata.cli.account import Handle, signed_in
 from atdata.cli.entries import total
 from atdata.cli.options import Description, IndexUrl, Json, License, Tags
 from atdata.cli.output import emit, plain, progress
 from atdata.cli.targets import find_store, local_index
-from atdata.errors import AuthenticationError, OptionError
+from atdata.errors import OptionError
 from atdata.promote import plan_promotion, promote_to_atmosphere, shards_of_entry
 
 _BUCKET: Final = re.compile(r"s3://[^/]+/?")
-PASSWORD: Final = "ATDATA_PASSWORD"
-"""Environment variable with the password. There is no option for it: others could see it."""
 
 
 def promote(
@@ -26,16 +23,7 @@ def promote(
         str,
         typer.Argument(metavar="NAME", show_default=False, help="A name in the local index."),
     ],
-    handle: Annotated[
-        str,
-        typer.Option(
-            "--handle",
-            metavar="HANDLE",
-            envvar="ATDATA_HANDLE",
-            show_default=False,
-            help=f"Account to publish under. The password is asked for, or taken from {PASSWORD}.",
-        ),
-    ],
+    handle: Handle,
     store: Annotated[
         str | None,
         typer.Option(
@@ -84,7 +72,7 @@ def promote(
 
     Can be run again after a failure: what is there already is not sent again.
     """
-    from atdata.atmosphere import AtmosphereClient, PDSBlobStore
+    from atdata.atmosphere import PDSBlobStore
 
     if store is not None and store != "blobs" and not _BUCKET.fullmatch(store):
         raise OptionError(
@@ -93,8 +81,7 @@ def promote(
         )
     found_in = local_index(index)
     entry = found_in.get_dataset(dataset.removeprefix("@local/"))
-    client = AtmosphereClient()
-    client.login(handle, _password(handle))
+    client = signed_in(handle)
     data_store: Any = None
     if store is not None:
         data_store = PDSBlobStore(client) if store == "blobs" else find_store(store)[0]
@@ -123,15 +110,3 @@ def promote(
         emit({"uri": uri})
     else:
         print(uri)
-
-
-def _password(handle: str) -> str:
-    given = os.environ.get(PASSWORD)
-    if given:
-        return given
-    if not sys.stdin.isatty():
-        raise AuthenticationError(
-            f"No password for {handle}: export {PASSWORD}, or run this on a terminal."
-        )
-    asked: str = typer.prompt(f"Password of {handle}", hide_input=True, err=True)
-    return asked

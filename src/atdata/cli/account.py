@@ -1,0 +1,53 @@
+"""Logging in to the account that a command publishes under."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
+
+import typer
+
+from atdata.errors import AuthenticationError
+
+if TYPE_CHECKING:
+    from atdata.atmosphere import AtmosphereClient
+
+PASSWORD: Final = "ATDATA_PASSWORD"
+"""Environment variable with the password. There is no option for it: others could see it."""
+
+Handle: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--handle",
+        metavar="HANDLE",
+        envvar="ATDATA_HANDLE",
+        show_default=False,
+        help=f"Account to publish under. The password is asked for, or taken from {PASSWORD}.",
+    ),
+]
+
+
+def signed_in(handle: str) -> AtmosphereClient:
+    """A client of this account.
+
+    Raises:
+        AuthenticationError: There is no password, or the server refuses it.
+    """
+    from atdata.atmosphere import AtmosphereClient
+
+    client = AtmosphereClient()
+    client.login(handle, _password(handle))
+    return client
+
+
+def _password(handle: str) -> str:
+    given = os.environ.get(PASSWORD)
+    if given:
+        return given
+    if not sys.stdin.isatty():
+        raise AuthenticationError(
+            f"No password for {handle}: export {PASSWORD}, or run this on a terminal."
+        )
+    asked: str = typer.prompt(f"Password of {handle}", hide_input=True, err=True)
+    return asked

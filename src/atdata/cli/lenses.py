@@ -1,0 +1,55 @@
+"""``atdata lenses``: which lenses an account has published, and where their code is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from atdata.cli.options import Json
+from atdata.cli.output import emit, table
+from atdata.cli.targets import network_index
+
+
+def lenses(
+    account: Annotated[
+        str, typer.Argument(metavar="ACCOUNT", show_default=False, help="Handle or DID.")
+    ],
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--source",
+            metavar="URI",
+            show_default=False,
+            help="Only lenses that see samples of this schema.",
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target",
+            metavar="URI",
+            show_default=False,
+            help="Only lenses that see samples as those of this schema.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List the lenses of an account. Their code is shown for people to read, never fetched.
+
+    With --json one JSON object a line.
+    """
+    found = network_index().list_lenses(account, source=source, target=target)
+    if as_json:
+        for lens in found:
+            emit(asdict(lens))
+        return
+    headers = ("name", "source", "target", "code", "way back")
+    table(
+        headers,
+        (
+            (lens.name, lens.source_schema, lens.target_schema, str(lens.getter), str(lens.putter))
+            for lens in found
+        ),
+    )
