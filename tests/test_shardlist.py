@@ -62,3 +62,27 @@ def test_shards_keep_what_is_known() -> None:
     assert shards_of(urls)[0].samples == 3
     assert shards_of(["x"]) == (ShardInfo("x"),)
     assert ShardInfo.from_dict(urls.shards[0].to_dict()) == urls.shards[0]
+
+
+@pytest.mark.parametrize(
+    ("url", "first", "last"),
+    [
+        ("{0..10}", "0", "10"),
+        ("{00..10}", "00", "10"),
+        ("{8..010}", "008", "010"),
+        ("{0..9}", "0", "9"),
+    ],
+)
+def test_numbers_are_padded_as_in_a_shell(url: str, first: str, last: str) -> None:
+    """A lone zero is a number; a zero before other digits asks for as many of them."""
+    found = expand_braces(url)
+    assert (found[0], found[-1]) == (first, last)
+
+
+@pytest.mark.parametrize("url", ["a{0..99}", "a{0..9}{0..9}", "{a,b,{0..99}}", "{1..999999999999}"])
+def test_bounds_hold_before_anything_is_made(url: str) -> None:
+    """More URLs, or more characters, than asked for are refused."""
+    with pytest.raises(UrlError, match="stands for more than 99 URLs"):
+        expand_braces(url, most=99)
+    with pytest.raises(UrlError, match="stands for"):
+        expand_braces("x" * 100 + url, characters=5_000)

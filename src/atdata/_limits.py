@@ -57,7 +57,8 @@ class Limits:
     sample_nesting: int = 64
     """Deepest nesting of lists and maps in a sample without a type."""
     containers: int = 1_000_000
-    """Most lists and maps in one sample: an empty one takes 1 byte stored, 64 in memory."""
+    """Most lists and maps in one sample or JSON document: an empty one takes 1 or 2 bytes there,
+    64 in memory."""
     array_header: int = 10_000
     """Longest header of an array, in bytes. What it claims must be the bytes that are there."""
 
@@ -69,6 +70,8 @@ class Limits:
     """Largest answer of a server of the network; bodies are never decompressed."""
     document_bytes: int = 1_000_000
     """Largest identity document."""
+    table_bytes: int = 100_000_000
+    """Largest table of samples that is read from beside a shard; else the shard is scanned."""
     pages: int = 10_000
     """Most pages of one listing."""
     document_seconds: int = 120
@@ -78,6 +81,8 @@ class Limits:
 
     shard_bytes: int = 2**36
     """Largest shard that is read from a stranger's URL."""
+    blob_bytes: int = 2**31
+    """Largest blob, which is kept in a temporary file until it was checked."""
     slowest: int = 1_000
     """Bytes a second below which a stranger's shard is given up, after ``grace`` seconds."""
     grace: int = 60

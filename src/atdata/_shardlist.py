@@ -97,27 +97,30 @@ def shards_of(urls: Iterable[str]) -> tuple[ShardInfo, ...]:
     return tuple(ShardInfo(url) for url in urls)
 
 
-def expand_braces(url: str, *, characters: int = MAX_CHARACTERS) -> list[str]:
+def expand_braces(
+    url: str, *, most: int = MAX_EXPANSION, characters: int = MAX_CHARACTERS
+) -> list[str]:
     """Write out ``{000..006}`` and ``{a,b}``, nested and several, in order.
 
     A backslash takes the meaning from a brace, a comma or a backslash.
 
     Args:
         url: With braces or without.
-        characters: Most characters that may come of it.
+        most: Most URLs that may come of it.
+        characters: Most characters that they may have together.
 
     Raises:
-        UrlError: Braces that do not match, or more than MAX_EXPANSION URLs or ``characters``.
+        UrlError: Braces that do not match, or more than ``most`` URLs or ``characters``.
     """
     if not _SPECIAL.search(url):
         return [url]
-    parts, end = _sequence(url, 0, characters, depth=0)
+    parts, end = _sequence(url, 0, (most, characters), depth=0)
     if end != len(url):
         raise UrlError(f"{url!r}: a '}}' without its '{{'. Write \\}} for a brace that is meant.")
     return parts
 
 
-def _sequence(text: str, at: int, most: int, *, depth: int) -> tuple[list[str], int]:
+def _sequence(text: str, at: int, bounds: tuple[int, int], *, depth: int) -> tuple[list[str], int]:
     if depth > 16:
         raise UrlError(f"{text[:80]!r}…: braces nested more than 16 deep.")
     heads, literal = [""], []
@@ -126,50 +129,57 @@ def _sequence(text: str, at: int, most: int, *, depth: int) -> tuple[list[str], 
             literal.append(text[at + 1])
             at += 2
         elif text[at] == "{":
-            tails, at = _group(text, at, most, depth=depth + 1)
+            tails, at = _group(text, at, bounds, depth=depth + 1)
             prefix = "".join(literal)
             literal = []
-            _check_product(text, heads, prefix, tails, most)
+            _check_product(text, heads, prefix, tails, bounds)
             heads = [head + prefix + tail for head in heads for tail in tails]
         else:
             literal.append(text[at])
             at += 1
     rest = "".join(literal)
-    _check_product(text, heads, rest, [""], most)
+    _check_product(text, heads, rest, [""], bounds)
     return [head + rest for head in heads], at
 
 
-def _check_product(text: str, heads: list[str], between: str, tails: list[str], most: int) -> None:
+def _check_product(
+    text: str, heads: list[str], between: str, tails: list[str], bounds: tuple[int, int]
+) -> None:
     """Refuse what would be too many URLs, or too long ones, before they are put together."""
     count = len(heads) * len(tails)
-    if count > MAX_EXPANSION:
-        raise UrlError(f"{text[:80]!r}… stands for more than {MAX_EXPANSION:,} URLs.")
+    _check_count(text, count, bounds[0])
+    most = bounds[1]
     if count * (len(between) + max(map(len, heads)) + max(map(len, tails))) > most:
         raise UrlError(f"{text[:80]!r}… stands for URLs of more than {most:,} characters in all.")
 
 
-def _group(text: str, at: int, most: int, *, depth: int) -> tuple[list[str], int]:
+def _group(text: str, at: int, bounds: tuple[int, int], *, depth: int) -> tuple[list[str], int]:
     close = text.find("}", at)
     if close > 0 and (match := _RANGE.fullmatch(text, at + 1, close)):
-        return _numbers(text, *match.groups()), close + 1
+        first, last = match.groups()
+        _check_count(text, abs(int(last) - int(first)) + 1, bounds[0])
+        return _numbers(first, last), close + 1
     options: list[str] = []
     start = at
     while True:
-        more, at = _sequence(text, at + 1, most, depth=depth)
+        more, at = _sequence(text, at + 1, bounds, depth=depth)
         options += more
-        if len(options) > MAX_EXPANSION:
-            raise UrlError(f"{text[:80]!r}… stands for more than {MAX_EXPANSION:,} URLs.")
+        _check_count(text, len(options), bounds[0])
         if at >= len(text):
             raise UrlError(f"{text!r}: the '{{' at character {start} is never closed.")
         if text[at] == "}":
             return options, at + 1
 
 
-def _numbers(text: str, first: str, last: str) -> list[str]:
+def _check_count(text: str, count: int, most: int) -> None:
+    if count > most:
+        raise UrlError(f"{text[:80]!r}… stands for more than {most:,} URLs.")
+
+
+def _numbers(first: str, last: str) -> list[str]:
     a, b = int(first), int(last)
-    if abs(b - a) >= MAX_EXPANSION:
-        raise UrlError(f"{text[:80]!r}… stands for more than {MAX_EXPANSION:,} URLs.")
-    padded = first.startswith("0") or last.startswith("0")
+    # As in a shell: {0..10} begins with 0, {00..10} with 00.
+    padded = any(len(text) > 1 and text.startswith("0") for text in (first, last))
     width = max(len(first), len(last)) if padded else 0
     step = 1 if b >= a else -1
     return [f"{n:0{width}d}" for n in range(a, b + step, step)]
@@ -217,7 +227,7 @@ def _as_range(middles: Sequence[str]) -> str | None:
     candidate = f"{first}..{last}"
     if abs(int(last) - int(first)) + 1 != len(middles) or len(middles) > MAX_EXPANSION:
         return None
-    expected = _numbers(candidate, first, last)
+    expected = _numbers(first, last)
     return candidate if all(a == b for a, b in zip(expected, middles, strict=True)) else None
 
 

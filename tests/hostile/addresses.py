@@ -224,6 +224,10 @@ def _answers() -> list[Item]:
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n",
         ),
         "deep": ("answers JSON nested 100,000 deep", answer("200 OK", body=b"[" * 100_000)),
+        "lists": (
+            "answers three million empty lists, 200 MB in memory",
+            answer("200 OK", body=b'{"records": [' + b"[]," * 3_000_000 + b"[]]}"),
+        ),
         "number": ("answers a number of 100,000 digits", answer("200 OK", body=b"9" * 100_000)),
         "short": (
             "sends less than it announces",

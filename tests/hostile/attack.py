@@ -18,6 +18,7 @@ from atdata import AtdataError, Dataset, DictSample
 from atdata._refs import AtUri, parse_at_uri, parse_blob_ref, parse_name_ref, parse_schema_ref
 from atdata._shardlist import LocatedUrl, expand_braces
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex
+from atdata.atmosphere.manifest import _read as manifest_shards
 from atdata.atmosphere.parsing import read_entry
 from atdata.atmosphere.reader import Record
 from atdata.errors import SchemaNotFoundError
@@ -27,6 +28,7 @@ from atdata.schema.json_schema import from_newer_record
 from atdata.schema.model import Schema
 from atdata.schema.record import from_record
 from atdata.schema.stubs import stub
+from atdata.shards.offsets import SampleTable
 from atdata.shards.reader import count_samples, read_blocks
 from atdata.sources.http import get_json, open_url
 from atdata.sources.policy import STRANGER
@@ -182,6 +184,19 @@ def _arrays(data: bytes, folder: Path) -> Iterable[Callable[[], object]]:
     yield from list(_in_columns(payload))[2:]
 
 
+def _tables(data: bytes, folder: Path) -> Iterable[Callable[[], object]]:
+    yield lambda: _look_up(SampleTable.parse(data))
+
+
+def _look_up(table: SampleTable) -> None:
+    for row in range(min(len(table), 100)):
+        table.find(table.key(row))
+
+
+def _manifests(data: bytes, folder: Path) -> Iterable[Callable[[], object]]:
+    yield lambda: manifest_shards(DID, data)
+
+
 _WAYS: dict[str, Callable[[bytes, Path], Iterable[Callable[[], object]]]] = {
     "records": _records,
     "schemas": _schemas,
@@ -192,4 +207,6 @@ _WAYS: dict[str, Callable[[bytes, Path], Iterable[Callable[[], object]]]] = {
     "shards": _shards,
     "payloads": _payloads,
     "arrays": _arrays,
+    "tables": _tables,
+    "manifests": _manifests,
 }

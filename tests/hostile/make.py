@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.hostile import addresses, records, schemas, shards
+from tests.hostile import addresses, beside, records, schemas, shards
 from tests.hostile.items import Item
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -14,7 +14,8 @@ SMALL = 16_000
 
 def items() -> list[Item]:
     """Every item, in order of path."""
-    found = [*records.items(), *schemas.items(), *addresses.items(), *shards.items()]
+    parts = (addresses, beside, records, schemas, shards)
+    found = [item for part in parts for item in part.items()]
     assert len({item.path for item in found}) == len(found)
     return sorted(found, key=lambda item: item.path)
 

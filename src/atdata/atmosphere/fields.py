@@ -31,7 +31,8 @@ def urls_of(value: object, path: str) -> list[str]:
     for i, url in enumerate(strings(value, path, limits.shards)):
         before = len(urls)
         try:
-            urls += expand_braces(url, characters=limits.url_characters - seen)
+            bounds = {"most": limits.shards, "characters": limits.url_characters - seen}
+            urls += expand_braces(url, **bounds)
         except UrlError as error:
             raise RecordError(f"{path}[{i}]: {error}") from None
         if len(urls) > limits.shards:

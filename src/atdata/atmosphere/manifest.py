@@ -25,13 +25,12 @@ from atdata.atmosphere.entry import AtmosphereIndexEntry
 from atdata.atmosphere.fields import mapping, sequence, shown, urls_of
 from atdata.errors import IntegrityError, NotFoundError, RecordError
 from atdata.sources.blob import BlobReader
+from atdata.sources.documents import parse_json
 from atdata.stores.journal import Journal
 
 MANIFEST_TYPE: Final = "application/json"
 _BLOBS_A_RECORD: Final = 500
 """Blobs that one record references; each takes about 150 of its 100,000 bytes."""
-_MOST: Final = 100_000_000
-"""Most bytes of a manifest that are read."""
 
 
 @dataclass(frozen=True)
@@ -128,9 +127,10 @@ def followed(entry: AtmosphereIndexEntry) -> AtmosphereIndexEntry:
     if entry.manifest is None:
         return entry
     with closing(BlobReader().open(entry.manifest)) as stream:
-        data = stream.read(_MOST + 1)
-    if len(data) > _MOST:
-        raise RecordError(f"{entry.manifest}: a manifest of more than {_MOST:,} bytes.")
+        data = stream.read(limits.answer_bytes + 1)
+    if len(data) > limits.answer_bytes:
+        most = limits.answer_bytes
+        raise RecordError(f"{entry.manifest}: a manifest of more than {most:,} bytes.")
     try:
         shards = _read(parse_at_uri(entry.uri).authority, data)
     except RecordError as error:
@@ -147,8 +147,10 @@ def followed(entry: AtmosphereIndexEntry) -> AtmosphereIndexEntry:
 
 def _read(did: str, data: bytes) -> list[ShardInfo]:
     try:
-        said = mapping(json.loads(data), "$")
-    except (ValueError, RecursionError):
+        said = mapping(parse_json(data), "$")
+    except RecordError:
+        raise
+    except ValueError:
         raise RecordError("$: expected JSON, found other bytes.") from None
     hashes = sequence(said.get("sha256"), "$.sha256")
     if len(hashes) > limits.shards:

@@ -20,8 +20,9 @@ from urllib3.exceptions import HTTPError, NewConnectionError
 
 from atdata._limits import limits
 from atdata.errors import AtmosphereError, RateLimitError, SourceError, XrpcError
+from atdata.sources.documents import parse_json, read_whole
 from atdata.sources.policy import Policy
-from atdata.sources.transport import describe, read_whole, send
+from atdata.sources.transport import describe, send
 
 _log = logging.getLogger(__name__)
 _TRIES: Final = 5
@@ -208,8 +209,8 @@ class XrpcServer:
 
     def _json(self, answer: Answer, method: str) -> dict[str, Any]:
         try:
-            value = json.loads(answer.data)
-        except (ValueError, RecursionError):
+            value = parse_json(answer.data)
+        except ValueError:
             value = None
         if not isinstance(value, dict):
             kind = _plain(answer.headers.get("Content-Type", "no content type"), 60)
@@ -222,8 +223,8 @@ class XrpcServer:
 
     def _refused(self, answer: Answer, method: str) -> XrpcError:
         try:
-            said = json.loads(answer.data)
-        except (ValueError, RecursionError):
+            said = parse_json(answer.data)
+        except ValueError:
             said = None
         said = said if isinstance(said, dict) else {}
         code = _plain(str(said.get("error") or ""), 100)

@@ -88,7 +88,10 @@ class SampleTable:
     def key(self, row: int) -> str:
         """The key of one sample."""
         start = int(self._ends[row - 1]) if row else 0
-        return bytes(self._keys[start : int(self._ends[row])]).decode("utf-8")
+        try:
+            return bytes(self._keys[start : int(self._ends[row])]).decode("utf-8")
+        except UnicodeDecodeError:
+            raise ShardError(f"a sample table whose key {row} is no text") from None
 
     def find(self, key: str) -> int | None:
         """The row of a key, or None."""
@@ -185,7 +188,7 @@ class SampleTable:
 
 def largest_table() -> int:
     """Bytes of the largest table that is read."""
-    return HEAD_BYTES + limits.samples * (_ROW + 128)
+    return min(limits.table_bytes, HEAD_BYTES + limits.samples * (_ROW + 128))
 
 
 def parse_head(data: bytes, size: int) -> TableHead:

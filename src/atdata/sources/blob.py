@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 from atdata._digest import RAW, cid_sha256
+from atdata._limits import limits
 from atdata._refs import parse_blob_ref
 from atdata.errors import IntegrityError, ShardNotFoundError, SourceError
 from atdata.sources.http import open_url
@@ -139,6 +140,9 @@ class _Checked(io.RawIOBase):
         digest = hashlib.sha256()
         with tempfile.TemporaryFile(prefix="atdata-blob-") as file:
             while chunk := self._stream.read(_CHUNK):
+                if file.tell() + len(chunk) > limits.blob_bytes:
+                    most = limits.blob_bytes
+                    raise IntegrityError(f"a blob of more than {most:,} bytes", shard=self._url)
                 digest.update(chunk)
                 file.write(chunk)
             self._stream.close()

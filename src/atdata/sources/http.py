@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -13,11 +12,12 @@ from urllib3.exceptions import HTTPError
 
 from atdata._limits import limits
 from atdata.errors import NotFoundError, ShardNotFoundError, SourceError
+from atdata.sources.documents import parse_json, read_whole
 from atdata.sources.download import BUFFER, Download
 from atdata.sources.http_ranges import HttpBytes
 from atdata.sources.policy import Policy, redact
 from atdata.sources.retries import Patience, Retries
-from atdata.sources.transport import READ_TIMEOUT, Signer, describe, fetch, read_whole
+from atdata.sources.transport import READ_TIMEOUT, Signer, describe, fetch
 
 
 def open_url(
@@ -111,8 +111,8 @@ def get_json(
     finally:
         response.close()
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError) as error:
+        return parse_json(body)
+    except ValueError as error:
         raise SourceError(f"{name}: expected JSON, found something else.") from error
 
 

@@ -24,9 +24,10 @@ from atdata.errors import (
     UnsafeUrlError,
     UrlError,
 )
+from atdata.sources.documents import read_whole
 from atdata.sources.http import get_json
 from atdata.sources.policy import STRANGER, Policy
-from atdata.sources.transport import read_whole, send
+from atdata.sources.transport import send
 
 PLC_URL: Final = "ATDATA_PLC_URL"
 """Environment variable: the directory of a network of one's own."""

@@ -29,6 +29,7 @@ from urllib3.response import BaseHTTPResponse
 
 from atdata._limits import limits
 from atdata.errors import AtdataError, ShardNotFoundError, SourceError, UnsafeUrlError, UrlError
+from atdata.sources.documents import read_whole
 from atdata.sources.policy import Policy, redact, same_origin
 from atdata.sources.retries import Retries
 
@@ -120,32 +121,6 @@ def fetch(
         if refusal is not None:
             raise refusal
         retries.wait(f"the server answers {response.status}")
-
-
-def read_whole(response: BaseHTTPResponse, *, most: int, name: str) -> bytes:
-    """The body of a response, as it was sent: nothing in it is decompressed.
-
-    Args:
-        response: Its body unread.
-        most: Largest body taken.
-        name: What to call it in errors.
-
-    Raises:
-        SourceError: It is larger, or took longer than ``limits.document_seconds``.
-        urllib3.exceptions.HTTPError: The connection broke.
-    """
-    end = time.monotonic() + limits.document_seconds
-    data = bytearray()
-    # What has arrived, not what was asked for: else a drip of bytes would never return.
-    while chunk := response.read1(1 << 16):
-        data += chunk
-        if len(data) > most:
-            raise SourceError(f"{name}: the answer is longer than {most:,} bytes.")
-        if time.monotonic() > end:
-            raise SourceError(
-                f"{name}: the answer did not come within {limits.document_seconds} s."
-            )
-    return bytes(data)
 
 
 def describe(error: Exception) -> str:

@@ -1,0 +1,53 @@
+"""Small documents that a server sends: whole, within limits, in bytes and in time."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from urllib3.response import BaseHTTPResponse
+
+from atdata._limits import limits
+from atdata.errors import SourceError
+
+
+def read_whole(response: BaseHTTPResponse, *, most: int, name: str) -> bytes:
+    """The body of a response, as it was sent: nothing in it is decompressed.
+
+    Args:
+        response: Its body unread.
+        most: Largest body taken.
+        name: What to call it in errors.
+
+    Raises:
+        SourceError: It is larger, or took longer than ``limits.document_seconds``.
+        urllib3.exceptions.HTTPError: The connection broke.
+    """
+    end = time.monotonic() + limits.document_seconds
+    data = bytearray()
+    # What has arrived, not what was asked for: else a drip of bytes would never return.
+    while chunk := response.read1(1 << 16):
+        data += chunk
+        if len(data) > most:
+            raise SourceError(f"{name}: the answer is longer than {most:,} bytes.")
+        if time.monotonic() > end:
+            raise SourceError(
+                f"{name}: the answer did not come within {limits.document_seconds} s."
+            )
+    return bytes(data)
+
+
+def parse_json(data: bytes) -> Any:
+    """JSON of a stranger.
+
+    Raises:
+        ValueError: It is none, nested too deep, or has more than ``limits.containers`` lists and
+            objects, which take twenty times the memory that they have bytes.
+    """
+    if data.count(b"[") + data.count(b"{") > limits.containers:
+        raise ValueError(f"more than {limits.containers:,} lists and objects")
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
