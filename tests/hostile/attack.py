@@ -18,6 +18,7 @@ from atdata import AtdataError, Dataset, DictSample
 from atdata._refs import AtUri, parse_at_uri, parse_blob_ref, parse_name_ref, parse_schema_ref
 from atdata._shardlist import LocatedUrl, expand_braces
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex
+from atdata.atmosphere.lenses import read_lens
 from atdata.atmosphere.manifest import _read as manifest_shards
 from atdata.atmosphere.parsing import read_entry
 from atdata.atmosphere.reader import Record
@@ -32,7 +33,7 @@ from atdata.shards.offsets import SampleTable
 from atdata.shards.reader import count_samples, read_blocks
 from atdata.sources.http import get_json, open_url
 from atdata.sources.policy import STRANGER
-from tests.hostile.items import DID, RECORD, SCHEMA
+from tests.hostile.items import DID, LENS, RECORD, SCHEMA
 
 CID = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"
 URL = "https://public.example/a.tar"
@@ -197,6 +198,11 @@ def _manifests(data: bytes, folder: Path) -> Iterable[Callable[[], object]]:
     yield lambda: manifest_shards(DID, data)
 
 
+def _lenses(data: bytes, folder: Path) -> Iterable[Callable[[], object]]:
+    value = json.loads(data)
+    yield lambda: str(read_lens(Record(AtUri(DID, LENS, "a"), CID, value)).getter)
+
+
 _WAYS: dict[str, Callable[[bytes, Path], Iterable[Callable[[], object]]]] = {
     "records": _records,
     "schemas": _schemas,
@@ -209,4 +215,5 @@ _WAYS: dict[str, Callable[[bytes, Path], Iterable[Callable[[], object]]]] = {
     "arrays": _arrays,
     "tables": _tables,
     "manifests": _manifests,
+    "lenses": _lenses,
 }

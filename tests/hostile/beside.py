@@ -1,4 +1,4 @@
-"""What lies beside a stranger's shards: tables of samples, and manifests of many shards."""
+"""What lies beside a stranger's shards: tables of samples, manifests of many shards, lenses."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import zlib
 from typing import Any
 
 from atdata.shards.offsets import SampleTable
-from tests.hostile.items import Item, text
+from tests.hostile.items import DID, LENS, SCHEMA, Item, text
 
 
 def items() -> list[Item]:
     """All of them."""
-    return [*_tables(), *_manifests()]
+    return [*_tables(), *_manifests(), *_lenses()]
 
 
 def table(
@@ -82,4 +82,37 @@ def _manifests() -> list[Item]:
             "has three million empty lists, 200 MB in memory",
             b'{"sha256": [' + b"[]," * 3_000_000 + b"[]]}",
         ),
+    ]
+
+
+def _lenses() -> list[Item]:
+    def lens(**code: Any) -> dict[str, Any]:
+        good = {"repository": "https://public.example/a", "commit": "0" * 40, "path": "a.py:f"}
+        return {
+            "$type": LENS,
+            "name": "a",
+            "sourceSchema": f"at://{DID}/{SCHEMA}/a",
+            "targetSchema": f"at://{DID}/{SCHEMA}/b",
+            "getterCode": {**good, **code},
+            "putterCode": good,
+            "createdAt": "2026-01-01T00:00:00Z",
+        }
+
+    shown = {
+        "function": ("names a function of the system as its code", {"path": "os:system"}),
+        "module": ("names a module that would be imported", {"path": "canary_module:f"}),
+        "file": ("has its code in a file of this machine", {"repository": "file:///etc/passwd"}),
+        "command": ("has its code behind a command", {"repository": "ext::touch canary-was-here"}),
+        "path": ("leads out of its repository", {"path": "../../../etc/passwd"}),
+        "option": ("has an option of git as its commit", {"commit": "--upload-pack=touch canary"}),
+        "private": ("has its code in the private net", {"repository": "https://192.168.0.1/a"}),
+    }
+    return [
+        *(
+            text(f"lenses/{name}.json", tries, lens(**code), harmless=True)
+            for name, (tries, code) in shown.items()
+        ),
+        text("lenses/number.json", "has a number as its repository", lens(repository=5)),
+        text("lenses/list.json", "has a list as its code", {**lens(), "getterCode": ["os.system"]}),
+        text("lenses/none.json", "says nothing of its code", {**lens(), "putterCode": None}),
     ]

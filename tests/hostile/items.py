@@ -8,6 +8,7 @@ from typing import Any
 
 DID = "did:web:evil.example"
 SCHEMA = "ac.foundation.dataset.sampleSchema"
+LENS = "ac.foundation.dataset.lens"
 RECORD = "ac.foundation.dataset.record"
 KINDS = "ac.foundation.dataset.schemaType"
 
