@@ -9,10 +9,11 @@ import pytest
 
 import atdata
 from atdata import load_dataset
-from atdata._refs import SHARD_BLOBS_COLLECTION, parse_at_uri
+from atdata._refs import DATASET_COLLECTION, SHARD_BLOBS_COLLECTION, parse_at_uri
 from atdata._shardlist import ShardInfo
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
 from atdata.atmosphere.keys import dataset_rkey
+from atdata.atmosphere.manifest import Manifest
 from atdata.atmosphere.publish import publish_dataset
 from atdata.local import LocalDatasetEntry, LocalIndex
 from atdata.promote import plan_promotion, promote_to_atmosphere
@@ -77,3 +78,37 @@ def test_what_is_known_of_many_urls_is_kept(
     assert list(found.shards) == shards
     assert publish_dataset(client, **said).cid == first.cid  # type: ignore[arg-type]
     assert parse_at_uri(first.uri).rkey.startswith(dataset_rkey("far", "", "")[:8])
+
+
+def test_a_manifest_that_says_something_else_is_refused(
+    client: AtmosphereClient, published: AtmosphereIndex
+) -> None:
+    """Nonsense in a stranger's manifest is an error with its path, never a wrong shard."""
+    schema = published.publish_schema(Feature)
+    url = "https://data.example/a.tar"
+    said = [
+        (b"{", r"JSON"),
+        (b"[]", r"\$"),
+        (b'{"sha256":[null],"samples":[1],"bytes":[1]}', r"\$\.sha256\[0\]"),
+        (b'{"sha256":["x"],"samples":[1],"bytes":[1],"urls":["a"]}', r"\$\.sha256\[0\]"),
+        (b'{"sha256":[null],"samples":[-1],"bytes":[1],"urls":["a"]}', r"\$\.samples\[0\]"),
+        (b'{"sha256":[],"samples":[1],"bytes":[1],"urls":["a"]}', "one item a shard"),
+        (b'{"sha256":[null],"samples":[1],"bytes":[1],"urls":["https://b.example/"]}', "other"),
+    ]
+    for number, (data, path) in enumerate(said):
+        manifest = Manifest(data)
+        manifest.send(client, "nowhere")
+        record = {
+            "$type": DATASET_COLLECTION,
+            "name": f"bad {number}",
+            "schemaRef": schema,
+            "storage": {
+                "$type": "ac.foundation.dataset.storageExternal",
+                "urls": [url],
+                "manifest": manifest.blob(),
+            },
+            "createdAt": "2026-01-01T10:00:00Z",
+        }
+        made = client.put_record(DATASET_COLLECTION, f"bad{number}", record, replaces=None)
+        with pytest.raises(ValueError, match=path):
+            published.get_dataset(str(made.uri))

@@ -1,0 +1,34 @@
+"""Licences are SPDX expressions."""
+
+from __future__ import annotations
+
+import pytest
+
+from atdata.atmosphere.licenses import check_license
+from atdata.errors import OptionError
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        ("MIT", "MIT"),
+        ("mit", "MIT"),
+        ("cc-by-4.0", "CC-BY-4.0"),
+        ("mit or apache-2.0", "MIT OR Apache-2.0"),
+        ("LicenseRef-Ours", "LicenseRef-Ours"),
+        ("", ""),
+    ],
+)
+def test_written_as_spdx_writes_them(given: str, written: str) -> None:
+    """An expression is told in SPDX's own capitals, so that programs can compare it."""
+    assert check_license(given) == written
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [("CC-BY", "CC-BY-"), ("apache 2.0", "Apache-2.0"), ("MIT AND", "MIT"), ("free as air", "")],
+)
+def test_what_is_none_is_refused(given: str, hint: str) -> None:
+    """Anything else is refused, with those that are like it."""
+    with pytest.raises(OptionError, match=f"spdx.org.*LicenseRef|{hint}"):
+        check_license(given)
