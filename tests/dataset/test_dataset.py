@@ -299,3 +299,18 @@ def test_map_to_another_type_batches(tmp_path: Path) -> None:
     assert mapped.sample_type is Label
     assert next(mapped.ordered(batch_size=3)).label == [0, 1, 2]
     assert [p.key for p in mapped.packed()][:2] == ["000000000", "000000001"]
+
+
+def test_batches_share_no_values(tmp_path: Path) -> None:
+    """What is done to one batch changes no other, kept or still to come."""
+    samples = [Digit(np.full((20, 1000), i % 100, np.uint8), i) for i in range(700)]
+    dataset = write_samples(samples, tmp_path / "x.tar", maxcount=300)
+    for read in (dataset.ordered(batch_size=64), dataset.shuffled(batch_size=64)):
+        kept = []
+        for batch in read:
+            assert (batch.image[:, 0, 0] == np.array(batch.label) % 100).all()
+            batch.image[...] *= 2
+            kept.append(batch)
+        assert sum(map(len, kept)) == 700
+        for batch in kept:
+            assert (batch.image == 2 * (np.array(batch.label) % 100)[:, None, None]).all()

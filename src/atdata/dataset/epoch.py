@@ -91,6 +91,11 @@ class Epoch(Protocol):
         """How it is shuffled, sizes included."""
         ...
 
+    @property
+    def at_once(self) -> int:
+        """Samples that are best decoded together: what the processor's cache has room for."""
+        ...
+
     def piece_end(self, place: int) -> int:
         """Where the samples end that are best read together with the one at ``place``."""
         ...
@@ -155,6 +160,11 @@ class DatasetEpoch:
             window=chosen.window,
         )
 
+    @property
+    def at_once(self) -> int:
+        """See `Epoch`."""
+        return min(_ROWS, self._sizes[2])
+
     def piece_end(self, place: int) -> int:
         """See `Epoch`."""
         return self.order.piece_end(place)
@@ -176,7 +186,7 @@ def runs_of(
     Args:
         epoch: The epoch.
         ranges: The places.
-        size: Samples of a batch: rows come so many at a time, and workers take turns by them.
+        size: Samples of a batch: rows come by whole batches, and workers take turns by them.
         worker: Number of this worker.
         workers: Number of workers.
     """
@@ -189,16 +199,17 @@ def runs_of(
             fetched, behind = waiting.result(), taken
             places, taken = next(pieces, (None, None))
             waiting = None if places is None else ahead.submit(epoch.fetch, places)
-            for at in _cuts(behind, step):
+            most = max(1, epoch.at_once // step) * step
+            for at in _cuts(behind, step, most):
                 rows, kept = epoch.finish(fetched, at)
                 yield rows, behind[at][kept]
 
 
-def _cuts(taken: Integers, step: int) -> Iterator[slice]:
-    """Parts of at most ``step`` rows that end where a batch does."""
+def _cuts(taken: Integers, size: int, most: int) -> Iterator[slice]:
+    """Parts of at most ``most`` rows that end where a batch of ``size`` does."""
     at = 0
     while at < len(taken):
-        end = at + min(len(taken) - at, step - (int(taken[at]) - 1) % step)
+        end = at + min(len(taken) - at, most - (int(taken[at]) - 1) % size)
         yield slice(at, end)
         at = end
 

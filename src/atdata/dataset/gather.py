@@ -16,7 +16,6 @@ import numpy as np
 
 from atdata._protocols import DataSource
 from atdata._shardlist import ShardInfo
-from atdata.dataset.buffers import Buffers
 from atdata.dataset.describe import local_path
 from atdata.dataset.rows import Indices
 from atdata.dataset.tables import ShardTables
@@ -24,6 +23,7 @@ from atdata.dataset.verify import Verify, check_file
 from atdata.errors import DecodeError, IntegrityError, OptionError, SampleNotFoundError
 from atdata.samples.batch import Column
 from atdata.samples.codec import codec_of
+from atdata.shards.buffers import Buffers
 from atdata.shards.columns import Payloads
 from atdata.shards.header import BLOCK
 from atdata.shards.offsets import headers_agree
@@ -154,8 +154,11 @@ class Gather:
         tables = self.tables
 
         def keys() -> list[str]:
-            pairs = zip(shards.tolist(), rows.tolist(), strict=True)
-            return [tables.table(shard).key(row) for shard, row in pairs]
+            if not len(rows):
+                return []
+            numbers, firsts = np.unique(shards, return_index=True)
+            parts = zip(numbers.tolist(), np.split(rows, firsts[1:]), strict=True)
+            return [key for number, part in parts for key in tables.table(number).keys(part)]
 
         names = [tables.shards[number] for number in np.unique(shards).tolist()[:1]]
         payloads = Payloads(memoryview(buffer).toreadonly(), at, at + sizes)

@@ -189,6 +189,11 @@ class MixedEpoch:
     def __len__(self) -> int:
         return len(self._choices)
 
+    @cached_property
+    def at_once(self) -> int:
+        """See `Epoch`."""
+        return min(self._one(n, 0).at_once for n in range(len(self._datasets)))
+
     def piece_end(self, place: int) -> int:
         """See `Epoch`."""
         return min(len(self), (place // _PIECE + 1) * _PIECE)

@@ -18,7 +18,7 @@ import numpy as np
 from atdata._protocols import DataSource
 from atdata._shardlist import ShardInfo
 from atdata.dataset.describe import local_path
-from atdata.dataset.rows import Integers, Rows, SampleRows, ViewedRows, joined
+from atdata.dataset.rows import Integers, Rows, SampleRows, SharedRows, ViewedRows, joined
 from atdata.dataset.verify import Verify, check_file, of_stream
 from atdata.errors import OptionError
 from atdata.lenses.lens import Lens
@@ -92,24 +92,26 @@ class Plan:
         """Whether some samples may be left out."""
         return any(isinstance(step, Filter) for step in self.steps)
 
-    def blocks_of(self, shard: str, rows: int | None = None) -> Iterator[Block[Any]]:
-        """The rows of one shard, before any step; ``rows`` in a block, None: as is fastest."""
+    def blocks_of(
+        self, shard: str, rows: int | None = None, first: int | None = None
+    ) -> Iterator[Block[Any]]:
+        """The rows of one shard, before any step; ``rows`` and ``first`` as for `read_blocks`."""
         codec: SampleCodec[Any] = codec_of(self.stored_type)
         place = local_path(self.source, shard)
         info = self.known.get(shard)
         if place is not None:
             check_file(place, info, self.verify)
-            yield from read_blocks(place, shard=shard, codec=codec, rows=rows)
+            yield from read_blocks(place, shard=shard, codec=codec, rows=rows, first=first)
             return
         wanted = of_stream(info, self.verify)
         with closing(verified(self.source.open_shard(shard), wanted)) as stream:
-            yield from read_blocks(stream, shard=shard, codec=codec, rows=rows)
+            yield from read_blocks(stream, shard=shard, codec=codec, rows=rows, first=first)
 
     def runs(self, size: int | None = None) -> Iterator[Run]:
-        """Every row in the order it is stored in, read ``size`` at a time."""
+        """Every row in the order it is stored in, in runs that end where batches of ``size`` do."""
         before = 0
         for shard in self.source.shard_list:
-            for block in self.blocks_of(shard, size):
+            for block in self.blocks_of(shard, size, -before % size if size else None):
                 rows, kept = self.stepped(block)
                 yield rows, before + kept + 1
                 before += len(block)
@@ -145,7 +147,8 @@ def batches_of(
     """Every row, ``size`` at a time; the last batch may be smaller, or is dropped."""
     waiting: list[Rows] = []
     have = behind = 0
-    for rows, taken in runs:
+    for run, taken in runs:
+        rows = SharedRows(run)
         at = 0
         while have + len(rows) - at >= size:
             need = size - have

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeAlias, cast
+from functools import cached_property
+from typing import Any, Final, Protocol, TypeAlias, cast
 
 import numpy as np
 
 from atdata.lenses.lens import Lens
 from atdata.samples.batch import Column
+from atdata.shards.buffers import Buffers
 
 Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 Indices: TypeAlias = slice | np.ndarray[Any, np.dtype[np.intp]]
@@ -61,6 +64,64 @@ class SampleRows:
         return SampleRows([self.keys[i] for i in order], [self.made[i] for i in order])
 
 
+class SharedRows:
+    """Rows that several batches are cut out of: decoded once, and handed out as views."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @cached_property
+    def keys(self) -> list[str]:
+        return self._rows.keys
+
+    def samples(self) -> list[Any]:
+        return self._rows.samples()
+
+    def columns(self) -> dict[str, Column] | None:
+        return self._columns
+
+    @cached_property
+    def _columns(self) -> dict[str, Column] | None:
+        return self._rows.columns()
+
+    def take(self, indices: Indices) -> Rows:
+        if isinstance(indices, slice):
+            return _Slice(self, indices)
+        return self._rows.take(indices)
+
+    def part(self, place: slice) -> Rows:
+        """Some of the rows, which share nothing."""
+        return self._rows.take(place)
+
+
+@dataclass(frozen=True, slots=True)
+class _Slice:
+    """Consecutive ones of rows that are shared."""
+
+    rows: SharedRows
+    place: slice
+
+    def __len__(self) -> int:
+        return len(range(len(self.rows))[self.place])
+
+    @property
+    def keys(self) -> list[str]:
+        return self.rows.keys[self.place]
+
+    def samples(self) -> list[Any]:
+        return self.rows.part(self.place).samples()
+
+    def columns(self) -> dict[str, Column] | None:
+        columns = self.rows.columns()
+        return columns and {name: column[self.place] for name, column in columns.items()}
+
+    def take(self, indices: Indices) -> Rows:
+        return self.rows.part(self.place).take(indices)
+
+
 @dataclass(frozen=True, slots=True)
 class JoinedRows:
     """Rows of several datasets of one type, put in another order."""
@@ -96,6 +157,10 @@ class JoinedRows:
         return [values[i] for i in np.asarray(self.order).tolist()]
 
 
+_buffers: Final = Buffers()
+"""What batches of several parts are in."""
+
+
 def joined(parts: Sequence[dict[str, Column]]) -> dict[str, Column]:
     """Columns of several parts, one behind the other."""
     if len(parts) == 1:
@@ -111,7 +176,11 @@ def _join(parts: Sequence[Column]) -> Column:
         and part.shape[1:] == first.shape[1:]
         for part in parts
     ):
-        return np.concatenate(parts, dtype=first.dtype)  # without it, in native byte order
+        shape = (sum(map(len, parts)), *first.shape[1:])
+        size = math.prod(shape) * first.dtype.itemsize
+        # A view has its own byte order; what concatenate makes would be native.
+        room = _buffers.take(size).view(first.dtype).reshape(shape) if size else None
+        return np.concatenate(parts, out=np.empty(shape, first.dtype) if room is None else room)
     values: list[Any] = []
     for part in parts:
         # A column of numbers beside a list: Python's own numbers, as in a list.

@@ -10,11 +10,14 @@ import numpy as np
 from atdata.errors import DecodeError
 from atdata.samples.kinds import Array
 from atdata.samples.ndarray import ArrayHeader, parse_header, read_header
+from atdata.shards.buffers import Buffers
 from atdata.shards.cursor import AnyArray, Cursor, Integers, OddRows, spread
 from atdata.shards.form import Column, as_list, column_of
 
 _SMALL: Final = 4096
 """Bytes up to which copying an array twice is cheaper than reading it by itself."""
+_buffers: Final = Buffers()
+"""What the arrays of batches are in, which are let go as fast as new ones are made."""
 
 
 def read_arrays(cursor: Cursor, kind: Array, *, own: bool) -> Column:
@@ -65,11 +68,28 @@ def _stacked(cursor: Cursor, header: ArrayHeader, data: Integers) -> AnyArray:
     shape, count = header.shape, len(cursor)
     if not header.data_bytes:
         return np.empty((count, *shape), header.dtype)
-    raw = cursor.gather(f"V{header.data_bytes}", header.data_bytes, data).view(header.dtype)
+    raw = _copied(cursor, header.data_bytes, data).view(header.dtype)
     if not header.fortran:
         return raw.reshape((count, *shape))
     axes = (0, *range(len(shape), 0, -1))
     return raw.reshape((count, *reversed(shape))).transpose(axes)
+
+
+def _copied(cursor: Cursor, size: int, starts: Integers) -> AnyArray:
+    """``size`` bytes of each row, one behind the other."""
+    count = len(starts)
+    stride = int(starts[1] - starts[0]) if count > 1 else size
+    even = stride >= size and bool((np.diff(starts) == stride).all())
+    if not even and size < _SMALL:
+        return cursor.gather(f"V{size}", size, starts)
+    out = _buffers.take(count * size).reshape(count, size)
+    if even:
+        out[...] = np.ndarray((count, size), np.uint8, cursor.buffer, int(starts[0]), (stride, 1))
+    else:
+        whole = np.frombuffer(cursor.buffer, np.uint8)
+        for row, start in enumerate(starts.tolist()):
+            out[row] = whole[start : start + size]
+    return out.reshape(-1)
 
 
 _Layout: TypeAlias = tuple[np.dtype[Any], tuple[int, ...], Literal["C", "F"], int]

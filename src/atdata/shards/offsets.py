@@ -93,6 +93,22 @@ class SampleTable:
         except UnicodeDecodeError:
             raise ShardError(f"a sample table whose key {row} is no text") from None
 
+    def keys(self, rows: Integers) -> list[str]:
+        """The keys of some samples."""
+        length = self._key_length
+        if length:
+            text = np.frombuffer(self._keys, np.uint8).reshape(-1, length)[rows].tobytes()
+            if text.isascii():
+                whole = text.decode("ascii")
+                return [whole[at : at + length] for at in range(0, len(whole), length)]
+        return [self.key(row) for row in rows.tolist()]
+
+    @cached_property
+    def _key_length(self) -> int | None:
+        """Bytes of every key, where all have as many."""
+        lengths = np.diff(self._ends, prepend=0)
+        return int(lengths[0]) if len(lengths) and (lengths == lengths[0]).all() else None
+
     def find(self, key: str) -> int | None:
         """The row of a key, or None."""
         raw, text = key.encode("utf-8", "surrogatepass"), self._key_text

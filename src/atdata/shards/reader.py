@@ -105,6 +105,7 @@ def read_blocks(
     shard: str,
     codec: SampleCodec[T],
     rows: int | None = None,
+    first: int | None = None,
 ) -> Iterator[Block[T]]:
     """Read a shard in order.
 
@@ -117,15 +118,17 @@ def read_blocks(
             open.
         shard: What errors call it.
         codec: Codec of its samples.
-        rows: Samples of a block; the last of a file, and of each chunk of a stream, has
-            fewer. None: as many as are fastest to decode, at most 1,024 and about 4 MB.
+        rows: A block ends where so many samples do, or a multiple of them; the last of a file,
+            and of each chunk of a stream, may end before. None: anywhere. In any case a block
+            has at least ``rows``, and at most 1,024 or about 4 MB if these are more.
+        first: Samples up to the first such end; None: ``rows``.
 
     Raises:
         ShardError: Damaged, cut short, no tar; or it holds other members, but no samples.
     """
     decoder = _decoder_of(codec)
     try:
-        for part in _parts(open_window(source), rows):
+        for part in _parts(open_window(source), rows or 1, first or 0):
             keys = partial(key_list, part.keys)
             payloads = Payloads(part.view, part.starts, part.ends)
             yield Block(shard, decoder, payloads, keys)
@@ -145,7 +148,7 @@ def count_samples(source: IO[bytes] | Path, *, shard: str) -> int:
         ShardError: As in `read_blocks`.
     """
     try:
-        return sum(len(part.starts) for part in _parts(open_window(source), None))
+        return sum(len(part.starts) for part in _parts(open_window(source)))
     except ShardError as error:
         raise error.in_shard(shard) from None
 
@@ -168,7 +171,7 @@ def find_samples(source: IO[bytes] | Path, *, shard: str) -> Iterator[Samples]:
     """
     try:
         window = open_window(source)
-        for part in _parts(window, None):
+        for part in _parts(window):
             sizes = part.ends - part.starts
             yield Samples(window.base + part.starts, sizes, key_list(part.keys))
     except ShardError as error:
@@ -202,13 +205,14 @@ class _Part:
     keys: list[KeyMatrix | list[str]]
 
 
-def _parts(window: Window, rows: int | None) -> Iterator[_Part]:
+def _parts(window: Window, rows: int = 1, first: int = 0) -> Iterator[_Part]:
     walker = Walker()
     at = 0
     gathered: list[Found] = []
-    count = 0
+    count = before = 0
     while True:
-        most = min(_ROWS, 1 + _BLOCK // walker.typical) if rows is None else rows
+        fitting = min(_ROWS, 1 + _BLOCK // walker.typical)
+        most = max(1, fitting // rows) * rows - (before - first) % rows
         found = walker.find(
             window.view, at, base=window.base, final=window.final, most=max(1, most - count)
         )
@@ -220,6 +224,7 @@ def _parts(window: Window, rows: int | None) -> Iterator[_Part]:
         if gathered and (count >= most or go_on or found.over):
             yield _joined(window.view, gathered)
             window.release(at)
+            before += count
             gathered, count = [], 0
         if found.over:
             check_tail(window.rest(at), window.base + at)

@@ -10,10 +10,14 @@ import numpy as np
 
 Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 
-_WORTH_KEEPING: Final = 1 << 20
+_WORTH_KEEPING: Final = 1 << 18
 """Bytes from which on a buffer is kept: smaller ones are kept by the allocator."""
-_MOST: Final = 3
-"""Buffers that are kept: one in use, one that is filled ahead, one on its way."""
+_LARGEST: Final = 1 << 27
+"""Bytes of the largest buffer that is kept when nobody uses it."""
+_MOST: Final = 2
+"""Buffers that are kept: one in use, and one that is filled meanwhile."""
+_SPARE: Final = 1 << 22
+"""Most bytes that a buffer is made larger than asked for."""
 _UNUSED: Final = 3
 """References to a buffer that nobody holds: the list's, the loop's and the question's own."""
 
@@ -27,13 +31,13 @@ class Buffers:
 
     def take(self, size: int) -> Bytes:
         """So many bytes, of any content. In use as long as an array or a memoryview of them is."""
-        if size < _WORTH_KEEPING:
+        if not _WORTH_KEEPING <= size <= _LARGEST:
             return np.empty(size, np.uint8)
         with self._lock:
             for kept in self._kept:
                 if len(kept) >= size and sys.getrefcount(kept) <= _UNUSED:
                     return kept[:size]
             # The next one is likely to be a little longer.
-            made = np.empty(size + size // 8, np.uint8)
+            made = np.empty(size + min(size // 8, _SPARE), np.uint8)
             self._kept = [made, *self._kept][:_MOST]
             return made[:size]

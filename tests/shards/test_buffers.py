@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from atdata.dataset.buffers import Buffers
+from atdata.shards.buffers import Buffers
 
 SIZE = 1 << 21
 
