@@ -147,6 +147,9 @@ class Readable(Trainable[T]):
         """
         self._check_countable("positions")
         positions = positions_of(index, len(self._gather))
+        if self._plan.is_plain and isinstance(index, int | np.integer):
+            stored: T = self._gather.one(int(positions[0]))
+            return stored
         rows, _ = self._plan.stepped(self._gather.rows(positions))
         if isinstance(index, int | np.integer):
             sample: T = rows.samples()[0]

@@ -62,10 +62,14 @@ class EpochStream(Generic[X]):
         """Stored samples that are still to be read."""
         return length(share_of(left_of(len(self.epoch), history), self.share))
 
-    def runs(self, history: History, *, worker: int = 0, workers: int = 1) -> Iterator[Run]:
-        """What one of several workers reads of it."""
+    def runs(
+        self, history: History, *, worker: int = 0, workers: int = 1, single: bool = False
+    ) -> Iterator[Run]:
+        """What one of several workers reads of it; ``single`` as in `runs_of`."""
         ranges = share_of(left_of(len(self.epoch), history), self.share)
-        return runs_of(self.epoch, ranges, size=self._size, worker=worker, workers=workers)
+        return runs_of(
+            self.epoch, ranges, size=self._size, worker=worker, workers=workers, single=single
+        )
 
     def begin(self, history: History) -> Iterator[tuple[X, int]]:
         """See `Stream`."""

@@ -95,8 +95,10 @@ class ShardTables:
     def load(self, numbers: Sequence[int]) -> None:
         """Have these tables at hand, several at once."""
         missing = [number for number in numbers if number not in self._tables]
-        for _ in self._each(self.table, missing):
-            pass
+        if len(missing) > 1:
+            # Their checksums take most of the time, and let other threads work.
+            with ThreadPoolExecutor(min(_AT_ONCE, len(missing)), "atdata-tables") as pool:
+                list(pool.map(self.table, missing))
 
     def replace(self, number: int) -> bool:
         """Scan a shard whose table was found wrong; False: the table was made by a scan.

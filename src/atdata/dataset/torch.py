@@ -186,7 +186,9 @@ class Chunks(torch.utils.data.IterableDataset):  # type: ignore[misc]
         """What this worker gives: a batch for each chunk, or its rows where some are left out."""
         info = torch.utils.data.get_worker_info()
         worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
-        runs = self._stream.runs(self._history, worker=worker, workers=workers)
+        runs = self._stream.runs(
+            self._history, worker=worker, workers=workers, single=self._filtered
+        )
         return self._rows(runs) if self._filtered else (b for b, _ in self._columns(runs))
 
     @staticmethod
