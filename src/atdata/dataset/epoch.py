@@ -179,7 +179,13 @@ class DatasetEpoch:
 
 
 def runs_of(
-    epoch: Epoch, ranges: Ranges, *, size: int | None, worker: int = 0, workers: int = 1
+    epoch: Epoch,
+    ranges: Ranges,
+    *,
+    size: int | None,
+    worker: int = 0,
+    workers: int = 1,
+    single: bool = False,
 ) -> Iterator[Run]:
     """The rows at some places of an epoch, in their order.
 
@@ -189,6 +195,7 @@ def runs_of(
         size: Samples of a batch: rows come by whole batches, and workers take turns by them.
         worker: Number of this worker.
         workers: Number of workers.
+        single: Whether each run is the stored samples of one batch, even if none is left.
     """
     step = size or _ROWS
     with ThreadPoolExecutor(1, "atdata-ahead") as ahead:
@@ -199,7 +206,7 @@ def runs_of(
             fetched, behind = waiting.result(), taken
             places, taken = next(pieces, (None, None))
             waiting = None if places is None else ahead.submit(epoch.fetch, places)
-            most = max(1, epoch.at_once // step) * step
+            most = step if single else max(1, epoch.at_once // step) * step
             for at in _cuts(behind, step, most):
                 rows, kept = epoch.finish(fetched, at)
                 yield rows, behind[at][kept]

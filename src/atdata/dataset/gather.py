@@ -22,11 +22,11 @@ from atdata.dataset.tables import ShardTables
 from atdata.dataset.verify import Verify, check_file
 from atdata.errors import DecodeError, IntegrityError, OptionError, SampleNotFoundError
 from atdata.samples.batch import Column
-from atdata.samples.codec import codec_of
+from atdata.samples.codec import SampleCodec, codec_of
 from atdata.shards.buffers import Buffers
 from atdata.shards.columns import Payloads
 from atdata.shards.header import BLOCK
-from atdata.shards.offsets import headers_agree
+from atdata.shards.offsets import header_agrees, headers_agree
 from atdata.shards.reader import Block, block_of
 from atdata.sources.ranges import FileBytes, NoRangesError, ShardBytes
 
@@ -168,6 +168,28 @@ class Gather:
         found = GatheredRows(self, block, shards, rows)
         in_order = len(wanted) == len(positions) and bool((back == np.arange(len(back))).all())
         return found if in_order else found.take(back.reshape(-1))
+
+    def one(self, position: int) -> Any:
+        """The sample at a position; `rows` of one, without what serves many.
+
+        Raises:
+            DecodeError: It is not a sample of the type.
+            IntegrityError: As in `rows`.
+        """
+        number = int(np.searchsorted(self.ends, position, side="right"))
+        table = self.tables.table(number)
+        row = position - int(self.ends[number]) + len(table)
+        size = int(table.sizes[row])
+        data = bytearray(BLOCK + size)
+        try:
+            self._file(number).read_into(memoryview(data), int(table.offsets[row]) - BLOCK)
+            if header_agrees(bytes(data[:BLOCK]), size):
+                codec: SampleCodec[Any] = codec_of(self._stored_type)
+                return codec.unpack(memoryview(data)[BLOCK:])
+        except (IntegrityError, DecodeError, NoRangesError):
+            # The longer way finds out what is wrong, and says where.
+            pass
+        return self.rows(np.array([position])).samples()[0]
 
     def find(self, key: str) -> int:
         """The position of the first sample with this key.

@@ -88,6 +88,11 @@ class Plan:
         return replace(self, steps=(*self.steps, step))
 
     @property
+    def is_plain(self) -> bool:
+        """Whether samples come out as they are stored."""
+        return not self.steps
+
+    @property
     def is_filtered(self) -> bool:
         """Whether some samples may be left out."""
         return any(isinstance(step, Filter) for step in self.steps)

@@ -286,13 +286,13 @@ def headers_agree(data: Bytes, at: Integers, sizes: Integers) -> bool:
         found, good = octal(headers[:, 124:135])
         good &= (headers[:, 135] == 0) & (found == wanted) & checksums_hold(headers)
         for row in np.flatnonzero(~good).tolist():
-            if not _agrees(headers[row].tobytes(), int(wanted[row])):
+            if not header_agrees(headers[row].tobytes(), int(wanted[row])):
                 return False
     return True
 
 
-def _agrees(header: bytes, size: int) -> bool:
-    """The same for a header in one of the rarer notations."""
+def header_agrees(header: bytes, size: int) -> bool:
+    """The same for one header, in any notation."""
     try:
         want = number(header[148:156], 0)
         return number(header[124:136], 0) == size and (
