@@ -16,7 +16,7 @@ from pathlib import Path
 
 CORPUS = Path(__file__).parent / "corpus"
 LARGEST = 4096
-KEPT = 40
+KEPT = 60
 """Files of one target that are kept in the repository, smallest first."""
 AT_ONCE = 2
 MEGABYTES = 2048
@@ -74,6 +74,9 @@ def _keep(work: Path, target: str) -> None:
     step = max(1, len(new) // KEPT)
     for path in new[::step][:KEPT]:
         (CORPUS / target / path.name).write_bytes(path.read_bytes())
+    kept = sorted((CORPUS / target).iterdir(), key=lambda p: p.stat().st_size)
+    for path in kept[KEPT:]:
+        path.unlink()
 
 
 def main(minutes: float, targets: list[str]) -> int:

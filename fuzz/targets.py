@@ -6,6 +6,7 @@ import io
 import json
 import tempfile
 import warnings
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from atdata._refs import (
     parse_schema_ref,
 )
 from atdata._shardlist import expand_braces, fold_urls
+from atdata.atmosphere.commits import changes_of
+from atdata.atmosphere.manifest import _read as manifest_shards
 from atdata.atmosphere.parsing import read_entry
 from atdata.atmosphere.reader import Record
 from atdata.errors import NotFoundError
@@ -37,6 +40,7 @@ from atdata.schema.json_schema import from_newer_record
 from atdata.schema.record import from_record, to_record
 from atdata.schema.reflect import schema_of
 from atdata.schema.stubs import stub
+from atdata.shards.offsets import HEAD_BYTES, SampleTable
 from atdata.shards.reader import read_blocks
 from atdata.sources.policy import Policy, is_public, redact
 from atdata.sources.s3_access import S3Access
@@ -216,8 +220,38 @@ def url(data: bytes) -> None:
         assert not is_public(str(address)) or not (address.is_private or address.is_loopback)
 
 
+def table(data: bytes) -> None:
+    """A table of samples whose checksums are right says what can be, or is refused."""
+    raw = bytearray(data)
+    if len(raw) >= HEAD_BYTES:
+        raw[:12] = b"ATDTABLE\x01\0\0\0"
+        raw[HEAD_BYTES - 8 : HEAD_BYTES - 4] = zlib.crc32(raw[HEAD_BYTES:]).to_bytes(4, "little")
+        raw[HEAD_BYTES - 4 : HEAD_BYTES] = zlib.crc32(raw[: HEAD_BYTES - 4]).to_bytes(4, "little")
+    end, found = _outcome(lambda: SampleTable.parse(bytes(raw)))
+    if end == "read":
+        for row in range(len(found)):
+            end, key = _outcome(lambda row=row: found.key(row))
+            assert end != "read" or found.find(key) is not None
+            assert 0 <= found.offsets[row] <= found.head.shard_bytes
+            assert 0 <= found.offsets[row] + found.sizes[row] <= found.head.shard_bytes
+
+
+def manifest(data: bytes) -> None:
+    """A manifest names shards, or is refused."""
+    source = Bytes(data)
+    value = edited(values.MANIFEST, source)
+    _outcome(lambda: manifest_shards(DID, json.dumps(value).encode()))
+    _outcome(lambda: manifest_shards(DID, data))
+
+
+def commit(data: bytes) -> None:
+    """Blocks of a commit are those that their CIDs name, or refused."""
+    _outcome(lambda: changes_of({"blocks": data, "repo": DID, "ops": []}, b"", ()))
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    function.__name__: function for function in (tar, msgpack, array, record, schema, ref, url)
+    function.__name__: function
+    for function in (tar, msgpack, array, record, schema, ref, url, table, manifest, commit)
 }
 
 
@@ -225,7 +259,7 @@ def seeds() -> dict[str, list[bytes]]:
     """Target → bytes to begin with: the hostile files, and good ones."""
     from tests.hostile.make import items
 
-    kinds = {"shards": "tar", "payloads": "msgpack", "arrays": "array"}
+    kinds = {"shards": "tar", "payloads": "msgpack", "arrays": "array", "tables": "table"}
     found: dict[str, list[bytes]] = {name: [] for name in TARGETS}
     for item in items():
         if target := kinds.get(item.path.partition("/")[0]):
@@ -238,4 +272,7 @@ def seeds() -> dict[str, list[bytes]]:
     found["msgpack"].append(good.packed)  # type: ignore[attr-defined]
     for word in values.WORDS:
         found["ref"].append(word.encode("utf-8", "replace"))
+    car = bytes.fromhex("3aa265726f6f747381d82a58250001711220") + bytes(32)
+    found["commit"].append(car + b"gversion\x01")
+    found["manifest"].append(bytes(8))
     return found

@@ -156,6 +156,12 @@ NEWER_SCHEMA: Final = {
         },
     },
 }
+MANIFEST: Final = {
+    "samples": [1, None],
+    "bytes": [1, 2],
+    "sha256": ["0" * 64, "1" * 64],
+    "urls": ["https://h/{0..1}.tar"],
+}
 _SHARDS: Final = [{"url": "https://h/0.tar", "bytes": 1, "samples": 1, "sha256": "0" * 64}]
 RECORD: Final = {
     "$type": f"{_T}record",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Final
 
 from urllib3.exceptions import HTTPError
 
-from atdata.errors import IntegrityError
+from atdata._limits import limits
+from atdata.errors import AtdataError, IntegrityError, SourceError
 from atdata.sources.policy import Policy
 from atdata.sources.ranges import NoRangesError
 from atdata.sources.retries import Retries
@@ -49,6 +51,7 @@ class HttpBytes:
             NoRangesError: The server gives whole files only.
         """
         retries = Retries(self.name)
+        started = time.monotonic()
         at = 0
         while at < len(view):
             first, last = start + at, start + len(view) - 1
@@ -68,17 +71,22 @@ class HttpBytes:
                 self._check(response.status, response.headers, first, last)
                 while at < len(view):
                     size = _CAREFUL if retries.troubled else _READ
-                    chunk = response.read(min(size, len(view) - at))
+                    # Of strangers what has arrived: a drip of bytes would never fill the rest.
+                    read = response.read if self._policy is None else response.read1
+                    chunk = read(min(size, len(view) - at))
                     if not chunk:
                         raise HTTPError("closed early")
                     view[at : at + len(chunk)] = chunk
                     at += len(chunk)
                     retries.progressed(len(chunk))
-                response.drain_conn()
-                response.release_conn()
+                    waited = time.monotonic() - started
+                    if self._policy and waited > limits.grace + at / limits.slowest:
+                        raise SourceError(f"{self.name}: its server is too slow to go on.")
+                # What comes behind the range is not read, to keep the connection: it may not end.
+                (response.release_conn if response.length_remaining == 0 else response.close)()
             except (HTTPError, OSError) as error:
                 response.close()
-                if isinstance(error, NoRangesError):
+                if isinstance(error, AtdataError):
                     raise
                 retries.wait(f"{describe(error)} at byte {start + at}", error)
             except BaseException:
@@ -89,7 +97,8 @@ class HttpBytes:
         if status == 200:
             raise NoRangesError(f"{self.name}: the server gives the whole file only.")
         span, _, total = headers.get("Content-Range", "").partition("/")
-        size = int(total) if total.isascii() and total.isdigit() else None
+        plain = total.isascii() and total.isdigit() and len(total) <= 18
+        size = int(total) if plain else None
         if status != 206 or (None not in (size, self.size) and size != self.size):
             raise IntegrityError(
                 f"the file was changed on the server: asked for the bytes {first} to {last} of "
