@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
@@ -13,7 +13,7 @@ import numpy as np
 from atdata._limits import limits
 from atdata._shardlist import ShardInfo, ShardUrls
 from atdata.errors import NoDataUrlsError, OptionError, ShardError
-from atdata.shards.header import BLOCK, padded
+from atdata.shards.header import BLOCK
 from atdata.shards.keys import KeyLog
 from atdata.shards.offsets import SampleTable
 from atdata.shards.trail import Trail
@@ -104,7 +104,7 @@ def write_shards(
                 # Keys are unique within a shard only, and two shards may become one here.
                 sample = sample._replace(key=f"{sample.key}-{sample.shard:06d}")
             head = _head(sample)
-            size = len(head) + padded(len(sample.payload))
+            size = len(head) + len(sample.payload) + -len(sample.payload) % BLOCK
             if maxsize is not None and size + len(END) > maxsize:
                 raise too_large(sample.key, size + len(END), maxsize)
             if shard is not None and (
@@ -168,6 +168,7 @@ class _OpenShard:
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
         self.size = 0
+        self.samples = 0
         self.keys = KeyLog()
         self._offsets = array("q")
         self._sizes = array("q")
@@ -178,26 +179,23 @@ class _OpenShard:
         self._file = self.path.open("xb", buffering=0)
         self._trail = Trail(self._file.fileno(), ahead=_AHEAD)
 
-    @property
-    def samples(self) -> int:
-        """Samples so far."""
-        return len(self._sizes)
-
     def add(self, sample: PackedSample, head: bytes) -> None:
         key, payload, _ = sample
         size = len(payload)
         if not self.keys.add(key):
             raise ShardError("two samples have this key", shard=self.name, key=key)
+        padding = _PADDING[-size % BLOCK]
         begin = self.size + len(head)
         self._offsets.append(begin)
         self._sizes.append(size)
-        self._pending += head, payload, _PADDING[-size % BLOCK]
-        self.size = begin + padded(size)
-        if self.size - self._pending_from >= _FLUSH:
+        self._pending += head, payload, padding
+        self.size = begin + size + len(padding)
+        self.samples += 1
+        if size >= _LARGE or self.size - self._pending_from >= _FLUSH:
             self._flush()
 
     def hand_to(self, sink: ShardSink) -> ShardInfo:
-        self._pending.append(END)
+        self._pending += b"", END
         self.size += len(END)
         self._flush()
         sha256 = self._trail.finish()
@@ -221,25 +219,18 @@ class _OpenShard:
         self.path.unlink(missing_ok=True)
 
     def _flush(self) -> None:
-        for data in _pieces(self._pending):
-            self._trail.follow(data)
-            rest = memoryview(data)
-            while rest:
-                rest = rest[self._file.write(rest) :]
+        *_, last, padding = self._pending
+        if len(last) >= _LARGE:
+            self._write(b"".join(self._pending[:-2]))
+            self._write(last)
+            self._write(padding)
+        else:
+            self._write(b"".join(self._pending))
         self._pending.clear()
         self._pending_from = self.size
 
-
-def _pieces(pending: list[bytes]) -> Iterator[bytes]:
-    """Bytes to be written, few at a time: small ones joined, large ones as they are."""
-    small: list[bytes] = []
-    for data in pending:
-        if len(data) < _LARGE:
-            small.append(data)
-            continue
-        if small:
-            yield b"".join(small)
-            small = []
-        yield data
-    if small:
-        yield b"".join(small)
+    def _write(self, data: bytes) -> None:
+        self._trail.follow(data)
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._file.write(rest) :]
