@@ -100,11 +100,11 @@ is checked to give exactly the samples that were written.
   they read, all others own their memory.
 - This package waits for the disk when it writes (fsync) and records a SHA-256 of each shard;
   the peer and webdataset do neither. "Synced" adds the first to the peer.
-- datasets and lance are given all samples at once, everyone else one by one.
+- datasets, lance and "atdata, columns" are given all samples at once, everyone else one by one.
 - webdataset is used in two ways: arrays as `.npy` members beside one of JSON, and whole samples
   pickled.
-- Shuffling: the default of each; a buffer of 10,000 samples here, for the peer and for
-  webdataset, a permutation for datasets, lance and memcpy.
+- Shuffling: the default of each; a buffer of 10,000 samples for the peer and for webdataset, a
+  permutation of all samples for this package, datasets, lance and memcpy.
 - Import: time of `import` in a new process that has imported numpy. Memory: the most memory of
   its own (mapped files not counted) of a new process that imports and reads."""
 

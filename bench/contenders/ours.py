@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bench.contender import BATCH_SIZE, Contender, shard_size
 from bench.envs import OURS
 from bench.packable import sample_types
@@ -62,4 +64,27 @@ class OursOnPeer(Ours):
     measures = frozenset({"each", "batches", "shuffled"})
 
 
-CONTENDERS = (Ours(), OursOnPeer())
+class OursColumns(Ours):
+    """This package, writing what is there as columns already."""
+
+    name = "atdata, columns"
+    package = None
+    measures = frozenset({"write"})
+
+    def samples(self, workload: Workload, rows: list[Row]) -> Any:
+        columns: dict[str, Any] = {name: [row[name] for row in rows] for name in workload.kinds}
+        for name in workload.named("array"):
+            columns[name] = np.stack(columns[name])
+        for name in workload.named("int"):
+            columns[name] = np.array(columns[name])
+        return columns
+
+    def write(self, workload: Workload, samples: Any, folder: Path) -> None:
+        import atdata
+
+        kind = sample_types()[workload.name]
+        size = shard_size(len(next(iter(samples.values()))), SHARDS)
+        atdata.write_columns(samples, folder / "data.tar", sample_type=kind, maxcount=size)
+
+
+CONTENDERS = (Ours(), OursColumns(), OursOnPeer())
