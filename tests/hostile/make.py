@@ -23,7 +23,7 @@ def items() -> list[Item]:
 def files() -> dict[str, bytes]:
     """Path below the corpus → what belongs there."""
     kept = {item.path: item.data for item in items() if len(item.data) <= SMALL}
-    lines = [f"{item.path}\t{len(item.data)}\tIt {item.tries}." for item in items()]
+    lines = [f"{item.path}\tIt {item.tries}." for item in items()]
     return {**kept, "MANIFEST.tsv": ("\n".join(lines) + "\n").encode()}
 
 

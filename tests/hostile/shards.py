@@ -48,7 +48,7 @@ def _shards() -> list[Item]:
     negative = b"\xff" * 12
     cases = {
         "empty": ("is no shard at all", b""),
-        "gzip": ("is 10 MB packed into 10 kB", gzip.compress(bytes(10_000_000), mtime=0)),
+        "gzip": ("is 30 MB packed into 30 kB", gzip.compress(bytes(30_000_000), mtime=0)),
         "zstd": ("is packed in another way", b"\x28\xb5\x2f\xfd" + bytes(600)),
         "zip": ("is a zip", b"PK\x03\x04" + bytes(600)),
         "text": ("is a page", b"<html>" * 200),
