@@ -19,40 +19,39 @@ AT Protocol network, and `atdata.promote` publishes from the one to the other.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from atdata import errors
-from atdata._limits import limits
-from atdata._protocols import (
-    AbstractDataStore,
-    AbstractIndex,
-    DataSource,
-    IndexEntry,
-    Packable,
-)
-from atdata._shardlist import ShardInfo
 from atdata._version import __version__
-from atdata.dataset.dataset import Dataset
-from atdata.dataset.load import DatasetDict, load_dataset
-from atdata.dataset.mix import mix
-from atdata.dataset.state import merge_states
-from atdata.dataset.write import write_columns, write_samples
-from atdata.errors import AtdataError
-from atdata.lenses.lens import Lens, lens
-from atdata.lenses.network import LensNetwork
-from atdata.lenses.views import field_view
-from atdata.samples.batch import SampleBatch
-from atdata.samples.dict_sample import DictSample
-from atdata.samples.packable import PackableSample, packable
-from atdata.schema.build import build_type
-from atdata.schema.evolve import compare as compare_schemas
-from atdata.schema.model import Field, Schema
-from atdata.schema.reflect import schema_of
-from atdata.sources.url import URLSource
 
 if TYPE_CHECKING:
-    from atdata import atmosphere, local, promote
+    from atdata import atmosphere, errors, local, promote
+    from atdata._limits import limits
+    from atdata._protocols import (
+        AbstractDataStore,
+        AbstractIndex,
+        DataSource,
+        IndexEntry,
+        Packable,
+    )
+    from atdata._shardlist import ShardInfo
+    from atdata.dataset.dataset import Dataset
+    from atdata.dataset.load import DatasetDict, load_dataset
+    from atdata.dataset.mix import mix
+    from atdata.dataset.state import merge_states
+    from atdata.dataset.write import write_columns, write_samples
+    from atdata.errors import AtdataError
+    from atdata.lenses.lens import Lens, lens
+    from atdata.lenses.network import LensNetwork
+    from atdata.lenses.views import field_view
+    from atdata.samples.batch import SampleBatch
+    from atdata.samples.dict_sample import DictSample
+    from atdata.samples.packable import PackableSample, packable
+    from atdata.schema.build import build_type
+    from atdata.schema.evolve import compare as compare_schemas
+    from atdata.schema.model import Field, Schema
+    from atdata.schema.reflect import schema_of
     from atdata.sources.s3 import S3Source
+    from atdata.sources.url import URLSource
 
 __all__ = [
     "AbstractDataStore",
@@ -92,18 +91,52 @@ __all__ = [
     "write_samples",
 ]
 
-_ROOMS = ("atmosphere", "local", "promote")
+_WHERE: Final = {
+    "AbstractDataStore": "_protocols",
+    "AbstractIndex": "_protocols",
+    "AtdataError": "errors",
+    "DataSource": "_protocols",
+    "Dataset": "dataset.dataset",
+    "DatasetDict": "dataset.load",
+    "DictSample": "samples.dict_sample",
+    "Field": "schema.model",
+    "IndexEntry": "_protocols",
+    "Lens": "lenses.lens",
+    "LensNetwork": "lenses.network",
+    "Packable": "_protocols",
+    "PackableSample": "samples.packable",
+    "S3Source": "sources.s3",
+    "SampleBatch": "samples.batch",
+    "Schema": "schema.model",
+    "ShardInfo": "_shardlist",
+    "URLSource": "sources.url",
+    "build_type": "schema.build",
+    "compare_schemas": "schema.evolve:compare",
+    "field_view": "lenses.views",
+    "lens": "lenses.lens",
+    "limits": "_limits",
+    "load_dataset": "dataset.load",
+    "merge_states": "dataset.state",
+    "mix": "dataset.mix",
+    "packable": "samples.packable",
+    "schema_of": "schema.reflect",
+    "write_columns": "dataset.write",
+    "write_samples": "dataset.write",
+}
+"""Public name → the module that has it, loaded on first use: a program waits for what it uses."""
+
+_ROOMS: Final = ("atmosphere", "errors", "local", "promote")
 
 
 def __getattr__(name: str) -> Any:
-    # On first use: what a program without an index does not need, it does not wait for.
     if name in _ROOMS:
         return import_module(f"atdata.{name}")
-    if name == "S3Source":
-        from atdata.sources.s3 import S3Source
-
-        return S3Source
-    raise AttributeError(f"module 'atdata' has no attribute {name!r}")
+    if name not in _WHERE:
+        raise AttributeError(f"module 'atdata' has no attribute {name!r}")
+    module, _, original = _WHERE[name].partition(":")
+    value = getattr(import_module(f"atdata.{module}"), original or name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:
