@@ -46,7 +46,8 @@ class Draft:
     there: AtmosphereIndexEntry | None
     """What is there under its key."""
     is_same: bool
-    """Whether what is there says the same, so that nothing has to be written."""
+    """Whether what is there says the same and is what its name means, so that nothing has to be
+    written."""
     manifest: Manifest | None = None
     """What the record has no room for."""
 
@@ -109,7 +110,7 @@ def draft_dataset(
     if there is None or old is None:
         return Draft(uri, record, tuple(shards), None, is_same=False, manifest=manifest)
     record["createdAt"] = there.value["createdAt"]
-    same = _same(record, there.value)
+    same = _same(record, there.value) and _is_newest(client, old)
     record["updatedAt"] = time
     return Draft(uri, record, tuple(shards), old, is_same=same, manifest=manifest)
 
@@ -151,7 +152,7 @@ def publish_dataset(
     for _ in range(_TRIES):
         draft = draft_dataset(client, name=name, shards=shards, **said)
         old = draft.there
-        if old is not None and draft.is_same and _is_newest(client, old):
+        if old is not None and draft.is_same:
             return replace(old, shards=draft.shards)
         try:
             if draft.manifest is not None:
