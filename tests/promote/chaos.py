@@ -8,12 +8,14 @@ bucket; each runs in a process of its own, which may be killed at any request.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import random
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -36,6 +38,7 @@ from tests.services.s3 import S3Server
 
 _CALM = 8
 """Attempts after which a promotion is left in peace."""
+_ADDED = ("promotions", "attempts", "kills", "acknowledged", "unnoted", "unheard", "resent")
 _HEADERS = {"Retry-After": "0"}
 _EXPIRED = b'{"error":"ExpiredToken","message":"Token has expired"}'
 
@@ -69,6 +72,8 @@ class Counts:
     """Shards that a server acknowledged."""
     unnoted: int = 0
     """Shards sent again because the process was killed before it could note the answer."""
+    unheard: int = 0
+    """Shards sent again because the answer came when the process was dead already."""
     resent: int = 0
     """Shards sent again though the process had noted that they were acknowledged."""
     schemas: int = 0
@@ -91,7 +96,8 @@ class Counts:
                 f"faults            {sum(self.faults.values())} {dict(self.faults)}",
                 f"acknowledged      {self.acknowledged} shards",
                 f"sent again        {self.resent} after it was noted that they arrived, "
-                f"{self.unnoted} by a process killed before it could note it",
+                f"{self.unnoted} by a process killed before it could note it, {self.unheard} "
+                "whose answer came to a dead process",
                 f"on the network    {self.schemas} schemas, {self.datasets} datasets, "
                 f"{self.wrong} of them not as they were",
                 f"promises          {'kept' if self.kept else 'BROKEN'}",
@@ -139,6 +145,7 @@ class Worker:
     def __init__(self, place: Place, number: int, shards: int, chance: random.Random) -> None:
         self.place, self.shards, self.chance = place, shards, chance
         self.counts = Counts()
+        self.killed_at = math.inf
         self.pds = FaultProxy(place.server)
         self.s3 = FaultProxy(place.s3.endpoint)
         self.folder = place.folder / f"worker{number}"
@@ -159,19 +166,21 @@ class Worker:
         self.counts.promotions += 1
         known = {shard.sha256 for shard in entry.shards}
         noted: set[str | None] = set()
-        arrived: set[str] = set()
+        arrived: dict[str, bool] = {}
         attempt = 0
         while True:
             attempt += 1
             seen = len(self.pds.acknowledged), len(self.s3.acknowledged)
             uri = self._attempt(name, kind, calm=attempt > _CALM)
             new = [*self.pds.acknowledged[seen[0] :], *self.s3.acknowledged[seen[1] :]]
-            for shard in (one.sha256 for one in new if one.sha256 in known):
+            for one in (one for one in new if one.sha256 in known):
                 self.counts.acknowledged += 1
+                shard = one.sha256
                 if shard in arrived:
                     self.counts.resent += shard in noted
-                    self.counts.unnoted += shard not in noted
-                arrived.add(shard)
+                    self.counts.unnoted += shard not in noted and arrived[shard]
+                    self.counts.unheard += shard not in noted and not arrived[shard]
+                arrived[shard] = one.at < self.killed_at
             # What is in a bucket is found there.
             journal = Journal().sent(f"{self.pds.url} {self.did}")
             noted = set(arrived) if kind == "s3" else {shard.sha256 for shard in journal}
@@ -180,6 +189,7 @@ class Worker:
 
     def _attempt(self, name: str, kind: str, *, calm: bool) -> str | None:
         self.counts.attempts += 1
+        self.killed_at = math.inf
         proxy = self.s3 if kind == "s3" and self.chance.random() < 0.5 else self.pds
         pause = None
         if not calm:
@@ -206,6 +216,7 @@ class Worker:
         while pause is not None and process.poll() is None:
             if pause.arrived(0.05):
                 process.send_signal(signal.SIGKILL)
+                self.killed_at = time.monotonic()
                 self.counts.kills += 1
                 break
         out, error = process.communicate()
@@ -270,7 +281,15 @@ def run(place: Place, *, promotions: int, shards: int, seed: int, workers: int) 
 def _together(parts: Sequence[Counts]) -> Counts:
     counts = Counts()
     for part in parts:
-        for name in ("promotions", "attempts", "kills", "acknowledged", "unnoted", "resent"):
+        for name in (
+            "promotions",
+            "attempts",
+            "kills",
+            "acknowledged",
+            "unnoted",
+            "unheard",
+            "resent",
+        ):
             setattr(counts, name, getattr(counts, name) + getattr(part, name))
         counts.failures += part.failures
         counts.faults += part.faults

@@ -32,6 +32,8 @@ class Acknowledged:
     """``"METHOD /path?query"``."""
     sha256: str
     """Of the request's body."""
+    at: float
+    """When, by time.monotonic()."""
 
 
 class Pause:
@@ -138,4 +140,4 @@ class Rules:
     def acknowledge(self, said: str, sha256: str) -> None:
         """Note that an answer has arrived."""
         with self._lock:
-            self.acknowledged.append(Acknowledged(said, sha256))
+            self.acknowledged.append(Acknowledged(said, sha256, time.monotonic()))
