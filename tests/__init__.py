@@ -1,1 +1,6 @@
-"""The test suite; a package so that `python -m tests.services.redis` runs from the root."""
+"""Tests of atdata; they mirror the package."""
+
+import pytest
+
+# The suites of atdata.testing say what they found, like the tests here.
+pytest.register_assert_rewrite("atdata.testing")
