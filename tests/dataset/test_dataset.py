@@ -223,6 +223,12 @@ def test_what_is_no_sample_type_is_refused(wrong: Any) -> None:
         Dataset[wrong]
 
 
+def test_annotations_may_say_any(tmp_path: Path) -> None:
+    """``Dataset[Any]`` in an annotation that is evaluated is no error, and means no type."""
+    write(tmp_path)
+    assert next(iter(Dataset[Any](tmp_path))).label == 0
+
+
 def test_a_cut_shard_is_an_error_and_not_an_early_end(tmp_path: Path) -> None:
     """A shard that was cut, even between two samples, raises with its name and offset."""
     shard = Path(write(tmp_path, 6, 6).shard_list[0])

@@ -55,7 +55,7 @@ class Dataset(Readable[T]):
     _type_in_brackets: type | None = None
 
     def __class_getitem__(cls, sample_type: Any) -> Any:
-        if isinstance(sample_type, TypeVar):
+        if isinstance(sample_type, TypeVar) or sample_type is Any:
             return super().__class_getitem__(sample_type)  # type: ignore[misc]
         check_sample_type(sample_type)
         made = _typed.get(sample_type)
