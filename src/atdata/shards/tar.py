@@ -180,8 +180,8 @@ class Walker:
             if key is not None and size > limits.sample_bytes:
                 raise ShardError(f"a sample of {size:,} bytes", offset=here, key=key)
             if final and end > len(window):
-                left = len(window) - data
-                raise _cut(here, f"a member of {size:,} bytes, of which {left:,} are there", keys)
+                there = f"{size:,} bytes, {end - data:,} with padding; {len(window) - data:,}"
+                raise _cut(here, f"a member of {there} are there", keys)
             if key is not None:
                 if end > len(window):
                     found.need = end - found.end
