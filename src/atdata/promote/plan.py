@@ -93,7 +93,11 @@ class PromotionPlan:
     def __str__(self) -> str:
         lines = [f"{self.name} → {self.account} at {self.server}"]
         if self.schema is not None:
-            shown = {"found": "is there", "new": "will be published", "conflict": "is another there"}
+            shown = {
+                "found": "is there",
+                "new": "will be published",
+                "conflict": "is another there",
+            }
             lines.append(
                 f"schema {self.schema.name}@{self.schema.version}: {shown[self.schema.state]}"
             )
