@@ -105,7 +105,8 @@ is checked to give exactly the samples that were written.
   pickled.
 - Shuffling: the default of each; a buffer of 10,000 samples for the peer and for webdataset, a
   permutation of all samples for this package, datasets, lance and memcpy.
-- Import: time of `import` in a new process that has imported numpy. Memory: the most memory of
+- Import: time of `import` in a new process that has imported numpy; this package loads what a
+  name needs when it is first used. Memory: the most memory of
   its own (mapped files not counted) of a new process that imports and reads."""
 
 
