@@ -125,6 +125,7 @@ WRONG = [
     ("floats", np.ones(2), "astype('float32')"),
     ("floats", [1.0], "np.asarray"),
     ("any_array", np.array([object()]), "Python objects"),
+    ("any_array", np.ma.masked_equal([1, 2], 2), "mask would be lost"),
     ("items", [1, "x"], "$.items[1]: expected int, found str"),
     ("arrays", [np.ones(1)], "$.arrays[0]"),
     ("scores", {"a": "b"}, "$.scores['a']"),

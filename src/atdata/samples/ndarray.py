@@ -92,8 +92,12 @@ def encode_array(array: AnyArray) -> bytes:
     """An array as ``.npy`` bytes; Fortran order is kept. One copy of the data.
 
     Raises:
-        ValueError: The array holds Python objects.
+        ValueError: The array holds Python objects, or is masked.
     """
+    if type(array) is not np.ndarray and isinstance(array, np.ma.MaskedArray):
+        raise ValueError(
+            "The mask would be lost: store array.filled(…), or data and mask as two fields."
+        )
     fortran = bool(array.flags.f_contiguous and not array.flags.c_contiguous)
     header = npy_header(array.dtype, array.shape, fortran=fortran)
     return header + array.tobytes(order="F" if fortran else "C")
