@@ -120,6 +120,8 @@ def test_a_folder_that_took_a_shards_place_is_an_error(folder: Path) -> None:
         ("pipe:cat x.tar", UrlError),
         ("PIPE:cat x.tar", UrlError),
         ([3], UrlError),
+        (None, UrlError),
+        (3, UrlError),
     ],
 )
 def test_what_names_no_shard_fails_at_once(given: object, error: type[Exception]) -> None:

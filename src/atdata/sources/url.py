@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Protocol
@@ -72,7 +72,7 @@ class URLSource:
         endpoint: str | None = None,
         region: str | None = None,
     ) -> None:
-        given = [url] if isinstance(url, str | os.PathLike) else list(url)
+        given = list(url) if isinstance(url, Iterable) and not isinstance(url, str) else [url]
         if not given:
             raise NoDataUrlsError(
                 "No URLs were given. Name at least one shard, for example 'data-000000.tar'."
