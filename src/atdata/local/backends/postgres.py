@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from atdata._registry import require
 from atdata.errors import BackendError
 from atdata.local.backends._pool import ConnectionPool
-from atdata.local.backends.base import FORMAT, Backend, EntryRow, SchemaRow, address_of
+from atdata.local.backends._sql import SqlBackend
+from atdata.local.backends.base import FORMAT, EntryRow, SchemaRow, address_of
 
 if TYPE_CHECKING:
     import psycopg
@@ -48,15 +49,17 @@ _SEARCH_TABLES: Final = (
         value text NOT NULL)""",
 )
 """What version 2 adds."""
-_ENTRY: Final = "SELECT name, revision, cid, document FROM atdata_entries"
 
 
-class PostgresBackend(Backend):
+class PostgresBackend(SqlBackend):
     """An index in the tables ``atdata_*`` of a PostgreSQL database, version 10 or newer.
 
     Args:
         url: As libpq takes it; its options (``sslmode``, ``options=-csearch_path=…``) work.
     """
+
+    prefix = "atdata_"
+    without_terms = "terms IS NULL"
 
     def __init__(self, url: str) -> None:
         self.address = address_of(url)
@@ -82,17 +85,6 @@ class PostgresBackend(Backend):
             ).fetchall()
         return SchemaRow(*there[0])
 
-    def schema(self, key: str) -> SchemaRow | None:
-        rows = self._read("SELECT key, document FROM atdata_schemas WHERE key = %s", key)
-        return SchemaRow(*rows[0]) if rows else None
-
-    def schemas(self, after: str, before: str | None, limit: int) -> list[SchemaRow]:
-        where, bounds = "key > %s", [after]
-        if before is not None:
-            where, bounds = f"{where} AND key < %s", [after, before]
-        query = f"SELECT key, document FROM atdata_schemas WHERE {where} ORDER BY key LIMIT %s"
-        return [SchemaRow(*row) for row in self._read(query, *bounds, limit)]
-
     def add_entry(self, row: EntryRow, terms: Collection[str] = ()) -> bool:
         with self._writing(row.name) as connection:
             found = connection.execute(
@@ -112,30 +104,6 @@ class PostgresBackend(Backend):
             connection.execute("DELETE FROM atdata_entries WHERE name = %s", (row.name,))
             _insert(connection, row, terms)
 
-    def newest(self, name: str) -> EntryRow | None:
-        return _first(self._read(f"{_ENTRY} WHERE name = %s AND newest", name))
-
-    def entry(self, cid: str) -> EntryRow | None:
-        return _first(self._read(f"{_ENTRY} WHERE cid = %s ORDER BY id DESC LIMIT 1", cid))
-
-    def history(self, name: str) -> list[EntryRow]:
-        rows = self._read(f"{_ENTRY} WHERE name = %s ORDER BY revision", name)
-        return [EntryRow(*row) for row in rows]
-
-    def entries(self, after: str, limit: int) -> list[EntryRow]:
-        rows = self._read(
-            f"{_ENTRY} WHERE newest AND name > %s ORDER BY name LIMIT %s", after, limit
-        )
-        return [EntryRow(*row) for row in rows]
-
-    def names(self, after: str, limit: int) -> list[str]:
-        rows = self._read(
-            "SELECT name FROM atdata_entries WHERE newest AND name > %s ORDER BY name LIMIT %s",
-            after,
-            limit,
-        )
-        return [row[0] for row in rows]
-
     def remove(self, name: str) -> int:
         with self._writing(name) as connection:
             return connection.execute(
@@ -144,17 +112,12 @@ class PostgresBackend(Backend):
 
     def search(self, terms: Sequence[str], after: str, limit: int) -> list[EntryRow]:
         wanted = [f"'{term[:-1]}':*" if term[-1] == "*" else f"'{term}'" for term in terms]
-        rows = self._read(
-            f"{_ENTRY} WHERE newest AND terms @@ %s::tsquery AND name > %s ORDER BY name LIMIT %s",
+        return self._entries(
+            "newest AND terms @@ ?::tsquery AND name > ? ORDER BY name LIMIT ?",
             " & ".join(wanted),
             after,
             limit,
         )
-        return [EntryRow(*row) for row in rows]
-
-    def unindexed(self, limit: int) -> list[EntryRow]:
-        rows = self._read(f"{_ENTRY} WHERE newest AND terms IS NULL ORDER BY id LIMIT %s", limit)
-        return [EntryRow(*row) for row in rows]
 
     def index(self, row: EntryRow, terms: Collection[str]) -> None:
         with self._writing(row.name) as connection:
@@ -174,19 +137,6 @@ class PostgresBackend(Backend):
                     "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
                     (key, value),
                 )
-
-    def note(self, key: str) -> str | None:
-        rows = self._read("SELECT value FROM atdata_notes WHERE key = %s", key)
-        return rows[0][0] if rows else None
-
-    def notes(self, after: str, before: str, limit: int) -> list[tuple[str, str]]:
-        rows = self._read(
-            "SELECT key, value FROM atdata_notes WHERE key > %s AND key < %s ORDER BY key LIMIT %s",
-            after,
-            before,
-            limit,
-        )
-        return [(key, value) for key, value in rows]
 
     def close(self) -> None:
         self._pool.close()
@@ -214,7 +164,7 @@ class PostgresBackend(Backend):
 
     def _read(self, query: str, *values: str | int) -> Sequence[tuple[Any, ...]]:
         with self._errors(), self._pool.use() as connection:
-            return connection.execute(query.encode(), values).fetchall()
+            return connection.execute(query.replace("?", "%s").encode(), values).fetchall()
 
     @contextmanager
     def _writing(self, name: str | None = None) -> Iterator[Connection]:
@@ -293,10 +243,6 @@ def _insert(connection: Connection, row: EntryRow, terms: Collection[str]) -> No
         "VALUES (%s, %s, %s, true, %s, array_to_tsvector(%s::text[]))",
         (row.name, row.revision, row.cid, row.document, list(terms)),
     )
-
-
-def _first(rows: Sequence[tuple[Any, ...]]) -> EntryRow | None:
-    return EntryRow(*rows[0]) if rows else None
 
 
 def _one_line(error: Exception) -> str:

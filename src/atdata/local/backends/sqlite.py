@@ -12,7 +12,8 @@ from urllib.parse import quote, unquote
 
 from atdata.errors import BackendError, UrlError
 from atdata.local.backends._pool import ConnectionPool
-from atdata.local.backends.base import FORMAT, Backend, EntryRow, SchemaRow
+from atdata.local.backends._sql import SqlBackend
+from atdata.local.backends.base import FORMAT, EntryRow, SchemaRow
 
 APPLICATION_ID: Final = 0x61746461
 """In the file's header: 'atda'. https://www.sqlite.org/pragma.html#pragma_application_id"""
@@ -40,16 +41,18 @@ _SEARCH_TABLES: Final = (
     "CREATE TABLE notes (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
 )
 """What version 2 adds."""
-_ENTRY: Final = "SELECT name, revision, cid, document FROM entries"
 _ADD_TERMS: Final = "INSERT INTO found_by (rowid, terms) VALUES (?, ?)"
 
 
-class SqliteBackend(Backend):
+class SqliteBackend(SqlBackend):
     """An index in one file. Several processes may use it, on one machine.
 
     Args:
         path: The file; it and the folders above it are made when they are not there.
     """
+
+    prefix = ""
+    without_terms = "NOT indexed"
 
     def __init__(self, path: Path) -> None:
         self.path = path.expanduser().absolute()
@@ -81,17 +84,6 @@ class SqliteBackend(Backend):
             ).fetchone()
         return SchemaRow(row.key, there[0])
 
-    def schema(self, key: str) -> SchemaRow | None:
-        rows = self._read("SELECT key, document FROM schemas WHERE key = ?", key)
-        return SchemaRow(*rows[0]) if rows else None
-
-    def schemas(self, after: str, before: str | None, limit: int) -> list[SchemaRow]:
-        where, bounds = "key > ?", [after]
-        if before is not None:
-            where, bounds = f"{where} AND key < ?", [after, before]
-        query = f"SELECT key, document FROM schemas WHERE {where} ORDER BY key LIMIT ?"
-        return [SchemaRow(*row) for row in self._read(query, *bounds, limit)]
-
     def add_entry(self, row: EntryRow, terms: Collection[str] = ()) -> bool:
         with self._writing() as connection:
             found = connection.execute(
@@ -112,26 +104,6 @@ class SqliteBackend(Backend):
             connection.execute("DELETE FROM entries WHERE name = ?", (row.name,))
             _insert(connection, row, terms)
 
-    def newest(self, name: str) -> EntryRow | None:
-        return _first(self._read(f"{_ENTRY} WHERE name = ? AND newest", name))
-
-    def entry(self, cid: str) -> EntryRow | None:
-        return _first(self._read(f"{_ENTRY} WHERE cid = ? ORDER BY id DESC LIMIT 1", cid))
-
-    def history(self, name: str) -> list[EntryRow]:
-        rows = self._read(f"{_ENTRY} WHERE name = ? ORDER BY revision", name)
-        return [EntryRow(*row) for row in rows]
-
-    def entries(self, after: str, limit: int) -> list[EntryRow]:
-        rows = self._read(f"{_ENTRY} WHERE newest AND name > ? ORDER BY name LIMIT ?", after, limit)
-        return [EntryRow(*row) for row in rows]
-
-    def names(self, after: str, limit: int) -> list[str]:
-        rows = self._read(
-            "SELECT name FROM entries WHERE newest AND name > ? ORDER BY name LIMIT ?", after, limit
-        )
-        return [row[0] for row in rows]
-
     def remove(self, name: str) -> int:
         with self._writing() as connection:
             _drop_terms(connection, name)
@@ -141,18 +113,13 @@ class SqliteBackend(Backend):
         wanted = [
             f'"{term.removesuffix("*")}"{term[-1] if term[-1] == "*" else ""}' for term in terms
         ]
-        rows = self._read(
-            f"{_ENTRY} WHERE id IN (SELECT rowid FROM found_by WHERE found_by MATCH ?) "
+        return self._entries(
+            "id IN (SELECT rowid FROM found_by WHERE found_by MATCH ?) "
             "AND name > ? ORDER BY name LIMIT ?",
             " AND ".join(wanted),
             after,
             limit,
         )
-        return [EntryRow(*row) for row in rows]
-
-    def unindexed(self, limit: int) -> list[EntryRow]:
-        rows = self._read(f"{_ENTRY} WHERE newest AND NOT indexed ORDER BY id LIMIT ?", limit)
-        return [EntryRow(*row) for row in rows]
 
     def index(self, row: EntryRow, terms: Collection[str]) -> None:
         with self._writing() as connection:
@@ -170,19 +137,6 @@ class SqliteBackend(Backend):
                 connection.execute("DELETE FROM notes WHERE key = ?", (key,))
             else:
                 connection.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (key, value))
-
-    def note(self, key: str) -> str | None:
-        rows = self._read("SELECT value FROM notes WHERE key = ?", key)
-        return rows[0][0] if rows else None
-
-    def notes(self, after: str, before: str, limit: int) -> list[tuple[str, str]]:
-        rows = self._read(
-            "SELECT key, value FROM notes WHERE key > ? AND key < ? ORDER BY key LIMIT ?",
-            after,
-            before,
-            limit,
-        )
-        return [(key, value) for key, value in rows]
 
     def close(self) -> None:
         self._pool.close()
@@ -249,10 +203,6 @@ class SqliteBackend(Backend):
                 f"{self.address}: the folder of the index cannot be made: {error.strerror}. "
                 "Name a path that you can write to."
             ) from error
-
-
-def _first(rows: Sequence[tuple[Any, ...]]) -> EntryRow | None:
-    return EntryRow(*rows[0]) if rows else None
 
 
 def _insert(connection: sqlite3.Connection, row: EntryRow, terms: Collection[str]) -> None:

@@ -1,0 +1,82 @@
+"""What is asked of every SQL database in the same words."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from atdata.local.backends.base import Backend, EntryRow, SchemaRow
+
+
+class SqlBackend(Backend):
+    """A backend whose tables are ``schemas``, ``entries`` and ``notes``, behind a prefix."""
+
+    prefix: ClassVar[str]
+    """What the names of the tables begin with."""
+    without_terms: ClassVar[str]
+    """The condition that the newest revision of a name was not given terms yet."""
+
+    @abstractmethod
+    def _read(self, query: str, *values: str | int) -> Sequence[tuple[Any, ...]]:
+        """The rows of a query, whose values stand as ``?``."""
+
+    def schema(self, key: str) -> SchemaRow | None:
+        rows = self._read(f"SELECT key, document FROM {self.prefix}schemas WHERE key = ?", key)
+        return SchemaRow(*rows[0]) if rows else None
+
+    def schemas(self, after: str, before: str | None, limit: int) -> list[SchemaRow]:
+        where, bounds = "key > ?", [after]
+        if before is not None:
+            where, bounds = f"{where} AND key < ?", [after, before]
+        rows = self._read(
+            f"SELECT key, document FROM {self.prefix}schemas WHERE {where} ORDER BY key LIMIT ?",
+            *bounds,
+            limit,
+        )
+        return [SchemaRow(*row) for row in rows]
+
+    def newest(self, name: str) -> EntryRow | None:
+        rows = self._entries("name = ? AND newest", name)
+        return rows[0] if rows else None
+
+    def entry(self, cid: str) -> EntryRow | None:
+        rows = self._entries("cid = ? ORDER BY id DESC LIMIT 1", cid)
+        return rows[0] if rows else None
+
+    def history(self, name: str) -> list[EntryRow]:
+        return self._entries("name = ? ORDER BY revision", name)
+
+    def entries(self, after: str, limit: int) -> list[EntryRow]:
+        return self._entries("newest AND name > ? ORDER BY name LIMIT ?", after, limit)
+
+    def names(self, after: str, limit: int) -> list[str]:
+        rows = self._read(
+            f"SELECT name FROM {self.prefix}entries WHERE newest AND name > ? "
+            "ORDER BY name LIMIT ?",
+            after,
+            limit,
+        )
+        return [row[0] for row in rows]
+
+    def unindexed(self, limit: int) -> list[EntryRow]:
+        return self._entries(f"newest AND {self.without_terms} ORDER BY id LIMIT ?", limit)
+
+    def note(self, key: str) -> str | None:
+        rows = self._read(f"SELECT value FROM {self.prefix}notes WHERE key = ?", key)
+        return rows[0][0] if rows else None
+
+    def notes(self, after: str, before: str, limit: int) -> list[tuple[str, str]]:
+        rows = self._read(
+            f"SELECT key, value FROM {self.prefix}notes WHERE key > ? AND key < ? "
+            "ORDER BY key LIMIT ?",
+            after,
+            before,
+            limit,
+        )
+        return [(key, value) for key, value in rows]
+
+    def _entries(self, rest: str, *values: str | int) -> list[EntryRow]:
+        """The entries that fit what follows WHERE."""
+        query = f"SELECT name, revision, cid, document FROM {self.prefix}entries WHERE {rest}"
+        return [EntryRow(*row) for row in self._read(query, *values)]
