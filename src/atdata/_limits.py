@@ -74,8 +74,11 @@ class Limits:
     """Largest table of samples that is read from beside a shard; else the shard is scanned."""
     pages: int = 10_000
     """Most pages of one listing."""
+    head_bytes: int = 200_000
+    """Largest head of an answer: its status and headers, with any "100 Continue" before them."""
     document_seconds: int = 120
-    """Longest that reading one answer or document may take."""
+    """Longest that one answer or document may take, from connecting to its last byte; of a
+    shard, to the first byte of its body."""
     redirects: int = 10
     """Most redirects that are followed."""
 
@@ -83,10 +86,10 @@ class Limits:
     """Largest shard that is read from a stranger's URL."""
     blob_bytes: int = 2**31
     """Largest blob, which is kept in a temporary file until it was checked."""
-    slowest: int = 1_000
-    """Bytes a second below which a stranger's shard is given up, after ``grace`` seconds."""
     grace: int = 60
-    """Seconds of waiting for a stranger's shard before its speed counts."""
+    """Longest that a stranger's server may keep the reader of a shard waiting, in seconds."""
+    slowest: int = 1_000
+    """Bytes of a shard that give one of those seconds back."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

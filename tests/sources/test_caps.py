@@ -2,69 +2,177 @@
 
 from __future__ import annotations
 
+import io
+import re
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
 
 from atdata._limits import limits
-from atdata.atmosphere.xrpc import XrpcServer
-from atdata.errors import AtdataError, AtmosphereError, SourceError
+from atdata.atmosphere.xrpc import Body, XrpcServer
+from atdata.errors import AtdataError, AtmosphereError, NotFoundError, SourceError
 from atdata.sources.http import get_json, open_url
 from atdata.sources.http_ranges import HttpBytes
 from atdata.sources.policy import Policy
+from atdata.sources.ranges import NoRangesError
+from atdata.sources.retries import Patience
 from tests.services.proxy import FaultProxy
-from tests.sources.web import WebServer
+from tests.sources.web import Script, WebServer, saying
 
 HOME = Policy(allow_private=True)
 """The gate for strangers on a network of one's own."""
 
 
-@pytest.fixture
-def drip() -> Iterator[str]:
-    """URL of a server that announces a million bytes and sends a hundred of them a second."""
-    over = threading.Event()
-    listener = socket.create_server(("127.0.0.1", 0))
+QUICK = Patience(attempts=2, first_wait=0.001)
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
-    def serve() -> None:
+
+def slowly(before: bytes, piece: bytes) -> Script:
+    """So many bytes at once, then a hundred pieces a second, for ever."""
+
+    def script(send: Callable[[bytes], None], over: threading.Event) -> None:
+        send(before)
+        while not over.wait(0.01):
+            send(piece)
+
+    return script
+
+
+def fast(before: bytes, piece: bytes) -> Script:
+    """So many bytes at once, then the same again and again, as fast as they are taken."""
+
+    def script(send: Callable[[bytes], None], over: threading.Event) -> None:
+        send(before)
         while not over.is_set():
-            try:
-                client, _ = listener.accept()
-            except OSError:
-                return
-            with client:
-                client.recv(65536)
-                try:
-                    client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
-                    while not over.wait(0.01):
-                        client.sendall(b"7")
-                except OSError:
-                    continue
+            send(piece * 100)
 
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}/a.tar"
-    over.set()
-    listener.shutdown(socket.SHUT_RDWR)
-    listener.close()
-    thread.join()
+    return script
 
 
-def test_a_shard_that_drips_is_left(drip: str) -> None:
-    """A stranger's server that sends a byte now and then does not hold a reader for ever."""
-    with limits.set(grace=1, slowest=1_000), pytest.raises(SourceError, match="too slow to go on"):
-        open_url(drip, policy=HOME).read()
+DRIPS = {
+    "nothing": slowly(b"", b""),
+    "status": slowly(b"HTTP/1.1 200 ", b"O"),
+    "header": slowly(HEAD + b"A: ", b"7"),
+    "headers": slowly(HEAD, b"A: 7\r\n"),
+    "continue": slowly(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "body": slowly(HEAD + b"\r\n", b"7"),
+    "size of a chunk": slowly(CHUNKED, b"0"),
+    "chunk": slowly(CHUNKED + b"fffff\r\n", b"7"),
+    "trailer": slowly(CHUNKED + b"0\r\nA: ", b"7"),
+    "trailers": slowly(CHUNKED + b"1\r\n7\r\n0\r\n", b"A: 7\r\n"),
+    "trailers, fast": fast(CHUNKED + b"0\r\n", b"A: 7\r\n"),
+}
+HEADS = {
+    "continue, fast": fast(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "long headers, fast": fast(HEAD, b"A: " + b"7" * 5000 + b"\r\n"),
+}
+MANY = {
+    "status, fast": fast(b"HTTP/1.1 200 ", b"O"),
+    "header, fast": fast(HEAD + b"A: ", b"7"),
+    "headers, fast": fast(HEAD, b"A: 7\r\n"),
+    "chunk without a size": fast(CHUNKED, b"7"),
+    "continue with headers, fast": fast(b"HTTP/1.1 100 Continue\r\n", b"A: 7\r\n"),
+    "no http": fast(b"", b"\x00\xff"),
+}
 
 
-def test_a_document_that_drips_is_left(drip: str) -> None:
-    """The same for documents and answers."""
-    with limits.set(document_seconds=1):
-        with pytest.raises(SourceError, match="did not come within 1 s"):
-            get_json(drip)
-        with pytest.raises(AtmosphereError, match="did not come within 1 s"):
-            XrpcServer(drip.removesuffix("/a.tar")).query("a.b.c")
+def ways(server: str) -> list[Callable[[], object]]:
+    """Each way in which a server is read."""
+    url = f"{server}/a.tar"
+    part = bytearray(1000)
+    return [
+        lambda: open_url(url, policy=HOME, patience=QUICK).read(),
+        lambda: HttpBytes(url, name="a.tar", policy=HOME).read_into(memoryview(part), 0),
+        lambda: get_json(url, policy=HOME),
+        lambda: XrpcServer(server, HOME).query("a.b.c"),
+    ]
+
+
+@pytest.mark.parametrize("way", range(4), ids=["shard", "range", "document", "answer"])
+@pytest.mark.parametrize("script", DRIPS.values(), ids=DRIPS)
+def test_what_drips_is_left(script: Script, way: int) -> None:
+    """A server that sends a byte now and then holds a reader only so long, whatever it sends."""
+    with (
+        limits.set(document_seconds=1, grace=1, slowest=10_000),
+        saying(script) as server,
+        pytest.raises((SourceError, AtmosphereError, NotFoundError, NoRangesError)) as caught,
+    ):
+        ways(server)[way]()
+    if not isinstance(caught.value, NoRangesError):
+        assert re.search("did not (come|begin) within 1 s|too slow to go on", str(caught.value))
+
+
+@pytest.mark.parametrize("way", range(4), ids=["shard", "range", "document", "answer"])
+@pytest.mark.parametrize("script", HEADS.values(), ids=HEADS)
+def test_a_head_without_an_end_is_left(script: Script, way: int) -> None:
+    """Of the status and the headers, and of all that is to be continued, only so much is taken."""
+    with (
+        limits.set(head_bytes=20_000),
+        saying(script) as server,
+        pytest.raises((SourceError, AtmosphereError), match="more than 20,000 bytes before"),
+    ):
+        ways(server)[way]()
+
+
+@pytest.mark.parametrize("script", MANY.values(), ids=MANY)
+def test_what_is_no_answer_is_left(script: Script) -> None:
+    """Lines and headers without an end, or no HTTP, are an error of ours."""
+    with limits.set(document_seconds=5), saying(script) as server:
+        shard, part, document, _ = ways(server)
+        for way in (shard, part, document):
+            with pytest.raises((SourceError, NoRangesError)):
+                way()
+
+
+HELLO = slowly(b"\x16\x03\x03\x40\x00", b"\x02")
+"""The beginning of a TLS record of 16 KB."""
+
+
+@pytest.mark.parametrize("script", [slowly(b"", b""), HELLO], ids=["nothing", "hello"])
+def test_a_handshake_that_drips_is_left(script: Script) -> None:
+    """A server that does not get on with TLS is left."""
+    with limits.set(document_seconds=1), saying(script, first=True) as server:
+        url = server.replace("http:", "https:")
+        with pytest.raises(SourceError):
+            get_json(url, policy=HOME)
+        with pytest.raises(SourceError):
+            open_url(url, policy=HOME, patience=QUICK)
+
+
+def test_many_first_bytes_after_long_waits(web: WebServer) -> None:
+    """Time before the first byte counts too: a thousand connections have no more than one."""
+
+    def script(send: Callable[[bytes], None], over: threading.Event) -> None:
+        over.wait(0.3)
+        send(HEAD + b'ETag: "a"\r\n\r\n' + bytes(70_000))
+
+    patience = Patience(attempts=1_000, first_wait=0.001)
+    with (
+        limits.set(grace=1, slowest=1_000_000),
+        saying(script) as server,
+        pytest.raises(SourceError, match="too slow to go on"),
+    ):
+        open_url(f"{server}/a.tar", policy=HOME, patience=patience, restart=True).read()
+
+
+def test_what_the_user_sends_may_take_its_time(web: WebServer) -> None:
+    """The time of an answer is not that of what is sent before it."""
+
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            threading.Event().wait(0.3)
+            return super().read(1_000)
+
+    def script(send: Callable[[bytes], None], over: threading.Event) -> None:
+        send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    with limits.set(document_seconds=1), saying(script) as server:
+        body = Body(Slow(bytes(5_000)), 5_000, "application/octet-stream")
+        assert XrpcServer(server).procedure("a.b.c", body) == {}
 
 
 def test_a_strangers_shard_beyond_the_limit(web: WebServer) -> None:

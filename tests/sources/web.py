@@ -1,12 +1,13 @@
-"""A plain web server on loopback: files with ETag or without, with ranges or without."""
+"""Web servers on loopback: a plain one with files, and one that says whatever it is told to."""
 
 from __future__ import annotations
 
 import hashlib
+import socket
 import ssl
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
@@ -93,3 +94,52 @@ def web_server(tls: ssl.SSLContext | None = None) -> Iterator[WebServer]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+Script = Callable[[Callable[[bytes], None], threading.Event], None]
+"""What a server says to one client: is given how to send, and what is set when all is over."""
+
+
+@contextmanager
+def saying(script: Script, *, first: bool = False) -> Iterator[str]:
+    """A server that says to each client what a script has it say; gives its origin.
+
+    Args:
+        script: Runs in a thread of its own for each client, until that goes away.
+        first: Whether it speaks before it is asked.
+    """
+    over = threading.Event()
+    clients: list[socket.socket] = []
+    listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+
+    def talk(client: socket.socket) -> None:
+        with client, suppress(OSError):
+            if not first:
+                request = b""
+                while b"\r\n\r\n" not in request and (data := client.recv(65536)):
+                    request += data
+            script(client.sendall, over)
+
+    def serve() -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            clients.append(client)
+            threads.append(threading.Thread(target=talk, args=(client,), daemon=True))
+            threads[-1].start()
+
+    threads = [threading.Thread(target=serve, daemon=True)]
+    threads[0].start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        over.set()
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        for client in clients:
+            with suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join()

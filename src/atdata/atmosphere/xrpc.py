@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import random
 import time
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from urllib3.exceptions import HTTPError, NewConnectionError
 
 from atdata._limits import limits
 from atdata.errors import AtmosphereError, RateLimitError, SourceError, XrpcError
+from atdata.sources.deadline import within
 from atdata.sources.documents import parse_json, read_whole
 from atdata.sources.policy import Policy
 from atdata.sources.transport import describe, send
@@ -187,18 +189,20 @@ class XrpcServer:
             headers["Content-Type"] = body.content_type
             headers["Content-Length"] = str(body.size)
         query = f"?{urlencode(params)}" if params else ""
-        response = send(
-            f"{self.url}/xrpc/{method}{query}",
-            headers,
-            policy=self._policy,
-            timeout=_TIMEOUT,
-            method=verb,
-            body=None if body is None else body.rewound(),
-        )
-        try:
-            return Answer(response.status, response.headers, self._bounded(response, method))
-        finally:
-            response.close()
+        # What is sent may take its time; `send` and `read_whole` see to the answer then.
+        with within(limits.document_seconds if body is None else math.inf, self.url):
+            response = send(
+                f"{self.url}/xrpc/{method}{query}",
+                headers,
+                policy=self._policy,
+                timeout=_TIMEOUT,
+                method=verb,
+                body=None if body is None else body.rewound(),
+            )
+            try:
+                return Answer(response.status, response.headers, self._bounded(response, method))
+            finally:
+                response.close()
 
     def _bounded(self, response: BaseHTTPResponse, method: str) -> bytes:
         name = f"{self.url} ({method})"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 from urllib3.response import BaseHTTPResponse
 
 from atdata._limits import limits
 from atdata.errors import SourceError
+from atdata.sources.deadline import within
 
 
 def read_whole(response: BaseHTTPResponse, *, most: int, name: str) -> bytes:
@@ -24,17 +24,12 @@ def read_whole(response: BaseHTTPResponse, *, most: int, name: str) -> bytes:
         SourceError: It is larger, or took longer than ``limits.document_seconds``.
         urllib3.exceptions.HTTPError: The connection broke.
     """
-    end = time.monotonic() + limits.document_seconds
     data = bytearray()
-    # What has arrived, not what was asked for: else a drip of bytes would never return.
-    while chunk := response.read1(1 << 16):
-        data += chunk
-        if len(data) > most:
-            raise SourceError(f"{name}: the answer is longer than {most:,} bytes.")
-        if time.monotonic() > end:
-            raise SourceError(
-                f"{name}: the answer did not come within {limits.document_seconds} s."
-            )
+    with within(limits.document_seconds, name):
+        while chunk := response.read1(1 << 16):
+            data += chunk
+            if len(data) > most:
+                raise SourceError(f"{name}: the answer is longer than {most:,} bytes.")
     return bytes(data)
 
 

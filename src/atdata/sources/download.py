@@ -12,6 +12,7 @@ from urllib3.exceptions import HTTPError
 
 from atdata._limits import limits
 from atdata.errors import IntegrityError, SourceError
+from atdata.sources.deadline import Pace
 from atdata.sources.policy import Policy
 from atdata.sources.retries import Patience, Retries
 from atdata.sources.transport import Signer, describe, fetch
@@ -53,7 +54,7 @@ class Download(io.RawIOBase):
         self._at = 0
         self._skip = 0
         self._received = 0
-        self._waited = 0.0
+        self._pace = Pace(name)
         self._pid = os.getpid()
         self._total: int | None = None
         self._etag: str | None = None
@@ -110,18 +111,13 @@ class Download(io.RawIOBase):
     def _read(self, response: BaseHTTPResponse, size: int) -> bytes:
         if self._policy is None:
             return response.read(size)
-        started = time.monotonic()
-        chunk = response.read1(size)
-        self._waited += time.monotonic() - started
+        # What has arrived, not what was asked for: that may come in drips.
+        with self._pace.waiting():
+            chunk = response.read1(size)
+        self._pace.came(len(chunk))
         self._received += len(chunk)
         if self._received > limits.shard_bytes:
             raise SourceError(f"{self.name}: larger than {limits.shard_bytes:,} bytes.")
-        if self._waited > limits.grace + self._received / limits.slowest:
-            # Bytes that drip keep every timeout from coming, and would hold us for ever.
-            raise SourceError(
-                f"{self.name}: {self._received:,} bytes came in {self._waited:.0f} s, less than "
-                f"{limits.slowest:,} a second. Its server is too slow to go on."
-            )
         return chunk
 
     def close(self) -> None:
@@ -229,7 +225,8 @@ class Download(io.RawIOBase):
         self._skip = self._at
 
     def _fetch(self, wanted: Mapping[str, str], accept: tuple[int, ...]) -> BaseHTTPResponse:
-        return fetch(
+        started, paused = time.monotonic(), self._retries.paused
+        response = fetch(
             self._url,
             {**self._headers, **wanted},
             name=self.name,
@@ -238,6 +235,9 @@ class Download(io.RawIOBase):
             sign=self._sign,
             accept=accept,
         )
+        # Else each of many connections could take its time before the first byte.
+        self._pace.took(time.monotonic() - started - (self._retries.paused - paused))
+        return response
 
 
 def _length(response: BaseHTTPResponse) -> int | None:

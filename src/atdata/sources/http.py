@@ -12,6 +12,7 @@ from urllib3.exceptions import HTTPError
 
 from atdata._limits import limits
 from atdata.errors import NotFoundError, ShardNotFoundError, SourceError
+from atdata.sources.deadline import within
 from atdata.sources.documents import parse_json, read_whole
 from atdata.sources.download import BUFFER, Download
 from atdata.sources.http_ranges import HttpBytes
@@ -98,18 +99,21 @@ def get_json(
     name = redact(url)
     retries = Retries(name, Patience(attempts=4, connects=3, budget=2 * timeout))
     headers = {"Accept": "application/json"}
-    try:
-        response = fetch(full, headers, name=name, retries=retries, policy=policy, timeout=timeout)
-    except ShardNotFoundError as error:
-        raise NotFoundError(f"{name}: there is nothing here.") from error
-    try:
-        body = read_whole(response, most=max_bytes or limits.document_bytes, name=name)
-    except SourceError:
-        raise
-    except (HTTPError, OSError) as error:
-        raise SourceError(f"{name}: {describe(error)}.") from error
-    finally:
-        response.close()
+    with within(limits.document_seconds, name):
+        try:
+            response = fetch(
+                full, headers, name=name, retries=retries, policy=policy, timeout=timeout
+            )
+        except ShardNotFoundError as error:
+            raise NotFoundError(f"{name}: there is nothing here.") from error
+        try:
+            body = read_whole(response, most=max_bytes or limits.document_bytes, name=name)
+        except SourceError:
+            raise
+        except (HTTPError, OSError) as error:
+            raise SourceError(f"{name}: {describe(error)}.") from error
+        finally:
+            response.close()
     try:
         return parse_json(body)
     except ValueError as error:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Final
 
 from urllib3.exceptions import HTTPError
 
-from atdata._limits import limits
-from atdata.errors import AtdataError, IntegrityError, SourceError
+from atdata.errors import AtdataError, IntegrityError
+from atdata.sources.deadline import Pace
 from atdata.sources.policy import Policy
 from atdata.sources.ranges import NoRangesError
 from atdata.sources.retries import Retries
@@ -51,7 +50,7 @@ class HttpBytes:
             NoRangesError: The server gives whole files only.
         """
         retries = Retries(self.name)
-        started = time.monotonic()
+        pace = Pace(self.name)
         at = 0
         while at < len(view):
             first, last = start + at, start + len(view) - 1
@@ -71,17 +70,18 @@ class HttpBytes:
                 self._check(response.status, response.headers, first, last)
                 while at < len(view):
                     size = _CAREFUL if retries.troubled else _READ
-                    # Of strangers what has arrived: a drip of bytes would never fill the rest.
-                    read = response.read if self._policy is None else response.read1
-                    chunk = read(min(size, len(view) - at))
+                    if self._policy is None:
+                        chunk = response.read(min(size, len(view) - at))
+                    else:
+                        # What has arrived: a drip of bytes would never fill the rest.
+                        with pace.waiting():
+                            chunk = response.read1(min(size, len(view) - at))
+                        pace.came(len(chunk))
                     if not chunk:
                         raise HTTPError("closed early")
                     view[at : at + len(chunk)] = chunk
                     at += len(chunk)
                     retries.progressed(len(chunk))
-                    waited = time.monotonic() - started
-                    if self._policy and waited > limits.grace + at / limits.slowest:
-                        raise SourceError(f"{self.name}: its server is too slow to go on.")
                 # What comes behind the range is not read, to keep the connection: it may not end.
                 (response.release_conn if response.length_remaining == 0 else response.close)()
             except (HTTPError, OSError) as error:

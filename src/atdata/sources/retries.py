@@ -12,7 +12,8 @@ from atdata.errors import SourceError
 _PROGRESS: Final = 64 << 10
 _CALM: Final = 1_000_000
 _MAX_FAILURES: Final = 1_000
-"""Of one download, however much comes between them: a server that drips does not hold us."""
+_MOST_PAUSES: Final = 1_200.0
+"""Seconds. Both of one download, however much comes between: what drips does not hold us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class Retries:
         self._all = self._failures = self._connect_failures = 0
         self._bytes = _CALM
         self._since: float | None = None
+        self.paused = 0.0
+        """Seconds of all pauses so far."""
 
     @property
     def troubled(self) -> bool:
@@ -82,6 +85,7 @@ class Retries:
             or self._all >= _MAX_FAILURES
             or self._connect_failures >= p.connects
             or spent + wait > p.budget
+            or self.paused + wait > _MOST_PAUSES
         ):
             asked = f", which asks to come back in {retry_after:.0f} s" if retry_after else ""
             raise SourceError(
@@ -89,4 +93,5 @@ class Retries:
                 f"attempt{'s' if self._failures > 1 else ''} in {spent:.1f} s. Check the address "
                 "and the network, then run it again."
             ) from cause
+        self.paused += wait
         time.sleep(wait)

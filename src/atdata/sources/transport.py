@@ -6,6 +6,7 @@ and blobs.
 
 from __future__ import annotations
 
+import math
 import os
 import ssl
 import time
@@ -29,6 +30,7 @@ from urllib3.response import BaseHTTPResponse
 
 from atdata._limits import limits
 from atdata.errors import AtdataError, ShardNotFoundError, SourceError, UnsafeUrlError, UrlError
+from atdata.sources.deadline import pools, seconds_left, within
 from atdata.sources.documents import read_whole
 from atdata.sources.policy import Policy, redact, same_origin
 from atdata.sources.retries import Retries
@@ -36,6 +38,8 @@ from atdata.sources.retries import Retries
 CONNECT_TIMEOUT: Final = 10.0
 READ_TIMEOUT: Final = 60.0
 _MAX_ERROR_BODY: Final = 64 << 10
+_ADDRESSES: Final = 8
+"""Addresses of one name that are tried."""
 _TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _FOREIGN_HEADERS: Final = frozenset(
@@ -90,7 +94,10 @@ def fetch(
     while True:
         target = url if sign is None else sign.sign(url)
         try:
-            response = _follow(target, dict(headers), policy, timeout, name, sign is None)
+            with within(limits.document_seconds, name):
+                response = _follow(target, dict(headers), policy, timeout, name, sign is None)
+                refused = response.status not in accept
+                body = _error_body(response) if refused else b""
         except AtdataError:
             raise
         except LocationParseError as error:
@@ -104,9 +111,8 @@ def fetch(
             connecting = isinstance(error, NewConnectionError | ConnectTimeoutError | ProxyError)
             retries.wait(describe(error), error, connecting=connecting)
             continue
-        if response.status in accept:
+        if not refused:
             return response
-        body = _error_body(response)
         if response.status in _TRANSIENT:
             retries.wait(
                 f"the server answers {response.status} {response.reason or ''}".rstrip(),
@@ -199,6 +205,7 @@ def send(
     Raises:
         UrlError: Not an http(s) URL.
         UnsafeUrlError: The policy does not let it pass.
+        SourceError: Its answer does not begin in time, or its head is too large.
         urllib3.exceptions.HTTPError: It cannot be reached.
     """
     try:
@@ -219,28 +226,41 @@ def send(
         "body": body,
         "redirect": False,
         "retries": False,
-        "timeout": urllib3.Timeout(connect=min(CONNECT_TIMEOUT, timeout), read=timeout),
         "preload_content": False,
         "decode_content": False,
     }
     if policy is not None:
         policy.check_url(url)
     by_proxy = isinstance(manager, urllib3.ProxyManager) and parts.scheme == "http"
-    if policy is None or by_proxy:
-        return manager.urlopen(method, f"{parts.scheme}://{netloc}{path}", headers=sent, **options)
-    # Connect to the very address that was checked: a second look-up could give another one.
-    failure: Exception | None = None
-    port = port or (443 if parts.scheme == "https" else 80)
-    names = {"server_hostname": host} if parts.scheme == "https" else None
-    for address in policy.addresses(host, port):
-        pool = manager.connection_from_host(address, port, parts.scheme, names)
-        try:
-            return pool.urlopen(
-                method, path, headers={"Host": netloc, **sent}, assert_same_host=False, **options
-            )
-        except (NewConnectionError, ConnectTimeoutError) as error:
-            failure = error
-    raise failure or SourceError(f"The host {host!r} has no address.")
+    # A body may take as long as it takes to send.
+    with within(limits.document_seconds if body is None else math.inf, redact(url)):
+        if policy is None or by_proxy:
+            whole = f"{parts.scheme}://{netloc}{path}"
+            options["timeout"] = _timeout(timeout)
+            return manager.urlopen(method, whole, headers=sent, **options)
+        # Connect to the very address that was checked: a second look-up could give another one.
+        failure: Exception | None = None
+        port = port or (443 if parts.scheme == "https" else 80)
+        names = {"server_hostname": host} if parts.scheme == "https" else None
+        for address in policy.addresses(host, port)[:_ADDRESSES]:
+            pool = manager.connection_from_host(address, port, parts.scheme, names)
+            options["timeout"] = _timeout(timeout)
+            try:
+                return pool.urlopen(
+                    method,
+                    path,
+                    headers={"Host": netloc, **sent},
+                    assert_same_host=False,
+                    **options,
+                )
+            except (NewConnectionError, ConnectTimeoutError) as error:
+                failure = error
+        raise failure or SourceError(f"The host {host!r} has no address.")
+
+
+def _timeout(silent: float) -> urllib3.Timeout:
+    """How long to wait for a connection, TLS included, and then for a word."""
+    return urllib3.Timeout(connect=min(CONNECT_TIMEOUT, silent, seconds_left()), read=silent)
 
 
 _managers: dict[tuple[int, str | None, str | None], urllib3.PoolManager] = {}
@@ -259,6 +279,7 @@ def _manager(scheme: str, host: str) -> urllib3.PoolManager:
     else:
         proxy = proxy if "://" in proxy else f"http://{proxy}"
         made = urllib3.ProxyManager(proxy, 32, maxsize=16, ca_certs=ca_certs)
+    pools(made)
     return _managers.setdefault(key, made)
 
 
