@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Final
 
@@ -29,10 +29,12 @@ class ShardInfo:
     """Size of the tar, padding included."""
     sha256: str | None = None
     """Lower-case hex."""
+    mime: str | None = field(default=None, compare=False, repr=False)
+    """Of a blob: the MIME type under which its server keeps it, which references must repeat."""
 
     def at(self, url: str) -> ShardInfo:
         """The same bytes under another URL."""
-        return replace(self, url=url)
+        return replace(self, url=url, mime=self.mime if url == self.url else None)
 
     def to_dict(self) -> dict[str, Any]:
         """What is known, as JSON types."""

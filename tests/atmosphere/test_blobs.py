@@ -124,10 +124,14 @@ def test_nothing_is_sent_twice(
     assert uploads(proxy) == 3
 
 
+@pytest.mark.parametrize(
+    "start", [b"", b"ID3", b"\xff\xfb", b"BM", b"PK\x03\x04", b"GIF8", b"MZ", b"II*\x00", b"<?xml "]
+)
 def test_a_shard_that_a_record_has_is_not_sent(
-    login: Login, account: Account, proxy_to: ProxyTo, shards: Shards
+    start: bytes, login: Login, account: Account, proxy_to: ProxyTo, shards: Shards
 ) -> None:
-    """A shard that a record of the account references is found, journal or not."""
+    """A shard that a record references is found, journal or not, whatever type the server sees."""
+    shards = {url: start + data for url, data in shards.items()}
     proxy = proxy_to(account.server_url)
     client = login(proxy.url)
     index, store = AtmosphereIndex(client), PDSBlobStore(client)

@@ -30,13 +30,13 @@ def publish_blob(client: AtmosphereClient, body: bytes) -> str:
     """Upload bytes, and reference them by a record; returns the blob's URL."""
     sha256 = hashlib.sha256(body).hexdigest()
     size = len(body)
-    cid = client.upload_blob(io.BytesIO(body), size=size, sha256=sha256, content_type=_TYPE)
-    reference(client, cid, size)
-    return str(BlobRef(client.did, cid))
+    blob = client.upload_blob(io.BytesIO(body), size=size, sha256=sha256, content_type=_TYPE)
+    reference(client, blob.cid, size, blob.mime)
+    return str(BlobRef(client.did, blob.cid))
 
 
-def reference(client: AtmosphereClient, cid: str, size: int) -> None:
+def reference(client: AtmosphereClient, cid: str, size: int, mime: str | None) -> None:
     """Reference a blob by a record: before that, the server gives it to nobody."""
     kind = "com.example.file"
-    blob = {"$type": "blob", "ref": {"$link": cid}, "mimeType": _TYPE, "size": size}
+    blob = {"$type": "blob", "ref": {"$link": cid}, "mimeType": mime, "size": size}
     client.put_record(kind, cid[-30:], {"$type": kind, "file": blob}, replaces=None)

@@ -58,5 +58,5 @@ class Referenced(PDSBlobStore):
     def referenced(self, urls: Any) -> Any:
         for shard in shards_of(urls):
             assert shard.bytes is not None
-            reference(self.client, parse_blob_ref(shard.url).cid, shard.bytes)
+            reference(self.client, parse_blob_ref(shard.url).cid, shard.bytes, shard.mime)
         return urls

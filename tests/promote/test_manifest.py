@@ -96,8 +96,7 @@ def test_a_manifest_that_says_something_else_is_refused(
         (b'{"sha256":[null],"samples":[1],"bytes":[1],"urls":["https://b.example/"]}', "other"),
     ]
     for number, (data, path) in enumerate(said):
-        manifest = Manifest(data)
-        manifest.send(client, "nowhere")
+        manifest = Manifest(data).sent(client)
         record = {
             "$type": DATASET_COLLECTION,
             "name": f"bad {number}",

@@ -16,14 +16,16 @@ class TestJournal:
         """It remembers what was sent where and by whom, and forgets on demand."""
         monkeypatch.setenv("ATDATA_DATA_DIR", str(tmp_path))
         journal = Journal()
-        journal.add("https://a did:plc:a", ShardInfo("at://x", sha256="00"))
-        assert Journal().has("https://a did:plc:a", "00")
-        assert not Journal().has("https://b did:plc:a", "00")
-        assert not Journal().has("https://a did:plc:b", "00")
-        assert not Journal().has("https://a did:plc:a", "01")
+        journal.add("https://a did:plc:a", ShardInfo("at://x", sha256="00", mime="audio/mpeg"))
+        found = Journal().find("https://a did:plc:a", "00")
+        assert found is not None
+        assert (found.url, found.mime) == ("at://x", "audio/mpeg")
+        assert Journal().find("https://b did:plc:a", "00") is None
+        assert Journal().find("https://a did:plc:b", "00") is None
+        assert Journal().find("https://a did:plc:a", "01") is None
         assert Journal().sent("https://a did:plc:a") == [ShardInfo("at://x", sha256="00")]
         journal.forget("https://a did:plc:a")
-        assert not Journal().has("https://a did:plc:a", "00")
+        assert Journal().find("https://a did:plc:a", "00") is None
 
     @pytest.mark.parametrize("damage", ["file", "folder", "garbage"])
     def test_saves_work_only(
@@ -42,5 +44,5 @@ class TestJournal:
         monkeypatch.setenv("ATDATA_DATA_DIR", str(place))
         journal = Journal()
         journal.add("https://a did:plc:a", ShardInfo("at://x", sha256="00"))
-        assert not journal.has("https://a did:plc:a", "00")
+        assert journal.find("https://a did:plc:a", "00") is None
         journal.forget("https://a did:plc:a")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -29,6 +30,21 @@ if TYPE_CHECKING:
 def place_of(client: AtmosphereClient) -> str:
     """What the journal calls the blobs of an account on its server."""
     return f"{client.server} {client.did}"
+
+
+def known_blob(client: AtmosphereClient, sha256: str) -> ShardInfo | None:
+    """The account's blob with this hash, if its server is known to have it."""
+    ref = BlobRef(client.did, blob_cid(sha256))
+    if (noted := Journal().find(place_of(client), sha256)) is not None:
+        return replace(noted, url=str(ref))
+    try:
+        stored = client.stored_blob(ref)
+    except XrpcError:
+        # Not there, or there and not yet referenced by a record: no server tells which.
+        return None
+    if stored.size is None:
+        return None
+    return ShardInfo(str(ref), None, stored.size, sha256, stored.mime)
 
 
 class PDSBlobStore:
@@ -75,7 +91,8 @@ class PDSBlobStore:
         self.client.check_session()
         with tempfile.TemporaryDirectory(prefix="atdata-blobs-") as folder:
             sink = _Sink(self, Path(folder))
-            return write_packed(samples, sink, stem=STEM, maxcount=maxcount, maxsize=maxsize)
+            urls = write_packed(samples, sink, stem=STEM, maxcount=maxcount, maxsize=maxsize)
+            return sink.as_stored(urls)
 
     def copy_shards(
         self,
@@ -108,7 +125,7 @@ class PDSBlobStore:
             self.check_size(shard.url, shard.bytes or 0)
         with tempfile.TemporaryDirectory(prefix="atdata-blobs-") as folder:
             sink = _Sink(self, Path(folder))
-            return copy_packed(shards, open_shard, sink, progress=progress)
+            return sink.as_stored(copy_packed(shards, open_shard, sink, progress=progress))
 
     def planned(self, shards: Sequence[ShardInfo], *, prefix: str) -> list[ShardInfo]:
         """The shards as `copy_shards` would place them. No request is sent."""
@@ -122,32 +139,27 @@ class PDSBlobStore:
         return [
             shard.url
             for shard in shards
-            if shard.sha256 is not None and journal.has(place, shard.sha256)
+            if shard.sha256 is not None and journal.find(place, shard.sha256) is not None
         ]
 
-    def find(self, shard: ShardInfo) -> str | None:
-        """The URL of the blob with this hash and size, if the server is known to have it."""
+    def find(self, shard: ShardInfo) -> ShardInfo | None:
+        """The shard as a blob, if the server is known to have one of this hash and size."""
         if shard.sha256 is None:
             return None
-        ref = BlobRef(self.client.did, blob_cid(shard.sha256))
-        if Journal().has(place_of(self.client), shard.sha256):
-            return str(ref)
-        try:
-            stored = self.client.blob_size(ref)
-        except XrpcError:
-            # Not there, or there and not yet referenced by a record: no server tells which.
-            return None
-        return str(ref) if stored is not None and shard.bytes in (None, stored) else None
+        found = known_blob(self.client, shard.sha256)
+        return found if found is not None and shard.bytes in (None, found.bytes) else None
 
-    def send(self, stream: IO[bytes], name: str, *, size: int, sha256: str) -> str:
-        """Send one shard, and remember that it was.
+    def send(self, stream: IO[bytes], name: str, *, size: int, sha256: str) -> ShardInfo:
+        """Send one shard, and remember that it was, and as what.
 
         Raises:
             StoreError: It is larger than the server takes.
         """
         self.check_size(name, size)
         try:
-            cid = self.client.upload_blob(stream, size=size, sha256=sha256, content_type=SHARD_TYPE)
+            stored = self.client.upload_blob(
+                stream, size=size, sha256=sha256, content_type=SHARD_TYPE
+            )
         except XrpcError as error:
             if error.status != 413:
                 raise
@@ -155,9 +167,10 @@ class PDSBlobStore:
                 f"{name}: {self.client.server} does not take blobs of {size:,} bytes, though it "
                 "says nothing of a limit. Write smaller shards with maxsize=."
             ) from error
-        url = str(BlobRef(self.client.did, cid))
-        Journal().add(place_of(self.client), ShardInfo(url, None, size, sha256))
-        return url
+        url = str(BlobRef(self.client.did, stored.cid))
+        sent = ShardInfo(url, None, size, sha256, stored.mime)
+        Journal().add(place_of(self.client), sent)
+        return sent
 
     def check_size(self, name: str, size: int) -> None:
         """Let a shard pass that the server takes.
@@ -200,6 +213,7 @@ class _Sink:
         self._folder = folder
         # `send` keeps the journal, for shards that are written as for those that are copied.
         self.place = None
+        self._types: dict[str, str | None] = {}
 
     def scratch(self) -> Path:
         """A folder for unfinished shards."""
@@ -207,18 +221,27 @@ class _Sink:
 
     def find(self, name: str, shard: ShardInfo) -> str | None:
         """The URL of the blob with these bytes, whatever its name was."""
-        return self._store.find(shard)
+        found = self._store.find(shard)
+        return None if found is None else self._noted(found)
 
     def accept(self, name: str, file: Path, info: ShardInfo) -> str:
         """Send a finished shard, unless the server has it."""
         assert info.bytes is not None
         assert info.sha256 is not None
-        url = self._store.find(info)
-        if url is None:
+        blob = self._store.find(info)
+        if blob is None:
             with file.open("rb") as stream:
-                url = self._store.send(stream, name, size=info.bytes, sha256=info.sha256)
+                blob = self._store.send(stream, name, size=info.bytes, sha256=info.sha256)
         file.unlink()
-        return url
+        return self._noted(blob)
+
+    def _noted(self, blob: ShardInfo) -> str:
+        self._types[blob.url] = blob.mime
+        return blob.url
+
+    def as_stored(self, placed: ShardUrls) -> ShardUrls:
+        """The placed shards with the types under which the server keeps them."""
+        return ShardUrls(replace(shard, mime=self._types[shard.url]) for shard in placed.shards)
 
     def discard(self) -> None:
         """Nothing: the server drops blobs that no record references."""

@@ -11,7 +11,7 @@ from atdata._digest import RAW, cid_sha256
 from atdata._refs import AtUri, is_did, parse_at_uri
 from atdata.atmosphere.data_model import check_record
 from atdata.atmosphere.lexicon import validate
-from atdata.atmosphere.reader import Reader, Record
+from atdata.atmosphere.reader import Reader, Record, StoredBlob
 from atdata.atmosphere.session import Session
 from atdata.atmosphere.xrpc import Body, XrpcServer
 from atdata.errors import (
@@ -278,17 +278,20 @@ class AtmosphereClient(Reader):
             self._limits[server] = int(limit) if known and limit else _DEFAULT_BLOB_LIMIT
         return self._limits[server]
 
-    def upload_blob(self, stream: IO[bytes], *, size: int, sha256: str, content_type: str) -> str:
+    def upload_blob(
+        self, stream: IO[bytes], *, size: int, sha256: str, content_type: str
+    ) -> StoredBlob:
         """Send a blob. It lasts only when a record comes to reference it, soon.
 
         Args:
             stream: Seekable; sent from its start, again when the connection breaks.
             size: In bytes.
             sha256: Of the bytes; the server's own count must agree.
-            content_type: What a reader is told.
+            content_type: What a reader is told, unless the server sees another type in the
+                first bytes.
 
         Returns:
-            The blob's CID.
+            What references to it must say.
 
         Raises:
             XrpcError: Refused, with status 413 for a blob that is too large.
@@ -309,7 +312,8 @@ class AtmosphereClient(Reader):
             raise AtmosphereError(
                 f"{self.server} stored {cid} of {stored} bytes: not the {size} bytes sent."
             )
-        return cid
+        kind = blob.get("mimeType")
+        return StoredBlob(cid, size, kind if isinstance(kind, str) and kind else content_type)
 
     def __repr__(self) -> str:
         if self._session is None:

@@ -21,7 +21,8 @@ def blob_shard(did: str, value: object, path: str) -> ShardInfo:
         sha256 = cid_sha256(str(link), codec=RAW)
     except RefError as error:
         raise RecordError(f"{path}.ref: {error}") from None
-    return ShardInfo(str(BlobRef(did, blob_cid(sha256))), None, count(blob, "size", path), sha256)
+    size, mime = count(blob, "size", path), text(blob, "mimeType", path)
+    return ShardInfo(str(BlobRef(did, blob_cid(sha256))), None, size, sha256, mime)
 
 
 def urls_of(value: object, path: str) -> list[str]:

@@ -20,6 +20,7 @@ from atdata._digest import blob_cid
 from atdata._limits import limits
 from atdata._refs import SHARD_BLOBS_COLLECTION, AtUri, BlobRef, parse_at_uri
 from atdata._shardlist import LocatedUrl, ShardInfo, fold_urls
+from atdata.atmosphere.blobs import known_blob, place_of
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.entry import AtmosphereIndexEntry
 from atdata.atmosphere.fields import mapping, sequence, shown, urls_of
@@ -38,6 +39,8 @@ class Manifest:
     """A manifest as it is sent."""
 
     data: bytes
+    mime: str = MANIFEST_TYPE
+    """The type under which the server keeps it."""
 
     @property
     def sha256(self) -> str:
@@ -49,9 +52,15 @@ class Manifest:
         return {
             "$type": "blob",
             "ref": {"$link": blob_cid(self.sha256)},
-            "mimeType": MANIFEST_TYPE,
+            "mimeType": self.mime,
             "size": len(self.data),
         }
+
+    def typed(self, there: Mapping[str, Any]) -> Manifest:
+        """The same, with the type that a record's storage says of it, if that names it."""
+        blob = there.get("manifest") or {}
+        same = blob.get("ref") == self.blob()["ref"]
+        return replace(self, mime=blob["mimeType"]) if same else self
 
     @classmethod
     def of(cls, did: str, shards: Sequence[ShardInfo]) -> Manifest:
@@ -65,18 +74,20 @@ class Manifest:
             said["urls"] = [fold_urls([str(shard.url) for shard in shards])]
         return cls(json.dumps(said, separators=(",", ":"), sort_keys=True).encode())
 
-    def send(self, client: AtmosphereClient, place: str) -> None:
-        """Send it, unless the server has it."""
-        if Journal().has(place, self.sha256):
-            return
-        cid = client.upload_blob(
-            io.BytesIO(self.data),
-            size=len(self.data),
-            sha256=self.sha256,
-            content_type=MANIFEST_TYPE,
-        )
-        url = str(BlobRef(client.did, cid))
-        Journal().add(place, ShardInfo(url, None, len(self.data), self.sha256))
+    def sent(self, client: AtmosphereClient) -> Manifest:
+        """The same as the server has it; it is sent, unless it was."""
+        found = known_blob(client, self.sha256)
+        if found is None:
+            stored = client.upload_blob(
+                io.BytesIO(self.data),
+                size=len(self.data),
+                sha256=self.sha256,
+                content_type=MANIFEST_TYPE,
+            )
+            url = str(BlobRef(client.did, stored.cid))
+            found = ShardInfo(url, None, len(self.data), self.sha256, stored.mime)
+            Journal().add(place_of(client), found)
+        return replace(self, mime=found.mime or MANIFEST_TYPE)
 
 
 def _is_blob(did: str, shard: ShardInfo) -> bool:

@@ -13,7 +13,7 @@ from atdata.errors import RecordError
 
 _FAMILY: Final = "science.alt.dataset"
 SHARD_TYPE: Final = "application/x-tar"
-"""MIME type of a shard that is a blob."""
+"""MIME type with which shards are sent as blobs; servers may see another in their first bytes."""
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -98,7 +98,7 @@ def own_blobs(did: str, shards: Sequence[ShardInfo]) -> list[dict[str, Any]]:
         {
             "$type": "blob",
             "ref": {"$link": parse_blob_ref(shard.url).cid},
-            "mimeType": SHARD_TYPE,
+            "mimeType": shard.mime or SHARD_TYPE,
             "size": shard.bytes,
         }
         for shard in shards

@@ -164,6 +164,7 @@ def _joined(shard: ShardInfo, detail: ShardInfo | None) -> ShardInfo:
         detail.samples,
         detail.bytes if shard.bytes is None else shard.bytes,
         shard.sha256 or detail.sha256,
+        shard.mime,
     )
 
 

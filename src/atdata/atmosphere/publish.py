@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
+from atdata._digest import RAW, cid_sha256
 from atdata._refs import DATASET_COLLECTION, AtUri, parse_blob_ref
 from atdata._shardlist import ShardInfo
-from atdata.atmosphere.blobs import place_of
+from atdata.atmosphere.blobs import known_blob, place_of
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.data_model import MAX_RECORD, now, record_size
 from atdata.atmosphere.entry import AtmosphereIndexEntry, StrongRef, age
@@ -79,6 +80,8 @@ def draft_dataset(
     uri = AtUri(client.did, collection, rkey)
     there = _find(client, uri)
     old = None if there is None else read_entry(there)
+    if old is not None:
+        shards = _typed(shards, old.shards)
     time = now()
     draft = partial(
         dataset_record,
@@ -99,7 +102,7 @@ def draft_dataset(
     record, manifest = draft(), None
     too_large = record_size({**record, "updatedAt": time}) > MAX_RECORD
     if too_large and collection == DATASET_COLLECTION:
-        manifest = Manifest.of(client.did, shards)
+        manifest = Manifest.of(client.did, shards).typed(there.value["storage"] if there else {})
         record = draft(manifest=manifest.blob())
         if len(manifest.data) > client.blob_limit:
             raise RecordError(
@@ -146,21 +149,26 @@ def publish_dataset(
         RecordError: The record would be too large, or holds what a record cannot.
         AtmosphereError: The server refuses.
     """
+    asked = False
     if not shards:
         raise NoDataUrlsError(f"The dataset {name!r} names no shard. Nothing was published.")
     shards = _with_sizes(client, shards)
     for _ in range(_TRIES):
         draft = draft_dataset(client, name=name, shards=shards, **said)
-        old = draft.there
+        old, record = draft.there, draft.record
         if old is not None and draft.is_same:
             return replace(old, shards=draft.shards)
+        if not asked and _untyped(client, draft.shards):
+            shards, asked = _with_types(client, draft.shards), True
+            continue
         try:
             if draft.manifest is not None:
-                draft.manifest.send(client, place_of(client))
-                hold(client, draft.uri, draft.blobs, draft.record["createdAt"])
+                manifest = draft.manifest.sent(client).blob()
+                record = {**record, "storage": {**record["storage"], "manifest": manifest}}
+                hold(client, draft.uri, draft.blobs, record["createdAt"])
             replaces = None if old is None else old.cid
             written = client.put_record(
-                draft.uri.collection, draft.uri.rkey, draft.record, replaces=replaces
+                draft.uri.collection, draft.uri.rkey, record, replaces=replaces
             )
             return replace(read_entry(written), shards=draft.shards)
         except XrpcError as error:
@@ -201,15 +209,43 @@ def _pinned(client: AtmosphereClient, uri: str) -> StrongRef:
     return StrongRef(str(record.uri), record.cid)
 
 
+def _typed(shards: Sequence[ShardInfo], known: Sequence[ShardInfo]) -> list[ShardInfo]:
+    """The same, with the types that a record says of the same blobs."""
+    types = {str(shard.url): shard.mime for shard in known}
+    return [replace(shard, mime=shard.mime or types.get(str(shard.url))) for shard in shards]
+
+
+def _untyped(client: AtmosphereClient, shards: Sequence[ShardInfo]) -> bool:
+    return any(shard.mime is None and _is_own(client, shard) for shard in shards)
+
+
 def _with_sizes(client: AtmosphereClient, shards: Sequence[ShardInfo]) -> list[ShardInfo]:
     """The same, with the size of every blob of this account: its reference must have it."""
-    own = f"at://{client.did}/blob/"
-    return [
-        replace(shard, bytes=client.blob_size(parse_blob_ref(shard.url)))
-        if shard.bytes is None and shard.url.startswith(own)
-        else shard
-        for shard in shards
-    ]
+    found = [_asked(client, shard) if shard.bytes is None else shard for shard in shards]
+    for shard in found:
+        if shard.bytes is None and _is_own(client, shard):
+            raise AtmosphereError(
+                f"{client.server} has no blob {shard.url}, or no record references it. Publish "
+                "the dataset with a data store, which sends its shards. Nothing was published."
+            )
+    return found
+
+
+def _with_types(client: AtmosphereClient, shards: Sequence[ShardInfo]) -> list[ShardInfo]:
+    """The same, with the type of every blob of this account: its reference must have it."""
+    return [_asked(client, shard) if shard.mime is None else shard for shard in shards]
+
+
+def _is_own(client: AtmosphereClient, shard: ShardInfo) -> bool:
+    return shard.url.startswith(f"at://{client.did}/blob/")
+
+
+def _asked(client: AtmosphereClient, shard: ShardInfo) -> ShardInfo:
+    """A blob of this account with size and type, where its server or the journal knows them."""
+    if not _is_own(client, shard):
+        return shard
+    known = known_blob(client, cid_sha256(parse_blob_ref(shard.url).cid, codec=RAW))
+    return shard if known is None else replace(shard, bytes=known.bytes, mime=known.mime)
 
 
 def _find(client: AtmosphereClient, uri: AtUri) -> Record | None:

@@ -50,6 +50,17 @@ class AccountStatus:
     """The newest commit of its repository, where the server says it."""
 
 
+@dataclass(frozen=True)
+class StoredBlob:
+    """A blob as its server has it: what references to it must say."""
+
+    cid: str
+    size: int | None
+    """In bytes; None: the server does not say."""
+    mime: str | None
+    """The MIME type that the server keeps it under, perhaps another than it was sent with."""
+
+
 class Reader:
     """Reads records of any account. Safe to use from several threads."""
 
@@ -176,8 +187,8 @@ class Reader:
                 ) from error
             raise
 
-    def blob_size(self, ref: BlobRef) -> int | None:
-        """Size of a blob that a record references, in bytes; None where the server is silent.
+    def stored_blob(self, ref: BlobRef) -> StoredBlob:
+        """What the server says of a blob that a record references, without reading it.
 
         Raises:
             XrpcError: There is no such blob.
@@ -186,7 +197,9 @@ class Reader:
         headers = self._server_for(ref.did).head("com.atproto.sync.getBlob", params)
         length = headers.get("Content-Length", "")
         plain = length.isascii() and length.isdigit() and len(length) <= 18
-        return int(length) if plain else None
+        return StoredBlob(
+            ref.cid, int(length) if plain else None, headers.get("Content-Type") or None
+        )
 
 
 def _record(row: object) -> Record:

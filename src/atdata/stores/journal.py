@@ -18,6 +18,9 @@ from atdata._shardlist import ShardInfo
 
 _KEPT_FOR: Final = 6 * 3600
 """Seconds for which a blob that no record references is trusted to be there still."""
+_COLUMNS: Final = "url, samples, bytes, sha256, mime"
+_MARKS: Final = "?, ?, ?, ?, ?"
+"""What is kept of a `ShardInfo`."""
 
 
 def journal_path() -> Path:
@@ -35,24 +38,26 @@ class Journal:
     def __init__(self) -> None:
         self._path = journal_path()
 
-    def has(self, place: str, sha256: str) -> bool:
-        """Whether this place lately took a shard with this hash."""
-        query = "SELECT 1 FROM sent WHERE place=? AND sha256=? AND at>?"
-        return bool(self._rows(query, place, sha256, time.time() - _KEPT_FOR))
+    def find(self, place: str, sha256: str) -> ShardInfo | None:
+        """The shard with this hash, if this place took it lately."""
+        query = f"SELECT {_COLUMNS} FROM taken WHERE place=? AND sha256=? AND at>? ORDER BY at"
+        rows = self._rows(query, place, sha256, time.time() - _KEPT_FOR)
+        return ShardInfo(*rows[-1]) if rows else None
 
     def sent(self, place: str) -> list[ShardInfo]:
         """Every shard that a place has acknowledged, the newest last."""
-        query = "SELECT url, samples, bytes, sha256 FROM sent WHERE place=? ORDER BY at"
+        query = f"SELECT {_COLUMNS} FROM taken WHERE place=? ORDER BY at"
         return [ShardInfo(*row) for row in self._rows(query, place)]
 
     def add(self, place: str, shard: ShardInfo) -> None:
-        """Remember a shard that a place has acknowledged, under its URL there."""
-        values = (place, shard.sha256, shard.url, shard.samples, shard.bytes, time.time())
-        self._write("INSERT OR REPLACE INTO sent VALUES (?, ?, ?, ?, ?, ?)", *values)
+        """Remember a shard that a place has acknowledged, as it is there."""
+        said = (shard.url, shard.samples, shard.bytes, shard.sha256, shard.mime)
+        statement = f"INSERT OR REPLACE INTO taken (place, at, {_COLUMNS}) VALUES (?, ?, {_MARKS})"
+        self._write(statement, place, time.time(), *said)
 
     def forget(self, place: str) -> None:
         """Forget what a place has acknowledged."""
-        self._write("DELETE FROM sent WHERE place=?", place)
+        self._write("DELETE FROM taken WHERE place=?", place)
 
     def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         try:
@@ -79,8 +84,8 @@ class Journal:
                 database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = NORMAL")
             database.execute(
-                "CREATE TABLE IF NOT EXISTS sent (place TEXT, sha256 TEXT, url TEXT, "
-                "samples INTEGER, bytes INTEGER, at REAL, PRIMARY KEY (place, sha256, url)) "
-                "WITHOUT ROWID"
+                "CREATE TABLE IF NOT EXISTS taken (place TEXT, sha256 TEXT, url TEXT, "
+                "samples INTEGER, bytes INTEGER, mime TEXT, at REAL, "
+                "PRIMARY KEY (place, sha256, url)) WITHOUT ROWID"
             )
             yield database

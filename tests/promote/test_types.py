@@ -1,0 +1,87 @@
+"""Shards whose first bytes make a server take them for something else than a tar.
+
+A tar begins with the name of its first member, which is the first sample's key: servers look
+there for the type of what they are sent, and a record must say what they found.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import webdataset
+
+from atdata import Dataset, load_dataset
+from atdata._refs import SHARD_BLOBS_COLLECTION
+from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
+from atdata.local import LocalDatasetEntry, LocalIndex
+from atdata.promote import promote_to_atmosphere
+from tests.promote.conftest import Feature, features
+from tests.promote.test_promote import records
+
+BEGINNINGS = ("BM", "ID3", "GIF8", "MZ", "II*", "%PDF-", "OggS", "fLaC", "MThd", "FWS")
+"""Of keys, and so of shards."""
+LONG = {"why": "x" * 70_000}
+"""Metadata that leave no room for the shards of a record."""
+
+
+@pytest.fixture
+def odd(local: LocalIndex, tmp_path: Path) -> LocalDatasetEntry:
+    """A dataset with a shard for each beginning."""
+    paths = []
+    for n, (start, sample) in enumerate(zip(BEGINNINGS, features(len(BEGINNINGS)), strict=True)):
+        paths.append(str(tmp_path / f"odd-{n}.tar"))
+        with webdataset.TarWriter(paths[-1], mtime=0) as sink:
+            sink.write({**sample.as_wds, "__key__": f"{start}{n:06d}"})  # type: ignore[attr-defined]
+    return LocalIndex(tmp_path / "odd.db").insert_dataset(Dataset.of(Feature, paths), name="odd")
+
+
+def types(client: AtmosphereClient, uri: str) -> list[str]:
+    """The MIME types that the record of a dataset, or those beside it, say of its shards."""
+    storage = client.get_record(uri).value["storage"]
+    if "blobs" not in storage:
+        kept = records(client, SHARD_BLOBS_COLLECTION)
+        return [blob["mimeType"] for record in kept for blob in record.value["blobs"]]
+    return [blob.get("blob", blob)["mimeType"] for blob in storage["blobs"]]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"family": "science.alt.dataset"}, {"metadata": LONG}],
+    ids=["blobs", "newer", "manifest"],
+)
+def test_whatever_the_keys_begin_with(
+    options: dict[str, Any],
+    client: AtmosphereClient,
+    odd: LocalDatasetEntry,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Promoted, promoted again, changed from another machine: the types are the server's."""
+    index = LocalIndex(tmp_path / "odd.db")
+    blobs = PDSBlobStore(client)
+    uri = promote_to_atmosphere(odd, index, client, data_store=blobs, **options)
+    said = types(client, uri)
+    assert {"image/bmp", "image/gif", "application/pdf"} < set(said)
+    assert [s.label for s in load_dataset(uri, split="train")] == list(range(len(BEGINNINGS)))
+    cid = client.get_record(uri).cid
+    assert promote_to_atmosphere(odd, index, client, data_store=blobs, **options) == uri
+    assert client.get_record(uri).cid == cid
+    monkeypatch.setenv("ATDATA_DATA_DIR", str(tmp_path / "another machine"))
+    changed = {**options, "description": "Changed"}
+    assert promote_to_atmosphere(odd, index, client, data_store=blobs, **changed) == uri
+    assert types(client, uri) == said
+
+
+def test_blobs_that_an_index_names(
+    client: AtmosphereClient, published: AtmosphereIndex, odd: LocalDatasetEntry, tmp_path: Path
+) -> None:
+    """Shards that were sent as blobs before are published as they are, with their types."""
+    index = LocalIndex(tmp_path / "sent.db", data_store=PDSBlobStore(client))
+    entry = index.insert_dataset(Dataset.of(Feature, odd), name="odd")
+    uri = promote_to_atmosphere(entry, index, client)
+    assert "image/bmp" in types(client, uri)
+    again = promote_to_atmosphere(entry, index, client, name="the same")
+    assert types(client, again) == types(client, uri)
+    assert len(load_dataset(again, split="train")) == len(BEGINNINGS)
