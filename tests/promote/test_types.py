@@ -20,7 +20,7 @@ from atdata.promote import promote_to_atmosphere
 from tests.promote.conftest import Feature, features
 from tests.promote.test_promote import records
 
-BEGINNINGS = ("BM", "ID3", "GIF8", "MZ", "II*", "%PDF-", "OggS", "fLaC", "MThd", "FWS")
+BEGINNINGS = ("BM", "ID3", "GIF8", "MZ", "II*", "%PDF-", "OggS", "fLaC", "MThd", "BZh")
 """Of keys, and so of shards."""
 LONG = {"why": "x" * 70_000}
 """Metadata that leave no room for the shards of a record."""

@@ -113,6 +113,13 @@ def test_random_keys_are_read() -> None:
     assert keys(tar_of([(f"{name}.msgpack", PAYLOAD) for name in names])) == names
 
 
+@pytest.mark.parametrize("start", ["BZh", "PK\x03\x04", "\x28"])
+def test_keys_may_begin_like_other_forms(start: str) -> None:
+    """A tar whose first key begins as compressed files do is read: its header says what it is."""
+    members = [(f"{start}{i}.msgpack", PAYLOAD) for i in range(3)]
+    assert keys(tar_of(members)) == [f"{start}{i}" for i in range(3)]
+
+
 def test_tars_inside_samples_are_data() -> None:
     """Headers inside a payload, where others would be, are not taken for members."""
 
