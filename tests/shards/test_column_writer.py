@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +20,7 @@ from atdata.samples.codec import codec_of
 from atdata.samples.packable import packable
 from atdata.shards.column_writer import write_shard_columns
 from atdata.shards.offsets import SampleTable, scan_table
+from atdata.shards.sample_writer import write_shard_samples
 from atdata.shards.ustar import headers, number_key, numbered_headers
 from atdata.shards.writer import PackedSample, write_shards
 from tests.shards.parts import Digit, FolderSink, digits, read_all
@@ -78,6 +80,15 @@ def of_columns(
     """Shards written from columns."""
     sink = TableSink(folder)
     write_shard_columns(columns, codec_of(sample_type), sink, stem="x", **limits)
+    return sink
+
+
+def of_list(
+    samples: list[Any] | Iterator[Any], sample_type: type[Any], folder: Path, **limits: Any
+) -> TableSink:
+    """Shards written from samples that are gathered."""
+    sink = TableSink(folder)
+    write_shard_samples(samples, codec_of(sample_type), sink, stem="x", **limits)
     return sink
 
 
@@ -175,13 +186,13 @@ def row(columns: dict[str, Any], number: int) -> Row:
 def test_columns_give_the_shards_of_samples(
     tmp_path_factory: pytest.TempPathFactory, columns: dict[str, Any], limits: dict[str, int]
 ) -> None:
-    """Shards and tables of every kind of field are those of the same samples one by one."""
+    """Columns, a list of samples and a stream of them are packed alike, whatever their fields."""
     samples = [row(columns, i) for i in range(len(columns["number"]))]
     folder = tmp_path_factory.mktemp("columns")
-    same_shards(
-        of_columns(columns, Row, folder / "columns", **limits),
-        of_samples(samples, folder / "samples", **limits),
-    )
+    expected = of_samples(samples, folder / "samples", **limits)
+    same_shards(expected, of_columns(columns, Row, folder / "columns", **limits))
+    same_shards(expected, of_list(samples, Row, folder / "list", **limits))
+    same_shards(expected, of_list(iter(samples), Row, folder / "stream", **limits))
 
 
 @settings(max_examples=25, deadline=None)
@@ -198,10 +209,10 @@ def test_limits_are_kept_alike(
         "word": texts,
     }
     samples = [Digit(np.zeros(3, np.uint8), i, text) for i, text in enumerate(texts)]
-    same_shards(
-        of_columns(columns, Digit, folder / "c", maxsize=maxsize, maxcount=maxcount),
-        of_samples(samples, folder / "s", maxsize=maxsize, maxcount=maxcount),
-    )
+    limits = {"maxsize": maxsize, "maxcount": maxcount}
+    expected = of_samples(samples, folder / "s", **limits)
+    same_shards(expected, of_columns(columns, Digit, folder / "c", **limits))
+    same_shards(expected, of_list(samples, Digit, folder / "l", **limits))
 
 
 def test_large_samples_are_hashed_in_their_order(tmp_path: Path) -> None:
@@ -209,9 +220,9 @@ def test_large_samples_are_hashed_in_their_order(tmp_path: Path) -> None:
     texts = ["x" * (70_000 + i % 2) for i in range(60)]
     columns = {"image": np.zeros((60, 3), np.uint8), "label": list(range(60)), "word": texts}
     samples = [Digit(np.zeros(3, np.uint8), i, text) for i, text in enumerate(texts)]
-    a = of_columns(columns, Digit, tmp_path / "c", maxcount=13)
     b = of_samples(samples, tmp_path / "s", maxcount=13)
-    same_shards(a, b)
+    same_shards(b, of_columns(columns, Digit, tmp_path / "c", maxcount=13))
+    same_shards(b, of_list(samples, Digit, tmp_path / "l", maxcount=13))
     for path in b.placed:
         head = SampleTable.parse(b.tables[path.name]).head
         assert head.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -246,10 +257,7 @@ def test_headers_at_once_are_headers_one_by_one(first: int, sizes: list[int]) ->
         first = 10**9
     expected = [headers(number_key(first + i), size) for i, size in enumerate(sizes)]
     found = numbered_headers(first, np.array(sizes))
-    rows = np.tile(found.pattern, (len(sizes), 1))
-    for at, part in found.parts:
-        rows[:, at : at + part.shape[1]] = part
-    assert rows.tobytes() == b"".join(expected)
+    assert found.whole().tobytes() == b"".join(expected)
     assert [bytes(key).decode() for key in found.keys] == [
         number_key(first + i) for i in range(len(sizes))
     ]

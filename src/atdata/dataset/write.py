@@ -5,21 +5,20 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from atdata._shardlist import ShardInfo
 from atdata.dataset.dataset import Dataset
 from atdata.errors import NoDataUrlsError, OptionError, SampleTypeError, StoreError
-from atdata.samples.codec import SampleCodec, check_sample_type, codec_of
+from atdata.samples.codec import check_sample_type, codec_of
 from atdata.samples.dict_sample import DictSample
 from atdata.shards.column_writer import write_shard_columns
 from atdata.shards.offsets import SUFFIX
 from atdata.shards.pieces import Values
-from atdata.shards.ustar import number_key
-from atdata.shards.writer import PackedSample, write_shards
+from atdata.shards.sample_writer import write_shard_samples
 
 T = TypeVar("T")
 
@@ -59,12 +58,15 @@ def write_samples(
         first = next(iterator)
     except StopIteration:
         raise NoDataUrlsError(f"There are no samples to write to {path}.") from None
-    check_sample_type(type(first))
+    sample_type = type(first)
+    if type(samples) not in (list, tuple):
+        samples = chain([first], iterator)
     place = _Place(Path(path), numbered=maxcount is not None or maxsize is not None)
-    packed = _pack(chain([first], iterator), type(first))
-    urls = write_shards(packed, place, stem=place.stem, maxcount=maxcount, maxsize=maxsize)
+    urls = write_shard_samples(
+        samples, codec_of(sample_type), place, stem=place.stem, maxcount=maxcount, maxsize=maxsize
+    )
     shards = place.publish(urls.shards)
-    return Dataset.of(type(first), [Path(shard.url) for shard in shards], shards=shards)
+    return Dataset.of(sample_type, [Path(shard.url) for shard in shards], shards=shards)
 
 
 def write_columns(
@@ -111,21 +113,6 @@ def write_columns(
     return Dataset.of(sample_type, [Path(shard.url) for shard in shards], shards=shards)
 
 
-def _pack(samples: Iterable[Any], sample_type: type) -> Iterator[PackedSample]:
-    codec: SampleCodec[Any] = sample_type.__atdata_codec__  # type: ignore[attr-defined]
-    for number, sample in enumerate(samples):
-        if type(sample) is not sample_type:
-            raise SampleTypeError(
-                f"Sample {number}: expected {sample_type.__name__} like the first, found "
-                f"{type(sample).__name__}. A dataset has samples of one type."
-            )
-        try:
-            payload = codec.pack(sample)
-        except ValueError as error:
-            raise type(error)(f"sample {number}: {error}") from None
-        yield PackedSample(number_key(number), payload)
-
-
 class _Place:
     """The folder that the shards go to; they are renamed into it when all are there."""
 
@@ -152,10 +139,8 @@ class _Place:
 
     def accept(self, name: str, file: Path, info: ShardInfo) -> str:
         """Keep a finished shard until all are."""
-        kept = self.scratch() / f"{len(self._waiting)}.done"
-        file.replace(kept)
         target = self._path if self.single else self.folder / name
-        self._waiting.append((kept, target))
+        self._waiting.append((file, target))
         return str(target.absolute())
 
     def accept_table(self, name: str, table: bytes) -> None:

@@ -6,9 +6,11 @@ else is packed value by value, to the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from operator import attrgetter
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
@@ -17,6 +19,7 @@ from atdata.samples.packing import (
     BOOLS,
     FLOAT,
     INT,
+    NIL,
     UNSIGNED,
     Packer,
     array_head,
@@ -28,10 +31,18 @@ from atdata.shards.cursor import AnyArray, Bytes, Integers
 Values: TypeAlias = AnyArray | Sequence[Any]
 """A column as a caller has it: one value a row."""
 
+LARGE: Final = 1 << 14
+"""Bytes of a value from which on it stays where it is: into a matrix it would be copied."""
+_KNOWN_FORMS: Final = 4096
+_PLAIN: Final = frozenset("?bBiufcSUV")
+"""Sorts of dtypes whose arrays give their bytes to others."""
+_form = attrgetter("dtype", "shape")
+_in_c_order = attrgetter("flags.c_contiguous")
+
 
 @dataclass(frozen=True, slots=True)
 class Even:
-    """Values of one size."""
+    """Values of one size, as rows of a matrix."""
 
     head: bytes
     """What each begins with."""
@@ -43,24 +54,58 @@ class Even:
         """Bytes of each."""
         return len(self.head) + int(self.rows.shape[1])
 
+    def part(self, start: int, end: int) -> Even:
+        """Some of them."""
+        return Even(self.head, self.rows[start:end])
+
+    def columns(self) -> Iterator[Sequence[Any]]:
+        """The same as `Parts.columns`."""
+        if self.head:
+            yield [self.head] * len(self.rows)
+        if self.rows.shape[1]:
+            yield slices(self.rows)
+
 
 @dataclass(frozen=True, slots=True)
-class Ragged:
-    """Values of different sizes."""
+class Parts:
+    """Values of different sizes, or large ones, each in one or several pieces of memory."""
 
-    values: list[bytes]
+    lists: tuple[Sequence[Any], ...]
+    """The first piece of each, the second piece of each, …; bytes, or arrays in C order."""
     sizes: Integers
-    """Bytes of each, shape (n,)."""
+    """Bytes of each value, shape (n,)."""
+
+    def part(self, start: int, end: int) -> Parts:
+        """Some of them."""
+        return Parts(tuple(pieces[start:end] for pieces in self.lists), self.sizes[start:end])
+
+    def columns(self) -> Iterator[Sequence[Any]]:
+        """Lists of n pieces: the first piece of each value, the second piece of each, …"""
+        return iter(self.lists)
 
 
-Piece: TypeAlias = Even | Ragged
+Piece: TypeAlias = Even | Parts
 """Packed values of consecutive rows."""
-Pack: TypeAlias = Callable[[int, int], Piece]
-"""Packs the rows from the first up to the second number."""
+Pack: TypeAlias = Callable[[Values], Piece]
+"""Packs values, at least one. Raises RowMisfit."""
+
+
+def slices(rows: Bytes) -> list[bytes]:
+    """The rows of a matrix as bytes."""
+    size, data = rows.shape[1], rows.tobytes()
+    return [data[at : at + size] for at in range(0, len(data), size)]
+
+
+def packed_values(values: list[bytes]) -> Piece:
+    """Values that are packed already, at least one."""
+    sizes = _lengths(values)
+    if sizes[0] < LARGE and bool((sizes == sizes[0]).all()):
+        return Even(b"", np.frombuffer(b"".join(values), np.uint8).reshape(len(values), -1))
+    return Parts((values,), sizes)
 
 
 class RowMisfit(Misfit):
-    """A value that does not fit its field, in a known row."""
+    """A value that does not fit its field, and which of them it is."""
 
     def __init__(self, row: int, misfit: Misfit) -> None:
         super().__init__(misfit.expected, misfit.found, misfit.hint)
@@ -79,19 +124,19 @@ def pack_of(field: Field, column: Values) -> Pack:
         Misfit: No value of it can fit.
     """
     if not isinstance(column, np.ndarray) or column.dtype.hasobject:
-        return _pack_list(field, column)
+        return pack_list(field)
     sort, numbers = column.dtype.kind, column.ndim == 1
     match field.kind:
         case Array():
             return _pack_arrays(field.kind, column)
         case Primitive("int") if numbers and sort in "iu":
-            return lambda start, end: _ints(column[start:end])
+            return lambda values: _ints(np.asarray(values))
         case Primitive("float") if numbers and sort in "iuf":
-            return lambda start, end: _floats(column[start:end])
+            return lambda values: _floats(np.asarray(values))
         case Primitive("bool") if numbers and sort == "b":
-            return lambda start, end: _bools(column[start:end])
+            return lambda values: _bools(np.asarray(values))
         case _:
-            return _pack_list(field, column)
+            return pack_list(field)
 
 
 def _pack_arrays(kind: Array, column: AnyArray) -> Pack:
@@ -100,26 +145,76 @@ def _pack_arrays(kind: Array, column: AnyArray) -> Pack:
         hint = f"Convert it with .astype({kind.dtype!r})." if kind.dtype else ""
         raise Misfit(kind.describe(), f"a column of {column.dtype} {shape}", hint)
     head = array_head(kind, column.dtype, shape)
-    return lambda start, end: Even(head, _bytes_of(column[start:end]))
+    return lambda values: _rows(head, _bytes_of(np.asarray(values)))
 
 
-def _pack_list(field: Field, column: Values) -> Pack:
-    pack, kind = packer_of(field.value_kind), field.kind
+def _rows(head: bytes, rows: Bytes) -> Piece:
+    count, size = rows.shape
+    if size < LARGE:
+        return Even(head, rows)
+    return Parts(([head] * count, list(rows)), np.full(count, len(head) + size))
 
-    def packed(start: int, end: int) -> Piece:
-        values = list(column[start:end])
-        if isinstance(kind, Primitive):
-            sorts = set(map(type, values))
-            if kind.name == "str" and sorts == {str} and (texts := _texts(values)):
-                return texts
-            if kind.name == "float" and sorts == {float}:
-                return _floats(np.array(values))
-        return _one_by_one(pack, values, start)
+
+def pack_list(field: Field) -> Pack:
+    """How values of a field are packed that may be of any type."""
+    pack, at_once = packer_of(field.value_kind), _at_once(field)
+
+    def packed(column: Values) -> Piece:
+        values = list(column)
+        return at_once(values) or _one_by_one(pack, values)
 
     return packed
 
 
-def _one_by_one(pack: Packer, values: list[Any], start: int) -> Piece:
+def _at_once(field: Field) -> Callable[[list[Any]], Piece | None]:
+    """Packs values of a field together, where they are of the usual types; None: they are not."""
+    match field.kind:
+        case Primitive("int"):
+            return lambda values: _int_list(values) if set(map(type, values)) == {int} else None
+        case Primitive("float"):
+            return lambda values: (
+                _floats(np.array(values)) if set(map(type, values)) == {float} else None
+            )
+        case Primitive("str"):
+            return lambda values: _texts(values) if set(map(type, values)) == {str} else None
+        case Array():
+            return _array_lists(field.kind, optional=field.optional)
+        case _:
+            return lambda values: None
+
+
+def _array_lists(kind: Array, *, optional: bool) -> Callable[[list[Any]], Piece | None]:
+    """As `_at_once`, for arrays of any shapes."""
+    known: dict[Any, tuple[bytes, int]] = {}
+
+    def packed(values: list[Any]) -> Piece | None:
+        sorts = set(map(type, values))
+        mixed = optional and len(sorts) == 2 and type(None) in sorts
+        there = [value for value in values if value is not None] if mixed else values
+        if sorts - {type(None)} != {np.ndarray} or not all(map(_in_c_order, there)):
+            return None
+        forms = [None if value is None else _form(value) for value in values]
+        if len(known) > _KNOWN_FORMS:
+            known.clear()
+        for form in set(forms) - known.keys():
+            if form is None:
+                known[form] = NIL, 1
+            elif form[0].kind not in _PLAIN or not kind.fits(*form):
+                return None
+            else:
+                head = array_head(kind, *form)
+                known[form] = head, len(head) + math.prod(form[1]) * form[0].itemsize
+        heads, sizes = zip(*[known[form] for form in forms], strict=True)
+        if not mixed and len(set(heads)) == 1 and sizes[0] < LARGE:
+            data = np.frombuffer(b"".join(values), np.uint8)
+            return Even(heads[0], data.reshape(len(values), -1))
+        arrays = [b"" if value is None else value for value in values] if mixed else values
+        return Parts((heads, arrays), np.array(sizes))
+
+    return packed
+
+
+def _one_by_one(pack: Packer, values: list[Any]) -> Piece:
     out: list[bytes] = []
     try:
         for value in values:
@@ -127,11 +222,19 @@ def _one_by_one(pack: Packer, values: list[Any], start: int) -> Piece:
             pack(value, parts)
             out.append(parts[0] if len(parts) == 1 else b"".join(parts))
     except Misfit as misfit:
-        raise RowMisfit(start + len(out), misfit) from None
-    sizes = np.fromiter(map(len, out), np.int64, len(out))
-    if (sizes == sizes[0]).all():
-        return Even(b"", np.frombuffer(b"".join(out), np.uint8).reshape(len(out), -1))
-    return Ragged(out, sizes)
+        raise RowMisfit(len(out), misfit) from None
+    return packed_values(out)
+
+
+def _lengths(values: Sequence[bytes]) -> Integers:
+    return np.fromiter(map(len, values), np.int64, len(values))
+
+
+def _int_list(values: list[int]) -> Even | None:
+    try:
+        return _ints(np.array(values, np.int64))
+    except OverflowError:
+        return None
 
 
 def _ints(column: AnyArray) -> Even:
@@ -152,13 +255,17 @@ def _bools(column: AnyArray) -> Even:
     return Even(b"", rows.reshape(-1, 1))
 
 
-def _texts(values: list[str]) -> Even | None:
-    """Texts of one length, in ASCII; None: they are not."""
+def _texts(values: list[str]) -> Piece | None:
     text, size = "".join(values), len(values[0])
-    if not text.isascii() or any(len(value) != size for value in values):
+    if text.isascii() and set(map(len, values)) == {size} and size < LARGE:
+        rows = np.frombuffer(text.encode("ascii"), np.uint8).reshape(len(values), size)
+        return Even(str_head(size), rows)
+    try:
+        raw = list(map(str.encode, values))
+        heads = list(map(str_head, map(len, raw)))
+    except (UnicodeEncodeError, Misfit):
         return None
-    rows = np.frombuffer(text.encode("ascii"), np.uint8).reshape(len(values), size)
-    return Even(str_head(size), rows)
+    return Parts((heads, raw), _lengths(heads) + _lengths(raw))
 
 
 def _bytes_of(column: AnyArray) -> Bytes:

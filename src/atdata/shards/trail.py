@@ -3,85 +3,115 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from typing import Any, Final
 
-_SYNC: Final = 2 << 20
-"""Bytes that are written before the disk is told to begin with them."""
+_STEP: Final = 4 << 20
+"""Bytes that are written before hashing them begins, and before the disk is told to begin."""
+_AHEAD: Final = 256 << 20
+"""Bytes that may wait to be hashed: about so many does the system keep in memory."""
+_PIECE: Final = 8 << 20
 
 
 class Trail:
     """The hash of a file that is being written, and its way to the disk.
 
-    Both run in threads while the next samples are packed: hashing takes as long as packing
-    does, and a disk that begins at the end of a shard keeps the writer waiting.
+    Both run in threads while the next samples are packed. The hash is taken from the file,
+    whose pages are in memory still: what was written need not be kept, nor copied.
 
     Args:
-        fileno: The file, which stays the caller's to close, after `close`.
-        ahead: Bytes that may wait to be hashed, besides those that came last.
+        fileno: The file, open for reading too; the caller's to close, after `close`.
+        crew: Runs the threads, tasks in the order in which they are given.
     """
 
-    def __init__(self, fileno: int, *, ahead: int = 0) -> None:
+    def __init__(self, fileno: int, crew: Executor) -> None:
         self._fileno = fileno
-        self._ahead = ahead
+        self._crew = crew
         self._hash = hashlib.sha256()
-        # One thread for each: pieces are hashed in their order.
-        self._hasher = ThreadPoolExecutor(1, "atdata-hash")
-        self._syncer = ThreadPoolExecutor(1, "atdata-sync")
-        self._hashing: deque[tuple[Future[None], int]] = deque()
-        self._waiting = 0
-        self._syncing: Future[Any] | None = None
-        self._unsynced = 0
+        self._written = 0
+        self._hash_to = 0
+        self._sync_to = 0
+        self._hashing: Future[None] | None = None
+        self._syncing: list[Future[Any]] = []
 
-    def follow(self, data: bytes | memoryview) -> None:
-        """Take note of bytes that the caller writes next.
-
-        Before, not after: a thread starts when the writer lets go of Python's lock, which it
-        does while it writes, and not while it packs. Without ``ahead`` they must stay as they
-        are until the next call, or `finish`, has returned.
+    def follow(self, size: int) -> None:
+        """Take note of bytes that were written.
 
         Raises:
             OSError: The disk could not take earlier ones.
         """
-        while self._hashing and (self._waiting > self._ahead or self._hashing[0][0].done()):
-            self._hashed()
-        self._hashing.append((self._hasher.submit(self._hash.update, data), len(data)))
-        self._waiting += len(data)
-        if self._unsynced >= _SYNC and (self._syncing is None or self._syncing.done()):
-            self._sync()
-        self._unsynced += len(data)
+        self._written += size
+        behind = self._written - self._hash_to
+        if behind >= _STEP and (_is_done(self._hashing) or behind > _AHEAD):
+            self._begin_hashing()
+        if self._written - self._sync_to >= _STEP and all(map(_is_done, self._syncing)):
+            self._begin_syncing()
 
-    def finish(self) -> str:
+    def end(self) -> None:
+        """No more is written: begin with what is left. Does not wait."""
+        self._begin_syncing()
+        self._begin_hashing()
+
+    def result(self) -> str:
         """Wait until all is on the disk, and hashed; gives the SHA-256, in hex.
 
         Raises:
             OSError: The disk could not take it.
         """
-        self._sync()
-        self._wait(self._syncing)
-        while self._hashing:
-            self._hashed()
-        self.close()
+        for task in (*self._syncing, self._hashing):
+            if task is not None:
+                task.result()
         return self._hash.hexdigest()
 
     def close(self) -> None:
-        """Wait until nothing uses the file any more."""
-        self._hasher.shutdown()
-        self._syncer.shutdown()
+        """Wait until nothing uses the file any more, whatever became of it."""
+        for task in (*self._syncing, self._hashing):
+            if task is not None and not task.cancel():
+                task.exception()
 
-    def _hashed(self) -> None:
-        future, size = self._hashing.popleft()
-        future.result()
-        self._waiting -= size
+    def _begin_hashing(self) -> None:
+        before, start = self._hashing, self._hash_to
+        if before is not None and self._written - start > _AHEAD:
+            before.result()
+        self._hash_to = self._written
+        self._hashing = self._crew.submit(self._hash_on, before, start, self._written)
 
-    def _sync(self) -> None:
-        self._wait(self._syncing)
-        self._syncing = self._syncer.submit(os.fsync, self._fileno)
-        self._unsynced = 0
+    def _begin_syncing(self) -> None:
+        # A disk that fails tells it once: what an earlier one found must not be lost.
+        self._syncing = [task for task in self._syncing if not _is_done(task)]
+        self._sync_to = self._written
+        self._syncing.append(self._crew.submit(os.fsync, self._fileno))
 
-    @staticmethod
-    def _wait(future: Future[Any] | None) -> None:
-        if future is not None:
-            future.result()
+    def _hash_on(self, before: Future[None] | None, start: int, end: int) -> None:
+        if before is not None:
+            before.result()
+        skipped = start % mmap.ALLOCATIONGRANULARITY
+        size, first = end - start + skipped, start - skipped
+        try:
+            pages = mmap.mmap(self._fileno, size, access=mmap.ACCESS_READ, offset=first)
+        except (OSError, ValueError):
+            # Some file systems have no maps.
+            self._hash_read(start, end)
+            return
+        with pages, memoryview(pages) as whole, whole[skipped:] as data:
+            self._hash.update(data)
+
+    def _hash_read(self, start: int, end: int) -> None:
+        while start < end:
+            read = os.pread(self._fileno, min(_PIECE, end - start), start)
+            if not read:
+                raise OSError("it became shorter while it was written")
+            self._hash.update(read)
+            start += len(read)
+
+
+def _is_done(task: Future[Any] | None) -> bool:
+    """Whether there is nothing to wait for; raises what the task raised."""
+    if task is None:
+        return True
+    if not task.done():
+        return False
+    task.result()
+    return True

@@ -78,12 +78,19 @@ class Headers:
     """Headers of many samples: what is the same in all, and what differs."""
 
     pattern: Bytes
-    """The bytes of a whole header, shape (512,)."""
+    """The bytes of a whole header, zeros where they differ, shape (512,)."""
     parts: tuple[tuple[int, Bytes], ...]
-    """Where in each header other bytes stand, and these: shape (n, size), or (1, size) where
-    they are the same in all."""
+    """Where in each header other bytes stand, and these: shape (n, size)."""
     keys: Bytes
     """Shape (n, digits)."""
+
+    def whole(self) -> Bytes:
+        """The headers, shape (n, 512)."""
+        out = np.empty((len(self.keys), BLOCK), np.uint8)
+        out[...] = self.pattern
+        for at, part in self.parts:
+            out[:, at : at + part.shape[1]] = part
+        return out
 
 
 def numbered_headers(first: int, sizes: Integers) -> Headers:
@@ -96,16 +103,22 @@ def numbered_headers(first: int, sizes: Integers) -> Headers:
     Returns:
         The headers that `headers` gives.
     """
-    pattern = np.frombuffer(headers(number_key(first), 0), np.uint8).astype(np.uint32)
+    alike = bool((sizes == sizes[0]).all())
+    whole = headers(number_key(first), int(sizes[0]) if alike else 0)
+    pattern = np.frombuffer(whole, np.uint8).copy()
     width = len(number_key(first))
     keys = _digits(np.arange(first, first + len(sizes)), width, 10)
-    alike = bool((sizes == sizes[0]).all())
-    lengths = _digits(sizes[:1] if alike else sizes, 11, 8)
-    rest = pattern.sum() - pattern[:width].sum() - pattern[124:135].sum() - pattern[148:156].sum()
-    sums = int(rest) + 8 * 0x20 + keys.sum(axis=1, dtype=np.int64)
-    sums += lengths.sum(axis=1, dtype=np.int64)
-    parts = ((0, keys), (124, lengths), (148, _digits(sums, 6, 8)))
-    return Headers(pattern.astype(np.uint8), parts, keys)
+    pattern[:width], pattern[148:154] = 0, 0
+    sums = keys.sum(axis=1, dtype=np.int64)
+    parts = [(0, keys)]
+    if not alike:
+        pattern[124:135] = 0
+        lengths = _digits(sizes, 11, 8)
+        sums += lengths.sum(axis=1, dtype=np.int64)
+        parts.append((124, lengths))
+    sums += int(pattern.sum(dtype=np.int64)) - int(pattern[154:156].sum()) + 8 * 0x20
+    parts.append((148, _digits(sums, 6, 8)))
+    return Headers(pattern, tuple(parts), keys)
 
 
 def number_key(number: int) -> str:

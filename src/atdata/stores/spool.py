@@ -24,7 +24,8 @@ from atdata.errors import (
     StoreError,
 )
 from atdata.shards.offsets import SampleTable, scan_table
-from atdata.shards.writer import PackedSample, ShardSink, hand_table, write_shards
+from atdata.shards.unfinished import ShardSink, hand_table
+from atdata.shards.writer import PackedSample, write_shards
 from atdata.stores.journal import Journal
 
 STEM: Final = "data"

@@ -1,0 +1,154 @@
+"""Consecutive samples as they go into a shard: packed in pieces, with headers, as bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Final
+
+import numpy as np
+
+from atdata._limits import limits
+from atdata.errors import ShardError
+from atdata.shards.cursor import Bytes, Integers
+from atdata.shards.header import BLOCK
+from atdata.shards.pieces import LARGE, Even, Piece, slices
+from atdata.shards.unfinished import OpenShard
+from atdata.shards.ustar import Headers, number_key, numbered_headers
+
+FIRST_ROWS: Final = 64
+"""Samples of the first run, of whose size nothing is known."""
+_MOST_ROWS: Final = 1 << 13
+_RUN: Final = 1 << 20
+"""Bytes of a run, about."""
+_PADDING: Final = tuple(bytes(size) for size in range(BLOCK))
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Samples with consecutive numbers, which are their keys; all with as many digits."""
+
+    first: int
+    """The number of the first one."""
+    pieces: Sequence[Piece]
+    """Their payloads, in pieces that follow each other."""
+    sizes: Integers
+    """Bytes of each payload."""
+
+    @classmethod
+    def of(cls, first: int, pieces: Sequence[Piece], count: int) -> Run:
+        """Samples of these pieces.
+
+        Raises:
+            ShardError: One is too large.
+        """
+        sizes = np.zeros(count, np.int64)
+        for piece in pieces:
+            sizes += piece.sizes
+        largest = int(sizes.argmax())
+        if sizes[largest] > limits.sample_bytes:
+            key = number_key(first + largest)
+            raise ShardError(f"a sample of {int(sizes[largest]):,} bytes", key=key)
+        return cls(first, pieces, sizes)
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    @property
+    def records(self) -> Integers:
+        """Bytes that each takes in a tar, header and padding included."""
+        return BLOCK + (self.sizes + BLOCK - 1) // BLOCK * BLOCK
+
+    def part(self, start: int, end: int) -> Run:
+        """Some of them."""
+        pieces = [piece.part(start, end) for piece in self.pieces]
+        return Run(self.first + start, pieces, self.sizes[start:end])
+
+
+def rows_after(run: Run) -> int:
+    """How many samples like these make a run."""
+    return min(_MOST_ROWS, max(1, _RUN * len(run) // int(run.records.sum())))
+
+
+def most_rows(first: int) -> int:
+    """How many samples from a number on have keys of as many digits."""
+    return int(10 ** len(number_key(first))) - first
+
+
+class RunWriter:
+    """Makes the bytes of runs, and writes them.
+
+    Samples of one size are rows of one matrix, which is kept: what is the same in all of them
+    (most of a header, keys of the msgpack map, headers of arrays, padding) is still there when
+    the next run comes, so that only what differs is put in.
+    """
+
+    def __init__(self) -> None:
+        self._record = np.empty(0, np.uint8)
+        self._buffer = np.empty(0, np.uint8)
+        self._filled = 0
+
+    def write(self, run: Run, shard: OpenShard) -> None:
+        """Add samples to a shard."""
+        heads, records = numbered_headers(run.first, run.sizes), run.records
+        even = [piece for piece in run.pieces if isinstance(piece, Even)]
+        if len(even) == len(run.pieces):
+            data: list[Any] = [self._rows(heads, even, int(records[0]), len(run)).data]
+        else:
+            data = _parts(heads, run)
+        shard.add(
+            data,
+            payloads=np.cumsum(records) - records + BLOCK,
+            sizes=run.sizes,
+            keys=heads.keys.tobytes(),
+            key_sizes=np.full(len(run), heads.keys.shape[1]),
+        )
+
+    def _rows(self, heads: Headers, pieces: list[Even], stride: int, count: int) -> Bytes:
+        """Samples of one size: shape (count, stride)."""
+        record = np.zeros(stride, np.uint8)
+        record[:BLOCK] = heads.pattern
+        slots = list(heads.parts)
+        at = BLOCK
+        for piece in pieces:
+            record[at : at + len(piece.head)] = np.frombuffer(piece.head, np.uint8)
+            at += len(piece.head)
+            slots.append((at, piece.rows))
+            at += piece.rows.shape[1]
+        if not np.array_equal(record, self._record):
+            self._record, self._filled = record, 0
+        if len(self._buffer) < count * stride:
+            self._buffer, self._filled = np.empty(count * stride, np.uint8), 0
+        out = self._buffer[: count * stride].reshape(count, stride)
+        out[self._filled :] = record
+        self._filled = max(self._filled, count)
+        for place, values in slots:
+            _put(out, place, values)
+        return out
+
+
+def _put(out: Bytes, place: int, values: Bytes) -> None:
+    """Bytes into each row of a matrix: values of shape (n, size), or (1, size) for all."""
+    size = values.shape[1]
+    if not size:
+        return
+    if len(values) == 1 or not values.flags.c_contiguous:
+        out[:, place : place + size] = values
+        return
+    # As items of that many bytes: a third of the time that single bytes take.
+    rows = np.ndarray((len(out),), f"V{size}", out.data, place, (out.shape[1],))
+    rows[...] = values.view(f"V{size}").reshape(-1)
+
+
+def _parts(heads: Headers, run: Run) -> list[Any]:
+    """The bytes of samples of different sizes, or of large ones, in pieces of memory."""
+    count = len(run)
+    columns: list[Sequence[Any]] = [slices(heads.whole())]
+    for piece in run.pieces:
+        columns += piece.columns()
+    columns.append([_PADDING[size] for size in (-run.sizes % BLOCK).tolist()])
+    parts: list[Any] = list(chain.from_iterable(zip(*columns, strict=True)))
+    if int(run.sizes.sum()) // count < LARGE:
+        return [b"".join(parts)]
+    return parts

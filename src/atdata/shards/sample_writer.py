@@ -1,0 +1,115 @@
+"""Samples one by one → shards: gathered into runs, packed as columns where that is safe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from operator import attrgetter
+from typing import Any, Final, TypeVar
+
+from atdata._shardlist import ShardUrls
+from atdata.errors import EncodeError, SampleTypeError
+from atdata.samples.codec import SampleCodec
+from atdata.shards.column_writer import RunPacker
+from atdata.shards.pieces import pack_list, packed_values
+from atdata.shards.runs import FIRST_ROWS, Run, most_rows, rows_after
+from atdata.shards.unfinished import ShardSink
+from atdata.shards.writer import write_runs
+
+T = TypeVar("T")
+
+_AT_ONCE: Final = 1024
+"""Samples that are gathered at once."""
+
+
+def write_shard_samples(
+    samples: Iterable[T],
+    codec: SampleCodec[T],
+    sink: ShardSink,
+    *,
+    stem: str,
+    maxcount: int | None = None,
+    maxsize: int | None = None,
+) -> ShardUrls:
+    """Write samples; their keys are their numbers.
+
+    Shards, names and what is left after an error are as for `atdata.shards.writer.write_shards`.
+
+    Args:
+        samples: Samples of the codec's type; read once, in order.
+        codec: Their codec.
+        sink: Takes each shard when it is finished.
+        stem: Start of the shards' names.
+        maxcount: Most samples of a shard.
+        maxsize: Largest tar, in bytes, padding included.
+
+    Raises:
+        EncodeError: A value does not fit its field; names the sample and the path.
+        SampleTypeError: A sample of another type.
+        NoDataUrlsError: There are no samples.
+        OptionError: A limit below 1, or a sample that alone is larger than ``maxsize``.
+        ShardError: A sample over 4 GiB.
+        StoreError: The disk, or the sink, cannot take a shard.
+    """
+    gathered = _Gathered(samples, codec)
+    return write_runs(gathered.runs(), sink, stem=stem, maxcount=maxcount, maxsize=maxsize)
+
+
+class _Gathered:
+    """Samples as runs."""
+
+    def __init__(self, samples: Iterable[Any], codec: SampleCodec[Any]) -> None:
+        self._samples = samples
+        self._codec = codec
+        self._getters = [attrgetter(field.name) for field in codec.fields]
+        self._packer = RunPacker(codec, [pack_list(field) for field in codec.fields])
+
+    def runs(self) -> Iterator[Run]:
+        """All samples, in order."""
+        # Whoever makes samples as they are asked for may use an array again for the next one,
+        # so each is packed before the next is taken. Those of a list are all there already.
+        if type(self._samples) in (list, tuple) and self._getters:
+            yield from self._of_list(self._samples)  # type: ignore[arg-type]
+            return
+        start, rows, samples = 0, FIRST_ROWS, iter(self._samples)
+        while packed := self._packed(islice(samples, min(rows, most_rows(start))), start):
+            run = Run.of(start, [packed_values(packed)], len(packed))
+            yield run
+            start += len(run)
+            rows = min(_AT_ONCE, rows_after(run))
+
+    def _of_list(self, samples: Sequence[Any]) -> Iterator[Run]:
+        start, rows = 0, FIRST_ROWS
+        while chunk := samples[start : start + min(rows, most_rows(start))]:
+            run = self._as_columns(chunk, start)
+            if run is None:
+                packed = self._packed(chunk, start)
+                run = Run.of(start, [packed_values(packed)], len(packed))
+            yield run
+            start += len(run)
+            rows = min(_AT_ONCE, rows_after(run))
+
+    def _as_columns(self, chunk: Sequence[Any], first: int) -> Run | None:
+        """Samples as a run; None: they have to be packed one by one, if they can be at all."""
+        if set(map(type, chunk)) != {self._codec.sample_type}:
+            return None
+        try:
+            return self._packer.run(first, [list(map(get, chunk)) for get in self._getters])
+        except EncodeError:
+            return None
+
+    def _packed(self, samples: Iterable[Any], first: int) -> list[bytes]:
+        """Each sample as msgpack, the first one of this number."""
+        packed: list[bytes] = []
+        pack, sample_type = self._codec.pack, self._codec.sample_type
+        for sample in samples:
+            if type(sample) is not sample_type:
+                raise SampleTypeError(
+                    f"Sample {first + len(packed)}: expected {sample_type.__name__} like the "
+                    f"first, found {type(sample).__name__}. A dataset has samples of one type."
+                )
+            try:
+                packed.append(pack(sample))
+            except EncodeError as error:
+                raise EncodeError(f"sample {first + len(packed)}: {error}") from None
+        return packed

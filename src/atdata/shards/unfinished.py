@@ -1,0 +1,244 @@
+"""Shards that are being written: one is filled while those before it are hashed and synced."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from atdata._shardlist import ShardInfo, ShardUrls
+from atdata.errors import NoDataUrlsError, StoreError
+from atdata.shards.cursor import Integers
+from atdata.shards.offsets import SampleTable
+from atdata.shards.trail import Trail
+from atdata.shards.ustar import END
+
+_MOST_PARTS: Final = 1024
+"""Pieces of memory that a system takes in one call."""
+
+
+class ShardSink(Protocol):
+    """Where finished shards go.
+
+    A sink that can keep small files beside its shards has ``accept_table(name, table)`` as
+    well: it is given the bytes of each shard's sample table after `accept` took the shard.
+    """
+
+    def scratch(self) -> Path:
+        """A folder for unfinished shards, on a disk with room for a few."""
+
+    def accept(self, name: str, file: Path, info: ShardInfo) -> str:
+        """Take a finished shard away, as a whole or not at all.
+
+        Args:
+            name: ``{stem}-000000.tar``.
+            file: The shard, closed and synced; the sink's to move or to delete.
+            info: Its size, hash and number of samples; ``url`` is ``name``.
+
+        Returns:
+            The shard's URL.
+        """
+
+    def discard(self) -> None:
+        """Remove what `accept` placed in this run, after an error."""
+
+
+def hand_table(sink: ShardSink, name: str, table: SampleTable) -> None:
+    """Give the table of a shard to a sink, if it takes tables."""
+    accept_table = getattr(sink, "accept_table", None)
+    if callable(accept_table):
+        accept_table(name, table.to_bytes())
+
+
+class OpenShard:
+    """A shard that is being written. Use from one thread.
+
+    Args:
+        name: ``{stem}-000000.tar``.
+        folder: Where its file is until a sink takes it.
+        crew: Threads for what is done beside the writing.
+    """
+
+    def __init__(self, name: str, folder: Path, crew: Executor) -> None:
+        self.name = name
+        self.size = 0
+        """Bytes so far."""
+        self.samples = 0
+        self._offsets: list[Integers] = []
+        self._sizes: list[Integers] = []
+        self._keys: list[bytes] = []
+        self._key_sizes: list[Integers] = []
+        # Not by mkstemp: what it makes stays unreadable for others when it is finished.
+        self.path = folder / f".{Path(name).name}-{secrets.token_hex(8)}.part"
+        with self._disk_errors():
+            self._file = self.path.open("x+b", buffering=0)
+        self._trail = Trail(self._file.fileno(), crew)
+
+    def add(
+        self,
+        data: Sequence[Any],
+        *,
+        payloads: Integers,
+        sizes: Integers,
+        keys: bytes,
+        key_sizes: Integers,
+    ) -> None:
+        """Write samples.
+
+        Args:
+            data: Their bytes in the tar, in pieces that follow each other: anything that has
+                bytes. They may change when this has returned.
+            payloads: Where in them the payloads begin, shape (n,).
+            sizes: Bytes of each payload, shape (n,).
+            keys: The keys in UTF-8, one behind the other.
+            key_sizes: Bytes of each, shape (n,).
+
+        Raises:
+            StoreError: The disk cannot take them.
+        """
+        self._offsets.append(self.size + payloads)
+        self._sizes.append(sizes)
+        self._keys.append(keys)
+        self._key_sizes.append(key_sizes)
+        self.samples += len(sizes)
+        self._write(data)
+
+    def end(self) -> None:
+        """No more comes: begin to bring it to the disk. Does not wait.
+
+        Raises:
+            StoreError: The disk cannot take it.
+        """
+        self._write([END])
+        with self._disk_errors():
+            self._trail.end()
+
+    def hand_to(self, sink: ShardSink) -> ShardInfo:
+        """Wait until it is on the disk, and give it to a sink.
+
+        Raises:
+            StoreError: The disk cannot take it; or the sink.
+        """
+        with self._disk_errors():
+            sha256 = self._trail.result()
+            self._file.close()
+        info = ShardInfo(self.name, self.samples, self.size, sha256)
+        placed = info.at(sink.accept(self.name, self.path, info))
+        table = SampleTable.joined(
+            np.concatenate(self._offsets),
+            np.concatenate(self._sizes),
+            np.cumsum(np.concatenate(self._key_sizes)),
+            b"".join(self._keys),
+            shard_bytes=self.size,
+            sha256=sha256,
+        )
+        hand_table(sink, self.name, table)
+        return placed
+
+    def remove(self) -> None:
+        """Leave nothing of it, whatever state it is in."""
+        self._trail.close()
+        self._file.close()
+        self.path.unlink(missing_ok=True)
+
+    def _write(self, data: Sequence[Any]) -> None:
+        with self._disk_errors():
+            size = sum(_written(self._file.fileno(), data))
+            self.size += size
+            self._trail.follow(size)
+
+    @contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except StoreError:
+            raise
+        except OSError as error:
+            raise StoreError(
+                f"{self.name}: the disk cannot take it ({error.strerror or error}). Check the "
+                f"rights and the space of {self.path.parent}. Nothing was written."
+            ) from error
+
+
+def _written(file: int, data: Sequence[Any]) -> Iterator[int]:
+    """Write all, and tell how many bytes each call of the system took."""
+    for start in range(0, len(data), _MOST_PARTS):
+        parts = data[start : start + _MOST_PARTS]
+        done = os.writev(file, parts)
+        yield done
+        if done < (total := sum(memoryview(part).nbytes for part in parts)):
+            # A call takes at most 2 GiB, and less where the disk is full: then the next one fails.
+            rest = memoryview(b"".join(parts))[done:]
+            while done < total:
+                taken = os.write(file, rest)
+                yield taken
+                done, rest = done + taken, rest[taken:]
+
+
+class ShardLine:
+    """The shards of one call, in order. A context manager: after an error nothing is left.
+
+    Args:
+        sink: Takes each shard when it is finished.
+        stem: Start of the shards' names.
+        ahead: Shards that may be hashed and synced while the next one is filled.
+    """
+
+    def __init__(self, sink: ShardSink, stem: str, *, ahead: int = 1) -> None:
+        self._sink = sink
+        self._stem = stem
+        self._ahead = ahead
+        self._done: list[ShardInfo] = []
+        self._waiting: deque[OpenShard] = deque()
+        # A hash and a sync for each of them.
+        self._crew = ThreadPoolExecutor(2 * (ahead + 1), "atdata-write")
+
+    def __enter__(self) -> ShardLine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: object
+    ) -> None:
+        self._crew.shutdown(wait=True, cancel_futures=kind is not None)
+        if kind is not None:
+            for shard in self._waiting:
+                shard.remove()
+            self._sink.discard()
+
+    def next(self) -> OpenShard:
+        """End the shard that is being filled, if there is one, and begin another."""
+        self._end()
+        while len(self._waiting) > self._ahead:
+            self._hand_first()
+        number = len(self._done) + len(self._waiting)
+        shard = OpenShard(f"{self._stem}-{number:06d}.tar", self._sink.scratch(), self._crew)
+        self._waiting.append(shard)
+        return shard
+
+    def finish(self) -> ShardUrls:
+        """End the last shard and hand over all that are left.
+
+        Raises:
+            NoDataUrlsError: There is none.
+        """
+        self._end()
+        while self._waiting:
+            self._hand_first()
+        if not self._done:
+            raise NoDataUrlsError("There is nothing to write: not one sample.")
+        return ShardUrls(self._done)
+
+    def _end(self) -> None:
+        if self._waiting:
+            self._waiting[-1].end()
+
+    def _hand_first(self) -> None:
+        self._done.append(self._waiting[0].hand_to(self._sink))
+        self._waiting.popleft()
