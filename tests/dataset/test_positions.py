@@ -101,6 +101,44 @@ def test_without_tables_beside_them_shards_are_scanned(dataset: Dataset[Point]) 
     assert again[[24, 0]].number == [24, 0]
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.data())
+def test_a_damaged_table_never_changes_an_answer(dataset: Dataset[Point], data: Any) -> None:
+    """With any byte of a table changed, positions, keys and epochs are what they were."""
+    path = Path(dataset.shard_list[2] + ".idx")
+    whole = path.read_bytes()
+    damaged = bytearray(whole)
+    for at in data.draw(st.lists(st.integers(0, len(whole) - 1), min_size=1, max_size=3)):
+        damaged[at] = data.draw(st.integers(0, 255))
+    path.write_bytes(damaged)
+    try:
+        again = Dataset[Point](dataset.shard_list)
+        wanted = data.draw(st.lists(st.integers(0, 24), min_size=1, max_size=5))
+        assert [again[i] for i in wanted] == [points(25)[i] for i in wanted]
+        assert Dataset[Point](dataset.shard_list).by_key(f"{wanted[0]:09d}").number == wanted[0]
+        batch = Dataset[Point](dataset.shard_list)[wanted]
+        assert batch.number == wanted
+        assert batch.keys == [f"{i:09d}" for i in wanted]
+        epoch = list(Dataset[Point](dataset.shard_list).shuffled(7, seed=1))
+        assert sorted(n for batch in epoch for n in batch.number) == list(range(25))
+        assert all(batch.keys == [f"{n:09d}" for n in batch.number] for batch in epoch)
+    finally:
+        path.write_bytes(whole)
+
+
+def test_tables_are_checked_before_many_samples_are_read(tmp_path: Path) -> None:
+    """An epoch of many samples with a damaged table beside them has each of them once."""
+    write_samples((Point(np.zeros(3, np.float32), i) for i in range(9000)), tmp_path / "a.tar")
+    path = tmp_path / "a.tar.idx"
+    damaged = bytearray(path.read_bytes())
+    damaged[80 + 8 * 8000] ^= 1
+    damaged[-5] ^= 1
+    path.write_bytes(damaged)
+    epoch = Dataset[Point](tmp_path / "a.tar").shuffled(256, seed=1)
+    pairs = [pair for b in epoch for pair in zip(b.number, b.keys, strict=True)]
+    assert sorted(pairs) == [(i, f"{i:09d}") for i in range(9000)]
+
+
 def test_a_table_of_another_shard_is_never_used(tmp_path: Path) -> None:
     """Tables that disagree in size, in hash or in one header are found out, and shards read."""
     a = write_samples(points(9), tmp_path / "a.tar")

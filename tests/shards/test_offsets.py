@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atdata.errors import ShardError
-from atdata.shards.offsets import SampleTable, headers_agree, parse_head, scan_table
+from atdata.shards.agree import headers_agree, names_agree
+from atdata.shards.offsets import SampleTable, parse_head, scan_table
 from atdata.shards.writer import write_shards
 from tests.shards.parts import FolderSink, digits, packed, shard_of, tar_of
 
@@ -69,6 +70,14 @@ def test_tables_of_all_forms_agree_with_their_shards(tmp_path: Path, form: int) 
     table = scan_table(io.BytesIO(data), shard="s", shard_bytes=len(data))
     array = np.frombuffer(data, np.uint8)
     assert headers_agree(array, table.offsets, table.sizes)
+    for row, name in enumerate(names):
+        at, sizes = table.offsets[row : row + 1], table.sizes[row : row + 1]
+        keys = table.key_matrix(np.array([row]))
+        assert keys is not None
+        assert names_agree(array, at, sizes, keys) or len(name) > 90
+        assert not names_agree(array, at, sizes + 1, keys)
+        keys[0, -1] ^= 1
+        assert not names_agree(array, at, sizes, keys)
     assert not headers_agree(array, table.offsets, table.sizes + 1)
     assert not headers_agree(array, table.offsets[1:] - 512, table.sizes[1:])
 

@@ -171,7 +171,7 @@ class DatasetEpoch:
 
     def fetch(self, places: Integers) -> GatheredRows:
         """See `Epoch`."""
-        return self._gather.rows(self.order.positions(places))
+        return self._gather.ascending(*self.order.ascending(places))
 
     def finish(self, fetched: GatheredRows, part: Indices) -> tuple[Rows, Integers]:
         """See `Epoch`."""

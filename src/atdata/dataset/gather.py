@@ -2,41 +2,44 @@
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
 from atdata._protocols import DataSource
 from atdata._shardlist import ShardInfo
-from atdata.dataset.describe import local_path
+from atdata.dataset.files import APART, ShardFiles, WrongTableError
 from atdata.dataset.rows import Indices
 from atdata.dataset.tables import ShardTables
-from atdata.dataset.verify import Verify, check_file
-from atdata.errors import DecodeError, IntegrityError, OptionError, SampleNotFoundError
+from atdata.dataset.verify import Verify
+from atdata.errors import (
+    DecodeError,
+    OptionError,
+    SampleNotFoundError,
+    ShardError,
+)
 from atdata.samples.batch import Column
 from atdata.samples.codec import SampleCodec, codec_of
+from atdata.shards.agree import Spots, header_agrees, headers_agree, names_agree
 from atdata.shards.buffers import Buffers
 from atdata.shards.columns import Payloads
 from atdata.shards.header import BLOCK
-from atdata.shards.offsets import header_agrees, headers_agree
+from atdata.shards.keys import KeyMatrix, key_list
 from atdata.shards.reader import Block, block_of
-from atdata.sources.ranges import FileBytes, NoRangesError, ShardBytes
+from atdata.sources.ranges import NoRangesError
 
 Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
+Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 
-_AT_ONCE: Final = 8
-"""Ranges that are asked for at the same time."""
-_SHARD_BITS: Final = 2**40
-"""Distance between the shards, where all of them are thought of as one file."""
-_COPY: Final = 1 << 20
+_MANY: Final = 4096
+"""Samples that are worth checking whole tables for."""
+_SMALL: Final = 8 << 10
+"""Bytes of a payload up to which it is moved to its place, away from headers and padding."""
+_SCRATCH: Final = 1 << 20
+"""Bytes that are read before payloads are moved out of them: what the cache has room for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,46 +48,64 @@ class GatheredRows:
 
     gather: Gather
     block: Block[Any]
-    shards: Integers
-    """Number of the shard of each row."""
-    rows: Integers
-    """Number of each row within its shard."""
+    positions: Integers
+    """Position of each row in the dataset."""
+    key_matrix: KeyMatrix | None
+    """Key of each row in UTF-8, where all have one length."""
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.positions)
 
     @property
     def keys(self) -> list[str]:
         """Key of each sample in its shard."""
-        return self.block.keys
+        if self.key_matrix is not None and (self.key_matrix < 0x80).all():
+            return key_list([self.key_matrix])
+        return self.gather.keys(self.positions)
 
     def samples(self) -> list[Any]:
         """The samples, decoded; their arrays own their memory."""
-        try:
-            return self.block.samples()
-        except DecodeError:
-            self._blame()
-            raise
+        samples: list[Any] = self._told(self.block.samples)
+        return samples
 
     def columns(self) -> dict[str, Column] | None:
         """The samples field by field, in memory of their own."""
-        try:
-            return self.block.columns()
-        except DecodeError:
-            self._blame()
-            raise
+        columns: dict[str, Column] = self._told(self.block.columns)
+        return columns
 
     def take(self, indices: Indices) -> GatheredRows:
         """Some of the rows, in the order of ``indices``."""
-        block = self.block.take(indices)
-        return replace(self, block=block, shards=self.shards[indices], rows=self.rows[indices])
+        keys = None if self.key_matrix is None else self.key_matrix[indices]
+        return replace(
+            self,
+            block=self.block.take(indices),
+            positions=self.positions[indices],
+            key_matrix=keys,
+        )
 
-    def _blame(self) -> None:
-        """Raise the error of the first row that cannot be decoded, told of its shard."""
-        for row in range(len(self)):
-            one = self.block.take(slice(row, row + 1))
-            one.shard = self.gather.tables.shards[int(self.shards[row])]
-            one.samples()
+    def _told(self, decode: Callable[[], Any]) -> Any:
+        """What decoding gives, or the error of the first row that cannot be, told of its shard."""
+        try:
+            return decode()
+        except DecodeError:
+            for row, number in enumerate(self.gather.shards_of(self.positions).tolist()):
+                one = self.take(slice(row, row + 1))
+                one.block.shard = self.gather.tables.shards[number]
+                one.block.samples()
+            raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Located:
+    """Where samples are that are in ascending order of their positions."""
+
+    starts: Integers
+    """Where each header begins, shards thought of as `APART` from each other."""
+    sizes: Integers
+    """Bytes of each payload."""
+    shards: list[tuple[int, int, int]]
+    """Number of each shard, its first sample here, and the one behind its last."""
+    keys: KeyMatrix | None
 
 
 class Gather:
@@ -108,11 +129,8 @@ class Gather:
         self.known = known
         self._stored_type = stored_type
         self.verify = verify
-        self._open: dict[int, ShardBytes] = {}
-        self._pid = os.getpid()
-        self._pool: ThreadPoolExecutor | None = None
-        self._copying = threading.Lock()
         self._buffers = Buffers()
+        self._scratch = Buffers()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Gather, (self._source, self.known, self._stored_type, self.verify)
@@ -123,12 +141,39 @@ class Gather:
         return ShardTables(self._source, self.known)
 
     @cached_property
+    def _files(self) -> ShardFiles:
+        tables = self.tables
+        return ShardFiles(
+            self._source,
+            tables.shards,
+            self.known,
+            self.verify,
+            lambda number: tables.glance(number).head.shard_bytes,
+        )
+
+    @cached_property
     def ends(self) -> Integers:
         """Position behind the last sample of each shard, shape (number of shards,)."""
         return np.cumsum(self.tables.counts())
 
     def __len__(self) -> int:
         return int(self.ends[-1]) if len(self.ends) else 0
+
+    def shards_of(self, positions: Integers) -> Integers:
+        """Number of the shard that each position is in."""
+        return np.searchsorted(self.ends, positions, side="right").astype(np.int64)
+
+    def keys(self, positions: Integers) -> list[str]:
+        """The keys of samples."""
+        numbers = self.shards_of(positions)
+        out: list[str] = [""] * len(positions)
+        for number in np.unique(numbers).tolist():
+            mine = np.flatnonzero(numbers == number)
+            table = self.tables.glance(number)
+            rows = positions[mine] - (int(self.ends[number]) - len(table))
+            for row, key in zip(mine.tolist(), table.keys(rows), strict=True):
+                out[row] = key
+        return out
 
     def rows(self, positions: Integers) -> GatheredRows:
         """Read samples.
@@ -142,32 +187,31 @@ class Gather:
             SourceError: One cannot be read.
         """
         wanted, back = np.unique(positions, return_inverse=True)
-        shards = np.searchsorted(self.ends, wanted, side="right").astype(np.int64)
-        rows = wanted - np.concatenate([[0], self.ends])[shards]
-        while True:
-            try:
-                buffer, at, sizes = self._read(shards, rows)
-                self._check(buffer, at, sizes, shards)
-                break
-            except _WrongTable as wrong:
-                self._replace(wrong)
-        tables = self.tables
-
-        def keys() -> list[str]:
-            if not len(rows):
-                return []
-            numbers, firsts = np.unique(shards, return_index=True)
-            parts = zip(numbers.tolist(), np.split(rows, firsts[1:]), strict=True)
-            return [key for number, part in parts for key in tables.table(number).keys(part)]
-
-        names = [tables.shards[number] for number in np.unique(shards).tolist()[:1]]
-        payloads = Payloads(memoryview(buffer).toreadonly(), at, at + sizes)
-        block: Block[Any] = block_of(
-            names[0] if names else "", codec_of(self._stored_type), payloads, keys
-        )
-        found = GatheredRows(self, block, shards, rows)
+        found = self.ascending(wanted, np.arange(len(wanted)))
         in_order = len(wanted) == len(positions) and bool((back == np.arange(len(back))).all())
         return found if in_order else found.take(back.reshape(-1))
+
+    def ascending(self, positions: Integers, places: Integers) -> GatheredRows:
+        """Read samples whose positions ascend, none of them twice.
+
+        Args:
+            positions: Shape (n,).
+            places: Which row each of them becomes: the numbers from 0 to before n.
+
+        Raises:
+            IntegrityError: As in `rows`.
+        """
+        while True:
+            try:
+                return self._gathered(positions, places)
+            except WrongTableError as wrong:
+                number = wrong.number
+                table = self.tables.glance(number)
+                if wrong.replaced or self.tables.table(number) is not table:
+                    # A scan has taken the place of a damaged one.
+                    continue
+                if not self.tables.replace(number) or len(self.tables.glance(number)) != len(table):
+                    raise wrong.cause or self.tables.changed(number) from None
 
     def one(self, position: int) -> Any:
         """The sample at a position; `rows` of one, without what serves many.
@@ -177,16 +221,17 @@ class Gather:
             IntegrityError: As in `rows`.
         """
         number = int(np.searchsorted(self.ends, position, side="right"))
-        table = self.tables.table(number)
+        table = self.tables.glance(number)
         row = position - int(self.ends[number]) + len(table)
-        size = int(table.sizes[row])
-        data = bytearray(BLOCK + size)
         try:
-            self._file(number).read_into(memoryview(data), int(table.offsets[row]) - BLOCK)
+            offsets, sizes = table.places(np.array([row]))
+            size = int(sizes[0])
+            data = bytearray(BLOCK + size)
+            self._files.get(number).read_into(memoryview(data), int(offsets[0]) - BLOCK)
             if header_agrees(bytes(data[:BLOCK]), size):
                 codec: SampleCodec[Any] = codec_of(self._stored_type)
                 return codec.unpack(memoryview(data)[BLOCK:])
-        except (IntegrityError, DecodeError, NoRangesError):
+        except (ShardError, DecodeError, NoRangesError):
             # The longer way finds out what is wrong, and says where.
             pass
         return self.rows(np.array([position])).samples()[0]
@@ -197,156 +242,114 @@ class Gather:
         Raises:
             SampleNotFoundError: There is none.
         """
-        for number, end in enumerate(self.ends.tolist()):
-            table = self.tables.table(number)
-            row = table.find(key)
-            if row is not None:
-                return int(end) - len(table) + row
+        # What a damaged table hides is found when all of them are checked.
+        for table_of in (self.tables.glance, self.tables.table):
+            for number, end in enumerate(self.ends.tolist()):
+                if table_of(number).find(key) is None:
+                    continue
+                table = self.tables.table(number)
+                row = table.find(key)
+                if row is not None:
+                    return int(end) - len(table) + row
         raise SampleNotFoundError(
             f"No sample has the key {key!r}. Keys look like {self.tables.table(0).key(0)!r}."
             if len(self)
             else f"No sample has the key {key!r}: there are none."
         )
 
-    def _read(self, shards: Integers, rows: Integers) -> tuple[Any, Integers, Integers]:
-        """Bytes of the samples with the headers before them, in few reads.
-
-        Returns:
-            A buffer, where in it each payload begins, and its size.
-        """
-        numbers, firsts = np.unique(shards, return_index=True)
-        self.tables.load(numbers.tolist())
-        bounds = [*firsts.tolist(), len(rows)]
-        offsets, sizes = np.empty(len(rows), np.int64), np.empty(len(rows), np.int64)
-        gaps = np.empty(len(rows), np.int64)
-        mosts = np.empty(len(rows), np.int64)
-        for number, first, last in zip(numbers.tolist(), bounds, bounds[1:], strict=False):
-            table, file = self.tables.table(number), self._file(number)
-            offsets[first:last] = table.offsets[rows[first:last]]
-            sizes[first:last] = table.sizes[rows[first:last]]
-            gaps[first:last], mosts[first:last] = file.gap, file.most
-        starts = shards * _SHARD_BITS + offsets - BLOCK
-        ends = starts + BLOCK + sizes
-        new = np.ones(len(rows), bool)
-        new[1:] = starts[1:] - ends[:-1] > gaps[1:]
-        # A run as long as one request should be is followed by another one.
-        new[1:] |= (np.diff(ends // mosts) > 0) & (mosts[1:] < FileBytes.most)
-        run_of = np.cumsum(new) - 1
-        run_first = np.flatnonzero(new)
-        run_start = starts[run_first]
-        run_end = ends[np.append(run_first[1:], len(rows)) - 1] if len(rows) else ends
-        lengths = run_end - run_start
-        bases = np.cumsum(lengths) - lengths
-        buffer: Any = self._buffers.take(int(lengths.sum()))
-        view = memoryview(buffer)
-        parts = [
-            (number, view[base : base + length], start)
-            for number, base, length, start in zip(
-                (run_start // _SHARD_BITS).tolist(),
-                bases.tolist(),
-                lengths.tolist(),
-                (run_start % _SHARD_BITS).tolist(),
-                strict=True,
-            )
-        ]
-        self._read_parts(parts)
-        at = bases[run_of] + (starts + BLOCK - run_start[run_of])
-        return buffer, at, sizes
-
-    def _read_parts(self, parts: Sequence[tuple[int, memoryview, int]]) -> None:
-        remote = [part for part in parts if not isinstance(self._file(part[0]), FileBytes)]
-        if remote and self._pool is None:
-            self._pool = ThreadPoolExecutor(_AT_ONCE, "atdata-ranges")
-        waiting = [self._pool.submit(self._read_part, part) for part in remote if self._pool]
-        try:
-            for part in parts:
-                if isinstance(self._file(part[0]), FileBytes):
-                    self._read_part(part)
-            for future in waiting:
-                future.result()
-        except BaseException:
-            for future in waiting:
-                future.cancel()
-            raise
-
-    def _read_part(self, part: tuple[int, memoryview, int]) -> None:
-        number, view, start = part
-        try:
-            try:
-                self._file(number).read_into(view, start)
-            except NoRangesError:
-                self._copy(number).read_into(view, start)
-        except IntegrityError as error:
-            raise _WrongTable(number, error) from error
-
-    def _file(self, number: int) -> ShardBytes:
-        if self._pid != os.getpid():
-            # Threads do not come along into a forked child; files may.
-            self._pid, self._pool = os.getpid(), None
-        if number not in self._open:
-            self._open[number] = self._opened(number)
-        return self._open[number]
-
-    def _opened(self, number: int) -> ShardBytes:
-        shard = self.tables.shards[number]
-        path = local_path(self._source, shard)
-        if path is not None:
-            check_file(path, self.known.get(shard), self.verify)
-            return FileBytes(path)
-        # The protocol does not ask for this member: sources with ranges offer it.
-        find = getattr(self._source, "ranges", None)
-        made: ShardBytes | None = find(shard) if callable(find) else None
-        if made is None:
-            return self._copy(number)
-        made.size = self.tables.table(number).head.shard_bytes
-        return made
-
-    def _copy(self, number: int) -> ShardBytes:
-        """A shard that can be read from its start only, as a temporary file without a name."""
-        import shutil
-        import tempfile
-
-        with self._copying, ExitStack() as cleanup:
-            if isinstance(self._open.get(number), FileBytes):
-                return self._open[number]
-            folder = cleanup.enter_context(tempfile.TemporaryDirectory(prefix="atdata-"))
-            path = Path(folder) / "shard.tar"
-            stream = cleanup.enter_context(
-                closing(self._source.open_shard(self.tables.shards[number]))
-            )
-            with path.open("wb") as file:
-                shutil.copyfileobj(stream, file, _COPY)
-            self._open[number] = FileBytes(path)
-            return self._open[number]
-
-    def _check(self, buffer: Any, at: Integers, sizes: Integers, shards: Integers) -> None:
-        """Hold what the tables say against the headers that were read."""
-        if not len(at) or headers_agree(buffer, at, sizes):
-            return
-        for number in np.unique(shards).tolist():
-            of = shards == number
-            if not headers_agree(buffer, at[of], sizes[of]):
-                raise _WrongTable(int(number), None)
-
-    def _replace(self, wrong: _WrongTable) -> None:
-        number = wrong.number
-        before = len(self.tables.table(number))
-        if self.tables.replace(number) and len(self.tables.table(number)) == before:
-            return
-        raise wrong.cause or IntegrityError(
-            "the samples are not where they were when this dataset was opened: the shard was "
-            "changed. Open the dataset again",
-            shard=self.tables.shards[number],
+    def _gathered(self, positions: Integers, places: Integers) -> GatheredRows:
+        found = self._located(positions)
+        count = len(positions)
+        starts, ends = np.empty(count, np.int64), np.empty(count, np.int64)
+        size = int(found.sizes[0]) if count > 1 else 0
+        buffer: Any
+        if 0 < size <= _SMALL and (found.sizes == size).all():
+            # One behind the other in their order, without headers and padding.
+            buffer = self._buffers.take(count * size)
+            out = buffer.view(f"V{size}")
+            for part, data, at in self._read(found, _SCRATCH):
+                out[places[part]] = Spots(data, at).read(0, size)
+            ends = np.arange(size, (count + 1) * size, size)
+            starts = ends - size
+        else:
+            buffer = np.empty(0, np.uint8)
+            for part, data, at in self._read(found, None):
+                buffer = data
+                starts[places[part]], ends[places[part]] = at, at + found.sizes[part]
+        self.tables.rest()
+        ordered = np.empty(count, np.int64)
+        ordered[places] = positions
+        keys = None
+        if found.keys is not None:
+            form = f"V{found.keys.shape[1]}"
+            keys = np.empty_like(found.keys)
+            keys.view(form).reshape(-1)[places] = found.keys.view(form).reshape(-1)
+        block: Block[Any] = block_of(
+            self.tables.shards[found.shards[0][0]] if found.shards else "",
+            codec_of(self._stored_type),
+            Payloads(memoryview(buffer).toreadonly(), starts, ends),
+            lambda: self.keys(ordered),
         )
+        return GatheredRows(self, block, ordered, keys)
 
+    def _located(self, positions: Integers) -> _Located:
+        """What the tables say of samples.
 
-class _WrongTable(Exception):
-    """A shard does not hold what its table says."""
+        Raises:
+            WrongTableError: It cannot be.
+        """
+        count = len(positions)
+        bounds = np.searchsorted(positions, self.ends)
+        firsts = np.concatenate([[0], bounds[:-1]]) if len(bounds) else bounds
+        numbers = np.flatnonzero(bounds > firsts)
+        if count >= _MANY:
+            self.tables.load(numbers.tolist())
+        shards = list(
+            zip(numbers.tolist(), firsts[numbers].tolist(), bounds[numbers].tolist(), strict=True)
+        )
+        starts, sizes = np.empty(count, np.int64), np.empty(count, np.int64)
+        keys: list[KeyMatrix | None] = []
+        for number, first, last in shards:
+            table = self.tables.glance(number)
+            rows = positions[first:last] - (int(self.ends[number]) - len(table))
+            try:
+                offsets, sizes[first:last] = table.places(rows)
+            except ShardError:
+                raise WrongTableError(number, None) from None
+            starts[first:last] = number * APART + offsets - BLOCK
+            keys.append(table.key_matrix(rows))
+        one_length = len({None if part is None else part.shape[1] for part in keys}) == 1
+        whole = [part for part in keys if part is not None] if one_length else []
+        return _Located(starts, sizes, shards, np.concatenate(whole) if whole else None)
 
-    def __init__(self, number: int, cause: IntegrityError | None) -> None:
-        super().__init__(number)
-        self.number = number
-        self.cause = cause
+    def _read(
+        self, found: _Located, portion: int | None
+    ) -> Iterator[tuple[slice, Bytes, Integers]]:
+        """Bytes of the samples with the headers before them, as `ShardFiles.pieces` has them.
+
+        Raises:
+            WrongTableError: They are not where a table says.
+        """
+        ends = found.starts + BLOCK + (found.sizes + BLOCK - 1) // BLOCK * BLOCK
+        buffers = self._buffers if portion is None else self._scratch
+        for part, data, at in self._files.pieces(found.starts, ends, portion, buffers):
+            self._check(found, part, data, at + BLOCK)
+            yield part, data, at + BLOCK
+
+    def _check(self, found: _Located, part: slice, data: Bytes, at: Integers) -> None:
+        """Hold what the tables say of some samples against the headers that were read."""
+        sizes = found.sizes[part]
+        if found.keys is not None and names_agree(data, at, sizes, found.keys[part]):
+            return
+        # Headers that do not tell the keys: the table has to be right as a whole.
+        shards = found.starts[part] // APART
+        for number in np.unique(shards).tolist():
+            table = self.tables.glance(number)
+            if self.tables.table(number) is not table:
+                raise WrongTableError(number, None, replaced=True)
+            of = shards == number
+            if not headers_agree(data, at[of], sizes[of]):
+                raise WrongTableError(number, None)
 
 
 def positions_of(index: Any, samples: int) -> Integers:

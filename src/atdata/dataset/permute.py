@@ -15,10 +15,12 @@ import numpy as np
 Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 
 _MASK: Final = 2**64 - 1
-BLOCK_BYTES: Final = 32 << 10
+BLOCK_BYTES: Final = 16 << 10
 """Bytes of samples that stay together on their way into a window, by default."""
-WINDOW_BYTES: Final = 64 << 20
-"""Bytes of samples that are mixed with each other, by default."""
+WINDOW_BYTES: Final = 32 << 20
+"""Bytes of samples that are mixed with each other, by default: 2,048 blocks."""
+LARGE_WINDOW_BYTES: Final = 16 << 20
+"""The same for samples that are each a block, which mix no better in larger windows."""
 SEQUENTIAL_BYTES: Final = 4 << 20
 """Bytes of samples that are read at once in the order they are stored in."""
 _MOST: Final = 1 << 20
@@ -32,8 +34,13 @@ class Order(Protocol):
         """Number of samples."""
         ...
 
-    def positions(self, places: Integers) -> Integers:
-        """Where in the dataset the samples at these places of the order are."""
+    def ascending(self, places: Integers) -> tuple[Integers, Integers]:
+        """Where in the dataset the samples at these places of the order are, ascending.
+
+        Returns:
+            The positions, and for each the number of its place among those that were asked
+            for; both of shape (n,).
+        """
         ...
 
     def piece_end(self, place: int) -> int:
@@ -56,8 +63,11 @@ class Stored:
     def __len__(self) -> int:
         return self.samples
 
-    def positions(self, places: Integers) -> Integers:
-        return places
+    def ascending(self, places: Integers) -> tuple[Integers, Integers]:
+        numbers = np.arange(len(places))
+        if len(places) > 1 and not (places[1:] > places[:-1]).all():
+            numbers = np.argsort(places, kind="stable")
+        return places[numbers], numbers
 
     def piece_end(self, place: int) -> int:
         return min(self.samples, (place // self.piece + 1) * self.piece)
@@ -78,41 +88,62 @@ class Permutation:
         self._seed, self._epoch = seed, epoch
         ends = np.cumsum(counts)
         blocks = (counts + block - 1) // block
-        shard = np.repeat(np.arange(len(counts)), blocks)
-        number = np.arange(int(blocks.sum())) - np.repeat(np.cumsum(blocks) - blocks, blocks)
-        starts = (ends - counts)[shard] + number * block
-        stops = np.minimum(starts + block, ends[shard])
-        order = np.argsort(scrambled(len(starts), seed, epoch, 0), kind="stable")
-        self._starts, self._lengths = starts[order], (stops - starts)[order]
+        first = np.cumsum(blocks) - blocks
+        starts = np.arange(int(blocks.sum())) * block + np.repeat(
+            ends - counts - first * block, blocks
+        )
+        lengths = np.full(len(starts), block, np.int64)
+        last = (first + blocks - 1)[counts > 0]
+        lengths[last] = ends[counts > 0] - starts[last]
+        order = mixed(len(starts), seed, epoch, 0)
+        self._starts, self._lengths = starts[order], lengths[order]
         self._per_window = max(1, window // block)
         places = np.concatenate([[0], np.cumsum(self._lengths)])
         self._windows: Integers = np.append(places[: -1 : self._per_window], places[-1])
-        self._kept: OrderedDict[int, Integers] = OrderedDict()
+        self._kept: OrderedDict[int, tuple[Integers, Integers]] = OrderedDict()
 
     def __len__(self) -> int:
         return int(self._windows[-1])
 
-    def positions(self, places: Integers) -> Integers:
-        out = np.empty(len(places), np.int64)
+    def ascending(self, places: Integers) -> tuple[Integers, Integers]:
         windows = np.searchsorted(self._windows, places, side="right") - 1
+        if not len(places) or windows[0] == windows[-1] == windows.min() == windows.max():
+            return self._of_window(int(windows[0]), places) if len(places) else (places, places)
+        positions, numbers = np.empty_like(places), np.empty_like(places)
+        at = 0
         for window in np.unique(windows).tolist():
-            of = windows == window
-            out[of] = self._window(window)[places[of] - int(self._windows[window])]
-        return out
+            mine = np.flatnonzero(windows == window)
+            found, which = self._of_window(window, places[mine])
+            positions[at : at + len(mine)], numbers[at : at + len(mine)] = found, mine[which]
+            at += len(mine)
+        # Timsort: these are a few ascending runs.
+        order = np.argsort(positions, kind="stable")
+        return positions[order], numbers[order]
 
     def piece_end(self, place: int) -> int:
         return int(self._windows[np.searchsorted(self._windows, place, side="right")])
 
-    def _window(self, window: int) -> Integers:
+    def _of_window(self, window: int, places: Integers) -> tuple[Integers, Integers]:
+        stored, order = self._window(window)
+        chosen = order[places - int(self._windows[window])]
+        # Which place each sample of the window has among those asked for: no need to sort.
+        number = np.full(len(stored), -1, np.int64)
+        number[chosen] = np.arange(len(chosen))
+        there = np.flatnonzero(number >= 0)
+        if len(there) < len(chosen):
+            order = np.argsort(chosen, kind="stable")
+            return stored[chosen[order]], order
+        return stored[there], number[there]
+
+    def _window(self, window: int) -> tuple[Integers, Integers]:
+        """The samples of a window, ascending, and which of them comes first, second, …"""
         if window not in self._kept:
             blocks = slice(window * self._per_window, (window + 1) * self._per_window)
-            starts, lengths = self._starts[blocks], self._lengths[blocks]
+            by_position = np.argsort(self._starts[blocks])
+            starts, lengths = self._starts[blocks][by_position], self._lengths[blocks][by_position]
             first = np.cumsum(lengths) - lengths
-            inside = np.arange(int(lengths.sum())) + np.repeat(starts - first, lengths)
-            order = np.argsort(
-                scrambled(len(inside), self._seed, self._epoch, window + 1), kind="stable"
-            )
-            self._kept[window] = inside[order]
+            stored = np.arange(int(lengths.sum())) + np.repeat(starts - first, lengths)
+            self._kept[window] = stored, mixed(len(stored), self._seed, self._epoch, window + 1)
             while len(self._kept) > _WINDOWS_KEPT:
                 self._kept.popitem(last=False)
         return self._kept[window]
@@ -121,10 +152,23 @@ class Permutation:
 def sizes_for(total_bytes: int, samples: int) -> tuple[int, int, int]:
     """Samples of a block, of a window, and of what is read at once in order, by default."""
     each = max(1, total_bytes // max(1, samples))
-    block, window, piece = (
-        min(_MOST, max(1, size // each)) for size in (BLOCK_BYTES, WINDOW_BYTES, SEQUENTIAL_BYTES)
-    )
+    large = each > BLOCK_BYTES // 2
+    window = LARGE_WINDOW_BYTES if large else WINDOW_BYTES
+    sizes = (BLOCK_BYTES, window, SEQUENTIAL_BYTES)
+    block, window, piece = (min(_MOST, max(1, size // each)) for size in sizes)
     return block, window, piece
+
+
+def mixed(count: int, seed: int, epoch: int, purpose: int) -> Integers:
+    """The numbers from 0 to before ``count`` in random order, the same on every machine."""
+    keys = scrambled(count, seed, epoch, purpose)
+    # The number takes the lowest bits of its key: no two are equal, and sorting alone,
+    # which is much faster than finding out the order, gives the numbers.
+    mask = np.uint64((1 << max(1, count - 1).bit_length()) - 1)
+    keys &= ~mask
+    keys |= np.arange(count, dtype=np.uint64)
+    keys.sort()
+    return (keys & mask).astype(np.int64)
 
 
 def scrambled(

@@ -10,7 +10,8 @@ from atdata.errors import StateError
 
 X_co = TypeVar("X_co", covariant=True)
 
-VERSION: Final = 1
+VERSION: Final = 2
+"""Goes up when the order that a seed gives changes, too."""
 _LONGEST: Final = 100_000
 """Most runs, or ranks of a run, that a state may have."""
 

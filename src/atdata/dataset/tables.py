@@ -18,7 +18,7 @@ from atdata._folders import cache_folder
 from atdata._protocols import DataSource
 from atdata._shardlist import ShardInfo
 from atdata.dataset.describe import local_path
-from atdata.errors import NotFoundError, ShardError, SourceError
+from atdata.errors import IntegrityError, NotFoundError, ShardError, SourceError
 from atdata.shards.offsets import (
     HEAD_BYTES,
     SUFFIX,
@@ -32,6 +32,12 @@ from atdata.shards.offsets import (
 _WORTH_KEEPING: Final = 16 << 20
 """Bytes of a local shard from which on its table is kept: smaller ones are scanned as fast."""
 _AT_ONCE: Final = 16
+_MAPPED: Final = 128
+"""Tables that are mapped at once: each takes a file descriptor. Others are read into memory."""
+_RESIDENT: Final = 64 << 20
+"""Bytes of mapped tables from which on their pages are given back between reads."""
+_sound: set[tuple[str, int, int, int]] = set()
+"""Tables that this process has found right: path, size, time of change, inode."""
 
 
 class ShardTables:
@@ -49,6 +55,8 @@ class ShardTables:
         self._heads: dict[int, TableHead] = {}
         self._tables: dict[int, SampleTable] = {}
         self._scanned: set[int] = set()
+        self._maps: list[mmap.mmap] = []
+        self._identities: dict[int, tuple[str, int, int, int]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         # Another process finds them as fast as it would be sent them.
@@ -85,20 +93,58 @@ class ShardTables:
             digest.update(f"{head.samples} {head.shard_bytes} {head.body_crc}\n".encode())
         return digest.hexdigest()[:16]
 
-    def table(self, number: int) -> SampleTable:
-        """The table of one shard."""
+    def glance(self, number: int) -> SampleTable:
+        """The table of one shard, of which maybe only the head was checked."""
         if number not in self._tables:
             table = self._read(number) or self._scan(number)
             self._tables[number], self._heads[number] = table, table.head
         return self._tables[number]
 
+    def table(self, number: int) -> SampleTable:
+        """The table of one shard, all of it checked, once for each file.
+
+        Raises:
+            IntegrityError: It is damaged, and had claimed another number of samples.
+        """
+        table = self.glance(number)
+        if not table.checked:
+            try:
+                table.check()
+                if number in self._identities:
+                    _sound.add(self._identities[number])
+            except ShardError:
+                claimed = len(table)
+                if not self.replace(number) or len(self._tables[number]) != claimed:
+                    raise self.changed(number) from None
+        return self._tables[number]
+
     def load(self, numbers: Sequence[int]) -> None:
-        """Have these tables at hand, several at once."""
-        missing = [number for number in numbers if number not in self._tables]
+        """Have these tables checked, several at once.
+
+        Raises:
+            IntegrityError: As in `table`.
+        """
+        missing = [n for n in numbers if n not in self._tables or not self._tables[n].checked]
         if len(missing) > 1:
             # Their checksums take most of the time, and let other threads work.
             with ThreadPoolExecutor(min(_AT_ONCE, len(missing)), "atdata-tables") as pool:
                 list(pool.map(self.table, missing))
+        elif missing:
+            self.table(missing[0])
+
+    def rest(self) -> None:
+        """Told that nothing is read of them for now: the pages of large ones are given back."""
+        if hasattr(mmap, "MADV_DONTNEED") and sum(map(len, self._maps)) > _RESIDENT:
+            for mapped in self._maps:
+                mapped.madvise(mmap.MADV_DONTNEED)
+
+    def changed(self, number: int) -> IntegrityError:
+        """The error of a shard that is no longer what it was."""
+        return IntegrityError(
+            "the samples are not where they were when this dataset was opened: the shard, or "
+            f"the table in {SUFFIX} beside it, was changed. Open the dataset again",
+            shard=self.shards[number],
+        )
 
     def replace(self, number: int) -> bool:
         """Scan a shard whose table was found wrong; False: the table was made by a scan.
@@ -172,10 +218,25 @@ class ShardTables:
         kept = self._kept_at(shard, path)
         for place in (*places, *([kept] if kept else ())):
             with suppress(OSError, ShardError, ValueError):
-                table = SampleTable.parse(_mapped(place))
-                if self._fits(table.head, shard, size):
+                table = self._opened(number, place, size)
+                if table is not None:
                     return table
         return None
+
+    def _opened(self, number: int, place: Path, shard_bytes: int | None) -> SampleTable | None:
+        with place.open("rb") as file:
+            stat = os.fstat(file.fileno())
+            mapped = None
+            if len(self._maps) < _MAPPED:
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            table = SampleTable.opened(file.read() if mapped is None else memoryview(mapped))
+        if not self._fits(table.head, self.shards[number], shard_bytes):
+            return None
+        if mapped is not None:
+            self._maps.append(mapped)
+        self._identities[number] = (str(place), stat.st_size, stat.st_mtime_ns, stat.st_ino)
+        table.checked = self._identities[number] in _sound
+        return table
 
     def _read_beside(self, shard: str) -> SampleTable | None:
         # The protocol does not ask for this member: sources with names offer it.
@@ -206,6 +267,7 @@ class ShardTables:
                 counted: Any = _Counted(stream)
                 found = scan_table(counted, shard=shard, shard_bytes=0)
             table = found.for_shard(counted.size, known.sha256)
+        table.checked = True
         self._scanned.add(number)
         kept = self._kept_at(shard, path)
         if kept is not None and (path is None or table.head.shard_bytes >= _WORTH_KEEPING):
@@ -245,11 +307,6 @@ class _Counted:
         data = self._stream.read(size)
         self.size += len(data)
         return data
-
-
-def _mapped(path: Path) -> memoryview:
-    with path.open("rb") as file:
-        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def _read_at_most(stream: IO[bytes], most: int) -> bytes:

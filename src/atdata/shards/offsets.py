@@ -1,8 +1,8 @@
 """The table of a shard's samples: where each begins, how long it is, what its key is.
 
 A small file beside the shard, ``<shard>.idx``, laid out as `docs/formats.md` says. What a
-table claims is checked when it is opened, and against the headers of the samples when they
-are read, so that one that is wrong is found out and never believed.
+table claims of a sample is checked when it is used, and against the header of that sample when
+it is read; the checksum of the whole is checked before many of its samples are read.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import numpy as np
 
 from atdata._limits import limits
 from atdata.errors import ShardError
-from atdata.shards.header import BLOCK, number
+from atdata.shards.header import BLOCK
+from atdata.shards.keys import KeyMatrix, key_list
 from atdata.shards.reader import find_samples
-from atdata.shards.scan import checksums_hold, octal
 
 Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
@@ -35,8 +35,6 @@ _CRC: Final = struct.Struct("<I")
 HEAD_BYTES: Final = _HEAD.size + _CRC.size
 """Bytes before the columns."""
 _ROW: Final = 24
-_AT_ONCE: Final = 1024
-"""Headers that are looked at together: what fits into the processor's cache."""
 _UNKNOWN: Final = bytes(32)
 
 
@@ -81,26 +79,57 @@ class SampleTable:
         self._ends: Integers = np.frombuffer(body, "<i8", n, 16 * n)
         self._keys = body[_ROW * n :]
         self._body = body
+        self.checked = False
+        """Whether `check` has found the whole of it right."""
 
     def __len__(self) -> int:
         return self.head.samples
 
+    def places(self, rows: Integers) -> tuple[Integers, Integers]:
+        """Where some payloads begin, and how many bytes they have; copies.
+
+        Raises:
+            ShardError: One of them, with its header and padding, would not lie in the shard.
+        """
+        offsets, sizes = self.offsets[rows], self.sizes[rows]
+        if not self.checked:
+            _check_places(offsets, sizes, self.head.shard_bytes)
+        return offsets, sizes
+
     def key(self, row: int) -> str:
-        """The key of one sample."""
+        """The key of one sample.
+
+        Raises:
+            ShardError: It is no text.
+        """
         start = int(self._ends[row - 1]) if row else 0
         try:
             return bytes(self._keys[start : int(self._ends[row])]).decode("utf-8")
         except UnicodeDecodeError:
             raise ShardError(f"a sample table whose key {row} is no text") from None
 
+    def key_matrix(self, rows: Integers) -> KeyMatrix | None:
+        """The keys of some samples as UTF-8, a copy; None where they differ in length."""
+        stops = self._ends[rows]
+        starts = self._ends[np.maximum(rows, 1) - 1]
+        starts[rows == 0] = 0
+        length = int(stops[0] - starts[0]) if len(rows) else 0
+        same = 0 < length <= limits.member_name and bool((stops - starts == length).all())
+        if not same or int(starts.min()) < 0 or int(stops.max()) > len(self._keys):
+            return None
+        overlapping = np.ndarray((len(self._keys) - length + 1,), f"V{length}", self._keys, 0, (1,))
+        matrix: KeyMatrix = overlapping[starts].view(np.uint8).reshape(-1, length)
+        return matrix
+
     def keys(self, rows: Integers) -> list[str]:
-        """The keys of some samples."""
-        length = self._key_length
-        if length:
-            text = np.frombuffer(self._keys, np.uint8).reshape(-1, length)[rows].tobytes()
-            if text.isascii():
-                whole = text.decode("ascii")
-                return [whole[at : at + length] for at in range(0, len(whole), length)]
+        """The keys of some samples.
+
+        Raises:
+            ShardError: One is no text.
+        """
+        matrix = self.key_matrix(rows)
+        if matrix is not None and (matrix < 0x80).all():
+            return key_list([matrix])
         return [self.key(row) for row in rows.tolist()]
 
     @cached_property
@@ -111,7 +140,22 @@ class SampleTable:
 
     def find(self, key: str) -> int | None:
         """The row of a key, or None."""
-        raw, text = key.encode("utf-8", "surrogatepass"), self._key_text
+        raw = key.encode("utf-8", "surrogatepass")
+        length = self._key_length
+        if length is None or length * len(self) != len(self._keys):
+            return self._find_text(raw)
+        if len(raw) != length:
+            return None
+        # Keys of one length differ at their ends more often than at their starts.
+        width = next(width for width in (8, 4, 2, 1) if width <= length)
+        ends = np.ndarray((len(self),), f"<u{width}", self._keys, length - width, (length,))
+        for row in np.flatnonzero(ends == int.from_bytes(raw[-width:], "little")).tolist():
+            if bytes(self._keys[row * length : (row + 1) * length]) == raw:
+                return int(row)
+        return None
+
+    def _find_text(self, raw: bytes) -> int | None:
+        text = self._key_text
         at = text.find(raw)
         while raw and at >= 0:
             row = int(np.searchsorted(self._ends, at, side="right"))
@@ -168,38 +212,61 @@ class SampleTable:
         return cls(head, memoryview(body))
 
     @classmethod
+    def opened(cls, data: bytes | memoryview) -> SampleTable:
+        """A table from its file's bytes, which are kept; only its head is checked.
+
+        Raises:
+            ShardError: It is no table, or its head is damaged.
+        """
+        head = parse_head(bytes(data[:HEAD_BYTES]), len(data))
+        return cls(head, memoryview(data)[HEAD_BYTES:])
+
+    @classmethod
     def parse(cls, data: bytes | memoryview) -> SampleTable:
-        """A table from its file's bytes, which are kept.
+        """The same, all of it checked.
 
         Raises:
             ShardError: It is damaged, or claims what cannot be.
         """
-        head = parse_head(bytes(data[:HEAD_BYTES]), len(data))
-        body = memoryview(data)[HEAD_BYTES:]
-        if zlib.crc32(body) != head.body_crc:
-            raise ShardError("a sample table with a wrong checksum")
-        table = cls(head, body)
-        table._check()
+        table = cls.opened(data)
+        table.check()
         return table
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Check all of it.
+
+        Raises:
+            ShardError: It is damaged, or claims what cannot be.
+        """
+        if zlib.crc32(self._body) != self.head.body_crc:
+            raise ShardError("a sample table with a wrong checksum")
         offsets, sizes, ends = self.offsets, self.sizes, self._ends
-        good = ((sizes >= 0) & (sizes <= limits.sample_bytes)).all()
-        good &= ((offsets >= BLOCK) & (offsets % BLOCK == 0)).all()
-        # Bounded first, so that no sum below goes over 64 bits.
-        good &= (offsets <= self.head.shard_bytes).all()
-        if not good:
-            raise ShardError("a sample table with impossible offsets or sizes")
-        behind = offsets + (sizes + BLOCK - 1) // BLOCK * BLOCK
+        _check_places(offsets, sizes, self.head.shard_bytes)
         lengths = np.diff(ends, prepend=0)
         if (
-            (behind[:-1] + BLOCK > offsets[1:]).any()
-            or (len(behind) and int(behind[-1]) > self.head.shard_bytes)
+            (offsets[:-1] + sizes[:-1] + BLOCK > offsets[1:]).any()
             or (lengths < 1).any()
             or (lengths > limits.member_name).any()
             or int(ends[-1] if len(ends) else 0) != self.head.key_bytes
         ):
-            raise ShardError("a sample table whose samples overlap or lie outside of the shard")
+            raise ShardError("a sample table whose samples or keys overlap")
+        self.checked = True
+
+
+def _check_places(offsets: Integers, sizes: Integers, shard_bytes: int) -> None:
+    """Let pass what lies within a shard: header, payload and padding.
+
+    Raises:
+        ShardError: It does not.
+    """
+    if not len(offsets):
+        return
+    # As unsigned numbers, negative ones are the largest; bounded before they are added.
+    good = int(sizes.view(np.uint64).max()) <= limits.sample_bytes
+    good = good and int(offsets.min()) >= BLOCK and int(offsets.max()) <= shard_bytes
+    good = good and not int(np.bitwise_or.reduce(offsets)) % BLOCK
+    if not good or int((offsets + (sizes + BLOCK - 1) // BLOCK * BLOCK).max()) > shard_bytes:
+        raise ShardError("a sample table whose samples lie outside of the shard")
 
 
 def largest_table() -> int:
@@ -267,36 +334,3 @@ def scan_table(
         shard_bytes=shard_bytes,
         sha256=sha256,
     )
-
-
-def headers_agree(data: Bytes, at: Integers, sizes: Integers) -> bool:
-    """Whether a header of a member of just this size lies before each payload.
-
-    Args:
-        data: Bytes of a shard, shape (n,).
-        at: Where in them the payloads begin, each at least 512.
-        sizes: What the table says of their sizes.
-    """
-    places = len(data) - BLOCK + 1
-    overlapping = np.ndarray((max(0, places),), f"V{BLOCK}", data.data, 0, (1,))
-    for start in range(0, len(at), _AT_ONCE):
-        wanted = sizes[start : start + _AT_ONCE]
-        headers = overlapping[at[start : start + _AT_ONCE] - BLOCK].view(np.uint8)
-        headers = headers.reshape(-1, BLOCK)
-        found, good = octal(headers[:, 124:135])
-        good &= (headers[:, 135] == 0) & (found == wanted) & checksums_hold(headers)
-        for row in np.flatnonzero(~good).tolist():
-            if not header_agrees(headers[row].tobytes(), int(wanted[row])):
-                return False
-    return True
-
-
-def header_agrees(header: bytes, size: int) -> bool:
-    """The same for one header, in any notation."""
-    try:
-        want = number(header[148:156], 0)
-        return number(header[124:136], 0) == size and (
-            want == sum(header) - sum(header[148:156]) + 8 * 0x20
-        )
-    except ShardError:
-        return False

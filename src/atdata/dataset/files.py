@@ -1,0 +1,226 @@
+"""The shards of a dataset, open to be read by position: as files, by ranges, or as copies."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+
+from atdata._protocols import DataSource
+from atdata._shardlist import ShardInfo
+from atdata.dataset.describe import local_path
+from atdata.dataset.verify import Verify, check_file
+from atdata.errors import IntegrityError
+from atdata.shards.buffers import Buffers
+from atdata.sources.ranges import FileBytes, NoRangesError, ShardBytes
+
+Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
+Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
+
+_AT_ONCE: Final = 8
+"""Ranges that are asked for at the same time."""
+_OPEN: Final = 256
+"""Most files that are open at a time."""
+_COPY: Final = 1 << 20
+APART: Final = 2**40
+"""Distance between the shards, where all of them are thought of as one file."""
+
+
+class WrongTableError(Exception):
+    """A shard does not hold what its table says; or that was found damaged, and replaced."""
+
+    def __init__(
+        self, number: int, cause: IntegrityError | None, *, replaced: bool = False
+    ) -> None:
+        super().__init__(number)
+        self.number = number
+        self.cause = cause
+        self.replaced = replaced
+
+
+class ShardFiles:
+    """Open shards, by their number. Safe with threads; a forked child opens its own pool.
+
+    Args:
+        source: Where they are.
+        shards: Their identifiers.
+        known: What is known of them, by identifier.
+        verify: How local ones are held against that when they are opened.
+        size_of: Bytes of a shard, as its table has it.
+    """
+
+    def __init__(
+        self,
+        source: DataSource,
+        shards: Sequence[str],
+        known: dict[str, ShardInfo],
+        verify: Verify | None,
+        size_of: Callable[[int], int],
+    ) -> None:
+        self._source = source
+        self._shards = shards
+        self._known = known
+        self._verify = verify
+        self._size_of = size_of
+        self._open: OrderedDict[int, ShardBytes] = OrderedDict()
+        self._copies: dict[int, FileBytes] = {}
+        self._pid = os.getpid()
+        self._pool: ThreadPoolExecutor | None = None
+        self._opening = threading.RLock()
+
+    def get(self, number: int) -> ShardBytes:
+        """One shard, open.
+
+        Raises:
+            IntegrityError: It is not what is known of it.
+            SourceError: It cannot be opened.
+        """
+        found = self._open.get(number)
+        if found is not None and self._pid == os.getpid():
+            return found
+        if self._pid != os.getpid():
+            # Threads do not come along into a forked child; files do.
+            self._pid, self._pool = os.getpid(), None
+            self._opening = threading.RLock()
+        with self._opening:
+            if number not in self._open:
+                made = self._opened(number)
+                while len(self._open) >= _OPEN:
+                    # Closed when nobody reads it any more.
+                    self._open.popitem(last=False)
+                self._open[number] = made
+            return self._open[number]
+
+    def pieces(
+        self, starts: Integers, ends: Integers, portion: int | None, buffers: Buffers
+    ) -> Iterator[tuple[slice, Bytes, Integers]]:
+        """Read spans of bytes in few reads.
+
+        Args:
+            starts: Where each begins, shards thought of as `APART` from each other; ascending.
+            ends: Where each ends.
+            portion: Bytes that are read at a time, about; None: all. Files only: what is on
+                servers is all asked for at once.
+            buffers: Where the memory is from.
+
+        Yields:
+            Which spans; memory; where in it each of them begins.
+
+        Raises:
+            WrongTableError: Spans overlap, or are not in their shard.
+        """
+        if not len(starts):
+            return
+        shard = starts // APART
+        numbers = np.flatnonzero(np.diff(shard, prepend=-1))
+        files = [self.get(number) for number in shard[numbers].tolist()]
+        if not all(isinstance(file, FileBytes) for file in files):
+            portion = None
+        counts = np.diff(numbers, append=len(starts))
+        between = starts[1:] - ends[:-1]
+        if len(between) and int(between.min()) < 0:
+            raise WrongTableError(int(shard[between.argmin()]), None)
+        new = np.ones(len(starts), bool)
+        new[1:] = between > np.repeat([file.gap for file in files], counts)[1:]
+        # A run as long as one request should be is followed by another one.
+        most = np.repeat([min(file.most, portion or file.most) for file in files], counts)[1:]
+        new[1:] |= starts[1:] // most > starts[:-1] // most
+        first = np.flatnonzero(new)
+        behind = np.append(first[1:], len(starts))
+        origin = starts[first]
+        length = ends[behind - 1] - origin
+        base = np.cumsum(length) - length
+        at = starts + np.repeat(base - origin, behind - first)
+        turn = np.flatnonzero(np.diff(base // (portion or APART))) + 1
+        for a, b in pairwise([0, *turn.tolist(), len(first)]):
+            zero = int(base[a])
+            data = buffers.take(int(base[b - 1] + length[b - 1]) - zero)
+            view = memoryview(data)  # type: ignore[arg-type]
+            spans = (
+                shard[first[a:b]],
+                base[a:b] - zero,
+                base[a:b] + length[a:b] - zero,
+                origin[a:b],
+            )
+            self.read(
+                [
+                    (number, view[i:j], start % APART)
+                    for number, i, j, start in zip(*(x.tolist() for x in spans), strict=True)
+                ]
+            )
+            part = slice(int(first[a]), int(behind[b - 1]))
+            yield part, data, at[part] - zero
+
+    def read(self, parts: Sequence[tuple[int, memoryview, int]]) -> None:
+        """Fill memory with parts of shards: number of the shard, memory, first byte.
+
+        Raises:
+            WrongTableError: A shard is shorter than its table says, or was changed.
+            SourceError: One cannot be read.
+        """
+        waiting = []
+        number, file = -1, None
+        try:
+            for part in parts:
+                if part[0] != number:
+                    number, file = part[0], self.get(part[0])
+                if isinstance(file, FileBytes):
+                    file.read_into(part[1], part[2])
+                    continue
+                if self._pool is None:
+                    self._pool = ThreadPoolExecutor(_AT_ONCE, "atdata-ranges")
+                waiting.append(self._pool.submit(self._read, part))
+            for future in waiting:
+                future.result()
+        except IntegrityError as error:
+            raise WrongTableError(number, error) from error
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def _read(self, part: tuple[int, memoryview, int]) -> None:
+        number, view, start = part
+        try:
+            try:
+                self.get(number).read_into(view, start)
+            except NoRangesError:
+                self._copy(number).read_into(view, start)
+        except IntegrityError as error:
+            raise WrongTableError(number, error) from error
+
+    def _opened(self, number: int) -> ShardBytes:
+        shard = self._shards[number]
+        path = local_path(self._source, shard)
+        if path is not None:
+            check_file(path, self._known.get(shard), self._verify)
+            return FileBytes(path)
+        # The protocol does not ask for this member: sources with ranges offer it.
+        find = getattr(self._source, "ranges", None)
+        made: ShardBytes | None = find(shard) if callable(find) else None
+        if made is None:
+            return self._copy(number)
+        made.size = self._size_of(number)
+        return made
+
+    def _copy(self, number: int) -> ShardBytes:
+        """A shard that can be read from its start only, as a temporary file without a name."""
+        with self._opening, ExitStack() as cleanup:
+            if number in self._copies:
+                return self._copies[number]
+            folder = cleanup.enter_context(tempfile.TemporaryDirectory(prefix="atdata-"))
+            path = Path(folder) / "shard.tar"
+            stream = cleanup.enter_context(closing(self._source.open_shard(self._shards[number])))
+            with path.open("wb") as file:
+                shutil.copyfileobj(stream, file, _COPY)
+            self._open[number] = self._copies[number] = FileBytes(path)
+            return self._copies[number]

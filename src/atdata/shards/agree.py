@@ -1,0 +1,120 @@
+"""Whether headers are where a table of samples says, and say what it says: many at once."""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+
+from atdata.errors import ShardError
+from atdata.shards.header import BLOCK, number
+from atdata.shards.keys import KeyMatrix
+from atdata.shards.scan import checksums_hold, octal
+
+Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
+Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
+
+_AT_ONCE: Final = 1024
+"""Headers that are looked at together: what fits into the processor's cache."""
+_USTAR: Final = b"ustar\x0000"
+_GNU: Final = b"ustar  \0"
+_NAME: Final = 100
+"""Bytes of a header's name."""
+
+
+class Spots:
+    """Places in some bytes that are read alike.
+
+    Args:
+        data: Shape (n,).
+        at: Where each place is, shape (m,), m at least 1; evenly spaced ones are read faster.
+    """
+
+    def __init__(self, data: Bytes, at: Integers) -> None:
+        self._data, self._at = data, at
+        stride = int(at[1] - at[0]) if len(at) > 1 else 1
+        self._stride = stride if stride > 0 and (at[1:] - at[:-1] == stride).all() else 0
+
+    def read(self, offset: int, size: int) -> np.ndarray[Any, np.dtype[np.void]]:
+        """``size`` bytes from ``offset`` behind each place on, shape (m,): a view, or a copy.
+
+        Raises:
+            IndexError: They are not all in the data.
+        """
+        at = self._at
+        first = int(at[0]) + offset
+        if first < 0 or (self._stride and int(at[-1]) + offset + size > len(self._data)):
+            raise IndexError("a place outside of the data")
+        if self._stride:
+            return np.ndarray((len(at),), f"V{size}", self._data.data, first, (self._stride,))
+        room = max(0, len(self._data) - size + 1)
+        overlapping = np.ndarray((room,), f"V{size}", self._data.data, 0, (1,))
+        return overlapping[at + offset]
+
+    def matrix(self, offset: int, size: int) -> Bytes:
+        """The same, a copy of shape (m, size)."""
+        return np.frombuffer(self.read(offset, size).tobytes(), np.uint8).reshape(-1, size)
+
+
+def headers_agree(data: Bytes, at: Integers, sizes: Integers) -> bool:
+    """Whether a header of a member of just this size lies before each payload.
+
+    Args:
+        data: Bytes of a shard, shape (n,).
+        at: Where in them the payloads begin, each at least 512.
+        sizes: What the table says of their sizes.
+    """
+    for start in range(0, len(at), _AT_ONCE):
+        wanted = sizes[start : start + _AT_ONCE]
+        headers = Spots(data, at[start : start + _AT_ONCE]).matrix(-BLOCK, BLOCK)
+        found, good = octal(headers[:, 124:135])
+        good &= (headers[:, 135] == 0) & (found == wanted) & checksums_hold(headers)
+        for row in np.flatnonzero(~good).tolist():
+            if not header_agrees(headers[row].tobytes(), int(wanted[row])):
+                return False
+    return True
+
+
+def names_agree(data: Bytes, at: Integers, sizes: Integers, keys: KeyMatrix) -> bool:
+    """Whether the headers are plain ones of members of just these sizes and keys.
+
+    Where they are, as in shards that we write, this is quicker than `headers_agree`, and says
+    more; headers' checksums are not looked at.
+
+    Args:
+        data: Bytes of a shard, shape (n,).
+        at: Where in them the payloads begin, each at least 512; shape (m,).
+        sizes: What the table says of their sizes.
+        keys: What it says of their keys, shape (m, length).
+    """
+    count, length = keys.shape
+    if length >= _NAME or not count:
+        return not count
+    spots = Spots(data, at)
+    magic = spots.read(257 - BLOCK, 8).tobytes()
+    if magic not in (_USTAR * count, _GNU * count):
+        return False
+    if magic[:8] == _USTAR and any(spots.read(345 - BLOCK, 1).tobytes()):
+        return False
+    digits = spots.read(124 - BLOCK, 12)
+    if (sizes == sizes[0]).all():
+        if digits.tobytes() != b"%011o\0" % int(sizes[0]) * count:
+            return False
+    else:
+        field = np.frombuffer(digits.tobytes(), np.uint8).reshape(-1, 12)
+        found, good = octal(field[:, :11])
+        if not (good & (found == sizes) & (field[:, 11] == 0)).all():
+            return False
+    names = spots.matrix(-BLOCK, length + 1)
+    return bool((names[:, length] == ord(".")).all() and (names[:, :length] == keys).all())
+
+
+def header_agrees(header: bytes, size: int) -> bool:
+    """The same for one header, in any notation."""
+    try:
+        want = number(header[148:156], 0)
+        return number(header[124:136], 0) == size and (
+            want == sum(header) - sum(header[148:156]) + 8 * 0x20
+        )
+    except ShardError:
+        return False
