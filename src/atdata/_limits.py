@@ -72,8 +72,16 @@ class Limits:
     """Largest identity document."""
     table_bytes: int = 100_000_000
     """Largest table of samples that is read from beside a shard; else the shard is scanned."""
+    accounts: int = 1_000_000
+    """Most accounts that one listing of a server or relay may have."""
+    records: int = 100_000
+    """Most records of one collection of an account."""
     pages: int = 10_000
     """Most pages of one listing."""
+    message_bytes: int = 5_000_000
+    """Largest message of a firehose; the blocks of a commit have at most 2,000,000 bytes."""
+    listing_seconds: int = 600
+    """Longest that the pages of one listing may be waited for, together."""
     head_bytes: int = 200_000
     """Largest head of an answer: its status and headers, with any "100 Continue" before them."""
     document_seconds: int = 120

@@ -20,7 +20,7 @@ from atdata.sources.policy import Policy
 from atdata.sources.ranges import NoRangesError
 from atdata.sources.retries import Patience
 from tests.services.proxy import FaultProxy
-from tests.sources.web import Script, WebServer, saying
+from tests.sources.web import Script, WebServer, fast, saying, slowly
 
 HOME = Policy(allow_private=True)
 """The gate for strangers on a network of one's own."""
@@ -29,28 +29,6 @@ HOME = Policy(allow_private=True)
 QUICK = Patience(attempts=2, first_wait=0.001)
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-
-
-def slowly(before: bytes, piece: bytes) -> Script:
-    """So many bytes at once, then a hundred pieces a second, for ever."""
-
-    def script(send: Callable[[bytes], None], over: threading.Event) -> None:
-        send(before)
-        while not over.wait(0.01):
-            send(piece)
-
-    return script
-
-
-def fast(before: bytes, piece: bytes) -> Script:
-    """So many bytes at once, then the same again and again, as fast as they are taken."""
-
-    def script(send: Callable[[bytes], None], over: threading.Event) -> None:
-        send(before)
-        while not over.is_set():
-            send(piece * 100)
-
-    return script
 
 
 DRIPS = {

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 
 @dataclass
@@ -25,6 +25,8 @@ class WebServer:
     """Content-Encoding that the files are said to have."""
     circle: bool = False
     """Whether every redirect leads to itself."""
+    programs: dict[str, Callable[[dict[str, str]], bytes]] = field(default_factory=dict)
+    """Path → what makes its body of the query."""
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     """Path and headers of each request."""
 
@@ -35,6 +37,7 @@ def web_server(tls: ssl.SSLContext | None = None) -> Iterator[WebServer]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
             site.asked.append((self.path, {k.lower(): v for k, v in self.headers.items()}))
@@ -44,6 +47,8 @@ def web_server(tls: ssl.SSLContext | None = None) -> Iterator[WebServer]:
                 self.answer(302, b"", {"Location": self.path if site.circle else to})
                 return
             body = site.files.get(parts.path)
+            if parts.path in site.programs:
+                body = site.programs[parts.path](dict(parse_qsl(parts.query)))
             if body is None:
                 self.answer(404, b"no such file", {})
                 return
@@ -143,3 +148,25 @@ def saying(script: Script, *, first: bool = False) -> Iterator[str]:
                 client.shutdown(socket.SHUT_RDWR)
         for thread in threads:
             thread.join()
+
+
+def slowly(before: bytes, piece: bytes) -> Script:
+    """So many bytes at once, then a hundred pieces a second, for ever."""
+
+    def script(send: Callable[[bytes], None], over: threading.Event) -> None:
+        send(before)
+        while not over.wait(0.01):
+            send(piece)
+
+    return script
+
+
+def fast(before: bytes, piece: bytes) -> Script:
+    """So many bytes at once, then the same again and again, as fast as they are taken."""
+
+    def script(send: Callable[[bytes], None], over: threading.Event) -> None:
+        send(before)
+        while not over.is_set():
+            send(piece * 100)
+
+    return script

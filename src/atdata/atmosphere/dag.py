@@ -19,6 +19,8 @@ from atdata.errors import RecordError, RefError
 CID_SIZE: Final = 36
 CID_STARTS: Final = (b"\x01\x71\x12\x20", b"\x01\x55\x12\x20")
 """What the CIDs in use begin with: of records, and of blobs."""
+_HEADS: Final = bytes(range(0x80, 0xC0))
+"""Bytes that a list or a map begins with."""
 
 
 def to_json(value: Any) -> Any:
@@ -52,6 +54,11 @@ def cid_of(record: Mapping[str, Any]) -> str:
         raise RecordError(f"A record cannot be written ({type(error).__name__}).") from error
     cid: str = libipld.encode_cid(CID_STARTS[0] + hashlib.sha256(block).digest())
     return cid
+
+
+def most_containers(block: bytes) -> int:
+    """A number that DAG-CBOR has no more lists and maps than; one takes a byte there, 64 here."""
+    return len(block) - len(block.translate(None, _HEADS))
 
 
 def link(cid: bytes) -> bytes:

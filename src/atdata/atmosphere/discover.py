@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from atdata._limits import limits
 from atdata._refs import (
     DATASET_COLLECTION,
     NEWER_DATASET_COLLECTION,
@@ -12,8 +13,9 @@ from atdata._refs import (
     SCHEMA_COLLECTION,
     is_did,
 )
+from atdata.atmosphere.pages import rows
 from atdata.atmosphere.xrpc import XrpcServer
-from atdata.errors import AtmosphereError, OptionError, XrpcError
+from atdata.errors import OptionError, XrpcError
 
 COLLECTIONS: Final = (
     SCHEMA_COLLECTION,
@@ -23,7 +25,6 @@ COLLECTIONS: Final = (
 )
 """What is looked for: schemas and datasets of both families."""
 _PAGE: Final = 1000
-_MAX_PAGES: Final = 100_000
 
 
 def accounts(server: str) -> Iterator[str]:
@@ -36,7 +37,7 @@ def accounts(server: str) -> Iterator[str]:
         server: URL of a relay or server.
 
     Raises:
-        AtmosphereError: It cannot be reached or refuses.
+        AtmosphereError: It cannot be reached, refuses, or lists without an end.
     """
     if not server.startswith(("https://", "http://")):
         raise OptionError(f"{server!r} is not the URL of a server: it begins with https://.")
@@ -79,15 +80,10 @@ def _all(home: XrpcServer) -> Iterator[tuple[str, bool]]:
 def _pages(
     home: XrpcServer, method: str, params: dict[str, str | int]
 ) -> Iterator[Mapping[str, Any]]:
-    for _ in range(_MAX_PAGES):
-        answer = home.query(method, params)
-        rows = answer.get("repos")
-        for row in rows if isinstance(rows, list) else []:
-            did = row.get("did") if isinstance(row, Mapping) else None
-            if isinstance(did, str) and is_did(did):
-                yield row
-        cursor = answer.get("cursor")
-        if not isinstance(cursor, str) or not cursor or cursor == params.get("cursor"):
-            return
-        params = {**params, "cursor": cursor}
-    raise AtmosphereError(f"{home.url} lists accounts without an end ({method}).")
+    name = f"The accounts of {home.url} ({method})"
+    for row in rows(
+        lambda asked: home.query(method, asked), params, "repos", most=limits.accounts, name=name
+    ):
+        did = row.get("did") if isinstance(row, Mapping) else None
+        if isinstance(row, Mapping) and isinstance(did, str) and is_did(did):
+            yield row

@@ -12,15 +12,17 @@ from typing import Any, Final
 
 import libipld
 
+from atdata._limits import limits
 from atdata._registry import require
+from atdata.atmosphere.dag import most_containers
 from atdata.errors import AtmosphereError, OptionError
 
 _METHOD: Final = "com.atproto.sync.subscribeRepos"
-_MAX_MESSAGE: Final = 6_000_000
-"""Longest message, in bytes: a commit's blocks have at most 2,000,000, by the specification."""
 _TICK: Final = 0.5
 """Seconds of silence after which `Firehose.events` gives None."""
 _CONNECT_SECONDS: Final = 20
+_WAITING: Final = 4
+"""Frames that are read ahead."""
 
 
 @dataclass(frozen=True)
@@ -66,16 +68,29 @@ class Firehose:
             CursorError: The cursor is of the server's future.
             AtmosphereError: It cannot be reached, ends the connection, or sends something else.
         """
-        from websockets.exceptions import WebSocketException
-        from websockets.sync.client import connect
+        from websockets.exceptions import InvalidStatus, WebSocketException
+        from websockets.sync.client import ClientConnection, connect
+
+        class Direct(ClientConnection):
+            def handshake(self, *args: Any, **options: Any) -> None:
+                try:
+                    super().handshake(*args, **options)
+                except InvalidStatus as error:
+                    # Redirects would lead past the gate, and to whom the user has not named.
+                    raise refused(error.response.status_code) from None
+
+        def refused(status: int) -> AtmosphereError:
+            return AtmosphereError(f"The firehose of {self.server} answers {status}, no stream.")
 
         query = "" if cursor is None else f"?cursor={cursor}"
         url = f"ws{self.server.removeprefix('http')}/xrpc/{_METHOD}{query}"
         try:
             with connect(
                 url,
-                max_size=_MAX_MESSAGE,
-                open_timeout=_CONNECT_SECONDS,
+                max_size=limits.message_bytes,
+                max_queue=_WAITING,
+                create_connection=Direct,
+                open_timeout=min(_CONNECT_SECONDS, limits.document_seconds),
                 close_timeout=1,
                 compression=None,
             ) as socket:
@@ -103,6 +118,8 @@ class Firehose:
         try:
             if isinstance(message, str):
                 raise ValueError("text")
+            if most_containers(message) > limits.containers:
+                raise ValueError("too many lists and maps")
             header, body = libipld.decode_dag_cbor_multi(message)
             kind, seq = header.get("t", ""), body.get("seq")
             if header["op"] == -1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -277,11 +278,11 @@ class AtmosphereIndex(Curation):
             AtmosphereError: It cannot be reached or refuses.
         """
         for did in accounts(server):
-            try:
-                found = [followed(entry) for entry in list_entries(self.client, did)]
-            except (AtmosphereError, SourceError, ShardError):
-                continue
-            yield from found
+            # One by one: an account may have more than there is room for.
+            with suppress(AtmosphereError):
+                for entry in list_entries(self.client, did):
+                    with suppress(AtmosphereError, SourceError, ShardError):
+                        yield followed(entry)
 
     def history(self, name: str) -> list[AtmosphereIndexEntry]:
         """Every revision of a name of the account that is logged in, oldest first.

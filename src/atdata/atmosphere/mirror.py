@@ -8,8 +8,10 @@ when its server says so, not when a stream does.
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import Any, Final
 
 from atdata._refs import DATASET_COLLECTION, NEWER_DATASET_COLLECTION, is_did
@@ -40,8 +42,8 @@ _SAVED: Final = 100
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 60.0
 """Seconds before a firehose that ended is asked again."""
-_RETRIED: Final = 60
-"""Moments of silence, of half a second each, after which what failed is tried again."""
+_LONGEST_REST: Final = 3600.0
+"""Seconds before an account that failed is asked again, at most; doubled each time."""
 _MOST_UNREAD: Final = 10
 """Failures to read an account's manifests after which it is asked no more for them."""
 _UNKNOWN: Final = ""
@@ -67,7 +69,8 @@ class Mirror:
         self._keys: dict[str, bytes] = {}
         self._revs: dict[str, str] = {}
         self._unsaved: set[str] = set()
-        self._again: set[str] = set()
+        self._again: dict[str, tuple[float, float]] = {}
+        """Accounts to ask again → when, and how long they will rest after another failure."""
         self._unread: Counter[str] = Counter()
         self._lock = threading.RLock()
         self.counts = MirrorCounts()
@@ -84,12 +87,14 @@ class Mirror:
         Raises:
             AtmosphereError: The server cannot be reached or refuses.
         """
-        found = dict.fromkeys((*accounts(server), *self._store.accounts()))
-        for did in found:
+        asked: set[str] = set()
+        for did in chain(accounts(server), self._store.accounts()):
             if stop is not None and stop.is_set():
                 return
-            with self._lock:
-                self._renew(did)
+            if did not in asked:
+                asked.add(did)
+                with self._lock:
+                    self._renew(did)
 
     def follow(self, server: str, stop: threading.Event) -> None:
         """Follow a server's firehose until ``stop`` is set, from where it was left.
@@ -126,18 +131,18 @@ class Mirror:
             if stop.is_set():
                 return
             self._store.set_cursor(server, cursor)
-        self._again.update(did for did in self._store.accounts() if self._rev(did) == _UNKNOWN)
-        seen, silent = cursor, 0
+        for did in self._store.accounts():
+            if self._rev(did) == _UNKNOWN:
+                self._again.setdefault(did, (0.0, _FIRST_PAUSE))
+        seen = cursor
         try:
             for event in firehose.events(cursor, stop):
-                silent = 0 if event else silent + 1
                 if event is not None:
                     with self._lock:
                         self._apply(event, server)
                     seen = seen if event.seq is None else event.seq
                 if event is None or self.counts.events % _SAVED == 0:
                     cursor = self._save(server, cursor, seen)
-                if silent % _RETRIED == 1:
                     self._try_again()
         finally:
             self._save(server, cursor, seen)
@@ -229,7 +234,7 @@ class Mirror:
             self._list(did)
         except AtmosphereError as error:
             self._report(f"{did} is asked again later: {error}")
-            self._again.add(did)
+            self._ask_again(did)
             # No commit follows this one, so that the next asks the server as well.
             known = self._store.account(did) or {"owner": did}
             self._store.set_account(did, {**known, "rev": _UNKNOWN})
@@ -237,7 +242,7 @@ class Mirror:
             self._unsaved.discard(did)
         else:
             if self._rev(did) != _UNKNOWN:
-                self._again.discard(did)
+                self._again.pop(did, None)
 
     def _list(self, did: str) -> None:
         # The revision first: what is written meanwhile is listed, and told once more.
@@ -320,13 +325,18 @@ class Mirror:
         """What to keep as the newest commit: none where a manifest could not be had this time."""
         if unread == self._unread[did] or self._unread[did] > _MOST_UNREAD:
             return rev
-        self._again.add(did)
+        self._ask_again(did)
         return _UNKNOWN
 
+    def _ask_again(self, did: str) -> None:
+        _, rest = self._again.get(did, (0.0, _FIRST_PAUSE))
+        self._again[did] = (time.monotonic() + rest, min(2 * rest, _LONGEST_REST))
+
     def _try_again(self) -> None:
-        for did in list(self._again):
-            with self._lock:
-                self._renew(did)
+        for did, (when, _) in list(self._again.items()):
+            if when <= time.monotonic():
+                with self._lock:
+                    self._renew(did)
 
     def _rev(self, did: str) -> str | None:
         """The newest commit that was applied; None for an account that nothing is kept of."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from atdata._refs import DATASET_COLLECTION, NEWER_DATASET_COLLECTION, AtUri, check_name
@@ -42,16 +43,12 @@ def read_entry(record: Record) -> AtmosphereIndexEntry:
         raise RecordError(f"{record.uri} is not the record of a dataset. {error}") from None
 
 
-def list_entries(reader: Reader, did: str) -> list[AtmosphereIndexEntry]:
+def list_entries(reader: Reader, did: str) -> Iterator[AtmosphereIndexEntry]:
     """Every dataset record of an account, of both families, broken ones passed over."""
-    found = []
     for collection in (DATASET_COLLECTION, NEWER_DATASET_COLLECTION):
         for record in reader.list_records(did, collection):
-            try:
-                found.append(read_entry(record))
-            except RecordError:
-                continue
-    return found
+            with suppress(RecordError):
+                yield read_entry(record)
 
 
 def entries_of(reader: Reader, did: str, name: str) -> list[AtmosphereIndexEntry]:

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from atdata._limits import limits
 from atdata._refs import AtUri, BlobRef, is_did, parse_at_uri
+from atdata.atmosphere.pages import rows
 from atdata.atmosphere.xrpc import XrpcServer
 from atdata.errors import (
-    AtmosphereError,
     IdentityError,
     NotFoundError,
     RecordError,
@@ -21,7 +21,6 @@ from atdata.errors import (
 from atdata.sources.identity import network_policy, resolve_handle, server_of
 
 _PAGE: Final = 100
-_LONGEST_CURSOR: Final = 4096
 _GONE: Final = frozenset(
     {"InvalidRequest", "RepoNotFound", "RepoDeactivated", "RepoTakendown", "RepoSuspended"}
 )
@@ -120,28 +119,26 @@ class Reader:
 
         Raises:
             IdentityError: The account is deactivated, deleted or taken down.
-            AtmosphereError: They cannot be had.
+            RecordError: The server lists something else than records of this collection.
+            AtmosphereError: They cannot be had, or there is no end to them.
         """
         did = self.did_of(account)
         params: dict[str, str | int] = {"repo": did, "collection": collection, "limit": page}
         if before is not None:
             params["cursor"] = before
-        seen: set[str] = set()
-        while True:
-            answer = self._ask(did, "com.atproto.repo.listRecords", params)
-            rows = answer.get("records")
-            for row in rows if isinstance(rows, list) else []:
-                yield _record(row)
-            # A short page is not the last one: only a missing cursor says so.
-            cursor = answer.get("cursor")
-            if not isinstance(cursor, str) or not cursor:
-                return
-            if len(seen) >= limits.pages or len(cursor) > _LONGEST_CURSOR:
-                raise AtmosphereError(f"The server of {did} lists {collection} without an end.")
-            if cursor in seen:
-                raise AtmosphereError(f"The server of {did} lists {collection} in circles.")
-            seen.add(cursor)
-            params["cursor"] = cursor
+        name = f"The records {collection} of {did}"
+        for row in rows(
+            lambda asked: self._ask(did, "com.atproto.repo.listRecords", asked),
+            params,
+            "records",
+            most=limits.records,
+            name=name,
+        ):
+            record = _record(row)
+            # Else a server could speak for accounts that it does not have.
+            if (record.uri.authority, record.uri.collection) != (did, collection):
+                raise RecordError(f"{name}: the server lists {record.uri} among them.")
+            yield record
 
     def forget(self, did: str) -> None:
         """Look up the account's server anew when it is next asked."""

@@ -1,0 +1,325 @@
+"""Servers of the network that lie, repeat themselves or find no end."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import libipld
+import pytest
+from websockets.sync.server import ServerConnection
+from websockets.sync.server import serve as serve_sockets
+
+from atdata._limits import limits
+from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, Mirror
+from atdata.atmosphere.dag import cid_of
+from atdata.atmosphere.discover import accounts
+from atdata.atmosphere.firehose import Firehose
+from atdata.atmosphere.reader import Reader
+from atdata.errors import AtmosphereError, RecordError
+from atdata.local import LocalIndex
+from tests.atmosphere.publishing import DATASET, dataset_record
+from tests.sources.web import WebServer, saying, slowly, web_server
+
+Page = Callable[[dict[str, str]], dict[str, Any]]
+BY_COLLECTION = "/xrpc/com.atproto.sync.listReposByCollection"
+ALL = "/xrpc/com.atproto.sync.listRepos"
+RECORDS = "/xrpc/com.atproto.repo.listRecords"
+
+
+def without_an_end(rows: Callable[[int], list[Any]], key: str, pause: float = 0) -> Page:
+    """Each page has a cursor that was not there before."""
+    turns = itertools.count()
+
+    def page(query: dict[str, str]) -> dict[str, Any]:
+        turn = next(turns)
+        threading.Event().wait(pause)
+        return {key: rows(turn), "cursor": f"c{turn}"}
+
+    return page
+
+
+def in_turns(cursors: list[str], key: str) -> Page:
+    """Cursors that come again."""
+    turns = itertools.cycle(cursors)
+    return lambda query: {key: [], "cursor": next(turns)}
+
+
+def did(number: int) -> str:
+    """A DID of nobody."""
+    return "did:plc:" + "".join("abcdefgh"[number >> 3 * n & 7] for n in range(24))
+
+
+ENDLESS = {
+    "new cursors": (lambda key: without_an_end(lambda turn: [], key), "more than 20 pages"),
+    "one cursor": (lambda key: in_turns(["a"], key), "goes in circles"),
+    "a circle": (lambda key: in_turns(["a", "b", "c"], key), "goes in circles"),
+    "long cursors": (lambda key: in_turns(["c" * 100_000], key), "no end"),
+    "large pages": (lambda key: without_an_end(lambda turn: [7] * 5_000, key), "a page of 5,000"),
+    "many rows": (lambda key: without_an_end(lambda turn: ROWS[key](turn), key), "more than 500"),
+    "slow pages": (lambda key: without_an_end(lambda turn: [], key, 0.2), "within 1 s"),
+}
+ROWS: dict[str, Callable[[int], list[Any]]] = {
+    "repos": lambda turn: [{"did": did(100 * turn + n)} for n in range(100)],
+    "records": lambda turn: [row(f"a{turn}-{n}") for n in range(100)],
+}
+
+
+def row(rkey: str, of: str | None = None, collection: str = DATASET) -> dict[str, Any]:
+    """A record as a server lists it."""
+    value = dataset_record(of or OWNER[0], rkey)
+    return {
+        "uri": f"at://{of or OWNER[0]}/{collection}/{rkey}",
+        "cid": cid_of(value),
+        "value": value,
+    }
+
+
+OWNER = [""]
+"""DID of the account of the server of the test that runs."""
+
+
+def serve(web: WebServer, path: str, page: Page) -> None:
+    """Answer so at a path."""
+    web.programs[path] = lambda query: json.dumps(page(query)).encode()
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[WebServer]:
+    """A hostile server, with one account, on a network of one's own."""
+    with web_server() as web:
+        host = web.url.removeprefix("http://127.0.0.1")
+        web.url = f"http://localhost{host}"
+        OWNER[0] = f"did:web:localhost{host.replace(':', '%3A')}"
+        service = [{"id": "#atproto_pds", "serviceEndpoint": web.url}]
+        document = {"id": OWNER[0], "service": service, "alsoKnownAs": []}
+        web.files["/.well-known/did.json"] = json.dumps(document).encode()
+        status = {"did": OWNER[0], "active": True, "rev": "3aaaaaaaaaa2a"}
+        web.files["/xrpc/com.atproto.sync.getRepoStatus"] = json.dumps(status).encode()
+        serve(web, BY_COLLECTION, lambda query: {"repos": [{"did": OWNER[0]}]})
+        serve(web, RECORDS, lambda query: {"records": []})
+        monkeypatch.setenv("ATDATA_PLC_URL", web.url)
+        monkeypatch.setenv("ATDATA_DATA_DIR", str(tmp_path / "data"))
+        yield web
+
+
+@pytest.mark.parametrize("path", [BY_COLLECTION, ALL])
+@pytest.mark.parametrize(("page", "message"), ENDLESS.values(), ids=ENDLESS)
+def test_a_relay_without_an_end(
+    home: WebServer, page: Callable[[str], Page], message: str, path: str, tmp_path: Path
+) -> None:
+    """A relay, or a server, whose list of accounts never ends is an error, also for a mirror."""
+    del home.programs[BY_COLLECTION]
+    described = {"collections": []}
+    home.files["/xrpc/com.atproto.repo.describeRepo"] = json.dumps(described).encode()
+    with (
+        limits.set(pages=20, accounts=500, listing_seconds=1),
+        LocalIndex(tmp_path / "mirror.db") as index,
+    ):
+        for ask in (lambda: list(accounts(home.url)), lambda: update(index, home)):
+            serve(home, path, page("repos"))
+            with pytest.raises(AtmosphereError, match=message):
+                ask()
+
+
+def update(index: LocalIndex, home: WebServer) -> Mirror:
+    """A mirror that was brought up to date."""
+    mirror = Mirror(index.mirrored)
+    mirror.update(home.url)
+    return mirror
+
+
+@pytest.mark.parametrize(("page", "message"), ENDLESS.values(), ids=ENDLESS)
+def test_records_without_an_end(
+    home: WebServer, page: Callable[[str], Page], message: str, tmp_path: Path
+) -> None:
+    """An account whose records never end is an error; discovery and a mirror pass it over."""
+    reader = AtmosphereIndex(AtmosphereClient())
+    with (
+        limits.set(pages=20, records=500, listing_seconds=1),
+        LocalIndex(tmp_path / "mirror.db") as index,
+    ):
+        serve(home, RECORDS, page("records"))
+        with pytest.raises(AtmosphereError, match=message):
+            list(Reader().list_records(OWNER[0], DATASET))
+        serve(home, RECORDS, page("records"))
+        assert len(list(reader.discover(home.url))) <= 500
+        serve(home, RECORDS, page("records"))
+        told: list[str] = []
+        Mirror(index.mirrored, report=told.append).update(home.url)
+        assert any("asked again later" in line for line in told)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        lambda: row("a", of="did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"),
+        lambda: row("a", collection="ac.foundation.dataset.sampleSchema"),
+        lambda: {**row("a"), "uri": "at://alice.test/ac.foundation.dataset.record/a"},
+    ],
+    ids=["another account", "another collection", "a handle"],
+)
+def test_a_server_does_not_speak_for_others(
+    home: WebServer, record: Callable[[], dict[str, Any]], tmp_path: Path
+) -> None:
+    """What a server lists as another account's is believed by nobody, least of all a mirror."""
+    serve(home, RECORDS, lambda query: {"records": [record()]})
+    with pytest.raises(RecordError, match="lists at://"):
+        list(Reader().list_records(OWNER[0], DATASET))
+    with LocalIndex(tmp_path / "mirror.db") as index:
+        update(index, home)
+        assert index.mirrored.uris() == []
+
+
+def test_an_account_that_fails_rests(home: WebServer, tmp_path: Path) -> None:
+    """An account whose server fails is asked again after longer and longer pauses."""
+    with LocalIndex(tmp_path / "mirror.db") as index:
+        del home.programs[RECORDS]
+        mirror = update(index, home)
+        rests = []
+        for _ in range(15):
+            mirror._renew(OWNER[0])
+            rests.append(mirror._again[OWNER[0]][1])
+        assert rests == sorted(rests)
+        assert rests[-1] == 3600
+        asked = len(home.asked)
+        mirror._try_again()
+        assert len(home.asked) == asked
+        serve(
+            home,
+            RECORDS,
+            lambda query: {"records": [row("a")] if query["collection"] == DATASET else []},
+        )
+        mirror.update(home.url)
+        assert mirror._again == {}
+        assert len(index.mirrored.uris()) == 1
+
+
+def frame(opcode: int, size: int, *, last: bool = True) -> bytes:
+    """The head of a frame of a WebSocket."""
+    return bytes((opcode | 0x80 * last, 127)) + size.to_bytes(8)
+
+
+def again(piece: bytes, send: Callable[[bytes], None]) -> None:
+    """The same for ever."""
+    while True:
+        send(piece)
+
+
+def drip(piece: bytes, send: Callable[[bytes], None]) -> None:
+    """The same for ever, now and then."""
+    pause = threading.Event()
+    while not pause.wait(0.01):
+        send(piece)
+
+
+@contextmanager
+def stream(script: Callable[[Callable[[bytes], None]], None]) -> Iterator[str]:
+    """A firehose that sends whatever it likes, after a proper beginning; gives its URL."""
+
+    def talk(connection: ServerConnection) -> None:
+        with suppress(OSError):
+            script(connection.socket.sendall)
+        connection.socket.close()
+
+    with serve_sockets(talk, "127.0.0.1", 0, compression=None, close_timeout=0) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.socket.getsockname()[1]}"
+        server.shutdown()
+    thread.join()
+
+
+EVENT = libipld.encode_dag_cbor({"op": 1, "t": "#info"})
+STREAMS: dict[str, Callable[[Callable[[bytes], None]], object]] = {
+    "a long message": lambda send: send(frame(2, 10_001)),
+    "a message as long as memory": lambda send: send(frame(2, 2**62)),
+    "many parts": lambda send: (
+        send(frame(2, 1, last=False) + b"a"),
+        again((frame(0, 1, last=False) + b"a") * 10, send),
+    ),
+    "empty parts": lambda send: (
+        send(frame(2, 0, last=False)),
+        again(frame(0, 0, last=False) * 100, send),
+    ),
+    "text": lambda send: send(frame(1, 5) + b"hello"),
+    "no frame": lambda send: send(b"\xff" * 100),
+    "nothing in it": lambda send: send(frame(2, 0)),
+    "deep": lambda send: send(frame(2, 9_000) + b"\x81" * 9_000),
+    "many in it": lambda send: send(frame(2, 9) + b"\x9b" + b"\xff" * 8),
+    "as many as there is room for": lambda send: send(
+        frame(2, len(EVENT) + 9_000) + EVENT + b"\x99\x23\x25" + b"\xa0" * 8_997
+    ),
+    "no body": lambda send: send(frame(2, len(EVENT)) + EVENT),
+    "a list": lambda send: send(frame(2, len(EVENT) + 1) + EVENT + b"\x80"),
+    "a number": lambda send: send(
+        frame(2, len(EVENT) + 7) + EVENT + libipld.encode_dag_cbor({"seq": -1})
+    ),
+    "the end": lambda send: None,
+}
+
+
+@pytest.mark.parametrize("script", STREAMS.values(), ids=STREAMS)
+def test_a_firehose_that_makes_no_sense(
+    script: Callable[[Callable[[bytes], None]], None],
+) -> None:
+    """Too much, too many, or nothing that is an event: an error of ours that names the server."""
+    with (
+        limits.set(message_bytes=10_000, containers=1_000),
+        stream(script) as server,
+        pytest.raises(AtmosphereError, match=f"The firehose of {server}"),
+    ):
+        list(Firehose(server).events(0, threading.Event()))
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        lambda send: (send(frame(2, 5_000)), drip(b"a", send)),
+        lambda send: drip(frame(9, 1) + b"a", send),
+        lambda send: drip(frame(2, 0, last=False)[:1], send),
+    ],
+    ids=["message", "pings", "heads"],
+)
+def test_a_firehose_that_drips(script: Callable[[Callable[[bytes], None]], None]) -> None:
+    """Whoever follows a server that sends a byte now and then can go on with other things."""
+    stop = threading.Event()
+    with stream(script) as server:
+        told = 0
+        with suppress(AtmosphereError):
+            for event in Firehose(server).events(0, stop):
+                assert event is None
+                told += 1
+                if told == 2:
+                    stop.set()
+
+
+@pytest.mark.parametrize("status", [200, 302, 308, 401, 404, 500])
+def test_a_firehose_that_leads_elsewhere(home: WebServer, status: int) -> None:
+    """A server that is none, or sends its follower to another one, is an error; nobody is asked."""
+    elsewhere = f"{home.url}/xrpc/com.atproto.sync.subscribeRepos"
+    head = f"HTTP/1.1 {status} Well\r\nLocation: ws{elsewhere.removeprefix('http')}\r\n"
+    said = head.encode() + b"Content-Length: 0\r\n\r\n"
+    before = len(home.asked)
+    with (
+        saying(lambda send, over: send(said)) as server,
+        pytest.raises(AtmosphereError, match=f"answers {status}, no stream"),
+    ):
+        next(Firehose(server).events(0, threading.Event()))
+    assert len(home.asked) == before
+
+
+def test_a_firehose_that_does_not_begin() -> None:
+    """A server that drips the beginning of a stream is left."""
+    script = slowly(b"HTTP/1.1 101 ", b"a")
+    with (
+        limits.set(document_seconds=1),
+        saying(script) as server,
+        pytest.raises(AtmosphereError, match="ended: TimeoutError"),
+    ):
+        next(Firehose(server).events(0, threading.Event()))
