@@ -19,6 +19,7 @@ from atdata.errors import (
     IntegrityError,
     RefError,
     ShardNotFoundError,
+    SourceError,
     UnsafeUrlError,
 )
 from atdata.sources.blob import BlobReader
@@ -92,6 +93,17 @@ def test_a_dropped_connection_begins_again(web: WebServer, hosted: FaultProxy) -
     with BlobReader().open(blob_at(web)) as stream:
         assert stream.read() == DATA
     assert len(hosted.requests) == 3
+
+
+def test_a_server_that_drops_for_ever_is_given_up(web: WebServer, hosted: FaultProxy) -> None:
+    """Bytes that are read again and passed over are no progress: a few drops end it."""
+    hosted.cut(after=1_000_000, times=None)
+    with (
+        BlobReader().open(blob_at(web)) as stream,
+        pytest.raises(SourceError, match=r"at byte 1000000 of 3000000\. Gave up after 6 attempts"),
+    ):
+        stream.read(1)
+    assert len(hosted.requests) < 15
 
 
 def test_other_bytes_than_the_cid_says(web: WebServer, hosted: FaultProxy) -> None:

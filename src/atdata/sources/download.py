@@ -95,10 +95,10 @@ class Download(io.RawIOBase):
                 self._total = self._at
                 self._check_size(self._at)
                 return 0
-            self._retries.progressed(len(chunk))
             if self._skip:
                 self._skip -= len(chunk)
                 continue
+            self._retries.progressed(len(chunk))
             view[: len(chunk)] = chunk
             self._at += len(chunk)
             if self._total is not None and self._at > self._total:

@@ -10,10 +10,12 @@ from typing import Final
 from atdata.errors import SourceError
 
 _PROGRESS: Final = 64 << 10
+_GOOD: Final = 512 << 10
 _CALM: Final = 1_000_000
 _MAX_FAILURES: Final = 1_000
+"""Of one download, not counting those with half a megabyte behind them."""
 _MOST_PAUSES: Final = 1_200.0
-"""Seconds. Both of one download, however much comes between: what drips does not hold us."""
+"""Seconds, of one download, however much comes between: what drips does not hold us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,10 @@ class Retries:
         return self._bytes < _CALM
 
     def progressed(self, size: int) -> None:
-        """So many bytes have arrived; enough of them start the count of failures afresh."""
+        """So many new bytes have arrived; enough of them start the count of failures afresh."""
         if self.troubled:
+            if self._bytes < _GOOD <= self._bytes + size:
+                self._all -= 1
             self._bytes += size
             if self._bytes >= _PROGRESS:
                 self._failures = self._connect_failures = 0
@@ -80,17 +84,18 @@ class Retries:
         wait *= random.uniform(0.5, 1.0)
         wait = max(wait, retry_after or 0.0)
         spent = now - self._since
+        over = self._all >= _MAX_FAILURES or self.paused + wait > _MOST_PAUSES
         if (
-            self._failures >= p.attempts
-            or self._all >= _MAX_FAILURES
+            over
+            or self._failures >= p.attempts
             or self._connect_failures >= p.connects
             or spent + wait > p.budget
-            or self.paused + wait > _MOST_PAUSES
         ):
+            failures, seconds = (self._all, self.paused) if over else (self._failures, spent)
             asked = f", which asks to come back in {retry_after:.0f} s" if retry_after else ""
             raise SourceError(
-                f"{self._name}: {problem}{asked}. Gave up after {self._failures} "
-                f"attempt{'s' if self._failures > 1 else ''} in {spent:.1f} s. Check the address "
+                f"{self._name}: {problem}{asked}. Gave up after {failures} "
+                f"attempt{'s' if failures > 1 else ''} in {seconds:.1f} s. Check the address "
                 "and the network, then run it again."
             ) from cause
         self.paused += wait
