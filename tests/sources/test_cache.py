@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from atdata import URLSource
 from atdata._shardlist import ShardInfo
 from atdata.errors import IntegrityError, OptionError
 from atdata.sources.cache import CachedSource
+from tests.services.proxy import FaultProxy
 from tests.sources.web import WebServer, web_server
 
 
@@ -63,19 +65,50 @@ def test_half_a_shard_is_no_copy(site: WebServer, tmp_path: Path) -> None:
 
 
 def test_the_folder_is_bounded(site: WebServer, tmp_path: Path) -> None:
-    """The least recently used copies make room; a shard larger than the bound is not kept."""
+    """What has no room is read from its server; copies that were made are not undone by it."""
     source = cached(site, tmp_path, max_bytes=250_000)
-    for number, shard in enumerate(source.shard_list):
-        source.open_shard(shard).read()
-        for path in (tmp_path / "cache").iterdir():
-            os.utime(path, (number, number))
-    assert copies(tmp_path) == 2
-    asked = len(site.asked)
-    source.open_shard(source.shard_list[3]).read()
-    assert len(site.asked) == asked
+    for _ in range(2):
+        assert read_all(source) == list(site.files.values())
+        assert copies(tmp_path) == 2
+    assert [path for path, _ in site.asked] == [f"/{n}.tar" for n in (0, 1, 2, 3, 2, 3)]
+    assert source.ranges(source.shard_list[3]).gap > 10_000  # type: ignore[union-attr] # the server's
     small = cached(site, tmp_path / "small", max_bytes=1000)
     assert read_all(small) == list(site.files.values())
     assert copies(tmp_path / "small") == 0
+
+
+def test_other_datasets_make_room(site: WebServer, tmp_path: Path) -> None:
+    """Of the copies that other datasets have in the folder, the least recently used go first."""
+    shards = cached(site, tmp_path).shard_list
+    one, other = (
+        CachedSource(URLSource(part), tmp_path / "cache", 250_000)
+        for part in (shards[:2], shards[2:])
+    )
+    read_all(one)
+    for path in (tmp_path / "cache").iterdir():
+        os.utime(path, (1, 1))
+    one.open_shard(shards[0]).read()
+    other.open_shard(shards[2]).read()
+    site.asked.clear()
+    one.open_shard(shards[0]).read()
+    assert site.asked == []
+    assert one.open_shard(shards[1]).read() == site.files["/1.tar"]
+    assert len(site.asked) == 1
+
+
+def test_a_slow_reader_is_not_waited_for(site: WebServer, tmp_path: Path) -> None:
+    """Who is in the middle of a shard keeps nobody from it: not even itself, by position."""
+    source = cached(site, tmp_path)
+    shard = source.shard_list[1]
+    with source.open_shard(shard) as stream:
+        assert stream.read(1) == b"\1"
+        part = source.ranges(shard)
+        buffer = bytearray(5)
+        assert part is not None
+        part.read_into(memoryview(buffer), 50)
+        assert bytes(buffer) == stream.read(5)
+        assert stream.read() == site.files["/1.tar"][6:]
+    assert copies(tmp_path) == 1
 
 
 def test_other_bytes_than_recorded_are_never_kept(site: WebServer, tmp_path: Path) -> None:
@@ -114,54 +147,136 @@ def test_files_of_this_machine_are_read_in_place(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_refused(site: WebServer, tmp_path: Path) -> None:
-    """A file in place of the folder, and a bound below 1, are errors before anything is read."""
+    """A file in place of the folder, and a bound that is none, are errors before all reading."""
     (tmp_path / "cache").write_bytes(b"")
     with pytest.raises(OptionError, match="cannot be written"):
         cached(site, tmp_path)
-    with pytest.raises(OptionError, match="max_bytes"):
-        cached(site, tmp_path / "other", max_bytes=0)
+    for wrong in (0, 1.5, True):
+        with pytest.raises(OptionError, match="max_bytes"):
+            cached(site, tmp_path / "other", max_bytes=wrong)
 
 
-def test_a_full_disk_is_no_reason_to_stop(site: WebServer, tmp_path: Path) -> None:
-    """Where copies cannot be written any more, reading goes on, and nothing is left half done."""
-    program = """
-import resource, signal, sys
+FULL = """
+import sys
 from pathlib import Path
 from atdata import URLSource
 from atdata.sources.cache import CachedSource
 source = CachedSource(URLSource(sys.argv[1]), Path(sys.argv[2]))
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))  # as a full disk: EFBIG
-assert len(source.open_shard(sys.argv[1]).read()) == 100_000
-assert source.ranges(sys.argv[1]).gap > 10_000  # the server's
-assert list(Path(sys.argv[2]).iterdir()) == []
+for _ in range(2):
+    assert len(source.open_shard(sys.argv[1]).read()) == 100_000
+    assert source.ranges(sys.argv[1]).gap > 10_000  # the server's
+    assert list(Path(sys.argv[2]).iterdir()) == []
 """
-    command = [sys.executable, "-c", program, f"{site.url}/0.tar", str(tmp_path / "cache")]
+
+
+def test_a_full_disk_is_no_reason_to_stop(site: WebServer, tmp_path: Path) -> None:
+    """On a disk that is full before the copy is, reading goes on, and nothing is left half done."""
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    mount = ["unshare", "--user", "--mount", "--map-root-user", "sh", "-ec"]
+    mount += ['mount -t tmpfs -o size=64k small "$0" && exec "$@"', str(cache)]
+    if subprocess.run([*mount, "true"], capture_output=True).returncode:
+        pytest.skip("this machine does not let its users mount a small disk")
+    program = [sys.executable, "-c", FULL, f"{site.url}/0.tar", str(cache)]
+    subprocess.run([*mount, *program], check=True)
+
+
+def test_a_limit_of_the_size_of_files_is_no_reason_to_stop(site: WebServer, tmp_path: Path) -> None:
+    """Where files may not grow as large as a shard, reading goes on as well."""
+    limit = """
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+"""
+    command = [sys.executable, "-c", limit + FULL, f"{site.url}/0.tar", str(tmp_path / "cache")]
     subprocess.run(command, check=True)
 
 
 MANY = """
 import sys
+from contextlib import suppress
 from pathlib import Path
 from atdata import URLSource
 from atdata.sources.cache import CachedSource
-source = CachedSource(URLSource(sys.argv[2:]), Path(sys.argv[1]), max_bytes=250_000)
+folder = Path(sys.argv[1])
+source = CachedSource(URLSource(sys.argv[2:]), folder, max_bytes=250_000)
 for _ in range(5):
-    for number, shard in enumerate(source.shard_list):
+    for shard in source.shard_list:
+        number = int(shard[-5])
         assert source.open_shard(shard).read() == bytes([number]) * 100_000
         part = memoryview(bytearray(7))
         source.ranges(shard).read_into(part, 50)
         assert bytes(part) == bytes([number]) * 7
+        assert len(list(folder.glob("*.shard"))) <= 2
 """
 
 
 def test_many_processes_share_a_folder(site: WebServer, tmp_path: Path) -> None:
     """Processes that fill, use and clear one small folder at once all read the right bytes."""
-    arguments = [str(tmp_path / "cache"), *(f"{site.url}/{n}.tar" for n in range(4))]
-    running = [subprocess.Popen([sys.executable, "-c", MANY, *arguments]) for _ in range(4)]
-    assert [process.wait() for process in running] == [0] * 4
-    assert copies(tmp_path) <= 4
+    urls = [f"{site.url}/{n}.tar" for n in range(4)]
+    command = [sys.executable, "-c", MANY, str(tmp_path / "cache")]
+    running = [
+        subprocess.Popen([*command, *part])
+        for part in (urls, urls[::-1], urls[:1], urls[1:2], urls[2:])
+    ]
+    assert [process.wait() for process in running] == [0] * 5
+    assert 1 <= copies(tmp_path) <= 2
     assert not list((tmp_path / "cache").glob("*.part"))
+
+
+FORKED = """
+import os, sys, threading
+from pathlib import Path
+from atdata import URLSource
+from atdata.sources.cache import CachedSource
+source = CachedSource(URLSource(sys.argv[1]), Path(sys.argv[2]))
+
+def read():
+    part = memoryview(bytearray(5))
+    source.ranges(sys.argv[1]).read_into(part, 50)
+    assert bytes(part) == bytes(5)
+
+copying = threading.Thread(target=read)
+copying.start()
+sys.stdin.readline()  # the copy has begun
+child = os.fork()
+if not child:
+    print("forked", flush=True)
+    read()
+    print("read", flush=True)
+    os._exit(0)
+copying.join()
+assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_child_forked_while_a_shard_is_copied(
+    site: WebServer, tmp_path: Path, proxy_to: Callable[[str], FaultProxy], killed: bool
+) -> None:
+    """A forked child waits for its parent's copy, or makes its own when the parent is killed."""
+    proxy = proxy_to(site.url)
+    held = proxy.pause(times=1)
+    command = [sys.executable, "-c", FORKED, f"{proxy.url}/0.tar", str(tmp_path / "cache")]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdin is not None
+        assert parent.stdout is not None
+        held.wait()
+        parent.stdin.write("\n")
+        parent.stdin.flush()
+        assert parent.stdout.readline() == "forked\n"
+        if killed:
+            parent.kill()
+        else:
+            held.release()
+        assert parent.stdout.readline() == "read\n"
+        assert parent.wait() == (-signal.SIGKILL if killed else 0)
+        held.release()
+    assert copies(tmp_path) == 1
+    assert not list((tmp_path / "cache").glob("*.part"))
+    assert len(proxy.requests) == (2 if killed else 1)
 
 
 def test_what_a_killed_process_left_is_removed(site: WebServer, tmp_path: Path) -> None:

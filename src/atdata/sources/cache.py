@@ -7,15 +7,17 @@ import io
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Final
 
 from atdata._digest import sha256_of
 from atdata._protocols import DataSource
 from atdata._shardlist import ShardInfo
-from atdata.errors import IntegrityError, OptionError, ShardNotFoundError
+from atdata.errors import IntegrityError, OptionError, ShardNotFoundError, SourceError
+from atdata.sources.part import Part, lock, unlock
 from atdata.sources.ranges import FileBytes, ShardBytes
 
 if TYPE_CHECKING:
@@ -24,8 +26,10 @@ if TYPE_CHECKING:
 MAX_BYTES: Final = 50 * 10**9
 """Bytes of copies that are kept, by default."""
 _CHUNK: Final = 1 << 20
-_NAME: Final = re.compile(r"[0-9a-f]{32}-(\d+)-([0-9a-f]{64})\.shard")
-_PART: Final = re.compile(r"[0-9a-f]{32}\.part")
+_NAME: Final = re.compile(r"([0-9a-f]{32})-(\d+)-([0-9a-f]{64})\.shard")
+_PART: Final = re.compile(r"[0-9a-f]{32}(-read)?\.part")
+_PATIENCE: Final = 60.0
+"""Seconds to wait for another process whose copy does not grow."""
 
 
 @dataclass
@@ -33,9 +37,10 @@ class CachedSource:
     """A source whose remote shards are copied to a folder when they are read.
 
     Shards that are files of this machine are read where they are: what is in the folder is
-    always a copy, and nothing else is ever deleted. A copy is whole, or not there; the least
-    recently used ones go when there are too many bytes. Locks belong to a process and end with
-    it, so that a crash leaves nothing to be cleaned up by hand.
+    always a copy, and nothing else is ever deleted. A copy is whole, or not there. Where there is
+    no room, copies of other datasets make some, the least recently used first; this dataset's
+    own stay, and what does not fit beside them is read from its server. Locks belong to a
+    process and end with it, so that a crash leaves nothing to be cleaned up by hand.
 
     A URL whose hash is not known is taken to mean the same bytes for ever.
 
@@ -53,8 +58,9 @@ class CachedSource:
     compared."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.max_bytes, bool) or self.max_bytes < 1:
-            raise OptionError(f"max_bytes={self.max_bytes!r}: expected a number from 1 on.")
+        whole = isinstance(self.max_bytes, int) and not isinstance(self.max_bytes, bool)
+        if not whole or self.max_bytes < 1:
+            raise OptionError(f"max_bytes={self.max_bytes!r}: expected a whole number from 1 on.")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             writable = os.access(self.folder, os.W_OK | os.X_OK)
@@ -84,9 +90,12 @@ class CachedSource:
             return self.source.open_shard(shard_id)
         found = self._found(shard_id)
         if found is not None:
-            return found.open("rb", buffering=_CHUNK)
+            # Another process may remove it just now.
+            with suppress(OSError):
+                return found.open("rb", buffering=_CHUNK)
         stream = self.source.open_shard(shard_id)
-        part = self._begin(shard_id, wait=False)
+        # Its reader may take its time: who needs a copy sooner makes one of its own.
+        part = self._begin(shard_id, "-read", wait=False)
         if part is None:
             return stream
         return io.BufferedReader(_Copying(stream, part, self, shard_id), _CHUNK)
@@ -98,7 +107,7 @@ class CachedSource:
         """
         found = self._found(shard_id) or self._copy(shard_id)
         if found is not None:
-            with suppress(ShardNotFoundError):
+            with suppress(SourceError):
                 return FileBytes(found)
         find = getattr(self.source, "ranges", None)
         made: ShardBytes | None = find(shard_id) if callable(find) else None
@@ -127,9 +136,8 @@ class CachedSource:
         """The copy, if it is there and whole."""
         for path in self.folder.glob(f"{self._key(shard_id)}-*.shard"):
             match = _NAME.fullmatch(path.name)
-            # Another process may remove it just now.
             with suppress(OSError):
-                if match and path.stat().st_size == int(match[1]) and self._holds(path, match[2]):
+                if match and path.stat().st_size == int(match[2]) and self._holds(path, match[3]):
                     os.utime(path)
                     return path
                 path.unlink()
@@ -145,12 +153,12 @@ class CachedSource:
         return good
 
     def _copy(self, shard_id: str) -> Path | None:
-        """Copy a shard now; None where the disk does not take it.
+        """Copy a shard now; None where there is no room for it.
 
         Raises:
             IntegrityError: It has other bytes than recorded.
         """
-        part = self._begin(shard_id, wait=True)
+        part = self._begin(shard_id, "", wait=True)
         found = self._found(shard_id)
         if part is None or found is not None:
             if part is not None:
@@ -165,23 +173,28 @@ class CachedSource:
         finally:
             part.drop()
 
-    def _begin(self, shard_id: str, *, wait: bool) -> _Part | None:
+    def _begin(self, shard_id: str, kind: str, *, wait: bool) -> Part | None:
         """A file for a copy, held by this process alone; None where that cannot be."""
-        import fcntl
-
-        path = self.folder / f"{self._key(shard_id)}.part"
-        how = fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB)
-        while True:
-            try:
-                file = path.open("a+b", buffering=0)
-                fcntl.flock(file, how)
-                # Who held it before may have moved or removed it since it was opened.
-                if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
-                    file.truncate(0)
-                    return _Part(path, file)
-                file.close()
-            except OSError:
+        known = self.known.get(shard_id)
+        try:
+            room = self.max_bytes - sum(size for size, _ in self._copies(own=True))
+            if room < max(1, (known.bytes if known else None) or 1):
                 return None
+            path = self.folder / f"{self._key(shard_id)}{kind}.part"
+            while True:
+                file = path.open("a+b", buffering=0)
+                try:
+                    lock(file.fileno(), _PATIENCE if wait else 0.0)
+                    # Who held it before may have moved or removed it since it was opened.
+                    if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                        file.truncate(0)
+                        return Part(path, file, room)
+                except BaseException:
+                    file.close()
+                    raise
+                file.close()
+        except OSError:
+            return None
 
     def check(self, shard_id: str, size: int, sha256: str) -> None:
         """Hold what was read of a shard against what is known of it.
@@ -197,93 +210,82 @@ class CachedSource:
                 shard=shard_id,
             )
 
-    def keep(self, part: _Part, shard_id: str) -> Path | None:
+    def keep(self, part: Part, shard_id: str) -> Path | None:
         """Give a finished copy its name, if it is the right one and there is room for it."""
         sha256 = part.digest.hexdigest()
         self.check(shard_id, part.size, sha256)
-        if part.size > self.max_bytes:
-            return None
         path = self.folder / f"{self._key(shard_id)}-{part.size}-{sha256}.shard"
         try:
-            self._make_room(part.size)
-            part.place(path)
+            part.sync()
+            with self._alone():
+                if not path.exists() and not self._make_room(part.size):
+                    return None
+                part.place(path)
         except OSError:
             return None
         return path
 
-    def _make_room(self, size: int) -> None:
-        """Remove the copies that were used longest ago, and what dead processes left."""
-        copies: list[tuple[float, int, Path]] = []
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Have no other process make room in the folder meanwhile."""
+        folder = os.open(self.folder, os.O_RDONLY)
+        try:
+            lock(folder, _PATIENCE)
+            yield
+        finally:
+            unlock(folder)
+            os.close(folder)
+
+    @cached_property
+    def _keys(self) -> set[str]:
+        return {self._key(shard_id) for shard_id in self.shard_list}
+
+    def _copies(self, *, own: bool) -> list[tuple[int, Path]]:
+        """Copies of this dataset, or of others: bytes and path."""
+        found: list[tuple[int, Path]] = []
         for path in self.folder.iterdir():
+            match = _NAME.fullmatch(path.name)
+            if match and (match[1] in self._keys) is own:
+                found.append((int(match[2]), path))
+        return found
+
+    def _make_room(self, size: int) -> bool:
+        """Remove copies of other datasets, those first that were used longest ago."""
+        needed = size + sum(size for size, _ in self._copies(own=True))
+        if needed > self.max_bytes:
+            return False
+        others: list[tuple[float, int, Path]] = []
+        for size, path in self._copies(own=False):
             with suppress(OSError):
-                if _NAME.fullmatch(path.name):
-                    stat = path.stat()
-                    copies.append((stat.st_mtime, stat.st_size, path))
-                elif _PART.fullmatch(path.name):
-                    _remove_if_abandoned(path)
-        held = size + sum(copy[1] for copy in copies)
-        for _, freed, path in sorted(copies):
-            if held <= self.max_bytes:
-                return
+                others.append((path.stat().st_mtime, size, path))
+        needed += sum(size for _, size, _ in others)
+        for _, size, path in sorted(others):
+            if needed <= self.max_bytes:
+                break
             path.unlink(missing_ok=True)
-            held -= freed
+            needed -= size
+        for path in self.folder.glob("*.part"):
+            with suppress(OSError):
+                if _PART.fullmatch(path.name):
+                    _remove_if_abandoned(path)
+        return True
 
 
 def _remove_if_abandoned(path: Path) -> None:
-    import fcntl
-
     with path.open("rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(file.fileno(), 0.0)
         path.unlink()
-
-
-class _Part:
-    """A copy that is being made. Its lock is the operating system's, and ends with the process."""
-
-    def __init__(self, path: Path, file: Any) -> None:
-        self._path = path
-        self._file = file
-        self.digest = hashlib.sha256()
-        self.size = 0
-
-    def add(self, data: bytes | memoryview) -> bool:
-        """Write more; False, and nothing is left, where the disk is full."""
-        if self._file.closed:
-            return False
-        try:
-            rest = memoryview(data)
-            while rest:
-                rest = rest[self._file.write(rest) :]
-        except OSError:
-            self.drop()
-            return False
-        self.digest.update(data)
-        self.size += len(data)
-        return True
-
-    def place(self, path: Path) -> None:
-        """Give it its name, when it is on the disk."""
-        os.fsync(self._file.fileno())
-        self._path.rename(path)
-        self._file.close()
-
-    def drop(self) -> None:
-        """Remove it, unless it has its name already."""
-        if not self._file.closed:
-            self._path.unlink(missing_ok=True)
-            self._file.close()
 
 
 class _Copying(io.RawIOBase):
     """Passes a shard on, and copies it on the way."""
 
-    def __init__(self, stream: IO[bytes], part: _Part, cache: CachedSource, shard: str) -> None:
+    def __init__(self, stream: IO[bytes], part: Part, cache: CachedSource, shard: str) -> None:
         super().__init__()
         self._stream = stream
         self._part = part
         self._cache = cache
         self._shard = shard
-        self._pid = os.getpid()
 
     def readable(self) -> bool:
         """Always."""
@@ -294,12 +296,12 @@ class _Copying(io.RawIOBase):
         view = memoryview(buffer).cast("B")
         data = self._stream.read(len(view))
         view[: len(data)] = data
-        # A forked child shares the file with its parent, whose copy it is.
-        if self._pid == os.getpid():
-            if data:
-                self._part.add(data)
-            elif len(view) and not self._part._file.closed:
+        if data:
+            self._part.add(data)
+        elif len(view) and self._part.open:
+            try:
                 self._cache.keep(self._part, self._shard)
+            finally:
                 self._part.drop()
         return len(data)
 
@@ -307,6 +309,5 @@ class _Copying(io.RawIOBase):
         """Close the stream; a copy of a part of the shard is removed."""
         if not self.closed:
             self._stream.close()
-            if self._pid == os.getpid():
-                self._part.drop()
+            self._part.drop()
         super().close()
