@@ -95,11 +95,11 @@ test-torch: $(STAMP) ## tests of the loader for PyTorch; TORCH="torch --index-ur
 	    || .cache/venv-torch/bin/python -m pip install -q --disable-pip-version-check $(TORCH)
 	@.cache/venv-torch/bin/python -m pytest -q tests/training $(ARGS)
 
-bench: $(STAMP) ## measure beside other packages and write docs/benchmarks.md
-	@"$(BIN)/python" -m bench $(ARGS)
+bench: $(STAMP) ## measure beside other packages and write docs/benchmarks.md; takes TORCH as well
+	@TORCH="$(TORCH)" "$(BIN)/python" -m bench $(ARGS)
 
 bench-quick: $(STAMP) ## the same on fewer samples, in under two minutes, printed only
-	@"$(BIN)/python" -m bench --quick $(ARGS)
+	@TORCH="$(TORCH)" "$(BIN)/python" -m bench --quick $(ARGS)
 
 MINUTES ?= 10
 FUZZ := .cache/fuzz

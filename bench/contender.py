@@ -9,12 +9,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, TypeAlias, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bench.envs import Environment
 from bench.workloads import Row, Workload
 
-Measure: TypeAlias = Literal["write", "each", "batches", "shuffled"]
+Measure: TypeAlias = Literal["write", "each", "batches", "shuffled", "random", "loader"]
 MEASURES: Final[tuple[Measure, ...]] = get_args(Measure)
 BATCH_SIZE: Final = 256
+WORKERS: Final = 2
+"""Processes of a loader."""
 
 
 class Contender(ABC):
@@ -26,8 +31,10 @@ class Contender(ABC):
 
     name: ClassVar[str]
     environment: ClassVar[Environment]
-    package: ClassVar[str | None] = None
-    """What its user imports; None: the time of an import is not measured."""
+    loading: ClassVar[Environment | None] = None
+    """Where `loader` runs: an environment with torch."""
+    imports: ClassVar[str | None] = None
+    """The statement with which its user imports what reading needs; None: not measured."""
     versions: ClassVar[tuple[str, ...]] = ("numpy",)
     """Distributions whose versions are told."""
     reads: ClassVar[str | None] = None
@@ -36,10 +43,20 @@ class Contender(ABC):
     """Part of a quick run."""
     limit: ClassVar[bool] = False
     """Not a package, but what the machine can do."""
+    part: ClassVar[int] = 1
+    """It is given one of so many small samples: those that take long, and as long for each."""
     measures: ClassVar[frozenset[Measure]] = frozenset(MEASURES)
+
+    def ready(self, workload: Workload) -> None:
+        """Import what users import, and define the type of the samples; not measured."""
+        if self.imports:
+            importlib.import_module(self.imports.split()[1])
 
     def open(self, workload: Workload, rows: list[Row], folder: Path) -> None:  # noqa: B027
         """Get ready to read ``folder``; not measured. Most need nothing."""
+
+    def forget(self, folder: Path) -> None:  # noqa: B027
+        """Remove what reading kept beside the files; before each pass, not measured."""
 
     def samples(self, workload: Workload, rows: list[Row]) -> Any:
         """The samples in the form that `write` takes; not measured."""
@@ -65,6 +82,29 @@ class Contender(ABC):
         """The same in random order."""
         raise AssertionError(f"{self.name} does not shuffle")
 
+    def dataset(self, workload: Workload, folder: Path) -> Any:
+        """What `random` reads from; not measured."""
+        raise AssertionError(f"{self.name} has no random access")
+
+    def random(
+        self, workload: Workload, dataset: Any, positions: NDArray[np.int64]
+    ) -> dict[str, Any]:
+        """The samples at these positions, in their order, as a batch."""
+        raise AssertionError(f"{self.name} has no random access")
+
+    def loader(self, workload: Workload, folder: Path) -> Iterable[Any]:
+        """A loader of PyTorch with `WORKERS` processes, for shuffled batches of `BATCH_SIZE`.
+
+        Each time that it is iterated over it gives an epoch.
+        """
+        raise AssertionError(f"{self.name} has no loader")
+
+    def loaded(self, workload: Workload, batch: Any) -> dict[str, Any]:
+        """A batch of the loader in the form of `batches`; not measured."""
+        from bench.tensors import columns
+
+        return columns(workload, batch)
+
 
 def contenders() -> dict[str, Contender]:
     """Every contender, by name, in the order of the files, the limits last."""
@@ -80,3 +120,15 @@ def contenders() -> dict[str, Contender]:
 def shard_size(count: int, shards: int) -> int:
     """Samples of a shard where ``count`` are spread over ``shards``."""
     return -(-count // shards)
+
+
+def positions(count: int, number: int) -> NDArray[np.int64]:
+    """Random positions among ``count`` samples, none twice; the same for every contender."""
+    chosen: NDArray[np.int64] = np.random.default_rng(number).permutation(count)[:BATCH_SIZE]
+    return chosen
+
+
+def in_columns(workload: Workload, rows: list[Row]) -> dict[str, Any]:
+    """Samples as a batch, for packages that give one by one: arrays of one shape stacked."""
+    found: dict[str, Any] = {name: [row[name] for row in rows] for name in workload.kinds}
+    return found | {name: np.stack(found[name]) for name in workload.named("array")}

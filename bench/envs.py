@@ -8,18 +8,23 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 CACHE: Final = ROOT / ".cache" / "envs"
+
+
+TORCH: Final = tuple(shlex.split(os.environ.get("TORCH", ""))) or ("torch",)
+"""What pip installs where torch is needed: each machine has its own build of it."""
 
 
 class EnvironmentMissing(Exception):
@@ -39,11 +44,23 @@ class Environment:
     """As ``uv pip install`` takes them; ``-e`` and a path relative to the project are two items."""
     pythons: tuple[str, ...] = ("3.12", "3.13")
     """Versions that will do, the best first."""
+    torch: bool = False
+    """Whether `TORCH` is installed before the requirements."""
+    without: tuple[str, ...] = ()
+    """What requirements require and is left out."""
+
+    def with_torch(self) -> Environment:
+        """The same with torch; first with the Python of this process, which a build may need."""
+        own = "{}.{}".format(*sys.version_info)
+        pythons = tuple(sorted(self.pythons, key=lambda version: version != own))
+        return replace(self, name=f"{self.name}-torch", pythons=pythons, torch=True)
 
     @property
     def folder(self) -> Path:
         """Where it is; another list of requirements is another folder."""
         spec = "\n".join((*self.requirements, *self.pythons))
+        if self.torch:
+            spec += "\n".join((*TORCH, *self.without))
         if "-e" in self.requirements:
             spec += (ROOT / "pyproject.toml").read_text()
         return CACHE / f"{self.name}-{hashlib.sha256(spec.encode()).hexdigest()[:12]}"
@@ -75,21 +92,35 @@ class Environment:
             )
         uv = find_uv()
         shutil.rmtree(self.folder, ignore_errors=True)
-        made = _run([uv, "venv", "-q", "--python", str(base), str(self.folder)])
+        seed = ["--seed"] if self.torch else []
+        made = _run([uv, "venv", "-q", *seed, "--python", str(base), str(self.folder)])
+        if made.returncode == 0 and self.torch:
+            pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+            made = _run([*pip, *TORCH])
         if made.returncode == 0:
-            made = _run([uv, "pip", "install", "-q", "--python", str(python), *self.requirements])
+            left_out = self.folder / "left-out.txt"
+            left_out.write_text("".join(f"{name}; python_version < '3'\n" for name in self.without))
+            install = [uv, "pip", "install", "-q", "--python", str(python)]
+            made = _run([*install, "--overrides", str(left_out), *self.requirements])
         if made.returncode != 0:
             shutil.rmtree(self.folder, ignore_errors=True)
             why = made.stderr.strip().splitlines()
-            raise EnvironmentMissing(f"{self.name} could not be installed: {' '.join(why)[:500]}")
+            # pip says much before; uv's whole message is the error.
+            why = [line for line in why if line.startswith("ERROR:")][-1:] or why
+            raise EnvironmentMissing(
+                f"{self.name} could not be installed for Python {_version(base)}: "
+                f"{' '.join(why)[:500]}"
+            )
 
 
 _PINS: Final = ("webdataset==1.0.2", "ormsgpack==1.13.1", "msgpack==1.2.4", "numpy==2.5.5")
 PEER: Final = Environment("peer-0.7.0b1", ("atdata==0.7.0b1", *_PINS))
 PEER_NPY: Final = Environment("peer-0.2.3b1", ("atdata==0.2.3b1", *_PINS))
-WEBDATASET: Final = Environment("webdataset", ("webdataset==1.0.2", "numpy==2.5.5"))
 # The same Python and packages as the peer, where there are any: only the code differs.
-OURS: Final = Environment("ours", ("-e", "."), ("3.12", "3.13", "3.11"))
+ANY_PYTHON: Final = ("3.12", "3.13", "3.11")
+NUMPY: Final = "numpy==2.5.5 ; python_version >= '3.12'"
+WEBDATASET: Final = Environment("webdataset", ("webdataset==1.0.2", NUMPY), ANY_PYTHON)
+OURS: Final = Environment("ours", ("-e", "."), ANY_PYTHON)
 
 
 def find_python(*versions: str) -> Path | None:
@@ -103,16 +134,8 @@ def find_python(*versions: str) -> Path | None:
 
 def runs(python: Path, version: str | None = None) -> bool:
     """Whether this is a Python that starts, of that version. A version manager's shim may not."""
-    try:
-        shown = subprocess.run(
-            [python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return shown.returncode == 0 and version in (None, shown.stdout.strip())
+    found = _version(python)
+    return found is not None and version in (None, found)
 
 
 def find_uv() -> str:
@@ -131,6 +154,19 @@ def own_environ() -> dict[str, str]:
     """The variables of this process without those that lead one Python to another's packages."""
     leading = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
     return {name: value for name, value in os.environ.items() if name not in leading}
+
+
+def _version(python: Path) -> str | None:
+    try:
+        shown = subprocess.run(
+            [python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return shown.stdout.strip() if shown.returncode == 0 else None
 
 
 def _candidates(version: str) -> Iterator[Path]:

@@ -4,6 +4,8 @@ Annotations are evaluated at once: the peer does not know a field for an array w
 annotation is a string.
 """
 
+# mypy: disable-error-code="type-arg"
+
 from functools import cache
 
 from numpy.typing import NDArray

@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any, Final
 
-from bench.contender import Contender
+from bench.contender import Contender, Measure
 from bench.envs import ROOT, own_environ
 
 ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -21,9 +21,13 @@ class ContenderFailed(Exception):
 class Process:
     """A running worker; a context manager."""
 
-    def __init__(self, contender: Contender) -> None:
+    def __init__(self, contender: Contender, *, loading: bool = False) -> None:
         self.contender = contender
-        python = contender.environment.python()
+        loads: frozenset[Measure] = contender.measures & {"loader"}
+        self.measures = loads if loading else contender.measures - loads
+        environment = contender.loading if loading else contender.environment
+        assert environment
+        python = environment.python()
         self._process = subprocess.Popen(
             [python, "-m", "bench.worker", contender.name],
             cwd=ROOT,
@@ -96,16 +100,16 @@ class PeakMemory:
 
 
 def import_seconds(contender: Contender) -> float:
-    """Seconds that importing the contender takes in a new process, beyond importing numpy."""
+    """Seconds that its imports take in a new process, beyond importing numpy."""
     code = (
         "import time, numpy; start = time.perf_counter(); "
-        f"import {contender.package}; print(time.perf_counter() - start)"
+        f"{contender.imports}; print(time.perf_counter() - start)"
     )
     ran = subprocess.run(
         [contender.environment.python(), "-P", "-c", code],
-        env=own_environ() | ONE_THREAD,
+        env=own_environ() | ONE_THREAD | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=True,
     )
-    return float(ran.stdout)
+    return float(ran.stdout.split()[-1])

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from bench.contender import BATCH_SIZE, Measure
-from bench.run import MEMORY_WORKLOAD, Results
+from bench.contender import BATCH_SIZE, WORKERS, Measure
+from bench.run import FIRST_WORKLOAD, MEMORY_WORKLOAD, READING, Results
 from bench.workloads import SHARDS, WORKLOADS
 
 TITLES: Final[dict[Measure, str]] = {
@@ -18,42 +18,75 @@ TITLES: Final[dict[Measure, str]] = {
     "each": "Read, one by one",
     "batches": f"Read in batches of {BATCH_SIZE}",
     "shuffled": f"Read in shuffled batches of {BATCH_SIZE}",
+    "random": f"Random access: {BATCH_SIZE} samples by their positions",
+    "loader": f"PyTorch: shuffled batches of {BATCH_SIZE} from a loader with {WORKERS} processes",
 }
-BASE: Final = "peer"
+BASES: Final = ("peer", "webdataset")
+LIMIT: Final = "limit: memcpy of the data"
 
 
 def tables(results: Results) -> str:
-    """A table for each measure, and one for imports and memory."""
-    measured = dict.fromkeys(workload for workload, _, _ in results.seconds)
+    """A table for each measure, one for starts, and one for memory."""
+    measured = dict.fromkeys(workload for workload, _, _ in results.rates)
     parts = [_measure(results, measure, list(measured)) for measure in TITLES]
-    return "\n\n".join([*parts, _once(results)])
+    return "\n\n".join(part for part in [*parts, _starts(results), _memory(results)] if part)
 
 
 def _measure(results: Results, measure: Measure, workloads: list[str]) -> str:
+    there = {name for _, found, name in results.rates if found == measure}
+    base = next((name for name in BASES if name in there), "")
     rows = []
     for contender in results.contenders:
-        cells = []
-        for workload in workloads:
-            rate = results.rate(workload, measure, contender.name)
-            ratio = results.ratio(workload, measure, contender.name, BASE)
-            times = "" if ratio is None or contender.name == BASE else f" ({_times(ratio)})"
-            cells.append("–" if rate is None else f"{_rate(rate)}{times}")
-        if set(cells) != {"–"}:
+        if contender.name in there:
+            cells = [_cell(results, w, measure, contender.name, base) for w in workloads]
             rows.append([contender.name, *cells])
-    return f"## {TITLES[measure]}\n\n" + _table(["samples/s (× the peer)", *workloads], rows)
+    compared = [f"× {'the ' * (base == 'peer')}{base}"] if base else []
+    compared += ["% of memcpy"] if LIMIT in there else []
+    unit = f"samples/s ({', '.join(compared)})" if compared else "samples/s"
+    return f"## {TITLES[measure]}\n\n" + _table([unit, *workloads], rows) if rows else ""
 
 
-def _once(results: Results) -> str:
+def _cell(results: Results, workload: str, measure: Measure, name: str, base: str) -> str:
+    rate = results.rate(workload, measure, name)
+    if rate is None:
+        return "–"
+    compared = []
+    ratio = results.ratio(workload, measure, name, base)
+    if ratio is not None and name != base:
+        compared.append(f"× {_three(ratio)}")
+    share = results.ratio(workload, measure, name, LIMIT)
+    if share is not None and name != LIMIT:
+        compared.append(f"{_three(100 * share)} %")
+    return _rate(rate) + (f" ({', '.join(compared)})" if compared else "")
+
+
+def _starts(results: Results) -> str:
     rows = []
     for contender in results.contenders:
         name = contender.name
-        if name not in results.imports and name not in results.memory:
-            continue
-        seconds, peak = results.imports.get(name), results.memory.get(name)
-        imported = f"{statistics.median(seconds) * 1000:.0f} ms" if seconds else "–"
-        rows.append([name, imported, f"{peak / 1e6:.0f} MB" if peak else "–"])
-    head = ["", "import, beyond numpy", f"peak memory, batches of {MEMORY_WORKLOAD}"]
-    return "## Import and memory\n\n" + _table(head, rows)
+        found = [
+            results.imports.get(name),
+            results.firsts.get((name, "batches")),
+            results.firsts.get((name, "shuffled")),
+        ]
+        if any(found):
+            rows.append([name, *(_milliseconds(seconds) for seconds in found)])
+    head = ["", "import, beyond numpy", "first batch, in order", "first batch, shuffled"]
+    return f"## Import, and first batch of {FIRST_WORKLOAD}\n\n" + _table(head, rows)
+
+
+def _milliseconds(seconds: list[float] | None) -> str:
+    return f"{_three(statistics.median(seconds) * 1000)} ms" if seconds else "–"
+
+
+def _memory(results: Results) -> str:
+    rows = []
+    for contender in results.contenders:
+        found = [results.memory.get((contender.name, measure)) for measure in READING]
+        if any(found):
+            rows.append([contender.name, *(f"{n / 1e6:.0f} MB" if n else "–" for n in found)])
+    head = ["", "in order", "shuffled"]
+    return f"## Peak memory, batches of {MEMORY_WORKLOAD}\n\n" + _table(head, rows) if rows else ""
 
 
 def document(results: Results) -> str:
@@ -64,50 +97,82 @@ def document(results: Results) -> str:
         for name, workload in WORKLOADS.items()
     ]
     versions = [
-        [name, ", ".join(f"{package} {version}" for package, version in found.items())]
+        [name, _versions(found)]
         for name, found in results.versions.items()
-        if any(c.package for c in results.contenders if c.name == name)
+        if any(c.imports for c in results.contenders if c.name == name)
     ]
-    missing = [f"- {name} was not measured: {why}" for name, why in results.missing.items()]
+    versions += [[f"{name}, loader", _versions(found)] for name, found in results.loading.items()]
+    missing = [f"- Not measured: {name}. {why}" for name, why in results.missing.items()]
+    sizes = "\n".join([_table(["", "one sample", "samples"], workloads), "", _parts(results)])
+    machine_and_versions = [machine(results), *missing, _table(["", "versions"], versions)]
     return "\n\n".join(
         [
             "# Benchmarks",
             f"Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}; `make bench-quick` prints "
-            "the same tables in under two minutes. Figures of another machine differ; the ratios "
-            "travel better.",
-            _how(results),
-            "\n".join([_table(["", "one sample", "samples"], workloads), *missing]),
+            "such tables in under two minutes, without the packages that take long. Figures of "
+            "another machine differ; the ratios travel better.",
+            _HOW.format(rounds=scale.rounds),
+            sizes,
             tables(results),
-            "## Machine and versions\n\n"
-            + machine(results)
-            + "\n\n"
-            + _table(["", "versions"], versions),
+            "## Machine and versions",
+            *machine_and_versions,
         ]
     )
 
 
-def _how(results: Results) -> str:
-    return f"""\
+def _parts(results: Results) -> str:
+    parts: dict[int, list[str]] = {}
+    for made in results.contenders:
+        if made.part > 1:
+            parts.setdefault(made.part, []).append(made.name)
+    told = [f"one in {part} of the small samples: {', '.join(n)}" for part, n in parts.items()]
+    return f"Given {'; '.join(told)}. A sample costs them the same." if told else ""
+
+
+def _versions(found: dict[str, str]) -> str:
+    return ", ".join(f"{package} {version}" for package, version in found.items())
+
+
+_HOW: Final = f"""\
 All contenders write and read the same samples in one run, each in a process and an environment
-of its own, taking turns; {results.scale.rounds} rounds. A figure is the median of the rounds, a
+of its own, taking turns; {{rounds}} rounds. A figure is the median of the rounds, a
 ratio the median of the ratios of each round. Before anything is measured, every way of reading
 is checked to give exactly the samples that were written.
 
-- A dataset is {SHARDS} shards of a contender's own format, in files that the system has in memory.
-  "The peer" is the package of the same name on PyPI.
+- A dataset is {SHARDS} shards of a contender's own format, in files that the system has in memory;
+  mosaicml-streaming cuts by bytes, and makes about as many. "The peer" is the package of the same
+  name on PyPI.
 - Reading counts when every field is there: arrays as NumPy arrays (in batches stacked where the
   shapes agree), the rest as Python values. The arrays of datasets and lance are views of what
-  they read, all others own their memory.
+  they read, and so are the single pictures of litdata and mosaicml-streaming; all others own
+  their memory.
 - This package waits for the disk when it writes (fsync) and records a SHA-256 of each shard;
-  the peer and webdataset do neither. "Synced" adds the first to the peer.
+  nobody else does both. "Synced" adds the first to the peer.
 - datasets, lance and "atdata, columns" are given all samples at once, everyone else one by one.
+- "No table": the sample tables beside the shards and in the cache are removed before each pass.
+  The peer's shards have none either.
 - webdataset is used in two ways: arrays as `.npy` members beside one of JSON, and whole samples
-  pickled.
+  pickled. mosaicml-streaming is used through its `LocalDataset`, which for files of this machine
+  is several times as fast as its `StreamingDataset`; litdata writes through the writer that its
+  `optimize()` starts processes for.
 - Shuffling: the default of each; a buffer of 10,000 samples for the peer and for webdataset, a
-  permutation of all samples for this package, datasets, lance and memcpy.
-- Import: time of `import` in a new process that has imported numpy; this package loads what a
-  name needs when it is first used. Memory: the most memory of
-  its own (mapped files not counted) of a new process that imports and reads."""
+  permutation of all samples for everyone else but litdata, which permutes its shards, and the
+  samples within each.
+- Random access: of a dataset that is open, {BATCH_SIZE} positions at once where a package takes a
+  list, one after the other where it does not (litdata). The peer reads from the beginning up to
+  the last of them; webdataset has none.
+- Loaders: torch's `DataLoader`, or the package's own over it, with {WORKERS} processes that live
+  from epoch to epoch where they can; those of this package are started anew. Whole batches are
+  sent, as tensors; what differs in shape is joined. datasets and lance are read from Arrow by a
+  small class of the benchmark: their own classes for this fail on None, or make Python numbers
+  of arrays.
+- Memcpy: the data of a batch copied to memory that is used again; "to new memory", to what the
+  system gives for each batch. Files as bytes: our shards, written with fsync, read 1 MB at a time.
+- Import: the time of the import of what reading needs, in a new process that has imported numpy
+  (`from atdata import Dataset, packable`; `import atdata` alone loads next to nothing;
+  mosaicml-streaming without torchvision, which it needs for no reading). First batch: from there,
+  opening the dataset included. Memory: the most memory of its own (mapped files not counted) of a
+  new process that imports and reads."""
 
 
 def machine(results: Results) -> str:
@@ -135,12 +200,9 @@ def _rate(rate: float) -> str:
     return f"{_three(rate / 1e3)} k"
 
 
-def _times(ratio: float) -> str:
-    return f"× {_three(ratio)}"
-
-
 def _three(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    places = 0 if value >= 99.95 else 1 if value >= 9.995 else 2 if value >= 0.0995 else 3
+    return f"{value:.{places}f}"
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:

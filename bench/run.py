@@ -12,13 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from bench.contender import MEASURES, Contender, Measure
+from bench.contender import MEASURES, Contender, Measure, positions
 from bench.envs import ROOT, EnvironmentMissing
 from bench.processes import ContenderFailed, PeakMemory, Process, import_seconds
 from bench.workloads import WORKLOADS, Workload, fingerprints
 
 SCRATCH: Final = ROOT / ".cache" / "bench"
 MEMORY_WORKLOAD: Final = "I"
+FIRST_WORKLOAD: Final = "F"
+READING: Final[tuple[Measure, ...]] = ("batches", "shuffled")
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,18 @@ class Scale:
     rounds: int
     at_least: float
     """Seconds that one contender's turn fills at least."""
-    imports: int
+    starts: int
+    """New processes for an import, and for a first batch."""
+    loaders: bool
+
+    def count(self, workload: str, contender: Contender) -> int:
+        """Samples that a contender is given."""
+        large = workload == MEMORY_WORKLOAD
+        return self.samples[workload] // (1 if large else contender.part)
 
 
-FULL: Final = Scale({"F": 10_000, "I": 1_000, "E": 10_000, "V": 10_000}, 5, 0.3, 5)
-QUICK: Final = Scale({"F": 1_500, "I": 200, "E": 1_500, "V": 1_500}, 3, 0.05, 3)
+FULL: Final = Scale({"F": 40_000, "I": 2_000, "E": 80_000, "V": 40_000}, 5, 0.3, 5, True)
+QUICK: Final = Scale({"F": 8_000, "I": 400, "E": 8_000, "V": 8_000}, 3, 0.05, 2, False)
 
 
 @dataclass
@@ -42,30 +51,34 @@ class Results:
 
     scale: Scale
     contenders: list[Contender]
-    seconds: dict[tuple[str, Measure, str], list[float]] = field(default_factory=dict)
-    """Workload, measure, contender → median seconds of a pass, round by round."""
+    rates: dict[tuple[str, Measure, str], list[float]] = field(default_factory=dict)
+    """Workload, measure, contender → samples a second, round by round."""
     imports: dict[str, list[float]] = field(default_factory=dict)
     """Contender → seconds beyond numpy, start by start."""
-    memory: dict[str, int] = field(default_factory=dict)
-    """Contender → peak bytes of its own while reading batches of `MEMORY_WORKLOAD`."""
+    firsts: dict[tuple[str, Measure], list[float]] = field(default_factory=dict)
+    """Contender, measure → seconds to the first batch of `FIRST_WORKLOAD`, start by start."""
+    memory: dict[tuple[str, Measure], int] = field(default_factory=dict)
+    """Contender, measure → peak bytes of its own while it reads `MEMORY_WORKLOAD`."""
     versions: dict[str, dict[str, str]] = field(default_factory=dict)
+    loading: dict[str, dict[str, str]] = field(default_factory=dict)
+    """The same where it loads for torch."""
     load: list[float] = field(default_factory=list)
     """Processes that wanted to run, a minute's average, at the start and at the end."""
     missing: dict[str, str] = field(default_factory=dict)
-    """Contender → why it is not there."""
+    """Contender, or what of it → why it is not there."""
 
     def rate(self, workload: str, measure: Measure, name: str) -> float | None:
         """Samples a second, the median of the rounds; None: not measured."""
-        rounds = self.seconds.get((workload, measure, name))
-        return self.scale.samples[workload] / statistics.median(rounds) if rounds else None
+        rounds = self.rates.get((workload, measure, name))
+        return statistics.median(rounds) if rounds else None
 
     def ratio(self, workload: str, measure: Measure, name: str, other: str) -> float | None:
         """How many times as fast as another: the median of the ratios of each round."""
-        mine = self.seconds.get((workload, measure, name))
-        others = self.seconds.get((workload, measure, other))
+        mine = self.rates.get((workload, measure, name))
+        others = self.rates.get((workload, measure, other))
         if not mine or not others:
             return None
-        return statistics.median(b / a for a, b in zip(mine, others, strict=True))
+        return statistics.median(a / b for a, b in zip(mine, others, strict=True))
 
 
 def run(scale: Scale, wanted: list[Contender], workloads: list[str]) -> Results:
@@ -75,6 +88,28 @@ def run(scale: Scale, wanted: list[Contender], workloads: list[str]) -> Results:
         ContenderFailed: One failed, or read other samples than were written.
     """
     results = Results(scale, [], load=[os.getloadavg()[0]])
+    loading = _find_environments(results, wanted)
+    SCRATCH.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=SCRATCH) as scratch:
+        with _processes(results.contenders, loading) as processes:
+            for name in workloads:
+                _run_workload(results, WORKLOADS[name], Path(scratch) / name, processes)
+        if MEMORY_WORKLOAD in workloads:
+            _run_memory(results, Path(scratch) / MEMORY_WORKLOAD)
+        if FIRST_WORKLOAD in workloads:
+            _run_first(results, Path(scratch) / FIRST_WORKLOAD)
+    for number in range(scale.starts):
+        say(f"imports: {number + 1} of {scale.starts}")
+        for contender in results.contenders:
+            if contender.imports:
+                results.imports.setdefault(contender.name, []).append(import_seconds(contender))
+    say("")
+    results.load.append(os.getloadavg()[0])
+    return results
+
+
+def _find_environments(results: Results, wanted: list[Contender]) -> list[Contender]:
+    """Note the contenders that can be had; give those of them that can load for torch."""
     for contender in wanted:
         try:
             say(f"environment of {contender.name}")
@@ -85,80 +120,120 @@ def run(scale: Scale, wanted: list[Contender], workloads: list[str]) -> Results:
             say(f"without {contender.name}: {error}")
     there = {contender.name for contender in results.contenders}
     results.contenders = [c for c in results.contenders if c.reads is None or c.reads in there]
-    SCRATCH.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=SCRATCH) as scratch:
-        with _processes(results.contenders) as processes:
-            for name in workloads:
-                _run_workload(results, WORKLOADS[name], Path(scratch) / name, processes)
-        if MEMORY_WORKLOAD in workloads:
-            _run_memory(results, Path(scratch) / MEMORY_WORKLOAD)
-    say("imports")
-    for _ in range(scale.imports):
-        for contender in results.contenders:
-            if contender.package:
-                results.imports.setdefault(contender.name, []).append(import_seconds(contender))
-    say("")
-    results.load.append(os.getloadavg()[0])
-    return results
+    loading = []
+    for contender in results.contenders:
+        if results.scale.loaders and contender.loading and "loader" in contender.measures:
+            try:
+                say(f"environment of {contender.name} with torch")
+                contender.loading.python()
+                loading.append(contender)
+            except EnvironmentMissing as error:
+                results.missing[f"the loader of {contender.name}"] = str(error)
+                say(f"without the loader of {contender.name}: {error}")
+    return loading
 
 
 def _run_workload(
     results: Results, workload: Workload, home: Path, processes: list[Process]
 ) -> None:
     _prepare(results, workload, home, processes)
+    _check(results, workload, processes)
     for number in range(results.scale.rounds):
         turn = number % len(processes)
         turns = processes[turn:] + processes[:turn]
         for measure in MEASURES:
             say(f"{workload.name}: round {number + 1} of {results.scale.rounds}, {measure}")
             for process in turns:
-                if measure not in process.contender.measures:
+                if measure not in process.measures:
                     continue
                 at_least = results.scale.at_least
-                passes = process.order("measure", measure=measure, at_least=at_least)
+                rate = process.order("measure", measure=measure, at_least=at_least)
                 key = (workload.name, measure, process.contender.name)
-                results.seconds.setdefault(key, []).append(statistics.median(passes))
+                results.rates.setdefault(key, []).append(rate)
 
 
 def _prepare(results: Results, workload: Workload, home: Path, processes: list[Process]) -> None:
-    count = results.scale.samples[workload.name]
+    """Have all files written that are read."""
+    counts: dict[str, set[int]] = {}
     for process in processes:
-        say(f"{workload.name}: {process.contender.name} gets ready")
-        process.order("use", workload=workload.name, home=str(home))
-        process.order("make", count=count)
-        results.versions[process.contender.name] = process.order("versions")
-        if process.contender.reads is None and process.contender.measures != {"write"}:
-            process.order("prepare")
-    expected = fingerprints(workload.rows(count))
+        made = process.contender
+        count = results.scale.count(workload.name, made)
+        process.order("use", workload=workload.name, home=str(home), count=count)
+        if made.measures != {"write"}:
+            counts.setdefault(made.reads or made.name, set()).add(count)
     for process in processes:
-        process.order("open")
-        if process.contender.limit:
+        name = process.contender.name
+        if process.measures == {"loader"}:
             continue
-        for way, found in process.order("check").items():
-            same = sorted(found) == sorted(expected) if way == "shuffled" else found == expected
+        say(f"{workload.name}: {name} gets ready")
+        process.order("make")
+        for count in sorted(counts.get(name, ())):
+            process.order("prepare", count=count)
+
+
+def _check(results: Results, workload: Workload, processes: list[Process]) -> None:
+    """Hold what each way of reading gives against what was written."""
+    written = fingerprints(workload.rows(results.scale.samples[workload.name]))
+    for process in processes:
+        made = process.contender
+        if process.measures == {"loader"}:
+            results.loading[made.name] = process.order("versions", torch=True)
+        else:
+            results.versions[made.name] = process.order("versions")
+            process.order("open")
+        if made.limit:
+            continue
+        say(f"{workload.name}: is {made.name} right?")
+        expected = written[: results.scale.count(workload.name, made)]
+        for way, found in process.order("check", measures=sorted(process.measures)).items():
+            if way in ("shuffled", "loader"):
+                same = sorted(found) == sorted(expected)
+            elif way == "random":
+                same = found == [expected[i] for i in positions(len(expected), 0)]
+            else:
+                same = found == expected
             if not same:
                 raise ContenderFailed(
-                    f"{process.contender.name} gave other samples than were written: "
-                    f"{workload.name}, {way}"
+                    f"{made.name} gave other samples than were written: {workload.name}, {way}"
                 )
 
 
 def _run_memory(results: Results, home: Path) -> None:
-    for contender in results.contenders:
-        if contender.limit or "batches" not in contender.measures:
-            continue
-        with Process(contender) as process:
-            process.order("use", workload=MEMORY_WORKLOAD, home=str(home))
+    for made, measure in _readers(results):
+        say(f"memory of {made.name}, {measure}")
+        with Process(made) as process:
+            count = results.scale.count(MEMORY_WORKLOAD, made)
+            process.order("use", workload=MEMORY_WORKLOAD, home=str(home), count=count)
             with PeakMemory(process.pid) as peak:
-                process.order("measure", measure="batches", at_least=0.1)
+                process.order("measure", measure=measure, at_least=0.1)
             if peak.bytes is not None:
-                results.memory[contender.name] = peak.bytes
+                results.memory[made.name, measure] = peak.bytes
+
+
+def _run_first(results: Results, home: Path) -> None:
+    for number in range(results.scale.starts):
+        say(f"first batches: {number + 1} of {results.scale.starts}")
+        for made, measure in _readers(results):
+            with Process(made) as process:
+                count = results.scale.count(FIRST_WORKLOAD, made)
+                process.order("use", workload=FIRST_WORKLOAD, home=str(home), count=count)
+                seconds = process.order("first", measure=measure)
+                results.firsts.setdefault((made.name, measure), []).append(seconds)
+
+
+def _readers(results: Results) -> Iterator[tuple[Contender, Measure]]:
+    for contender in results.contenders:
+        for measure in READING:
+            if measure in contender.measures and not contender.limit:
+                yield contender, measure
 
 
 @contextmanager
-def _processes(contenders: list[Contender]) -> Iterator[list[Process]]:
+def _processes(contenders: list[Contender], loading: list[Contender]) -> Iterator[list[Process]]:
     with ExitStack() as running:
-        yield [running.enter_context(Process(contender)) for contender in contenders]
+        processes = [running.enter_context(Process(made)) for made in contenders]
+        processes += [running.enter_context(Process(made, loading=True)) for made in loading]
+        yield processes
 
 
 def say(text: str) -> None:

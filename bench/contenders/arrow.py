@@ -7,20 +7,41 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bench.contender import BATCH_SIZE, Contender
-from bench.envs import Environment
+from bench.contender import BATCH_SIZE, WORKERS, Contender
+from bench.envs import ANY_PYTHON, Environment
 from bench.workloads import SHARDS, Row, Workload
 
 _TYPES = {"int": "int64", "str": "string"}
+
+
+class Taken:
+    """What a loader of torch takes whole batches from; opened in the process that reads."""
+
+    def __init__(self, contender: Contender, workload: Workload, folder: Path) -> None:
+        self._how = (contender, workload, folder)
+        dataset = contender.dataset(workload, folder)
+        self._count: int = getattr(dataset, "num_rows", None) or dataset.count_rows()
+        self._dataset: Any = None
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitems__(self, positions: list[int]) -> dict[str, Any]:
+        contender, workload, folder = self._how
+        if self._dataset is None:
+            self._dataset = contender.dataset(workload, folder)
+        return contender.random(workload, self._dataset, np.array(positions))
 
 
 class HuggingFace(Contender):
     """Hugging Face datasets: rows in its NumPy format, batches as Arrow tables."""
 
     name = "datasets"
-    environment = Environment("datasets", ("datasets==5.2.0", "numpy>=2"))
-    package = "datasets"
+    environment = Environment("datasets", ("datasets==5.2.0", "numpy>=2"), ANY_PYTHON)
+    loading = environment.with_torch()
+    imports = "import datasets"
     versions = ("datasets", "pyarrow", "numpy")
     quick = False
 
@@ -37,7 +58,7 @@ class HuggingFace(Contender):
 
     def each(self, workload: Workload, folder: Path) -> Iterable[Any]:
         arrays = workload.arrays()
-        for sample in self._dataset(folder).with_format("numpy"):
+        for sample in self.dataset(workload, folder).with_format("numpy"):
             for name, like in arrays.items():
                 # Its NumPy format makes int64 of every integer.
                 sample[name] = sample[name].reshape(like.shape).astype(like.dtype, copy=False)
@@ -47,15 +68,37 @@ class HuggingFace(Contender):
         return sample
 
     def batches(self, workload: Workload, folder: Path) -> Iterable[dict[str, Any]]:
-        return self._columns(workload, self._dataset(folder))
+        return self._columns(workload, self.dataset(workload, folder))
 
     def shuffled(self, workload: Workload, folder: Path) -> Iterable[dict[str, Any]]:
-        return self._columns(workload, self._dataset(folder).shuffle())
+        return self._columns(workload, self.dataset(workload, folder).shuffle())
 
-    def _dataset(self, folder: Path) -> Any:
+    def dataset(self, workload: Workload, folder: Path) -> Any:
         import datasets
 
         return datasets.load_from_disk(folder / "data")
+
+    def random(
+        self, workload: Workload, dataset: Any, positions: NDArray[np.int64]
+    ) -> dict[str, Any]:
+        taken = dataset.with_format("arrow")[positions]
+        return _columns(workload, taken.combine_chunks().to_batches()[0])
+
+    def loader(self, workload: Workload, folder: Path) -> Iterable[Any]:
+        from torch.utils.data import DataLoader
+
+        from bench.tensors import from_columns
+
+        # Its format for torch fails on a batch that begins with None, too.
+        loader: Iterable[Any] = DataLoader(
+            Taken(self, workload, folder),
+            batch_size=BATCH_SIZE,
+            shuffle=True,
+            num_workers=WORKERS,
+            persistent_workers=True,
+            collate_fn=from_columns(workload),
+        )
+        return loader
 
     def _columns(self, workload: Workload, dataset: Any) -> Iterator[dict[str, Any]]:
         # Its NumPy format fails on a batch that begins with None.
@@ -71,8 +114,9 @@ class Lance(Contender):
     """lance, its columns read as NumPy arrays."""
 
     name = "lance"
-    environment = Environment("lance", ("pylance==14.0.2", "numpy>=2"))
-    package = "lance"
+    environment = Environment("lance", ("pylance==14.0.2", "numpy>=2"), ANY_PYTHON)
+    loading = environment.with_torch()
+    imports = "import lance"
     versions = ("pylance", "pyarrow", "numpy")
     quick = False
 
@@ -94,17 +138,36 @@ class Lance(Contender):
         return sample
 
     def batches(self, workload: Workload, folder: Path) -> Iterator[dict[str, Any]]:
-        for batch in self._dataset(folder).to_batches(batch_size=BATCH_SIZE):
+        for batch in self.dataset(workload, folder).to_batches(batch_size=BATCH_SIZE):
             yield _columns(workload, batch)
 
     def shuffled(self, workload: Workload, folder: Path) -> Iterator[dict[str, Any]]:
-        dataset = self._dataset(folder)
+        dataset = self.dataset(workload, folder)
         order = np.random.default_rng().permutation(dataset.count_rows())
         for start in range(0, len(order), BATCH_SIZE):
-            taken = dataset.take(order[start : start + BATCH_SIZE]).combine_chunks()
-            yield _columns(workload, taken.to_batches()[0])
+            yield self.random(workload, dataset, order[start : start + BATCH_SIZE])
 
-    def _dataset(self, folder: Path) -> Any:
+    def random(
+        self, workload: Workload, dataset: Any, positions: NDArray[np.int64]
+    ) -> dict[str, Any]:
+        return _columns(workload, dataset.take(positions).combine_chunks().to_batches()[0])
+
+    def loader(self, workload: Workload, folder: Path) -> Iterable[Any]:
+        from lance.torch.data import get_safe_loader
+
+        from bench.tensors import from_columns
+
+        # Its own dataset for this makes Python numbers of all arrays.
+        loader: Iterable[Any] = get_safe_loader(
+            Taken(self, workload, folder),
+            batch_size=BATCH_SIZE,
+            num_workers=WORKERS,
+            shuffle=True,
+            collate_fn=from_columns(workload),
+        )
+        return loader
+
+    def dataset(self, workload: Workload, folder: Path) -> Any:
         import lance
 
         return lance.dataset(str(folder / "data.lance"))

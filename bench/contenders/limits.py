@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import tarfile
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.contender import BATCH_SIZE, Contender
 from bench.envs import OURS
@@ -22,15 +24,17 @@ class Memcpy(Contender):
     environment = OURS
     reads = "atdata"
     limit = True
-    measures = frozenset({"each", "batches", "shuffled"})
+    measures = frozenset({"each", "batches", "shuffled", "random"})
 
     def open(self, workload: Workload, rows: list[Row], folder: Path) -> None:
         self._count = len(rows)
         self._columns: dict[str, Any] = {
             name: [row[name] for row in rows] for name in workload.kinds
         }
+        self._batch: dict[str, Any] = {}
         for name in workload.named("array"):
             self._columns[name] = np.stack(self._columns[name])
+            self._batch[name] = self._columns[name][:BATCH_SIZE].copy()
         self._flat, self._ends = {}, {}
         for name in (*workload.named("ragged"), *workload.named("optional")):
             arrays = [np.zeros(0, np.float32) if a is None else a for a in self._columns[name]]
@@ -40,13 +44,8 @@ class Memcpy(Contender):
     def each(self, workload: Workload, folder: Path) -> Iterable[Any]:
         names = list(workload.kinds)
         for values in zip(*self._columns.values(), strict=True):
-            yield dict(
-                zip(
-                    names,
-                    [v.copy() if isinstance(v, np.ndarray) else v for v in values],
-                    strict=True,
-                )
-            )
+            copies = [v.copy() if isinstance(v, np.ndarray) else v for v in values]
+            yield dict(zip(names, copies, strict=True))
 
     def row(self, workload: Workload, sample: Row) -> Row:
         return sample
@@ -59,23 +58,49 @@ class Memcpy(Contender):
     def shuffled(self, workload: Workload, folder: Path) -> Iterator[dict[str, Any]]:
         order = np.random.default_rng().permutation(self._count)
         for start in range(0, self._count, BATCH_SIZE):
-            part = order[start : start + BATCH_SIZE]
-            yield {
-                name: column[part] if isinstance(column, np.ndarray) else [column[i] for i in part]
-                for name, column in self._columns.items()
-            }
+            yield self.random(workload, None, order[start : start + BATCH_SIZE])
+
+    def dataset(self, workload: Workload, folder: Path) -> None:
+        return None
+
+    def random(
+        self, workload: Workload, dataset: None, positions: NDArray[np.int64]
+    ) -> dict[str, Any]:
+        return {
+            # "clip": the only mode in which NumPy takes straight to where it is told.
+            name: np.take(column, positions, 0, self._room(name, len(positions)), "clip")
+            if isinstance(column, np.ndarray)
+            else [column[i] for i in positions]
+            for name, column in self._columns.items()
+        }
+
+    def _room(self, name: str, count: int) -> Any:
+        return self._batch[name][:count]
 
     def _part(self, name: str, part: slice) -> Any:
-        ends = self._ends.get(name)
+        if name in self._batch:
+            room = self._room(name, part.stop - part.start)
+            np.copyto(room, self._columns[name][part])
+            return room
+        found, ends = self._columns[name][part], self._ends.get(name)
         if ends is None:
-            return self._columns[name][part].copy()
+            return found
         copied = self._flat[name][ends[part.start] : ends[part.stop]].copy()
         cuts = ends[part.start : part.stop + 1] - ends[part.start]
-        found = self._columns[name][part]
         return [
             None if value is None else copied[a:b]
-            for value, a, b in zip(found, cuts, cuts[1:], strict=False)
+            for value, (a, b) in zip(found, pairwise(cuts), strict=True)
         ]
+
+
+class MemcpyToNew(Memcpy):
+    """The same to memory that the system gives for each batch."""
+
+    name = "limit: memcpy to new memory"
+    measures = frozenset({"batches", "shuffled", "random"})
+
+    def _room(self, name: str, count: int) -> Any:
+        return np.empty_like(self._batch[name][:count])
 
 
 class Files(Contender):
@@ -136,4 +161,4 @@ class Msgpack(Contender):
         return map(msgpack.unpackb, self._payloads)
 
 
-CONTENDERS = (Memcpy(), Files(), Msgpack())
+CONTENDERS = (Memcpy(), MemcpyToNew(), Files(), Msgpack())

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bench.contender import BATCH_SIZE, Contender, shard_size
+from bench.contender import BATCH_SIZE, WORKERS, Contender, shard_size
 from bench.envs import OURS
 from bench.packable import sample_types
 from bench.workloads import SHARDS, Row, Workload
@@ -19,8 +22,14 @@ class Ours(Contender):
 
     name = "atdata"
     environment = OURS
-    package = "atdata"
+    loading = OURS.with_torch()
+    imports: ClassVar[str | None] = "from atdata import Dataset, packable"
     versions = ("atdata", "numpy", "msgpack")
+
+    def ready(self, workload: Workload) -> None:
+        from atdata import Dataset  # noqa: F401  # loaded when it is first named
+
+        sample_types()
 
     def samples(self, workload: Workload, rows: list[Row]) -> list[Any]:
         kind = sample_types()[workload.name]
@@ -33,33 +42,65 @@ class Ours(Contender):
         atdata.write_samples(samples, folder / "data.tar", maxcount=size)
 
     def each(self, workload: Workload, folder: Path) -> Iterable[Any]:
-        return self._dataset(workload, folder).ordered()
+        samples: Iterable[Any] = self.dataset(workload, folder).ordered()
+        return samples
 
     def batches(self, workload: Workload, folder: Path) -> Iterable[dict[str, Any]]:
-        return self._columns(workload, self._dataset(workload, folder).ordered(BATCH_SIZE))
+        return self._columns(workload, self.dataset(workload, folder).ordered(BATCH_SIZE))
 
     def shuffled(self, workload: Workload, folder: Path) -> Iterable[dict[str, Any]]:
-        return self._columns(workload, self._dataset(workload, folder).shuffled(BATCH_SIZE))
+        return self._columns(workload, self.dataset(workload, folder).shuffled(BATCH_SIZE))
 
-    def _dataset(self, workload: Workload, folder: Path) -> Any:
+    def dataset(self, workload: Workload, folder: Path) -> Any:
         import atdata
 
-        return atdata.Dataset[sample_types()[workload.name]](sorted(folder.glob("*.tar")))
+        os.environ["ATDATA_CACHE_DIR"] = str(self._cache(folder))
+        kind: Any = sample_types()[workload.name]
+        return atdata.Dataset[kind](sorted(folder.glob("*.tar")))
+
+    def random(
+        self, workload: Workload, dataset: Any, positions: NDArray[np.int64]
+    ) -> dict[str, Any]:
+        return self._batch(workload, dataset[positions])
+
+    def loader(self, workload: Workload, folder: Path) -> Iterable[Any]:
+        flat = dict.fromkeys(workload.named("ragged"), "flat")
+        loader: Iterable[Any] = self.dataset(workload, folder).to_torch(
+            BATCH_SIZE, shuffle=True, num_workers=WORKERS, ragged=flat
+        )
+        return loader
 
     def _columns(self, workload: Workload, batches: Iterable[Any]) -> Iterator[dict[str, Any]]:
+        return (self._batch(workload, batch) for batch in batches)
+
+    def _batch(self, workload: Workload, batch: Any) -> dict[str, Any]:
         lists = {*workload.named("ragged"), *workload.named("optional")}
-        for batch in batches:
-            yield {
-                name: batch.values(name) if name in lists else getattr(batch, name)
-                for name in workload.kinds
-            }
+        return {
+            name: batch.values(name) if name in lists else getattr(batch, name)
+            for name in workload.kinds
+        }
+
+    def _cache(self, folder: Path) -> Path:
+        return folder.with_name(f"{self.name}.cache")
 
 
-class OursOnPeer(Ours):
-    """This package, reading what the peer wrote."""
+class OursNoTable(Ours):
+    """This package, on shards without tables: none beside them, none in the cache."""
+
+    name = "atdata, no table"
+    imports = None
+    measures = frozenset({"batches", "shuffled"})
+
+    def forget(self, folder: Path) -> None:
+        for table in folder.glob("*.idx"):
+            table.unlink()
+        shutil.rmtree(self._cache(folder), ignore_errors=True)
+
+
+class OursOnPeer(OursNoTable):
+    """This package, reading what the peer wrote; no tables either."""
 
     name = "atdata, the peer's shards"
-    package = None
     reads = "peer"
     measures = frozenset({"each", "batches", "shuffled"})
 
@@ -68,7 +109,7 @@ class OursColumns(Ours):
     """This package, writing what is there as columns already."""
 
     name = "atdata, columns"
-    package = None
+    imports = None
     measures = frozenset({"write"})
 
     def samples(self, workload: Workload, rows: list[Row]) -> Any:
@@ -82,9 +123,9 @@ class OursColumns(Ours):
     def write(self, workload: Workload, samples: Any, folder: Path) -> None:
         import atdata
 
-        kind = sample_types()[workload.name]
+        kind: Any = sample_types()[workload.name]
         size = shard_size(len(next(iter(samples.values()))), SHARDS)
         atdata.write_columns(samples, folder / "data.tar", sample_type=kind, maxcount=size)
 
 
-CONTENDERS = (Ours(), OursColumns(), OursOnPeer())
+CONTENDERS = (Ours(), OursNoTable(), OursColumns(), OursOnPeer())

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from bench.contender import BATCH_SIZE, Contender, shard_size
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.contender import BATCH_SIZE, WORKERS, Contender, in_columns, shard_size
 from bench.envs import PEER
 from bench.packable import sample_types
 from bench.workloads import SHARDS, Row, Workload
@@ -18,8 +21,13 @@ class Peer(Contender):
 
     name = "peer"
     environment = PEER
-    package = "atdata"
+    loading = PEER.with_torch()
+    imports: ClassVar[str | None] = "import atdata"
     versions = ("atdata", "webdataset", "numpy", "msgpack", "ormsgpack")
+    part = 4
+
+    def ready(self, workload: Workload) -> None:
+        sample_types()
 
     def samples(self, workload: Workload, rows: list[Row]) -> list[Any]:
         kind = sample_types()[workload.name]
@@ -32,21 +40,47 @@ class Peer(Contender):
         atdata.write_samples(samples, folder / "data.tar", maxcount=size)
 
     def each(self, workload: Workload, folder: Path) -> Iterable[Any]:
-        return self._dataset(workload, folder).ordered()
+        samples: Iterable[Any] = self.dataset(workload, folder).ordered()
+        return samples
 
     def batches(self, workload: Workload, folder: Path) -> Iterable[dict[str, Any]]:
-        dataset = self._dataset(workload, folder)
+        dataset = self.dataset(workload, folder)
         return self._columns(workload, dataset.ordered(batch_size=BATCH_SIZE))
 
     def shuffled(self, workload: Workload, folder: Path) -> Iterable[dict[str, Any]]:
-        dataset = self._dataset(workload, folder)
+        dataset = self.dataset(workload, folder)
         return self._columns(workload, dataset.shuffled(batch_size=BATCH_SIZE))
 
-    def _dataset(self, workload: Workload, folder: Path) -> Any:
+    def dataset(self, workload: Workload, folder: Path) -> Any:
         import atdata
 
         pattern = f"data-{{000000..{SHARDS - 1:06d}}}.tar"
-        return atdata.Dataset[sample_types()[workload.name]](str(folder / pattern))
+        kind: Any = sample_types()[workload.name]
+        return atdata.Dataset[kind](str(folder / pattern))
+
+    def random(
+        self, workload: Workload, dataset: Any, positions: NDArray[np.int64]
+    ) -> dict[str, Any]:
+        samples = dataset.select(positions.tolist())
+        return in_columns(workload, [self.row(workload, sample) for sample in samples])
+
+    def loader(self, workload: Workload, folder: Path) -> Iterable[Any]:
+        # It has no loader of its own: its pipeline is one of webdataset's.
+        import webdataset
+
+        from bench.tensors import collate
+
+        collated = collate(workload)
+        pipeline = self.dataset(workload, folder).shuffled(batch_size=BATCH_SIZE)
+        pipeline.append(
+            webdataset.filters.map(
+                lambda batch: collated([self.row(workload, sample) for sample in batch.samples])
+            )
+        )
+        loader: Iterable[Any] = webdataset.WebLoader(
+            pipeline, batch_size=None, num_workers=WORKERS, persistent_workers=True
+        )
+        return loader
 
     def _columns(self, workload: Workload, batches: Iterable[Any]) -> Iterator[dict[str, Any]]:
         # It cannot stack arrays that differ in shape, nor arrays and None: take the samples.
@@ -64,7 +98,7 @@ class PeerSynced(Peer):
     """The peer, waiting for the disk at the end, as this package does."""
 
     name = "peer, synced"
-    package = None
+    imports = None
     measures = frozenset({"write"})
 
     def write(self, workload: Workload, samples: list[Any], folder: Path) -> None:

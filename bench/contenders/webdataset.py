@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from bench.contender import BATCH_SIZE, Contender, shard_size
+from bench.contender import BATCH_SIZE, MEASURES, WORKERS, Contender, shard_size
 from bench.envs import WEBDATASET
 from bench.workloads import SHARDS, Row, Workload
 
@@ -18,8 +18,11 @@ class Webdataset(Contender):
 
     name = "webdataset"
     environment = WEBDATASET
-    package = "webdataset"
+    loading = WEBDATASET.with_torch()
+    imports: ClassVar[str | None] = "import webdataset"
     versions = ("webdataset", "numpy")
+    part = 4
+    measures = frozenset(MEASURES) - {"random"}
 
     def write(self, workload: Workload, samples: list[Row], folder: Path) -> None:
         import webdataset
@@ -30,7 +33,8 @@ class Webdataset(Contender):
                 sink.write({"__key__": f"{number:09d}", **self._members(row)})
 
     def each(self, workload: Workload, folder: Path) -> Iterable[Any]:
-        return self._dataset(folder, shuffle=False)
+        samples: Iterable[Any] = self._dataset(folder, shuffle=False)
+        return samples
 
     def _members(self, row: Row) -> dict[str, Any]:
         arrays = {name: value for name, value in row.items() if isinstance(value, np.ndarray)}
@@ -47,6 +51,20 @@ class Webdataset(Contender):
     def shuffled(self, workload: Workload, folder: Path) -> Iterable[dict[str, Any]]:
         return self._columns(workload, self._dataset(folder, shuffle=True))
 
+    def loader(self, workload: Workload, folder: Path) -> Iterable[Any]:
+        import webdataset
+
+        from bench.tensors import collate
+
+        collated = collate(workload)
+        batches = self._dataset(folder, shuffle=True).batched(
+            BATCH_SIZE, collation_fn=lambda batch: collated([self.row(workload, s) for s in batch])
+        )
+        loader: Iterable[Any] = webdataset.WebLoader(
+            batches, batch_size=None, num_workers=WORKERS, persistent_workers=True
+        )
+        return loader
+
     def _dataset(self, folder: Path, *, shuffle: bool) -> Any:
         import webdataset
 
@@ -61,7 +79,7 @@ class Webdataset(Contender):
         plain = [*workload.named("int"), *workload.named("str")]
         # Its own collation refuses samples that differ in their members.
         for batch in dataset.batched(BATCH_SIZE, collation_fn=None):
-            columns = {
+            columns: dict[str, Any] = {
                 name: np.stack([sample[f"{name}.npy"] for sample in batch]) for name in stacked
             }
             columns |= {name: [sample.get(f"{name}.npy") for sample in batch] for name in lists}
@@ -72,7 +90,7 @@ class Pickled(Webdataset):
     """webdataset with one pickle a sample: fewer members, but reading runs what it is sent."""
 
     name = "webdataset, pickled"
-    package = None
+    imports = None
 
     def _members(self, row: Row) -> dict[str, Any]:
         return {"pyd": row}
