@@ -12,7 +12,7 @@ import itertools
 import socket
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,10 @@ PUBLIC = "93.184.216.34"
 NAMES = {
     "public.example": [PUBLIC],
     "evil.example": [PUBLIC],
+    "someone.com": [PUBLIC],
+    "alice.someone.com": [PUBLIC],
+    "plc.someone.com": [PUBLIC],
+    "private.someone.com": ["10.0.0.7"],
     "bucket.s3.amazonaws.com": [PUBLIC],
     "someones-bucket.s3.amazonaws.com": [PUBLIC],
     "private.example": ["10.0.0.7"],
@@ -55,18 +59,24 @@ def resolve(host: Any, port: Any, *args: Any, **options: Any) -> list[Any]:
     ]
 
 
-def routed(leads_to: int, asked: Callable[[str], None]) -> type[socket.socket]:
+def routed(
+    leads_to: int, asked: Callable[[str], None], own: Collection[int] = ()
+) -> type[socket.socket]:
     """A socket class whose connections to public addresses lead to a port of this machine.
 
     Args:
         leads_to: The port.
         asked: Is told each address before anything is done.
+        own: Ports of this machine that are connected to as they are.
     """
 
     class Routed(socket.socket):
         leads_to = 0
 
         def connect(self, address: Any) -> None:
+            if address in [("127.0.0.1", port) for port in own]:
+                super().connect(address)
+                return
             asked(str(address[0]) if isinstance(address, tuple) else str(address))
             if not isinstance(address, tuple) or address[0] != PUBLIC:
                 raise ConnectionRefusedError(111, "refused by the test")

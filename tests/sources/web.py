@@ -25,6 +25,8 @@ class WebServer:
     """Content-Encoding that the files are said to have."""
     circle: bool = False
     """Whether every redirect leads to itself."""
+    moved: dict[str, str] = field(default_factory=dict)
+    """Path → where it redirects to."""
     programs: dict[str, Callable[[dict[str, str]], bytes]] = field(default_factory=dict)
     """Path → what makes its body of the query."""
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
@@ -45,6 +47,9 @@ def web_server(tls: ssl.SSLContext | None = None) -> Iterator[WebServer]:
             if parts.path == "/redirect":
                 to = parse_qs(parts.query)["to"][0]
                 self.answer(302, b"", {"Location": self.path if site.circle else to})
+                return
+            if parts.path in site.moved:
+                self.answer(302, b"", {"Location": site.moved[parts.path]})
                 return
             body = site.files.get(parts.path)
             if parts.path in site.programs:

@@ -22,7 +22,8 @@ from atdata.errors import (
     SessionExpiredError,
     XrpcError,
 )
-from atdata.sources.identity import PDS_URL, network_policy, resolve_handle, server_of
+from atdata.sources.handles import PDS_URL
+from atdata.sources.identity import network_policy, resolve_handle, server_of
 
 T = TypeVar("T")
 

@@ -1,8 +1,6 @@
 """Handle → DID → server, each step checked: https://atproto.com/specs/handle and …/did.
 
-On a network of one's own, ``ATDATA_PLC_URL`` names its directory and ``ATDATA_PDS_URL`` one of
-its servers, which then resolves handles. Otherwise handles resolve by the file
-``/.well-known/atproto-did`` of their host, or by DNS, asked over HTTPS at ``ATDATA_DNS_URL``.
+On a network of one's own, ``ATDATA_PLC_URL`` names its directory.
 """
 
 from __future__ import annotations
@@ -13,8 +11,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
-from urllib3.exceptions import HTTPError
-
 from atdata._refs import is_did, is_handle
 from atdata.errors import (
     AtmosphereError,
@@ -22,42 +18,21 @@ from atdata.errors import (
     NotFoundError,
     SourceError,
     UnsafeUrlError,
-    UrlError,
 )
-from atdata.sources.documents import read_whole
+from atdata.sources.handles import NOT_PUBLIC, PDS_URL, claimed_did
 from atdata.sources.http import get_json
 from atdata.sources.policy import STRANGER, Policy
-from atdata.sources.transport import send
 
 PLC_URL: Final = "ATDATA_PLC_URL"
 """Environment variable: the directory of a network of one's own."""
-PDS_URL: Final = "ATDATA_PDS_URL"
-"""Environment variable: the server to log in to, which also resolves handles."""
-DNS_URL: Final = "ATDATA_DNS_URL"
-"""Environment variable: a server of DNS over HTTPS that answers in JSON; it is asked first."""
 _PUBLIC_PLC: Final = "https://plc.directory"
-_PUBLIC_DNS: Final = "https://dns.google/resolve"
 _TIMEOUT: Final = 10.0
-_MAX_DID: Final = 2100
-"""Largest file that a DID is in, in bytes."""
 _WEB_HOST: Final = re.compile(r"[A-Za-z0-9.-]{1,253}(:\d{1,5})?")
 _OLD_KINDS: Final = {
     "EcdsaSecp256k1VerificationKey2019": b"\xe7\x01",
     "EcdsaSecp256r1VerificationKey2019": b"\x80\x24",
 }
 """Kinds of keys in documents → the multicodec of their curve."""
-# Names that no public DNS will ever have: RFC 2606, RFC 6761, RFC 6762, RFC 9476.
-_NOT_PUBLIC: Final = (
-    ".test",
-    ".example",
-    ".invalid",
-    ".localhost",
-    ".local",
-    ".internal",
-    ".alt",
-    ".onion",
-    ".arpa",
-)
 
 
 def plc_url() -> str:
@@ -89,9 +64,9 @@ def resolve_handle(handle: str) -> str:
         raise IdentityError(
             f"{handle!r} is not a handle. A handle is a domain name, such as alice.example.com."
         )
-    did = _claimed_did(name)
+    did = claimed_did(name, network_policy())
     if did is None:
-        hint = f" Set {PDS_URL} to a server that knows it." if name.endswith(_NOT_PUBLIC) else ""
+        hint = f" Set {PDS_URL} to a server that knows it." if name.endswith(NOT_PUBLIC) else ""
         raise IdentityError(f"The handle {name!r} does not resolve to an account.{hint}")
     verify(name, did)
     return did
@@ -180,7 +155,9 @@ def verified_handle(did: str) -> str | None:
     names = _document(did).get("alsoKnownAs")
     known = [str(name) for name in names] if isinstance(names, list) else []
     handles = [name.removeprefix("at://").lower() for name in known if name.startswith("at://")]
-    claimed = is_handle(handles[0]) and _claimed_did(handles[0]) if handles else None
+    claimed = (
+        is_handle(handles[0]) and claimed_did(handles[0], network_policy()) if handles else None
+    )
     return handles[0] if claimed == did else None
 
 
@@ -224,59 +201,3 @@ def _web_origin(did: str) -> str:
     if not _WEB_HOST.fullmatch(host):
         raise IdentityError(f"{did!r:.100}: of did:web only did:web:host is in use.")
     return f"{'http' if local else 'https'}://{host}"
-
-
-def _claimed_did(handle: str) -> str | None:
-    server = os.environ.get(PDS_URL)
-    if server and (did := _by_server(handle, server.rstrip("/"))):
-        return did
-    dns = os.environ.get(DNS_URL)
-    if dns and (did := _by_dns(handle, dns)):
-        return did
-    if handle.endswith(_NOT_PUBLIC):
-        return None
-    return _by_file(handle) or (None if dns else _by_dns(handle, _PUBLIC_DNS))
-
-
-def _by_server(handle: str, server: str) -> str | None:
-    method = "com.atproto.identity.resolveHandle"
-    try:
-        answer = get_json(f"{server}/xrpc/{method}", params={"handle": handle}, timeout=_TIMEOUT)
-    except (SourceError, NotFoundError) as error:
-        if isinstance(error.__cause__, HTTPError):
-            raise AtmosphereError(f"{handle} cannot be looked up: {error}") from error
-        return None
-    return _as_did(answer.get("did")) if isinstance(answer, Mapping) else None
-
-
-def _by_file(handle: str) -> str | None:
-    url = f"https://{handle}/.well-known/atproto-did"
-    try:
-        response = send(url, {"Accept": "text/plain"}, policy=STRANGER, timeout=_TIMEOUT)
-    except (HTTPError, SourceError, UrlError):
-        return None
-    try:
-        text = read_whole(response, most=_MAX_DID, name=url) if response.status == 200 else b""
-    except (HTTPError, SourceError):
-        return None
-    finally:
-        response.close()
-    return _as_did(text.decode(errors="replace").strip())
-
-
-def _by_dns(handle: str, server: str) -> str | None:
-    params = {"name": f"_atproto.{handle}", "type": "TXT"}
-    try:
-        answer = get_json(server, params=params, timeout=_TIMEOUT)
-    except (SourceError, NotFoundError):
-        return None
-    rows = answer.get("Answer") if isinstance(answer, Mapping) else None
-    rows = rows if isinstance(rows, list) else []
-    texts = [str(row.get("data", "")).strip('"') for row in rows if isinstance(row, Mapping)]
-    found = {text.removeprefix("did=") for text in texts if text.startswith("did=")}
-    # Two records that differ name nobody: https://atproto.com/specs/handle#dns-txt-method
-    return _as_did(found.pop()) if len(found) == 1 else None
-
-
-def _as_did(text: object) -> str | None:
-    return text if isinstance(text, str) and is_did(text) else None
