@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final, TypeAlias
@@ -21,14 +21,14 @@ from atdata.errors import (
     SampleNotFoundError,
     ShardError,
 )
-from atdata.samples.batch import Column
 from atdata.samples.codec import SampleCodec, codec_of
 from atdata.shards.agree import Spots, header_agrees, headers_agree, names_agree
 from atdata.shards.buffers import Buffers
 from atdata.shards.columns import Payloads
+from atdata.shards.form import Column
 from atdata.shards.header import BLOCK
 from atdata.shards.keys import KeyMatrix, key_list
-from atdata.shards.reader import Block, block_of
+from atdata.shards.reader import Block
 from atdata.sources.ranges import NoRangesError
 
 Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
@@ -57,7 +57,7 @@ class GatheredRows:
         return len(self.positions)
 
     @property
-    def keys(self) -> list[str]:
+    def keys(self) -> Sequence[str]:
         """Key of each sample in its shard."""
         if self.key_matrix is not None and (self.key_matrix < 0x80).all():
             return key_list([self.key_matrix])
@@ -284,7 +284,7 @@ class Gather:
             form = f"V{found.keys.shape[1]}"
             keys = np.empty_like(found.keys)
             keys.view(form).reshape(-1)[places] = found.keys.view(form).reshape(-1)
-        block: Block[Any] = block_of(
+        block: Block[Any] = Block(
             self.tables.shards[found.shards[0][0]] if found.shards else "",
             codec_of(self._stored_type),
             Payloads(memoryview(buffer).toreadonly(), starts, ends),

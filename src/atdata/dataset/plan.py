@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,12 +20,16 @@ from atdata._protocols import DataSource
 from atdata._shardlist import ShardInfo
 from atdata.dataset.describe import local_path
 from atdata.dataset.rows import Integers, Rows, SampleRows, SharedRows, ViewedRows, joined
+from atdata.dataset.tables import ShardTables
 from atdata.dataset.verify import Verify, check_file, of_stream
 from atdata.errors import OptionError
 from atdata.lenses.lens import Lens
 from atdata.samples.batch import SampleBatch
 from atdata.samples.codec import SampleCodec, codec_of
+from atdata.shards.keys import Keys
+from atdata.shards.offsets import SampleTable
 from atdata.shards.reader import Block, read_blocks
+from atdata.shards.tabled import read_by_table
 from atdata.sources.verified import verified
 
 
@@ -98,25 +103,55 @@ class Plan:
         return any(isinstance(step, Filter) for step in self.steps)
 
     def blocks_of(
-        self, shard: str, rows: int | None = None, first: int | None = None
+        self,
+        shard: str,
+        rows: int | None = None,
+        first: int | None = None,
+        *,
+        table: SampleTable | None = None,
+        copy: bool = True,
     ) -> Iterator[Block[Any]]:
-        """The rows of one shard, before any step; ``rows`` and ``first`` as for `read_blocks`."""
+        """The rows of one shard, before any step.
+
+        Args:
+            shard: Its identifier.
+            rows: As for `read_blocks`.
+            first: As for `read_blocks`.
+            table: Its table, where it is a file of this machine and the table is to be trusted.
+            copy: As for `Block`.
+        """
         codec: SampleCodec[Any] = codec_of(self.stored_type)
         place = local_path(self.source, shard)
         info = self.known.get(shard)
-        if place is not None:
-            check_file(place, info, self.verify)
-            yield from read_blocks(place, shard=shard, codec=codec, rows=rows, first=first)
+        read = partial(read_blocks, shard=shard, codec=codec, rows=rows, first=first, copy=copy)
+        if place is None:
+            wanted = of_stream(info, self.verify)
+            with closing(verified(self.source.open_shard(shard), wanted)) as stream:
+                yield from read(stream)
             return
-        wanted = of_stream(info, self.verify)
-        with closing(verified(self.source.open_shard(shard), wanted)) as stream:
-            yield from read_blocks(stream, shard=shard, codec=codec, rows=rows, first=first)
+        check_file(place, info, self.verify)
+        if table is None:
+            yield from read(place)
+            return
+        yield from read_by_table(
+            place, table, shard=shard, codec=codec, rows=rows, first=first, copy=copy
+        )
 
-    def runs(self, size: int | None = None) -> Iterator[Run]:
-        """Every row in the order it is stored in, in runs that end where batches of ``size`` do."""
+    def runs(
+        self, size: int | None = None, *, tables: ShardTables | None = None, copy: bool = True
+    ) -> Iterator[Run]:
+        """Every row in the order it is stored in, in runs that end where batches of ``size`` do.
+
+        Args:
+            size: Samples of a batch.
+            tables: Where local shards' tables are found.
+            copy: As for `Block`.
+        """
         before = 0
-        for shard in self.source.shard_list:
-            for block in self.blocks_of(shard, size, -before % size if size else None):
+        for number, shard in enumerate(self.source.shard_list):
+            table = None if tables is None else tables.trusted(number)
+            first = -before % size if size else None
+            for block in self.blocks_of(shard, size, first, table=table, copy=copy):
                 rows, kept = self.stepped(block)
                 yield rows, before + kept + 1
                 before += len(block)
@@ -143,7 +178,8 @@ class Plan:
 def samples_of(runs: Iterator[Run]) -> Iterator[tuple[Any, int]]:
     """Every sample, each with what has been taken once it is."""
     for rows, taken in runs:
-        yield from zip(rows.samples(), taken.tolist(), strict=True)
+        samples = rows.each() if isinstance(rows, Block) else rows.samples()
+        yield from zip(samples, taken.tolist(), strict=True)
 
 
 def batches_of(
@@ -181,11 +217,10 @@ def check_batch_size(value: object) -> None:
 
 def batch_of(sample_type: type, parts: Sequence[Rows]) -> SampleBatch[Any]:
     """Rows as one batch, column by column where they have columns."""
-    keys = [key for part in parts for key in part.keys]
+    keys = Keys.joined([part.keys for part in parts])
     columns = [part.columns() for part in parts]
     known = [column for column in columns if column is not None]
     if len(known) == len(columns) and known and known[0]:
         return SampleBatch(sample_type, keys, joined(known))
-    return SampleBatch(
-        sample_type, keys, samples=[sample for part in parts for sample in part.samples()]
-    )
+    samples = [sample for part in parts for sample in part.samples()]
+    return SampleBatch(sample_type, keys, samples=samples)

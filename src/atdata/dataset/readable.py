@@ -53,19 +53,28 @@ class Readable(Trainable[T]):
     @overload
     def ordered(self, batch_size: None = None) -> Reading[T]: ...
     @overload
-    def ordered(self, batch_size: int) -> Reading[SampleBatch[T]]: ...
-    def ordered(self, batch_size: int | None = None) -> Reading[T] | Reading[SampleBatch[T]]:
+    def ordered(self, batch_size: int, *, copy: bool = ...) -> Reading[SampleBatch[T]]: ...
+    def ordered(
+        self, batch_size: int | None = None, *, copy: bool = True
+    ) -> Reading[T] | Reading[SampleBatch[T]]:
         """Read every sample in the order it is stored in.
 
         Args:
             batch_size: Samples a batch, the last one may be smaller; None: one by one.
+            copy: Whether the arrays of a batch are in memory of their own. If not, they are
+                read-only views of the shard where that is possible: where arrays of one shape
+                lie at a constant distance in one shard. Such a view keeps the shard mapped,
+                or the piece of it that was read from a server, for as long as it exists.
 
         Raises:
             ShardError: A shard is damaged or cut short.
             DecodeError: A sample is not of the type.
         """
         cut = self._cut(batch_size)
-        return Reading(StoredStream(self._plan, self._epoch, self._share, cut, batch_size))
+        stream = StoredStream(
+            self._plan, self._epoch, self._share, cut, batch_size, gather=self._gather, copy=copy
+        )
+        return Reading(stream)
 
     @overload
     def shuffled(

@@ -6,13 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Final, Protocol, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
 
 from atdata.lenses.lens import Lens
-from atdata.samples.batch import Column
-from atdata.shards.buffers import Buffers
+from atdata.samples.texts import Texts
+from atdata.shards.form import Column, Finished, finished
+from atdata.shards.lazy import StridedRows, buffers, joined_rows
 
 Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 Indices: TypeAlias = slice | np.ndarray[Any, np.dtype[np.intp]]
@@ -24,7 +25,7 @@ class Rows(Protocol):
     def __len__(self) -> int: ...
 
     @property
-    def keys(self) -> list[str]:
+    def keys(self) -> Sequence[str]:
         """Key of each sample in its shard."""
         ...
 
@@ -33,7 +34,10 @@ class Rows(Protocol):
         ...
 
     def columns(self) -> dict[str, Column] | None:
-        """The samples field by field, or None where they exist one by one only."""
+        """The samples field by field, or None where they exist one by one only.
+
+        Some may have to be finished, see `joined`.
+        """
         ...
 
     def take(self, indices: Indices) -> Rows:
@@ -45,7 +49,7 @@ class Rows(Protocol):
 class SampleRows:
     """Rows that exist as samples."""
 
-    keys: list[str]
+    keys: Sequence[str]
     made: list[Any]
 
     def __len__(self) -> int:
@@ -73,8 +77,8 @@ class SharedRows:
     def __len__(self) -> int:
         return len(self._rows)
 
-    @cached_property
-    def keys(self) -> list[str]:
+    @property
+    def keys(self) -> Sequence[str]:
         return self._rows.keys
 
     def samples(self) -> list[Any]:
@@ -108,7 +112,7 @@ class _Slice:
         return len(range(len(self.rows))[self.place])
 
     @property
-    def keys(self) -> list[str]:
+    def keys(self) -> Sequence[str]:
         return self.rows.keys[self.place]
 
     def samples(self) -> list[Any]:
@@ -145,48 +149,52 @@ class JoinedRows:
         known = [column for column in columns if column]
         if len(known) < len(columns):
             return None
-        return {
-            name: values[self.order] if isinstance(values, np.ndarray) else self._ordered(values)
-            for name, values in joined(known).items()
-        }
+        return {name: self._ordered_column(values) for name, values in joined(known).items()}
 
     def take(self, indices: Indices) -> JoinedRows:
         return JoinedRows(self.parts, np.asarray(self.order)[indices])
+
+    def _ordered_column(self, values: Finished) -> Column:
+        if isinstance(values, np.ndarray):
+            return values[self.order]
+        return self._ordered(values if isinstance(values, list) else values.tolist())
 
     def _ordered(self, values: list[Any]) -> list[Any]:
         return [values[i] for i in np.asarray(self.order).tolist()]
 
 
-_buffers: Final = Buffers()
-"""What batches of several parts are in."""
-
-
-def joined(parts: Sequence[dict[str, Column]]) -> dict[str, Column]:
-    """Columns of several parts, one behind the other."""
-    if len(parts) == 1:
-        return parts[0]
+def joined(parts: Sequence[dict[str, Column]]) -> dict[str, Finished]:
+    """Columns of several parts, one behind the other, nothing left to be copied later."""
     return {name: _join([part[name] for part in parts]) for name in parts[0]}
 
 
-def _join(parts: Sequence[Column]) -> Column:
-    first = parts[0]
-    if isinstance(first, np.ndarray) and all(
-        isinstance(part, np.ndarray)
-        and part.dtype == first.dtype
-        and part.shape[1:] == first.shape[1:]
-        for part in parts
+def _join(parts: Sequence[Column]) -> Finished:
+    strided = [part for part in parts if isinstance(part, StridedRows)]
+    if len(strided) == len(parts) and len({(p.header.dtype, p.header) for p in strided}) == 1:
+        return joined_rows(strided)
+    done = [finished(part) for part in parts]
+    first = done[0]
+    if len(done) == 1:
+        return first
+    arrays = [part for part in done if isinstance(part, np.ndarray)]
+    if (
+        isinstance(first, np.ndarray)
+        and len(arrays) == len(done)
+        and len({(part.dtype, part.shape[1:]) for part in arrays}) == 1
     ):
-        shape = (sum(map(len, parts)), *first.shape[1:])
+        shape = (sum(map(len, done)), *first.shape[1:])
         size = math.prod(shape) * first.dtype.itemsize
         # A view has its own byte order; what concatenate makes would be native.
-        room = _buffers.take(size).view(first.dtype).reshape(shape) if size else None
-        return np.concatenate(parts, out=np.empty(shape, first.dtype) if room is None else room)
-    values: list[Any] = []
-    for part in parts:
+        room = buffers.take(size).view(first.dtype).reshape(shape) if size else None
+        return np.concatenate(arrays, out=np.empty(shape, first.dtype) if room is None else room)
+    return [value for part in done for value in _listed(part)]
+
+
+def _listed(column: Finished) -> list[Any]:
+    if isinstance(column, Texts) or (isinstance(column, np.ndarray) and column.ndim == 1):
         # A column of numbers beside a list: Python's own numbers, as in a list.
-        scalars = isinstance(part, np.ndarray) and part.ndim == 1
-        values += part.tolist() if scalars and isinstance(part, np.ndarray) else list(part)
-    return values
+        return list(column.tolist())
+    return list(column)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +209,7 @@ class ViewedRows:
         return len(self.rows)
 
     @property
-    def keys(self) -> list[str]:
+    def keys(self) -> Sequence[str]:
         return self.rows.keys
 
     def samples(self) -> list[Any]:

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from atdata.dataset.epoch import Epoch, Shuffle, runs_of
+from atdata.dataset.gather import Gather
 from atdata.dataset.order import ShuffleOrder
 from atdata.dataset.plan import Plan, Run
 from atdata.dataset.split import Share, left_of, length, share_of
@@ -109,15 +110,21 @@ class StoredStream(EpochStream[X]):
         share: Share,
         cut: Callable[[Iterator[Run]], Iterator[tuple[X, int]]],
         size: int | None,
+        *,
+        gather: Gather,
+        copy: bool,
     ) -> None:
         super().__init__(epoch_of, None, share, cut, size)
         self._plan = plan
+        self._gather = gather
+        self._copy = copy
 
     def begin(self, history: History) -> Iterator[tuple[X, int]]:
         """See `Stream`."""
         if history or self.share.world_size > 1:
             return super().begin(history)
-        return self._cut(self._plan.runs(self._size))
+        tables = self._gather.tables
+        return self._cut(self._plan.runs(self._size, tables=tables, copy=self._copy))
 
 
 class BufferStream(Generic[X]):

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TypeAlias
 
 import numpy as np
 
@@ -36,8 +36,10 @@ _MAPPED: Final = 128
 """Tables that are mapped at once: each takes a file descriptor. Others are read into memory."""
 _RESIDENT: Final = 64 << 20
 """Bytes of mapped tables from which on their pages are given back between reads."""
-_sound: set[tuple[str, int, int, int]] = set()
-"""Tables that this process has found right: path, size, time of change, inode."""
+Identity: TypeAlias = tuple[str, int, int, int]
+"""Path, size, time of change, inode."""
+_sound: set[Identity] = set()
+"""Tables that this process has found right."""
 
 
 class ShardTables:
@@ -56,7 +58,8 @@ class ShardTables:
         self._tables: dict[int, SampleTable] = {}
         self._scanned: set[int] = set()
         self._maps: list[mmap.mmap] = []
-        self._identities: dict[int, tuple[str, int, int, int]] = {}
+        self._identities: dict[int, Identity] = {}
+        self._trusted: dict[int, tuple[Identity, SampleTable]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         # Another process finds them as fast as it would be sent them.
@@ -146,6 +149,34 @@ class ShardTables:
             shard=self.shards[number],
         )
 
+    def trusted(self, number: int) -> SampleTable | None:
+        """The table of a local shard as it is now, by which it may be read without its headers.
+
+        One beside the shard that fits and is not older, or one in the user's cache, where the
+        shard's time of change is part of the name; all of it checked. None: there is none.
+        """
+        path = local_path(self._source, self.shards[number])
+        if path is None:
+            return None
+        with suppress(OSError, ShardError, ValueError):
+            stat = path.stat()
+            beside = path.with_name(path.name + SUFFIX)
+            if beside.exists() and beside.stat().st_mtime_ns < stat.st_mtime_ns:
+                return None
+            kept = self._kept_at(self.shards[number], path)
+            place = beside if beside.exists() or kept is None else kept
+            known = self._trusted.get(number)
+            if known is None or known[0] != _identity(place, place.stat()):
+                known = self._trusted[number] = self._opened(place)
+            identity, table = known
+            if not self._fits(table.head, self.shards[number], stat.st_size):
+                return None
+            if not table.checked:
+                table.check()
+                _sound.add(identity)
+            return table
+        return None
+
     def replace(self, number: int) -> bool:
         """Scan a shard whose table was found wrong; False: the table was made by a scan.
 
@@ -218,25 +249,23 @@ class ShardTables:
         kept = self._kept_at(shard, path)
         for place in (*places, *([kept] if kept else ())):
             with suppress(OSError, ShardError, ValueError):
-                table = self._opened(number, place, size)
-                if table is not None:
+                identity, table = self._opened(place)
+                if self._fits(table.head, shard, size):
+                    self._identities[number] = identity
                     return table
         return None
 
-    def _opened(self, number: int, place: Path, shard_bytes: int | None) -> SampleTable | None:
+    def _opened(self, place: Path) -> tuple[Identity, SampleTable]:
         with place.open("rb") as file:
-            stat = os.fstat(file.fileno())
-            mapped = None
+            identity = _identity(place, os.fstat(file.fileno()))
             if len(self._maps) < _MAPPED:
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            table = SampleTable.opened(file.read() if mapped is None else memoryview(mapped))
-        if not self._fits(table.head, self.shards[number], shard_bytes):
-            return None
-        if mapped is not None:
-            self._maps.append(mapped)
-        self._identities[number] = (str(place), stat.st_size, stat.st_mtime_ns, stat.st_ino)
-        table.checked = self._identities[number] in _sound
-        return table
+                table = SampleTable.opened(memoryview(mapped))
+                self._maps.append(mapped)
+            else:
+                table = SampleTable.opened(file.read())
+        table.checked = identity in _sound
+        return identity, table
 
     def _read_beside(self, shard: str) -> SampleTable | None:
         # The protocol does not ask for this member: sources with names offer it.
@@ -307,6 +336,10 @@ class _Counted:
         data = self._stream.read(size)
         self.size += len(data)
         return data
+
+
+def _identity(place: Path, stat: os.stat_result) -> Identity:
+    return str(place), stat.st_size, stat.st_mtime_ns, stat.st_ino
 
 
 def _read_at_most(stream: IO[bytes], most: int) -> bytes:

@@ -11,6 +11,7 @@ import numpy as np
 from atdata.errors import RaggedFieldError
 from atdata.samples.kinds import Array
 from atdata.samples.ndarray import AnyArray
+from atdata.samples.texts import Texts
 
 T = TypeVar("T")
 
@@ -27,24 +28,25 @@ class SampleBatch(Generic[T]):
 
     Args:
         sample_type: The type of the samples.
-        keys: Key of each sample in its shard, in reading order.
-        columns: Field name → array of shape (B, *S) or list of B values; taken over.
+        keys: Key of each sample in its shard, in reading order; not looked at before they are
+            asked for.
+        columns: Field name → array of shape (B, *S), texts, or list of B values; taken over.
         samples: The samples themselves, where they exist already.
     """
 
-    __slots__ = ("_columns", "_fields", "_samples", "keys", "sample_type")
+    __slots__ = ("_columns", "_fields", "_keys", "_samples", "sample_type")
 
     def __init__(
         self,
         sample_type: type[T],
         keys: Sequence[str],
-        columns: Mapping[str, Column] | None = None,
+        columns: Mapping[str, Column | Texts] | None = None,
         *,
         samples: Sequence[T] | None = None,
     ) -> None:
         self.sample_type = sample_type
-        self.keys = list(keys)
-        self._columns: dict[str, Column] = dict(columns or {})
+        self._keys = keys
+        self._columns: dict[str, Column | Texts] = dict(columns or {})
         self._samples = None if samples is None else list(samples)
         names = [field.name for field in sample_type.__atdata_codec__.fields]  # type: ignore[attr-defined]
         if not names:  # samples without a type: the fields are those of the data
@@ -56,16 +58,26 @@ class SampleBatch(Generic[T]):
         """Names of the fields, in order."""
         return self._fields
 
+    @property
+    def keys(self) -> list[str]:
+        """Key of each sample in its shard, in reading order."""
+        if not isinstance(self._keys, list):
+            self._keys = list(self._keys)
+        return self._keys
+
     def __len__(self) -> int:
-        return len(self.keys)
+        return len(self._keys)
 
     def __getattr__(self, name: str) -> Column:
-        if name.startswith("_") or name not in self._fields:
+        if name.startswith("_"):
+            # Asked for while a batch is unpickled, before it has fields.
+            raise AttributeError(name)
+        if name not in self._fields:
             raise AttributeError(
                 f"A batch of {self.sample_type.__name__} has no field {name!r}. "
                 f"It has: {', '.join(self._fields)}."
             )
-        column = self._columns.get(name)
+        column = self._listed(name)
         if column is None:
             column = self._columns[name] = self._stack(name)
         if isinstance(column, np.ndarray):
@@ -79,7 +91,7 @@ class SampleBatch(Generic[T]):
 
         Arrays are views of the batch's memory where it has them stacked.
         """
-        column = self._columns.get(name)
+        column = self._listed(name)
         if column is None:
             return [_value(sample, name) for sample in self.samples]
         if isinstance(column, np.ndarray):
@@ -100,6 +112,8 @@ class SampleBatch(Generic[T]):
         if name not in self._fields:
             return getattr(self, name)  # type: ignore[no-any-return] # raises, and says which
         column = self._columns.get(name)
+        if isinstance(column, Texts):
+            column = column.array()
         if not isinstance(column, np.ndarray):
             values = self.values(name)
             if values and isinstance(values[0], np.ndarray):
@@ -148,6 +162,13 @@ class SampleBatch(Generic[T]):
             else:
                 shown.append(name)
         return f"<SampleBatch of {len(self)} {self.sample_type.__name__}: {', '.join(shown)}>"
+
+    def _listed(self, name: str) -> Column | None:
+        """A column, texts as a list, which is kept."""
+        column = self._columns.get(name)
+        if isinstance(column, Texts):
+            column = self._columns[name] = column.tolist()
+        return column
 
     def _stack(self, name: str) -> Column:
         values = [_value(sample, name) for sample in self.samples]

@@ -53,6 +53,11 @@ class ArrayHeader:
         """Bytes of the data."""
         return math.prod(self.shape) * self.dtype.itemsize
 
+    @property
+    def order(self) -> Literal["C", "F"]:
+        """How the data lie in memory."""
+        return "F" if self.fortran else "C"
+
 
 _written: dict[tuple[np.dtype[Any], tuple[int, ...], bool], bytes] = {}
 _parsed: dict[bytes, ArrayHeader] = {}
@@ -135,7 +140,7 @@ def decode_array(data: bytes | memoryview) -> AnyArray:
     """
     header = parse_header(data)
     count = math.prod(header.shape)
-    order: Literal["F", "C"] = "F" if header.fortran else "C"
+    order = header.order
     try:
         if not header.data_bytes:
             return np.empty(header.shape, header.dtype, order=order)

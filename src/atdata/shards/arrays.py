@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from atdata.errors import DecodeError
 from atdata.samples.kinds import Array
 from atdata.samples.ndarray import ArrayHeader, parse_header, read_header
-from atdata.shards.buffers import Buffers
-from atdata.shards.cursor import AnyArray, Cursor, Integers, OddRows, spread
+from atdata.shards.cursor import BIN_FORMS, AnyArray, Cursor, Integers, OddRows, spread
 from atdata.shards.form import Column, as_list, column_of
-
-_SMALL: Final = 4096
-"""Bytes up to which copying an array twice is cheaper than reading it by itself."""
-_buffers: Final = Buffers()
-"""What the arrays of batches are in, which are let go as fast as new ones are made."""
+from atdata.shards.lazy import SMALL, StridedRows, buffers
 
 
 def read_arrays(cursor: Cursor, kind: Array, *, own: bool) -> Column:
@@ -31,6 +26,9 @@ def read_arrays(cursor: Cursor, kind: Array, *, own: bool) -> Column:
     Raises:
         OddRows: Rows whose arrays only their own decoding can judge.
     """
+    strided = _strided(cursor, kind)
+    if strided is not None:
+        return strided
     starts, ends = cursor.binaries()
     sizes = ends - starts
     try:
@@ -46,7 +44,7 @@ def read_arrays(cursor: Cursor, kind: Array, *, own: bool) -> Column:
     if bool((sizes == sizes[0]).all()) and headers == headers[:length] * len(cursor):
         if not _usable(first, kind):
             raise cursor.all_rows()
-        if not own or first.data_bytes <= _SMALL:
+        if not own or first.data_bytes <= SMALL:
             stacked = _stacked(cursor, first, data)
             return [row.copy("K") for row in as_list(stacked, kind)] if own else stacked
     layouts = _layouts(headers, length, sizes, kind)
@@ -56,6 +54,31 @@ def read_arrays(cursor: Cursor, kind: Array, *, own: bool) -> Column:
         for (dtype, shape, order, _), start in zip(layouts, data.tolist(), strict=True)
     ]
     return arrays if own else column_of(arrays)
+
+
+def _strided(cursor: Cursor, kind: Array) -> StridedRows | None:
+    """Arrays of one header at a constant stride; None where they are not, or are empty."""
+    place = cursor.first_place()
+    if place is None or cursor.stride is None:
+        return None
+    code = cursor.buffer[place]
+    if code not in BIN_FORMS:
+        return None
+    head = cursor.first(1 + int(BIN_FORMS[code][-1]))
+    size = int.from_bytes(head[1:], "big")
+    data = cursor.buffer[place + len(head) : place + len(head) + size]
+    try:
+        header = parse_header(data)
+    except DecodeError:
+        raise cursor.only_first() from None
+    if not header.data_bytes or not _usable(header, kind):
+        return None
+    if not cursor.passes(head + bytes(data[: header.length])):
+        return None
+    cursor.require(header.data_bytes)
+    first = place + len(head) + header.length
+    cursor.move(header.data_bytes)
+    return StridedRows(cursor.buffer, header, first, cursor.stride, len(cursor), cursor.file)
 
 
 def _usable(header: ArrayHeader, kind: Array) -> bool:
@@ -77,18 +100,12 @@ def _stacked(cursor: Cursor, header: ArrayHeader, data: Integers) -> AnyArray:
 
 def _copied(cursor: Cursor, size: int, starts: Integers) -> AnyArray:
     """``size`` bytes of each row, one behind the other."""
-    count = len(starts)
-    stride = int(starts[1] - starts[0]) if count > 1 else size
-    even = stride >= size and bool((np.diff(starts) == stride).all())
-    if not even and size < _SMALL:
+    if size < SMALL:
         return cursor.gather(f"V{size}", size, starts)
-    out = _buffers.take(count * size).reshape(count, size)
-    if even:
-        out[...] = np.ndarray((count, size), np.uint8, cursor.buffer, int(starts[0]), (stride, 1))
-    else:
-        whole = np.frombuffer(cursor.buffer, np.uint8)
-        for row, start in enumerate(starts.tolist()):
-            out[row] = whole[start : start + size]
+    out = buffers.take(len(starts) * size).reshape(-1, size)
+    whole = np.frombuffer(cursor.buffer, np.uint8)
+    for row, start in enumerate(starts.tolist()):
+        out[row] = whole[start : start + size]
     return out.reshape(-1)
 
 
@@ -130,5 +147,4 @@ def _layout(raw: bytes, kind: Array) -> _Layout | None:
         return None
     if header.length != len(raw) or not _usable(header, kind):
         return None
-    order: Literal["C", "F"] = "F" if header.fortran else "C"
-    return header.dtype, header.shape, order, header.length + header.data_bytes
+    return header.dtype, header.shape, header.order, header.length + header.data_bytes

@@ -8,7 +8,7 @@ form a group of their own, or are decoded one by one, and everything is put back
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
@@ -17,7 +17,8 @@ import numpy as np
 from atdata.samples.codec import SampleCodec
 from atdata.samples.kinds import Misfit
 from atdata.shards.cursor import AnyArray, Cursor, Integers, OddRows
-from atdata.shards.form import Column, as_list, column_of
+from atdata.shards.form import Column, as_list, column_of, finished
+from atdata.shards.lazy import FileRows, StridedRows
 from atdata.shards.values import Reader, pass_over, reader_of
 
 T = TypeVar("T")
@@ -36,9 +37,24 @@ class Payloads:
     """Payloads in one buffer."""
 
     buffer: memoryview
+    """Read-only."""
     starts: Integers
     """Shape (n,), in bytes from the start of the buffer."""
     ends: Integers
+    file: FileRows | None = None
+    """The file that the buffer is a map of."""
+
+    def take(self, rows: slice | Integers) -> Payloads:
+        """Some of them, in the order of ``rows``."""
+        return Payloads(self.buffer, self.starts[rows], self.ends[rows], self.file)
+
+    def cursor(self) -> Cursor:
+        """A cursor at the start of each; there is at least one."""
+        starts, sizes = self.starts, self.ends - self.starts
+        stride = int(starts[1] - starts[0]) if len(starts) > 1 else int(sizes[0])
+        even = stride >= int(sizes.max()) and bool((starts[1:] - starts[:-1] == stride).all())
+        file, known = (self.file, stride) if even else (None, None)
+        return Cursor(self.buffer, starts, sizes, stride=known, file=file)
 
 
 @dataclass(frozen=True)
@@ -66,12 +82,15 @@ class Decoder(Generic[T]):
         known = {name: read for name, read in readers.items() if read is not None}
         return known if known and len(known) == len(readers) else None
 
-    def samples(self, payloads: Payloads, unpack: Callable[[int], T]) -> list[T]:
+    def samples(self, payloads: Payloads, unpack: Callable[[int], T]) -> Iterable[T]:
         """Every payload as a sample, whose arrays own their memory.
 
         Args:
             payloads: The payloads.
             unpack: Decodes the payload of one row by itself.
+
+        Returns:
+            A list, or what makes one after the other.
         """
         groups, left = self._groups(payloads, own=True)
         if len(groups) == 1 and not len(left):
@@ -85,10 +104,12 @@ class Decoder(Generic[T]):
         return out
 
     def columns(self, payloads: Payloads, unpack: Callable[[int], T]) -> dict[str, Column]:
-        """Every field as a column. Arguments as in `samples`."""
+        """Every field as a column, arrays at a constant stride not copied yet. Arguments as in
+        `samples`.
+        """
         if not self.codec.plain:
             # What a type makes of its fields when an instance is made belongs to the values.
-            return self._columns_of(self.samples(payloads, unpack))
+            return self._columns_of(list(self.samples(payloads, unpack)))
         groups, left = self._groups(payloads, own=False)
         if len(groups) == 1 and not len(left):
             return groups[0].columns
@@ -117,16 +138,19 @@ class Decoder(Generic[T]):
             return {name: column_of([sample.get(name) for sample in samples]) for name in found}
         return {name: column_of([getattr(s, name) for s in samples]) for name in names}
 
-    def _build(self, group: Group) -> list[T]:
+    def _build(self, group: Group) -> Iterator[T]:
         kinds = [field.kind for field in self.codec.fields]
         columns = group.columns.values()
-        values = [as_list(column, kind) for column, kind in zip(columns, kinds, strict=True)]
+        values = [
+            column.each() if isinstance(column, StridedRows) else as_list(column, kind)
+            for column, kind in zip(columns, kinds, strict=True)
+        ]
         if self._by_position:
             # Its __init__ stores its arguments and does nothing else.
-            return list(map(self.codec.sample_type, *values))
+            return map(self.codec.sample_type, *values)
         names = tuple(group.columns)
         build = self.codec.build
-        return [build(dict(zip(names, row, strict=True))) for row in zip(*values, strict=True)]
+        return (build(dict(zip(names, row, strict=True))) for row in zip(*values, strict=True))
 
     def _groups(self, payloads: Payloads, *, own: bool) -> tuple[list[Group], Integers]:
         """Decode what can be decoded together.
@@ -149,15 +173,14 @@ class Decoder(Generic[T]):
         attempts = 0
         while pending:
             rows = pending.pop()
-            starts, ends = payloads.starts[rows], payloads.ends[rows]
-            size = int((ends - starts).sum())
-            if attempts >= _ATTEMPTS or (len(rows) < _FEW and size < _LARGE):
+            part = payloads if rows is everything else payloads.take(rows)
+            few = len(rows) < _FEW and int((part.ends - part.starts).sum()) < _LARGE
+            if few or attempts >= _ATTEMPTS:
                 left.append(rows)
                 continue
             attempts += 1
             try:
-                cursor = Cursor(payloads.buffer, starts, ends)
-                groups.append(Group(rows, self._decode(cursor, readers, own)))
+                groups.append(Group(rows, self._decode(part.cursor(), readers, own)))
             except OddRows as odd:
                 if odd.rows.all():
                     left.append(rows)
@@ -187,8 +210,9 @@ class Decoder(Generic[T]):
                 unknown.add(name)
         if literal:
             cursor.expect(literal)
-        if (cursor.at != cursor.ends).any():
-            raise OddRows(cursor.at != cursor.ends)
+        longer = cursor.sizes != cursor.at
+        if longer.any():
+            raise OddRows(longer)
         if unknown:
             self.codec.warn_of_unknown(unknown)
         columns: dict[str, Column] = {}
@@ -214,7 +238,7 @@ def _stores_by_position(sample_type: type) -> bool:
 
 def _interleave(groups: list[Group], name: str, count: int) -> tuple[AnyArray] | None:
     """The columns of several groups as one array, where they have one dtype and shape."""
-    columns = [group.columns[name] for group in groups]
+    columns = [finished(group.columns[name]) for group in groups]
     arrays = [column for column in columns if isinstance(column, np.ndarray)]
     if len(arrays) < len(columns) or len({(a.dtype, a.shape[1:]) for a in arrays}) != 1:
         return None

@@ -1,7 +1,9 @@
 """Where decoding stands in many msgpack payloads at once.
 
-Positions are a vector, one a row; every read is a gather from the buffer they share. What a
-read finds in some rows only is told by `OddRows`, so that the others go on without them.
+Positions are a number as long as they are the same in every payload, then a vector, one a row.
+Rows at a constant stride are read as strided views of the buffer that they share, others by a
+gather from it. What a read finds in some rows only is told by `OddRows`, so that the others go
+on without them.
 
 msgpack: https://github.com/msgpack/msgpack/blob/master/spec.md
 """
@@ -11,6 +13,8 @@ from __future__ import annotations
 from typing import Any, Final, TypeAlias
 
 import numpy as np
+
+from atdata.shards.lazy import FileRows
 
 Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
@@ -38,21 +42,61 @@ class Cursor:
 
     Args:
         buffer: The memory that holds them all.
-        at: Shape (n,), n at least 1: where each row stands, in bytes from the buffer's start.
-        ends: Shape (n,): where each payload ends.
+        starts: Shape (n,), n at least 1: where each payload begins, in bytes from the buffer's
+            start.
+        sizes: Shape (n,): bytes of each.
+        at: Where the cursor stands in all payloads, or in each; from the start of the payload.
+        stride: Bytes from the start of one payload to that of the next; None: they differ.
+        file: The file that the buffer is a map of.
     """
 
-    def __init__(self, buffer: memoryview, at: Integers, ends: Integers) -> None:
+    def __init__(
+        self,
+        buffer: memoryview,
+        starts: Integers,
+        sizes: Integers,
+        at: int | Integers = 0,
+        *,
+        stride: int | None = None,
+        file: FileRows | None = None,
+    ) -> None:
         self.buffer = buffer
+        self.starts = starts
+        self.sizes = sizes
         self.at = at
-        self.ends = ends
+        self.stride = stride
+        self.file = file
+        self._first = int(starts[0])
+        self._shortest = int(sizes.min())
 
     def __len__(self) -> int:
-        return len(self.at)
+        return len(self.starts)
 
     def part(self, rows: Integers) -> Cursor:
         """A cursor of its own over some rows."""
-        return Cursor(self.buffer, self.at[rows], self.ends[rows])
+        at = self.at if isinstance(self.at, int) else self.at[rows]
+        return Cursor(self.buffer, self.starts[rows], self.sizes[rows], at)
+
+    def first_place(self) -> int | None:
+        """Where the first row stands if all stand at one place of their payloads, else None.
+
+        Raises:
+            OddRows: Those that end there.
+        """
+        if not isinstance(self.at, int):
+            return None
+        self.require(1)
+        return self._first + self.at
+
+    def places(self) -> Integers:
+        """Where each row stands, in bytes from the buffer's start."""
+        return self.starts + self.at
+
+    def move(self, size: int | Integers) -> None:
+        """Move over so many bytes, of all rows or of each."""
+        if not isinstance(size, int) and (size == size[0]).all():
+            size = int(size[0])
+        self.at = self.at + size
 
     def require(self, size: int | Integers) -> None:
         """Make sure that each payload has so many more bytes.
@@ -60,14 +104,18 @@ class Cursor:
         Raises:
             OddRows: Those that have not.
         """
-        short = self.at + size > self.ends
+        end = self.at + size
+        if isinstance(end, int) and end <= self._shortest:
+            return
+        short = end > self.sizes
         if short.any():
             raise OddRows(short)
 
     def first(self, size: int) -> bytes:
         """The next bytes of the first row, fewer at its end."""
-        start = int(self.at[0])
-        return bytes(self.buffer[start : min(start + size, int(self.ends[0]))])
+        at = self.at if isinstance(self.at, int) else int(self.at[0])
+        size = min(size, int(self.sizes[0]) - at)
+        return bytes(self.buffer[self._first + at : self._first + at + size])
 
     def only_first(self) -> OddRows:
         """The error that says that the first row cannot be decoded here."""
@@ -79,20 +127,37 @@ class Cursor:
         """The error that says that no row can be decoded here."""
         return OddRows(np.ones(len(self), np.bool_))
 
-    def gather(self, dtype: str, size: int, start: Integers | None = None) -> AnyArray:
-        """Read a value of ``size`` bytes in each row, which does not move the cursor.
+    def read(self, dtype: str, size: int, skip: int = 0) -> AnyArray:
+        """Read a value of ``size`` bytes in each row, ``skip`` bytes ahead. Does not move.
 
         Args:
             dtype: Its dtype.
             size: Its bytes, at least 1; they must be known to be there.
-            start: Where, one position a row; None: where the cursor stands.
+            skip: Bytes before it.
 
         Returns:
-            Shape (n,), a copy.
+            Shape (n,), a copy or a read-only view of the buffer.
         """
-        places = len(self.buffer) - size + 1
-        overlapping = np.ndarray((places,), dtype, self.buffer, 0, (1,))
-        return overlapping[self.at if start is None else start]
+        if self.stride is not None and isinstance(self.at, int):
+            place = self._first + self.at + skip
+            return np.ndarray((len(self),), dtype, self.buffer, place, (self.stride,))
+        return self.gather(dtype, size, self.places() + skip)
+
+    def gather(self, dtype: str, size: int, places: Integers) -> AnyArray:
+        """The same at places of any rows, in bytes from the buffer's start. A copy."""
+        there = len(self.buffer) - size + 1
+        overlapping = np.ndarray((there,), dtype, self.buffer, 0, (1,))
+        return overlapping[places]
+
+    def passes(self, literal: bytes) -> bool:
+        """Move over bytes if they are the same in every row."""
+        size = len(literal)
+        end = self.at + size
+        enough = end <= self._shortest if isinstance(end, int) else not (end > self.sizes).any()
+        if not enough or self.read(f"V{size}", size).tobytes() != literal * len(self):
+            return False
+        self.at = end
+        return True
 
     def expect(self, literal: bytes) -> None:
         """Move over bytes that are the same in every row.
@@ -100,18 +165,17 @@ class Cursor:
         Raises:
             OddRows: Those where they are not.
         """
-        size = len(literal)
-        self.require(size)
-        found = self.gather(f"V{size}", size)
-        if found.tobytes() != literal * len(self):
-            same = found.view(np.uint8).reshape(-1, size) == np.frombuffer(literal, np.uint8)
+        if not self.passes(literal):
+            size = len(literal)
+            self.require(size)
+            found = np.frombuffer(self.read(f"V{size}", size).tobytes(), np.uint8)
+            same = found.reshape(-1, size) == np.frombuffer(literal, np.uint8)
             raise OddRows(~same.all(axis=1))
-        self.at = self.at + size
 
     def types(self) -> Bytes:
         """The next byte of each row: the type of a value. Does not move."""
         self.require(1)
-        return self.gather("u1", 1)
+        return self.read("u1", 1)
 
     def texts(self) -> tuple[Integers, Integers]:
         """Move over a str in each row: where they start and where they end."""
@@ -134,24 +198,32 @@ class Cursor:
             forms: Type → dtype of the length behind it.
             sizes: Lengths that the type itself tells, -1 elsewhere.
         """
-        starts = self.at + 1
+        first = self.first(1)[0]
+        head = self.first(1 + int(forms[first][-1])) if first in forms else self.first(1)
+        size = int.from_bytes(head[1:], "big") if first in forms else int(sizes[0])
+        if size >= 0 and self.passes(head):
+            self.require(size)
+            starts = self.places()
+            self.move(size)
+            return starts, starts + size
+        heads = np.ones(len(types), np.int64)
         for code in present(types):
             if code in forms:
-                rows = np.flatnonzero(types == code)
-                part = self.part(rows)
                 width = int(forms[code][-1])
-                odd = part.at + 1 + width > part.ends
-                if odd.any():
-                    raise OddRows(spread(odd, rows, len(self)))
-                sizes[rows] = part.gather(forms[code], width, part.at + 1)
-                starts[rows] += width
+                rows = np.flatnonzero(types == code)
+                part = self if len(rows) == len(types) else self.part(rows)
+                try:
+                    part.require(1 + width)
+                except OddRows as odd:
+                    raise OddRows(spread(odd.rows, rows, len(self))) from None
+                sizes[rows] = part.read(forms[code], width, 1)
+                heads[rows] += width
         if (sizes < 0).any():
             raise OddRows(sizes < 0)
-        ends = starts + sizes
-        if (ends > self.ends).any():
-            raise OddRows(ends > self.ends)
-        self.at = ends
-        return starts, ends
+        self.require(heads + sizes)
+        starts = self.places() + heads
+        self.move(heads + sizes)
+        return starts, starts + sizes
 
 
 def present(types: Bytes) -> list[int]:

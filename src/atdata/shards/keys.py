@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from hashlib import blake2b
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, overload
 
 import numpy as np
 
@@ -26,6 +27,49 @@ def key_list(parts: Iterable[KeyMatrix | list[str]]) -> list[str]:
         text = part.tobytes().decode("ascii")
         out += [text[at : at + length] for at in range(0, count * length, length)]
     return out
+
+
+class Keys(Sequence[str]):
+    """Keys that are made when one is asked for; parts of them as well.
+
+    Args:
+        make: Makes all of them.
+        count: How many there are.
+    """
+
+    def __init__(self, make: Callable[[], Sequence[str]], count: int) -> None:
+        self._make = make
+        self._count = count
+
+    @classmethod
+    def joined(cls, parts: Sequence[Sequence[str]]) -> Sequence[str]:
+        """Keys one behind the other."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(lambda: [key for part in parts for key in part], sum(map(len, parts)))
+
+    @cached_property
+    def _all(self) -> Sequence[str]:
+        return self._make()
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        if isinstance(index, slice):
+            return Keys(lambda: self._all[index], len(range(self._count)[index]))
+        return self._all[index]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # To another process go the keys, not what makes them.
+        return list, (list(self._all),)
 
 
 _LONG: Final = 100

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import IO, Final, Generic, TypeVar
 
@@ -14,10 +14,11 @@ from atdata.errors import DecodeError, ShardError
 from atdata.samples.codec import SampleCodec
 from atdata.shards.columns import Decoder, Payloads
 from atdata.shards.cursor import Integers
-from atdata.shards.form import Column
-from atdata.shards.keys import KeyMatrix, key_list
+from atdata.shards.form import Column, finished
+from atdata.shards.keys import KeyMatrix, Keys, key_list
+from atdata.shards.lazy import StridedRows
 from atdata.shards.tar import Found, Walker, check_tail
-from atdata.shards.window import Window, open_window
+from atdata.shards.window import MappedFile, Window, open_window
 
 T = TypeVar("T")
 
@@ -30,39 +31,50 @@ class Block(Generic[T]):
     """Samples that were found together, decoded when asked for.
 
     Keeps the memory that it was found in: the map of a file, or one chunk of a stream.
+
+    Args:
+        shard: What errors call the place that they are from.
+        codec: Codec of the samples.
+        payloads: Where they are in memory.
+        keys: Gives their keys.
+        copy: Whether columns are in memory of their own.
+        doubt: Asked where a sample is damaged whether it is a sample at all; raises if not.
     """
 
     def __init__(
         self,
         shard: str,
-        decoder: Decoder[T],
+        codec: SampleCodec[T],
         payloads: Payloads,
-        keys: Callable[[], list[str]],
+        keys: Callable[[], Sequence[str]],
+        *,
+        copy: bool = True,
+        doubt: Callable[[int], None] | None = None,
     ) -> None:
         self.shard = shard
-        self._decoder = decoder
+        self._decoder = _decoder_of(codec)
         self._payloads = payloads
-        self._make_keys = keys
+        self.keys: Sequence[str] = Keys(keys, len(payloads.starts))
+        """The key of each sample, made when one is asked for."""
+        self._copy = copy
+        self._doubt = doubt
 
     def __len__(self) -> int:
         return len(self._payloads.starts)
 
-    @cached_property
-    def keys(self) -> list[str]:
-        """The key of each sample."""
-        return self._make_keys()
-
     def take(self, indices: slice | Integers) -> Block[T]:
         """Some of the samples, in the order of ``indices``. The bytes are not copied."""
-        whole = self._payloads
-        part = Payloads(whole.buffer, whole.starts[indices], whole.ends[indices])
+        rows, whole, ask = np.arange(len(self))[indices], self.keys, self._doubt
 
         def keys() -> list[str]:
-            if isinstance(indices, slice):
-                return self.keys[indices]
-            return [self.keys[i] for i in np.arange(len(self))[indices].tolist()]
+            return [whole[i] for i in rows.tolist()]
 
-        return Block(self.shard, self._decoder, part, keys)
+        def doubt(row: int) -> None:
+            if ask is not None:
+                ask(int(rows[row]))
+
+        codec, payloads = self._decoder.codec, self._payloads.take(indices)
+        return Block(self.shard, codec, payloads, keys, copy=self._copy, doubt=doubt)
 
     def payloads(self) -> Iterator[memoryview]:
         """The msgpack bytes of each sample: read-only views, which keep the block's memory."""
@@ -70,13 +82,19 @@ class Block(Generic[T]):
         for start, end in zip(starts, ends, strict=True):
             yield self._payloads.buffer[start:end]
 
-    def samples(self) -> list[T]:
-        """Every sample, decoded; its arrays are writable and own their memory.
+    def each(self) -> Iterator[T]:
+        """One sample after the other; its arrays are writable and own their memory.
 
         Raises:
-            DecodeError: One is not a sample of this type; names shard, key and path.
+            DecodeError: One is not a sample of this type; names shard, key and path. It comes
+                before the first sample.
+            ShardError: The shard was cut short meanwhile.
         """
-        return self._decoder.samples(self._payloads, self._unpack)
+        return iter(self._decoder.samples(self._payloads, self._unpack))
+
+    def samples(self) -> list[T]:
+        """The same as a list."""
+        return list(self.each())
 
     def columns(self) -> dict[str, Column]:
         """Every field as a column of n values, in memory of its own.
@@ -85,17 +103,28 @@ class Block(Generic[T]):
         arrays. Integers are int64 (uint64 where needed, a list where neither holds them),
         floats float64, bools bool. Everything else is a list, and so is a field with a None.
 
+        Large arrays at a constant stride are not copied yet, and texts not made; see `form`.
+        Without ``copy``, all arrays at a constant stride are read-only views of the memory that
+        they were found in.
+
         Raises:
-            DecodeError: As in `samples`.
+            DecodeError: As in `each`.
         """
-        return self._decoder.columns(self._payloads, self._unpack)
+        columns = self._decoder.columns(self._payloads, self._unpack)
+        for name, column in columns.items():
+            if isinstance(column, StridedRows) and not (self._copy and column.is_large):
+                columns[name] = finished(column, copy=self._copy)
+        return columns
 
     def _unpack(self, row: int) -> T:
         whole = self._payloads
         payload = whole.buffer[int(whole.starts[row]) : int(whole.ends[row])]
         try:
-            return self._decoder.codec.unpack(payload)
+            sample: T = self._decoder.codec.unpack(payload)
+            return sample
         except DecodeError as error:
+            if self._doubt is not None:
+                self._doubt(row)
             raise DecodeError(f"{self.shard}, sample {self.keys[row]!r}: {error}") from None
 
 
@@ -106,6 +135,7 @@ def read_blocks(
     codec: SampleCodec[T],
     rows: int | None = None,
     first: int | None = None,
+    copy: bool = True,
 ) -> Iterator[Block[T]]:
     """Read a shard in order.
 
@@ -122,16 +152,18 @@ def read_blocks(
             and of each chunk of a stream, may end before. None: anywhere. In any case a block
             has at least ``rows``, and at most 1,024 or about 4 MB if these are more.
         first: Samples up to the first such end; None: ``rows``.
+        copy: As for `Block`.
 
     Raises:
         ShardError: Damaged, cut short, no tar; or it holds other members, but no samples.
     """
-    decoder = _decoder_of(codec)
     try:
-        for part in _parts(open_window(source), rows or 1, first or 0):
+        window = open_window(source)
+        file = window.file if isinstance(window, MappedFile) else None
+        for part in _parts(window, rows or 1, first or 0):
             keys = partial(key_list, part.keys)
-            payloads = Payloads(part.view, part.starts, part.ends)
-            yield Block(shard, decoder, payloads, keys)
+            payloads = Payloads(part.view, part.starts, part.ends, file)
+            yield Block(shard, codec, payloads, keys, copy=copy)
     except ShardError as error:
         raise error.in_shard(shard) from None
 
@@ -178,23 +210,6 @@ def find_samples(source: IO[bytes] | Path, *, shard: str) -> Iterator[Samples]:
         raise error.in_shard(shard) from None
 
 
-def block_of(
-    shard: str,
-    codec: SampleCodec[T],
-    payloads: Payloads,
-    keys: Callable[[], list[str]],
-) -> Block[T]:
-    """A block of payloads that were found by a table.
-
-    Args:
-        shard: What errors call the place that they are from.
-        codec: Codec of the samples.
-        payloads: Where they are in memory.
-        keys: Gives their keys.
-    """
-    return Block(shard, _decoder_of(codec), payloads, keys)
-
-
 @dataclass(frozen=True, slots=True)
 class _Part:
     """What goes into one block."""
@@ -205,14 +220,25 @@ class _Part:
     keys: list[KeyMatrix | list[str]]
 
 
+def block_rows(size: int, rows: int, done: int) -> int:
+    """Samples of the next block.
+
+    Args:
+        size: Bytes that a sample takes.
+        rows: It ends where so many samples do, or a multiple of them.
+        done: Samples before it, counted from such an end.
+    """
+    fitting = min(_ROWS, 1 + _BLOCK // size)
+    return max(1, fitting // rows) * rows - done % rows
+
+
 def _parts(window: Window, rows: int = 1, first: int = 0) -> Iterator[_Part]:
     walker = Walker()
     at = 0
     gathered: list[Found] = []
     count = before = 0
     while True:
-        fitting = min(_ROWS, 1 + _BLOCK // walker.typical)
-        most = max(1, fitting // rows) * rows - (before - first) % rows
+        most = block_rows(walker.typical, rows, before - first)
         found = walker.find(
             window.view, at, base=window.base, final=window.final, most=max(1, most - count)
         )

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from atdata._limits import limits
+from atdata.shards.even import even_run
 from atdata.shards.header import BLOCK, SUFFIXES
 from atdata.shards.keys import KeyMatrix
 
@@ -54,6 +55,13 @@ def find_run(view: memoryview, at: int, *, span: int, most: int) -> Run | None:
         span: Bytes to look at.
         most: Most samples to find, at least 1.
     """
+    even = even_run(view, at, most)
+    if even is not None:
+        stride, before, sizes, names = even
+        keys = _keys(names)
+        if len(keys) >= SHORTEST:
+            offsets = at + before + stride * np.arange(len(keys))
+            return Run(offsets, sizes[: len(keys)], keys, at + stride * len(keys))
     records_there = min(len(view) - at, span) // BLOCK
     if records_there < SHORTEST:
         return None

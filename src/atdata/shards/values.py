@@ -25,18 +25,20 @@ from atdata.samples.kinds import (
     Nested,
     Primitive,
 )
+from atdata.samples.texts import Texts
 from atdata.samples.wire import unpack_value
 from atdata.shards.arrays import read_arrays
 from atdata.shards.cursor import (
     BIN_FORMS,
     NIL,
     STR_FORMS,
+    AnyArray,
     Cursor,
     OddRows,
     present,
     spread,
 )
-from atdata.shards.form import Column, as_list, column_of
+from atdata.shards.form import Column, as_list, integers
 
 Reader: TypeAlias = Callable[[Cursor], Column]
 """Moves over one value a row. Shape (n, …), or a list of n."""
@@ -91,8 +93,11 @@ def _reader(kind: Kind, own: bool) -> Reader | None:
             return None
 
 
-def _ints(cursor: Cursor) -> Column:
+def _ints(cursor: Cursor) -> AnyArray | list[Any]:
     types = cursor.types()
+    code = int(types[0])
+    if code in _INT_FORMS and (types == code).all():
+        return _ints_of(cursor, code)
     widths = _WIDTHS[types]
     if (widths < 0).any():
         raise OddRows(widths < 0)
@@ -103,17 +108,30 @@ def _ints(cursor: Cursor) -> Column:
     for code in present(types):
         if code in _INT_FORMS:
             rows = np.flatnonzero(types == code)
-            found = cursor.gather(_INT_FORMS[code], int(_WIDTHS[code]), cursor.at[rows] + 1)
+            places = cursor.places()[rows] + 1
+            found = cursor.gather(_INT_FORMS[code], int(_WIDTHS[code]), places)
             out[rows] = found.astype(np.int64)
             if code == 0xCF and (out[rows] < 0).any():
                 unsigned = rows
-    cursor.at = cursor.at + widths + 1
+    cursor.move(widths + 1)
     if unsigned is None:
         return out
     values = out.tolist()
     for row, value in zip(unsigned.tolist(), out[unsigned].view(np.uint64).tolist(), strict=True):
         values[row] = value
-    return column_of(values)
+    return integers(values)
+
+
+def _ints_of(cursor: Cursor, code: int) -> AnyArray:
+    """Integers that all have one type, which bytes follow."""
+    width = int(_WIDTHS[code])
+    cursor.require(1 + width)
+    raw = cursor.read(_INT_FORMS[code], width, 1)
+    out = raw.astype(np.int64)
+    if code == 0xCF and (out < 0).any():
+        out = raw.astype(np.uint64)
+    cursor.move(1 + width)
+    return out
 
 
 def _floats(cursor: Cursor) -> Column:
@@ -127,8 +145,8 @@ def _floats(cursor: Cursor) -> Column:
         raise OddRows(types != code)
     width = int(_FLOAT_FORMS[code][-1])
     cursor.require(1 + width)
-    out = cursor.gather(_FLOAT_FORMS[code], width, cursor.at + 1).astype(np.float64)
-    cursor.at = cursor.at + 1 + width
+    out: AnyArray = cursor.read(_FLOAT_FORMS[code], width, 1).astype(np.float64)
+    cursor.move(1 + width)
     return out
 
 
@@ -136,11 +154,11 @@ def _bools(cursor: Cursor) -> Column:
     types = cursor.types()
     if ((types & 0xFE) != 0xC2).any():
         raise OddRows((types & 0xFE) != 0xC2)
-    cursor.at = cursor.at + 1
+    cursor.move(1)
     return np.equal(types, 0xC3)
 
 
-def _strs(cursor: Cursor) -> list[str]:
+def _strs(cursor: Cursor) -> Texts | list[str]:
     starts, ends = cursor.texts()
     sizes = ends - starts
     longest = int(sizes.max())
@@ -148,13 +166,15 @@ def _strs(cursor: Cursor) -> list[str]:
         return [""] * len(cursor)
     short = longest <= min(_MANY_CHARACTERS, 4 * int(sizes.mean()) + 16)
     if short and int(starts.max()) + longest <= len(cursor.buffer):
-        # What stands behind the shorter ones comes along, and is cut off below.
-        raw = cursor.gather(f"V{longest}", longest, starts).tobytes()
+        slots = cursor.gather(f"V{longest}", longest, starts)
+        of_one_size = bool((sizes == longest).all())
+        if not of_one_size:
+            # What stands behind the shorter ones came along.
+            slots = slots.view(np.uint8).reshape(-1, longest)
+            slots[np.arange(longest) >= sizes[:, None]] = 0
+        raw = slots.tobytes()
         if raw.isascii():
-            text = raw.decode("ascii")
-            begin = np.arange(0, len(text), longest)
-            spans = zip(begin.tolist(), (begin + sizes).tolist(), strict=True)
-            return [text[start:end] for start, end in spans]
+            return Texts(raw, longest, None if of_one_size else sizes)
     buffer = cursor.buffer
     spans = zip(starts.tolist(), ends.tolist(), strict=True)
     try:
@@ -181,7 +201,7 @@ _PRIMITIVES: Final[dict[str, Reader]] = {
 
 def _from_texts(cursor: Cursor, kind: Choice | DateTime) -> list[Any]:
     try:
-        return list(map(kind.decode, _strs(cursor)))
+        return list(map(kind.decode, as_list(_strs(cursor), kind)))
     except Misfit:
         raise cursor.all_rows() from None
 
@@ -192,7 +212,7 @@ def _row_by_row(cursor: Cursor, kind: Kind) -> list[Any]:
     found: list[Any] = []
     sizes = np.zeros(len(cursor), np.int64)
     odd = np.zeros(len(cursor), np.bool_)
-    spans = zip(cursor.at.tolist(), cursor.ends.tolist(), strict=True)
+    spans = zip(cursor.places().tolist(), (cursor.starts + cursor.sizes).tolist(), strict=True)
     for row, (start, end) in enumerate(spans):
         try:
             wire, sizes[row] = unpack_value(buffer[start:end])
@@ -201,7 +221,7 @@ def _row_by_row(cursor: Cursor, kind: Kind) -> list[Any]:
             odd[row] = True
     if odd.any():
         raise OddRows(odd)
-    cursor.at = cursor.at + sizes
+    cursor.move(sizes)
     return found
 
 
@@ -215,7 +235,7 @@ def pass_over(cursor: Cursor) -> None:
     others = types[types != NIL]
     first = int(others[0]) if len(others) else NIL
     if first == NIL:
-        cursor.at = cursor.at + 1
+        cursor.move(1)
         return
     for kind, codes in _SORTS.items():
         if first in codes:
@@ -239,7 +259,7 @@ def _maybe(cursor: Cursor, read: Reader, kind: Kind) -> Column:
     if not nil.any():
         return read(cursor)
     out: list[Any] = [None] * len(cursor)
-    at = cursor.at + 1
+    moved = np.ones(len(cursor), np.int64)
     rows = np.flatnonzero(~nil)
     if len(rows):
         there = cursor.part(rows)
@@ -247,8 +267,8 @@ def _maybe(cursor: Cursor, read: Reader, kind: Kind) -> Column:
             values = as_list(read(there), kind)
         except OddRows as odd:
             raise OddRows(spread(odd.rows, rows, len(cursor))) from None
-        at[rows] = there.at
+        moved[rows] = there.at - (cursor.at if isinstance(cursor.at, int) else cursor.at[rows])
         for row, value in zip(rows.tolist(), values, strict=True):
             out[row] = value
-    cursor.at = at
+    cursor.move(moved)
     return out

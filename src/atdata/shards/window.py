@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Final, Protocol
 
 from atdata.errors import ShardError, ShardNotFoundError
+from atdata.shards.lazy import FileRows
 
 _FIRST_CHUNK: Final = 1 << 18
 _CHUNK: Final = 1 << 23
@@ -45,13 +46,19 @@ class Window(Protocol):
 
 
 class MappedFile:
-    """A whole file as one window. The map lives as long as views of it do."""
+    """A whole file as one window. The map lives as long as views of it do.
+
+    Raises:
+        ShardNotFoundError: There is no such file.
+        ShardError: It is a folder.
+    """
 
     def __init__(self, path: Path) -> None:
         try:
             with path.open("rb") as file:
                 size = file.seek(0, io.SEEK_END)
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
+            self.file = FileRows(path)
         except FileNotFoundError:
             raise ShardNotFoundError(f"There is no shard {str(path)!r}.") from None
         except IsADirectoryError:

@@ -1,0 +1,56 @@
+"""A column of str, kept as bytes until someone asks for it."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
+
+
+class Texts:
+    """Texts in ASCII, each in a slot of the same width.
+
+    Args:
+        raw: The slots, one behind the other; every byte below 128.
+        width: Bytes of a slot, at least 1.
+        sizes: Shape (n,): bytes of each text, zeros are behind them; None: all fill their slots.
+    """
+
+    __slots__ = ("_raw", "_sizes", "_width")
+
+    def __init__(self, raw: bytes, width: int, sizes: Integers | None = None) -> None:
+        self._raw = raw
+        self._width = width
+        self._sizes = sizes
+
+    def __len__(self) -> int:
+        return len(self._raw) // self._width
+
+    def __getitem__(self, place: slice) -> Texts:
+        """Consecutive ones of them; a copy."""
+        start, stop, _ = place.indices(len(self))
+        sizes = None if self._sizes is None else self._sizes[start:stop]
+        return Texts(self._raw[start * self._width : stop * self._width], self._width, sizes)
+
+    def tolist(self) -> list[str]:
+        """The texts."""
+        text, width = self._raw.decode("ascii"), self._width
+        if self._sizes is None:
+            return [text[at : at + width] for at in range(0, len(text), width)]
+        starts = range(0, len(text), width)
+        ends = (np.arange(0, len(text), width) + self._sizes).tolist()
+        return [text[start:end] for start, end in zip(starts, ends, strict=True)]
+
+    def array(self) -> np.ndarray[Any, np.dtype[np.str_]] | None:
+        """The same as NumPy's strings; None where one ends with NUL, which those cannot hold."""
+        slots = np.frombuffer(self._raw, np.uint8).reshape(-1, self._width)
+        if self._sizes is None:
+            last = slots[:, -1]
+        else:
+            last = slots[np.arange(len(slots)), self._sizes - 1][self._sizes > 0]
+        if (last == 0).any():
+            return None
+        # NumPy's characters have four bytes each.
+        return slots.astype(np.uint32).view(f"U{self._width}").reshape(-1)
