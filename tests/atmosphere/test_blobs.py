@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import IO
 import numpy as np
 import pytest
 
+from atdata._digest import blob_cid
 from atdata._protocols import AbstractDataStore
+from atdata._refs import SHARD_BLOBS_COLLECTION, BlobRef, parse_blob_ref
 from atdata._shardlist import ShardInfo
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
 from atdata.atmosphere.blobs import place_of
@@ -28,7 +31,7 @@ from atdata.errors import (
     RefError,
     StoreError,
 )
-from atdata.stores.journal import Journal
+from atdata.stores.journal import Journal, journal_path
 from atdata.testing.network import Account, Network
 from tests.atmosphere.conftest import Digit, Login
 from tests.services.proxy import FaultProxy
@@ -46,6 +49,12 @@ def known(shards: Shards) -> list[ShardInfo]:
         ShardInfo(url, 1, len(data), hashlib.sha256(data).hexdigest())
         for url, data in shards.items()
     ]
+
+
+def as_blob(client: AtmosphereClient, shard: ShardInfo) -> ShardInfo:
+    """The shard as a blob of the account."""
+    assert shard.sha256 is not None
+    return shard.at(str(BlobRef(client.did, blob_cid(shard.sha256))))
 
 
 def uploads(proxy: FaultProxy) -> int:
@@ -137,7 +146,7 @@ def test_a_shard_that_a_record_has_is_not_sent(
     index, store = AtmosphereIndex(client), PDSBlobStore(client)
     copies = store.copy_shards(known(shards), opener(shards), prefix="x").shards
     publish_dataset(client, name="a", schema_uri=index.publish_schema(Digit), shards=copies)
-    Journal().forget(place_of(client))
+    journal_path().unlink()
     assert store.copy_shards(known(shards), opener({}), prefix="x").shards == copies
     assert uploads(proxy) == 3
 
@@ -150,9 +159,8 @@ def test_sent_again_when_the_server_has_lost_it(
     client = login(proxy.url)
     schema_uri = AtmosphereIndex(client).publish_schema(Digit)
     for shard in known(shards):
-        assert shard.sha256 is not None
         # As if a run of hours ago had sent it.
-        Journal().add(place_of(client), shard)
+        Journal().add(place_of(client), as_blob(client, shard))
     store = PDSBlobStore(client)
 
     def copy() -> tuple[ShardInfo, ...]:
@@ -165,6 +173,77 @@ def test_sent_again_when_the_server_has_lost_it(
     entry = publish_dataset(client, name="a", schema_uri=schema_uri, shards=copies, resend=copy)
     assert uploads(proxy) == 3
     assert entry.shards == copies
+
+
+def test_only_what_was_lost_is_sent_again(
+    login: Login, account: Account, proxy_to: ProxyTo, shards: Shards
+) -> None:
+    """If the server has dropped one blob of several, that one is sent again."""
+    proxy = proxy_to(account.server_url)
+    client = login(proxy.url)
+    schema_uri = AtmosphereIndex(client).publish_schema(Digit)
+    Journal().add(place_of(client), as_blob(client, known(shards)[1]))
+    store = PDSBlobStore(client)
+
+    def copy() -> tuple[ShardInfo, ...]:
+        return store.copy_shards(known(shards), opener(shards), prefix="x").shards
+
+    copies = copy()
+    assert uploads(proxy) == 2
+    publish_dataset(client, name="a", schema_uri=schema_uri, shards=copies, resend=copy)
+    assert uploads(proxy) == 3
+
+
+@pytest.mark.parametrize("start", [b"", b"BM"])
+def test_what_arrived_is_not_sent_again(
+    start: bytes, login: Login, account: Account, proxy_to: ProxyTo, shards: Shards
+) -> None:
+    """Shards that the server has, though its answers were lost, are found there by asking."""
+    shards = {url: start + data for url, data in shards.items()}
+    proxy = proxy_to(account.server_url)
+    client = login(proxy.url)
+    index, store = AtmosphereIndex(client), PDSBlobStore(client)
+    proxy.cut(after=0, times=None, match="uploadBlob")
+    with pytest.raises(AtmosphereError):
+        store.copy_shards(known(shards), opener(shards), prefix="x")
+    proxy.clear()
+    before = len(Journal().sent(place_of(client))), uploads(proxy)
+    copies = store.copy_shards(known(shards), opener(shards), prefix="x").shards
+    assert (before[0], uploads(proxy)) == (0, before[1])
+    publish_dataset(client, name="a", schema_uri=index.publish_schema(Digit), shards=copies)
+    assert list(client.list_records(client.did, SHARD_BLOBS_COLLECTION)) == []
+
+
+def test_a_server_that_does_not_look_at_references(
+    login: Login, account: Account, proxy_to: ProxyTo, shards: Shards
+) -> None:
+    """Where a server takes any reference, asking it tells nothing: what is in doubt is sent."""
+    proxy = proxy_to(account.server_url)
+    client = login(proxy.url)
+    url, data = next(iter(shards.items()))
+    sent = known({url: data})[0]
+    blob = as_blob(client, sent)
+    Journal().doubt(place_of(client), [blob])
+    cid = parse_blob_ref(blob.url).cid
+    uri = f"at://{client.did}/{SHARD_BLOBS_COLLECTION}/~{cid}"
+    proxy.answer(200, match="putRecord", body=json.dumps({"uri": uri, "cid": cid}).encode())
+    PDSBlobStore(client).copy_shards([sent], opener(shards), prefix="x")
+    assert uploads(proxy) == 1
+    assert any("deleteRecord" in str(request) for request in proxy.requests)
+
+
+def test_blobs_that_another_tool_has_sent(client: AtmosphereClient, shards: Shards) -> None:
+    """The server keeps them under the type that they came with; the record names that one."""
+    for shard, data in zip(known(shards), shards.values(), strict=True):
+        assert shard.bytes is not None
+        assert shard.sha256 is not None
+        stream, kind = io.BytesIO(data), "application/octet-stream"
+        client.upload_blob(stream, size=shard.bytes, sha256=shard.sha256, content_type=kind)
+    store, index = PDSBlobStore(client), AtmosphereIndex(client)
+    copies = store.copy_shards(known(shards), opener(shards), prefix="x").shards
+    said = publish_dataset(client, name="a", schema_uri=index.publish_schema(Digit), shards=copies)
+    storage = client.get_record(said.uri).value["storage"]
+    assert {blob["mimeType"] for blob in storage["blobs"]} == {"application/octet-stream"}
 
 
 def test_a_dropped_upload_is_repeated(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import webdataset
 from numpy.typing import NDArray
 
 import atdata
@@ -13,6 +14,9 @@ from atdata.atmosphere import AtmosphereClient, AtmosphereIndex
 from atdata.local import DiskDataStore, LocalDatasetEntry, LocalIndex, S3DataStore
 from atdata.testing.network import Account, Network
 from tests.services.s3 import S3Server
+
+BEGINNINGS = ("BM", "ID3", "GIF8", "MZ", "II*", "%PDF-", "OggS", "fLaC", "MThd", "BZh")
+"""Of keys, and so of shards."""
 
 
 @atdata.packable
@@ -81,4 +85,17 @@ def entry(local: LocalIndex, tmp_path: Path) -> LocalDatasetEntry:
         tags=["a", "b"],
         license="MIT",
         metadata={"mean": 0.5, "raw": b"\x00"},
+    )
+
+
+@pytest.fixture
+def odd(local: LocalIndex, tmp_path: Path) -> LocalDatasetEntry:
+    """A dataset with a shard for each beginning."""
+    paths = []
+    for n, (start, sample) in enumerate(zip(BEGINNINGS, features(len(BEGINNINGS)), strict=True)):
+        paths.append(str(tmp_path / f"odd-{n}.tar"))
+        with webdataset.TarWriter(paths[-1], mtime=0) as sink:
+            sink.write({**sample.as_wds, "__key__": f"{start}{n:06d}"})  # type: ignore[attr-defined]
+    return LocalIndex(tmp_path / "odd.db").insert_dataset(
+        atdata.Dataset.of(Feature, paths), name="odd"
     )

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -120,6 +125,54 @@ def test_a_lost_network_loses_no_work(
     uri = promote_to_atmosphere(entry, local, through, data_store=PDSBlobStore(through))
     assert uploads(pds) - before == 7 - there
     assert labels(uri) == EXPECTED
+
+
+DIES = """
+import os, signal, sys, warnings
+warnings.simplefilter("ignore")
+from atdata.atmosphere import AtmosphereClient, PDSBlobStore
+from atdata.local import LocalIndex
+from atdata.promote import promote_to_atmosphere
+
+class Dying(AtmosphereClient):
+    left = int(os.environ["UPLOADS"])
+
+    def upload_blob(self, *arguments, **options):
+        answer = super().upload_blob(*arguments, **options)
+        Dying.left -= 1
+        if not Dying.left:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return answer
+
+index = LocalIndex(os.environ["INDEX"])
+client = Dying()
+client.login_with_session(os.environ["SESSION"])
+promote_to_atmosphere(index.get_dataset("odd"), index, client, data_store=PDSBlobStore(client))
+"""
+
+
+@pytest.mark.parametrize("acknowledged", [1, 5, 10])
+def test_killed_before_it_is_noted(
+    acknowledged: int,
+    through: AtmosphereClient,
+    pds: FaultProxy,
+    odd: LocalDatasetEntry,
+    tmp_path: Path,
+) -> None:
+    """Killed between a server's answer and the note of it: the next run does not send it again."""
+    environment = {
+        **os.environ,
+        "INDEX": str(tmp_path / "odd.db"),
+        "SESSION": through.session_string,
+        "UPLOADS": str(acknowledged),
+    }
+    run = subprocess.run([sys.executable, "-c", DIES], env=environment, check=False)
+    assert run.returncode == -signal.SIGKILL
+    index = LocalIndex(tmp_path / "odd.db")
+    uri = promote_to_atmosphere(odd, index, through, data_store=PDSBlobStore(through))
+    assert [sample.label for sample in load_dataset(uri, split="train")] == list(range(10))
+    sent = Counter(one.sha256 for one in pds.acknowledged)
+    assert max(sent[shard.sha256] for shard in odd.shards) == 1
 
 
 def test_a_full_bucket_is_told(

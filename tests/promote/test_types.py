@@ -10,31 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import webdataset
 
 from atdata import Dataset, load_dataset
 from atdata._refs import SHARD_BLOBS_COLLECTION
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
 from atdata.local import LocalDatasetEntry, LocalIndex
 from atdata.promote import promote_to_atmosphere
-from tests.promote.conftest import Feature, features
+from tests.promote.conftest import BEGINNINGS, Feature
 from tests.promote.test_promote import records
 
-BEGINNINGS = ("BM", "ID3", "GIF8", "MZ", "II*", "%PDF-", "OggS", "fLaC", "MThd", "BZh")
-"""Of keys, and so of shards."""
 LONG = {"why": "x" * 70_000}
 """Metadata that leave no room for the shards of a record."""
-
-
-@pytest.fixture
-def odd(local: LocalIndex, tmp_path: Path) -> LocalDatasetEntry:
-    """A dataset with a shard for each beginning."""
-    paths = []
-    for n, (start, sample) in enumerate(zip(BEGINNINGS, features(len(BEGINNINGS)), strict=True)):
-        paths.append(str(tmp_path / f"odd-{n}.tar"))
-        with webdataset.TarWriter(paths[-1], mtime=0) as sink:
-            sink.write({**sample.as_wds, "__key__": f"{start}{n:06d}"})  # type: ignore[attr-defined]
-    return LocalIndex(tmp_path / "odd.db").insert_dataset(Dataset.of(Feature, paths), name="odd")
 
 
 def types(client: AtmosphereClient, uri: str) -> list[str]:

@@ -13,7 +13,7 @@ from atdata.stores.journal import Journal
 
 class TestJournal:
     def test_remembers(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        """It remembers what was sent where and by whom, and forgets on demand."""
+        """It remembers what was sent where and by whom, doubts it and forgets it on demand."""
         monkeypatch.setenv("ATDATA_DATA_DIR", str(tmp_path))
         journal = Journal()
         journal.add("https://a did:plc:a", ShardInfo("at://x", sha256="00", mime="audio/mpeg"))
@@ -24,8 +24,15 @@ class TestJournal:
         assert Journal().find("https://a did:plc:b", "00") is None
         assert Journal().find("https://a did:plc:a", "01") is None
         assert Journal().sent("https://a did:plc:a") == [ShardInfo("at://x", sha256="00")]
-        journal.forget("https://a did:plc:a")
+        assert Journal().doubtful("https://a did:plc:a", "00") is None
+        journal.doubt("https://a did:plc:a", [found])
         assert Journal().find("https://a did:plc:a", "00") is None
+        assert Journal().sent("https://a did:plc:a") == []
+        doubtful = Journal().doubtful("https://a did:plc:a", "00")
+        assert doubtful is not None
+        assert doubtful.url == "at://x"
+        journal.forget("https://a did:plc:a", ["00"])
+        assert Journal().doubtful("https://a did:plc:a", "00") is None
 
     @pytest.mark.parametrize("damage", ["file", "folder", "garbage"])
     def test_saves_work_only(
@@ -45,4 +52,4 @@ class TestJournal:
         journal = Journal()
         journal.add("https://a did:plc:a", ShardInfo("at://x", sha256="00"))
         assert journal.find("https://a did:plc:a", "00") is None
-        journal.forget("https://a did:plc:a")
+        journal.forget("https://a did:plc:a", ["00"])

@@ -6,18 +6,23 @@ that `publish_dataset` writes.
 
 from __future__ import annotations
 
+import re
+import secrets
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 from atdata._digest import blob_cid
-from atdata._refs import BlobRef, parse_blob_ref
+from atdata._refs import SHARD_BLOBS_COLLECTION, AtUri, BlobRef, parse_blob_ref
 from atdata._shardlist import ShardInfo, ShardUrls
 from atdata.atmosphere.client import AtmosphereClient
+from atdata.atmosphere.data_model import now
+from atdata.atmosphere.keys import OURS
 from atdata.atmosphere.newer import SHARD_TYPE
+from atdata.atmosphere.reader import StoredBlob
 from atdata.errors import OptionError, StoreError, XrpcError
 from atdata.sources.identity import server_of
 from atdata.stores.journal import Journal
@@ -27,31 +32,85 @@ if TYPE_CHECKING:
     from atdata.dataset.dataset import Dataset
 
 
+_NO_TYPE: Final = "application/x-of-no-blob"
+"""A MIME type that no server keeps a blob under."""
+_EXPECTED: Final = re.compile(r"Expected: (.+?), Got: ")
+"""Where a server names the type of a blob that is referenced under another."""
+
+
 def place_of(client: AtmosphereClient) -> str:
     """What the journal calls the blobs of an account on its server."""
     return f"{client.server} {client.did}"
 
 
-def known_blob(client: AtmosphereClient, sha256: str) -> ShardInfo | None:
-    """The account's blob with this hash, if its server is known to have it."""
-    ref = BlobRef(client.did, blob_cid(sha256))
-    if (noted := Journal().find(place_of(client), sha256)) is not None:
+def known_blob(
+    client: AtmosphereClient, sha256: str, *, size: int | None = None
+) -> ShardInfo | None:
+    """The account's blob with this hash, if its server is known to have it.
+
+    Args:
+        client: Logged in.
+        sha256: Of its bytes.
+        size: In bytes; where it is given, the server is asked even if nothing was sent from here.
+    """
+    ref, place, journal = BlobRef(client.did, blob_cid(sha256)), place_of(client), Journal()
+    if (noted := journal.find(place, sha256)) is not None:
         return replace(noted, url=str(ref))
     try:
-        stored = client.stored_blob(ref)
-    except XrpcError:
-        # Not there, or there and not yet referenced by a record: no server tells which.
-        return None
-    if stored.size is None:
+        stored: StoredBlob | None = client.stored_blob(ref)
+    except XrpcError as error:
+        if error.status >= 500:
+            raise
+        # Not there, or there and not yet referenced by a record.
+        doubtful = journal.doubtful(place, sha256)
+        size = doubtful.bytes if size is None and doubtful is not None else size
+        stored = None if size is None else unreferenced_blob(client, ref, size)
+        if stored is not None:
+            journal.add(place, ShardInfo(str(ref), None, stored.size, sha256, stored.mime))
+    if stored is None or stored.size is None:
         return None
     return ShardInfo(str(ref), None, stored.size, sha256, stored.mime)
+
+
+def unreferenced_blob(client: AtmosphereClient, ref: BlobRef, size: int) -> StoredBlob | None:
+    """A blob that no record references, if the server tells that it has it.
+
+    There is no call for it. But a server refuses a record for the first wrong reference in it, and
+    says what is wrong: this one has the blob under a type that is nobody's, and a second blob that
+    nobody has sent. So it is never written, and the refusal is the answer.
+    """
+    at = AtUri(client.did, SHARD_BLOBS_COLLECTION, f"{OURS}{ref.cid}")
+    cids = [blob_cid(secrets.token_hex(32)), ref.cid]
+    # Which of the two is looked at first is the server's business.
+    for order in (cids, cids[::-1]):
+        blobs = [
+            {"$type": "blob", "ref": {"$link": cid}, "mimeType": _NO_TYPE, "size": size}
+            for cid in order
+        ]
+        said = {"dataset": str(at), "blobs": blobs, "createdAt": now()}
+        record = {"$type": at.collection, **said}
+        try:
+            client.put_record(at.collection, at.rkey, record, replaces=None)
+        except XrpcError as error:
+            if error.status >= 500:
+                raise
+            kept = _EXPECTED.search(str(error)) if error.code == "InvalidMimeType" else None
+            if kept is not None:
+                return StoredBlob(ref.cid, size, kept[1])
+            if ref.cid in str(error):
+                return None
+        else:
+            # A server that does not look at what records reference.
+            client.delete_record(at)
+            return None
+    return None
 
 
 class PDSBlobStore:
     """Shards as blobs in the repository of the account that is logged in.
 
     Publish them at once: the server drops blobs that no record references after some hours.
-    A run that was broken off does not send again what the server has acknowledged.
+    A run that was broken off does not send again what the server has.
 
     Args:
         client: Logged in.
@@ -156,6 +215,9 @@ class PDSBlobStore:
             StoreError: It is larger than the server takes.
         """
         self.check_size(name, size)
+        place, journal = place_of(self.client), Journal()
+        url = str(BlobRef(self.client.did, blob_cid(sha256)))
+        journal.doubt(place, [ShardInfo(url, None, size, sha256)])
         try:
             stored = self.client.upload_blob(
                 stream, size=size, sha256=sha256, content_type=SHARD_TYPE
@@ -167,9 +229,8 @@ class PDSBlobStore:
                 f"{name}: {self.client.server} does not take blobs of {size:,} bytes, though it "
                 "says nothing of a limit. Write smaller shards with maxsize=."
             ) from error
-        url = str(BlobRef(self.client.did, stored.cid))
         sent = ShardInfo(url, None, size, sha256, stored.mime)
-        Journal().add(place_of(self.client), sent)
+        journal.add(place, sent)
         return sent
 
     def check_size(self, name: str, size: int) -> None:

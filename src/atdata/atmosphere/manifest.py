@@ -47,11 +47,21 @@ class Manifest:
         """Of the bytes, in hex."""
         return hashlib.sha256(self.data).hexdigest()
 
+    @property
+    def cid(self) -> str:
+        """Of the blob."""
+        return blob_cid(self.sha256)
+
+    def shard(self, did: str) -> ShardInfo:
+        """The manifest as a blob of this account."""
+        url = str(BlobRef(did, self.cid))
+        return ShardInfo(url, None, len(self.data), self.sha256, self.mime)
+
     def blob(self) -> dict[str, Any]:
         """The reference to it that a record has."""
         return {
             "$type": "blob",
-            "ref": {"$link": blob_cid(self.sha256)},
+            "ref": {"$link": self.cid},
             "mimeType": self.mime,
             "size": len(self.data),
         }
@@ -78,14 +88,15 @@ class Manifest:
         """The same as the server has it; it is sent, unless it was."""
         found = known_blob(client, self.sha256)
         if found is None:
+            found = self.shard(client.did)
+            Journal().doubt(place_of(client), [found])
             stored = client.upload_blob(
                 io.BytesIO(self.data),
                 size=len(self.data),
                 sha256=self.sha256,
                 content_type=MANIFEST_TYPE,
             )
-            url = str(BlobRef(client.did, stored.cid))
-            found = ShardInfo(url, None, len(self.data), self.sha256, stored.mime)
+            found = replace(found, mime=stored.mime)
             Journal().add(place_of(client), found)
         return replace(self, mime=found.mime or MANIFEST_TYPE)
 

@@ -58,6 +58,13 @@ class Draft:
         is_large = self.record["storage"]["$type"] == LARGE
         return own_blobs(self.uri.authority, self.shards) if is_large else []
 
+    @property
+    def referenced(self) -> list[ShardInfo]:
+        """Every blob of the account that it needs, by its hash."""
+        did = self.uri.authority
+        own = [_with_hash(shard) for shard in self.shards if _is_own(did, shard)]
+        return own if self.manifest is None else [*own, self.manifest.shard(did)]
+
 
 def draft_dataset(
     client: AtmosphereClient,
@@ -136,8 +143,8 @@ def publish_dataset(
         client: Logged in.
         name: Name of the dataset.
         shards: Every shard, readable by others.
-        resend: Called once if the server has lost blobs that it had taken; sends them again
-            and returns the shards.
+        resend: Called once if the server has lost blobs that it had taken; sends those that it
+            does not have and returns the shards.
         said: The rest of what `draft_dataset` takes: ``schema_uri``, the AT URI of the schema;
             ``endpoint`` and ``region`` of ``s3://`` URLs; ``description``, ``tags`` (at most
             30), ``license`` (SPDX), ``metadata``; ``content``, what identifies the data (None:
@@ -149,10 +156,10 @@ def publish_dataset(
         RecordError: The record would be too large, or holds what a record cannot.
         AtmosphereError: The server refuses.
     """
-    asked = False
     if not shards:
         raise NoDataUrlsError(f"The dataset {name!r} names no shard. Nothing was published.")
-    shards = _with_sizes(client, shards)
+    shards, asked = _with_sizes(client, shards), False
+    met: set[str] = set()
     for _ in range(_TRIES):
         draft = draft_dataset(client, name=name, shards=shards, **said)
         old, record = draft.there, draft.record
@@ -174,16 +181,31 @@ def publish_dataset(
         except XrpcError as error:
             if error.code == "InvalidSwap":
                 continue  # another process was faster: read what it wrote
-            if error.code != "BlobNotFound":
+            fault = _blob_fault(draft, error)
+            if fault is None or fault in met:
                 raise
-            if resend is None:
+            met.add(fault)
+            # What was noted of any of them is not to be relied on.
+            Journal().doubt(place_of(client), draft.referenced)
+            if fault == "type":
+                shards = _with_types(client, [replace(s, mime=None) for s in draft.shards])
+            elif fault == "shard" and resend is not None:
+                shards = _with_sizes(client, resend())
+            elif fault == "shard":
                 raise AtmosphereError(
                     f"{client.server} no longer has blobs of {name!r} that it had taken: it drops "
                     "those that no record references. Send them again."
                 ) from error
-            Journal().forget(place_of(client))
-            shards, resend = _with_sizes(client, resend()), None
     raise AtmosphereError(f"{draft.uri} is changed by others again and again; try later.")
+
+
+def _blob_fault(draft: Draft, error: XrpcError) -> str | None:
+    """What a server found wrong with the blobs that a record references."""
+    if error.code == "InvalidMimeType":
+        return "type"
+    if error.code != "BlobNotFound":
+        return None
+    return "manifest" if draft.manifest and draft.manifest.cid in str(error) else "shard"
 
 
 def _strong_refs(
@@ -216,14 +238,14 @@ def _typed(shards: Sequence[ShardInfo], known: Sequence[ShardInfo]) -> list[Shar
 
 
 def _untyped(client: AtmosphereClient, shards: Sequence[ShardInfo]) -> bool:
-    return any(shard.mime is None and _is_own(client, shard) for shard in shards)
+    return any(shard.mime is None and _is_own(client.did, shard) for shard in shards)
 
 
 def _with_sizes(client: AtmosphereClient, shards: Sequence[ShardInfo]) -> list[ShardInfo]:
     """The same, with the size of every blob of this account: its reference must have it."""
     found = [_asked(client, shard) if shard.bytes is None else shard for shard in shards]
     for shard in found:
-        if shard.bytes is None and _is_own(client, shard):
+        if shard.bytes is None and _is_own(client.did, shard):
             raise AtmosphereError(
                 f"{client.server} has no blob {shard.url}, or no record references it. Publish "
                 "the dataset with a data store, which sends its shards. Nothing was published."
@@ -236,15 +258,20 @@ def _with_types(client: AtmosphereClient, shards: Sequence[ShardInfo]) -> list[S
     return [_asked(client, shard) if shard.mime is None else shard for shard in shards]
 
 
-def _is_own(client: AtmosphereClient, shard: ShardInfo) -> bool:
-    return shard.url.startswith(f"at://{client.did}/blob/")
+def _is_own(did: str, shard: ShardInfo) -> bool:
+    return shard.url.startswith(f"at://{did}/blob/")
+
+
+def _with_hash(blob: ShardInfo) -> ShardInfo:
+    return replace(blob, sha256=cid_sha256(parse_blob_ref(blob.url).cid, codec=RAW))
 
 
 def _asked(client: AtmosphereClient, shard: ShardInfo) -> ShardInfo:
     """A blob of this account with size and type, where its server or the journal knows them."""
-    if not _is_own(client, shard):
+    if not _is_own(client.did, shard):
         return shard
-    known = known_blob(client, cid_sha256(parse_blob_ref(shard.url).cid, codec=RAW))
+    sha256 = cid_sha256(parse_blob_ref(shard.url).cid, codec=RAW)
+    known = known_blob(client, sha256, size=shard.bytes)
     return shard if known is None else replace(shard, bytes=known.bytes, mime=known.mime)
 
 

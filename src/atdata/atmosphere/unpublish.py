@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from atdata._digest import RAW, cid_sha256
 from atdata._refs import (
     DATASET_COLLECTION,
     LENS_COLLECTION,
@@ -17,8 +18,10 @@ from atdata._refs import (
     SHARD_BLOBS_COLLECTION,
     AtUri,
     parse_at_uri,
+    parse_blob_ref,
 )
 from atdata._shardlist import preview
+from atdata.atmosphere.blobs import place_of
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.entry import AtmosphereIndexEntry
 from atdata.atmosphere.lookup import records_in
@@ -33,6 +36,7 @@ from atdata.errors import (
     SchemaInUseError,
     SchemaNotFoundError,
 )
+from atdata.stores.journal import Journal
 
 _DATASETS: Final = (DATASET_COLLECTION, NEWER_DATASET_COLLECTION)
 _SCHEMAS: Final = (SCHEMA_COLLECTION, NEWER_SCHEMA_COLLECTION)
@@ -101,6 +105,8 @@ def _dataset(client: AtmosphereClient, at: AtUri) -> Unpublished:
     # The record first after the labels: nobody is to find a dataset without its blobs.
     for gone in (*labels, at, *(holder.uri for holder in holders)):
         client.delete_record(gone)
+    hashes = [cid_sha256(parse_blob_ref(blob).cid, codec=RAW) for blob in blobs]
+    Journal().forget(place_of(client), hashes)
     return Unpublished(str(at), tuple(sorted(blobs)), tuple(map(str, labels)))
 
 

@@ -1,14 +1,14 @@
 """Which shards a store has acknowledged, so that a broken run need not send them again.
 
-An uploaded blob cannot be asked for until a record references it: only we can remember it. Of
-buckets and folders it is a record of what went where, under which hash.
+No call tells of an uploaded blob until a record references it: we remember what was sent, and what
+was about to be. Of buckets and folders it is a record of what went where, under which hash.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -19,8 +19,7 @@ from atdata._shardlist import ShardInfo
 _KEPT_FOR: Final = 6 * 3600
 """Seconds for which a blob that no record references is trusted to be there still."""
 _COLUMNS: Final = "url, samples, bytes, sha256, mime"
-_MARKS: Final = "?, ?, ?, ?, ?"
-"""What is kept of a `ShardInfo`."""
+_MARKS: Final = "?, ?, ?, ?, ?, ?, ?, ?"
 
 
 def journal_path() -> Path:
@@ -40,24 +39,37 @@ class Journal:
 
     def find(self, place: str, sha256: str) -> ShardInfo | None:
         """The shard with this hash, if this place took it lately."""
-        query = f"SELECT {_COLUMNS} FROM taken WHERE place=? AND sha256=? AND at>? ORDER BY at"
+        return self._one("sure AND at>?", place, sha256)
+
+    def doubtful(self, place: str, sha256: str) -> ShardInfo | None:
+        """The shard with this hash, if this place may have it: it was being sent, or long ago."""
+        return self._one("NOT (sure AND at>?)", place, sha256)
+
+    def forget(self, place: str, hashes: Iterable[str]) -> None:
+        """Forget shards that a place has dropped."""
+        statement = "DELETE FROM shards WHERE place=? AND sha256=?"
+        self._write(statement, [(place, sha256) for sha256 in hashes])
+
+    def _one(self, condition: str, place: str, sha256: str) -> ShardInfo | None:
+        query = f"SELECT {_COLUMNS} FROM shards WHERE place=? AND sha256=? AND {condition}"
         rows = self._rows(query, place, sha256, time.time() - _KEPT_FOR)
         return ShardInfo(*rows[-1]) if rows else None
 
     def sent(self, place: str) -> list[ShardInfo]:
         """Every shard that a place has acknowledged, the newest last."""
-        query = f"SELECT {_COLUMNS} FROM taken WHERE place=? ORDER BY at"
+        query = f"SELECT {_COLUMNS} FROM shards WHERE place=? AND sure ORDER BY at"
         return [ShardInfo(*row) for row in self._rows(query, place)]
 
     def add(self, place: str, shard: ShardInfo) -> None:
         """Remember a shard that a place has acknowledged, as it is there."""
-        said = (shard.url, shard.samples, shard.bytes, shard.sha256, shard.mime)
-        statement = f"INSERT OR REPLACE INTO taken (place, at, {_COLUMNS}) VALUES (?, ?, {_MARKS})"
-        self._write(statement, place, time.time(), *said)
+        self._note(place, [shard], sure=True)
 
-    def forget(self, place: str) -> None:
-        """Forget what a place has acknowledged."""
-        self._write("DELETE FROM taken WHERE place=?", place)
+    def doubt(self, place: str, shards: Sequence[ShardInfo]) -> None:
+        """Remember that a place may have these, or not: before they are sent, or when it lost one.
+
+        Without their hashes they are passed over.
+        """
+        self._note(place, shards, sure=False)
 
     def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         try:
@@ -66,10 +78,19 @@ class Journal:
         except (sqlite3.Error, OSError):
             return []
 
-    def _write(self, statement: str, *values: object) -> None:
+    def _note(self, place: str, shards: Sequence[ShardInfo], *, sure: bool) -> None:
+        rows = [
+            (place, sure, time.time(), str(s.url), s.samples, s.bytes, s.sha256, s.mime)
+            for s in shards
+            if s.sha256 is not None
+        ]
+        into = f"INSERT OR REPLACE INTO shards (place, sure, at, {_COLUMNS}) VALUES ({_MARKS})"
+        self._write(into, rows)
+
+    def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
         try:
             with self._open() as database, database:
-                database.execute(statement, values)
+                database.executemany(statement, rows)
         except (sqlite3.Error, OSError):
             return
 
@@ -84,8 +105,8 @@ class Journal:
                 database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = NORMAL")
             database.execute(
-                "CREATE TABLE IF NOT EXISTS taken (place TEXT, sha256 TEXT, url TEXT, "
-                "samples INTEGER, bytes INTEGER, mime TEXT, at REAL, "
+                "CREATE TABLE IF NOT EXISTS shards (place TEXT, sha256 TEXT, url TEXT, "
+                "samples INTEGER, bytes INTEGER, mime TEXT, at REAL, sure INTEGER, "
                 "PRIMARY KEY (place, sha256, url)) WITHOUT ROWID"
             )
             yield database
