@@ -85,14 +85,17 @@ test-all-pythons: $(STAMP) ## every test on each supported Python that can be fo
 	[ -z "$$missing" ] || echo "not found, not tested:$$missing"; \
 	[ -z "$$failed" ] || { echo "failed on:$$failed"; exit 1; }
 
-# Not among the locked packages: it is large, and each machine has its own build of it.
+# Not among the locked packages: they are large, and each machine has its own build of them.
 TORCH ?= torch torchdata
-test-torch: $(STAMP) ## tests of the loader for PyTorch; TORCH="torch --index-url …" takes another build
+JAX ?= jax
+test-torch: $(STAMP) ## tests with PyTorch and JAX; TORCH="torch --index-url …" takes another build
 	@[ -x .cache/venv-torch/bin/python ] || "$(BIN)/python" -m venv .cache/venv-torch
 	@"$(BIN)/uv" pip install -q --python .cache/venv-torch/bin/python -r requirements.lock
 	@"$(BIN)/uv" pip install -q --python .cache/venv-torch/bin/python --no-deps --no-build-isolation -e .
 	@.cache/venv-torch/bin/python -c 'import torch' 2>/dev/null \
 	    || .cache/venv-torch/bin/python -m pip install -q --disable-pip-version-check $(TORCH)
+	@.cache/venv-torch/bin/python -c 'import jax' 2>/dev/null \
+	    || .cache/venv-torch/bin/python -m pip install -q --disable-pip-version-check $(JAX)
 	@.cache/venv-torch/bin/python -m pytest -q tests/training $(ARGS)
 
 bench: $(STAMP) ## measure beside other packages and write docs/benchmarks.md; takes TORCH as well

@@ -2,44 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import atdata
 from atdata import Dataset, write_samples
 from atdata.errors import AtdataError, IntegrityError, OptionError, SourceError
-from tests.services.proxy import FaultProxy
-from tests.services.s3 import S3Server
 from tests.sources.web import web_server
+from tests.training.conftest import Remote
 from tests.training.items import Item, items
 
-ProxyTo = Callable[[str], FaultProxy]
-
-
-def large(count: int) -> list[Item]:
-    rng = np.random.default_rng(0)
-    return [Item(rng.random((50, 50), np.float32), i, f"n{i}") for i in range(count)]
-
-
-@pytest.fixture
-def remote(
-    s3_server: S3Server, s3_bucket: str, proxy_to: ProxyTo, tmp_path: Path
-) -> tuple[FaultProxy, Dataset[Item]]:
-    """600 samples, 6 MB in 3 shards, in S3 behind a proxy that can fail."""
-    written = write_samples(large(600), tmp_path / "items.tar", maxcount=200)
-    proxy = proxy_to(s3_server.endpoint)
-    access = {**s3_server.credentials(), "AWS_ENDPOINT": proxy.url}
-    store = atdata.local.S3DataStore(access, bucket=s3_bucket)
-    urls = store.write_shards(written, prefix="items")
-    proxy.clear()
-    return proxy, Dataset.of(Item, list(urls), shards=urls.shards)
-
-
-WAYS = ["ordered", "shuffled", "split"]
+WAYS = ["ordered", "shuffled", "split", "positions"]
+SHARDS = r"\.tar( |$|\?)|getBlob"
+ALL = list(range(600))
 
 
 def read(dataset: Dataset[Item], way: str) -> list[int]:
@@ -47,51 +24,75 @@ def read(dataset: Dataset[Item], way: str) -> list[int]:
         return [s.number for s in dataset.ordered()]
     if way == "shuffled":
         return sorted(n for b in dataset.shuffled(32, seed=1) for n in b.number)
+    if way == "positions":
+        single = {i: dataset[i].number for i in (599, 0, 203)}
+        assert all(i == number for i, number in single.items())
+        even = dataset[::2].number
+        odd = dataset[np.arange(599, 0, -2)].number
+        return sorted([*even, *odd])
     parts = [dataset.split(rank, 3).ordered() for rank in range(3)]
     return [s.number for part in parts for s in part]
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_connections_that_drop_lose_nothing(
-    remote: tuple[FaultProxy, Dataset[Item]], way: str
-) -> None:
+def test_connections_that_drop_lose_nothing(remote: Remote, way: str) -> None:
     """Every connection is cut after 1 MB, and now and then the server fails: the epoch is whole."""
     proxy, dataset = remote
-    proxy.cut(after=1_000_000, times=None, match=r"\.tar( |$|\?)")
-    proxy.answer(503, times=2, match=r"\.tar( |$|\?)")
-    proxy.answer(500, times=1, match=r"\.tar( |$|\?)")
-    assert read(dataset, way) == list(range(600))
+    proxy.cut(after=1_000_000, times=None, match=SHARDS)
+    proxy.answer(503, times=2, match=SHARDS)
+    proxy.answer(500, times=1, match=SHARDS)
+    assert read(dataset, way) == ALL
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_truncated_answers_lose_nothing(remote: tuple[FaultProxy, Dataset[Item]], way: str) -> None:
-    """Answers that end early in good order are gone on with, too."""
+def test_truncated_and_late_answers_lose_nothing(remote: Remote, way: str) -> None:
+    """Answers that end early in good order are gone on with; all that come late are awaited."""
     proxy, dataset = remote
-    proxy.cut(after=300_000, times=3, match=r"\.tar( |$|\?)", abrupt=False)
-    assert read(dataset, way) == list(range(600))
+    proxy.cut(after=300_000, times=3, match=SHARDS, abrupt=False)
+    proxy.delay(0.05)
+    assert read(dataset, way) == ALL
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_server_that_stays_down_is_one_clear_error(
-    remote: tuple[FaultProxy, Dataset[Item]], way: str
-) -> None:
+@pytest.mark.parametrize("way", ["ordered", "shuffled", "positions"])
+def test_a_server_that_stays_down_is_one_clear_error(remote: Remote, way: str) -> None:
     """A server that answers 503 for ever ends in one error that names the shard and the cause."""
     proxy, dataset = remote
     proxy.answer(503, times=None)
-    with pytest.raises(SourceError, match=r"503.*Gave up after"):
+    with pytest.raises(SourceError, match=r"items.*503.*Gave up after 6 attempts"):
         read(dataset, way)
 
 
-def test_the_cache_serves_streams_and_ranges(
-    remote: tuple[FaultProxy, Dataset[Item]], tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_blobs_are_read_over_a_bad_network(blobs: Remote, way: str) -> None:
+    """Blobs that drop, end early, come late or not at once are read whole all the same."""
+    proxy, dataset = blobs
+    proxy.answer(503, times=2, match=SHARDS)
+    proxy.answer(500, times=1, match=SHARDS)
+    proxy.cut(after=1_000_000, times=2, match=SHARDS)
+    proxy.cut(after=300_000, times=2, match=SHARDS, abrupt=False)
+    proxy.delay(0.05)
+    assert read(dataset, way) == ALL
+
+
+@pytest.mark.parametrize("way", ["ordered", "positions"])
+def test_blobs_that_drop_for_ever_are_one_clear_error(blobs: Remote, way: str) -> None:
+    """A blob's server has no ranges: where no connection holds, the error comes in seconds."""
+    proxy, dataset = blobs
+    proxy.cut(after=1_000_000, times=None, match=SHARDS)
+    with pytest.raises(SourceError, match=r"at://.*at byte 1000000.*Gave up after 6 attempts"):
+        read(dataset, way)
+    assert len(proxy.requests) < 20
+
+
+def test_the_cache_serves_streams_and_ranges(remote: Remote, tmp_path: Path) -> None:
     """Once copied, an epoch in any order needs the server for nothing but small tables."""
     proxy, dataset = remote
     cached = dataset.cached(tmp_path / "cache")
-    assert read(cached, "ordered") == list(range(600))
+    proxy.cut(after=1_000_000, times=None, match=SHARDS)
+    assert read(cached, "ordered") == ALL
     before = proxy.bytes_down
-    assert read(cached, "shuffled") == list(range(600))
-    assert cached[599].number == 599
+    for way in WAYS:
+        assert read(cached, way) == ALL
     assert proxy.bytes_down - before < 100_000
     with pytest.raises(OptionError):
         dataset.cached(tmp_path / "items-000000.tar")

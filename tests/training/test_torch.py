@@ -16,7 +16,10 @@ import numpy as np
 import pytest
 
 from atdata import Dataset, mix, write_samples
-from atdata.errors import LengthError, OptionError, StateError
+from atdata.errors import LengthError, OptionError, SourceError, StateError
+from tests.docs.running import run
+from tests.docs.test_pages import program_of
+from tests.training.conftest import Remote
 from tests.training.items import Item, even, items, texts
 
 torch: Any = pytest.importorskip(
@@ -24,7 +27,11 @@ torch: Any = pytest.importorskip(
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-WAYS = [(0, None), (1, "fork"), (2, "fork"), (2, "spawn"), (4, "fork")]
+WAYS = [
+    (0, None),
+    *((workers, how) for how in ("fork", "spawn") for workers in (1, 2, 4)),
+    (2, "forkserver"),
+]
 
 
 @pytest.fixture
@@ -121,27 +128,152 @@ def test_ragged_tensors(tmp_path: Path) -> None:
     assert [len(ids) for ids in batch["ids"]] == [1, 2, 3, 4, 5, 1, 2, 3]
 
 
+def test_samples_without_a_type_are_tensors(dataset: Dataset[Item], tmp_path: Path) -> None:
+    """DictSamples make the same batches as samples of their type, ragged ones included."""
+    untyped = Dataset(dataset.shard_list)
+    for ours, theirs in zip(
+        untyped.to_torch(16, shuffle=True, num_workers=2),
+        dataset.to_torch(16, shuffle=True),
+        strict=True,
+    ):
+        assert set(ours) == set(theirs)
+        assert torch.equal(ours["image"], theirs["image"])
+        assert ours["number"].tolist() == theirs["number"].tolist()
+        assert ours["name"] == theirs["name"]
+    ragged = Dataset(write_samples(texts(20), tmp_path / "texts.tar").shard_list)
+    batch = next(iter(ragged.to_torch(8, ragged="pad", num_workers=1)))
+    assert batch["ids.lengths"].tolist() == [1, 2, 3, 4, 5, 1, 2, 3]
+    assert batch["ids"].shape == (8, 5)
+
+
 def test_mixtures_are_loaded(dataset: Dataset[Item], tmp_path: Path) -> None:
-    """A mixture comes in the same batches for any number of workers."""
+    """A mixture comes in the same batches for any workers, is split, and goes on where it was."""
     other = write_samples(items(400)[200:], tmp_path / "other.tar")
     mixture = mix([dataset, other], weights=[1, 1])
     alone = numbers(iter(mixture.to_torch(8, shuffle=True)))
     assert alone == numbers(iter(mixture.to_torch(8, shuffle=True, num_workers=2)))
     assert flat(alone) == [s.number for s in mixture.shuffled()]
+    loader = mixture.to_torch(8, shuffle=True, num_workers=2)
+    batches = iter(loader)
+    seen = flat([next(batches)["number"].tolist() for _ in range(5)])
+    for rank in range(3):
+        rest = mixture.split(rank, 3).to_torch(4, shuffle=True, num_workers=1)
+        rest.load_state_dict(json.loads(json.dumps(loader.state_dict())))
+        seen += flat(numbers(iter(rest)))
+    assert sorted(seen) == sorted(flat(alone))
 
 
-def test_the_loader_of_torchdata_resumes(dataset: Dataset[Item]) -> None:
-    """StatefulDataLoader over the loader's dataset goes on where it was stopped."""
-    stateful = pytest.importorskip("torchdata.stateful_dataloader").StatefulDataLoader
+def test_pinned_memory_needs_a_device(dataset: Dataset[Item]) -> None:
+    """With a device, tensors are in pinned memory; without one, asking for it changes nothing."""
+    has_device = torch.accelerator.is_available()
+    for workers in (0, 2):
+        for asked in (dataset, dataset.filter(even)):
+            loader = asked.to_torch(8, num_workers=workers, pin_memory=True)
+            batches = list(loader)
+            assert all(batch["image"].is_pinned() == has_device for batch in batches)
+            assert flat(numbers(iter(batches))) == [s.number for s in asked]
+
+
+def stateful(loader: Any, workers: int) -> Any:
+    found = pytest.importorskip("torchdata.stateful_dataloader").StatefulDataLoader
+    return found(loader.dataset, batch_size=None, num_workers=workers)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2, 4])
+def test_the_loader_of_torchdata_resumes(dataset: Dataset[Item], workers: int) -> None:
+    """StatefulDataLoader over the loader's dataset goes on where it was stopped, in any epoch."""
     loader = dataset.to_torch(8, shuffle=True, seed=4)
-    expected = [b["number"].tolist() for b in dataset.batches(8, shuffle=True, seed=4)]
-    make = lambda: stateful(loader.dataset, batch_size=None, num_workers=2)  # noqa: E731
-    first = make()
+    expected = [
+        [b["number"].tolist() for b in dataset.batches(8, shuffle=True, seed=4, epoch=epoch)]
+        for epoch in range(2)
+    ]
+    first = stateful(loader, workers)
+    assert numbers(iter(first)) == expected[0]
+    loader.set_epoch(1)
     batches = iter(first)
     begin = [next(batches)["number"].tolist() for _ in range(5)]
-    second = make()
-    second.load_state_dict(first.state_dict())
-    assert begin + numbers(iter(second)) == expected
+    state = json.loads(json.dumps(first.state_dict()))
+    assert len(json.dumps(state)) < 600 * (workers + 1)
+    second = stateful(dataset.to_torch(8, shuffle=True, seed=4), workers)
+    second.load_state_dict(state)
+    assert begin + numbers(iter(second)) == expected[1]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_loader_of_torchdata_refuses_other_states(
+    dataset: Dataset[Item], workers: int, tmp_path: Path
+) -> None:
+    """What the state of a worker cannot be continued with is an error, never other samples."""
+    first = stateful(dataset.to_torch(8, shuffle=True, seed=4), workers)
+    batches = iter(first)
+    next(batches)
+    state = first.state_dict()
+    other = write_samples(items(50), tmp_path / "other.tar")
+    refused = [
+        (other.to_torch(8, shuffle=True, seed=4), workers, "dataset of 101 samples"),
+        (dataset.to_torch(8, shuffle=True, seed=5), workers, "seed=4"),
+        (dataset.to_torch(7, shuffle=True, seed=4), workers, "batch_size=8, here it is 7"),
+        (dataset.split(0, 2).to_torch(8, shuffle=True, seed=4), workers, "world_size=1"),
+    ]
+    if workers:
+        # What is the same in a worker takes seconds to fail in.
+        refused = [(dataset.to_torch(8, shuffle=True, seed=4), 3, r"worker=\[., 2\]")]
+    for loader, count, said in refused:
+        second = stateful(loader, count)
+        second.load_state_dict(state)
+        with pytest.raises(StateError, match=said):
+            iter(second)
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_workers_read_over_a_bad_network(remote: Remote, context: str) -> None:
+    """Workers behind a network that drops and fails bring each sample once: cached or not."""
+    proxy, dataset = remote
+    assert dataset[7].number == 7  # this process has connections and tables already
+    proxy.cut(after=1_000_000, times=None, match=r"\.tar( |$|\?)")
+    proxy.answer(503, times=2)
+    proxy.answer(500, times=1)
+    proxy.delay(0.02)
+    for shuffle in (False, True):
+        loader = dataset.to_torch(
+            32, shuffle=shuffle, num_workers=2, multiprocessing_context=context
+        )
+        assert sorted(flat(numbers(iter(loader)))) == list(range(600))
+    assert dataset[599].number == 599
+
+
+def test_workers_read_blobs_and_share_a_cache(blobs: Remote, tmp_path: Path) -> None:
+    """Workers bring blobs once each into the cache that they share."""
+    proxy, dataset = blobs
+    cached = dataset.cached(tmp_path / "cache")
+    assert len(cached) == 600
+    before = len(proxy.requests)
+    for _ in range(2):
+        loader = cached.to_torch(32, shuffle=True, num_workers=3)
+        assert sorted(flat(numbers(iter(loader)))) == list(range(600))
+    fetched = [str(r) for r in proxy.requests[before:] if "getBlob" in str(r)]
+    assert len(fetched) <= 3
+
+
+def test_the_error_of_a_worker_is_the_loops(remote: Remote) -> None:
+    """What fails in a worker ends the loop with the same error, which says what failed."""
+    proxy, dataset = remote
+    loader = dataset.to_torch(32, shuffle=True, num_workers=2)
+    len(loader)
+    proxy.answer(503, times=None)
+    with pytest.raises(SourceError, match=r"items.*503.*Gave up after"):
+        list(loader)
+
+
+def test_the_page_is_run(tmp_path: Path) -> None:
+    """The block for PyTorch on the page about training runs behind the others, as typed."""
+    page = (ROOT / "docs" / "training.md").read_text()
+    block = page.split("## PyTorch")[1].split("```")[1]
+    assert "to_torch" in block
+    given = "seen = []\ntrain = lambda image, label: seen.append(len(label))\ncheckpoint = {}\n"
+    program = f"{program_of(page)}\n{given}{block}\nassert sum(seen) == 10_000\n"
+    (tmp_path / "page.py").write_text(program)
+    run(tmp_path / "page.py", tmp_path, {})
 
 
 def test_wrong_arguments_are_refused(dataset: Dataset[Item]) -> None:

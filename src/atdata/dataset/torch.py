@@ -15,7 +15,7 @@ from atdata.dataset.ragged import Columns
 from atdata.dataset.rows import SampleRows
 from atdata.dataset.state import History, history_of, state_of
 from atdata.dataset.stream import EpochStream
-from atdata.errors import LengthError, MissingExtraError, OptionError
+from atdata.errors import LengthError, MissingExtraError, OptionError, StateError
 from atdata.samples.batch import Column
 
 try:
@@ -67,17 +67,17 @@ class TorchLoader:
             "prefetch_factor": (prefetch_factor or 2) if num_workers else None,
             "multiprocessing_context": multiprocessing_context if num_workers else None,
         }
-        self._pin_memory = pin_memory
+        self._pin_memory = pin_memory and _has_accelerator()
         self._history: History = []
         self._taken = 0
 
     @property
     def dataset(self) -> Any:
-        """What is left of the epoch as an ``IterableDataset`` of batches.
+        """What is left of the loader's epoch as an ``IterableDataset`` of batches.
 
         For other loaders, such as torchdata's ``StatefulDataLoader(loader.dataset,
         batch_size=None, num_workers=…)``; such a loader restores its state with the same number
-        of workers only.
+        of workers and ranks only. `set_epoch` decides over its next iteration as well.
 
         Raises:
             OptionError: The dataset is filtered: its batches are put together by this loader.
@@ -98,7 +98,7 @@ class TorchLoader:
         if shuffle is not None:
             self.set_epoch(shuffle.epoch + 1)
         else:
-            self._history, self._taken = [], 0
+            self._begin_at([])
 
     def __len__(self) -> int:
         """Batches that an iteration has from here.
@@ -121,7 +121,7 @@ class TorchLoader:
         if shuffle is None:
             raise OptionError("Without shuffle=True all epochs are the same.")
         self._stream.set_shuffle(replace(shuffle, epoch=epoch))
-        self._history, self._taken = [], 0
+        self._begin_at([])
 
     def state_dict(self) -> dict[str, Any]:
         """Where training stands: batches that the loop was given count as read.
@@ -137,7 +137,12 @@ class TorchLoader:
         Raises:
             StateError: It is no state, or one of another dataset, order or version.
         """
-        self._history, self._taken = history_of(state, self._stream), 0
+        self._begin_at(history_of(state, self._stream))
+
+    def _begin_at(self, history: History) -> None:
+        # In place: what `dataset` returned goes on from there as well.
+        self._history[:] = history
+        self._taken = 0
 
     def _items(self) -> Iterator[tuple[dict[str, Any], int]]:
         workers = self._options["num_workers"]
@@ -176,19 +181,16 @@ class Chunks(torch.utils.data.IterableDataset):  # type: ignore[misc]
     ) -> None:
         self._stream = stream
         self._columns = columns
-        self._history = history
+        self.before = history
         self._filtered = filtered
 
     def __iter__(self) -> ChunkIterator:
         return ChunkIterator(self)
 
-    def begin(self) -> Iterator[Any]:
+    def begin(self, history: History) -> Iterator[Any]:
         """What this worker gives: a batch for each chunk, or its rows where some are left out."""
-        info = torch.utils.data.get_worker_info()
-        worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
-        runs = self._stream.runs(
-            self._history, worker=worker, workers=workers, single=self._filtered
-        )
+        worker, workers = _worker()
+        runs = self._stream.runs(history, worker=worker, workers=workers, single=self._filtered)
         return self._rows(runs) if self._filtered else (b for b, _ in self._columns(runs))
 
     @staticmethod
@@ -196,13 +198,35 @@ class Chunks(torch.utils.data.IterableDataset):  # type: ignore[misc]
         for rows, taken in runs:
             yield SampleRows(rows.keys, rows.samples()), taken
 
+    def state(self, history: History) -> dict[str, Any]:
+        """What the state of a worker has to agree with."""
+        state = state_of(self._stream, history, 0)
+        return {**state, "batch_size": self._columns.size, "worker": list(_worker())}
+
+    def history(self, state: Mapping[str, Any]) -> History:
+        """What was read before the batches that a worker's state counts.
+
+        Raises:
+            StateError: It is of other batches, or of another worker's.
+        """
+        found = history_of(state, self._stream)
+        for name, mine in self.state(found).items():
+            if name != "history" and state.get(name) != mine:
+                raise StateError(
+                    f"The state was saved with {name}={state.get(name)}, here it is {mine}. The "
+                    "state of to_torch() itself fits other ranks, workers and batch sizes."
+                )
+        return found
+
 
 class ChunkIterator:
-    """One worker's batches; its state is how many it has given."""
+    """One worker's batches, with a state for loaders that keep one of each worker."""
 
     def __init__(self, chunks: Chunks) -> None:
         self._chunks = chunks
+        self._history = chunks.before
         self._items: Iterator[Any] | None = None
+        self._state: dict[str, Any] | None = None
         self._given = 0
 
     def __iter__(self) -> ChunkIterator:
@@ -210,18 +234,32 @@ class ChunkIterator:
 
     def __next__(self) -> Any:
         if self._items is None:
-            self._items = islice(self._chunks.begin(), self._given, None)
+            self._state = self._chunks.state(self._history)
+            self._items = islice(self._chunks.begin(self._history), self._given, None)
         item = next(self._items)
         self._given += 1
         return item
 
-    def state_dict(self) -> dict[str, int]:
-        """For loaders that keep the state of each worker."""
-        return {"given": self._given}
+    def state_dict(self) -> dict[str, Any]:
+        """What is read, and how many batches of it this worker has given."""
+        if self._state is None:
+            self._state = self._chunks.state(self._history)
+        return {**self._state, "given": self._given}
 
-    def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Go on behind the batches that were given."""
-        self._given, self._items = state["given"], None
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on behind the batches that were given.
+
+        Raises:
+            StateError: It is of another dataset, order, batch size, rank or worker.
+        """
+        self._history = self._chunks.history(state)
+        self._given, self._items, self._state = state["given"], None, None
+
+
+def _worker() -> tuple[int, int]:
+    """Number of this worker, and how many there are."""
+    info = torch.utils.data.get_worker_info()
+    return (0, 1) if info is None else (info.id, info.num_workers)
 
 
 def _as_it_is(item: Any) -> Any:
@@ -232,3 +270,9 @@ def _pinned(column: Any) -> Any:
     if isinstance(column, list):
         return [_pinned(value) for value in column]
     return column.pin_memory() if isinstance(column, torch.Tensor) else column
+
+
+def _has_accelerator() -> bool:
+    """Whether there is a device that memory can be pinned for."""
+    accelerator = getattr(torch, "accelerator", torch.cuda)
+    return bool(accelerator.is_available())

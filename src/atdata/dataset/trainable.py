@@ -103,7 +103,7 @@ class Trainable(ABC, Generic[T]):
             even: ``"drop"`` or ``"pad"``, so that all ranks have equally many samples.
             drop_last: Leave out a smaller batch at the end.
             ragged: As for `batches`.
-            pin_memory: Put tensors into pinned memory.
+            pin_memory: Put tensors into pinned memory, where there is a device to pin it for.
             prefetch_factor: Batches that each worker has ready; None: 2.
             multiprocessing_context: ``"fork"``, ``"spawn"`` or ``"forkserver"``.
 
