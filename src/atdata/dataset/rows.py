@@ -165,6 +165,8 @@ class JoinedRows:
 
 def joined(parts: Sequence[dict[str, Column]]) -> dict[str, Finished]:
     """Columns of several parts, one behind the other, nothing left to be copied later."""
+    if len(parts) == 1:
+        return {name: finished(column) for name, column in parts[0].items()}
     return {name: _join([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -174,8 +176,6 @@ def _join(parts: Sequence[Column]) -> Finished:
         return joined_rows(strided)
     done = [finished(part) for part in parts]
     first = done[0]
-    if len(done) == 1:
-        return first
     arrays = [part for part in done if isinstance(part, np.ndarray)]
     if (
         isinstance(first, np.ndarray)

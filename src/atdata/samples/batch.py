@@ -9,7 +9,6 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import numpy as np
 
 from atdata.errors import RaggedFieldError
-from atdata.samples.kinds import Array
 from atdata.samples.ndarray import AnyArray
 from atdata.samples.texts import Texts
 
@@ -48,10 +47,10 @@ class SampleBatch(Generic[T]):
         self._keys = keys
         self._columns: dict[str, Column | Texts] = dict(columns or {})
         self._samples = None if samples is None else list(samples)
-        names = [field.name for field in sample_type.__atdata_codec__.fields]  # type: ignore[attr-defined]
-        if not names:  # samples without a type: the fields are those of the data
-            names = list(self._columns) or list(dict.fromkeys(n for s in samples or () for n in s))  # type: ignore[attr-defined]
-        self._fields = tuple(names)
+        self._fields = tuple(sample_type.__atdata_codec__.holding_arrays)  # type: ignore[attr-defined]
+        if not self._fields:  # samples without a type: the fields are those of the data
+            names = list(self._columns) or dict.fromkeys(n for s in samples or () for n in s)  # type: ignore[attr-defined]
+            self._fields = tuple(names)
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -190,11 +189,9 @@ class SampleBatch(Generic[T]):
         return np.stack(values, dtype=first.dtype)  # without it, in native byte order
 
     def _holds_arrays(self, name: str, column: AnyArray) -> bool:
-        for field in self.sample_type.__atdata_codec__.fields:  # type: ignore[attr-defined]
-            if field.name == name:
-                return isinstance(field.kind, Array)
+        holding = self.sample_type.__atdata_codec__.holding_arrays.get(name)  # type: ignore[attr-defined]
         # Without a type: a column of one axis is numbers.
-        return column.ndim > 1
+        return column.ndim > 1 if holding is None else bool(holding)
 
 
 def _value(sample: Any, name: str) -> Any:

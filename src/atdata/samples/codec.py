@@ -46,6 +46,8 @@ class SampleCodec(Generic[T]):
             if field.optional:
                 self.defaults.setdefault(field.name, _none)
         self.plain = plain
+        self.holding_arrays = {field.name: isinstance(field.kind, Array) for field in fields}
+        """Field name → whether its values are arrays."""
         self._steps = tuple((field.name, field.value_kind) for field in fields)
         head = map_head(len(fields))
         self._empty = head

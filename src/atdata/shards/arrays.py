@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 
 from atdata.errors import DecodeError
 from atdata.samples.kinds import Array
 from atdata.samples.ndarray import ArrayHeader, parse_header, read_header
-from atdata.shards.cursor import BIN_FORMS, AnyArray, Cursor, Integers, OddRows, spread
+from atdata.shards.cursor import BIN_FORMS, AnyArray, Cursor, Integers, OddRows
 from atdata.shards.form import Column, as_list, column_of
 from atdata.shards.lazy import SMALL, StridedRows, buffers
+
+_MOST_KNOWN: Final = 4096
+"""Headers of arrays of one kind that are kept."""
 
 
 def read_arrays(cursor: Cursor, kind: Array, *, own: bool) -> Column:
@@ -48,12 +51,11 @@ def read_arrays(cursor: Cursor, kind: Array, *, own: bool) -> Column:
             stacked = _stacked(cursor, first, data)
             return [row.copy("K") for row in as_list(stacked, kind)] if own else stacked
     layouts = _layouts(headers, length, sizes, kind)
-    buffer = cursor.buffer
-    arrays = [
-        np.ndarray(shape, dtype, buffer, start, None, order).copy("K")
-        for (dtype, shape, order, _), start in zip(layouts, data.tolist(), strict=True)
-    ]
-    return arrays if own else column_of(arrays)
+    if own:
+        return [
+            layout.at(cursor.buffer, at) for layout, at in zip(layouts, data.tolist(), strict=True)
+        ]
+    return _ragged(cursor.buffer, layouts, data, ends)
 
 
 def _strided(cursor: Cursor, kind: Array) -> StridedRows | None:
@@ -109,8 +111,46 @@ def _copied(cursor: Cursor, size: int, starts: Integers) -> AnyArray:
     return out.reshape(-1)
 
 
-_Layout: TypeAlias = tuple[np.dtype[Any], tuple[int, ...], Literal["C", "F"], int]
-"""dtype, shape, order, and bytes with the header."""
+class _Layout(NamedTuple):
+    """What the header of an array says, told apart by identity: there is one for each header."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    order: Literal["C", "F"]
+    size: int
+    """Bytes with the header; -1: no array of the kind."""
+
+    def at(self, buffer: memoryview, place: int) -> AnyArray:
+        """The array whose data are there, in memory of its own."""
+        return np.ndarray(self.shape, self.dtype, buffer, place, None, self.order).copy("K")
+
+
+_UNREADABLE: Final = _Layout(np.dtype(np.void), (), "C", -1)
+
+
+def _ragged(
+    buffer: memoryview, layouts: list[_Layout], starts: Integers, ends: Integers
+) -> AnyArray | list[AnyArray]:
+    """Arrays of several headers: a list, or stacked where they have one dtype and shape.
+
+    Those of one dtype are views of one copy, which ends with the last of them.
+    """
+    sorts = {id(layout): layout for layout in layouts}.values()
+    dtypes = {layout.dtype for layout in sorts}
+    if len({(layout.dtype, layout.shape) for layout in sorts}) == 1 or len(dtypes) > 1:
+        arrays = [x.at(buffer, at) for x, at in zip(layouts, starts.tolist(), strict=True)]
+        return column_of(arrays)
+    (dtype,) = dtypes
+    spans = zip(starts.tolist(), ends.tolist(), strict=True)
+    flat = np.frombuffer(bytearray().join([buffer[start:end] for start, end in spans]), dtype)
+    stops = np.cumsum((ends - starts) // dtype.itemsize).tolist()
+    parts = [flat[start:stop] for start, stop in zip([0, *stops], stops, strict=False)]
+    if all(len(layout.shape) == 1 for layout in sorts):
+        return parts
+    return [
+        part.reshape(layout.shape, order=layout.order)
+        for part, layout in zip(parts, layouts, strict=True)
+    ]
 
 
 def _layouts(headers: bytes, length: int, sizes: Integers, kind: Array) -> list[_Layout]:
@@ -122,29 +162,30 @@ def _layouts(headers: bytes, length: int, sizes: Integers, kind: Array) -> list[
         sizes: Shape (n,), bytes of each array, header included.
         kind: What they should be.
     """
-    known: dict[bytes, _Layout | None] = {}
-    found: list[_Layout] = []
-    odd = []
-    for at, size in zip(range(0, len(headers), length), sizes.tolist(), strict=True):
-        raw = headers[at : at + length]
-        if raw not in known:
-            known[raw] = _layout(raw, kind)
-        layout = known[raw]
-        if layout is None or layout[3] != size:
-            odd.append(at // length)
-        else:
-            found.append(layout)
-    if odd:
-        raise OddRows(spread(np.ones(len(odd), np.bool_), np.array(odd), len(sizes)))
+    known = _layouts_of(kind)
+    rows = np.frombuffer(headers, f"V{length}").tolist()
+    mine = {raw: known.get(raw) or _layout(raw, kind) for raw in set(rows)}
+    if len(known) > _MOST_KNOWN:
+        known.clear()
+    known.update(mine)
+    found = [mine[raw] for raw in rows]
+    odd = np.array([layout.size for layout in found]) != sizes
+    if odd.any():
+        raise OddRows(odd)
     return found
 
 
-@lru_cache(maxsize=4096)
-def _layout(raw: bytes, kind: Array) -> _Layout | None:
+@lru_cache(maxsize=64)
+def _layouts_of(kind: Array) -> dict[bytes, _Layout]:
+    """The headers that are known of arrays of a kind."""
+    return {}
+
+
+def _layout(raw: bytes, kind: Array) -> _Layout:
     try:
         header = read_header(raw)
     except DecodeError:
-        return None
+        return _UNREADABLE
     if header.length != len(raw) or not _usable(header, kind):
-        return None
-    return header.dtype, header.shape, header.order, header.length + header.data_bytes
+        return _UNREADABLE
+    return _Layout(header.dtype, header.shape, header.order, header.length + header.data_bytes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -23,6 +23,8 @@ _BY_READING: Final = 1 << 16
 """Bytes of a row from which on it is read from its file: a map would fault on each page."""
 _IN_HALVES: Final = 1 << 22
 """Bytes from which on two threads share the reading."""
+_AHEAD: Final = 1 << 20
+"""Bytes of large rows that are read ahead, where they are used one by one."""
 _VECTORS: Final = 1024
 """Most buffers of one `preadv`; Linux takes as many."""
 buffers: Final = Buffers()
@@ -69,17 +71,17 @@ class FileRows:
                 beside.result()
 
     def _read(self, out: AnyArray, first: int, stride: int) -> None:
-        size = out.shape[1]
-        between = bytearray(stride - size)
-        views: Any = out
-        most = _VECTORS // 2 if between else _VECTORS
-        for start in range(0, len(out), most):
-            rows = range(start, min(start + most, len(out)))
+        self.read_rows(list(out), first, stride)
+
+    def read_rows(self, rows: Sequence[AnyArray], first: int, stride: int) -> None:
+        """The same for rows that are arrays each, of one size."""
+        between = bytearray(stride - rows[0].nbytes if len(rows) else 0)
+        most = _VECTORS // 2
+        for start in range(0, len(rows), most):
             parts: list[Any] = []
-            for row in rows:
-                parts += (views[row], between) if between else (views[row],)
-            if between:
-                parts.pop()
+            for row in rows[start : start + most]:
+                parts += (row, between)
+            parts.pop()
             self._fill(parts, first + start * stride)
 
     def _fill(self, parts: list[Any], at: int) -> None:
@@ -89,8 +91,11 @@ class FileRows:
             if not count:
                 raise ShardError("cut short while it was read", shard=str(self._path), offset=at)
             at += count
-            while parts and count >= len(parts[0]):
-                count -= len(parts.pop(0))
+            done = 0
+            while done < len(parts) and count >= len(parts[done]):
+                count -= len(parts[done])
+                done += 1
+            del parts[:done]
             if count:
                 parts[0] = memoryview(parts[0])[count:]
 
@@ -171,20 +176,32 @@ class StridedRows:
 
     def each(self) -> Iterator[AnyArray]:
         """One after the other, each in memory of its own, copied when it is asked for."""
-        if not self.is_large:
+        if self._file is not None and self.row_bytes >= _BY_READING:
+            yield from self._each_read(self._file)
+        else:
             rows = self.view()
             yield from (rows[row, ...].copy("K") for row in range(self._count))
-            return
-        file = self._file if self.row_bytes >= _BY_READING else None
-        shape, dtype, order = self.header.shape, self.header.dtype, self.header.order
-        for row in range(self._count):
-            place = self._first + row * self._stride
-            if file is None:
-                yield np.ndarray(shape, dtype, self._buffer, place, None, order).copy("K")
-                continue
-            made = np.empty(self.row_bytes, np.uint8)
-            file.read(made.reshape(1, -1), place, self.row_bytes)
-            yield made.view(dtype).reshape(shape, order=order)
+
+    def _each_read(self, file: FileRows) -> Iterator[AnyArray]:
+        """A few are read while those before them are used."""
+        header, group = self.header, max(1, _AHEAD // self.row_bytes)
+
+        def read(start: int) -> list[AnyArray]:
+            count = min(group, self._count - start)
+            made = [np.empty(self.row_bytes, np.uint8) for _ in range(count)]
+            file.read_rows(made, self._first + start * self._stride, self._stride)
+            return made
+
+        process = os.getpid()
+        waiting = _helper().submit(read, 0)
+        for start in range(group, self._count + group, group):
+            # In a forked child there is no thread that would answer.
+            rows = waiting.result() if process == os.getpid() else read(start - group)
+            if start < self._count:
+                process, waiting = os.getpid(), _helper().submit(read, start)
+            rows.reverse()
+            while rows:
+                yield rows.pop().view(header.dtype).reshape(header.shape, order=header.order)
 
     def _copy_to(self, out: AnyArray) -> None:
         """Copy them to an array of shape (n, bytes of one)."""

@@ -22,7 +22,7 @@ from atdata.shards.window import MappedFile, Window, open_window
 
 T = TypeVar("T")
 
-_ROWS: Final = 1024
+_ROWS: Final = 2048
 _BLOCK: Final = 1 << 22
 """Bytes of a block that stays in the processor's cache."""
 
@@ -150,7 +150,7 @@ def read_blocks(
         codec: Codec of its samples.
         rows: A block ends where so many samples do, or a multiple of them; the last of a file,
             and of each chunk of a stream, may end before. None: anywhere. In any case a block
-            has at least ``rows``, and at most 1,024 or about 4 MB if these are more.
+            has at least ``rows``, and at most 2,048 or about 4 MB if these are more.
         first: Samples up to the first such end; None: ``rows``.
         copy: As for `Block`.
 
