@@ -149,8 +149,10 @@ def test_files_of_this_machine_are_read_in_place(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_refused(site: WebServer, tmp_path: Path) -> None:
     """A file in place of the folder, and a bound that is none, are errors before all reading."""
     (tmp_path / "cache").write_bytes(b"")
-    with pytest.raises(OptionError, match="cannot be written"):
+    with pytest.raises(OptionError, match=r"cache cannot be written \(File exists\)"):
         cached(site, tmp_path)
+    with pytest.raises(OptionError, match=r"cannot be written \(Not a directory\)"):
+        cached(site, tmp_path / "cache")
     for wrong in (0, 1.5, True):
         with pytest.raises(OptionError, match="max_bytes"):
             cached(site, tmp_path / "other", max_bytes=wrong)

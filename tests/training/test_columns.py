@@ -70,7 +70,7 @@ def test_without_a_word_on_ragged_fields_they_are_an_error(tokens: Dataset[Text]
         next(tokens.batches(8))
     with pytest.raises(RaggedFieldError, match="behind their first axis"):
         next(tokens.batches(8, ragged={"ids": "pad", "grid": "flat"}))
-    for wrong in ("stack", {"ids": "stack"}, {"number": "pad"}, {"nothing": "pad"}):
+    for wrong in ("stack", 5, ["pad"], {"ids": "stack"}, {"number": "pad"}, {"nothing": "pad"}):
         with pytest.raises(OptionError):
             tokens.batches(8, ragged=wrong)  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="batch_size"):
@@ -163,11 +163,12 @@ def test_what_cannot_be_mixed_is_refused(images: Dataset[Item], tokens: Dataset[
     """Several types, wrong weights, and states of another mixture are errors."""
     with pytest.raises(SampleTypeError, match="Item, Text"):
         mix([images, tokens])  # type: ignore[list-item]
-    for weights in ([1], [1, -1], [0, 0], [1, float("nan")]):
-        with pytest.raises(OptionError):
-            mix([images, images], weights=weights)
-    with pytest.raises(OptionError):
-        mix([])
+    for weights in ([1], [1, -1], [0, 0], [1, float("nan")], ["1", 2], [None, 1]):
+        with pytest.raises(OptionError, match="expected 2 numbers from 0 on"):
+            mix([images, images], weights=weights)  # type: ignore[arg-type]
+    for wrong in ([], images, "images", (d for d in [images])):
+        with pytest.raises(OptionError, match="dataset"):
+            mix(wrong)  # type: ignore[arg-type]
     with pytest.raises(OptionError):
         mix([images], stop="last")  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="split"):

@@ -269,6 +269,8 @@ def test_a_state_of_something_else_is_refused() -> None:
         (dataset.shuffled(), {**state, "history": [[0, 1]]}, "damaged"),
         (dataset.shuffled(), {**state, "history": [[2, [1]]]}, "damaged"),
         (dataset.shuffled(), {**state, "taken": -1}, "damaged"),
+        (dataset.shuffled(), {**state, "taken": 31}, "31 samples taken .* of 30 that"),
+        (dataset.shuffled(), {**state, "rank": 1}, "no rank 1 of 1"),
         (dataset.shuffled(), {**state, "shuffle": {"seed": "x"}}, "stored in"),
     ]
     for into, wrong, said in refused:
@@ -298,6 +300,8 @@ def test_ranks_are_found_and_contradictions_told(monkeypatch: pytest.MonkeyPatch
     for rank, world in ((4, 4), (-1, 2), (0, 0), (0, None), (1.0, 2)):
         with pytest.raises(OptionError):
             dataset.split(rank, world)  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="rank 0 of 2 already"):
+        dataset.split(0, 2).split(0, 2)
     with pytest.raises(OptionError, match="even"):
         dataset.split(0, 2, even="round")  # type: ignore[arg-type]
     with pytest.raises(LengthError):

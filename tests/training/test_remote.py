@@ -81,7 +81,7 @@ def test_blobs_that_drop_for_ever_are_one_clear_error(blobs: Remote, way: str) -
     proxy.cut(after=1_000_000, times=None, match=SHARDS)
     with pytest.raises(SourceError, match=r"at://.*at byte 1000000.*Gave up after 6 attempts"):
         read(dataset, way)
-    assert len(proxy.requests) < 20
+    assert len(proxy.requests) < 60  # three shards at once
 
 
 def test_the_cache_serves_streams_and_ranges(remote: Remote, tmp_path: Path) -> None:

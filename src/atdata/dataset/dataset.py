@@ -140,9 +140,10 @@ class Dataset(Readable[T]):
                 ``"pad"`` repeats one, so that all ranks have equally many.
 
         Raises:
-            OptionError: Numbers that cannot be, or that contradict the environment.
+            OptionError: Numbers that cannot be, or that contradict the environment; or this
+                is a part already.
         """
-        share = find_share(rank, world_size, even)
+        share = find_share(rank, world_size, even, of=self._share)
         return _restore(type(self), self._sample_type, self._plan, self._gather, share)
 
     def __bool__(self) -> bool:

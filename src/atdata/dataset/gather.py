@@ -375,6 +375,9 @@ def positions_of(index: Any, samples: int) -> Integers:
     wrong = (positions < -samples) | (positions >= samples)
     if wrong.any():
         raise SampleNotFoundError(
-            f"There is no sample {positions[wrong][0]}: the dataset has {samples:,}."
+            f"There is no sample {positions[wrong][0]}: the dataset has {samples:,}. Positions go "
+            f"from 0 to {samples - 1}, and from -1 for the last to {-samples} for the first."
+            if samples
+            else f"There is no sample {positions[wrong][0]}: the dataset has none."
         )
     return np.where(positions < 0, positions + samples, positions)

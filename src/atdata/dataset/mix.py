@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from typing import Any, Final, Literal, TypeAlias, TypeVar, overload
 
 import numpy as np
@@ -68,6 +69,8 @@ class Mixture(Trainable[T]):
         seed: int,
         stop: Stop,
     ) -> None:
+        if not isinstance(datasets, Sequence) or not all(isinstance(d, Dataset) for d in datasets):
+            raise OptionError(f"mix({datasets!r:.80}): expected a list of datasets.")
         if not datasets:
             raise OptionError("A mixture needs at least one dataset.")
         types = {dataset.sample_type for dataset in datasets}
@@ -79,7 +82,7 @@ class Mixture(Trainable[T]):
         if stop not in ("first", "all"):
             raise OptionError(f"stop={stop!r}: expected 'first' or 'all'.")
         if weights is not None:
-            good = all(math.isfinite(w) and w >= 0 for w in weights) and any(weights)
+            good = all(_is_weight(weight) for weight in weights) and any(weights)
             if not good or len(weights) != len(datasets):
                 raise OptionError(
                     f"weights={list(weights)}: expected {len(datasets)} numbers from 0 on, not "
@@ -97,7 +100,9 @@ class Mixture(Trainable[T]):
     ) -> Mixture[T]:
         """The part of this process; see `Dataset.split`."""
         made: Mixture[T] = object.__new__(Mixture)
-        made.__dict__.update(self.__dict__, _share=find_share(rank, world_size, even))
+        made.__dict__.update(
+            self.__dict__, _share=find_share(rank, world_size, even, of=self._share)
+        )
         return made
 
     @overload
@@ -143,6 +148,10 @@ class Mixture(Trainable[T]):
 
     def __repr__(self) -> str:
         return f"<Mixture of {', '.join(map(repr, self._datasets))}>"
+
+
+def _is_weight(value: object) -> bool:
+    return isinstance(value, Real) and math.isfinite(number := float(value)) and number >= 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,11 @@ def check_ragged(ragged: Ragged, sample_type: type) -> None:
     Raises:
         OptionError: It is none, or is for a field that is no array.
     """
+    if not isinstance(ragged, str | Mapping | None):
+        raise OptionError(
+            f"ragged={ragged!r}: expected one of {', '.join(map(repr, _WAYS))}, or a dict with one "
+            "of these for each field."
+        )
     ways = {"ragged": ragged} if isinstance(ragged, str) else dict(ragged or {})
     fields = {field.name: field.kind for field in sample_type.__atdata_codec__.fields}  # type: ignore[attr-defined]
     for name, way in ways.items():

@@ -24,7 +24,7 @@ from atdata.dataset.split import left_of, length, share_of
 from atdata.dataset.state import Reading
 from atdata.dataset.stream import BufferStream, EpochStream, StoredStream
 from atdata.dataset.trainable import Trainable
-from atdata.errors import LengthError
+from atdata.errors import LengthError, OptionError
 from atdata.samples.batch import SampleBatch
 from atdata.samples.ndarray import AnyArray
 
@@ -172,7 +172,12 @@ class Readable(Trainable[T]):
         Raises:
             SampleNotFoundError: No sample has it (a KeyError).
             LengthError: The dataset is filtered or split.
+            OptionError: Not a str.
         """
+        if not isinstance(key, str):
+            raise OptionError(
+                f"by_key({key!r:.80}): expected a str. Samples by position: dataset[number]."
+            )
         self._check_countable("keys")
         return self[self._gather.find(key)]
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from atdata.errors import OptionError
+from atdata.errors import OptionError, StateError
 
 Even: TypeAlias = Literal["drop", "pad"]
 Ranges: TypeAlias = list[tuple[int, int]]
@@ -26,7 +26,9 @@ class Share:
     most, where others see one sample twice; None: ranks differ by at most one sample."""
 
 
-def find_share(rank: int | None, world_size: int | None, even: Even | None) -> Share:
+def find_share(
+    rank: int | None, world_size: int | None, even: Even | None, *, of: Share | None = None
+) -> Share:
     """The share of this process.
 
     Args:
@@ -34,10 +36,16 @@ def find_share(rank: int | None, world_size: int | None, even: Even | None) -> S
             ``RANK``, else of JAX where it is in use, else 0.
         world_size: Number of ranks; given together with ``rank``.
         even: As in `Share`.
+        of: What is there already; a part of a part is none of the whole.
 
     Raises:
         OptionError: Numbers that cannot be, or that contradict what the environment says.
     """
+    if of is not None and of.world_size > 1:
+        raise OptionError(
+            f"This is the part of rank {of.rank} of {of.world_size} already. Split the whole "
+            "dataset."
+        )
     if even not in (None, "drop", "pad"):
         raise OptionError(f"even={even!r}: expected 'drop', 'pad' or None.")
     if (rank is None) != (world_size is None):
@@ -136,12 +144,33 @@ def left_of(samples: int, history: Sequence[tuple[int, Taken]]) -> Ranges:
     """
     ranges: Ranges = [(0, samples)] if samples else []
     for world_size, taken in history:
-        rest: Ranges = []
-        for rank in range(world_size):
-            part = part_of(ranges, rank, world_size)
-            rest += cut(part, taken if isinstance(taken, int) else taken[rank], length(part))
-        ranges = _merged(rest)
+        ranges = _after(ranges, world_size, taken)
     return ranges
+
+
+def check_history(samples: int, history: Sequence[tuple[int, Taken]]) -> None:
+    """Let a history pass in which no rank took more than there was.
+
+    Raises:
+        StateError: One did.
+    """
+    ranges: Ranges = [(0, samples)] if samples else []
+    for world_size, taken in history:
+        left = length(ranges)
+        if max([taken] if isinstance(taken, int) else taken) > -(-left // world_size):
+            raise StateError(
+                f"The state is damaged: {taken} samples taken on each of {world_size} ranks, of "
+                f"{left} that were left."
+            )
+        ranges = _after(ranges, world_size, taken)
+
+
+def _after(ranges: Ranges, world_size: int, taken: Taken) -> Ranges:
+    rest: Ranges = []
+    for rank in range(world_size):
+        part = part_of(ranges, rank, world_size)
+        rest += cut(part, taken if isinstance(taken, int) else taken[rank], length(part))
+    return _merged(rest)
 
 
 def _merged(ranges: Ranges) -> Ranges:

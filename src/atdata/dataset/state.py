@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from atdata.dataset.split import Share, Taken
+from atdata.dataset.split import Share, Taken, check_history
 from atdata.errors import StateError
 
 X_co = TypeVar("X_co", covariant=True)
@@ -108,6 +108,9 @@ def history_of(state: Mapping[str, Any], stream: Stream[Any]) -> History:
     """
     history = _checked(state)
     stream.adopt(state)
+    samples = state.get("samples")
+    if samples is not None:
+        check_history(samples, history)
     return history
 
 
@@ -147,8 +150,8 @@ def _checked(state: Mapping[str, Any]) -> History:
             f"{VERSION}. Load it with the atdata that saved it."
         )
     history = state.get("history")
-    run = [state.get("world_size"), state.get("taken")]
-    rank = state.get("rank")
+    run: list[Any] = [state.get("world_size"), state.get("taken")]
+    rank: Any = state.get("rank")
     if not isinstance(history, list) or len(history) > _LONGEST or not _is_count(rank):
         raise StateError("The state is damaged: it has no history.")
     checked: History = []
@@ -162,6 +165,8 @@ def _checked(state: Mapping[str, Any]) -> History:
             checked[-1] = (world_size, checked[-1][1] + taken)
         elif taken:
             checked.append((world_size, taken))
+    if rank >= run[0]:
+        raise StateError(f"The state is damaged: there is no rank {rank} of {run[0]}.")
     return checked
 
 

@@ -64,12 +64,13 @@ class CachedSource:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             writable = os.access(self.folder, os.W_OK | os.X_OK)
-        except OSError:
-            writable = False
-        if not writable:
+            reason = "" if writable else "it may not be written by this user"
+        except OSError as error:
+            reason = error.strerror or str(error)
+        if reason:
             raise OptionError(
-                f"The cache folder {self.folder} cannot be written. Name another one, or set "
-                "ATDATA_CACHE_DIR."
+                f"The cache folder {self.folder} cannot be written ({reason}). Name another one, "
+                "or set ATDATA_CACHE_DIR."
             )
         self._checked: set[str] = set()
 
