@@ -5,7 +5,7 @@ The bytes are those that the same samples give one by one, through `writer`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,9 @@ import numpy as np
 from atdata._shardlist import ShardUrls
 from atdata.errors import EncodeError, NoDataUrlsError
 from atdata.samples.codec import SampleCodec
-from atdata.samples.kinds import Misfit
+from atdata.samples.kinds import Field, Misfit
 from atdata.samples.packing import map_head, map_key
-from atdata.shards.pieces import Even, Pack, Piece, RowMisfit, Values, pack_of
+from atdata.shards.pieces import Pack, Piece, RowMisfit, Values, pack_of
 from atdata.shards.runs import FIRST_ROWS, Run, most_rows, rows_after
 from atdata.shards.unfinished import ShardSink
 from atdata.shards.writer import write_runs
@@ -61,15 +61,25 @@ class RunPacker:
 
     Args:
         codec: Codec of their type.
-        packs: How the values of each field are packed.
+        pack_of_field: Field and what goes before its values → how they are packed.
+
+    Raises:
+        EncodeError: `pack_of_field` raised Misfit.
     """
 
-    def __init__(self, codec: SampleCodec[Any], packs: Sequence[Pack]) -> None:
+    def __init__(
+        self, codec: SampleCodec[Any], pack_of_field: Callable[[Field, bytes], Pack]
+    ) -> None:
         self._type = codec.sample_type.__name__
-        self._fields: list[tuple[bytes, Pack, str]] = []
+        self._fields: list[tuple[str, Pack]] = []
         head = map_head(len(codec.fields))
-        for field, pack in zip(codec.fields, packs, strict=True):
-            self._fields.append((head + map_key(field.name), pack, field.name))
+        for field in codec.fields:
+            try:
+                pack = pack_of_field(field, head + map_key(field.name))
+            except Misfit as misfit:
+                path = misfit if misfit.steps else misfit.at(f".{field.name}")
+                raise EncodeError(f"{self._type} {path}") from None
+            self._fields.append((field.name, pack))
             head = b""
 
     def run(self, first: int, columns: Sequence[Values]) -> Run:
@@ -84,18 +94,13 @@ class RunPacker:
             ShardError: A sample is too large.
         """
         pieces: list[Piece] = []
-        count = len(columns[0])
-        for (before, pack, name), values in zip(self._fields, columns, strict=True):
+        for (name, pack), values in zip(self._fields, columns, strict=True):
             try:
-                piece = pack(values)
+                pieces.append(pack(values))
             except RowMisfit as misfit:
                 message = f"sample {first + misfit.row}: {self._type} {misfit.at(f'.{name}')}"
                 raise EncodeError(message) from None
-            if isinstance(piece, Even):
-                pieces.append(Even(before + piece.head, piece.rows))
-            else:
-                pieces += [Even(before, np.empty((count, 0), np.uint8)), piece]
-        return Run.of(first, pieces, count)
+        return Run.of(first, pieces, len(columns[0]))
 
 
 def _column_runs(columns: Mapping[str, Values], codec: SampleCodec[Any]) -> Iterator[Run]:
@@ -110,18 +115,15 @@ def _column_runs(columns: Mapping[str, Values], codec: SampleCodec[Any]) -> Iter
         raise NoDataUrlsError("There is nothing to write: not one sample.")
     count = next(iter(lengths.values()))
     whole: list[Values] = []
-    packs: list[Pack] = []
-    for field in codec.fields:
-        try:
-            column = columns.get(field.name)
-            if column is None:
-                column = _Repeated(codec.missing(field.name), count)
-            whole.append(column)
-            packs.append(pack_of(field, column))
-        except Misfit as misfit:
-            path = misfit if misfit.steps else misfit.at(f".{field.name}")
-            raise EncodeError(f"{name_of_type} {path}") from None
-    packer = RunPacker(codec, packs)
+
+    def pack_of_field(field: Field, before: bytes) -> Pack:
+        column = columns.get(field.name)
+        if column is None:
+            column = _Repeated(codec.missing(field.name), count)
+        whole.append(column)
+        return pack_of(field, column, before)
+
+    packer = RunPacker(codec, pack_of_field)
     start, rows = 0, FIRST_ROWS
     while start < count:
         end = min(count, start + min(rows, most_rows(start)))

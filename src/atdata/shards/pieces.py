@@ -6,7 +6,6 @@ else is packed value by value, to the same bytes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -27,16 +26,20 @@ from atdata.samples.packing import (
     str_head,
 )
 from atdata.shards.cursor import AnyArray, Bytes, Integers
+from atdata.shards.ustar import slices
 
 Values: TypeAlias = AnyArray | Sequence[Any]
 """A column as a caller has it: one value a row."""
 
 LARGE: Final = 1 << 14
 """Bytes of a value from which on it stays where it is: into a matrix it would be copied."""
-_KNOWN_FORMS: Final = 4096
-_PLAIN: Final = frozenset("?bBiufcSUV")
+_KNOWN_SHAPES: Final = 4096
+_PLAIN: Final = frozenset("biufcS")
 """Sorts of dtypes whose arrays give their bytes to others."""
-_form = attrgetter("dtype", "shape")
+_dtype = attrgetter("dtype")
+_ndim = attrgetter("ndim")
+_shape = attrgetter("shape")
+_nbytes = attrgetter("nbytes")
 _in_c_order = attrgetter("flags.c_contiguous")
 
 
@@ -90,12 +93,6 @@ Pack: TypeAlias = Callable[[Values], Piece]
 """Packs values, at least one. Raises RowMisfit."""
 
 
-def slices(rows: Bytes) -> list[bytes]:
-    """The rows of a matrix as bytes."""
-    size, data = rows.shape[1], rows.tobytes()
-    return [data[at : at + size] for at in range(0, len(data), size)]
-
-
 def packed_values(values: list[bytes]) -> Piece:
     """Values that are packed already, at least one."""
     sizes = _lengths(values)
@@ -113,51 +110,53 @@ class RowMisfit(Misfit):
         self.row = row
 
 
-def pack_of(field: Field, column: Values) -> Pack:
+def pack_of(field: Field, column: Values, before: bytes) -> Pack:
     """How a column is packed.
 
     Args:
         field: Its field.
         column: Its values.
+        before: What goes before each value: the key of the field.
 
     Raises:
         Misfit: No value of it can fit.
     """
     if not isinstance(column, np.ndarray) or column.dtype.hasobject:
-        return pack_list(field)
+        return pack_list(field, before)
     sort, numbers = column.dtype.kind, column.ndim == 1
     match field.kind:
         case Array():
-            return _pack_arrays(field.kind, column)
+            return _pack_arrays(field.kind, column, before)
         case Primitive("int") if numbers and sort in "iu":
-            return lambda values: _ints(np.asarray(values))
+            return lambda values: _ints(before, np.asarray(values))
         case Primitive("float") if numbers and sort in "iuf":
-            return lambda values: _floats(np.asarray(values))
+            return lambda values: _floats(before, np.asarray(values))
         case Primitive("bool") if numbers and sort == "b":
-            return lambda values: _bools(np.asarray(values))
+            return lambda values: _bools(before, np.asarray(values))
         case _:
-            return pack_list(field)
+            return pack_list(field, before)
 
 
-def _pack_arrays(kind: Array, column: AnyArray) -> Pack:
+def _pack_arrays(kind: Array, column: AnyArray, before: bytes) -> Pack:
     shape = column.shape[1:]
     if not kind.fits(column.dtype, shape):
         hint = f"Convert it with .astype({kind.dtype!r})." if kind.dtype else ""
         raise Misfit(kind.describe(), f"a column of {column.dtype} {shape}", hint)
-    head = array_head(kind, column.dtype, shape)
-    return lambda values: _rows(head, _bytes_of(np.asarray(values)))
+    head = before + array_head(kind, column.dtype, shape)
+
+    def packed(values: Values) -> Piece:
+        rows = _bytes_of(np.asarray(values))
+        count, size = rows.shape
+        if size < LARGE:
+            return Even(head, rows)
+        return Parts(([head] * count, list(rows)), np.full(count, len(head) + size))
+
+    return packed
 
 
-def _rows(head: bytes, rows: Bytes) -> Piece:
-    count, size = rows.shape
-    if size < LARGE:
-        return Even(head, rows)
-    return Parts(([head] * count, list(rows)), np.full(count, len(head) + size))
-
-
-def pack_list(field: Field) -> Pack:
+def pack_list(field: Field, before: bytes) -> Pack:
     """How values of a field are packed that may be of any type."""
-    pack, at_once = packer_of(field.value_kind), _at_once(field)
+    pack, at_once = packer_of(field.value_kind, before), _at_once(field, before)
 
     def packed(column: Values) -> Piece:
         values = list(column)
@@ -166,50 +165,67 @@ def pack_list(field: Field) -> Pack:
     return packed
 
 
-def _at_once(field: Field) -> Callable[[list[Any]], Piece | None]:
+def _at_once(field: Field, before: bytes) -> Callable[[list[Any]], Piece | None]:
     """Packs values of a field together, where they are of the usual types; None: they are not."""
-    match field.kind:
-        case Primitive("int"):
-            return lambda values: _int_list(values) if set(map(type, values)) == {int} else None
-        case Primitive("float"):
-            return lambda values: (
-                _floats(np.array(values)) if set(map(type, values)) == {float} else None
-            )
-        case Primitive("str"):
-            return lambda values: _texts(values) if set(map(type, values)) == {str} else None
-        case Array():
-            return _array_lists(field.kind, optional=field.optional)
-        case _:
-            return lambda values: None
-
-
-def _array_lists(kind: Array, *, optional: bool) -> Callable[[list[Any]], Piece | None]:
-    """As `_at_once`, for arrays of any shapes."""
-    known: dict[Any, tuple[bytes, int]] = {}
 
     def packed(values: list[Any]) -> Piece | None:
         sorts = set(map(type, values))
-        mixed = optional and len(sorts) == 2 and type(None) in sorts
-        there = [value for value in values if value is not None] if mixed else values
-        if sorts - {type(None)} != {np.ndarray} or not all(map(_in_c_order, there)):
-            return None
-        forms = [None if value is None else _form(value) for value in values]
-        if len(known) > _KNOWN_FORMS:
+        match field.kind:
+            case Primitive("int") if sorts == {int}:
+                return _int_list(before, values)
+            case Primitive("float") if sorts == {float}:
+                return _floats(before, np.array(values))
+            case Primitive("str") if sorts == {str}:
+                return _texts(before, values)
+        return None
+
+    if isinstance(field.kind, Array):
+        return _array_lists(field.kind, before, optional=field.optional)
+    return packed
+
+
+def _array_lists(
+    kind: Array, before: bytes, *, optional: bool
+) -> Callable[[list[Any]], Piece | None]:
+    """As `_at_once`, for arrays of one dtype, of any shapes."""
+    known: dict[tuple[Any, Any], bytes] = {}
+    nil = before + NIL
+
+    def heads_of(dtype: np.dtype[Any], shapes: Sequence[Any]) -> list[bytes] | None:
+        if len(known) > _KNOWN_SHAPES:
             known.clear()
-        for form in set(forms) - known.keys():
-            if form is None:
-                known[form] = NIL, 1
-            elif form[0].kind not in _PLAIN or not kind.fits(*form):
+        found = {shape: known.get((dtype, shape), b"") for shape in set(shapes)}
+        for shape in [shape for shape, head in found.items() if not head]:
+            whole = (shape,) if isinstance(shape, int) else shape
+            if dtype.kind not in _PLAIN or not kind.fits(dtype, whole):
                 return None
-            else:
-                head = array_head(kind, *form)
-                known[form] = head, len(head) + math.prod(form[1]) * form[0].itemsize
-        heads, sizes = zip(*[known[form] for form in forms], strict=True)
-        if not mixed and len(set(heads)) == 1 and sizes[0] < LARGE:
+            found[shape] = known[dtype, shape] = before + array_head(kind, dtype, whole)
+        return [found[shape] for shape in shapes]
+
+    def packed(values: list[Any]) -> Piece | None:
+        sorts = set(map(type, values))
+        mixed = optional and type(None) in sorts
+        there = [value for value in values if value is not None] if mixed else values
+        if sorts - {type(None)} != {np.ndarray} or len(dtypes := set(map(_dtype, there))) > 1:
+            return None
+        [dtype] = dtypes
+        flat = set(map(_ndim, there)) == {1}
+        heads = heads_of(dtype, list(map(len if flat else _shape, there)))
+        if heads is None or not all(map(_in_c_order, there)):
+            return None
+        nbytes = list(map(_nbytes, there))
+        if not mixed and len(set(heads)) == 1 and nbytes[0] < LARGE:
             data = np.frombuffer(b"".join(values), np.uint8)
             return Even(heads[0], data.reshape(len(values), -1))
-        arrays = [b"" if value is None else value for value in values] if mixed else values
-        return Parts((heads, arrays), np.array(sizes))
+        sizes = _lengths(heads) + np.array(nbytes)
+        if not mixed:
+            return Parts((heads, values), sizes)
+        has = np.fromiter([value is not None for value in values], np.bool_, len(values))
+        all_sizes = np.full(len(values), len(nil))
+        all_sizes[has] = sizes
+        following = iter(heads)
+        all_heads = [nil if value is None else next(following) for value in values]
+        return Parts((all_heads, [b"" if v is None else v for v in values]), all_sizes)
 
     return packed
 
@@ -230,42 +246,42 @@ def _lengths(values: Sequence[bytes]) -> Integers:
     return np.fromiter(map(len, values), np.int64, len(values))
 
 
-def _int_list(values: list[int]) -> Even | None:
+def _int_list(before: bytes, values: list[int]) -> Even | None:
     try:
-        return _ints(np.array(values, np.int64))
+        return _ints(before, np.array(values, np.int64))
     except OverflowError:
         return None
 
 
-def _ints(column: AnyArray) -> Even:
+def _ints(before: bytes, column: AnyArray) -> Even:
     if column.dtype.kind == "u" and column.dtype.itemsize == 8 and int(column.max()) >= 1 << 63:
         rows = np.empty((len(column), 9), np.uint8)
         rows[:, 0] = np.where(column >= np.uint64(1 << 63), UNSIGNED[0], INT[0])
         rows[:, 1:] = _bytes_of(column.astype(">u8"))
-        return Even(b"", rows)
-    return Even(INT, _bytes_of(column.astype(">i8")))
+        return Even(before, rows)
+    return Even(before + INT, _bytes_of(column.astype(">i8")))
 
 
-def _floats(column: AnyArray) -> Even:
-    return Even(FLOAT, _bytes_of(column.astype(">f8")))
+def _floats(before: bytes, column: AnyArray) -> Even:
+    return Even(before + FLOAT, _bytes_of(column.astype(">f8")))
 
 
-def _bools(column: AnyArray) -> Even:
+def _bools(before: bytes, column: AnyArray) -> Even:
     rows = np.where(column, np.uint8(BOOLS[1][0]), np.uint8(BOOLS[0][0]))
-    return Even(b"", rows.reshape(-1, 1))
+    return Even(before, rows.reshape(-1, 1))
 
 
-def _texts(values: list[str]) -> Piece | None:
+def _texts(before: bytes, values: list[str]) -> Piece | None:
     text, size = "".join(values), len(values[0])
     if text.isascii() and set(map(len, values)) == {size} and size < LARGE:
         rows = np.frombuffer(text.encode("ascii"), np.uint8).reshape(len(values), size)
-        return Even(str_head(size), rows)
+        return Even(before + str_head(size), rows)
     try:
         raw = list(map(str.encode, values))
-        heads = list(map(str_head, map(len, raw)))
+        heads = {size: before + str_head(size) for size in set(map(len, raw))}
     except (UnicodeEncodeError, Misfit):
         return None
-    return Parts((heads, raw), _lengths(heads) + _lengths(raw))
+    return packed_values([heads[len(each)] + each for each in raw])
 
 
 def _bytes_of(column: AnyArray) -> Bytes:

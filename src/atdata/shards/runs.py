@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -13,14 +12,14 @@ from atdata._limits import limits
 from atdata.errors import ShardError
 from atdata.shards.cursor import Bytes, Integers
 from atdata.shards.header import BLOCK
-from atdata.shards.pieces import LARGE, Even, Piece, slices
+from atdata.shards.pieces import LARGE, Even, Piece
 from atdata.shards.unfinished import OpenShard
 from atdata.shards.ustar import Headers, number_key, numbered_headers
 
 FIRST_ROWS: Final = 64
 """Samples of the first run, of whose size nothing is known."""
 _MOST_ROWS: Final = 1 << 13
-_RUN: Final = 1 << 20
+_RUN: Final = 2 << 20
 """Bytes of a run, about."""
 _PADDING: Final = tuple(bytes(size) for size in range(BLOCK))
 
@@ -144,11 +143,13 @@ def _put(out: Bytes, place: int, values: Bytes) -> None:
 def _parts(heads: Headers, run: Run) -> list[Any]:
     """The bytes of samples of different sizes, or of large ones, in pieces of memory."""
     count = len(run)
-    columns: list[Sequence[Any]] = [slices(heads.whole())]
+    columns: list[Sequence[Any]] = list(heads.columns())
     for piece in run.pieces:
         columns += piece.columns()
     columns.append([_PADDING[size] for size in (-run.sizes % BLOCK).tolist()])
-    parts: list[Any] = list(chain.from_iterable(zip(*columns, strict=True)))
+    parts: list[Any] = [b""] * (len(columns) * count)
+    for place, column in enumerate(columns):
+        parts[place :: len(columns)] = column
     if int(run.sizes.sum()) // count < LARGE:
         return [b"".join(parts)]
     return parts

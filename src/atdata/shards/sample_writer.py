@@ -62,7 +62,7 @@ class _Gathered:
         self._samples = samples
         self._codec = codec
         self._getters = [attrgetter(field.name) for field in codec.fields]
-        self._packer = RunPacker(codec, [pack_list(field) for field in codec.fields])
+        self._packer = RunPacker(codec, pack_list)
 
     def runs(self) -> Iterator[Run]:
         """All samples, in order."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Final, TypeAlias
 from zlib import adler32
 
@@ -80,17 +81,27 @@ class Headers:
     pattern: Bytes
     """The bytes of a whole header, zeros where they differ, shape (512,)."""
     parts: tuple[tuple[int, Bytes], ...]
-    """Where in each header other bytes stand, and these: shape (n, size)."""
+    """Where in each header other bytes stand, in order, and these: shape (n, size)."""
     keys: Bytes
     """Shape (n, digits)."""
 
-    def whole(self) -> Bytes:
-        """The headers, shape (n, 512)."""
-        out = np.empty((len(self.keys), BLOCK), np.uint8)
-        out[...] = self.pattern
+    def columns(self) -> Iterator[list[bytes]]:
+        """The same as lists of n pieces: the first of each header, the second of each, …"""
+        # Few pieces: what lies between those that differ is copied along.
+        last, part = self.parts[-1]
+        end = last + part.shape[1]
+        out = np.empty((len(part), end), np.uint8)
+        out[...] = self.pattern[:end]
         for at, part in self.parts:
             out[:, at : at + part.shape[1]] = part
-        return out
+        yield slices(out)
+        yield [self.pattern[end:].tobytes()] * len(out)
+
+
+def slices(rows: Bytes) -> list[bytes]:
+    """The rows of a matrix as bytes."""
+    size, data = rows.shape[1], rows.tobytes()
+    return [data[at : at + size] for at in range(0, len(data), size)]
 
 
 def numbered_headers(first: int, sizes: Integers) -> Headers:
@@ -107,17 +118,16 @@ def numbered_headers(first: int, sizes: Integers) -> Headers:
     whole = headers(number_key(first), int(sizes[0]) if alike else 0)
     pattern = np.frombuffer(whole, np.uint8).copy()
     width = len(number_key(first))
-    keys = _digits(np.arange(first, first + len(sizes)), width, 10)
+    keys, sums = _digits(np.arange(first, first + len(sizes)), width, 10)
     pattern[:width], pattern[148:154] = 0, 0
-    sums = keys.sum(axis=1, dtype=np.int64)
     parts = [(0, keys)]
     if not alike:
         pattern[124:135] = 0
-        lengths = _digits(sizes, 11, 8)
-        sums += lengths.sum(axis=1, dtype=np.int64)
+        lengths, more = _digits(sizes, 11, 8)
+        sums += more
         parts.append((124, lengths))
     sums += int(pattern.sum(dtype=np.int64)) - int(pattern[154:156].sum()) + 8 * 0x20
-    parts.append((148, _digits(sums, 6, 8)))
+    parts.append((148, _digits(sums, 6, 8)[0]))
     return Headers(pattern, tuple(parts), keys)
 
 
@@ -126,17 +136,29 @@ def number_key(number: int) -> str:
     return f"{number:09d}"
 
 
-def _digits(values: Integers, count: int, base: int) -> Bytes:
-    """Numbers as so many ASCII digits: shape (n, count)."""
-    # Contiguous places, and as few bits as hold the numbers: division is what takes the time.
+def _digits(values: Integers, count: int, base: int) -> tuple[Bytes, Integers]:
+    """Numbers as so many ASCII digits: shape (n, count), and the sum of each one's bytes."""
+    # As few bits as hold the numbers: division is what takes the time.
     left = values.astype(np.uint32) if int(values.max()) < 1 << 32 else values
-    out = np.empty((count, len(values)), np.uint8)
-    for place in range(count - 1, -1, -1):
-        rest = left // base
-        np.subtract(left, rest * base, out=out[place], casting="unsafe")
+    texts, text_sums = _triples(base)
+    out = np.empty((len(values), -(-count // 3)), "V3")
+    sums = np.full(len(values), -ord("0") * (-count % 3))
+    for place in range(out.shape[1] - 1, -1, -1):
+        rest = left // len(texts)
+        last = left - rest * len(texts)
+        out[:, place] = texts[last]
+        sums += text_sums[last]
         left = rest
-    out += np.uint8(ord("0"))
-    return out.T
+    digits = out.view(np.uint8)
+    return digits if digits.shape[1] == count else np.ascontiguousarray(digits[:, -count:]), sums
+
+
+@cache
+def _triples(base: int) -> tuple[np.ndarray[Any, np.dtype[np.void]], Integers]:
+    """All numbers of three digits, as items of three bytes, and the sums of these bytes."""
+    ones = np.arange(ord("0"), ord("0") + base, dtype=np.uint8)
+    digits = np.stack(np.meshgrid(ones, ones, ones, indexing="ij"), axis=-1).reshape(-1, 3)
+    return digits.view("V3").reshape(-1), digits.sum(axis=1, dtype=np.int64)
 
 
 def _file_header(name: bytes, size: int) -> bytes:
