@@ -236,6 +236,47 @@ def test_steps_keep_the_order_and_the_state() -> None:
         assert begin + numbers(rest) == whole
 
 
+@cache
+def sized(kind: str) -> Dataset[Item]:
+    """Samples whose content tells their number, of sizes of one kind."""
+    sizes = {
+        "one small": lambda i: 100,
+        "one large": lambda i: 20_000,
+        "small": lambda i: i * 37 % 3000,
+        "large": lambda i: 9000 + i * 37 % 3000,
+        "all": lambda i: (i * 37 % 3000) if i % 7 else 15_000,
+    }[kind]
+    items = [Item(i, np.full(sizes(i), i % 251, np.uint8)) for i in range(150)]
+    folder = Path(mkdtemp(prefix="atdata-test-"))
+    return write_samples(items, folder / "sized.tar", maxcount=40)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.sampled_from(["one small", "one large", "small", "large", "all"]),
+    st.integers(0, 2**40),
+    st.none() | st.integers(1, 100),
+    st.integers(1, 40),
+    st.integers(1, 3),
+)
+def test_samples_of_any_size_are_put_in_order(
+    kind: str, seed: int, window: int | None, batch: int, world: int
+) -> None:
+    """However samples are moved to their places, each keeps its content and its key."""
+    dataset = sized(kind)
+    seen: list[int] = []
+    for rank in range(world):
+        for part in dataset.split(rank, world).shuffled(batch, seed=seed, window=window):
+            seen += part.number
+            assert part.keys == [f"{n:09d}" for n in part.number]
+            for number, data in zip(part.number, part.values("data"), strict=True):
+                assert (data == number % 251).all()
+    assert sorted(seen) == list(range(150))
+    chosen = [(seed + 31 * i) % 150 for i in range(batch)]
+    for number, data in zip(chosen, dataset[chosen].values("data"), strict=True):
+        assert (data == number % 251).all()
+
+
 def test_labels_are_mixed() -> None:
     """Of data sorted by label, a batch of 256 has about as many labels as chance gives."""
     dataset = write_samples(
@@ -246,6 +287,8 @@ def test_labels_are_mixed() -> None:
     batches = [b for b in dataset.shuffled(256, seed=0) if len(b) == 256]
     distinct = np.mean([len({n // 200 for n in batch.number}) for batch in batches])
     assert distinct > 90
+    first = [len({n // 200 for n in batch.number}) for batch in batches[:4]]
+    assert np.mean(first) > 88
 
 
 def test_a_state_of_something_else_is_refused() -> None:

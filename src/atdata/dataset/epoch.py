@@ -18,7 +18,7 @@ from atdata.dataset.rows import Indices, Rows
 from atdata.dataset.split import Ranges, cut, length
 from atdata.errors import OptionError, StateError
 
-_ROWS: Final = 1024
+_ROWS: Final = 2048
 """Rows that are decoded together where nobody asks for batches."""
 _FIRST: Final = 64
 """Samples that are read first, so that the first one comes soon."""
@@ -203,13 +203,19 @@ def runs_of(
         places, taken = next(pieces, (None, None))
         waiting = None if places is None else ahead.submit(epoch.fetch, places)
         while waiting is not None and taken is not None:
-            fetched, behind = waiting.result(), taken
+            # Nothing of the last piece is held while the one after the next is read.
+            fetched, behind = None, taken
+            fetched = waiting.result()
             places, taken = next(pieces, (None, None))
             waiting = None if places is None else ahead.submit(epoch.fetch, places)
             most = step if single else max(1, epoch.at_once // step) * step
             for at in _cuts(behind, step, most):
-                rows, kept = epoch.finish(fetched, at)
-                yield rows, behind[at][kept]
+                yield _finished(epoch, fetched, at, behind)
+
+
+def _finished(epoch: Epoch, fetched: Any, part: slice, taken: Integers) -> Run:
+    rows, kept = epoch.finish(fetched, part)
+    return rows, taken[part][kept]
 
 
 def _cuts(taken: Integers, size: int, most: int) -> Iterator[slice]:
@@ -243,4 +249,4 @@ def _pieces(
             yield places, taken + 1
         before = end
         # Small at first, so that the first batch comes soon; then as large as is best.
-        most *= 8
+        most *= 64

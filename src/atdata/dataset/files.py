@@ -7,9 +7,10 @@ import shutil
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -21,7 +22,6 @@ from atdata._shardlist import ShardInfo
 from atdata.dataset.describe import local_path
 from atdata.dataset.verify import Verify, check_file
 from atdata.errors import IntegrityError
-from atdata.shards.buffers import Buffers
 from atdata.sources.ranges import FileBytes, NoRangesError, ShardBytes
 
 Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
@@ -46,6 +46,20 @@ class WrongTableError(Exception):
         self.number = number
         self.cause = cause
         self.replaced = replaced
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Spans of bytes that are read together."""
+
+    part: slice
+    """Which spans."""
+    at: Integers
+    """Where each of them begins in memory."""
+    size: int
+    """Bytes of memory."""
+    runs: list[list[int]]
+    """Of each read: number of the shard, where it begins and ends in memory, its first byte."""
 
 
 class ShardFiles:
@@ -101,26 +115,24 @@ class ShardFiles:
                 self._open[number] = made
             return self._open[number]
 
-    def pieces(
-        self, starts: Integers, ends: Integers, portion: int | None, buffers: Buffers
-    ) -> Iterator[tuple[slice, Bytes, Integers]]:
-        """Read spans of bytes in few reads.
+    def are_local(self, numbers: Sequence[int]) -> bool:
+        """Whether these shards are files of this machine."""
+        return all(isinstance(self.get(number), FileBytes) for number in numbers)
+
+    def pieces(self, starts: Integers, ends: Integers, portion: int | None) -> list[Piece]:
+        """How spans of bytes are read in few reads.
 
         Args:
             starts: Where each begins, shards thought of as `APART` from each other; ascending.
             ends: Where each ends.
             portion: Bytes that are read at a time, about; None: all. Files only: what is on
                 servers is all asked for at once.
-            buffers: Where the memory is from.
-
-        Yields:
-            Which spans; memory; where in it each of them begins.
 
         Raises:
-            WrongTableError: Spans overlap, or are not in their shard.
+            WrongTableError: Spans overlap.
         """
         if not len(starts):
-            return
+            return []
         shard = starts // APART
         numbers = np.flatnonzero(np.diff(shard, prepend=-1))
         files = [self.get(number) for number in shard[numbers].tolist()]
@@ -142,24 +154,20 @@ class ShardFiles:
         base = np.cumsum(length) - length
         at = starts + np.repeat(base - origin, behind - first)
         turn = np.flatnonzero(np.diff(base // (portion or APART))) + 1
+        found = []
         for a, b in pairwise([0, *turn.tolist(), len(first)]):
             zero = int(base[a])
-            data = buffers.take(int(base[b - 1] + length[b - 1]) - zero)
-            view = memoryview(data)  # type: ignore[arg-type]
-            spans = (
-                shard[first[a:b]],
-                base[a:b] - zero,
-                base[a:b] + length[a:b] - zero,
-                origin[a:b],
-            )
-            self.read(
-                [
-                    (number, view[i:j], start % APART)
-                    for number, i, j, start in zip(*(x.tolist() for x in spans), strict=True)
-                ]
-            )
             part = slice(int(first[a]), int(behind[b - 1]))
-            yield part, data, at[part] - zero
+            to = base[a:b] - zero
+            runs = (shard[first[a:b]], to, to + length[a:b], origin[a:b] % APART)
+            size = int(base[b - 1] + length[b - 1]) - zero
+            found.append(Piece(part, at[part] - zero, size, [x.tolist() for x in runs]))
+        return found
+
+    def load(self, piece: Piece, data: Bytes) -> None:
+        """Read a piece into memory of its size; errors as for `read`."""
+        view = memoryview(data)  # type: ignore[arg-type]
+        self.read([(n, view[i:j], start) for n, i, j, start in zip(*piece.runs, strict=True)])
 
     def read(self, parts: Sequence[tuple[int, memoryview, int]]) -> None:
         """Fill memory with parts of shards: number of the shard, memory, first byte.

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import numpy as np
 
 from atdata._protocols import DataSource
 from atdata._shardlist import ShardInfo
 from atdata.dataset.files import APART, ShardFiles, WrongTableError
+from atdata.dataset.placed import Bytes, Integers, Located, Placer
 from atdata.dataset.rows import Indices
 from atdata.dataset.tables import ShardTables
 from atdata.dataset.verify import Verify
@@ -22,24 +23,15 @@ from atdata.errors import (
     ShardError,
 )
 from atdata.samples.codec import SampleCodec, codec_of
-from atdata.shards.agree import Spots, header_agrees, headers_agree, names_agree
-from atdata.shards.buffers import Buffers
-from atdata.shards.columns import Payloads
+from atdata.shards.agree import header_agrees, headers_agree, names_agree
 from atdata.shards.form import Column
 from atdata.shards.header import BLOCK
-from atdata.shards.keys import KeyMatrix, key_list
+from atdata.shards.keys import KeyMatrix, Keys, key_list
 from atdata.shards.reader import Block
 from atdata.sources.ranges import NoRangesError
 
-Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
-Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
-
 _MANY: Final = 4096
 """Samples that are worth checking whole tables for."""
-_SMALL: Final = 8 << 10
-"""Bytes of a payload up to which it is moved to its place, away from headers and padding."""
-_SCRATCH: Final = 1 << 20
-"""Bytes that are read before payloads are moved out of them: what the cache has room for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +44,11 @@ class GatheredRows:
     """Position of each row in the dataset."""
     key_matrix: KeyMatrix | None
     """Key of each row in UTF-8, where all have one length."""
+    keys: Sequence[str]
+    """Key of each sample in its shard, made when one is asked for."""
 
     def __len__(self) -> int:
         return len(self.positions)
-
-    @property
-    def keys(self) -> Sequence[str]:
-        """Key of each sample in its shard."""
-        if self.key_matrix is not None and (self.key_matrix < 0x80).all():
-            return key_list([self.key_matrix])
-        return self.gather.keys(self.positions)
 
     def samples(self) -> list[Any]:
         """The samples, decoded; their arrays own their memory."""
@@ -75,12 +62,14 @@ class GatheredRows:
 
     def take(self, indices: Indices) -> GatheredRows:
         """Some of the rows, in the order of ``indices``."""
-        keys = None if self.key_matrix is None else self.key_matrix[indices]
-        return replace(
-            self,
-            block=self.block.take(indices),
-            positions=self.positions[indices],
-            key_matrix=keys,
+        matrix = None if self.key_matrix is None else self.key_matrix[indices]
+        positions = self.positions[indices]
+        return GatheredRows(
+            self.gather,
+            self.block.take(indices),
+            positions,
+            matrix,
+            self.gather.lazy_keys(positions, matrix),
         )
 
     def _told(self, decode: Callable[[], Any]) -> Any:
@@ -93,19 +82,6 @@ class GatheredRows:
                 one.block.shard = self.gather.tables.shards[number]
                 one.block.samples()
             raise
-
-
-@dataclass(frozen=True, slots=True)
-class _Located:
-    """Where samples are that are in ascending order of their positions."""
-
-    starts: Integers
-    """Where each header begins, shards thought of as `APART` from each other."""
-    sizes: Integers
-    """Bytes of each payload."""
-    shards: list[tuple[int, int, int]]
-    """Number of each shard, its first sample here, and the one behind its last."""
-    keys: KeyMatrix | None
 
 
 class Gather:
@@ -129,8 +105,6 @@ class Gather:
         self.known = known
         self._stored_type = stored_type
         self.verify = verify
-        self._buffers = Buffers()
-        self._scratch = Buffers()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Gather, (self._source, self.known, self._stored_type, self.verify)
@@ -150,6 +124,10 @@ class Gather:
             self.verify,
             lambda number: tables.glance(number).head.shard_bytes,
         )
+
+    @cached_property
+    def _placer(self) -> Placer:
+        return Placer(self._files)
 
     @cached_property
     def ends(self) -> Integers:
@@ -174,6 +152,16 @@ class Gather:
             for row, key in zip(mine.tolist(), table.keys(rows), strict=True):
                 out[row] = key
         return out
+
+    def lazy_keys(self, positions: Integers, matrix: KeyMatrix | None) -> Sequence[str]:
+        """The same, made when one is asked for; of their bytes, where all have one length."""
+
+        def make() -> list[str]:
+            if matrix is not None and (matrix < 0x80).all():
+                return key_list([matrix])
+            return self.keys(positions)
+
+        return Keys(make, len(positions))
 
     def rows(self, positions: Integers) -> GatheredRows:
         """Read samples.
@@ -259,40 +247,21 @@ class Gather:
 
     def _gathered(self, positions: Integers, places: Integers) -> GatheredRows:
         found = self._located(positions)
-        count = len(positions)
-        starts, ends = np.empty(count, np.int64), np.empty(count, np.int64)
-        size = int(found.sizes[0]) if count > 1 else 0
-        buffer: Any
-        if 0 < size <= _SMALL and (found.sizes == size).all():
-            # One behind the other in their order, without headers and padding.
-            buffer = self._buffers.take(count * size)
-            out = buffer.view(f"V{size}")
-            for part, data, at in self._read(found, _SCRATCH):
-                out[places[part]] = Spots(data, at).read(0, size)
-            ends = np.arange(size, (count + 1) * size, size)
-            starts = ends - size
-        else:
-            buffer = np.empty(0, np.uint8)
-            for part, data, at in self._read(found, None):
-                buffer = data
-                starts[places[part]], ends[places[part]] = at, at + found.sizes[part]
+        payloads = self._placer.payloads(found, places, self._check)
         self.tables.rest()
-        ordered = np.empty(count, np.int64)
+        ordered = np.empty(len(positions), np.int64)
         ordered[places] = positions
-        keys = None
+        matrix = None
         if found.keys is not None:
             form = f"V{found.keys.shape[1]}"
-            keys = np.empty_like(found.keys)
-            keys.view(form).reshape(-1)[places] = found.keys.view(form).reshape(-1)
-        block: Block[Any] = Block(
-            self.tables.shards[found.shards[0][0]] if found.shards else "",
-            codec_of(self._stored_type),
-            Payloads(memoryview(buffer).toreadonly(), starts, ends),
-            lambda: self.keys(ordered),
-        )
-        return GatheredRows(self, block, ordered, keys)
+            matrix = np.empty_like(found.keys)
+            matrix.view(form).reshape(-1)[places] = found.keys.view(form).reshape(-1)
+        keys = self.lazy_keys(ordered, matrix)
+        name = self.tables.shards[found.shards[0]] if found.shards else ""
+        block: Block[Any] = Block(name, codec_of(self._stored_type), payloads, lambda: keys)
+        return GatheredRows(self, block, ordered, matrix, keys)
 
-    def _located(self, positions: Integers) -> _Located:
+    def _located(self, positions: Integers) -> Located:
         """What the tables say of samples.
 
         Raises:
@@ -302,14 +271,13 @@ class Gather:
         bounds = np.searchsorted(positions, self.ends)
         firsts = np.concatenate([[0], bounds[:-1]]) if len(bounds) else bounds
         numbers = np.flatnonzero(bounds > firsts)
+        shards = numbers.tolist()
         if count >= _MANY:
-            self.tables.load(numbers.tolist())
-        shards = list(
-            zip(numbers.tolist(), firsts[numbers].tolist(), bounds[numbers].tolist(), strict=True)
-        )
+            self.tables.load(shards)
         starts, sizes = np.empty(count, np.int64), np.empty(count, np.int64)
         keys: list[KeyMatrix | None] = []
-        for number, first, last in shards:
+        spans = zip(shards, firsts[numbers].tolist(), bounds[numbers].tolist(), strict=True)
+        for number, first, last in spans:
             table = self.tables.glance(number)
             rows = positions[first:last] - (int(self.ends[number]) - len(table))
             try:
@@ -320,23 +288,9 @@ class Gather:
             keys.append(table.key_matrix(rows))
         one_length = len({None if part is None else part.shape[1] for part in keys}) == 1
         whole = [part for part in keys if part is not None] if one_length else []
-        return _Located(starts, sizes, shards, np.concatenate(whole) if whole else None)
+        return Located(starts, sizes, shards, np.concatenate(whole) if whole else None)
 
-    def _read(
-        self, found: _Located, portion: int | None
-    ) -> Iterator[tuple[slice, Bytes, Integers]]:
-        """Bytes of the samples with the headers before them, as `ShardFiles.pieces` has them.
-
-        Raises:
-            WrongTableError: They are not where a table says.
-        """
-        ends = found.starts + BLOCK + (found.sizes + BLOCK - 1) // BLOCK * BLOCK
-        buffers = self._buffers if portion is None else self._scratch
-        for part, data, at in self._files.pieces(found.starts, ends, portion, buffers):
-            self._check(found, part, data, at + BLOCK)
-            yield part, data, at + BLOCK
-
-    def _check(self, found: _Located, part: slice, data: Bytes, at: Integers) -> None:
+    def _check(self, found: Located, part: slice, data: Bytes, at: Integers) -> None:
         """Hold what the tables say of some samples against the headers that were read."""
         sizes = found.sizes[part]
         if found.keys is not None and names_agree(data, at, sizes, found.keys[part]):

@@ -201,6 +201,8 @@ def batches_of(
             waiting.append(rows.take(slice(at, len(rows))) if at else rows)
             have += len(rows) - at
             behind = int(taken[-1])
+        # What is read next takes the place of these rows, where nobody needs them any more.
+        del run, rows
     if have and not drop_last:
         yield batch_of(sample_type, waiting), behind
 

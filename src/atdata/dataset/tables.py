@@ -34,7 +34,7 @@ _WORTH_KEEPING: Final = 16 << 20
 _AT_ONCE: Final = 16
 _MAPPED: Final = 128
 """Tables that are mapped at once: each takes a file descriptor. Others are read into memory."""
-_RESIDENT: Final = 64 << 20
+_RESIDENT: Final = 8 << 20
 """Bytes of mapped tables from which on their pages are given back between reads."""
 Identity: TypeAlias = tuple[str, int, int, int]
 """Path, size, time of change, inode."""

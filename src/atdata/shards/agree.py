@@ -94,7 +94,7 @@ def names_agree(data: Bytes, at: Integers, sizes: Integers, keys: KeyMatrix) -> 
     magic = spots.read(257 - BLOCK, 8).tobytes()
     if magic not in (_USTAR * count, _GNU * count):
         return False
-    if magic[:8] == _USTAR and any(spots.read(345 - BLOCK, 1).tobytes()):
+    if magic[:8] == _USTAR and spots.read(345 - BLOCK, 1).tobytes().strip(b"\0"):
         return False
     digits = spots.read(124 - BLOCK, 12)
     if (sizes == sizes[0]).all():
@@ -105,8 +105,9 @@ def names_agree(data: Bytes, at: Integers, sizes: Integers, keys: KeyMatrix) -> 
         found, good = octal(field[:, :11])
         if not (good & (found == sizes) & (field[:, 11] == 0)).all():
             return False
-    names = spots.matrix(-BLOCK, length + 1)
-    return bool((names[:, length] == ord(".")).all() and (names[:, :length] == keys).all())
+    if spots.read(length - BLOCK, 1).tobytes() != b"." * count:
+        return False
+    return spots.read(-BLOCK, length).tobytes() == keys.tobytes()
 
 
 def header_agrees(header: bytes, size: int) -> bool:
