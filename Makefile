@@ -109,7 +109,9 @@ FUZZ := .cache/fuzz
 
 $(FUZZ)/.set-up: $(STAMP) requirements.lock
 	@"$(BIN)/uv" venv -q --clear --python "$(BIN)/python" $(FUZZ)
-	@"$(BIN)/uv" pip install -q --python $(FUZZ)/bin/python -c requirements.lock -e . atheris
+	@"$(BIN)/uv" pip install -q --python $(FUZZ)/bin/python -r requirements.lock
+	@"$(BIN)/uv" pip install -q --python $(FUZZ)/bin/python --no-deps --no-build-isolation -e .
+	@"$(BIN)/uv" pip install -q --python $(FUZZ)/bin/python atheris
 	@touch $@
 
 # atheris has no wheel for every Python, so it is no dependency of the project.

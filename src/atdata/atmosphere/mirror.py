@@ -37,8 +37,8 @@ from atdata.errors import (
 )
 from atdata.sources.identity import signing_key, verified_handle
 
-_SAVED: Final = 100
-"""Events after which the cursor is saved; it is also saved when nothing happens."""
+_SAVED: Final = 2.0
+"""Seconds after which the cursor is saved; it is also saved when nothing happens."""
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 60.0
 """Seconds before a firehose that ended is asked again."""
@@ -134,16 +134,17 @@ class Mirror:
         for did in self._store.accounts():
             if self._rev(did) == _UNKNOWN:
                 self._again.setdefault(did, (0.0, _FIRST_PAUSE))
-        seen = cursor
+        seen, due = cursor, time.monotonic() + _SAVED
         try:
             for event in firehose.events(cursor, stop):
                 if event is not None:
                     with self._lock:
                         self._apply(event, server)
                     seen = seen if event.seq is None else event.seq
-                if event is None or self.counts.events % _SAVED == 0:
+                if event is None or time.monotonic() >= due:
                     cursor = self._save(server, cursor, seen)
                     self._try_again()
+                    due = time.monotonic() + _SAVED
         finally:
             self._save(server, cursor, seen)
 

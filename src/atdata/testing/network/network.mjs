@@ -4,7 +4,8 @@
 //
 // Options: folder (where data go; removed at the end), servers (how many), ports ([directory,
 // server, server, ...]; missing or 0: a free one), pds (settings of every server, named as the
-// ServerEnvironment of @atproto/pds names them: blobUploadLimit, rateLimitsEnabled, ...).
+// ServerEnvironment of @atproto/pds names them: blobUploadLimit, rateLimitsEnabled, ...), plc (URL of
+// a directory that another process runs; none is started then).
 // Prints one JSON line when all of them answer. Ends when its standard input closes, and on
 // SIGTERM and SIGINT.
 import { randomBytes } from 'node:crypto'
@@ -130,7 +131,7 @@ async function startServer(number, plcUrl, viewUrl) {
   return { pds, told: { url, did, handle_domain: handleDomain, admin_password, jwt_secret } }
 }
 
-const plcUrl = await startDirectory()
+const plcUrl = options.plc ?? (await startDirectory())
 const viewUrl = await startView()
 for (let number = 1; number <= options.servers; number++) {
   servers.push(await startServer(number, plcUrl, viewUrl))
