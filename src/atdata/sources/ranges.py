@@ -52,8 +52,7 @@ class FileBytes:
     def read_into(self, view: memoryview, start: int) -> None:
         """See `ShardBytes`."""
         number = self._file.fileno()
-        while len(view):
-            count = os.preadv(number, [view], start)
+        while (count := os.preadv(number, [view], start)) < len(view):
             if not count:
                 raise IntegrityError(
                     "the file ends here: it was cut short", shard=str(self.path), offset=start
