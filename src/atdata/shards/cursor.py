@@ -199,7 +199,10 @@ class Cursor:
             sizes: Lengths that the type itself tells, -1 elsewhere.
         """
         first = self.first(1)[0]
-        head = self.first(1 + int(forms[first][-1])) if first in forms else self.first(1)
+        width = int(forms[first][-1]) if first in forms else 0
+        head = self.first(1 + width)
+        if len(head) <= width:
+            raise self.only_first()
         size = int.from_bytes(head[1:], "big") if first in forms else int(sizes[0])
         if size >= 0 and self.passes(head):
             self.require(size)
