@@ -140,25 +140,24 @@ def _digits(values: Integers, count: int, base: int) -> tuple[Bytes, Integers]:
     """Numbers as so many ASCII digits: shape (n, count), and the sum of each one's bytes."""
     # As few bits as hold the numbers: division is what takes the time.
     left = values.astype(np.uint32) if int(values.max()) < 1 << 32 else values
-    texts, text_sums = _triples(base)
-    out = np.empty((len(values), -(-count // 3)), "V3")
-    sums = np.full(len(values), -ord("0") * (-count % 3))
+    texts, text_sums = _fours(base)
+    out = np.empty((len(values), -(-count // 4)), np.uint32)
+    sums = np.full(len(values), -ord("0") * (-count % 4))
     for place in range(out.shape[1] - 1, -1, -1):
         rest = left // len(texts)
         last = left - rest * len(texts)
         out[:, place] = texts[last]
         sums += text_sums[last]
         left = rest
-    digits = out.view(np.uint8)
-    return digits if digits.shape[1] == count else np.ascontiguousarray(digits[:, -count:]), sums
+    return np.ascontiguousarray(out.view(np.uint8)[:, -count:]), sums
 
 
 @cache
-def _triples(base: int) -> tuple[np.ndarray[Any, np.dtype[np.void]], Integers]:
-    """All numbers of three digits, as items of three bytes, and the sums of these bytes."""
+def _fours(base: int) -> tuple[np.ndarray[Any, np.dtype[np.uint32]], Integers]:
+    """All numbers of four digits, each as the four bytes of an item, and the sums of these."""
     ones = np.arange(ord("0"), ord("0") + base, dtype=np.uint8)
-    digits = np.stack(np.meshgrid(ones, ones, ones, indexing="ij"), axis=-1).reshape(-1, 3)
-    return digits.view("V3").reshape(-1), digits.sum(axis=1, dtype=np.int64)
+    digits = np.stack(np.meshgrid(ones, ones, ones, ones, indexing="ij"), axis=-1).reshape(-1, 4)
+    return digits.view(np.uint32).reshape(-1), digits.sum(axis=1, dtype=np.int64)
 
 
 def _file_header(name: bytes, size: int) -> bytes:
