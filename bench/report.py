@@ -143,9 +143,9 @@ is checked to give exactly the samples that were written.
   mosaicml-streaming cuts by bytes, and makes about as many. "The peer" is the package of the same
   name on PyPI.
 - Reading counts when every field is there: arrays as NumPy arrays (in batches stacked where the
-  shapes agree), the rest as Python values. The arrays of datasets and lance are views of what
-  they read, and so are the single pictures of litdata and mosaicml-streaming; all others own
-  their memory.
+  shapes agree), the rest as Python values. The arrays of datasets, lance and "atdata, copy=False"
+  are views of what they read, and so are single samples of mosaicml-streaming and large ones of
+  litdata; all others own their memory.
 - This package waits for the disk when it writes (fsync) and records a SHA-256 of each shard;
   nobody else does both. "Synced" adds the first to the peer.
 - datasets, lance and "atdata, columns" are given all samples at once, everyone else one by one.

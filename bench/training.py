@@ -2,13 +2,17 @@
 
 Prints lines of ``name: value``. Each measurement runs in a process of its own, over shards that
 were written before; the page cache is warm. Peak memory is that of the process, and what the
-same process needs before it reads is printed beside it.
+same process needs before it reads is printed beside it. Where PyTorch is installed, epochs are
+read by two workers of its DataLoader as well, and the peak is that of the worker that needs most:
+``.cache/venv-torch/bin/python -m bench.training --only workers`` after ``make test-torch``.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
+import importlib.util
+import multiprocessing
+import re
 import subprocess
 import sys
 import tempfile
@@ -45,6 +49,7 @@ def main() -> None:
     parser.add_argument("--gb", type=float, default=10.0, help="10**9 bytes of images")
     parser.add_argument("--samples", type=int, default=1_000_000, help="small samples")
     parser.add_argument("--folder", type=Path, help="where to write; a temporary folder")
+    parser.add_argument("--only", default="", help="measurements with this in their name")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
@@ -53,7 +58,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
         write(folder, options.samples, int(options.gb * 1e9))
-        for measure in MEASURES:
+        for measure in (name for name in MEASURES if options.only in name):
             arguments = ["--measure", measure, "--folder", name]
             subprocess.run([sys.executable, "-m", "bench.training", *arguments], check=True)
 
@@ -162,9 +167,35 @@ def memory_of(name: str, batches: Callable[[Path], Iterator[object]]) -> Callabl
     return measure
 
 
-def peak() -> float:
-    """Largest memory of this process so far, in 10**6 bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+def workers(name: str, *, shuffle: bool) -> Callable[[Path], None]:
+    """The same of an epoch that workers read."""
+
+    def measure(folder: Path) -> None:
+        if importlib.util.find_spec("torch") is None:
+            print(f"{name}: not measured without PyTorch")
+            return
+        loader = images(folder).to_torch(32, shuffle=shuffle, seed=0, num_workers=2)
+        count, most = 0, 0.0
+        start = time.perf_counter()
+        for batch in loader:
+            count += len(batch["number"])
+            most = max(most, *(peak(child.pid) for child in multiprocessing.active_children()))
+        seconds = time.perf_counter() - start
+        show(f"{name}, samples", count, "")
+        show(f"{name}, speed", count / seconds, "samples/s")
+        show(f"{name}, peak memory of a worker", most, f"MB ({peak():.0f} in the loop)")
+
+    return measure
+
+
+def peak(process: int | str | None = "self") -> float:
+    """Largest memory of a process so far, shared pages included, in 10**6 bytes.
+
+    Not `getrusage`, whose figure begins with that of the process by which it was started.
+    """
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
+    # A process that has just ended has none.
+    return int(found[1]) * 1024 / 1e6 if found else 0.0
 
 
 MEASURES: dict[str, Callable[[Path], None]] = {
@@ -174,6 +205,8 @@ MEASURES: dict[str, Callable[[Path], None]] = {
     "state": state,
     "images in order": memory_of("images in order", lambda f: images(f).ordered(32)),
     "images shuffled": memory_of("images shuffled", lambda f: images(f).shuffled(32, seed=0)),
+    "images by workers, in order": workers("images by 2 workers, in order", shuffle=False),
+    "images by workers, shuffled": workers("images by 2 workers, shuffled", shuffle=True),
     "small in order": memory_of("small in order", lambda f: small(f).ordered(256)),
     "small shuffled": memory_of("small shuffled", lambda f: small(f).shuffled(256, seed=0)),
 }

@@ -25,7 +25,6 @@ class LitData(Contender):
     imports = "import litdata"
     versions = ("litdata", "torch", "numpy")
     quick = False
-    part = 4
 
     def samples(self, workload: Workload, rows: list[Row]) -> list[Row]:
         names = workload.named("optional")
