@@ -105,6 +105,8 @@ def index_backends() -> dict[str, Provider]:
 
 def index_backend(scheme: str) -> Any:
     """The backend class for an index URL with this scheme."""
+    if scheme in INDEX_BACKENDS:
+        return _load(INDEX_BACKENDS[scheme])
     rows = _with_entry_points("atdata.index")
     if scheme not in rows:
         raise UrlError(
@@ -116,6 +118,9 @@ def index_backend(scheme: str) -> Any:
 
 def shard_reader(scheme: str) -> Any:
     """The class that opens shards whose URL has this scheme."""
+    # Our own are not replaced by those of other packages, which take time to be found.
+    if scheme in SHARD_READERS:
+        return _load(SHARD_READERS[scheme])
     rows = _with_entry_points("atdata.source")
     if scheme not in rows:
         raise UrlError(

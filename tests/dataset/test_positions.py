@@ -18,6 +18,7 @@ import atdata
 from atdata import Dataset, write_samples
 from atdata.errors import (
     DecodeError,
+    IntegrityError,
     LengthError,
     OptionError,
     SampleNotFoundError,
@@ -165,6 +166,21 @@ def test_a_shard_that_is_written_anew_is_an_error(tmp_path: Path) -> None:
     Path(opened.shard_list[0]).write_bytes(b"short")
     with pytest.raises(ShardError):
         opened[3]
+
+
+def test_by_position_files_are_hashed_before_they_are_read(tmp_path: Path) -> None:
+    """Fully verified, a changed shard is an error by position and by ranges, however often read."""
+    dataset = write_samples(points(40), tmp_path / "a.tar").verified("full")
+    assert dataset[7].number == 7
+    assert dataset.verified("full")[7].number == 7
+    shard = Path(dataset.shard_list[0])
+    changed = bytearray(shard.read_bytes())
+    changed[512 * 5 + 40] ^= 1
+    shard.write_bytes(changed)
+    for read in (lambda d: d[7], lambda d: d[[1, 2]], lambda d: list(d.shuffled(8, seed=0))):
+        for _ in range(2):
+            with pytest.raises(IntegrityError, match="SHA-256"):
+                read(dataset.verified("full"))
 
 
 def test_a_sample_of_another_type_is_named(tmp_path: Path) -> None:

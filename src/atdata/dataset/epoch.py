@@ -198,8 +198,16 @@ def runs_of(
         single: Whether each run is the stored samples of one batch, even if none is left.
     """
     step = size or _ROWS
+    most = step if single else max(1, epoch.at_once // step) * step
+    pieces = _pieces(epoch, ranges, step, worker, workers)
+    places, taken = next(pieces, (None, None))
+    if places is None or taken is None:
+        return
+    # Nothing is read beside the first piece, so that the first batch does not wait for it.
+    fetched = epoch.fetch(places)
+    for at in _cuts(taken, step, most):
+        yield _finished(epoch, fetched, at, taken)
     with ThreadPoolExecutor(1, "atdata-ahead") as ahead:
-        pieces = _pieces(epoch, ranges, step, worker, workers)
         places, taken = next(pieces, (None, None))
         waiting = None if places is None else ahead.submit(epoch.fetch, places)
         while waiting is not None and taken is not None:
@@ -208,7 +216,6 @@ def runs_of(
             fetched = waiting.result()
             places, taken = next(pieces, (None, None))
             waiting = None if places is None else ahead.submit(epoch.fetch, places)
-            most = step if single else max(1, epoch.at_once // step) * step
             for at in _cuts(behind, step, most):
                 yield _finished(epoch, fetched, at, behind)
 

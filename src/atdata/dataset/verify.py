@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from atdata._digest import RAW, cid_sha256, sha256_of
 from atdata._protocols import DataSource
@@ -39,10 +41,33 @@ def check_file(path: Path, known: ShardInfo | None, verify: Verify | None) -> No
     if known.bytes not in (None, size):
         raise _differs(known, size, None)
     if verify == "full" and known.sha256 is not None:
-        with path.open("rb") as stream:
-            found, size = sha256_of(stream)
+        found = _hash_of(path)
         if found != known.sha256:
             raise _differs(known, size, found)
+
+
+_hashes: dict[tuple[str, int, int, int], str] = {}
+"""Path, size, time of change and inode → SHA-256 of files that this process has hashed."""
+_MOST_HASHES: Final = 100_000
+_SETTLED: Final = 2 * 10**9
+"""Nanoseconds: coarser than the times of changes that file systems keep."""
+
+
+def _hash_of(path: Path) -> str:
+    """SHA-256 of a file; hashed once, as long as it does not change."""
+    with path.open("rb") as stream:
+        stat = os.fstat(stream.fileno())
+        identity = (str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino)
+        found = _hashes.get(identity)
+        if found is None:
+            found, _ = sha256_of(stream)
+            # Of a file that was just written, the time would not tell another change.
+            settled = time.time_ns() - stat.st_mtime_ns > _SETTLED
+            if settled and os.fstat(stream.fileno()).st_mtime_ns == stat.st_mtime_ns:
+                if len(_hashes) >= _MOST_HASHES:
+                    _hashes.clear()
+                _hashes[identity] = found
+        return found
 
 
 def of_stream(known: ShardInfo | None, verify: Verify | None) -> ShardInfo | None:
