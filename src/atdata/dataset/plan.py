@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, TypeAlias
+from typing import IO, Any, TypeAlias
 
 import numpy as np
 
 from atdata._protocols import DataSource
 from atdata._shardlist import ShardInfo
+from atdata.dataset.ahead import OpenedAhead
 from atdata.dataset.describe import local_path
 from atdata.dataset.rows import Integers, Rows, SampleRows, SharedRows, ViewedRows, joined
 from atdata.dataset.tables import ShardTables
@@ -102,43 +103,24 @@ class Plan:
         """Whether some samples may be left out."""
         return any(isinstance(step, Filter) for step in self.steps)
 
-    def blocks_of(
-        self,
-        shard: str,
-        rows: int | None = None,
-        first: int | None = None,
-        *,
-        table: SampleTable | None = None,
-        copy: bool = True,
-    ) -> Iterator[Block[Any]]:
-        """The rows of one shard, before any step.
-
-        Args:
-            shard: Its identifier.
-            rows: As for `read_blocks`.
-            first: As for `read_blocks`.
-            table: Its table, where it is a file of this machine and the table is to be trusted.
-            copy: As for `Block`.
-        """
-        codec: SampleCodec[Any] = codec_of(self.stored_type)
+    def blocks_of(self, shard: str) -> Iterator[Block[Any]]:
+        """The rows of one shard, before any step. Every header is looked at."""
+        read = partial(read_blocks, shard=shard, codec=codec_of(self.stored_type))
         place = local_path(self.source, shard)
-        info = self.known.get(shard)
-        read = partial(read_blocks, shard=shard, codec=codec, rows=rows, first=first, copy=copy)
-        if place is None:
-            wanted = of_stream(info, self.verify)
-            with closing(verified(self.source.open_shard(shard), wanted)) as stream:
-                yield from read(stream)
-            return
-        check_file(place, info, self.verify)
-        if table is None:
+        if place is not None:
+            check_file(place, self.known.get(shard), self.verify)
             yield from read(place)
             return
-        yield from read_by_table(
-            place, table, shard=shard, codec=codec, rows=rows, first=first, copy=copy
+        with closing(self._stream_of(shard)) as stream:
+            yield from read(stream)
+
+    def _stream_of(self, shard: str) -> IO[bytes]:
+        return verified(
+            self.source.open_shard(shard), of_stream(self.known.get(shard), self.verify)
         )
 
     def runs(
-        self, size: int | None = None, *, tables: ShardTables | None = None, copy: bool = True
+        self, size: int | None = None, *, tables: ShardTables, copy: bool = True
     ) -> Iterator[Run]:
         """Every row in the order it is stored in, in runs that end where batches of ``size`` do.
 
@@ -148,13 +130,48 @@ class Plan:
             copy: As for `Block`.
         """
         before = 0
-        for number, shard in enumerate(self.source.shard_list):
-            table = None if tables is None else tables.trusted(number)
-            first = -before % size if size else None
-            for block in self.blocks_of(shard, size, first, table=table, copy=copy):
-                rows, kept = self.stepped(block)
-                yield rows, before + kept + 1
-                before += len(block)
+        shards = self.source.shard_list
+        with closing(OpenedAhead(self._stream_of)) as remote:
+            for number, shard in enumerate(shards):
+                first = -before % size if size else None
+                options = {"rows": size, "first": first, "copy": copy}
+                behind = shards[number + 1] if number + 1 < len(shards) else None
+                for block in self._blocks(shard, tables.trusted(number), options, remote, behind):
+                    rows, kept = self.stepped(block)
+                    yield rows, before + kept + 1
+                    before += len(block)
+
+    def _blocks(
+        self,
+        shard: str,
+        table: SampleTable | None,
+        options: dict[str, Any],
+        remote: OpenedAhead,
+        behind: str | None,
+    ) -> Iterator[Block[Any]]:
+        """The rows of one shard: by its table, by a scan, or as they come from a server.
+
+        Args:
+            shard: Its identifier.
+            table: Its table, where it is to be trusted.
+            options: As for `read_blocks`.
+            remote: Opens shards on servers.
+            behind: The shard that is read next.
+        """
+        codec: SampleCodec[Any] = codec_of(self.stored_type)
+        place = local_path(self.source, shard)
+        if place is not None:
+            check_file(place, self.known.get(shard), self.verify)
+            if table is None:
+                yield from read_blocks(place, shard=shard, codec=codec, **options)
+            else:
+                yield from read_by_table(place, table, shard=shard, codec=codec, **options)
+            return
+        with closing(remote.open(shard)) as window:
+            for block in read_blocks(window, shard=shard, codec=codec, **options):
+                if window.final and behind and local_path(self.source, behind) is None:
+                    remote.prepare(behind)
+                yield block
 
     def rows_of(self, shard: str) -> Iterator[Rows]:
         """The rows of one shard, every step applied."""
@@ -220,9 +237,8 @@ def check_batch_size(value: object) -> None:
 def batch_of(sample_type: type, parts: Sequence[Rows]) -> SampleBatch[Any]:
     """Rows as one batch, column by column where they have columns."""
     keys = Keys.joined([part.keys for part in parts])
-    columns = [part.columns() for part in parts]
-    known = [column for column in columns if column is not None]
-    if len(known) == len(columns) and known and known[0]:
+    known = [columns for part in parts if (columns := part.columns())]
+    if known and len(known) == len(parts):
         return SampleBatch(sample_type, keys, joined(known))
     samples = [sample for part in parts for sample in part.samples()]
     return SampleBatch(sample_type, keys, samples=samples)

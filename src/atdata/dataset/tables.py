@@ -160,11 +160,16 @@ class ShardTables:
             return None
         with suppress(OSError, ShardError, ValueError):
             stat = path.stat()
-            beside = path.with_name(path.name + SUFFIX)
-            if beside.exists() and beside.stat().st_mtime_ns < stat.st_mtime_ns:
-                return None
-            kept = self._kept_at(self.shards[number], path)
-            place = beside if beside.exists() or kept is None else kept
+            place = path.with_name(path.name + SUFFIX)
+            if place.exists():
+                if place.stat().st_mtime_ns < stat.st_mtime_ns:
+                    return None
+            else:
+                # Small shards have none in the cache.
+                kept = self._kept_at(self.shards[number], path)
+                if kept is None or stat.st_size < _WORTH_KEEPING or not kept.exists():
+                    return None
+                place = kept
             known = self._trusted.get(number)
             if known is None or known[0] != _identity(place, place.stat()):
                 known = self._trusted[number] = self._opened(place)

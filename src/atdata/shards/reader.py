@@ -18,7 +18,7 @@ from atdata.shards.form import Column, finished
 from atdata.shards.keys import KeyMatrix, Keys, key_list
 from atdata.shards.lazy import StridedRows
 from atdata.shards.tar import Found, Walker, check_tail
-from atdata.shards.window import MappedFile, Window, open_window
+from atdata.shards.window import MappedFile, StreamChunks, Window, open_window
 
 T = TypeVar("T")
 
@@ -129,7 +129,7 @@ class Block(Generic[T]):
 
 
 def read_blocks(
-    source: IO[bytes] | Path,
+    source: IO[bytes] | Path | StreamChunks,
     *,
     shard: str,
     codec: SampleCodec[T],
@@ -144,8 +144,8 @@ def read_blocks(
     the stream where that cannot be promised.
 
     Args:
-        source: The shard's file, or a stream of its bytes, which is read to its end and left
-            open.
+        source: The shard's file, or a stream of its bytes, or a window of it; it is read to its
+            end and left open.
         shard: What errors call it.
         codec: Codec of its samples.
         rows: A block ends where so many samples do, or a multiple of them; the last of a file,
@@ -158,7 +158,7 @@ def read_blocks(
         ShardError: Damaged, cut short, no tar; or it holds other members, but no samples.
     """
     try:
-        window = open_window(source)
+        window = source if isinstance(source, StreamChunks) else open_window(source)
         file = window.file if isinstance(window, MappedFile) else None
         for part in _parts(window, rows or 1, first or 0):
             keys = partial(key_list, part.keys)

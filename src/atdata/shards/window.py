@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import mmap
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, Protocol
 
@@ -13,6 +15,8 @@ from atdata.shards.lazy import FileRows
 
 _FIRST_CHUNK: Final = 1 << 18
 _CHUNK: Final = 1 << 23
+_ROOM: Final = 1 << 20
+"""Bytes before a chunk, into which what is left of the one before it is copied."""
 _RELEASE: Final = 1 << 25
 """Bytes of a mapped file that are given back at once; a multiple of every page size."""
 
@@ -86,36 +90,84 @@ class MappedFile:
 
 
 class StreamChunks:
-    """A stream as one chunk of memory after the other, small ones first."""
+    """A stream as one chunk of memory after the other, small ones first.
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    Args:
+        stream: Read to its end, or until `close`.
+        ahead: Whether a thread reads the next chunk while this one is used, from now on.
+    """
+
+    def __init__(self, stream: IO[bytes], *, ahead: bool = False) -> None:
         self._stream = stream
         self._size = _FIRST_CHUNK
         self.view = memoryview(b"")
         self.base = 0
         self.final = False
+        self._reader = ThreadPoolExecutor(1, "atdata-ahead") if ahead else None
+        self._waiting: Future[_Piece] | None = None
+        self._go_on()
 
     def move(self, to: int, need: int) -> None:
         kept = self.view[to:]
         skip = max(0, to - len(self.view))
         self.base += to
-        while skip and (piece := self._stream.read(min(skip, _CHUNK))):
-            skip -= len(piece)
-        if skip:
-            self.view, self.final = memoryview(b""), True
-            return
-        # What a header claims is believed as far as bytes arrive, never reserved at once.
-        size = max(self._size, min(need, 2 * len(kept) + _CHUNK))
-        self._size = min(2 * self._size, _CHUNK)
-        chunk = bytearray(max(size, len(kept) + _FIRST_CHUNK))
-        chunk[: len(kept)] = kept
-        filled = self._fill(memoryview(chunk), len(kept))
-        self.view = memoryview(chunk)[:filled].toreadonly()
+        piece = self._piece()
+        while skip >= piece.end - piece.begin and not piece.final:
+            skip -= piece.end - piece.begin
+            piece = self._piece()
+        piece.begin = min(piece.begin + skip, piece.end)
+        have = len(kept) + piece.end - piece.begin
+        if len(kept) <= piece.begin and (have >= need or piece.final):
+            piece.begin -= len(kept)
+            piece.chunk[piece.begin : piece.begin + len(kept)] = kept
+        else:
+            # What a header claims is believed as far as bytes arrive, never reserved at once.
+            more = 0 if piece.final else min(max(0, need - have), have + _CHUNK)
+            chunk = bytearray(have + more)
+            chunk[: len(kept)] = kept
+            chunk[len(kept) : have] = memoryview(piece.chunk)[piece.begin : piece.end]
+            end, final = self._fill(memoryview(chunk), have) if more else (have, piece.final)
+            piece = _Piece(chunk, 0, end, final)
+        self.view = memoryview(piece.chunk)[piece.begin : piece.end].toreadonly()
+        self.final = piece.final
+        self._go_on()
 
     def release(self, before: int) -> None:
         """Chunks go when nobody holds them."""
 
-    def _fill(self, chunk: memoryview, at: int) -> int:
+    def rest(self, at: int) -> Iterator[memoryview]:
+        yield self.view[at:]
+        while not self.final:
+            piece = self._piece()
+            self.final = piece.final
+            yield memoryview(piece.chunk)[piece.begin : piece.end]
+
+    def close(self) -> None:
+        """Read no more, and close the stream: at once, or when a read that is under way ends."""
+        if self._reader is not None:
+            self._reader.shutdown(wait=False, cancel_futures=True)
+        if self._waiting is not None and not self._waiting.cancelled():
+            self._waiting.add_done_callback(lambda _: self._stream.close())
+        else:
+            self._stream.close()
+
+    def _go_on(self) -> None:
+        if self._reader is not None and not self.final:
+            self._waiting = self._reader.submit(self._read)
+
+    def _piece(self) -> _Piece:
+        waiting, self._waiting = self._waiting, None
+        return self._read() if waiting is None else waiting.result()
+
+    def _read(self) -> _Piece:
+        size, self._size = self._size, min(2 * self._size, _CHUNK)
+        # Pages of the room that are never written take no memory.
+        chunk = bytearray(_ROOM + size)
+        end, final = self._fill(memoryview(chunk), _ROOM)
+        return _Piece(chunk, _ROOM, end, final)
+
+    def _fill(self, chunk: memoryview, at: int) -> tuple[int, bool]:
+        """Read until a chunk is full; where what was read ends, and whether the stream does."""
         readinto = getattr(self._stream, "readinto", None)
         while at < len(chunk):
             if readinto is not None:
@@ -125,15 +177,19 @@ class StreamChunks:
                 count = len(piece)
                 chunk[at : at + count] = piece
             if not count:
-                self.final = True
-                break
+                return at, True
             at += count
-        return at
+        return at, False
 
-    def rest(self, at: int) -> Iterator[memoryview]:
-        yield self.view[at:]
-        while not self.final and (piece := self._stream.read(_CHUNK)):
-            yield memoryview(piece)
+
+@dataclass(slots=True)
+class _Piece:
+    """What was read of a stream: a part of a chunk, with room for what is kept of the last one."""
+
+    chunk: bytearray
+    begin: int
+    end: int
+    final: bool
 
 
 def open_window(source: IO[bytes] | Path) -> Window:
