@@ -221,3 +221,26 @@ def test_bars_go_to_a_terminal_only(folder: Path) -> None:
     assert done.stdout.count("\n") == 1
     again = atdata_command(folder, *INSERT, "--store", "copies", "--json")
     assert again.stderr == ""
+
+
+def test_a_label_in_the_local_index(folder: Path) -> None:
+    """A label leads to the dataset that had the name then, in the index that is named."""
+    [first] = documents(folder, *INSERT, "--type", "rows:Row")
+    assert documents(folder, "label", "rows", "rows", "2.0.0") == [{"name": "@local/rows@2.0.0"}]
+    [second] = documents(folder, *INSERT[:2], "--name", "rows", "--type", "rows:Row")
+    assert second["cid"] != first["cid"]
+    assert documents(folder, "show", "@local/rows@2.0.0")[0]["cid"] == first["cid"]
+    refused = atdata_command(folder, "label", "rows", "rows", "2.0.0")
+    assert (refused.returncode, refused.stdout) == (7, "")
+    moved = atdata_command(folder, "label", "@local/rows", "rows", "2.0.0", "--move")
+    assert moved.stdout == "@local/rows@2.0.0\n"
+    assert documents(folder, "show", "@local/rows@2.0.0")[0]["cid"] == second["cid"]
+    documents(folder, "label", first["cid"], "rows", "1.9.0")
+    assert documents(folder, "show", "@local/rows@1.9.0")[0]["cid"] == first["cid"]
+    assert atdata_command(folder, "label", "rows", "rows", "two").returncode == 2
+    assert atdata_command(folder, "label", "nothing", "rows", "3.0.0").returncode == 3
+    elsewhere = atdata_command(folder, "label", "rows", "rows", "3.0.0", "--index", "other.db")
+    assert elsewhere.returncode == 3
+    network = atdata_command(folder, "label", "@alice.test/rows", "rows", "3.0.0")
+    assert network.returncode == 2
+    assert "--handle" in network.stderr

@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 PASSWORD: Final = "ATDATA_PASSWORD"
 """Environment variable with the password. There is no option for it: others could see it."""
 
-Handle: TypeAlias = Annotated[
-    str,
-    typer.Option(
-        "--handle",
-        metavar="HANDLE",
-        envvar="ATDATA_HANDLE",
-        show_default=False,
-        help=f"Account to publish under. The password is asked for, or taken from {PASSWORD}.",
-    ),
-]
+_HANDLE: Final = typer.Option(
+    "--handle",
+    metavar="HANDLE",
+    envvar="ATDATA_HANDLE",
+    show_default=False,
+    help=f"Account to publish under. The password is asked for, or taken from {PASSWORD}.",
+)
+Handle: TypeAlias = Annotated[str, _HANDLE]
+OwnHandle: TypeAlias = Annotated[str | None, _HANDLE]
+"""The same for commands that do not always need one."""
 
 
 def signed_in(handle: str) -> AtmosphereClient:

@@ -6,14 +6,22 @@ from typing import Annotated
 
 import typer
 
-from atdata.cli.account import Handle, signed_in
-from atdata.cli.options import Json
-from atdata.cli.output import emit
+from atdata.cli.account import OwnHandle, signed_in
+from atdata.cli.options import IndexUrl, Json
+from atdata.cli.output import emit, plain
+from atdata.cli.targets import local_index
+from atdata.errors import OptionError
 
 
 def label(
-    uri: Annotated[
-        str, typer.Argument(metavar="URI", show_default=False, help="AT URI of the dataset.")
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATASET",
+            show_default=False,
+            help="A name or CID in the local index; or at://… or @handle/name, to be labelled "
+            "on the network.",
+        ),
     ],
     name: Annotated[
         str,
@@ -22,17 +30,36 @@ def label(
     version: Annotated[
         str, typer.Argument(metavar="VERSION", show_default=False, help="major.minor.patch")
     ],
-    handle: Handle,
+    handle: OwnHandle = None,
     move: Annotated[
         bool, typer.Option("--move", help="Move a label that leads to another dataset.")
     ] = False,
+    index: IndexUrl = None,
     as_json: Json = False,
 ) -> None:
-    """Let @handle/NAME@VERSION mean this dataset, whatever is published later."""
+    """Let NAME@VERSION mean this dataset, whatever comes later.
+
+    A dataset of the local index, or of the one that --index names, is labelled there, as
+    @local/NAME@VERSION; one of the network by a record of the account, as @handle/NAME@VERSION.
+    """
+    if index is None and dataset.startswith(("at://", "@")) and not dataset.startswith("@local/"):
+        made = _on_the_network(dataset, name, version, handle, move)
+    else:
+        with local_index(index) as local:
+            local.label(name, version, local.get_dataset(dataset), move=move)
+        made = f"@local/{name}@{version}"
+    if as_json:
+        emit({"uri" if made.startswith("at://") else "name": made})
+    else:
+        print(plain(made))
+
+
+def _on_the_network(dataset: str, name: str, version: str, handle: str | None, move: bool) -> str:
     from atdata.atmosphere import AtmosphereIndex
 
-    made = AtmosphereIndex(signed_in(handle)).label(name, version, uri, move=move)
-    if as_json:
-        emit({"uri": made})
-    else:
-        print(made)
+    if handle is None:
+        raise OptionError(
+            f"{dataset} is on the network: name the account that labels it, --handle."
+        )
+    made: str = AtmosphereIndex(signed_in(handle)).label(name, version, dataset, move=move)
+    return made

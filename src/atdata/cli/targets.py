@@ -39,11 +39,8 @@ def find_entry(target: str, where: str | None) -> tuple[IndexEntry, Any]:
     if target.startswith("at://"):
         index = network_index()
     elif target.startswith("@"):
-        name = parse_name_ref(target)
-        if name.owner == "local":
-            target, index = name.name, local_index(where)
-        else:
-            index = network_index()
+        local = parse_name_ref(target).owner == "local"
+        index = local_index(where) if local else network_index()
     else:
         index = local_index(where)
     return index.get_dataset(target), index
