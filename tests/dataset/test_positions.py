@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import resource
 import shutil
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,21 @@ def test_by_position_files_are_hashed_before_they_are_read(tmp_path: Path) -> No
         for _ in range(2):
             with pytest.raises(IntegrityError, match="SHA-256"):
                 read(dataset.verified("full"))
+
+
+def test_more_shards_than_files_that_may_be_open(tmp_path: Path) -> None:
+    """An epoch over more shards than a process may have files open has every sample once."""
+    dataset = write_samples(points(600), tmp_path / "points.tar", maxcount=3)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(
+        resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 150, hard)
+    )
+    try:
+        seen = [n for batch in dataset.shuffled(64, seed=0) for n in batch.number]
+        assert dataset[::-1].number == list(range(600))[::-1]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert sorted(seen) == list(range(600))
 
 
 def test_a_sample_of_another_type_is_named(tmp_path: Path) -> None:

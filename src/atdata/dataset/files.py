@@ -29,8 +29,8 @@ Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 
 _AT_ONCE: Final = 8
 """Ranges that are asked for at the same time."""
-_OPEN: Final = 256
-"""Most files that are open at a time."""
+_OPEN: Final = 4096
+"""Most files that are open at a time, and no more than a third of what the system allows."""
 _COPY: Final = 1 << 20
 APART: Final = 2**40
 """Distance between the shards, where all of them are thought of as one file."""
@@ -88,6 +88,9 @@ class ShardFiles:
         self._size_of = size_of
         self._open: OrderedDict[int, ShardBytes] = OrderedDict()
         self._copies: dict[int, FileBytes] = {}
+        self._most = min(_OPEN, os.sysconf("SC_OPEN_MAX") // 3)
+        self._paths: dict[int, Path | None] = {}
+        self._kinds: dict[int, tuple[bool, int, int]] = {}
         self._pid = os.getpid()
         self._pool: ThreadPoolExecutor | None = None
         self._opening = threading.RLock()
@@ -109,7 +112,7 @@ class ShardFiles:
         with self._opening:
             if number not in self._open:
                 made = self._opened(number)
-                while len(self._open) >= _OPEN:
+                while len(self._open) >= self._most:
                     # Closed when nobody reads it any more.
                     self._open.popitem(last=False)
                 self._open[number] = made
@@ -117,7 +120,23 @@ class ShardFiles:
 
     def are_local(self, numbers: Sequence[int]) -> bool:
         """Whether these shards are files of this machine."""
-        return all(isinstance(self.get(number), FileBytes) for number in numbers)
+        return all(self._kind(number)[0] for number in numbers)
+
+    def _path(self, number: int) -> Path | None:
+        """The file that a shard is."""
+        if number not in self._paths:
+            self._paths[number] = local_path(self._source, self._shards[number])
+        return self._paths[number]
+
+    def _kind(self, number: int) -> tuple[bool, int, int]:
+        """Whether a shard is a file; its `gap` and `most` of `ShardBytes`."""
+        if number not in self._kinds:
+            if self._path(number) is not None:
+                self._kinds[number] = True, FileBytes.gap, FileBytes.most
+            else:
+                file = self.get(number)
+                self._kinds[number] = isinstance(file, FileBytes), file.gap, file.most
+        return self._kinds[number]
 
     def pieces(self, starts: Integers, ends: Integers, portion: int | None) -> list[Piece]:
         """How spans of bytes are read in few reads.
@@ -135,17 +154,17 @@ class ShardFiles:
             return []
         shard = starts // APART
         numbers = np.flatnonzero(np.diff(shard, prepend=-1))
-        files = [self.get(number) for number in shard[numbers].tolist()]
-        if not all(isinstance(file, FileBytes) for file in files):
+        local, gaps, mosts = zip(*map(self._kind, shard[numbers].tolist()), strict=True)
+        if not all(local):
             portion = None
         counts = np.diff(numbers, append=len(starts))
         between = starts[1:] - ends[:-1]
         if len(between) and int(between.min()) < 0:
             raise WrongTableError(int(shard[between.argmin()]), None)
         new = np.ones(len(starts), bool)
-        new[1:] = between > np.repeat([file.gap for file in files], counts)[1:]
+        new[1:] = between > np.repeat(gaps, counts)[1:]
         # A run as long as one request should be is followed by another one.
-        most = np.repeat([min(file.most, portion or file.most) for file in files], counts)[1:]
+        most = np.repeat([min(most, portion or most) for most in mosts], counts)[1:]
         new[1:] |= starts[1:] // most > starts[:-1] // most
         first = np.flatnonzero(new)
         behind = np.append(first[1:], len(starts))
@@ -207,8 +226,7 @@ class ShardFiles:
             raise WrongTableError(number, error) from error
 
     def _opened(self, number: int) -> ShardBytes:
-        shard = self._shards[number]
-        path = local_path(self._source, shard)
+        shard, path = self._shards[number], self._path(number)
         if path is not None:
             check_file(path, self._known.get(shard), self._verify)
             return FileBytes(path)

@@ -33,7 +33,8 @@ _WORTH_KEEPING: Final = 16 << 20
 """Bytes of a local shard from which on its table is kept: smaller ones are scanned as fast."""
 _AT_ONCE: Final = 16
 _MAPPED: Final = 128
-"""Tables that are mapped at once: each takes a file descriptor. Others are read into memory."""
+"""Most tables that are mapped, and no more than an eighth of the files that the system allows:
+each takes one. Others are read into memory."""
 _RESIDENT: Final = 8 << 20
 """Bytes of mapped tables from which on their pages are given back between reads."""
 Identity: TypeAlias = tuple[str, int, int, int]
@@ -263,7 +264,7 @@ class ShardTables:
     def _opened(self, place: Path) -> tuple[Identity, SampleTable]:
         with place.open("rb") as file:
             identity = _identity(place, os.fstat(file.fileno()))
-            if len(self._maps) < _MAPPED:
+            if len(self._maps) < min(_MAPPED, os.sysconf("SC_OPEN_MAX") // 8):
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
                 table = SampleTable.opened(memoryview(mapped))
                 self._maps.append(mapped)
