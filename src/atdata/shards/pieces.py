@@ -191,16 +191,16 @@ def _array_lists(
     known: dict[tuple[Any, Any], bytes] = {}
     nil = before + NIL
 
-    def heads_of(dtype: np.dtype[Any], shapes: Sequence[Any]) -> list[bytes] | None:
+    def heads_of(dtype: np.dtype[Any], shapes: set[Any]) -> dict[Any, bytes] | None:
         if len(known) > _KNOWN_SHAPES:
             known.clear()
-        found = {shape: known.get((dtype, shape), b"") for shape in set(shapes)}
-        for shape in [shape for shape, head in found.items() if not head]:
+        heads = {shape: known.get((dtype, shape), b"") for shape in shapes}
+        for shape in [shape for shape, head in heads.items() if not head]:
             whole = (shape,) if isinstance(shape, int) else shape
             if dtype.kind not in _PLAIN or not kind.fits(dtype, whole):
                 return None
-            found[shape] = known[dtype, shape] = before + array_head(kind, dtype, whole)
-        return [found[shape] for shape in shapes]
+            heads[shape] = known[dtype, shape] = before + array_head(kind, dtype, whole)
+        return heads
 
     def packed(values: list[Any]) -> Piece | None:
         sorts = set(map(type, values))
@@ -210,14 +210,16 @@ def _array_lists(
             return None
         [dtype] = dtypes
         flat = set(map(_ndim, there)) == {1}
-        heads = heads_of(dtype, list(map(len if flat else _shape, there)))
-        if heads is None or not all(map(_in_c_order, there)):
+        shapes = list(map(len if flat else _shape, there))
+        known_heads = heads_of(dtype, set(shapes))
+        if known_heads is None or not all(map(_in_c_order, there)):
             return None
-        nbytes = list(map(_nbytes, there))
-        if not mixed and len(set(heads)) == 1 and nbytes[0] < LARGE:
+        if not mixed and len(known_heads) == 1 and values[0].nbytes < LARGE:
             data = np.frombuffer(b"".join(values), np.uint8)
-            return Even(heads[0], data.reshape(len(values), -1))
-        sizes = _lengths(heads) + np.array(nbytes)
+            return Even(known_heads[shapes[0]], data.reshape(len(values), -1))
+        heads = [known_heads[shape] for shape in shapes]
+        nbytes = np.array(shapes) * dtype.itemsize if flat else np.array(list(map(_nbytes, there)))
+        sizes = _lengths(heads) + nbytes
         if not mixed:
             return Parts((heads, values), sizes)
         has = np.fromiter([value is not None for value in values], np.bool_, len(values))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from atdata.errors import ShardError
 from atdata.shards.cursor import Bytes, Integers
 from atdata.shards.header import BLOCK
 from atdata.shards.pieces import LARGE, Even, Piece
-from atdata.shards.unfinished import OpenShard
+from atdata.shards.unfinished import MOST_PARTS, OpenShard
 from atdata.shards.ustar import Headers, number_key, numbered_headers
 
 FIRST_ROWS: Final = 64
@@ -91,11 +91,12 @@ class RunWriter:
     def write(self, run: Run, shard: OpenShard) -> None:
         """Add samples to a shard."""
         heads, records = numbered_headers(run.first, run.sizes), run.records
+        data: Iterable[Sequence[Any]]
         even = [piece for piece in run.pieces if isinstance(piece, Even)]
         if len(even) == len(run.pieces):
-            data: list[Any] = [self._rows(heads, even, int(records[0]), len(run)).data]
+            data = [[self._rows(heads, even, int(records[0]), len(run)).data]]
         else:
-            data = _parts(heads, run)
+            data = _groups(heads, run)
         shard.add(
             data,
             payloads=np.cumsum(records) - records + BLOCK,
@@ -128,11 +129,11 @@ class RunWriter:
 
 
 def _put(out: Bytes, place: int, values: Bytes) -> None:
-    """Bytes into each row of a matrix: values of shape (n, size), or (1, size) for all."""
+    """Bytes into each row of a matrix: values of shape (n, size)."""
     size = values.shape[1]
     if not size:
         return
-    if len(values) == 1 or not values.flags.c_contiguous:
+    if not values.flags.c_contiguous:
         out[:, place : place + size] = values
         return
     # As items of that many bytes: a third of the time that single bytes take.
@@ -140,8 +141,8 @@ def _put(out: Bytes, place: int, values: Bytes) -> None:
     rows[...] = values.view(f"V{size}").reshape(-1)
 
 
-def _parts(heads: Headers, run: Run) -> list[Any]:
-    """The bytes of samples of different sizes, or of large ones, in pieces of memory."""
+def _groups(heads: Headers, run: Run) -> Iterator[Sequence[Any]]:
+    """The bytes of samples of different sizes, or of large ones, in groups of pieces."""
     count = len(run)
     columns: list[Sequence[Any]] = list(heads.columns())
     for piece in run.pieces:
@@ -150,6 +151,8 @@ def _parts(heads: Headers, run: Run) -> list[Any]:
     parts: list[Any] = [b""] * (len(columns) * count)
     for place, column in enumerate(columns):
         parts[place :: len(columns)] = column
-    if int(run.sizes.sum()) // count < LARGE:
-        return [b"".join(parts)]
-    return parts
+    if int(run.sizes.sum()) // count < LARGE and int(run.sizes.max()) < _RUN:
+        yield [b"".join(parts)]
+        return
+    for start in range(0, len(parts), MOST_PARTS):
+        yield parts[start : start + MOST_PARTS]

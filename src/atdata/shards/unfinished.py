@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +20,7 @@ from atdata.shards.offsets import SampleTable
 from atdata.shards.trail import Trail
 from atdata.shards.ustar import END
 
-_MOST_PARTS: Final = 1024
+MOST_PARTS: Final = 1024
 """Pieces of memory that a system takes in one call."""
 
 
@@ -83,7 +83,7 @@ class OpenShard:
 
     def add(
         self,
-        data: Sequence[Any],
+        data: Iterable[Sequence[Any]],
         *,
         payloads: Integers,
         sizes: Integers,
@@ -94,7 +94,8 @@ class OpenShard:
 
         Args:
             data: Their bytes in the tar, in pieces that follow each other: anything that has
-                bytes. They may change when this has returned.
+                bytes. Each group of pieces, `MOST_PARTS` at most, is written by one call, and
+                may change when the next is asked for.
             payloads: Where in them the payloads begin, shape (n,).
             sizes: Bytes of each payload, shape (n,).
             keys: The keys in UTF-8, one behind the other.
@@ -108,7 +109,8 @@ class OpenShard:
         self._keys.append(keys)
         self._key_sizes.append(key_sizes)
         self.samples += len(sizes)
-        self._write(data)
+        for parts in data:
+            self._write(parts)
 
     def end(self) -> None:
         """No more comes: begin to bring it to the disk. Does not wait.
@@ -148,9 +150,9 @@ class OpenShard:
         self._file.close()
         self.path.unlink(missing_ok=True)
 
-    def _write(self, data: Sequence[Any]) -> None:
+    def _write(self, parts: Sequence[Any]) -> None:
         with self._disk_errors():
-            size = sum(_written(self._file.fileno(), data))
+            size = _write(self._file.fileno(), parts)
             self.size += size
             self._trail.follow(size)
 
@@ -167,19 +169,17 @@ class OpenShard:
             ) from error
 
 
-def _written(file: int, data: Sequence[Any]) -> Iterator[int]:
-    """Write all, and tell how many bytes each call of the system took."""
-    for start in range(0, len(data), _MOST_PARTS):
-        parts = data[start : start + _MOST_PARTS]
-        done = os.writev(file, parts)
-        yield done
-        if done < (total := sum(memoryview(part).nbytes for part in parts)):
-            # A call takes at most 2 GiB, and less where the disk is full: then the next one fails.
-            rest = memoryview(b"".join(parts))[done:]
-            while done < total:
-                taken = os.write(file, rest)
-                yield taken
-                done, rest = done + taken, rest[taken:]
+def _write(file: int, parts: Sequence[Any]) -> int:
+    """Write all of some pieces of memory; gives how many bytes they have."""
+    done = os.writev(file, parts)
+    total = 0
+    for part in parts:
+        size = memoryview(part).nbytes
+        total += size
+        # A call takes at most 2 GiB, and less where the disk is full: then the next one fails.
+        while done < total:
+            done += os.write(file, np.frombuffer(part, np.uint8)[size - (total - done) :].data)
+    return total
 
 
 class ShardLine:

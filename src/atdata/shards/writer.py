@@ -185,11 +185,12 @@ class _KeyedShard:
         if not self._sizes:
             return
         *before, last, padding = self._pending
-        data = [b"".join(before), last, padding] if len(last) >= _LARGE else self._pending
+        large = len(last) >= _LARGE
+        data = [b"".join(before), last, padding] if large else [b"".join(self._pending)]
         keys = self.keys.text[self._keys_from :]
         ends = np.array(self.keys.ends[-len(self._sizes) :])
         self._shard.add(
-            data if len(last) >= _LARGE else [b"".join(data)],
+            [data],
             payloads=np.array(self._payloads),
             sizes=np.array(self._sizes),
             keys=bytes(keys),
