@@ -119,7 +119,7 @@ class Readable(Trainable[T]):
             seed: Same seed and epoch, same order; None: another order each time, or 0 for a
                 dataset that is split among ranks.
             epoch: Another order for each epoch, from 0 on.
-            window: Samples that are mixed with each other; None: about 64 MB of them. Takes
+            window: Samples that are mixed with each other; None: about 32 MB of them. Takes
                 that much memory twice.
             buffer_samples: Without tables: samples held and drawn from.
             buffer_shards: Without tables: shards read at the same time.

@@ -58,7 +58,7 @@ class Trainable(ABC, Generic[T]):
             shuffle: Whether in random order, as `shuffled` gives it.
             seed: Same seed and epoch, same order.
             epoch: Another order for each epoch.
-            window: Samples that are mixed with each other; None: about 64 MB of them.
+            window: Samples that are mixed with each other; None: about 32 MB of them.
             drop_last: Leave out a smaller batch at the end.
             ragged: What is made of arrays that differ in shape: ``"pad"``, ``"flat"``,
                 ``"list"``, or a dict with one of these for each field that needs it.
@@ -98,7 +98,7 @@ class Trainable(ABC, Generic[T]):
             shuffle: Whether in random order.
             seed: Same seed and epoch, same order; None: 0, so that ranks agree.
             epoch: The first epoch.
-            window: Samples that are mixed with each other; None: about 64 MB of them.
+            window: Samples that are mixed with each other; None: about 32 MB of them.
             num_workers: Processes that read; 0: this one, in a thread.
             even: ``"drop"`` or ``"pad"``, so that all ranks have equally many samples.
             drop_last: Leave out a smaller batch at the end.
