@@ -26,6 +26,13 @@ class Text:
     number: int
 
 
+@atdata.packable
+class Maybe:
+    """An array that may be missing."""
+
+    scores: NDArray[np.float32] | None
+
+
 def items(count: int) -> list[Item]:
     """Items numbered from 0 on."""
     return [Item(np.full((2, 3), i, np.float32), i, f"n{i}") for i in range(count)]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import atdata
 from atdata import Dataset, mix, write_samples
 from atdata.errors import OptionError, RaggedFieldError, SampleTypeError, StateError
-from tests.training.items import Item, Text, items, texts
+from tests.training.items import Item, Maybe, Text, items, texts
 
 
 @pytest.fixture
@@ -62,6 +62,24 @@ def test_ragged_fields_are_joined(tokens: Dataset[Text]) -> None:
             expected = texts(30)[number]
             assert batch["ids"][bounds[row] : bounds[row + 1]].tolist() == expected.ids.tolist()
             assert batch["grid"][row].shape == expected.grid.shape
+
+
+def test_arrays_that_may_be_missing(tmp_path: Path) -> None:
+    """Among arrays that differ, None is one without elements; as a list, it stays None."""
+    samples = [Maybe(None if i == 1 else np.full((i, 2), i, np.float32)) for i in range(4)]
+    dataset = write_samples(samples, tmp_path / "maybe.tar")
+    batch = next(dataset.batches(4, ragged="pad"))
+    assert batch["scores"].shape == (4, 3, 2)
+    assert batch["scores.lengths"].tolist() == [[0, 2], [0, 2], [2, 2], [3, 2]]
+    batch = next(dataset.batches(4, ragged="flat"))
+    assert batch["scores"].shape == (5, 2)
+    assert batch["scores.offsets"].tolist() == [0, 0, 0, 2, 5]
+    for ragged in ("list", None):
+        values = next(dataset.batches(4, ragged=ragged))["scores"]  # type: ignore[arg-type]
+        assert values[1] is None
+        assert values[3].shape == (3, 2)
+    nothing = write_samples([Maybe(None)] * 2, tmp_path / "none.tar")
+    assert next(nothing.batches(2, ragged="pad")) == {"scores": [None, None]}
 
 
 def test_without_a_word_on_ragged_fields_they_are_an_error(tokens: Dataset[Text]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,6 +84,27 @@ def test_blobs_that_drop_for_ever_are_one_clear_error(blobs: Remote, way: str) -
     with pytest.raises(SourceError, match=r"at://.*at byte 1000000.*Gave up after 6 attempts"):
         read(dataset, way)
     assert len(proxy.requests) < 60  # three shards at once
+
+
+@pytest.mark.parametrize("way", ["ordered", "shuffled", "cached"])
+def test_parent_and_child_read_on_after_a_fork(remote: Remote, way: str, tmp_path: Path) -> None:
+    """An epoch that was begun before a fork is ended by both processes, each on its own."""
+    _, dataset = remote
+    dataset = dataset.cached(tmp_path / "cache") if way == "cached" else dataset
+    reading = dataset.ordered() if way != "shuffled" else dataset.shuffled(seed=1, window=64)
+    begin = [next(reading).number for _ in range(70)]
+    answers, answer = os.pipe()
+    child = os.fork()
+    if not child:
+        signal.alarm(60)
+        seen = sorted([*begin, *(sample.number for sample in reading)])
+        os.write(answer, b"y" if seen == ALL and dataset[7].number == 7 else b"n")
+        os._exit(0)
+    os.close(answer)
+    assert sorted([*begin, *(sample.number for sample in reading)]) == ALL
+    assert os.read(answers, 1) == b"y"
+    os.close(answers)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_the_cache_serves_streams_and_ranges(remote: Remote, tmp_path: Path) -> None:

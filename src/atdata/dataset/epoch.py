@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final, Protocol
@@ -32,9 +34,9 @@ class Shuffle:
     """None: chosen when reading begins."""
     epoch: int = 0
     block: int | None = None
-    """Samples that stay neighbours on their way into a window; None: about 32 kB of them."""
+    """Samples that stay neighbours on their way into a window; None: about 16 kB of them."""
     window: int | None = None
-    """Samples that are mixed with each other; None: about 64 MB of them."""
+    """Samples that are mixed with each other; None: about 32 MB of them."""
 
     def __post_init__(self) -> None:
         for name, least in (("seed", 0), ("epoch", 0), ("block", 1), ("window", 1)):
@@ -207,17 +209,54 @@ def runs_of(
     fetched = epoch.fetch(places)
     for at in _cuts(taken, step, most):
         yield _finished(epoch, fetched, at, taken)
-    with ThreadPoolExecutor(1, "atdata-ahead") as ahead:
-        places, taken = next(pieces, (None, None))
-        waiting = None if places is None else ahead.submit(epoch.fetch, places)
-        while waiting is not None and taken is not None:
+    with closing(_Ahead(epoch)) as ahead:
+        places, behind = next(pieces, (None, None))
+        if places is not None:
+            ahead.begin(places)
+        while places is not None and behind is not None:
             # Nothing of the last piece is held while the one after the next is read.
-            fetched, behind = None, taken
-            fetched = waiting.result()
-            places, taken = next(pieces, (None, None))
-            waiting = None if places is None else ahead.submit(epoch.fetch, places)
-            for at in _cuts(behind, step, most):
-                yield _finished(epoch, fetched, at, behind)
+            fetched, taken = None, behind
+            fetched = ahead.result()
+            places, behind = next(pieces, (None, None))
+            if places is not None:
+                ahead.begin(places)
+            for at in _cuts(taken, step, most):
+                yield _finished(epoch, fetched, at, taken)
+
+
+class _Ahead:
+    """Fetches one piece while another is used. A forked child fetches it anew.
+
+    Args:
+        epoch: What is read.
+    """
+
+    def __init__(self, epoch: Epoch) -> None:
+        self._epoch = epoch
+        self._pid = os.getpid()
+        self._pool = ThreadPoolExecutor(1, "atdata-ahead")
+        self._places: Integers | None = None
+        self._waiting: Future[Any] | None = None
+
+    def begin(self, places: Integers) -> None:
+        """Fetch these, in a thread."""
+        self._places = places
+        self._waiting = self._pool.submit(self._epoch.fetch, places)
+
+    def result(self) -> Any:
+        """What was fetched; nothing of it is held here afterwards."""
+        assert self._places is not None
+        if self._pid != os.getpid():
+            # The thread did not come along.
+            self._pid, self._pool = os.getpid(), ThreadPoolExecutor(1, "atdata-ahead")
+            self.begin(self._places)
+        waiting, self._waiting = self._waiting, None
+        assert waiting is not None
+        return waiting.result()
+
+    def close(self) -> None:
+        """Wait for what is being fetched."""
+        self._pool.shutdown()
 
 
 def _finished(epoch: Epoch, fetched: Any, part: slice, taken: Integers) -> Run:

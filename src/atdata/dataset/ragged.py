@@ -20,7 +20,8 @@ Ragged: TypeAlias = "Way | Mapping[str, Way] | None"
 ``list`` gives a list of arrays. ``pad`` fills up with zeros behind the data, to the largest
 shape of the batch: shape (B, *max), and ``{field}.lengths`` of shape (B, dimensions), (B,) for
 one dimension, says how much is data. ``flat`` joins along the first axis, and
-``{field}.offsets`` of shape (B + 1,) says where each sample begins. Fields without a way are
+``{field}.offsets`` of shape (B + 1,) says where each sample begins. For both of them, None is
+an array without elements; a batch of nothing but None is a list. Fields without a way are
 stacked, shape (B, *S), which is an error where their arrays differ.
 """
 
@@ -87,14 +88,14 @@ def columns_of(batch: SampleBatch[Any], ragged: Ragged) -> dict[str, Column]:
             out[name] = _plain(batch, name)
             continue
         values = batch.values(name) if way or name not in kinds else None
-        if way is None or not _all_arrays(values):
+        if way is None or values is None or not _are_arrays(values):
             out[name] = _plain(batch, name) if values is not None else _stacked(batch, name)
         elif way == "list":
-            out[name] = batch.values(name)
+            out[name] = values
         elif way == "pad":
-            out[name], out[f"{name}.lengths"] = _padded(name, batch.values(name))
+            out[name], out[f"{name}.lengths"] = _padded(name, _without_none(values))
         else:
-            out[name], out[f"{name}.offsets"] = _flat(name, batch.values(name))
+            out[name], out[f"{name}.offsets"] = _flat(name, _without_none(values))
     return out
 
 
@@ -102,8 +103,16 @@ def _is_array(kind: Any) -> bool:
     return isinstance(kind.kind if isinstance(kind, Maybe) else kind, Array)
 
 
-def _all_arrays(values: list[Any] | None) -> bool:
-    return bool(values) and all(isinstance(v, np.ndarray) and v.ndim for v in values or ())
+def _are_arrays(values: list[Any]) -> bool:
+    """Whether all of them are arrays, or None."""
+    there = [value for value in values if value is not None]
+    return bool(there) and all(isinstance(v, np.ndarray) and v.ndim for v in there)
+
+
+def _without_none(values: list[Any]) -> list[Any]:
+    one = next(value for value in values if value is not None)
+    empty = np.empty((0, *one.shape[1:]), one.dtype)
+    return [empty if value is None else value for value in values]
 
 
 def _stacked(batch: SampleBatch[Any], name: str) -> Column:
