@@ -16,10 +16,10 @@ from atdata.shards.pieces import LARGE, Even, Piece
 from atdata.shards.unfinished import MOST_PARTS, OpenShard
 from atdata.shards.ustar import Headers, number_key, numbered_headers
 
-FIRST_ROWS: Final = 64
+FIRST_ROWS: Final = 1
 """Samples of the first run, of whose size nothing is known."""
 _MOST_ROWS: Final = 1 << 13
-_RUN: Final = 2 << 20
+RUN: Final = 2 << 20
 """Bytes of a run, about."""
 _PADDING: Final = tuple(bytes(size) for size in range(BLOCK))
 
@@ -67,7 +67,7 @@ class Run:
 
 def rows_after(run: Run) -> int:
     """How many samples like these make a run."""
-    return min(_MOST_ROWS, max(1, _RUN * len(run) // int(run.records.sum())))
+    return min(_MOST_ROWS, max(1, RUN * len(run) // int(run.records.sum())))
 
 
 def most_rows(first: int) -> int:
@@ -151,7 +151,7 @@ def _groups(heads: Headers, run: Run) -> Iterator[Sequence[Any]]:
     parts: list[Any] = [b""] * (len(columns) * count)
     for place, column in enumerate(columns):
         parts[place :: len(columns)] = column
-    if int(run.sizes.sum()) // count < LARGE and int(run.sizes.max()) < _RUN:
+    if int(run.sizes.sum()) // count < LARGE and int(run.sizes.max()) < RUN:
         yield [b"".join(parts)]
         return
     for start in range(0, len(parts), MOST_PARTS):

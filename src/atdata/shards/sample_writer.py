@@ -12,7 +12,7 @@ from atdata.errors import EncodeError, SampleTypeError
 from atdata.samples.codec import SampleCodec
 from atdata.shards.column_writer import RunPacker
 from atdata.shards.pieces import pack_list, packed_values
-from atdata.shards.runs import FIRST_ROWS, Run, most_rows, rows_after
+from atdata.shards.runs import FIRST_ROWS, RUN, Run, most_rows, rows_after
 from atdata.shards.unfinished import ShardSink
 from atdata.shards.writer import write_runs
 
@@ -71,20 +71,16 @@ class _Gathered:
         if type(self._samples) in (list, tuple) and self._getters:
             yield from self._of_list(self._samples)  # type: ignore[arg-type]
             return
-        start, rows, samples = 0, FIRST_ROWS, iter(self._samples)
-        while packed := self._packed(islice(samples, min(rows, most_rows(start))), start):
-            run = Run.of(start, [packed_values(packed)], len(packed))
+        start, samples = 0, iter(self._samples)
+        while run := self._one_by_one(islice(samples, min(_AT_ONCE, most_rows(start))), start):
             yield run
             start += len(run)
-            rows = min(_AT_ONCE, rows_after(run))
 
     def _of_list(self, samples: Sequence[Any]) -> Iterator[Run]:
         start, rows = 0, FIRST_ROWS
         while chunk := samples[start : start + min(rows, most_rows(start))]:
-            run = self._as_columns(chunk, start)
-            if run is None:
-                packed = self._packed(chunk, start)
-                run = Run.of(start, [packed_values(packed)], len(packed))
+            run = self._as_columns(chunk, start) or self._one_by_one(chunk, start)
+            assert run is not None
             yield run
             start += len(run)
             rows = min(_AT_ONCE, rows_after(run))
@@ -98,9 +94,10 @@ class _Gathered:
         except EncodeError:
             return None
 
-    def _packed(self, samples: Iterable[Any], first: int) -> list[bytes]:
-        """Each sample as msgpack, the first one of this number."""
+    def _one_by_one(self, samples: Iterable[Any], first: int) -> Run | None:
+        """As many samples as make a run, the first one of this number; None: there is none."""
         packed: list[bytes] = []
+        size = 0
         pack, sample_type = self._codec.pack, self._codec.sample_type
         for sample in samples:
             if type(sample) is not sample_type:
@@ -109,7 +106,11 @@ class _Gathered:
                     f"first, found {type(sample).__name__}. A dataset has samples of one type."
                 )
             try:
-                packed.append(pack(sample))
+                payload = pack(sample)
             except EncodeError as error:
                 raise EncodeError(f"sample {first + len(packed)}: {error}") from None
-        return packed
+            packed.append(payload)
+            size += len(payload)
+            if size >= RUN:
+                break
+        return Run.of(first, [packed_values(packed)], len(packed)) if packed else None
