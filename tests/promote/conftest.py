@@ -17,6 +17,8 @@ from tests.services.s3 import S3Server
 
 BEGINNINGS = ("BM", "ID3", "GIF8", "MZ", "II*", "%PDF-", "OggS", "fLaC", "MThd", "BZh")
 """Of keys, and so of shards."""
+LONG = {"why": "x" * 74_000}
+"""Metadata that leave little room in a record for its shards."""
 
 
 @atdata.packable

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,11 +14,23 @@ from atdata._refs import DATASET_COLLECTION, SHARD_BLOBS_COLLECTION, parse_at_ur
 from atdata._shardlist import ShardInfo
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
 from atdata.atmosphere.keys import dataset_rkey
-from atdata.atmosphere.manifest import Manifest
+from atdata.atmosphere.manifest import Manifest, Shelf
 from atdata.atmosphere.publish import publish_dataset
-from atdata.local import LocalDatasetEntry, LocalIndex
+from atdata.errors import (
+    IntegrityError,
+    OptionError,
+    RecordError,
+    ShardNotFoundError,
+    UnsafeUrlError,
+    UrlError,
+)
+from atdata.local import DiskDataStore, LocalDatasetEntry, LocalIndex, S3DataStore
 from atdata.promote import plan_promotion, promote_to_atmosphere
-from tests.promote.conftest import Feature, features
+from atdata.testing.network import Account, Network
+from tests.promote.conftest import LONG, Feature, features
+from tests.promote.test_promote import Bare
+from tests.services.proxy import FaultProxy
+from tests.services.s3 import S3Server
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is on this machine")
 
@@ -111,3 +124,132 @@ def test_a_manifest_that_says_something_else_is_refused(
         made = client.put_record(DATASET_COLLECTION, f"bad{number}", record, replaces=None)
         with pytest.raises(ValueError, match=path):
             published.get_dataset(str(made.uri))
+
+
+def place(client: AtmosphereClient, uri: str) -> dict[str, Any]:
+    """What a record says of its manifest, which is an object."""
+    found: dict[str, Any] = client.get_record(uri).value["storage"]["manifestObject"]
+    return found
+
+
+def test_an_object_beside_the_copies(
+    client: AtmosphereClient,
+    published: AtmosphereIndex,
+    local: LocalIndex,
+    entry: LocalDatasetEntry,
+    store: S3DataStore,
+    s3_server: S3Server,
+) -> None:
+    """Asked for, a manifest is an object beside the shards, which the record pins; read back."""
+    options: dict[str, Any] = {"data_store": store, "manifest_store": store, "metadata": LONG}
+    plan = plan_promotion(entry, local, client, **options)
+    uri = promote_to_atmosphere(entry, local, client, **options)
+    said = place(client, uri)
+    assert (plan.ok, plan.manifest, plan.manifest_url, plan.uploads) == (True, True, said["url"], 0)
+    assert said["url"] in str(plan)
+    found = published.get_dataset(uri)
+    assert [s.sha256 for s in found.shards] == [s.sha256 for s in entry.shards]
+    assert [s.samples for s in found.shards] == [s.samples for s in entry.shards]
+    folder = found.shards[0].url.rpartition("/")[0]
+    assert said["url"].rpartition("/")[0] == folder
+    key = said["url"].removeprefix(f"s3://{store.bucket}/")
+    head = s3_server.client().head_object(Bucket=store.bucket, Key=key)
+    assert (head["ContentType"], head["ContentLength"]) == ("application/json", said["size"])
+    assert [s.label for s in load_dataset(uri, split="train")] == [s.label for s in features(20)]
+    assert promote_to_atmosphere(entry, local, client, **options) == uri
+    assert plan_promotion(entry, local, client, **options).record == "unchanged"
+
+
+def test_a_manifest_too_large_for_a_blob(
+    account: Account,
+    at_home: Network,
+    proxy_to: Callable[[str], FaultProxy],
+    local: LocalIndex,
+    entry: LocalDatasetEntry,
+    store: S3DataStore,
+) -> None:
+    """Where the server takes no blob so large, it goes beside copies in a bucket, or is refused."""
+    proxy = proxy_to(at_home.servers[0].url)
+    proxy.answer(200, times=None, match="describeServer", body=b'{"blobUploadLimit": 300}')
+    client = AtmosphereClient(proxy.url)
+    client.login(account.handle, account.password)
+    options: dict[str, Any] = {"metadata": LONG}
+    uri = promote_to_atmosphere(entry, local, client, data_store=store, **options)
+    assert place(client, uri)["size"] > 300
+    urls = [f"https://data.example/{n}.tar" for n in range(60)]
+    elsewhere = Bare("far", entry.schema_ref, urls)
+    with pytest.raises(RecordError, match="manifest_store="):
+        promote_to_atmosphere(elsewhere, local, client, **options)
+    uri = promote_to_atmosphere(elsewhere, local, client, manifest_store=store, **options)
+    said = place(client, uri)
+    assert (said["endpoint"], said["url"].startswith(f"s3://{store.bucket}/far/")) == (
+        store.endpoint,
+        True,
+    )
+    assert len(AtmosphereIndex(client).get_dataset(uri).shards) == 60
+
+
+def test_a_manifest_object_that_is_another(
+    client: AtmosphereClient,
+    published: AtmosphereIndex,
+    store: S3DataStore,
+    s3_server: S3Server,
+) -> None:
+    """Replaced or deleted after publishing, it is an error, never another dataset."""
+    shards = [
+        ShardInfo(f"https://data.example/{n * n}.tar", 3, 9, f"{n:064x}") for n in range(20_000)
+    ]
+    schema = published.publish_schema(Feature)
+    shelf = Shelf(store, "far", always=True)
+    made = publish_dataset(client, name="far", schema_uri=schema, shards=shards, shelf=shelf)
+    assert client.get_record(made.uri).value["storage"]["$type"].endswith("storageObject")
+    assert list(published.get_dataset(made.uri).shards) == shards
+    where = {"Bucket": store.bucket, "Key": place(client, made.uri)["url"].split("/", 3)[3]}
+    s3 = s3_server.client()
+    body = s3.get_object(**where)["Body"].read()
+    s3.put_object(**where, Body=body.replace(b"[3,3,", b"[4,3,"))
+    with pytest.raises(IntegrityError, match="pins"):
+        published.get_dataset(made.uri)
+    s3.delete_object(**where)
+    with pytest.raises(ShardNotFoundError):
+        published.get_dataset(made.uri)
+    assert [found.name for found in published.list_datasets()] == ["far"]
+    assert published.delete_dataset("far") == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["file:///etc/passwd", "/etc/passwd", "http://127.0.0.1:1/x", "http://[::1]/x", "pipe:id"],
+)
+def test_a_strangers_manifest_is_opened_with_care(
+    url: str,
+    client: AtmosphereClient,
+    published: AtmosphereIndex,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No file of this machine, no command and no private address is opened for one."""
+    kind = "ac.foundation.dataset.storageObject"
+    pinned = {"url": url, "cid": Manifest(b"{}").cid}
+    record = {
+        "$type": DATASET_COLLECTION,
+        "name": "bad",
+        "schemaRef": published.publish_schema(Feature),
+        "storage": {"$type": kind, "manifestObject": pinned},
+        "createdAt": "2026-01-01T10:00:00Z",
+    }
+    made = client.put_record(DATASET_COLLECTION, "bad", record, replaces=None)
+    monkeypatch.delenv("ATDATA_ALLOW_PRIVATE")
+    with pytest.raises((UnsafeUrlError, UrlError)):
+        published.get_dataset(str(made.uri))
+
+
+def test_what_keeps_no_manifests_is_refused(
+    client: AtmosphereClient, local: LocalIndex, entry: LocalDatasetEntry, tmp_path: Path
+) -> None:
+    """A store that others cannot read, and the newer family, which has none: nothing is written."""
+    with pytest.raises(OptionError, match="manifest_store"):
+        plan_promotion(entry, local, client, manifest_store=DiskDataStore(tmp_path / "x"))
+    options: dict[str, Any] = {"metadata": LONG, "family": "science.alt.dataset"}
+    with pytest.raises(RecordError, match="newer family"):
+        promote_to_atmosphere(entry, local, client, data_store=PDSBlobStore(client), **options)
+    assert list(client.list_records(client.did, SHARD_BLOBS_COLLECTION)) == []

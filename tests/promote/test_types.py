@@ -16,11 +16,8 @@ from atdata._refs import SHARD_BLOBS_COLLECTION
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
 from atdata.local import LocalDatasetEntry, LocalIndex
 from atdata.promote import promote_to_atmosphere
-from tests.promote.conftest import BEGINNINGS, Feature
+from tests.promote.conftest import BEGINNINGS, LONG, Feature
 from tests.promote.test_promote import records
-
-LONG = {"why": "x" * 70_000}
-"""Metadata that leave no room for the shards of a record."""
 
 
 def types(client: AtmosphereClient, uri: str) -> list[str]:
@@ -49,6 +46,8 @@ def test_whatever_the_keys_begin_with(
     blobs = PDSBlobStore(client)
     uri = promote_to_atmosphere(odd, index, client, data_store=blobs, **options)
     said = types(client, uri)
+    storage = client.get_record(uri).value["storage"]["$type"]
+    assert storage.endswith("storageManifest" if "metadata" in options else "storageBlobs")
     assert {"image/bmp", "image/gif", "application/pdf"} < set(said)
     assert [s.label for s in load_dataset(uri, split="train")] == list(range(len(BEGINNINGS)))
     cid = client.get_record(uri).cid

@@ -43,8 +43,8 @@ class AtmosphereIndexEntry:
     region: str | None = None
     sources: tuple[StrongRef, ...] = ()
     """The datasets that this one was made of, each as it was then."""
-    manifest: str | None = field(default=None, repr=False)
-    """URL of the blob with what the record had no room for; an index has followed it."""
+    manifest: ShardInfo | None = field(default=None, repr=False)
+    """Where what the record had no room for is, pinned by its hash; an index has followed it."""
 
     @property
     def data_urls(self) -> list[str]:

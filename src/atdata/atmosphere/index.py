@@ -20,7 +20,7 @@ from atdata.atmosphere.curation import Curation
 from atdata.atmosphere.discover import accounts
 from atdata.atmosphere.entry import AtmosphereIndexEntry, age
 from atdata.atmosphere.labels import find_label
-from atdata.atmosphere.manifest import followed
+from atdata.atmosphere.manifest import as_far_as_known, followed
 from atdata.atmosphere.parsing import entries_of, list_entries, read_entry
 from atdata.atmosphere.publicity import check_public, check_store
 from atdata.atmosphere.publish import publish_dataset
@@ -42,14 +42,13 @@ from atdata.dataset.insertion import (
     write_to_store,
 )
 from atdata.errors import (
+    AtdataError,
     AtmosphereError,
     DatasetNotFoundError,
     NotFoundError,
     OptionError,
     RefError,
     SchemaConflictError,
-    ShardError,
-    SourceError,
 )
 from atdata.samples.dict_sample import DictSample
 from atdata.schema.build import build_type
@@ -235,9 +234,10 @@ class AtmosphereIndex(Curation):
         if uri.collection not in (DATASET_COLLECTION, NEWER_DATASET_COLLECTION):
             raise RefError(f"{ref!r} is not a dataset: its collection is not {DATASET_COLLECTION}.")
         try:
-            return followed(read_entry(self.client.get_record(uri)))
+            record = self.client.get_record(uri)
         except NotFoundError as error:
             raise DatasetNotFoundError(f"There is no dataset {ref}.") from error
+        return followed(read_entry(record))
 
     def _newest(self, did: str, name: str, ref: str) -> AtmosphereIndexEntry:
         found = entries_of(self.client, did, name)
@@ -253,7 +253,8 @@ class AtmosphereIndex(Curation):
     def list_datasets(self, repo: str | None = None) -> Iterator[AtmosphereIndexEntry]:
         """Every dataset of an account, its newest revision, in order of name.
 
-        Records that make no sense are passed over.
+        Records that make no sense are passed over. Where a dataset has its shards in a manifest
+        that cannot be read, they are missing.
 
         Args:
             repo: Handle or DID; None: the account that is logged in.
@@ -263,7 +264,7 @@ class AtmosphereIndex(Curation):
         for entry in list_entries(self.client, did):
             if entry.name not in newest or age(entry) > age(newest[entry.name]):
                 newest[entry.name] = entry
-        return (followed(newest[name]) for name in sorted(newest))
+        return (as_far_as_known(newest[name]) for name in sorted(newest))
 
     def discover(self, server: str) -> Iterator[AtmosphereIndexEntry]:
         """Every dataset of all accounts of a server, or that a relay knows of.
@@ -281,7 +282,7 @@ class AtmosphereIndex(Curation):
             # One by one: an account may have more than there is room for.
             with suppress(AtmosphereError):
                 for entry in list_entries(self.client, did):
-                    with suppress(AtmosphereError, SourceError, ShardError):
+                    with suppress(AtdataError):
                         yield followed(entry)
 
     def history(self, name: str) -> list[AtmosphereIndexEntry]:
@@ -291,9 +292,10 @@ class AtmosphereIndex(Curation):
             DatasetNotFoundError: There is none.
         """
         did = self.client.did
-        self._newest(did, check_name(name), name)
-        named = (entry for entry in list_entries(self.client, did) if entry.name == name)
-        return [followed(entry) for entry in sorted(named, key=age)]
+        named = [entry for entry in list_entries(self.client, did) if entry.name == name]
+        if not named:
+            self._newest(did, check_name(name), name)
+        return [as_far_as_known(entry) for entry in sorted(named, key=age)]
 
     def delete_dataset(self, name: str) -> int:
         """Delete every record of a name of one's own. Blobs that only they reference go too.

@@ -1,9 +1,10 @@
-"""What is known of more shards than a record has room for: a blob that the record pins by its CID.
+"""What is known of more shards than a record has room for: a file that the record pins by its CID.
 
-The manifest is JSON with one list a property, each with one item a shard: ``samples``, ``bytes``
-and ``sha256``, null where it is not known, and ``urls`` in brace notation. Without ``urls`` the
-shards are blobs of the account, whose CIDs their hashes are. Blobs last only as long as a record
-references them, so that such a dataset has records beside its own that do nothing else.
+It is a blob of the account, or an object beside the shards: JSON with one list a property, each
+with one item a shard: ``samples``, ``bytes`` and ``sha256``, null where it is not known, and
+``urls`` in brace notation. Without ``urls`` the shards are blobs of the account, whose CIDs their
+hashes are. Blobs last only as long as a record references them, so that such a dataset has records
+beside its own that do nothing else.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import IO, Any, Final, Protocol
 
 from atdata._digest import blob_cid
 from atdata._limits import limits
@@ -24,14 +25,43 @@ from atdata.atmosphere.blobs import known_blob, place_of
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.entry import AtmosphereIndexEntry
 from atdata.atmosphere.fields import mapping, sequence, shown, urls_of
-from atdata.errors import IntegrityError, NotFoundError, RecordError
+from atdata.errors import AtdataError, IntegrityError, NotFoundError, RecordError
 from atdata.sources.blob import BlobReader
 from atdata.sources.documents import parse_json
+from atdata.sources.url import URLSource
 from atdata.stores.journal import Journal
 
 MANIFEST_TYPE: Final = "application/json"
 _BLOBS_A_RECORD: Final = 500
 """Blobs that one record references; each takes about 150 of its 100,000 bytes."""
+
+
+class ObjectStore(Protocol):
+    """A store that keeps other files beside its shards; `S3DataStore` does."""
+
+    @property
+    def endpoint(self) -> str | None:
+        """Its server."""
+
+    @property
+    def region(self) -> str | None:
+        """Its region."""
+
+    def url_beside(self, name: str, *, prefix: str) -> str:
+        """The URL of a file beside the shards of a prefix. No request is sent."""
+
+    def write_beside(self, name: str, data: bytes, *, prefix: str) -> str:
+        """Write a file beside the shards of a prefix, unless it is there; its URL."""
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Where a manifest that is no blob goes."""
+
+    store: ObjectStore
+    prefix: str
+    always: bool
+    """False: only a manifest that is larger than the blobs that the server takes."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +71,8 @@ class Manifest:
     data: bytes
     mime: str = MANIFEST_TYPE
     """The type under which the server keeps it."""
+    shelf: Shelf | None = None
+    """Where it goes; None: it is a blob."""
 
     @property
     def sha256(self) -> str:
@@ -57,8 +89,27 @@ class Manifest:
         url = str(BlobRef(did, self.cid))
         return ShardInfo(url, None, len(self.data), self.sha256, self.mime)
 
+    @property
+    def _name(self) -> str:
+        return f"manifest-{self.sha256[:16]}.json"
+
+    @property
+    def reference(self) -> dict[str, Any]:
+        """What a record's storage says of it."""
+        if self.shelf is None:
+            return {"manifest": self.blob()}
+        store = self.shelf.store
+        known = {
+            "url": store.url_beside(self._name, prefix=self.shelf.prefix),
+            "cid": self.cid,
+            "size": len(self.data),
+            "endpoint": store.endpoint,
+            "region": store.region,
+        }
+        return {"manifestObject": {key: value for key, value in known.items() if value is not None}}
+
     def blob(self) -> dict[str, Any]:
-        """The reference to it that a record has."""
+        """The reference to it as a blob."""
         return {
             "$type": "blob",
             "ref": {"$link": self.cid},
@@ -85,7 +136,14 @@ class Manifest:
         return cls(json.dumps(said, separators=(",", ":"), sort_keys=True).encode())
 
     def sent(self, client: AtmosphereClient) -> Manifest:
-        """The same as the server has it; it is sent, unless it was."""
+        """The same as the server has it; it is sent, unless it was.
+
+        Raises:
+            StoreError: The store for it fails.
+        """
+        if self.shelf is not None:
+            self.shelf.store.write_beside(self._name, self.data, prefix=self.shelf.prefix)
+            return self
         found = known_blob(client, self.sha256)
         if found is None:
             found = self.shard(client.did)
@@ -145,18 +203,26 @@ def followed(entry: AtmosphereIndexEntry) -> AtmosphereIndexEntry:
         RecordError: The manifest makes no sense; says at which path.
         IntegrityError: Its bytes are not those that the record pins.
         SourceError: It cannot be read.
+        UnsafeUrlError: It is where strangers must not lead to.
     """
-    if entry.manifest is None:
+    manifest = entry.manifest
+    if manifest is None:
         return entry
-    with closing(BlobReader().open(entry.manifest)) as stream:
+    with closing(_open(manifest.url)) as stream:
         data = stream.read(limits.answer_bytes + 1)
     if len(data) > limits.answer_bytes:
         most = limits.answer_bytes
-        raise RecordError(f"{entry.manifest}: a manifest of more than {most:,} bytes.")
+        raise RecordError(f"{manifest.url}: a manifest of more than {most:,} bytes.")
+    if hashlib.sha256(data).hexdigest() != manifest.sha256:
+        raise IntegrityError(
+            "the manifest is not the one that the record pins: it was replaced after the dataset "
+            "was published",
+            shard=manifest.url,
+        )
     try:
         shards = _read(parse_at_uri(entry.uri).authority, data)
     except RecordError as error:
-        raise RecordError(f"{entry.manifest} is not the manifest of a dataset. {error}") from None
+        raise RecordError(f"{manifest.url} is not the manifest of a dataset. {error}") from None
     urls = [shard.url for shard in entry.shards]
     if urls and urls != [shard.url for shard in shards]:
         raise IntegrityError("the manifest names other shards than the record", shard=entry.uri)
@@ -165,6 +231,22 @@ def followed(entry: AtmosphereIndexEntry) -> AtmosphereIndexEntry:
         entry,
         shards=tuple(shard.at(LocatedUrl(shard.url, **place)) for shard in shards),  # type: ignore[arg-type]
     )
+
+
+def as_far_as_known(entry: AtmosphereIndexEntry) -> AtmosphereIndexEntry:
+    """The same as `followed`, or what the record itself says where its manifest cannot be had."""
+    try:
+        return followed(entry)
+    except AtdataError:
+        return entry
+
+
+def _open(url: str) -> IO[bytes]:
+    if url.startswith("at://"):
+        return BlobReader().open(url)
+    # A name with braces in it is one name.
+    source = URLSource([url.at(fold_urls([url])) if isinstance(url, LocatedUrl) else url])
+    return source.open_shard(source.shard_list[0])
 
 
 def _read(did: str, data: bytes) -> list[ShardInfo]:

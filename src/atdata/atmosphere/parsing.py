@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
+from atdata._digest import RAW, cid_sha256
 from atdata._refs import DATASET_COLLECTION, NEWER_DATASET_COLLECTION, AtUri, check_name
 from atdata._shardlist import LocatedUrl, ShardInfo
 from atdata.atmosphere.data_model import unpack_metadata
@@ -28,7 +29,7 @@ from atdata.atmosphere.lookup import foreign_records, records_in
 from atdata.atmosphere.newer import newer_shards
 from atdata.atmosphere.reader import Reader, Record
 from atdata.atmosphere.records import BLOBS, EXTERNAL, LARGE
-from atdata.errors import DatasetNameError, RecordError
+from atdata.errors import DatasetNameError, RecordError, RefError
 
 
 def read_entry(record: Record) -> AtmosphereIndexEntry:
@@ -114,10 +115,21 @@ def _read(uri: AtUri, cid: str, value: Mapping[str, Any]) -> AtmosphereIndexEntr
     )
 
 
-def _manifest(did: str, storage: Mapping[str, Any]) -> str | None:
-    if storage.get("manifest") is None:
+def _manifest(did: str, storage: Mapping[str, Any]) -> ShardInfo | None:
+    if storage.get("manifest") is not None:
+        return blob_shard(did, storage["manifest"], "$.storage.manifest")
+    if storage.get("manifestObject") is None:
         return None
-    return blob_shard(did, storage["manifest"], "$.storage.manifest").url
+    at = "$.storage.manifestObject"
+    said = mapping(storage["manifestObject"], at)
+    try:
+        sha256 = cid_sha256(text(said, "cid", at) or "", codec=RAW)
+    except RefError as error:
+        raise RecordError(f"{at}.cid: {error}") from None
+    place = text(said, "endpoint", at), text(said, "region", at)
+    return ShardInfo(
+        _gated(text(said, "url", at) or "", *place), None, count(said, "size", at), sha256
+    )
 
 
 def _sources(value: object, path: str) -> tuple[StrongRef, ...]:
@@ -142,7 +154,7 @@ def _shards(did: str, storage: Mapping[str, Any]) -> tuple[ShardInfo, ...]:
     elif kind == BLOBS:
         blobs = sequence(storage.get("blobs"), "$.storage.blobs")
         shards = [blob_shard(did, blob, f"$.storage.blobs[{i}]") for i, blob in enumerate(blobs)]
-    elif kind == LARGE and storage.get("manifest") is not None:
+    elif any(kind == large and storage.get(name) is not None for name, large in LARGE.items()):
         return ()  # the manifest names them
     else:
         raise RecordError(

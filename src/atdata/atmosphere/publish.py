@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Final
 
 from atdata._digest import RAW, cid_sha256
+from atdata._limits import limits
 from atdata._refs import DATASET_COLLECTION, AtUri, parse_blob_ref
 from atdata._shardlist import ShardInfo
 from atdata.atmosphere.blobs import known_blob, place_of
@@ -19,7 +20,7 @@ from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.data_model import MAX_RECORD, now, record_size
 from atdata.atmosphere.entry import AtmosphereIndexEntry, StrongRef, age
 from atdata.atmosphere.keys import dataset_rkey
-from atdata.atmosphere.manifest import Manifest, hold
+from atdata.atmosphere.manifest import Manifest, Shelf, hold
 from atdata.atmosphere.newer import own_blobs
 from atdata.atmosphere.parsing import entries_of, read_entry
 from atdata.atmosphere.reader import Record
@@ -55,7 +56,7 @@ class Draft:
     @property
     def blobs(self) -> list[dict[str, Any]]:
         """Blobs that only records beside it can reference."""
-        is_large = self.record["storage"]["$type"] == LARGE
+        is_large = self.record["storage"]["$type"] in LARGE.values()
         return own_blobs(self.uri.authority, self.shards) if is_large else []
 
     @property
@@ -63,7 +64,8 @@ class Draft:
         """Every blob of the account that it needs, by its hash."""
         did = self.uri.authority
         own = [_with_hash(shard) for shard in self.shards if _is_own(did, shard)]
-        return own if self.manifest is None else [*own, self.manifest.shard(did)]
+        is_blob = self.manifest is not None and self.manifest.shelf is None
+        return [*own, self.manifest.shard(did)] if self.manifest and is_blob else own
 
 
 def draft_dataset(
@@ -81,6 +83,7 @@ def draft_dataset(
     content: str | None = None,
     sources: Sequence[str | AtmosphereIndexEntry] = (),
     collection: str = DATASET_COLLECTION,
+    shelf: Shelf | None = None,
 ) -> Draft:
     """What `publish_dataset` would write; nothing is written. Arguments as there."""
     rkey = dataset_rkey(name, schema_uri, content or content_of(shards))
@@ -108,21 +111,38 @@ def draft_dataset(
     )
     record, manifest = draft(), None
     too_large = record_size({**record, "updatedAt": time}) > MAX_RECORD
-    if too_large and collection == DATASET_COLLECTION:
+    if too_large and collection != DATASET_COLLECTION:
+        raise RecordError(
+            f"The record of {name!r} would have {record_size(record):,} bytes; at most "
+            f"{MAX_RECORD:,} are allowed, and records of the newer family have no manifests for "
+            "what they have no room for. Publish with the first family, write fewer, larger "
+            "shards, or shorten metadata and description. Nothing was published."
+        )
+    if too_large:
         manifest = Manifest.of(client.did, shards).typed(there.value["storage"] if there else {})
-        record = draft(manifest=manifest.blob())
-        if len(manifest.data) > client.blob_limit:
-            raise RecordError(
-                f"{len(shards):,} shards are more than one dataset can have here: what is known "
-                f"of them takes {len(manifest.data):,} bytes, and {client.server} takes blobs of "
-                f"at most {client.blob_limit:,}. Write fewer, larger shards."
-            )
+        manifest = _placed(client, manifest, shelf)
+        record = draft(manifest=manifest.reference)
     if there is None or old is None:
         return Draft(uri, record, tuple(shards), None, is_same=False, manifest=manifest)
     record["createdAt"] = there.value["createdAt"]
     same = _same(record, there.value) and _is_newest(client, old)
     record["updatedAt"] = time
     return Draft(uri, record, tuple(shards), old, is_same=same, manifest=manifest)
+
+
+def _placed(client: AtmosphereClient, manifest: Manifest, shelf: Shelf | None) -> Manifest:
+    """The manifest where it goes: a blob, if it can be one and nothing else is asked for."""
+    size, most = len(manifest.data), client.blob_limit
+    if shelf is not None and (shelf.always or size > most):
+        manifest, most = replace(manifest, shelf=shelf), limits.answer_bytes
+    if size > most:
+        raise RecordError(
+            f"What is known of the shards takes {size:,} bytes, more than the {most:,} that "
+            f"{'readers take' if manifest.shelf else f'a blob at {client.server} has'}. Write "
+            "fewer, larger shards, or pass manifest_store= for an object beside them. Nothing was "
+            "published."
+        )
+    return manifest
 
 
 def publish_dataset(
@@ -149,7 +169,8 @@ def publish_dataset(
             ``endpoint`` and ``region`` of ``s3://`` URLs; ``description``, ``tags`` (at most
             30), ``license`` (SPDX), ``metadata``; ``content``, what identifies the data (None:
             the shards' hashes, else their URLs); ``sources``, the datasets that this one was
-            made of, as AT URIs or entries; ``collection``, the family of the record.
+            made of, as AT URIs or entries; ``collection``, the family of the record; ``shelf``,
+            where a manifest goes that is no blob.
 
     Raises:
         NoDataUrlsError: There are no shards.
@@ -170,8 +191,8 @@ def publish_dataset(
             continue
         try:
             if draft.manifest is not None:
-                manifest = draft.manifest.sent(client).blob()
-                record = {**record, "storage": {**record["storage"], "manifest": manifest}}
+                sent = draft.manifest.sent(client)
+                record = {**record, "storage": {**record["storage"], **sent.reference}}
                 hold(client, draft.uri, draft.blobs, record["createdAt"])
             replaces = None if old is None else old.cid
             written = client.put_record(

@@ -25,7 +25,11 @@ from atdata.dataset.details import Details
 
 EXTERNAL: Final = "ac.foundation.dataset.storageExternal"
 BLOBS: Final = "ac.foundation.dataset.storageBlobs"
-LARGE: Final = "ac.foundation.dataset.storageManifest"
+LARGE: Final = {
+    "manifest": "ac.foundation.dataset.storageManifest",
+    "manifestObject": "ac.foundation.dataset.storageObject",
+}
+"""Storages that have a manifest alone, by what they call it."""
 
 
 def content_of(shards: Sequence[ShardInfo]) -> str:
@@ -68,7 +72,7 @@ def dataset_record(
         metadata: Whatever else; packed with msgpack.
         created_at: As records have it.
         sources: The datasets that it was made of.
-        manifest: Reference to the blob with what is known of each shard.
+        manifest: Where what is known of each shard is, under the name that storages have for it.
         collection: The family of the record; the newer one has no manifests.
     """
     storage_of = _storage if collection == DATASET_COLLECTION else newer_storage
@@ -89,10 +93,10 @@ def dataset_record(
     if manifest is not None:
         storage = record["storage"]
         del storage["shards"]
-        storage["manifest"] = manifest
+        storage.update(manifest)
         if storage["$type"] == BLOBS or record_size(record) > MAX_RECORD:
             # A name of its own: who does not know of manifests must not read a part for all.
-            storage["$type"] = LARGE
+            storage["$type"] = next(kind for name, kind in LARGE.items() if name in manifest)
             storage.pop("blobs", None)
             storage.pop("urls", None)
     return record

@@ -117,8 +117,8 @@ def _blobs(client: AtmosphereClient, entry: AtmosphereIndexEntry) -> set[str]:
         entry = followed(entry)
     except AtdataError:
         return set()  # its manifest is gone, and who knows what with it
-    urls = [str(shard.url) for shard in entry.shards]
-    return {url for url in (*urls, entry.manifest or "") if url.startswith(own)}
+    files = [*entry.shards, *([entry.manifest] if entry.manifest else [])]
+    return {str(file.url) for file in files if file.url.startswith(own)}
 
 
 def _blobs_of_others(client: AtmosphereClient, at: AtUri) -> set[str]:

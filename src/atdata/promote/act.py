@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Unpack
 
-from atdata._protocols import AbstractDataStore, AbstractIndex, IndexEntry
+from atdata._protocols import AbstractIndex, IndexEntry
 from atdata._shardlist import ShardInfo, shards_of
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.publicity import refuse_private
@@ -15,7 +15,7 @@ from atdata.atmosphere.records import check_details
 from atdata.atmosphere.schemas import publish_schema
 from atdata.promote.copying import copied
 from atdata.promote.planning import plan_of
-from atdata.promote.request import Family, Oversize, Request, Source
+from atdata.promote.request import Options, Request
 from atdata.stores.spool import Progress
 
 
@@ -24,16 +24,8 @@ def promote_to_atmosphere(
     index: AbstractIndex,
     client: AtmosphereClient,
     *,
-    name: str | None = None,
-    description: str | None = None,
-    tags: Sequence[str] | None = None,
-    license: str | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    data_store: AbstractDataStore | None = None,
-    oversize: Oversize = "refuse",
-    sources: Sequence[Source] | None = None,
-    family: Family = "ac.foundation.dataset",
     progress: Progress | None = None,
+    **options: Unpack[Options],
 ) -> str:
     """Publish a dataset of a local index on the AT Protocol network.
 
@@ -52,6 +44,9 @@ def promote_to_atmosphere(
         metadata: Any msgpack map, at most 100,000 bytes packed.
         data_store: Copy the shards there, byte for byte, several at once, and publish their new
             URLs. None: the shards stay where they are, and have to stay readable there.
+        manifest_store: Where what is known of many shards goes if the record has no room for it: an
+            object in this bucket, pinned by the record. None: a blob of the account; where that
+            would be too large and the shards are copied to a bucket, an object beside them.
         oversize: What to do with shards that are larger than the blobs that the server takes:
             ``refuse``, or ``split``, which writes their samples anew as smaller shards.
         sources: The datasets that this one was made of, as AT URIs or entries of the network.
@@ -73,20 +68,7 @@ def promote_to_atmosphere(
         AuthenticationError: The client is not logged in.
         IntegrityError: A shard does not have the SHA-256 that the index recorded for it.
     """
-    request = Request.of(
-        entry,
-        index,
-        client,
-        name=name,
-        description=description,
-        tags=tags,
-        license=license,
-        metadata=metadata,
-        data_store=data_store,
-        oversize=oversize,
-        sources=sources,
-        family=family,
-    )
+    request = Request.of(entry, index, client, **options)
     plan = plan_of(request)
     plan.check()
     for warning in plan.warnings:
@@ -95,6 +77,8 @@ def promote_to_atmosphere(
     schema_uri = plan.schema.uri
     if plan.schema.state == "new":
         schema_uri = publish_schema(client, request.schema(), collection=request.schema_collection)
+
+    data_store = request.data_store
 
     def place() -> Sequence[ShardInfo]:
         if data_store is None:
@@ -115,6 +99,7 @@ def promote_to_atmosphere(
         content=request.content,
         sources=request.sources,
         collection=request.dataset_collection,
+        shelf=request.shelf,
         resend=None if data_store is None else place,
         **check_details(**request.said),
     )

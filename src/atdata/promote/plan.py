@@ -51,6 +51,8 @@ class PromotionPlan:
     """Size of the record as JSON."""
     manifest: bool = False
     """Whether the record is too small for what is known of the shards, so that a blob has it."""
+    manifest_url: str | None = None
+    """The object that has it instead of a blob."""
     copies_to: str | None = None
     """Where shards are copied; None: they stay where they are."""
     shards_to_copy: int = 0
@@ -105,7 +107,8 @@ class PromotionPlan:
         lines += self._copying()
         if self.uri is not None and self.record_bytes is not None:
             size = f"{self.record_bytes:,} bytes"
-            manifest = ", what is known of the shards in a blob" if self.manifest else ""
+            where = self.manifest_url or "a blob"
+            manifest = f", what is known of the shards in {where}" if self.manifest else ""
             lines.append(f"record {self.uri}: {self.record}, {size}{manifest}")
         lines.append(f"cost: {self.write_points} write points, {self.uploads} uploads")
         lines += [f"others can read: {url}" for url in self.readable]

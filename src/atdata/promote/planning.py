@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, Unpack
 
-from atdata._protocols import AbstractDataStore, AbstractIndex, IndexEntry
+from atdata._protocols import AbstractIndex, IndexEntry
 from atdata._refs import NEWER_SCHEMA_COLLECTION, check_name
 from atdata._shardlist import ShardInfo
 from atdata.atmosphere.blobs import PDSBlobStore
@@ -44,7 +44,7 @@ from atdata.promote.plan import (
     PromotionPlan,
     SchemaPlan,
 )
-from atdata.promote.request import Family, Oversize, Request, Source
+from atdata.promote.request import Options, Request
 from atdata.samples.dict_sample import DictSample
 from atdata.samples.kinds import Nested
 from atdata.schema.json_writer import to_newer_record
@@ -58,16 +58,7 @@ def plan_promotion(
     entry: IndexEntry,
     index: AbstractIndex,
     client: AtmosphereClient,
-    *,
-    name: str | None = None,
-    description: str | None = None,
-    tags: Sequence[str] | None = None,
-    license: str | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    data_store: AbstractDataStore | None = None,
-    oversize: Oversize = "refuse",
-    sources: Sequence[Source] | None = None,
-    family: Family = "ac.foundation.dataset",
+    **options: Unpack[Options],
 ) -> PromotionPlan:
     """Say what `promote_to_atmosphere` would do with the same arguments. Nothing is written.
 
@@ -78,24 +69,11 @@ def plan_promotion(
         AuthenticationError: The client is not logged in.
         AtmosphereError: The server cannot be asked.
         BackendError: The index cannot be asked.
-        OptionError: ``oversize``, ``sources`` or ``family`` is not one.
+        OptionError: An option that is not one.
     """
-    request = Request.of(
-        entry,
-        index,
-        client,
-        name=name,
-        description=description,
-        tags=tags,
-        license=license,
-        metadata=metadata,
-        data_store=data_store,
-        oversize=oversize,
-        sources=sources,
-        family=family,
-    )
+    request = Request.of(entry, index, client, **options)
     plan = plan_of(request)
-    return _with_readers(plan, request) if data_store is None else plan
+    return _with_readers(plan, request) if request.data_store is None else plan
 
 
 def plan_of(request: Request) -> PromotionPlan:
@@ -158,17 +136,22 @@ def _with_place(plan: PromotionPlan, request: Request) -> PromotionPlan:
     """Refuse what others could not read."""
     endpoint, _ = request.place
     store, urls = request.data_store, [shard.url for shard in request.shards]
+    _check_writable(request.manifest_store)
     if store is None:
         refuse_private(urls)
         warning = loopback_warning(urls, endpoint=endpoint)
         return replace(plan, warnings=(warning,)) if warning else plan
     check_store(store, request.client)
+    _check_writable(store)
+    warning = loopback_warning([], endpoint=endpoint)
+    return replace(plan, warnings=(warning,) if warning else (), copies_to=f"{store!r}")
+
+
+def _check_writable(store: object) -> None:
     # The protocol does not ask for this member: our stores have it, to fail early.
     check = getattr(store, "check", None)
     if callable(check):
         check()
-    warning = loopback_warning([], endpoint=endpoint)
-    return replace(plan, warnings=(warning,) if warning else (), copies_to=f"{store!r}")
 
 
 def _with_copies(plan: PromotionPlan, request: Request, refusals: _Refusals) -> PromotionPlan:
@@ -285,11 +268,14 @@ def _with_record(
         content=request.content,
         sources=request.sources,
         collection=request.dataset_collection,
+        shelf=request.shelf,
         **details,
     )
     check_record(draft.record)
     validate(draft.record)
-    manifest = draft.manifest is not None
+    manifest, place = draft.manifest is not None, None
+    if draft.manifest is not None and draft.manifest.shelf is not None:
+        place = draft.manifest.reference["manifestObject"]["url"]
     state: Literal["new", "update", "unchanged"] = "new"
     if draft.there is not None:
         state = "unchanged" if draft.is_same else "update"
@@ -304,7 +290,8 @@ def _with_record(
         record=state,
         record_bytes=record_size(draft.record),
         manifest=manifest,
-        uploads=plan.uploads + (manifest and state != "unchanged"),
+        manifest_url=place,
+        uploads=plan.uploads + (manifest and place is None and state != "unchanged"),
         write_points=plan.write_points + points,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, TypedDict, cast
 
 from atdata._protocols import AbstractDataStore, AbstractIndex, IndexEntry
 from atdata._refs import (
@@ -17,6 +17,7 @@ from atdata._shardlist import ShardInfo, expand_braces
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.entry import AtmosphereIndexEntry
 from atdata.atmosphere.keys import slug
+from atdata.atmosphere.manifest import ObjectStore, Shelf
 from atdata.atmosphere.records import content_of
 from atdata.dataset.dataset import Dataset
 from atdata.errors import OptionError
@@ -33,6 +34,21 @@ _COLLECTIONS: Final = {
 Source: TypeAlias = "str | AtmosphereIndexEntry"
 
 
+class Options(TypedDict, total=False):
+    """What `promote_to_atmosphere` and `plan_promotion` take; it is said at the former."""
+
+    name: str | None
+    description: str | None
+    tags: Sequence[str] | None
+    license: str | None
+    metadata: Mapping[str, Any] | None
+    data_store: AbstractDataStore | None
+    manifest_store: AbstractDataStore | None
+    oversize: Oversize
+    sources: Sequence[Source] | None
+    family: Family
+
+
 @dataclass(frozen=True)
 class Request:
     """One promotion, as it was asked for. Nothing of it has been checked yet."""
@@ -44,6 +60,7 @@ class Request:
     said: Mapping[str, Any]
     """Description, tags, licence and metadata: the caller's, else the entry's."""
     data_store: AbstractDataStore | None
+    manifest_store: AbstractDataStore | None
     oversize: Oversize
     sources: Sequence[Source]
     family: Family
@@ -55,21 +72,27 @@ class Request:
         index: AbstractIndex,
         client: AtmosphereClient,
         *,
-        name: str | None,
-        description: str | None,
-        tags: Sequence[str] | None,
-        license: str | None,
-        metadata: Mapping[str, Any] | None,
-        data_store: AbstractDataStore | None,
-        oversize: Oversize,
-        sources: Sequence[Source] | None,
-        family: Family,
+        name: str | None = None,
+        description: str | None = None,
+        tags: Sequence[str] | None = None,
+        license: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        data_store: AbstractDataStore | None = None,
+        manifest_store: AbstractDataStore | None = None,
+        oversize: Oversize = "refuse",
+        sources: Sequence[Source] | None = None,
+        family: Family = "ac.foundation.dataset",
     ) -> Request:
         """Fill in from the entry what the caller did not give.
 
         Raises:
-            OptionError: ``oversize``, ``sources`` or ``family`` is not one.
+            OptionError: ``manifest_store``, ``oversize``, ``sources`` or ``family`` is not one.
         """
+        if manifest_store is not None and not _keeps_objects(manifest_store):
+            raise OptionError(
+                f"manifest_store: expected a store that keeps files beside its shards, such as an "
+                f"S3DataStore, found {type(manifest_store).__name__}."
+            )
         if family not in _COLLECTIONS:
             raise OptionError(f"family={family!r}: write one of {', '.join(_COLLECTIONS)}.")
         if oversize not in ("refuse", "split"):
@@ -89,6 +112,7 @@ class Request:
             entry.name if name is None else name,
             said,
             data_store,
+            manifest_store,
             oversize,
             tuple(sources or ()),
             family,
@@ -126,6 +150,14 @@ class Request:
         at = self.entry if self.data_store is None else self.data_store
         return getattr(at, "endpoint", None), getattr(at, "region", None)
 
+    @property
+    def shelf(self) -> Shelf | None:
+        """Where a manifest goes that is no blob."""
+        asked, store = self.manifest_store, self.data_store
+        if asked is None and not _keeps_objects(store):
+            return None
+        return Shelf(cast("ObjectStore", asked or store), self.prefix, asked is not None)
+
     def schema(self) -> Schema:
         """The schema of the samples, nested ones filled in.
 
@@ -137,6 +169,10 @@ class Request:
     def dataset(self) -> Dataset[Any]:
         """The dataset, to be read."""
         return Dataset.of(self.index.decode_schema(self.entry.schema_ref), self.entry)
+
+
+def _keeps_objects(store: object) -> bool:
+    return callable(getattr(store, "write_beside", None))
 
 
 def _schema_of_ref(index: AbstractIndex, ref: str) -> Schema:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -161,6 +162,28 @@ class S3DataStore:
             for shard, copy in zip(shards, planned, strict=True)
             if shard.bytes is not None and found.get(copy.url) == shard.bytes
         ]
+
+    def url_beside(self, name: str, *, prefix: str) -> str:
+        """The URL of a file beside the shards of a prefix. No request is sent."""
+        return "/".join(
+            part for part in (f"s3://{self.bucket}", check_prefix(prefix), name) if part
+        )
+
+    def write_beside(self, name: str, data: bytes, *, prefix: str) -> str:
+        """Write a small file beside the shards of a prefix, unless it is there.
+
+        Returns:
+            Its URL.
+
+        Raises:
+            ShardExistsError: There is another file of this name.
+            BucketNotFoundError, CredentialsError, StoreError: As for `write_shards`.
+        """
+        with self._sink(prefix) as sink:
+            file = sink.scratch() / "beside"
+            file.write_bytes(data)
+            digest = hashlib.sha256(data).hexdigest()
+            return sink.accept(name, file, ShardInfo(name, None, len(data), digest))
 
     def read_url(self, url: str) -> str:
         """The same URL: the bucket's URLs are read with this store's endpoint and keys.

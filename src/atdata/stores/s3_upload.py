@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from atdata._registry import require
@@ -16,7 +16,7 @@ MULTIPART: Final = 64 << 20
 _PART: Final = 16 << 20
 _MAX_PARTS: Final = 9_000
 _AT_ONCE: Final = 4
-_TYPE: Final = "application/x-tar"
+_TYPES: Final = {".tar": "application/x-tar", ".json": "application/json"}
 
 
 def upload(client: Any, bucket: str, key: str, file: Path, sha256: str) -> bool:
@@ -53,6 +53,10 @@ def upload(client: Any, bucket: str, key: str, file: Path, sha256: str) -> bool:
     return True
 
 
+def _type_of(key: str) -> str:
+    return _TYPES.get(PurePosixPath(key).suffix, "application/octet-stream")
+
+
 def _send_whole(
     client: Any, bucket: str, key: str, file: Path, sha256: str, condition: dict[str, str]
 ) -> None:
@@ -61,7 +65,7 @@ def _send_whole(
             Bucket=bucket,
             Key=key,
             Body=body,
-            ContentType=_TYPE,
+            ContentType=_type_of(key),
             Metadata={SHA256: sha256},
             **condition,
         )
@@ -73,7 +77,9 @@ def _send_in_parts(
     size = file.stat().st_size
     part = max(_PART, -(-size // _MAX_PARTS))
     target = {"Bucket": bucket, "Key": key}
-    begun = client.create_multipart_upload(**target, ContentType=_TYPE, Metadata={SHA256: sha256})
+    begun = client.create_multipart_upload(
+        **target, ContentType=_type_of(key), Metadata={SHA256: sha256}
+    )
     target["UploadId"] = begun["UploadId"]
 
     def send_part(number: int) -> dict[str, Any]:
