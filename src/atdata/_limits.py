@@ -57,8 +57,9 @@ class Limits:
     sample_nesting: int = 64
     """Deepest nesting of lists and maps in a sample without a type."""
     containers: int = 1_000_000
-    """Most lists and maps in one sample or JSON document: an empty one takes 1 or 2 bytes there,
-    64 in memory."""
+    """Most lists and maps in one sample or message: one takes a byte there, 64 in memory."""
+    marks: int = 1_500_000
+    """Most brackets, braces, commas and colons of one JSON document: no more values are in it."""
     array_header: int = 10_000
     """Longest header of an array, in bytes. What it claims must be the bytes that are there."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from tests.hostile.items import DID, Item, text
@@ -11,7 +12,7 @@ _CID = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"
 
 def items() -> list[Item]:
     """All of them."""
-    return [*_urls(), *_references(), *_documents(), *_answers()]
+    return [*_urls(), *_references(), *_documents(), *_answers(), *_listings()]
 
 
 def _urls() -> list[Item]:
@@ -36,6 +37,25 @@ def _urls() -> list[Item]:
         "ipv6-compatible": ("hides this machine in IPv6 of old", "[::127.0.0.1]"),
         "ipv6-6to4": ("hides this machine in a tunnel", "[2002:7f00:1::]"),
         "ipv6-nat64": ("hides this machine behind a translator", "[64:ff9b::7f00:1]"),
+        "ipv6-nat64-local": ("hides this machine behind a translator's own", "[64:ff9b:1::7f00:1]"),
+        "ipv6-translated": ("hides this machine in another form", "[::ffff:0:127.0.0.1]"),
+        "ipv6-teredo": ("hides this machine in another tunnel", "[2001:0:5db8:d822::80ff:fffe]"),
+        "ipv6-isatap": ("hides this machine in a tunnel of a site", "[2606:4700::5efe:7f00:1]"),
+        "ipv6-mapped-hex": ("hides a cloud's keys in IPv6", "[::ffff:a9fe:a9fe]"),
+        "mixed-forms": ("writes this machine's address in three ways at once", "0177.0x0.1"),
+        "beyond": ("writes an address that is too large and turns around", "4294967297"),
+        "dot": ("ends the name with a dot", "localhost."),
+        "dot-metadata": ("ends a name of a cloud's keys with a dot", "metadata.example."),
+        "dots": ("parts an address by other dots", "127\u30020\u30020\u30021"),
+        "percent": ("escapes an address", "%31%32%37.0.0.1"),
+        "punycode": (
+            "has a name in punycode that leads into the private net",
+            "xn--prvat-wva.example",
+        ),
+        "idna": (
+            "has a name of other letters that leads into the private net",
+            "pr\u00efvat.example",
+        ),
         "ipv6-site": ("names a machine of the site", "[fec0::1]"),
         "ipv6-ula": ("names a machine of the private net in IPv6", "[fd00:ec2::254]"),
         "ipv6-zone": ("names a network card", "[fe80::1%25lo]"),
@@ -235,6 +255,35 @@ def _answers() -> list[Item]:
         ),
     }
     return [Item(f"answers/{name}.http", tries, data) for name, (tries, data) in bodies.items()]
+
+
+def _listings() -> list[Item]:
+    """What an account's server answers to every call, as large as an answer may be: see `large`."""
+    bodies = {
+        "strings": ("answers three million short texts, 230 MB in memory", '"ab",'),
+        "numbers": ("answers four million numbers", "999,"),
+        "objects": ("answers two million objects, 400 MB in memory", '{"a":0},'),
+        "deep": ("answers objects in one another", '{"a":' * 900 + "0" + "}" * 900 + ","),
+        "keys": ("answers objects of a thousand keys", KEYS),
+        "text": ("answers one text of escapes", "\\u1234"),
+        "spaces": ("answers spaces", " "),
+    }
+    return [
+        text(f"listings/{name}.json", tries, row, harmless=name in ("text", "spaces"))
+        for name, (tries, row) in bodies.items()
+    ]
+
+
+KEYS = "{" + ",".join(f'"{n}":0' for n in range(1_000)) + "},"
+_LARGE = 15_900_000
+
+
+def large(data: bytes) -> bytes:
+    """The answer that a file of ``listings/`` stands for: rows of what it holds."""
+    row = json.loads(data)
+    rows = row * (_LARGE // len(row))
+    rows = f'"{rows}"' if row.startswith("\\") else f"{rows}0"
+    return b'{"records": [' + rows.encode() + b"]}"
 
 
 def _bomb() -> bytes:

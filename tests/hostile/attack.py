@@ -209,6 +209,7 @@ _WAYS: dict[str, Callable[[bytes, Path], Iterable[Callable[[], object]]]] = {
     "urls": _urls,
     "refs": _refs,
     "identities": _network,
+    "listings": _network,
     "answers": _answers,
     "shards": _shards,
     "payloads": _payloads,

@@ -32,6 +32,7 @@ NAMES = {
     "bucket.s3.amazonaws.com": [PUBLIC],
     "someones-bucket.s3.amazonaws.com": [PUBLIC],
     "private.example": ["10.0.0.7"],
+    "xn--prvat-wva.example": ["10.0.0.7"],
     "loopback.example": ["127.0.0.1"],
     "metadata.example": ["169.254.169.254"],
     "mapped.example": ["::ffff:127.0.0.1"],
@@ -116,6 +117,8 @@ class PublicServer:
     def __init__(self, folder: Path) -> None:
         self.trusted = certificate(folder)
         self.answer = b""
+        self.document = b""
+        """Answer to what is no call of the protocol; none: as to the rest."""
         self.asked: list[str] = []
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(self.trusted, folder / "key.pem")
@@ -133,6 +136,7 @@ class PublicServer:
                     while b"\r\n\r\n" not in request and (data := client.recv(65536)):
                         request += data
                     self.asked.append(request.decode("latin-1"))
-                    client.sendall(self.answer)
+                    is_call = b" /xrpc/" in request.partition(b"\r\n")[0]
+                    client.sendall(self.answer if is_call or not self.document else self.document)
             except OSError:
                 connection.close()

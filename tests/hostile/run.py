@@ -18,6 +18,7 @@ import traceback
 from pathlib import Path
 
 from tests.hostile import internet
+from tests.hostile.addresses import large
 from tests.hostile.attack import attack
 from tests.hostile.items import DID, Item
 from tests.hostile.make import items
@@ -77,7 +78,8 @@ def in_child(item: Item, folder: Path, port: int, out: int) -> None:
 def run(item: Item, folder: Path, server: internet.PublicServer) -> dict[str, object]:
     """Read one file in a child of this process."""
     server.asked.clear()
-    server.answer = item.data if item.path.startswith("answers/") else _answer_for(item)
+    server.answer = _answer_for(item)
+    server.document = _ok(document()) if item.path.startswith("listings/") else b""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -100,11 +102,21 @@ def run(item: Item, folder: Path, server: internet.PublicServer) -> dict[str, ob
 
 def _answer_for(item: Item) -> bytes:
     """What the public server gives where the file itself is not an answer."""
-    body = item.data if item.path.startswith("identities/") else b'{"error": "NotFound"}'
-    status = "200 OK" if item.path.startswith("identities/") else "404 Not Found"
-    head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     if item.path.startswith("answers/"):
         return item.data
+    if item.path.startswith("listings/"):
+        return _ok(large(item.data))
+    if item.path.startswith("identities/"):
+        return _ok(item.data)
+    return _with_head(b'{"error": "NotFound"}', "404 Not Found")
+
+
+def _ok(body: bytes) -> bytes:
+    return _with_head(body, "200 OK")
+
+
+def _with_head(body: bytes, status: str) -> bytes:
+    head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     return head.encode() + body
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 from urllib3.response import BaseHTTPResponse
 
 from atdata._limits import limits
 from atdata.errors import SourceError
 from atdata.sources.deadline import within
+
+_MARKS: Final = (b"[", b"{", b",", b":")
+"""No document has more values than these, whatever is in its texts."""
 
 
 def read_whole(response: BaseHTTPResponse, *, most: int, name: str) -> bytes:
@@ -37,11 +40,11 @@ def parse_json(data: bytes) -> Any:
     """JSON of a stranger.
 
     Raises:
-        ValueError: It is none, nested too deep, or has more than ``limits.containers`` lists and
-            objects, which take twenty times the memory that they have bytes.
+        ValueError: It is none, nested too deep, or may have more than ``limits.marks`` values:
+            small ones take twenty times the memory that they have bytes.
     """
-    if data.count(b"[") + data.count(b"{") > limits.containers:
-        raise ValueError(f"more than {limits.containers:,} lists and objects")
+    if sum(map(data.count, _MARKS)) > limits.marks:
+        raise ValueError(f"more than {limits.marks:,} of {b''.join(_MARKS).decode()}")
     try:
         return json.loads(data)
     except RecursionError:

@@ -19,6 +19,8 @@ from atdata.errors import SourceError, UnsafeUrlError, UrlError
 ALLOW_PRIVATE: Final = "ATDATA_ALLOW_PRIVATE"
 """Environment variable; ``1`` lets strangers' URLs lead to private addresses and use http."""
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+_ISATAP: Final = frozenset({0x00005EFE, 0x02005EFE})
+"""What comes before an address of IPv4 in one of a site's tunnels: RFC 5214."""
 _UNICAST: Final = ipaddress.ip_network("2000::/3")
 """The part of IPv6 that the public internet uses: https://www.rfc-editor.org/rfc/rfc4291"""
 _OF_CLOUDS: Final = frozenset({ipaddress.ip_address("168.63.129.16")})
@@ -100,6 +102,8 @@ def is_public(address: str) -> bool:
     ip: _Address = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         inner = [ip.ipv4_mapped, ip.sixtofour, *(ip.teredo or ())]
+        if int(ip) >> 32 & 0xFFFFFFFF in _ISATAP:
+            inner.append(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
         if ip in _NAT64:
             inner.append(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
         if any(v4 is not None and not is_public(str(v4)) for v4 in inner):
