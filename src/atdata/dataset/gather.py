@@ -248,7 +248,6 @@ class Gather:
     def _gathered(self, positions: Integers, places: Integers) -> GatheredRows:
         found = self._located(positions)
         payloads = self._placer.payloads(found, places, self._check)
-        self.tables.rest()
         ordered = np.empty(len(positions), np.int64)
         ordered[places] = positions
         matrix = None
@@ -286,6 +285,7 @@ class Gather:
                 raise WrongTableError(number, None) from None
             starts[first:last] = number * APART + offsets - BLOCK
             keys.append(table.key_matrix(rows))
+            self.tables.rest(number)
         one_length = len({None if part is None else part.shape[1] for part in keys}) == 1
         whole = [part for part in keys if part is not None] if one_length else []
         return Located(starts, sizes, shards, np.concatenate(whole) if whole else None)

@@ -32,6 +32,8 @@ from atdata.shards.offsets import (
 _WORTH_KEEPING: Final = 16 << 20
 """Bytes of a local shard from which on its table is kept: smaller ones are scanned as fast."""
 _AT_ONCE: Final = 16
+_CHECKED_AT_ONCE: Final = 4
+"""Tables that are checked at the same time: all of each is in memory meanwhile."""
 _MAPPED: Final = 128
 """Most tables that are mapped, and no more than an eighth of the files that the system allows:
 each takes one. Others are read into memory."""
@@ -58,7 +60,7 @@ class ShardTables:
         self._heads: dict[int, TableHead] = {}
         self._tables: dict[int, SampleTable] = {}
         self._scanned: set[int] = set()
-        self._maps: list[mmap.mmap] = []
+        self._mapped = self._mapped_bytes = 0
         self._identities: dict[int, Identity] = {}
         self._trusted: dict[int, tuple[Identity, SampleTable]] = {}
 
@@ -114,6 +116,7 @@ class ShardTables:
         if not table.checked:
             try:
                 table.check()
+                self.rest(number)
                 if number in self._identities:
                     _sound.add(self._identities[number])
             except ShardError:
@@ -131,16 +134,15 @@ class ShardTables:
         missing = [n for n in numbers if n not in self._tables or not self._tables[n].checked]
         if len(missing) > 1:
             # Their checksums take most of the time, and let other threads work.
-            with ThreadPoolExecutor(min(_AT_ONCE, len(missing)), "atdata-tables") as pool:
+            with ThreadPoolExecutor(_CHECKED_AT_ONCE, "atdata-tables") as pool:
                 list(pool.map(self.table, missing))
         elif missing:
             self.table(missing[0])
 
-    def rest(self) -> None:
-        """Told that nothing is read of them for now: the pages of large ones are given back."""
-        if hasattr(mmap, "MADV_DONTNEED") and sum(map(len, self._maps)) > _RESIDENT:
-            for mapped in self._maps:
-                mapped.madvise(mmap.MADV_DONTNEED)
+    def rest(self, number: int) -> None:
+        """Told that nothing is read of a table for now: where tables are large, it lets go."""
+        if self._mapped_bytes > _RESIDENT:
+            self._tables[number].rest()
 
     def changed(self, number: int) -> IntegrityError:
         """The error of a shard that is no longer what it was."""
@@ -264,10 +266,13 @@ class ShardTables:
     def _opened(self, place: Path) -> tuple[Identity, SampleTable]:
         with place.open("rb") as file:
             identity = _identity(place, os.fstat(file.fileno()))
-            if len(self._maps) < min(_MAPPED, os.sysconf("SC_OPEN_MAX") // 8):
+            if self._mapped < min(_MAPPED, os.sysconf("SC_OPEN_MAX") // 8):
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
                 table = SampleTable.opened(memoryview(mapped))
-                self._maps.append(mapped)
+                self._mapped, self._mapped_bytes = (
+                    self._mapped + 1,
+                    self._mapped_bytes + len(mapped),
+                )
             else:
                 table = SampleTable.opened(file.read())
         table.checked = identity in _sound

@@ -7,6 +7,7 @@ it is read; the checksum of the whole is checked before many of its samples are 
 
 from __future__ import annotations
 
+import mmap
 import struct
 import zlib
 from collections.abc import Sequence
@@ -177,6 +178,12 @@ class SampleTable:
     @cached_property
     def _key_text(self) -> bytes:
         return bytes(self._keys)
+
+    def rest(self) -> None:
+        """Give the memory of a table that is a map back; it is read again where it is used."""
+        mapped = self._body.obj
+        if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED)
 
     def to_bytes(self) -> bytes:
         """The table as the file holds it."""
