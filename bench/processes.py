@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from bench.contender import Contender, Measure
 from bench.envs import ROOT, own_environ
 
+PATIENCE: Final = 600.0
+"""Seconds after which an order has failed."""
 ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
@@ -43,8 +46,13 @@ class Process:
 
     def __exit__(self, *_: object) -> None:
         if self._process.stdin:
-            self._process.stdin.close()
-        self._process.wait()
+            with suppress(BrokenPipeError):
+                self._process.stdin.close()
+        try:
+            self._process.wait(60)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
     def order(self, order: str, **arguments: Any) -> Any:
         """Give an order and wait for the answer.
@@ -54,9 +62,16 @@ class Process:
         """
         assert self._process.stdin
         assert self._process.stdout
-        self._process.stdin.write(json.dumps({"order": order, **arguments}) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
+        late = threading.Timer(PATIENCE, self._process.kill)
+        late.start()
+        try:
+            self._process.stdin.write(json.dumps({"order": order, **arguments}) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        finally:
+            late.cancel()
         reply = json.loads(line) if line else {"error": "its process ended"}
         if "error" in reply:
             raise ContenderFailed(f"{self.contender.name}, {order}: {reply['error']}")

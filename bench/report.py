@@ -147,7 +147,7 @@ is checked to give exactly the samples that were written.
   are views of what they read, and so are single samples of mosaicml-streaming and large ones of
   litdata; all others own their memory.
 - This package waits for the disk when it writes (fsync) and records a SHA-256 of each shard;
-  nobody else does both. "Synced" adds the first to the peer.
+  nobody else does either. "Synced" adds the first to the peer.
 - datasets, lance and "atdata, columns" are given all samples at once, everyone else one by one.
 - "No table": the sample tables beside the shards and in the cache are removed before each pass.
   The peer's shards have none either.

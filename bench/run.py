@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.contender import MEASURES, Contender, Measure, positions
-from bench.envs import ROOT, EnvironmentMissing
+from bench.envs import OURS, ROOT, EnvironmentMissing
 from bench.processes import ContenderFailed, PeakMemory, Process, import_seconds
 from bench.workloads import WORKLOADS, Workload, fingerprints
 
@@ -41,7 +41,7 @@ class Scale:
         return self.samples[workload] // (1 if large else contender.part)
 
 
-FULL: Final = Scale({"F": 40_000, "I": 2_000, "E": 80_000, "V": 40_000}, 5, 0.3, 5, True)
+FULL: Final = Scale({"F": 40_000, "I": 2_000, "E": 80_000, "V": 40_000}, 5, 0.3, 3, True)
 QUICK: Final = Scale({"F": 8_000, "I": 400, "E": 8_000, "V": 8_000}, 3, 0.05, 2, False)
 
 
@@ -136,70 +136,96 @@ def _find_environments(results: Results, wanted: list[Contender]) -> list[Conten
 def _run_workload(
     results: Results, workload: Workload, home: Path, processes: list[Process]
 ) -> None:
-    _prepare(results, workload, home, processes)
-    _check(results, workload, processes)
+    written = fingerprints(workload.rows(results.scale.samples[workload.name]))
+    there = _prepared(results, workload, home, processes)
+    for process in list(there):
+        with _left_out(results, workload, process, there):
+            _check(results, workload, process, written)
     for number in range(results.scale.rounds):
-        turn = number % len(processes)
-        turns = processes[turn:] + processes[:turn]
+        turn = number % len(there)
+        turns = there[turn:] + there[:turn]
         for measure in MEASURES:
             say(f"{workload.name}: round {number + 1} of {results.scale.rounds}, {measure}")
             for process in turns:
-                if measure not in process.measures:
-                    continue
-                at_least = results.scale.at_least
-                rate = process.order("measure", measure=measure, at_least=at_least)
-                key = (workload.name, measure, process.contender.name)
-                results.rates.setdefault(key, []).append(rate)
+                if measure in process.measures and process in there:
+                    at_least = results.scale.at_least
+                    with _left_out(results, workload, process, there):
+                        rate = process.order("measure", measure=measure, at_least=at_least)
+                        key = (workload.name, measure, process.contender.name)
+                        results.rates.setdefault(key, []).append(rate)
 
 
-def _prepare(results: Results, workload: Workload, home: Path, processes: list[Process]) -> None:
-    """Have all files written that are read."""
+@contextmanager
+def _left_out(
+    results: Results, workload: Workload, process: Process, there: list[Process]
+) -> Iterator[None]:
+    """Go on without a process that fails, where it is another package's."""
+    name = process.contender.name
+    try:
+        yield
+    except ContenderFailed as error:
+        if process.contender.environment == OURS:
+            raise
+        why = str(error).strip().splitlines()[-1]
+        say(f"without {name} on {workload.name}: {error}")
+        results.missing[f"{name} on {workload.name}, {', '.join(sorted(process.measures))}"] = why
+        there.remove(process)
+        for measure in process.measures:
+            results.rates.pop((workload.name, measure, name), None)
+
+
+def _prepared(
+    results: Results, workload: Workload, home: Path, processes: list[Process]
+) -> list[Process]:
+    """Have all files written that are read; give the processes that can go on."""
+    there = list(processes)
     counts: dict[str, set[int]] = {}
     for process in processes:
         made = process.contender
         count = results.scale.count(workload.name, made)
-        process.order("use", workload=workload.name, home=str(home), count=count)
+        with _left_out(results, workload, process, there):
+            process.order("use", workload=workload.name, home=str(home), count=count)
         if made.measures != {"write"}:
             counts.setdefault(made.reads or made.name, set()).add(count)
-    for process in processes:
+    for process in list(there):
         name = process.contender.name
         if process.measures == {"loader"}:
             continue
         say(f"{workload.name}: {name} gets ready")
-        process.order("make")
-        for count in sorted(counts.get(name, ())):
-            process.order("prepare", count=count)
+        with _left_out(results, workload, process, there):
+            process.order("make")
+            for count in sorted(counts.get(name, ())):
+                process.order("prepare", count=count)
+    return there
 
 
-def _check(results: Results, workload: Workload, processes: list[Process]) -> None:
+def _check(results: Results, workload: Workload, process: Process, written: list[int]) -> None:
     """Hold what each way of reading gives against what was written."""
-    written = fingerprints(workload.rows(results.scale.samples[workload.name]))
-    for process in processes:
-        made = process.contender
-        if process.measures == {"loader"}:
-            results.loading[made.name] = process.order("versions", torch=True)
+    made = process.contender
+    if process.measures == {"loader"}:
+        results.loading[made.name] = process.order("versions", torch=True)
+    else:
+        results.versions[made.name] = process.order("versions")
+        process.order("open")
+    if made.limit:
+        return
+    say(f"{workload.name}: is {made.name} right?")
+    expected = written[: results.scale.count(workload.name, made)]
+    for way, found in process.order("check", measures=sorted(process.measures)).items():
+        if way in ("shuffled", "loader"):
+            same = sorted(found) == sorted(expected)
+        elif way == "random":
+            same = found == [expected[i] for i in positions(len(expected), 0)]
         else:
-            results.versions[made.name] = process.order("versions")
-            process.order("open")
-        if made.limit:
-            continue
-        say(f"{workload.name}: is {made.name} right?")
-        expected = written[: results.scale.count(workload.name, made)]
-        for way, found in process.order("check", measures=sorted(process.measures)).items():
-            if way in ("shuffled", "loader"):
-                same = sorted(found) == sorted(expected)
-            elif way == "random":
-                same = found == [expected[i] for i in positions(len(expected), 0)]
-            else:
-                same = found == expected
-            if not same:
-                raise ContenderFailed(
-                    f"{made.name} gave other samples than were written: {workload.name}, {way}"
-                )
+            same = found == expected
+        if not same:
+            raise ContenderFailed(
+                f"{made.name} gave other samples than were written: {workload.name}, {way}"
+            )
 
 
 def _run_memory(results: Results, home: Path) -> None:
-    for made, measure in _readers(results):
+    for made, measure in _readers(results, MEMORY_WORKLOAD):
         say(f"memory of {made.name}, {measure}")
         with Process(made) as process:
             count = results.scale.count(MEMORY_WORKLOAD, made)
@@ -213,7 +239,7 @@ def _run_memory(results: Results, home: Path) -> None:
 def _run_first(results: Results, home: Path) -> None:
     for number in range(results.scale.starts):
         say(f"first batches: {number + 1} of {results.scale.starts}")
-        for made, measure in _readers(results):
+        for made, measure in _readers(results, FIRST_WORKLOAD):
             with Process(made) as process:
                 count = results.scale.count(FIRST_WORKLOAD, made)
                 process.order("use", workload=FIRST_WORKLOAD, home=str(home), count=count)
@@ -221,10 +247,10 @@ def _run_first(results: Results, home: Path) -> None:
                 results.firsts.setdefault((made.name, measure), []).append(seconds)
 
 
-def _readers(results: Results) -> Iterator[tuple[Contender, Measure]]:
+def _readers(results: Results, workload: str) -> Iterator[tuple[Contender, Measure]]:
     for contender in results.contenders:
         for measure in READING:
-            if measure in contender.measures and not contender.limit:
+            if not contender.limit and (workload, measure, contender.name) in results.rates:
                 yield contender, measure
 
 

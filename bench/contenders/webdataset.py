@@ -21,7 +21,7 @@ class Webdataset(Contender):
     loading = WEBDATASET.with_torch()
     imports: ClassVar[str | None] = "import webdataset"
     versions = ("webdataset", "numpy")
-    part = 4
+    part = 8
     measures = frozenset(MEASURES) - {"random"}
 
     def write(self, workload: Workload, samples: list[Row], folder: Path) -> None:
