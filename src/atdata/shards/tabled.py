@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
+from atdata._limits import limits
 from atdata.errors import ShardError
 from atdata.samples.codec import SampleCodec
 from atdata.shards.agree import headers_agree
@@ -72,7 +73,8 @@ def read_by_table(
 
 def _is_of(table: SampleTable, view: memoryview) -> bool:
     """Whether a table that fits by size agrees with some of the shard's headers as well."""
-    if table.head.shard_bytes != len(view):
+    # A table may be older than the limit: the scan says what is wrong.
+    if table.head.shard_bytes != len(view) or len(table) > limits.samples:
         return False
     rows = np.unique(np.linspace(0, len(table) - 1, min(len(table), _LOOKED_AT)).astype(np.int64))
     data: Any = np.frombuffer(view, np.uint8)
