@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 import numpy as np
@@ -136,37 +137,31 @@ class Plan:
                 first = -before % size if size else None
                 options = {"rows": size, "first": first, "copy": copy}
                 behind = shards[number + 1] if number + 1 < len(shards) else None
-                for block in self._blocks(shard, tables.trusted(number), options, remote, behind):
+                place = local_path(self.source, shard)
+                if place is None:
+                    blocks = self._streamed(shard, options, remote, behind)
+                else:
+                    check_file(place, self.known.get(shard), self.verify)
+                    blocks = self._mapped(shard, place, tables.trusted(number, place), options)
+                for block in blocks:
                     rows, kept = self.stepped(block)
                     yield rows, before + kept + 1
                     before += len(block)
 
-    def _blocks(
-        self,
-        shard: str,
-        table: SampleTable | None,
-        options: dict[str, Any],
-        remote: OpenedAhead,
-        behind: str | None,
+    def _mapped(
+        self, shard: str, place: Path, table: SampleTable | None, options: dict[str, Any]
     ) -> Iterator[Block[Any]]:
-        """The rows of one shard: by its table, by a scan, or as they come from a server.
-
-        Args:
-            shard: Its identifier.
-            table: Its table, where it is to be trusted.
-            options: As for `read_blocks`.
-            remote: Opens shards on servers.
-            behind: The shard that is read next.
-        """
+        """The rows of a local shard: by its table, where it is to be trusted, or by a scan."""
         codec: SampleCodec[Any] = codec_of(self.stored_type)
-        place = local_path(self.source, shard)
-        if place is not None:
-            check_file(place, self.known.get(shard), self.verify)
-            if table is None:
-                yield from read_blocks(place, shard=shard, codec=codec, **options)
-            else:
-                yield from read_by_table(place, table, shard=shard, codec=codec, **options)
-            return
+        if table is None:
+            return read_blocks(place, shard=shard, codec=codec, **options)
+        return read_by_table(place, table, shard=shard, codec=codec, **options)
+
+    def _streamed(
+        self, shard: str, options: dict[str, Any], remote: OpenedAhead, behind: str | None
+    ) -> Iterator[Block[Any]]:
+        """The rows of a shard on a server, as they come; ``behind`` is the shard read next."""
+        codec: SampleCodec[Any] = codec_of(self.stored_type)
         with closing(remote.open(shard)) as window:
             for block in read_blocks(window, shard=shard, codec=codec, **options):
                 if window.final and behind and local_path(self.source, behind) is None:
@@ -206,17 +201,17 @@ def batches_of(
     waiting: list[Rows] = []
     have = behind = 0
     for run, taken in runs:
-        rows = SharedRows(run)
+        rows, count = SharedRows(run), len(run)
         at = 0
-        while have + len(rows) - at >= size:
+        while have + count - at >= size:
             need = size - have
-            waiting.append(rows if need == len(rows) else rows.take(slice(at, at + need)))
+            waiting.append(rows if need == count else rows.take(slice(at, at + need)))
             at += need
             yield batch_of(sample_type, waiting), int(taken[at - 1])
             have, waiting = 0, []
-        if at < len(rows):
-            waiting.append(rows.take(slice(at, len(rows))) if at else rows)
-            have += len(rows) - at
+        if at < count:
+            waiting.append(rows.take(slice(at, count)) if at else rows)
+            have += count - at
             behind = int(taken[-1])
         # What is read next takes the place of these rows, where nobody needs them any more.
         del run, rows

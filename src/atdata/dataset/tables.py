@@ -62,7 +62,6 @@ class ShardTables:
         self._scanned: set[int] = set()
         self._mapped = self._mapped_bytes = 0
         self._identities: dict[int, Identity] = {}
-        self._trusted: dict[int, tuple[Identity, SampleTable]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         # Another process finds them as fast as it would be sent them.
@@ -152,31 +151,29 @@ class ShardTables:
             shard=self.shards[number],
         )
 
-    def trusted(self, number: int) -> SampleTable | None:
+    def trusted(self, number: int, path: Path) -> SampleTable | None:
         """The table of a local shard as it is now, by which it may be read without its headers.
 
         One beside the shard that fits and is not older, or one in the user's cache, where the
-        shard's time of change is part of the name; all of it checked. None: there is none.
+        shard's time of change is part of the name; all of it checked. None: there is none. It
+        is not kept here.
+
+        Args:
+            number: Number of the shard.
+            path: The file that it is.
         """
-        path = local_path(self._source, self.shards[number])
-        if path is None:
-            return None
         with suppress(OSError, ShardError, ValueError):
             stat = path.stat()
-            place = path.with_name(path.name + SUFFIX)
-            if place.exists():
-                if place.stat().st_mtime_ns < stat.st_mtime_ns:
+            try:
+                identity, table = _mapped(Path(f"{path}{SUFFIX}"))
+                if identity[2] < stat.st_mtime_ns:
                     return None
-            else:
+            except FileNotFoundError:
                 # Small shards have none in the cache.
                 kept = self._kept_at(self.shards[number], path)
                 if kept is None or stat.st_size < _WORTH_KEEPING or not kept.exists():
                     return None
-                place = kept
-            known = self._trusted.get(number)
-            if known is None or known[0] != _identity(place, place.stat()):
-                known = self._trusted[number] = self._opened(place)
-            identity, table = known
+                identity, table = _mapped(kept)
             if not self._fits(table.head, self.shards[number], stat.st_size):
                 return None
             if not table.checked:
@@ -347,6 +344,15 @@ class _Counted:
         data = self._stream.read(size)
         self.size += len(data)
         return data
+
+
+def _mapped(place: Path) -> tuple[Identity, SampleTable]:
+    with place.open("rb") as file:
+        identity = _identity(place, os.fstat(file.fileno()))
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    table = SampleTable.opened(memoryview(mapped))
+    table.checked = identity in _sound
+    return identity, table
 
 
 def _identity(place: Path, stat: os.stat_result) -> Identity:

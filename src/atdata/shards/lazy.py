@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -38,16 +39,22 @@ class FileRows:
         path: The file.
 
     Raises:
-        OSError: It cannot be opened.
+        OSError: It cannot be opened, or is a folder.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file = os.open(path, os.O_RDONLY)
+        self.number = os.open(path, os.O_RDONLY)
+        """The file's descriptor."""
+        stat = os.fstat(self.number)
+        if S_ISDIR(stat.st_mode):
+            raise IsADirectoryError(str(path))
+        self.size = stat.st_size
+        """Bytes of the file when it was opened."""
 
     def __del__(self) -> None:
-        if hasattr(self, "_file"):
-            os.close(self._file)
+        if hasattr(self, "number"):
+            os.close(self.number)
 
     def read(self, out: AnyArray, first: int, stride: int) -> None:
         """Fill an array with rows of the file.
@@ -87,7 +94,7 @@ class FileRows:
     def _fill(self, parts: list[Any], at: int) -> None:
         """Read until every part is full: one read may give less than was asked for."""
         while parts:
-            count = os.preadv(self._file, parts, at)
+            count = os.preadv(self.number, parts, at)
             if not count:
                 raise ShardError("cut short while it was read", shard=str(self._path), offset=at)
             at += count

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import mmap
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -59,10 +58,9 @@ class MappedFile:
 
     def __init__(self, path: Path) -> None:
         try:
-            with path.open("rb") as file:
-                size = file.seek(0, io.SEEK_END)
-                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
             self.file = FileRows(path)
+            size = self.file.size
+            mapped = mmap.mmap(self.file.number, 0, access=mmap.ACCESS_READ) if size else b""
         except FileNotFoundError:
             raise ShardNotFoundError(f"There is no shard {str(path)!r}.") from None
         except IsADirectoryError:
