@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -52,22 +53,33 @@ class Reading(Generic[X_co]):
         self._history: History = []
         self._taken = 0
         self._items: Iterator[tuple[X_co, int]] | None = None
+        self._pid = os.getpid()
 
     def __iter__(self) -> Reading[X_co]:
         return self
 
     def __next__(self) -> X_co:
+        if self._pid != os.getpid():
+            self._after_fork()
         if self._items is None:
             self._items = self._stream.begin(self._history)
         item, self._taken = next(self._items)
         return item
+
+    def _after_fork(self) -> None:
+        # What threads of the parent had in hand did not come along: it is read again.
+        _inherited.append(self._items)
+        self._pid = os.getpid()
+        if self._items not in (None, _NOTHING):
+            self._history, self._taken = history_of(self.state_dict(), self._stream), 0
+            self._items = None
 
     def close(self) -> None:
         """End reading, and let go of files and connections."""
         close = getattr(self._items, "close", None)
         if close is not None:
             close()
-        self._items = iter(())
+        self._items = _NOTHING
 
     def state_dict(self) -> dict[str, Any]:
         """Where reading stands: what has been returned by now counts as read.
@@ -86,6 +98,11 @@ class Reading(Generic[X_co]):
         self.close()
         self._history, self._taken = history_of(state, self._stream), 0
         self._items = None
+
+
+_NOTHING: Final[Iterator[Any]] = iter(())
+_inherited: list[object] = []
+"""Iterators of a process that this one was forked from: closing them could wait for its threads."""
 
 
 def state_of(stream: Stream[Any], history: History, taken: int) -> dict[str, Any]:
