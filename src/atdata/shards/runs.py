@@ -34,6 +34,8 @@ class Run:
     """Their payloads, in pieces that follow each other."""
     sizes: Integers
     """Bytes of each payload."""
+    records: Integers
+    """Bytes that each takes in a tar, header and padding included."""
 
     @classmethod
     def of(cls, first: int, pieces: Sequence[Piece], count: int) -> Run:
@@ -49,20 +51,16 @@ class Run:
         if sizes[largest] > limits.sample_bytes:
             key = number_key(first + largest)
             raise ShardError(f"a sample of {int(sizes[largest]):,} bytes", key=key)
-        return cls(first, pieces, sizes)
+        return cls(first, pieces, sizes, BLOCK + ((sizes + BLOCK - 1) & -BLOCK))
 
     def __len__(self) -> int:
         return len(self.sizes)
 
-    @property
-    def records(self) -> Integers:
-        """Bytes that each takes in a tar, header and padding included."""
-        return BLOCK + (self.sizes + BLOCK - 1) // BLOCK * BLOCK
-
     def part(self, start: int, end: int) -> Run:
         """Some of them."""
         pieces = [piece.part(start, end) for piece in self.pieces]
-        return Run(self.first + start, pieces, self.sizes[start:end])
+        sizes, records = self.sizes[start:end], self.records[start:end]
+        return Run(self.first + start, pieces, sizes, records)
 
 
 def rows_after(run: Run) -> int:

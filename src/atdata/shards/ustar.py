@@ -138,12 +138,14 @@ def number_key(number: int) -> str:
 
 def _digits(values: Integers, count: int, base: int) -> tuple[Bytes, Integers]:
     """Numbers as so many ASCII digits: shape (n, count), and the sum of each one's bytes."""
-    # As few bits as hold the numbers: division is what takes the time.
-    left = values.astype(np.uint32) if int(values.max()) < 1 << 32 else values
+    left = values
     texts, text_sums = _fours(base)
     out = np.empty((len(values), -(-count // 4)), np.uint32)
     sums = np.full(len(values), -ord("0") * (-count % 4))
     for place in range(out.shape[1] - 1, -1, -1):
+        if bool((left == left[0]).all()):
+            # As most often in front of the last four.
+            left = left[:1]
         rest = left // len(texts)
         last = left - rest * len(texts)
         out[:, place] = texts[last]
