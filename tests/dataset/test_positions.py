@@ -237,6 +237,27 @@ def test_a_server_without_ranges_or_tables_is_read_whole(dataset: Dataset[Point]
         assert remote[[24, 3]].number == [24, 3]
 
 
+def test_no_room_for_a_copy_is_told(dataset: Dataset[Point]) -> None:
+    """Where a shard has to be copied to be read by position, and cannot be, the error says so."""
+    program = """
+import resource, signal, sys
+import atdata
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, 1_000))  # as a full disk: EFBIG
+try:
+    atdata.Dataset(sys.argv[1])[0]
+except atdata.errors.SourceError as error:
+    print(error)
+"""
+    with web_server() as site:
+        site.ranges = False
+        site.files["/a.tar"] = Path(dataset.shard_list[0]).read_bytes()
+        command = [sys.executable, "-c", program, f"{site.url}/a.tar"]
+        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert said.startswith(f"{site.url}/a.tar: there is no room for a temporary copy")
+    assert "TMPDIR" in said
+
+
 def test_a_remote_table_that_lies_is_not_believed(dataset: Dataset[Point]) -> None:
     """A server's table with wrong places or sizes is found out by the samples' own headers."""
     shard = Path(dataset.shard_list[0])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -104,6 +106,26 @@ def test_a_server_that_drops_for_ever_is_given_up(web: WebServer, hosted: FaultP
     ):
         stream.read(1)
     assert len(hosted.requests) < 15
+
+
+def test_no_room_for_a_blob_is_told(web: WebServer, hosted: FaultProxy) -> None:
+    """Where the temporary copy of a blob has no room, the error says so, and what to do."""
+    program = """
+import resource, signal, sys
+from atdata.errors import SourceError
+from atdata.sources.blob import BlobReader
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))  # as a full disk: EFBIG
+with BlobReader().open(sys.argv[1]) as stream:
+    try:
+        stream.read(1)
+    except SourceError as error:
+        print(error)
+"""
+    command = [sys.executable, "-c", program, blob_at(web)]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert said.startswith(f"{blob_at(web)}: there is no room for a temporary copy")
+    assert "TMPDIR" in said
 
 
 def test_other_bytes_than_the_cid_says(web: WebServer, hosted: FaultProxy) -> None:

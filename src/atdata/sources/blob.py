@@ -17,6 +17,7 @@ from atdata._refs import parse_blob_ref
 from atdata.errors import IntegrityError, ShardNotFoundError, SourceError
 from atdata.sources.http import open_url
 from atdata.sources.identity import network_policy, server_of
+from atdata.sources.part import room_for
 from atdata.sources.policy import Policy
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ class _Checked(io.RawIOBase):
 
     def _checked(self) -> memoryview:
         digest = hashlib.sha256()
-        with tempfile.TemporaryFile(prefix="atdata-blob-") as file:
+        with room_for(self._url), tempfile.TemporaryFile(prefix="atdata-blob-") as file:
             while chunk := self._stream.read(_CHUNK):
                 if file.tell() + len(chunk) > limits.blob_bytes:
                     most = limits.blob_bytes

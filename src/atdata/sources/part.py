@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from weakref import WeakSet
+
+from atdata.errors import SourceError
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+@contextmanager
+def room_for(shard: str) -> Iterator[None]:
+    """Write a shard to a temporary file in the block.
+
+    Raises:
+        SourceError: There is no room for it.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise SourceError(
+            f"{shard}: there is no room for a temporary copy of it in {tempfile.gettempdir()} "
+            f"({error.strerror}). Free some, or name a larger folder by TMPDIR."
+        ) from error
 
 
 def lock(file: int, patience: float) -> None:
