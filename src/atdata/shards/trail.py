@@ -12,7 +12,8 @@ _STEP: Final = 4 << 20
 """Bytes that are written before hashing them begins, and before the disk is told to begin."""
 _AHEAD: Final = 256 << 20
 """Bytes that may wait to be hashed: about so many does the system keep in memory."""
-_PIECE: Final = 8 << 20
+_PIECE: Final = 16 << 20
+"""Bytes that are mapped at once: pages of maps count as memory of the process."""
 
 
 class Trail:
@@ -87,24 +88,25 @@ class Trail:
     def _hash_on(self, before: Future[None] | None, start: int, end: int) -> None:
         if before is not None:
             before.result()
+        for at in range(start, end, _PIECE):
+            self._hash_piece(at, min(at + _PIECE, end))
+
+    def _hash_piece(self, start: int, end: int) -> None:
         skipped = start % mmap.ALLOCATIONGRANULARITY
         size, first = end - start + skipped, start - skipped
         try:
             pages = mmap.mmap(self._fileno, size, access=mmap.ACCESS_READ, offset=first)
         except (OSError, ValueError):
             # Some file systems have no maps.
-            self._hash_read(start, end)
+            while start < end:
+                read = os.pread(self._fileno, end - start, start)
+                if not read:
+                    raise OSError("it became shorter while it was written") from None
+                self._hash.update(read)
+                start += len(read)
             return
         with pages, memoryview(pages) as whole, whole[skipped:] as data:
             self._hash.update(data)
-
-    def _hash_read(self, start: int, end: int) -> None:
-        while start < end:
-            read = os.pread(self._fileno, min(_PIECE, end - start), start)
-            if not read:
-                raise OSError("it became shorter while it was written")
-            self._hash.update(read)
-            start += len(read)
 
 
 def _is_done(task: Future[Any] | None) -> bool:
