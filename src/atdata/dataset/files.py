@@ -28,8 +28,10 @@ from atdata.sources.ranges import FileBytes, NoRangesError, ShardBytes
 Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 
-_AT_ONCE: Final = 8
-"""Ranges that are asked for at the same time."""
+_AT_ONCE: Final = 16
+"""Ranges that are asked for at the same time: as many connections to a host are kept."""
+_FROM_SERVERS: Final = 16 << 20
+"""Bytes of ranges that are asked for together."""
 _OPEN: Final = 4096
 """Most files that are open at a time, and no more than a third of what the system allows."""
 _COPY: Final = 1 << 20
@@ -145,8 +147,8 @@ class ShardFiles:
         Args:
             starts: Where each begins, shards thought of as `APART` from each other; ascending.
             ends: Where each ends.
-            portion: Bytes that are read at a time, about; None: all. Files only: what is on
-                servers is all asked for at once.
+            portion: Bytes that are read at a time, about, more of what is on servers;
+                None: all.
 
         Raises:
             WrongTableError: Spans overlap.
@@ -156,8 +158,8 @@ class ShardFiles:
         shard = starts // APART
         numbers = np.flatnonzero(np.diff(shard, prepend=-1))
         local, gaps, mosts = zip(*map(self._kind, shard[numbers].tolist()), strict=True)
-        if not all(local):
-            portion = None
+        if portion is not None and not all(local):
+            portion = max(portion, _FROM_SERVERS)
         counts = np.diff(numbers, append=len(starts))
         between = starts[1:] - ends[:-1]
         if len(between) and int(between.min()) < 0:
