@@ -109,8 +109,9 @@ def document(results: Results) -> str:
         [
             "# Benchmarks",
             f"Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}; `make bench-quick` prints "
-            "such tables in under two minutes, without the packages that take long. Figures of "
-            "another machine differ; the ratios travel better.",
+            "such tables in under two minutes, without the packages that take long. "
+            '`TORCH="torch --index-url …"` takes another build of torch. Figures of another '
+            "machine differ; the ratios travel better.",
             _HOW.format(rounds=scale.rounds),
             sizes,
             tables(results),
