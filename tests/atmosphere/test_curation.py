@@ -14,7 +14,7 @@ from atdata._refs import (
     SHARD_BLOBS_COLLECTION,
 )
 from atdata._shardlist import ShardInfo
-from atdata.atmosphere import AtmosphereIndex, PDSBlobStore
+from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
 from atdata.atmosphere.lenses import Code
 from atdata.atmosphere.publish import publish_dataset
 from atdata.dataset.dataset import Dataset
@@ -22,6 +22,7 @@ from atdata.dataset.load import load_dataset
 from atdata.dataset.write import write_samples
 from atdata.errors import (
     DatasetNotFoundError,
+    IntegrityError,
     LabelExistsError,
     OptionError,
     RefError,
@@ -31,7 +32,18 @@ from atdata.errors import (
 )
 from atdata.lenses.lens import Lens
 from atdata.samples.packable import packable
+from atdata.testing.network import Network
 from tests.atmosphere.conftest import Digit
+from tests.atmosphere.publishing import (
+    DATASET,
+    SCHEMA,
+    create,
+    dataset_record,
+    logged_in,
+    schema_record,
+    update,
+    write_all,
+)
 
 
 @packable
@@ -79,6 +91,32 @@ def test_a_label_leads_to_one_dataset(
         index.label("digits", "one", later)
     with pytest.raises(DatasetNotFoundError):
         index.get_dataset(f"@{handle}/digits@9.9.9")
+
+
+def test_what_was_labelled_is_not_replaced(
+    index: AtmosphereIndex, client: AtmosphereClient, at_home: Network
+) -> None:
+    """Who labels another account's dataset does not lead to what that account puts there later."""
+    other = logged_in(at_home.create_account(server=1))
+    write_all(
+        other,
+        [
+            create(SCHEMA, "mine.A:1.0.0", schema_record("A")),
+            create(DATASET, "cats", dataset_record(other.did, "cats")),
+        ],
+    )
+    uri = f"at://{other.did}/{DATASET}/cats"
+    index.label("animals", "1.0.0", uri)
+    own = AtmosphereIndex(other)
+    own.label("animals", "1.0.0", uri)
+    for name in (f"@{client.did}/animals@1.0.0", f"@{other.did}/animals@1.0.0"):
+        assert index.get_dataset(name).uri == uri
+    write_all(other, [update(DATASET, "cats", dataset_record(other.did, "dogs"))])
+    for name in (f"@{client.did}/animals@1.0.0", f"@{client.did}/animals"):
+        with pytest.raises(IntegrityError, match="was changed after"):
+            index.get_dataset(name)
+    assert index.get_dataset(uri).name == "dogs"
+    assert index.get_dataset(f"@{other.did}/animals@1.0.0").name == "dogs"
 
 
 def test_a_dataset_is_taken_back(index: AtmosphereIndex, digits: Dataset[Digit]) -> None:

@@ -20,6 +20,7 @@ from atdata._shardlist import LocatedUrl, expand_braces
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex
 from atdata.atmosphere.lenses import read_lens
 from atdata.atmosphere.manifest import _read as manifest_shards
+from atdata.atmosphere.manifest import followed
 from atdata.atmosphere.parsing import read_entry
 from atdata.atmosphere.reader import Record
 from atdata.errors import SchemaNotFoundError
@@ -79,7 +80,8 @@ def _records(data: bytes, folder: Path) -> Iterable[Callable[[], object]]:
     value = json.loads(data)
     uri = AtUri(DID, RECORD, "thing")
     yield lambda: _read(Dataset(read_entry(Record(uri, CID, value))))
-    yield lambda: _read(Dataset(read_entry(Record(uri, CID, value)).data_urls[0]))
+    yield lambda: _read(Dataset(list(read_entry(Record(uri, CID, value)).data_urls[:1])))
+    yield lambda: followed(read_entry(Record(uri, CID, value)))
     yield lambda: _read(Dataset([s.url for s in read_entry(Record(uri, CID, value)).shards[:3]]))
 
 

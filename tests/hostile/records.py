@@ -12,7 +12,32 @@ _CID = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"
 
 def items() -> list[Item]:
     """All of them."""
-    return [*_places(), *_buckets(), *_sizes(), *_shapes()]
+    return [*_places(), *_buckets(), *_sizes(), *_shapes(), *_manifests()]
+
+
+def _manifests() -> list[Item]:
+    kind = "ac.foundation.dataset.storageObject"
+    places = {
+        "file": ("has its manifest in a file of this machine", "file:///etc/passwd", None),
+        "path": ("has a path as its manifest", "canary.tar", None),
+        "pipe": ("has a command as its manifest", "pipe:touch canary-was-here", None),
+        "loopback": ("has its manifest on this machine", "https://127.0.0.1/m.json", None),
+        "metadata": ("has a cloud's keys as its manifest", "https://169.254.169.254/m", None),
+        "private": ("has its manifest in the private net", "https://private.example/m", None),
+        "braces": ("hides the place of its manifest in braces", "{fil,http}e:///etc/passwd", None),
+        "s3": ("is sent the keys for its manifest", "s3://b/m.json", "https://evil.example:9000"),
+        "s3-loopback": (
+            "asks this machine for its manifest",
+            "s3://b/m.json",
+            "http://127.0.0.1:9",
+        ),
+    }
+    found = []
+    for name, (tries, url, endpoint) in places.items():
+        said = {"url": url, "cid": _CID, "size": 10, **({"endpoint": endpoint} if endpoint else {})}
+        storage = {"$type": kind, "manifestObject": said}
+        found.append(text(f"records/manifest-{name}.json", tries, record(storage=storage)))
+    return found
 
 
 def _places() -> list[Item]:

@@ -205,6 +205,7 @@ class AtmosphereIndex(Curation):
         Raises:
             DatasetNotFoundError: There is none.
             RecordError: The record is not a dataset's.
+            IntegrityError: A label led to a record that its account has changed since.
             RefError: ``ref`` can be none of these.
             IdentityError: The handle does not resolve.
         """
@@ -220,7 +221,7 @@ class AtmosphereIndex(Curation):
         did = self.client.did_of(parsed.owner)
         if parsed.version is not None:
             if labelled := find_label(self.client, did, parsed.name, parsed.version):
-                return self._at(labelled)
+                return labelled.check(self._at(labelled.uri))
             named = entries_of(self.client, did, parsed.name)
             for entry in sorted(named, key=age, reverse=True):
                 if self.schema_of_ref(entry.schema_ref).version == parsed.version:
@@ -242,7 +243,7 @@ class AtmosphereIndex(Curation):
     def _newest(self, did: str, name: str, ref: str) -> AtmosphereIndexEntry:
         found = entries_of(self.client, did, name)
         if not found and (labelled := find_label(self.client, did, name)):
-            return self._at(labelled)
+            return labelled.check(self._at(labelled.uri))
         if not found:
             raise DatasetNotFoundError(
                 f"{did} has published no dataset {ref!r}. index.list_datasets() shows those "

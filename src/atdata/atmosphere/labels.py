@@ -6,22 +6,51 @@ They are records of the newer family, the only one that has any.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
-from atdata._refs import NEWER_LABEL_COLLECTION, Version, check_name
+from atdata._refs import NEWER_LABEL_COLLECTION, AtUri, Version, check_name, parse_at_uri
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.data_model import now
 from atdata.atmosphere.entry import AtmosphereIndexEntry
 from atdata.atmosphere.keys import label_range, label_rkey
 from atdata.atmosphere.lookup import foreign_records, records_in
 from atdata.atmosphere.reader import Reader, Record
-from atdata.errors import AtmosphereError, LabelExistsError, XrpcError
+from atdata.errors import AtmosphereError, IntegrityError, LabelExistsError, XrpcError
 
 _TRIES: Final = 10
 
 
-def find_label(reader: Reader, did: str, name: str, version: str | None = None) -> str | None:
-    """The AT URI of the dataset that an account's newest label of this name leads to.
+@dataclass(frozen=True)
+class Labelled:
+    """The dataset that a label leads to."""
+
+    uri: str
+    cid: str | None
+    """Of the record that was labelled."""
+    label: AtUri
+
+    def check(self, entry: AtmosphereIndexEntry) -> AtmosphereIndexEntry:
+        """The dataset, if it is what was labelled.
+
+        The labeller's own records may change: their keys are of what they hold. Another account
+        could put anything into the place of a dataset that somebody has labelled.
+
+        Raises:
+            IntegrityError: It is of another account, and has been changed since.
+        """
+        own = parse_at_uri(self.uri).authority == self.label.authority
+        if own or self.cid in (None, entry.cid):
+            return entry
+        raise IntegrityError(
+            f"this record of another account was changed after {self.label} had labelled it: "
+            f"expected {self.cid}, found {entry.cid}. Open it by its AT URI if you trust it",
+            shard=self.uri,
+        )
+
+
+def find_label(reader: Reader, did: str, name: str, version: str | None = None) -> Labelled | None:
+    """What an account's newest label of this name leads to.
 
     Labels with keys of ours count; where there are none, those of other tools.
 
@@ -38,15 +67,17 @@ def find_label(reader: Reader, did: str, name: str, version: str | None = None) 
     )
 
 
-def _newest(records: Iterable[Record], name: str, version: str | None) -> str | None:
-    found: list[tuple[str, str]] = []
+def _newest(records: Iterable[Record], name: str, version: str | None) -> Labelled | None:
+    found: list[tuple[str, str, Labelled]] = []
     for record in records:
         value = record.value
         uri, created = value.get("datasetUri"), value.get("createdAt")
         matches = value.get("name") == name and version in (None, value.get("version"))
         if matches and isinstance(uri, str) and isinstance(created, str):
-            found.append((created, uri))
-    return max(found)[1] if found else None
+            cid = value.get("datasetCid")
+            labelled = Labelled(uri, cid if isinstance(cid, str) else None, record.uri)
+            found.append((created, uri, labelled))
+    return max(found, key=lambda row: row[:2])[2] if found else None
 
 
 def set_label(

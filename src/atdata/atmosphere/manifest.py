@@ -243,7 +243,7 @@ def as_far_as_known(entry: AtmosphereIndexEntry) -> AtmosphereIndexEntry:
 
 def _open(url: str) -> IO[bytes]:
     if url.startswith("at://"):
-        return BlobReader().open(url)
+        return BlobReader().open(url, most=limits.answer_bytes)
     # A name with braces in it is one name.
     source = URLSource([url.at(fold_urls([url])) if isinstance(url, LocatedUrl) else url])
     return source.open_shard(source.shard_list[0])

@@ -32,7 +32,7 @@ _CHUNK: Final = 1 << 20
 class BlobReader:
     """Opens blobs, from the server that the account is at now."""
 
-    def open(self, url: str, *, policy: Policy | None = None) -> IO[bytes]:
+    def open(self, url: str, *, policy: Policy | None = None, most: int | None = None) -> IO[bytes]:
         """Open a blob as a stream whose bytes are checked against its CID.
 
         The server is named by the account's identity document, a stranger's text, so that the
@@ -41,6 +41,7 @@ class BlobReader:
         Args:
             url: ``at://did/blob/cid``.
             policy: The gate; None is that of the network in use.
+            most: Largest blob taken, in bytes; None: ``limits.blob_bytes``.
 
         Returns:
             A stream. The first read downloads the whole blob to a temporary file, and raises
@@ -66,7 +67,8 @@ class BlobReader:
             restart=True,
             name=url,
         )
-        return io.BufferedReader(_Checked(stream, url, cid_sha256(ref.cid, codec=RAW)), 1 << 20)
+        checked = _Checked(stream, url, cid_sha256(ref.cid, codec=RAW), most or limits.blob_bytes)
+        return io.BufferedReader(checked, 1 << 20)
 
     def expand(self, url: str, *, policy: Policy | None = None) -> list[str]:
         """The URL itself.
@@ -115,11 +117,12 @@ class _Refusals:
 class _Checked(io.RawIOBase):
     """Hands out bytes once all of them were seen to have the hash: not one before."""
 
-    def __init__(self, stream: IO[bytes], url: str, sha256: str) -> None:
+    def __init__(self, stream: IO[bytes], url: str, sha256: str, most: int) -> None:
         super().__init__()
         self._stream: Any = stream
         self._url = url
         self._sha256 = sha256
+        self._most = most
         self._view: memoryview | None = None
         self._at = 0
 
@@ -141,9 +144,10 @@ class _Checked(io.RawIOBase):
         digest = hashlib.sha256()
         with room_for(self._url), tempfile.TemporaryFile(prefix="atdata-blob-") as file:
             while chunk := self._stream.read(_CHUNK):
-                if file.tell() + len(chunk) > limits.blob_bytes:
-                    most = limits.blob_bytes
-                    raise IntegrityError(f"a blob of more than {most:,} bytes", shard=self._url)
+                if file.tell() + len(chunk) > self._most:
+                    raise IntegrityError(
+                        f"a blob of more than {self._most:,} bytes", shard=self._url
+                    )
                 digest.update(chunk)
                 file.write(chunk)
             self._stream.close()
