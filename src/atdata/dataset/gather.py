@@ -212,10 +212,9 @@ class Gather:
         table = self.tables.glance(number)
         row = position - int(self.ends[number]) + len(table)
         try:
-            offsets, sizes = table.places(np.array([row]))
-            size = int(sizes[0])
+            offset, size = table.place(row)
             data = bytearray(BLOCK + size)
-            self._files.get(number).read_into(memoryview(data), int(offsets[0]) - BLOCK)
+            self._files.get(number).read_into(memoryview(data), offset - BLOCK)
             if header_agrees(bytes(data[:BLOCK]), size):
                 codec: SampleCodec[Any] = codec_of(self._stored_type)
                 return codec.unpack(memoryview(data)[BLOCK:])
@@ -285,7 +284,8 @@ class Gather:
                 raise WrongTableError(number, None) from None
             starts[first:last] = number * APART + offsets - BLOCK
             keys.append(table.key_matrix(rows))
-            self.tables.rest(number)
+            if count >= _MANY:
+                self.tables.rest(number)
         one_length = len({None if part is None else part.shape[1] for part in keys}) == 1
         whole = [part for part in keys if part is not None] if one_length else []
         return Located(starts, sizes, shards, np.concatenate(whole) if whole else None)
@@ -319,6 +319,10 @@ def positions_of(index: Any, samples: int) -> Integers:
     """
     if isinstance(index, slice):
         return np.arange(samples, dtype=np.int64)[index]
+    if type(index) is int and index.bit_length() < 64:
+        if not -samples <= index < samples:
+            raise _missing(index, samples)
+        return np.array([index if index >= 0 else index + samples])
     wanted = np.atleast_1d(np.asarray(index, np.int64 if not np.size(index) else None))
     if wanted.dtype.kind not in "iu" or wanted.ndim != 1:
         raise OptionError(
@@ -328,10 +332,15 @@ def positions_of(index: Any, samples: int) -> Integers:
     positions = wanted.astype(np.int64)
     wrong = (positions < -samples) | (positions >= samples)
     if wrong.any():
-        raise SampleNotFoundError(
-            f"There is no sample {positions[wrong][0]}: the dataset has {samples:,}. Positions go "
-            f"from 0 to {samples - 1}, and from -1 for the last to {-samples} for the first."
-            if samples
-            else f"There is no sample {positions[wrong][0]}: the dataset has none."
-        )
+        raise _missing(int(positions[wrong][0]), samples)
     return np.where(positions < 0, positions + samples, positions)
+
+
+def _missing(position: int, samples: int) -> SampleNotFoundError:
+    there = (
+        f"the dataset has {samples:,}. Positions go from 0 to {samples - 1}, and from -1 for the "
+        f"last to {-samples} for the first."
+    )
+    return SampleNotFoundError(
+        f"There is no sample {position}: {there if samples else 'the dataset has none.'}"
+    )

@@ -99,6 +99,15 @@ class SampleTable:
             _check_places(offsets, sizes, self.head.shard_bytes)
         return offsets, sizes
 
+    def place(self, row: int) -> tuple[int, int]:
+        """`places` of one, without what serves many."""
+        offset, size = int(self.offsets[row]), int(self.sizes[row])
+        behind = offset + (size + BLOCK - 1) // BLOCK * BLOCK
+        fits = offset >= BLOCK and behind <= self.head.shard_bytes and not offset % BLOCK
+        if not fits or not 0 <= size <= limits.sample_bytes:
+            raise ShardError("a sample table whose samples lie outside of the shard")
+        return offset, size
+
     def key(self, row: int) -> str:
         """The key of one sample.
 
