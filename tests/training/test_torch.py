@@ -293,26 +293,30 @@ from pathlib import Path
 import atdata
 from tests.training.items import Item
 
+folder, stop = Path(sys.argv[1]), int(sys.argv[2])
 dist.init_process_group("gloo")
-dataset = atdata.Dataset[Item](Path(sys.argv[1]))
+dataset = atdata.Dataset[Item](folder)
 loader = dataset.to_torch(4, shuffle=True, even="drop", num_workers=1)
+if (folder / "state.json").exists():
+    loader.load_state_dict(json.loads((folder / "state.json").read_text()))
 steps = []
 for batch in loader:
     mean = batch["image"].mean()
     dist.all_reduce(mean)  # hangs unless every rank makes the same steps
     steps.append(batch["number"].tolist())
-Path(sys.argv[2], f"{dist.get_rank()}.json").write_text(json.dumps(steps))
+    if len(steps) == stop:
+        break
+rank = dist.get_rank()
+(folder / f"{rank}.json").write_text(json.dumps([steps, loader.state_dict()]))
 dist.destroy_process_group()
 """
 
 
-def test_four_ranks_of_gloo_are_in_step(tmp_path: Path) -> None:
-    """Four processes over three shards make equally many steps and read no sample twice."""
-    write_samples(items(101), tmp_path / "items.tar", maxcount=37)
-    program = tmp_path / "rank.py"
-    program.write_text(RANK)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=4"]
-    command += ["--standalone", str(program), str(tmp_path), str(tmp_path)]
+def ranks(folder: Path, count: int, stop: int) -> tuple[list[list[list[int]]], dict[str, Any]]:
+    """What each of so many ranks read, and a state of one of them."""
+    (folder / "rank.py").write_text(RANK)
+    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={count}"]
+    command += ["--standalone", str(folder / "rank.py"), str(folder), str(stop)]
     done = subprocess.run(
         command,
         cwd=ROOT,
@@ -322,7 +326,27 @@ def test_four_ranks_of_gloo_are_in_step(tmp_path: Path) -> None:
         timeout=240,
     )
     assert done.returncode == 0, done.stderr
-    ranks = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(4)]
-    assert [len(steps) for steps in ranks] == [7] * 4
-    seen = [number for steps in ranks for step in steps for number in step]
+    found = [json.loads((folder / f"{rank}.json").read_text()) for rank in range(count)]
+    return [steps for steps, _ in found], found[-1][1]
+
+
+def test_four_ranks_of_gloo_are_in_step(tmp_path: Path) -> None:
+    """Four processes over three shards make equally many steps and read no sample twice."""
+    write_samples(items(101), tmp_path / "items.tar", maxcount=37)
+    found, _ = ranks(tmp_path, 4, stop=0)
+    assert [len(steps) for steps in found] == [7] * 4
+    seen = [number for steps in found for number in flat(steps)]
+    assert len(seen) == len(set(seen)) == 100
+
+
+def test_training_goes_on_with_fewer_processes(tmp_path: Path) -> None:
+    """What four processes had not read when they ended, two processes read, once and in step."""
+    write_samples(items(101), tmp_path / "items.tar", maxcount=37)
+    found, state = ranks(tmp_path, 4, stop=3)
+    seen = [number for steps in found for number in flat(steps)]
+    assert len(seen) == 48
+    (tmp_path / "state.json").write_text(json.dumps(state))
+    found, _ = ranks(tmp_path, 2, stop=0)
+    assert [len(steps) for steps in found] == [7] * 2
+    seen += [number for steps in found for number in flat(steps)]
     assert len(seen) == len(set(seen)) == 100
