@@ -175,7 +175,7 @@ def workers(name: str, *, shuffle: bool) -> Callable[[Path], None]:
             print(f"{name}: not measured without PyTorch")
             return
         loader = images(folder).to_torch(32, shuffle=shuffle, seed=0, num_workers=2)
-        count, most = 0, 0.0
+        before, count, most = peak(), 0, 0.0
         start = time.perf_counter()
         for batch in loader:
             count += len(batch["number"])
@@ -183,7 +183,7 @@ def workers(name: str, *, shuffle: bool) -> Callable[[Path], None]:
         seconds = time.perf_counter() - start
         show(f"{name}, samples", count, "")
         show(f"{name}, speed", count / seconds, "samples/s")
-        show(f"{name}, peak memory of a worker", most, f"MB ({peak():.0f} in the loop)")
+        show(f"{name}, peak memory of a worker", most, f"MB ({before:.0f} before)")
 
     return measure
 
