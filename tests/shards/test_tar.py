@@ -18,7 +18,7 @@ from atdata.errors import DecodeError, ShardError
 from atdata.samples.codec import codec_of
 from atdata.samples.ndarray import encode_array
 from atdata.samples.packable import packable
-from atdata.shards.reader import count_samples, read_blocks
+from atdata.shards.reader import count_samples, find_samples, read_blocks
 from tests.shards.parts import Digit, digits, packed, read_all, tar_of
 
 PAYLOAD = packed(digits(1))[0].payload
@@ -201,3 +201,23 @@ def test_a_shard_that_is_replaced_stays_what_it_was(tmp_path: Path) -> None:
     (tmp_path / "new.tar").write_bytes(tar_of(numbered(3)))
     (tmp_path / "new.tar").replace(path)
     assert len(block.samples()) == 50
+
+
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+@pytest.mark.parametrize("odd", [None, 0, 1, 37, 98, 99])
+def test_members_at_one_distance_are_found_with_their_own_sizes(form: int, odd: int | None) -> None:
+    """Sizes, times and names that differ are each member's own; one of another size is no stop."""
+    members = [(f"{i:05d}.msgpack", bytes([i]) * (300 + i)) for i in range(100)]
+    if odd is not None:
+        members[odd] = (members[odd][0], b"x" * 2000)
+    fields = {"mtime": 1700000000.25} if form == tarfile.PAX_FORMAT else {}
+    data = tar_of(members, format=form, **fields)
+    found = find_samples(io.BytesIO(data), shard="x.tar")
+    spans = [
+        (key, data[offset : offset + size])
+        for part in found
+        for key, offset, size in zip(
+            part.keys, part.offsets.tolist(), part.sizes.tolist(), strict=True
+        )
+    ]
+    assert spans == [(name.partition(".")[0], payload) for name, payload in members]

@@ -173,9 +173,9 @@ class Cursor:
             raise OddRows(~same.all(axis=1))
 
     def types(self) -> Bytes:
-        """The next byte of each row: the type of a value. Does not move."""
+        """The next byte of each row, a copy: the type of a value. Does not move."""
         self.require(1)
-        return self.read("u1", 1)
+        return np.ascontiguousarray(self.read("u1", 1))
 
     def texts(self) -> tuple[Integers, Integers]:
         """Move over a str in each row: where they start and where they end."""

@@ -28,10 +28,11 @@ size, time, checksum and flag.
 """
 _MAY_DIFFER[:13] = True
 _MAY_DIFFER[16:20] = True
-_NOT_SUMMED: Final = {18: 0x00000000FFFFFFFF, 19: 0xFFFFFFFF00000000}
-"""Word → mask of its bytes outside of the checksum field, in little-endian order."""
+_SUMMED: Final = np.full(_WORDS, 0xFFFFFFFFFFFFFFFF, np.uint64)
+"""Masks of the bytes outside of the checksum field, in little-endian order."""
+_SUMMED[18:20] = 0x00000000FFFFFFFF, 0xFFFFFFFF00000000
 _EVERY_OTHER_BYTE: Final = np.uint64(0x00FF00FF00FF00FF)
-_ALL_LANES: Final = np.uint64(0x0001000100010001)
+_EVERY_OTHER_PAIR: Final = np.uint64(0x0000FFFF0000FFFF)
 _LONGEST_TIME: Final = 100
 """Bytes that one record of two digits of length never has."""
 _FIRST_LOOK: Final = 8
@@ -116,21 +117,22 @@ def _headers_hold(words: Words, size: int) -> tuple[Integers, Mask]:
     odd = differing & ~_MAY_DIFFER
     if odd.any():
         good = same[:, odd].all(axis=1)
-    low, high = words[:, 18].copy(), words[:, 19].copy()
+    # Columns of strided rows come from memory again and again; of copies, from the cache.
+    digits_of_size, _, low, high = words[:, 16:20].copy().T
     good &= _byte(high, 4) == _byte(first[19:20], 4)  # the flag
     header = first.tobytes()
     # The checksum is the sum of all bytes, those of its own field taken as blanks.
-    total = np.full(len(words), sum(header[:148]) + sum(header[156:]) + 8 * 0x20)
-    for word in np.flatnonzero(differing).tolist():
-        mask = np.uint64(_NOT_SUMMED.get(word, 0xFFFFFFFFFFFFFFFF))
-        total += _sums(words[:, word] & mask) - _sums(first[word : word + 1] & mask)
+    total = sum(header[:148]) + sum(header[156:]) + 8 * 0x20
+    summed = words[:, differing] & _SUMMED[differing]
+    sums = _sums(summed)
+    total = total - sums[0] + sums
     checksums = low >> np.uint64(32) | high << np.uint64(32)
     want, digits = _octal(checksums << np.uint64(16) | np.uint64(0x3030))
     good &= digits & (_byte(high, 2) == 0) & (total == want)
     if not differing[16]:
         return np.full(len(words), size), good
-    last, digits = _octal(words[:, 16] << np.uint64(8) | np.uint64(0x30))
-    good &= digits & (_byte(words[:, 16], 7) == _byte(first[16:17], 7))
+    last, digits = _octal(digits_of_size << np.uint64(8) | np.uint64(0x30))
+    good &= digits & (_byte(digits_of_size, 7) == _byte(first[16:17], 7))
     return size - last[0] + last, good
 
 
@@ -151,9 +153,13 @@ def _octal(words: Words) -> tuple[Integers, Mask]:
 
 
 def _sums(words: Words) -> Integers:
-    """Sum of the eight bytes of each word."""
+    """Sum of all bytes of each row, shape (n, at most 64) → (n,)."""
     lanes = (words & _EVERY_OTHER_BYTE) + (words >> np.uint64(8) & _EVERY_OTHER_BYTE)
-    return (lanes * _ALL_LANES >> np.uint64(48)).astype(np.int64)
+    # Four sums of 16 bits, side by side: none of them overflows.
+    rows = lanes.sum(axis=1)
+    halves = (rows & _EVERY_OTHER_PAIR) + (rows >> np.uint64(16) & _EVERY_OTHER_PAIR)
+    sums: Integers = ((halves & np.uint64(0xFFFFFFFF)) + (halves >> np.uint64(32))).astype(np.int64)
+    return sums
 
 
 def _times_alone(view: memoryview, at: int, sizes: Integers, stride: int) -> Mask:
@@ -165,10 +171,12 @@ def _times_alone(view: memoryview, at: int, sizes: Integers, stride: int) -> Mas
         sizes: Shape (n,): bytes of each.
         stride: Bytes to the next one.
     """
-    bodies = np.ndarray((len(sizes), _LONGEST_TIME), "u1", view, at, (stride, 1))
     good: Mask = (sizes >= 10) & (sizes < _LONGEST_TIME)
-    ends = np.where(good, sizes, 10) - 1
-    good &= bodies[np.arange(len(sizes)), ends] == ord("\n")
-    good &= 10 * bodies[:, 0].astype(np.int64) + bodies[:, 1] - 11 * ord("0") == sizes
-    good &= (bodies[:, 2:9] == np.frombuffer(b" mtime=", np.uint8)).all(axis=1)
+    starts = at + stride * np.arange(len(sizes))
+    ends = starts + np.where(good, sizes, 10) - 1
+    good &= np.frombuffer(view, np.uint8)[ends] == ord("\n")
+    start, behind = np.ndarray((len(sizes), 2), "<u8", view, at, (stride, 8)).copy().T
+    good &= 10 * _byte(start, 0) + _byte(start, 1) == (sizes + 11 * ord("0")).astype(np.uint64)
+    good &= start >> np.uint64(16) == int.from_bytes(b" mtime", "little")
+    good &= _byte(behind, 0) == ord("=")
     return good

@@ -24,6 +24,8 @@ Mask: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 
 SHORTEST: Final = 8
 """Fewer members than this are no run: walking is as fast."""
+_EVEN: Final = 32
+"""Fewer members than this at a constant stride are looked at with those behind them."""
 _USTAR: Final = int.from_bytes(b"ustar\x0000", "little")
 _GNU: Final = int.from_bytes(b"ustar  \0", "little")
 _ZERO, _DOT, _SLASH = b"\0./"
@@ -59,7 +61,7 @@ def find_run(view: memoryview, at: int, *, span: int, most: int) -> Run | None:
     if even is not None:
         stride, before, sizes, names = even
         keys = _keys(names)
-        if len(keys) >= SHORTEST:
+        if len(keys) >= min(_EVEN, most):
             offsets = at + before + stride * np.arange(len(keys))
             return Run(offsets, sizes[: len(keys)], keys, at + stride * len(keys))
     records_there = min(len(view) - at, span) // BLOCK
@@ -162,13 +164,22 @@ def _keys(names: Bytes) -> KeyMatrix:
         return none
     file_at = len(name) - len(file)
     dot_at = file_at + len(stem)
+    keys = np.ascontiguousarray(names[:, :dot_at])
+    ends = names[:, dot_at : len(name) + 1].tobytes()
+    raw = keys.tobytes()
+    if (
+        not file_at
+        and ends == (name[dot_at:] + b"\0")[: names.shape[1] - dot_at] * len(names)
+        and raw.isascii()
+        and not any(byte in raw for byte in b"\0./")
+    ):
+        return keys
     good = (names[:, dot_at : len(name)] == names[0, dot_at : len(name)]).all(axis=1)
     if len(name) < names.shape[1]:
         good &= names[:, len(name)] == _ZERO
     if file_at:
         good &= names[:, file_at - 1] == _SLASH
-    keys = names[:, :dot_at]
     good &= ((keys > 0) & (keys < 0x80)).all(axis=1)
     stems = names[:, file_at:dot_at]
     good &= ((stems != _DOT) & (stems != _SLASH)).all(axis=1)
-    return np.ascontiguousarray(keys[: _leading(good)])
+    return keys[: _leading(good)]
