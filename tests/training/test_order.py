@@ -3,46 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-import atdata
 from atdata import Dataset, write_samples
 from atdata.dataset.epoch import DatasetEpoch, Shuffle, runs_of
 from atdata.dataset.permute import Permutation, Stored, mixed, scrambled
+from atdata.dataset.plan import batches_of, samples_of
 from atdata.dataset.split import Share, left_of, length, part_of, share_of
-from atdata.dataset.state import merge_states
-from atdata.errors import LengthError, OptionError, StateError
-
-
-@atdata.packable
-class Item:
-    number: int
-    data: NDArray[np.uint8]
-
-
-@cache
-def dataset_of(counts: tuple[int, ...]) -> Dataset[Item]:
-    """Shards with so many samples each; numbers go through all of them."""
-    folder = Path(mkdtemp(prefix="atdata-test-"))
-    first, paths = 0, []
-    for shard, count in enumerate(counts):
-        items = [Item(first + i, np.zeros(i % 3, np.uint8)) for i in range(count)]
-        paths.append(Path(write_samples(items, folder / f"{shard}.tar").shard_list[0]))
-        first += count
-    return Dataset[Item](paths)
-
-
-COUNTS = st.lists(st.integers(1, 23), min_size=1, max_size=4).map(tuple)
+from atdata.dataset.state import history_of, merge_states, state_of
+from atdata.dataset.stream import EpochStream
+from tests.training.counted import COUNTS, Item, dataset_of, numbers
 
 
 def positions(order: Permutation | Stored, places: Sequence[int]) -> list[int]:
@@ -52,10 +30,6 @@ def positions(order: Permutation | Stored, places: Sequence[int]) -> list[int]:
     out = np.full(len(places), -1)
     out[which] = found
     return out.tolist()
-
-
-def numbers(reading: Any) -> list[int]:
-    return [item.number for item in reading]
 
 
 @given(COUNTS, st.integers(0, 2**60), st.integers(0, 5), st.integers(1, 9), st.integers(1, 40))
@@ -212,6 +186,58 @@ def test_workers_take_turns_by_batches(
             assert all((t - 1) // batch % workers == worker for _, ts in turn for t in ts)
 
 
+def in_turn(stream: EpochStream[Any], history: Any, size: int, workers: int) -> Iterator[list[int]]:
+    """Batches as a loader gets them of several workers."""
+    turns = [
+        batches_of(stream.runs(history, worker=worker, workers=workers), Item, size)
+        for worker in range(workers)
+    ]
+    while turns:
+        for turn in list(turns):
+            batch, _ = next(turn, (None, 0))
+            if batch is None:
+                turns.remove(turn)
+            else:
+                yield batch.number
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    COUNTS,
+    st.none() | st.integers(0, 2**40),
+    st.lists(
+        st.tuples(
+            st.integers(1, 5), st.integers(1, 4), st.integers(1, 7), st.lists(st.integers(0, 4))
+        ),
+        max_size=4,
+    ),
+)
+def test_ranks_and_workers_change_on_resume(
+    counts: tuple[int, ...], seed: int | None, runs: list[tuple[int, int, int, list[int]]]
+) -> None:
+    """Stopped after any steps, with other ranks, workers and batch sizes each time: each once."""
+    dataset = dataset_of(counts)
+    state: dict[str, Any] | None = None
+    seen: list[int] = []
+    for world, workers, size, stops in [*runs, (2, 3, 4, [10**9] * 2)]:
+        states = []
+        for rank in range(world):
+            shuffle = None if seed is None else Shuffle(seed, 1, window=16)
+            stream: EpochStream[Any] = EpochStream(
+                dataset._epoch, shuffle, Share(rank, world), samples_of, size
+            )
+            history = [] if state is None else history_of(state, stream)
+            left = stream.samples_left(history)
+            steps = (stops + [0] * world)[rank]
+            for _, batch in zip(
+                range(steps), in_turn(stream, history, size, workers), strict=False
+            ):
+                seen += batch
+            states.append(state_of(stream, history, min(left, steps * size)))
+        state = merge_states(json.loads(json.dumps(states)))
+    assert sorted(seen) == list(range(sum(counts)))
+
+
 def test_the_order_depends_on_seed_and_epoch_alone() -> None:
     """Ranks put one behind the other, and batches, are the order that one reader has."""
     dataset = dataset_of((23, 7, 11))
@@ -289,71 +315,3 @@ def test_labels_are_mixed() -> None:
     assert distinct > 90
     first = [len({n // 200 for n in batch.number}) for batch in batches[:4]]
     assert np.mean(first) > 88
-
-
-def test_a_state_of_something_else_is_refused() -> None:
-    """States of other data, orders, versions, and what is no state, are each told apart."""
-    dataset = dataset_of((23, 7))
-    reading = dataset.shuffled(seed=5)
-    next(reading)
-    state = reading.state_dict()
-    other = write_samples(
-        [Item(i, np.ones(1, np.uint8)) for i in range(30)],
-        Path(mkdtemp(prefix="atdata-test-")) / "x.tar",
-    )
-    refused: list[tuple[Any, Any, str]] = [
-        (other.shuffled(seed=5), state, "dataset"),
-        (dataset.shuffled(seed=6), state, "seed=5"),
-        (dataset.ordered(), state, "shuffled"),
-        (dataset.shuffled(seed=5), dataset.ordered().state_dict(), "stored in"),
-        (dataset.shuffled(), {**state, "atdata_state": 1}, "version 1"),
-        (dataset.shuffled(), {}, "not a state"),
-        (dataset.shuffled(), [], "not a state"),
-        (dataset.shuffled(), {**state, "history": [[0, 1]]}, "damaged"),
-        (dataset.shuffled(), {**state, "history": [[2, [1]]]}, "damaged"),
-        (dataset.shuffled(), {**state, "taken": -1}, "damaged"),
-        (dataset.shuffled(), {**state, "taken": 31}, "31 samples taken .* of 30 that"),
-        (dataset.shuffled(), {**state, "rank": 1}, "no rank 1 of 1"),
-        (dataset.shuffled(), {**state, "shuffle": {"seed": "x"}}, "stored in"),
-    ]
-    for into, wrong, said in refused:
-        with pytest.raises(StateError, match=said):
-            into.load_state_dict(wrong)
-    unseeded = dataset.shuffled()
-    unseeded.load_state_dict(state)
-    assert len(numbers(unseeded)) == 29
-    with pytest.raises(StateError, match="ranks"):
-        merge_states([state, state])
-
-
-def test_ranks_are_found_and_contradictions_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """RANK and WORLD_SIZE decide where nothing is said, and must agree with what is said."""
-    dataset = dataset_of((23, 7))
-    assert len(dataset.split()) == 30
-    monkeypatch.setenv("RANK", "1")
-    with pytest.raises(OptionError, match="make no sense"):
-        dataset.split()
-    monkeypatch.setenv("WORLD_SIZE", "4")
-    assert len(dataset.split()) == 8
-    assert [len(dataset.split(even=even)) for even in ("drop", "pad")] == [7, 8]  # type: ignore[arg-type]
-    assert len(dataset.split(1, 4)) == 8
-    with pytest.raises(OptionError, match="rank 1 of 4"):
-        dataset.split(1, 8)
-    monkeypatch.undo()
-    for rank, world in ((4, 4), (-1, 2), (0, 0), (0, None), (1.0, 2)):
-        with pytest.raises(OptionError):
-            dataset.split(rank, world)  # type: ignore[arg-type]
-    with pytest.raises(OptionError, match="rank 0 of 2 already"):
-        dataset.split(0, 2).split(0, 2)
-    with pytest.raises(OptionError, match="even"):
-        dataset.split(0, 2, even="round")  # type: ignore[arg-type]
-    with pytest.raises(LengthError):
-        dataset.split(0, 2)[0]
-
-
-@pytest.mark.parametrize("option", ["seed", "epoch", "window"])
-def test_options_out_of_range_are_refused(option: str) -> None:
-    """A negative seed or epoch and an empty window are refused at once."""
-    for wrong in (-1, 1.5, True):
-        with pytest.raises(OptionError, match=option):
-            dataset_of((23, 7)).shuffled(**{option: wrong})
