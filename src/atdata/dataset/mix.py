@@ -28,7 +28,6 @@ T = TypeVar("T")
 
 Stop: TypeAlias = Literal["first", "all"]
 
-_PIECE: Final = 4096
 _PASSES: Final = 1 << 20
 """Epochs of a dataset that one epoch of a mixture may have room for."""
 _MOST: Final = 1 << 31
@@ -205,7 +204,14 @@ class MixedEpoch:
 
     def piece_end(self, place: int) -> int:
         """See `Epoch`."""
-        return min(len(self), (place // _PIECE + 1) * _PIECE)
+        return min(len(self), (place // self._piece + 1) * self._piece)
+
+    @cached_property
+    def _piece(self) -> int:
+        """Samples that take about as much memory as a piece of one dataset does."""
+        drawn = np.flatnonzero(self._weights).tolist()
+        shares = (self._weights[n] / self._one(n, 0).piece_end(0) for n in drawn)
+        return max(1, int(1 / sum(shares)))
 
     def fetch(self, places: Integers) -> Drawn:
         """See `Epoch`."""
