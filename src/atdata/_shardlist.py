@@ -59,7 +59,8 @@ class LocatedUrl(str):
     """A URL that remembers what its entry says of it; elsewhere a str like any other.
 
     So a program that passes ``entry.data_urls[0]`` on as a plain URL still reads it from the
-    right server, and a stranger's URL is still told from one that the user typed.
+    right server and holds it against what is recorded of it, and a stranger's URL is still told
+    from one that the user typed.
     """
 
     endpoint: str | None
@@ -67,6 +68,8 @@ class LocatedUrl(str):
     region: str | None
     stranger: bool
     """Whether the URL came from the network, and must pass the policy for such URLs."""
+    shards: tuple[ShardInfo, ...]
+    """What is known of the shards that it stands for; elsewhere nothing."""
 
     def __new__(
         cls,
@@ -75,21 +78,29 @@ class LocatedUrl(str):
         endpoint: str | None = None,
         region: str | None = None,
         stranger: bool = False,
+        shards: tuple[ShardInfo, ...] = (),
     ) -> LocatedUrl:
         made = super().__new__(cls, url)
         made.endpoint, made.region, made.stranger = endpoint, region, stranger
+        made.shards = shards
         return made
 
     def at(self, url: str) -> LocatedUrl:
-        """Another URL of which the same is said."""
+        """Another URL in the same place, of which no shards are known."""
         return LocatedUrl(url, endpoint=self.endpoint, region=self.region, stranger=self.stranger)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _located, (str(self), self.endpoint, self.region, self.stranger)
+        return _located, (str(self), self.endpoint, self.region, self.stranger, self.shards)
 
 
-def _located(url: str, endpoint: str | None, region: str | None, stranger: bool) -> LocatedUrl:
-    return LocatedUrl(url, endpoint=endpoint, region=region, stranger=stranger)
+def _located(
+    url: str,
+    endpoint: str | None,
+    region: str | None,
+    stranger: bool,
+    shards: tuple[ShardInfo, ...],
+) -> LocatedUrl:
+    return LocatedUrl(url, endpoint=endpoint, region=region, stranger=stranger, shards=shards)
 
 
 def shards_of(urls: Iterable[str]) -> tuple[ShardInfo, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import random
 import signal
 import subprocess
@@ -103,6 +104,33 @@ def test_what_was_said_travels(
     assert [s.label for s in Dataset[Feature](found.data_urls[0])] == [
         s.label for s in features(20)
     ]
+
+
+@pytest.mark.parametrize("way", ["url", "urls", "sent to a worker"])
+def test_a_url_alone_is_held_against_the_hashes(
+    way: str,
+    client: AtmosphereClient,
+    published: AtmosphereIndex,
+    local: LocalIndex,
+    entry: LocalDatasetEntry,
+    store: S3DataStore,
+    s3_server: S3Server,
+) -> None:
+    """Opened by `data_urls` of its entry alone, a shard that was replaced is an error."""
+    found = published.get_dataset(
+        promote_to_atmosphere(entry, local, client, data_store=store, name="others")
+    )
+    dataset = Dataset[Feature](found.data_urls if way == "urls" else found.data_urls[0])
+    if way == "sent to a worker":
+        dataset = pickle.loads(pickle.dumps(dataset))
+    assert len(list(dataset)) == 20
+    bucket, _, key = found.shards[3].url.removeprefix("s3://").partition("/")
+    s3 = s3_server.client()
+    body = bytearray(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    body[700] ^= 1
+    s3.put_object(Bucket=bucket, Key=key, Body=bytes(body))
+    with pytest.raises(IntegrityError):
+        list(dataset)
 
 
 def test_arguments_win(

@@ -52,7 +52,8 @@ class AtmosphereIndexEntry:
         if not self.shards:
             return []
         folded = fold_urls([shard.url for shard in self.shards])
-        return [LocatedUrl(folded, endpoint=self.endpoint, region=self.region, stranger=True)]
+        place = {"endpoint": self.endpoint, "region": self.region}
+        return [LocatedUrl(folded, **place, stranger=True, shards=self.shards)]
 
     @property
     def samples(self) -> int | None:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 from atdata._folders import cache_folder
 from atdata._protocols import DataSource, IndexEntry
-from atdata._shardlist import ShardInfo
+from atdata._shardlist import LocatedUrl, ShardInfo
 from atdata.dataset.describe import describe
 from atdata.dataset.gather import Gather
 from atdata.dataset.plan import (
@@ -72,6 +72,8 @@ class Dataset(Readable[T]):
             known = tuple(getattr(source, "shards", ()))
             source = URLSource(source.data_urls)
         elif not isinstance(source, DataSource) or isinstance(source, (str, Path)):
+            given = source if isinstance(source, (list, tuple)) else [source]
+            known = tuple(s for url in given if isinstance(url, LocatedUrl) for s in url.shards)
             source = URLSource(source)
         by_url = {shard.url: shard for shard in known}
         self._plan = Plan(source, sample_type, known=by_url)

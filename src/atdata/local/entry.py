@@ -65,9 +65,8 @@ class LocalDatasetEntry:
         if not self.shards:
             return []
         folded = fold_urls([shard.url for shard in self.shards])
-        return [
-            LocatedUrl(folded, endpoint=self.endpoint, region=self.region, stranger=self.stranger)
-        ]
+        place = {"endpoint": self.endpoint, "region": self.region}
+        return [LocatedUrl(folded, **place, stranger=self.stranger, shards=self.shards)]
 
 
 def content_cid(schema_ref: str, shards: Sequence[ShardInfo]) -> str:
