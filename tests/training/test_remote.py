@@ -86,6 +86,17 @@ def test_blobs_that_drop_for_ever_are_one_clear_error(blobs: Remote, way: str) -
     assert len(proxy.requests) < 60  # three shards at once
 
 
+def test_ranges_are_asked_for_at_once(remote: Remote) -> None:
+    """Samples that lie far from each other are not waited for one after the other."""
+    proxy, dataset = remote
+    assert dataset[0].number == 0
+    proxy.delay(0.2)
+    before = proxy.connections
+    assert dataset[::40].number == ALL[::40]
+    # One connection would do for one request after the other: these were under way at once.
+    assert proxy.connections - before > 4
+
+
 @pytest.mark.parametrize("way", ["ordered", "shuffled", "cached"])
 def test_parent_and_child_read_on_after_a_fork(remote: Remote, way: str, tmp_path: Path) -> None:
     """An epoch that was begun before a fork is ended by both processes, each on its own."""
