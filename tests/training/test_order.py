@@ -238,6 +238,33 @@ def test_ranks_and_workers_change_on_resume(
     assert sorted(seen) == list(range(sum(counts)))
 
 
+class Counted(DatasetEpoch):
+    """An epoch that notes how many samples were fetched together."""
+
+    def fetch(self, places: Any) -> Any:
+        self.fetched = max(getattr(self, "fetched", 0), len(places))
+        return super().fetch(places)
+
+
+@settings(deadline=None, max_examples=40)
+@given(COUNTS, st.booleans(), st.integers(1, 40), st.none() | st.integers(1, 9))
+def test_no_more_is_read_at_once_than_a_window(
+    counts: tuple[int, ...], shuffled: bool, window: int, batch: int | None
+) -> None:
+    """What is in memory is a window, up to the end of a batch, also when read one by one."""
+    dataset = dataset_of(counts)
+    shuffle = Shuffle(1, window=window) if shuffled else None
+    epoch = Counted(dataset._plan, dataset._gather, shuffle)
+    seen = [
+        s.number
+        for rows, _ in runs_of(epoch, [(0, len(epoch))], size=batch)
+        for s in rows.samples()
+    ]
+    assert sorted(seen) == list(range(sum(counts)))
+    if shuffled:
+        assert epoch.fetched < window + (batch or 1)
+
+
 def test_the_order_depends_on_seed_and_epoch_alone() -> None:
     """Ranks put one behind the other, and batches, are the order that one reader has."""
     dataset = dataset_of((23, 7, 11))

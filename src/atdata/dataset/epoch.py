@@ -199,7 +199,7 @@ def runs_of(
         workers: Number of workers.
         single: Whether each run is the stored samples of one batch, even if none is left.
     """
-    step = size or _ROWS
+    step = size or 1
     most = step if single else max(1, epoch.at_once // step) * step
     pieces = _pieces(epoch, ranges, step, worker, workers)
     places, taken = next(pieces, (None, None))
