@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -167,19 +168,23 @@ def memory_of(name: str, batches: Callable[[Path], Iterator[object]]) -> Callabl
     return measure
 
 
-def workers(name: str, *, shuffle: bool) -> Callable[[Path], None]:
+def workers(
+    name: str, of: Callable[[Path], Dataset[Any]], batch_size: int, *, shuffle: bool
+) -> Callable[[Path], None]:
     """The same of an epoch that workers read."""
 
     def measure(folder: Path) -> None:
         if importlib.util.find_spec("torch") is None:
             print(f"{name}: not measured without PyTorch")
             return
-        loader = images(folder).to_torch(32, shuffle=shuffle, seed=0, num_workers=2)
+        loader = of(folder).to_torch(batch_size, shuffle=shuffle, seed=0, num_workers=2)
         before, count, most = peak(), 0, 0.0
         start = time.perf_counter()
-        for batch in loader:
+        for number, batch in enumerate(loader):
             count += len(batch["number"])
-            most = max(most, *(peak(child.pid) for child in multiprocessing.active_children()))
+            if number % 50 == 0:
+                children = multiprocessing.active_children()
+                most = max(most, *(peak(child.pid) for child in children))
         seconds = time.perf_counter() - start
         show(f"{name}, samples", count, "")
         show(f"{name}, speed", count / seconds, "samples/s")
@@ -205,8 +210,16 @@ MEASURES: dict[str, Callable[[Path], None]] = {
     "state": state,
     "images in order": memory_of("images in order", lambda f: images(f).ordered(32)),
     "images shuffled": memory_of("images shuffled", lambda f: images(f).shuffled(32, seed=0)),
-    "images by workers, in order": workers("images by 2 workers, in order", shuffle=False),
-    "images by workers, shuffled": workers("images by 2 workers, shuffled", shuffle=True),
+    "images by workers, in order": workers(
+        "images by 2 workers, in order", images, 32, shuffle=False
+    ),
+    "images by workers, shuffled": workers(
+        "images by 2 workers, shuffled", images, 32, shuffle=True
+    ),
+    "small by workers, in order": workers(
+        "small by 2 workers, in order", small, 256, shuffle=False
+    ),
+    "small by workers, shuffled": workers("small by 2 workers, shuffled", small, 256, shuffle=True),
     "small in order": memory_of("small in order", lambda f: small(f).ordered(256)),
     "small shuffled": memory_of("small shuffled", lambda f: small(f).shuffled(256, seed=0)),
 }
