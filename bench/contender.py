@@ -45,6 +45,8 @@ class Contender(ABC):
     """Not a package, but what the machine can do."""
     part: ClassVar[int] = 1
     """It is given one of so many small samples: those that take long, and as long for each."""
+    large_part: ClassVar[int] = 1
+    """The same of large samples."""
     measures: ClassVar[frozenset[Measure]] = frozenset(MEASURES)
 
     def ready(self, workload: Workload) -> None:

@@ -122,11 +122,12 @@ def document(results: Results) -> str:
 
 
 def _parts(results: Results) -> str:
-    parts: dict[int, list[str]] = {}
+    parts: dict[str, list[str]] = {}
     for made in results.contenders:
-        if made.part > 1:
-            parts.setdefault(made.part, []).append(made.name)
-    told = [f"one in {part} of the small samples: {', '.join(n)}" for part, n in parts.items()]
+        for part, sort in ((made.part, "small"), (made.large_part, "large")):
+            if part > 1:
+                parts.setdefault(f"one in {part} of the {sort} samples", []).append(made.name)
+    told = [f"{part}: {', '.join(names)}" for part, names in parts.items()]
     return f"Given {'; '.join(told)}. A sample costs them the same." if told else ""
 
 

@@ -38,7 +38,7 @@ class Scale:
     def count(self, workload: str, contender: Contender) -> int:
         """Samples that a contender is given."""
         large = workload == MEMORY_WORKLOAD
-        return self.samples[workload] // (1 if large else contender.part)
+        return self.samples[workload] // (contender.large_part if large else contender.part)
 
 
 FULL: Final = Scale({"F": 40_000, "I": 2_000, "E": 80_000, "V": 40_000}, 5, 0.3, 3, True)

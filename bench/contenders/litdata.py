@@ -25,6 +25,7 @@ class LitData(Contender):
     imports = "import litdata"
     versions = ("litdata", "torch", "numpy")
     quick = False
+    large_part = 4
 
     def samples(self, workload: Workload, rows: list[Row]) -> list[Row]:
         names = workload.named("optional")
