@@ -25,6 +25,8 @@ SEQUENTIAL_BYTES: Final = 4 << 20
 """Bytes of samples that are read at once in the order they are stored in."""
 _MOST: Final = 1 << 20
 _WINDOWS_KEPT: Final = 2
+_AT_ONCE: Final = 1 << 15
+"""Numbers that are made at once: what the processor's cache has room for."""
 
 
 class Order(Protocol):
@@ -85,21 +87,25 @@ class Permutation:
     """
 
     def __init__(self, counts: Integers, *, seed: int, epoch: int, block: int, window: int) -> None:
-        self._seed, self._epoch = seed, epoch
-        ends = np.cumsum(counts)
+        self._seed, self._epoch, self._block = seed, epoch, block
+        self._ends = np.cumsum(counts)
+        self._starts = self._ends - counts
         blocks = (counts + block - 1) // block
-        first = np.cumsum(blocks) - blocks
-        starts = np.arange(int(blocks.sum())) * block + np.repeat(
-            ends - counts - first * block, blocks
-        )
-        lengths = np.full(len(starts), block, np.int64)
-        last = (first + blocks - 1)[counts > 0]
-        lengths[last] = ends[counts > 0] - starts[last]
-        order = mixed(len(starts), seed, epoch, 0)
-        self._starts, self._lengths = starts[order], lengths[order]
+        self._first = np.cumsum(blocks) - blocks
+        total = int(blocks.sum())
+        # Of each block its number alone is kept: small samples come in many millions of blocks.
+        self._order = mixed(total, seed, epoch, 0).astype(np.int32 if total < 2**31 else np.int64)
         self._per_window = max(1, window // block)
-        places = np.concatenate([[0], np.cumsum(self._lengths)])
-        self._windows: Integers = np.append(places[: -1 : self._per_window], places[-1])
+        lengths = np.full(-(-total // self._per_window), self._per_window * block)
+        if total:
+            lengths[-1] -= (-total % self._per_window) * block
+        last = (self._first + blocks - 1)[counts > 0]
+        places = np.flatnonzero(np.isin(self._order, last))
+        short = np.zeros(len(self._first), np.int64)
+        short[counts > 0] = (blocks * block - counts)[counts > 0]
+        numbers = self._order[places].astype(np.int64)
+        np.subtract.at(lengths, places // self._per_window, short[self._shard_of(numbers)])
+        self._windows: Integers = np.concatenate([[0], np.cumsum(lengths)])
         self._kept: OrderedDict[int, tuple[Integers, Integers]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -135,12 +141,18 @@ class Permutation:
             return stored[chosen[order]], order
         return stored[there], number[there]
 
+    def _shard_of(self, numbers: Integers) -> Integers:
+        """The shard that each block is in."""
+        return np.searchsorted(self._first, numbers, side="right") - 1
+
     def _window(self, window: int) -> tuple[Integers, Integers]:
         """The samples of a window, ascending, and which of them comes first, second, …"""
         if window not in self._kept:
             blocks = slice(window * self._per_window, (window + 1) * self._per_window)
-            by_position = np.argsort(self._starts[blocks])
-            starts, lengths = self._starts[blocks][by_position], self._lengths[blocks][by_position]
+            numbers = np.sort(self._order[blocks]).astype(np.int64)
+            shard = self._shard_of(numbers)
+            starts = self._starts[shard] + (numbers - self._first[shard]) * self._block
+            lengths = np.minimum(self._block, self._ends[shard] - starts)
             first = np.cumsum(lengths) - lengths
             stored = np.arange(int(lengths.sum())) + np.repeat(starts - first, lengths)
             self._kept[window] = stored, mixed(len(stored), self._seed, self._epoch, window + 1)
@@ -161,31 +173,39 @@ def sizes_for(total_bytes: int, samples: int) -> tuple[int, int, int]:
 
 def mixed(count: int, seed: int, epoch: int, purpose: int) -> Integers:
     """The numbers from 0 to before ``count`` in random order, the same on every machine."""
-    keys = scrambled(count, seed, epoch, purpose)
     # The number takes the lowest bits of its key: no two are equal, and sorting alone,
     # which is much faster than finding out the order, gives the numbers.
     mask = np.uint64((1 << max(1, count - 1).bit_length()) - 1)
-    keys &= ~mask
-    keys |= np.arange(count, dtype=np.uint64)
+    keys = np.empty(count, np.uint64)
+    for start in range(0, count, _AT_ONCE):
+        part = keys[start : start + _AT_ONCE]
+        part[:] = scrambled(len(part), seed, epoch, purpose, start)
+        part &= ~mask
+        part |= np.arange(start, start + len(part), dtype=np.uint64)
     keys.sort()
-    return (keys & mask).astype(np.int64)
+    keys &= mask
+    return keys.view(np.int64)
 
 
 def scrambled(
-    count: int, seed: int, epoch: int, purpose: int
+    count: int, seed: int, epoch: int, purpose: int, first: int = 0
 ) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    """``count`` numbers of 64 bits, as good as random, the same on every machine."""
+    """``count`` numbers of 64 bits, from the ``first`` one of their series on.
+
+    As good as random, and the same on every machine.
+    """
     start = 0
     for value in (seed, epoch, purpose):
         start = _mixed((start + value + 0x9E3779B97F4A7C15) & _MASK)
-    values = np.arange(1, count + 1, dtype=np.uint64)
+    values = np.arange(first + 1, first + count + 1, dtype=np.uint64)
     # Steps of splitmix64: https://prng.di.unimi.it/splitmix64.c
     values *= np.uint64(0x9E3779B97F4A7C15)
     values += np.uint64(start)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         values ^= values >> np.uint64(shift)
         values *= np.uint64(factor)
-    return values ^ (values >> np.uint64(31))
+    values ^= values >> np.uint64(31)
+    return values
 
 
 def _mixed(value: int) -> int:
