@@ -278,8 +278,15 @@ def test_the_page_is_run(tmp_path: Path) -> None:
 
 def test_wrong_arguments_are_refused(dataset: Dataset[Item]) -> None:
     """Fewer than no workers, another epoch without shuffling, and foreign states are errors."""
-    with pytest.raises(OptionError, match="num_workers"):
-        dataset.to_torch(8, num_workers=-1)
+    wrong: dict[str, Any]
+    for wrong in (
+        {"num_workers": -1},
+        {"num_workers": 1.0},
+        {"prefetch_factor": 0},
+        {"multiprocessing_context": "thread"},
+    ):
+        with pytest.raises(OptionError, match=f"{next(iter(wrong))}=.*expected"):
+            dataset.to_torch(8, **wrong)
     with pytest.raises(OptionError, match="shuffle"):
         dataset.to_torch(8).set_epoch(1)
     with pytest.raises(StateError):

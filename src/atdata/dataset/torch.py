@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import multiprocessing
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
@@ -57,14 +58,22 @@ class TorchLoader:
         prefetch_factor: int | None,
         multiprocessing_context: str | None,
     ) -> None:
-        if isinstance(num_workers, bool) or not isinstance(num_workers, int) or num_workers < 0:
-            raise OptionError(f"num_workers={num_workers!r}: expected a whole number from 0 on.")
+        prefetch_factor = 2 if prefetch_factor is None else prefetch_factor
+        counts = (("num_workers", num_workers, 0), ("prefetch_factor", prefetch_factor, 1))
+        for name, value, least in counts:
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise OptionError(f"{name}={value!r}: expected a whole number from {least} on.")
+        if multiprocessing_context not in (None, *multiprocessing.get_all_start_methods()):
+            known = ", ".join(map(repr, multiprocessing.get_all_start_methods()))
+            raise OptionError(
+                f"multiprocessing_context={multiprocessing_context!r}: expected one of {known}."
+            )
         self._stream = stream
         self._columns = columns
         self._filtered = filtered
         self._options = {
             "num_workers": num_workers,
-            "prefetch_factor": (prefetch_factor or 2) if num_workers else None,
+            "prefetch_factor": prefetch_factor if num_workers else None,
             "multiprocessing_context": multiprocessing_context if num_workers else None,
         }
         self._pin_memory = pin_memory and _has_accelerator()
