@@ -128,7 +128,7 @@ def _parts(results: Results) -> str:
             if part > 1:
                 parts.setdefault(f"one in {part} of the {sort} samples", []).append(made.name)
     told = [f"{part}: {', '.join(names)}" for part, names in parts.items()]
-    return f"Given {'; '.join(told)}. A sample costs them the same." if told else ""
+    return f"Given {'; '.join(told)}. With more of them, one costs no less." if told else ""
 
 
 def _versions(found: dict[str, str]) -> str:
