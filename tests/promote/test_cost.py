@@ -23,6 +23,10 @@ TIME = "2026-01-01T10:00:00.000000Z"
 def fill(client: AtmosphereClient, first: int, last: int) -> None:
     """Write schemas and datasets of these numbers, as publishing them would."""
     writes = [write for n in range(first, last) for write in _records(client.did, n)]
+    _apply(client, writes)
+
+
+def _apply(client: AtmosphereClient, writes: list[dict[str, Any]]) -> None:
     token = client.session_string.split(":::")[2]
     for start in range(0, len(writes), 200):
         body = Body.of_json({"repo": client.did, "writes": writes[start : start + 200]})
@@ -63,6 +67,41 @@ def _create(collection: str, rkey: str, value: dict[str, Any]) -> dict[str, Any]
         "rkey": rkey,
         "value": {"$type": collection, **value, "createdAt": TIME},
     }
+
+
+def fill_as_others(client: AtmosphereClient, first: int, last: int) -> None:
+    """Write schemas and datasets under keys that the server chooses, as other tools do."""
+    writes = [write for n in range(first, last) for write in _records(client.did, n)]
+    for write in writes:
+        del write["rkey"]
+    _apply(client, writes)
+
+
+@pytest.mark.parametrize("step", ["promote", "publish"])
+def test_records_of_other_tools_are_listed_once(
+    step: str,
+    client: AtmosphereClient,
+    account: Account,
+    at_home: Network,
+    local: LocalIndex,
+    entry: LocalDatasetEntry,
+    proxy_to: Callable[[str], FaultProxy],
+) -> None:
+    """A schema that is new costs one listing of the schemas of other tools, and no more."""
+    proxy = proxy_to(at_home.servers[0].url)
+    through = AtmosphereClient(proxy.url)
+    through.login(account.handle, account.password)
+    fill_as_others(client, 0, 250)
+    before = len(proxy.requests)
+    if step == "promote":
+        promote_to_atmosphere(entry, local, through, data_store=PDSBlobStore(through))
+    else:
+        AtmosphereIndex(through).publish_schema(local.decode_schema(entry.schema_ref))
+    asked = [str(request) for request in proxy.requests[before:]]
+    of_schemas = [r for r in asked if "listRecords" in r and f"collection={SCHEMA_COLLECTION}" in r]
+    # Three pages, one more that is empty, and one that is asked for ours alone.
+    assert len(of_schemas) <= 5, of_schemas
+    assert len(asked) < 28
 
 
 def test_two_thousand_records_cost_no_more_than_ten(

@@ -43,6 +43,12 @@ def place_of(client: AtmosphereClient) -> str:
     return f"{client.server} {client.did}"
 
 
+def noted_blob(client: AtmosphereClient, sha256: str) -> ShardInfo | None:
+    """The account's blob with this hash, if its server lately acknowledged it. Nothing is sent."""
+    noted = Journal().find(place_of(client), sha256)
+    return noted and replace(noted, url=str(BlobRef(client.did, blob_cid(sha256))))
+
+
 def known_blob(
     client: AtmosphereClient, sha256: str, *, size: int | None = None
 ) -> ShardInfo | None:
@@ -53,9 +59,9 @@ def known_blob(
         sha256: Of its bytes.
         size: In bytes; where it is given, the server is asked even if nothing was sent from here.
     """
+    if (noted := noted_blob(client, sha256)) is not None:
+        return noted
     ref, place, journal = BlobRef(client.did, blob_cid(sha256)), place_of(client), Journal()
-    if (noted := journal.find(place, sha256)) is not None:
-        return replace(noted, url=str(ref))
     try:
         stored: StoredBlob | None = client.stored_blob(ref)
     except XrpcError as error:
@@ -275,6 +281,7 @@ class _Sink:
         # `send` keeps the journal, for shards that are written as for those that are copied.
         self.place = None
         self._types: dict[str, str | None] = {}
+        self._asked_for: set[str | None] = set()
 
     def scratch(self) -> Path:
         """A folder for unfinished shards."""
@@ -283,13 +290,20 @@ class _Sink:
     def find(self, name: str, shard: ShardInfo) -> str | None:
         """The URL of the blob with these bytes, whatever its name was."""
         found = self._store.find(shard)
-        return None if found is None else self._noted(found)
+        if found is None:
+            self._asked_for.add(shard.sha256)
+            return None
+        return self._noted(found)
 
     def accept(self, name: str, file: Path, info: ShardInfo) -> str:
         """Send a finished shard, unless the server has it."""
         assert info.bytes is not None
         assert info.sha256 is not None
-        blob = self._store.find(info)
+        if info.sha256 in self._asked_for:
+            # Not there, unless another shard of this call had the same bytes.
+            blob = noted_blob(self._store.client, info.sha256)
+        else:
+            blob = self._store.find(info)
         if blob is None:
             with file.open("rb") as stream:
                 blob = self._store.send(stream, name, size=info.bytes, sha256=info.sha256)

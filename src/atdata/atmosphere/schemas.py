@@ -128,7 +128,11 @@ def list_schema_records(reader: Reader, did: str) -> Iterator[SchemaRecord]:
 
 
 def publish_schema(
-    client: AtmosphereClient, schema: Schema, *, collection: str = SCHEMA_COLLECTION
+    client: AtmosphereClient,
+    schema: Schema,
+    *,
+    collection: str = SCHEMA_COLLECTION,
+    is_new: bool = False,
 ) -> str:
     """The URI of a schema in one's own account, published if it is not there.
 
@@ -138,14 +142,17 @@ def publish_schema(
         client: Logged in.
         schema: The schema.
         collection: The family to publish in; the newer one has no nested samples.
+        is_new: Whether it was looked for just now and is not there. Records of other tools have to
+            be listed to be found, a request for each hundred: once is enough.
 
     Raises:
         SchemaConflictError: There is one of this name and version with other fields.
         AtmosphereError: The server refuses.
     """
     rkey = schema_rkey(schema.name, schema.version)
-    for _ in range(_TRIES):
-        if (uri := find_schema(client, schema, collection=collection)) is not None:
+    for attempt in range(_TRIES):
+        look = attempt > 0 or not is_new
+        if look and (uri := find_schema(client, schema, collection=collection)) is not None:
             return uri
         if collection == NEWER_SCHEMA_COLLECTION:
             record = to_newer_record(schema)
@@ -233,7 +240,7 @@ def publish_next(client: AtmosphereClient, schema: Schema) -> str:
                 return uri
             version = next_version(newest, schema)
         try:
-            return publish_schema(client, schema.with_version(version))
+            return publish_schema(client, schema.with_version(version), is_new=True)
         except SchemaConflictError:
             continue  # another process took this version
     raise AtmosphereError(f"Versions of {schema.name} are published by others again and again.")

@@ -76,7 +76,9 @@ def promote_to_atmosphere(
     assert plan.schema is not None
     schema_uri = plan.schema.uri
     if plan.schema.state == "new":
-        schema_uri = publish_schema(client, request.schema(), collection=request.schema_collection)
+        schema_uri = publish_schema(
+            client, request.schema(), collection=request.schema_collection, is_new=True
+        )
 
     data_store = request.data_store
 
