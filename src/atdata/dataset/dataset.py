@@ -157,8 +157,9 @@ class Dataset(Readable[T]):
     ) -> Dataset[T]:
         """The same dataset, whose remote shards are copied to a folder as they are read.
 
-        Only copies are kept there, checked against hashes that are known; the least recently
-        used go first. Local shards stay where they are. Many processes may share the folder.
+        Only copies are kept there, checked against hashes that are known. Those of other
+        datasets make room for new ones, the least recently used first; what has no room is read
+        from its server. Local shards stay where they are. Many processes may share the folder.
 
         Args:
             folder: Where; None: the user's cache, or ``ATDATA_CACHE_DIR``.
