@@ -154,3 +154,22 @@ def test_texts_are_arrays_without_a_list_between(tmp_path: Path) -> None:
             assert column.dtype.kind == "U"
             assert column.tolist() == chosen * 3
         assert batch.word == chosen * 3
+
+
+def test_a_child_goes_on_reading_large_samples(tmp_path: Path) -> None:
+    """A process that is forked in the middle of a pass reads on, without the parent's threads."""
+    expected = items(30, 40_000)
+    samples = write_samples(expected, tmp_path / "data.tar", maxcount=25).ordered()
+    first = [next(samples) for _ in range(3)]
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(writing, pickle.dumps([item.number for item in samples]))
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        assert pickle.loads(pipe.read()) == list(range(3, 30))
+    os.waitpid(child, 0)
+    assert [*first, *samples] == expected

@@ -22,9 +22,11 @@ from atdata.shards.window import MappedFile, StreamChunks, Window, open_window
 
 T = TypeVar("T")
 
-_ROWS: Final = 2048
-_BLOCK: Final = 1 << 22
-"""Bytes of a block that stays in the processor's cache."""
+_ROWS: Final = 4096
+SCANNED: Final = 1 << 23
+"""Bytes of a block that is scanned: the more headers at once, the less each of them costs."""
+LOOKED_UP: Final = 1 << 22
+"""Bytes of a block that a table leads to, which stays in the processor's cache."""
 
 
 class Block(Generic[T]):
@@ -150,7 +152,7 @@ def read_blocks(
         codec: Codec of its samples.
         rows: A block ends where so many samples do, or a multiple of them; the last of a file,
             and of each chunk of a stream, may end before. None: anywhere. In any case a block
-            has at least ``rows``, and at most 2,048 or about 4 MB if these are more.
+            has at least ``rows``, and at most 4,096 or about 8 MB if these are more.
         first: Samples up to the first such end; None: ``rows``.
         copy: As for `Block`.
 
@@ -220,15 +222,16 @@ class _Part:
     keys: list[KeyMatrix | list[str]]
 
 
-def block_rows(size: int, rows: int, done: int) -> int:
+def block_rows(size: int, rows: int, done: int, most: int) -> int:
     """Samples of the next block.
 
     Args:
         size: Bytes that a sample takes.
         rows: It ends where so many samples do, or a multiple of them.
         done: Samples before it, counted from such an end.
+        most: Bytes of a block.
     """
-    fitting = min(_ROWS, 1 + _BLOCK // size)
+    fitting = min(_ROWS, 1 + most // size)
     return max(1, fitting // rows) * rows - done % rows
 
 
@@ -238,7 +241,7 @@ def _parts(window: Window, rows: int = 1, first: int = 0) -> Iterator[_Part]:
     gathered: list[Found] = []
     count = before = 0
     while True:
-        most = block_rows(walker.typical, rows, before - first)
+        most = block_rows(walker.typical, rows, before - first, SCANNED)
         found = walker.find(
             window.view, at, base=window.base, final=window.final, most=max(1, most - count)
         )

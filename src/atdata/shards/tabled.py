@@ -16,7 +16,7 @@ from atdata.shards.agree import header_agrees
 from atdata.shards.columns import Payloads
 from atdata.shards.header import BLOCK
 from atdata.shards.offsets import SUFFIX, SampleTable
-from atdata.shards.reader import Block, block_rows, read_blocks
+from atdata.shards.reader import LOOKED_UP, Block, block_rows, read_blocks
 from atdata.shards.window import MappedFile
 
 T = TypeVar("T")
@@ -61,7 +61,7 @@ def read_by_table(
     done, count = 0, len(table)
     typical = max(BLOCK, table.head.shard_bytes // max(1, count))
     while done < count:
-        end = min(count, done + block_rows(typical, rows or 1, done - (first or 0)))
+        end = min(count, done + block_rows(typical, rows or 1, done - (first or 0), LOOKED_UP))
         starts = table.offsets[done:end]
         payloads = Payloads(window.view, starts, starts + table.sizes[done:end], window.file)
         doubt = partial(_doubt, payloads, shard)
