@@ -46,6 +46,7 @@ from atdata.sources.policy import Policy, is_public, redact
 from atdata.sources.s3_access import S3Access
 from fuzz import values
 from fuzz.values import DID, Bytes, edited
+from tests.hostile import commits
 
 _BLOCK = 512
 warnings.simplefilter("ignore")
@@ -245,8 +246,16 @@ def manifest(data: bytes) -> None:
 
 
 def commit(data: bytes) -> None:
-    """Blocks of a commit are those that their CIDs name, or refused."""
+    """What an account has signed is a record, or refused; so are blocks as they come."""
     _outcome(lambda: changes_of({"blocks": data, "repo": DID, "ops": []}, b"", ()))
+    if not data:
+        return
+    kind = str(values.RECORD["$type"])
+    body = commits.message(DID, kind, data[1:], level=data[0] % 3)
+    end, changes = _outcome(lambda: changes_of(body, commits.KEY, (kind,)))
+    for change in changes if end == "read" else ():
+        assert isinstance(change.value, dict)
+        _outcome(lambda: read_entry(Record(change.uri, change.cid, change.value)))  # noqa: B023
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
@@ -274,5 +283,8 @@ def seeds() -> dict[str, list[bytes]]:
         found["ref"].append(word.encode("utf-8", "replace"))
     car = bytes.fromhex("3aa265726f6f747381d82a58250001711220") + bytes(32)
     found["commit"].append(car + b"gversion\x01")
+    made = commits.encode(values.RECORD)
+    tree = commits.node(f"{values.RECORD['$type']}/{commits.RKEY}", made)
+    found["commit"] += [b"\0" + made, b"\1" + tree, b"\2" + commits.commit(DID, tree, "a")]
     found["manifest"].append(bytes(8))
     return found

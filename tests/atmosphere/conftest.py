@@ -14,6 +14,7 @@ from atdata.dataset.dataset import Dataset
 from atdata.dataset.write import write_samples
 from atdata.samples.packable import packable
 from atdata.testing.network import Account, Network
+from tests.atmosphere.hostile import home as home
 
 
 @packable

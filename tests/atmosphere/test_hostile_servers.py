@@ -23,13 +23,9 @@ from atdata.atmosphere.firehose import Firehose
 from atdata.atmosphere.reader import Reader
 from atdata.errors import AtmosphereError, RecordError
 from atdata.local import LocalIndex
-from tests.atmosphere.publishing import DATASET, dataset_record
-from tests.sources.web import WebServer, saying, slowly, web_server
-
-Page = Callable[[dict[str, str]], dict[str, Any]]
-BY_COLLECTION = "/xrpc/com.atproto.sync.listReposByCollection"
-ALL = "/xrpc/com.atproto.sync.listRepos"
-RECORDS = "/xrpc/com.atproto.repo.listRecords"
+from tests.atmosphere.hostile import ALL, BY_COLLECTION, OWNER, RECORDS, Page, row, serve, update
+from tests.atmosphere.publishing import DATASET, SCHEMA, schema_record
+from tests.sources.web import WebServer, saying, slowly
 
 
 def without_an_end(rows: Callable[[int], list[Any]], key: str, pause: float = 0) -> Page:
@@ -70,44 +66,6 @@ ROWS: dict[str, Callable[[int], list[Any]]] = {
 }
 
 
-def row(rkey: str, of: str | None = None, collection: str = DATASET) -> dict[str, Any]:
-    """A record as a server lists it."""
-    value = dataset_record(of or OWNER[0], rkey)
-    return {
-        "uri": f"at://{of or OWNER[0]}/{collection}/{rkey}",
-        "cid": cid_of(value),
-        "value": value,
-    }
-
-
-OWNER = [""]
-"""DID of the account of the server of the test that runs."""
-
-
-def serve(web: WebServer, path: str, page: Page) -> None:
-    """Answer so at a path."""
-    web.programs[path] = lambda query: json.dumps(page(query)).encode()
-
-
-@pytest.fixture
-def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[WebServer]:
-    """A hostile server, with one account, on a network of one's own."""
-    with web_server() as web:
-        host = web.url.removeprefix("http://127.0.0.1")
-        web.url = f"http://localhost{host}"
-        OWNER[0] = f"did:web:localhost{host.replace(':', '%3A')}"
-        service = [{"id": "#atproto_pds", "serviceEndpoint": web.url}]
-        document = {"id": OWNER[0], "service": service, "alsoKnownAs": []}
-        web.files["/.well-known/did.json"] = json.dumps(document).encode()
-        status = {"did": OWNER[0], "active": True, "rev": "3aaaaaaaaaa2a"}
-        web.files["/xrpc/com.atproto.sync.getRepoStatus"] = json.dumps(status).encode()
-        serve(web, BY_COLLECTION, lambda query: {"repos": [{"did": OWNER[0]}]})
-        serve(web, RECORDS, lambda query: {"records": []})
-        monkeypatch.setenv("ATDATA_PLC_URL", web.url)
-        monkeypatch.setenv("ATDATA_DATA_DIR", str(tmp_path / "data"))
-        yield web
-
-
 @pytest.mark.parametrize("path", [BY_COLLECTION, ALL])
 @pytest.mark.parametrize(("page", "message"), ENDLESS.values(), ids=ENDLESS)
 def test_a_relay_without_an_end(
@@ -125,13 +83,6 @@ def test_a_relay_without_an_end(
             serve(home, path, page("repos"))
             with pytest.raises(AtmosphereError, match=message):
                 ask()
-
-
-def update(index: LocalIndex, home: WebServer) -> Mirror:
-    """A mirror that was brought up to date."""
-    mirror = Mirror(index.mirrored)
-    mirror.update(home.url)
-    return mirror
 
 
 @pytest.mark.parametrize(("page", "message"), ENDLESS.values(), ids=ENDLESS)
@@ -323,3 +274,76 @@ def test_a_firehose_that_does_not_begin() -> None:
         pytest.raises(AtmosphereError, match="ended: TimeoutError"),
     ):
         next(Firehose(server).events(0, threading.Event()))
+
+
+WORDS = ["a\0b", "\0", "\ud800", "a\udfffb", "\U0010ffff", "\x1b[2J", "a" * 3_000, "\u202e", ""]
+
+
+def with_words(word: str) -> list[dict[str, Any]]:
+    """Records with a word in each place of text."""
+    found = []
+    for number, change in enumerate(
+        [
+            {"name": word},
+            {"description": word},
+            {"tags": [word]},
+            {"license": word},
+            {"schemaRef": f"at://{OWNER[0]}/{SCHEMA}/{word}"},
+            {"storage": {"$type": f"{EXTERNAL}", "urls": [f"https://data.example/{word}.tar"]}},
+            {"storage": {"$type": f"{EXTERNAL}", "urls": ["s3://a/b"], "endpoint": word}},
+            {"more": {word: [word]}},
+            {"createdAt": word},
+        ]
+    ):
+        listed = row(f"r{number}")
+        listed["value"] |= change
+        found.append(listed)
+    for number, change in enumerate(
+        [{"name": word}, {"name": f"m.{word}"}, {"description": word}, {"metadata": {word: word}}]
+    ):
+        listed = row(f"s{number}", collection=SCHEMA)
+        listed["value"] = schema_record("A") | change
+        found.append(listed)
+    for listed in found:
+        with suppress(RecordError):
+            listed["cid"] = cid_of(listed["value"])
+    return found
+
+
+EXTERNAL = "ac.foundation.dataset.storageExternal"
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgres", "redis"])
+def test_words_that_a_database_cannot_hold(
+    home: WebServer, backend: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Whatever is in its words, a record is kept or passed over; the others are kept."""
+    place = (
+        str(tmp_path / "mirror.db")
+        if backend == "sqlite"
+        else request.getfixturevalue(f"{backend}_url")
+    )
+    with LocalIndex(place) as index:
+        for word in WORDS:
+            listed = [*with_words(word), row("good")]
+            serve(
+                home,
+                RECORDS,
+                lambda query: {
+                    "records": [
+                        one
+                        for one in listed  # noqa: B023
+                        if f"/{query['collection']}/" in one["uri"]
+                    ]
+                },
+            )
+            told: list[str] = []
+            mirror = Mirror(index.mirrored, report=told.append)
+            mirror.update(home.url)
+            assert not [line for line in told if "again later" in line], word
+            assert f"at://{OWNER[0]}/{DATASET}/good" in index.mirrored.uris()
+            assert index.mirrored.uris(OWNER[0]) == index.mirrored.uris()
+            if word != WORDS[-1]:
+                mirror._drop(OWNER[0])
+        assert len(list(index.list_datasets())) > 0
+        assert len(index.search("none")) > 0

@@ -82,6 +82,8 @@ def _changes(body: Mapping[str, Any], key: bytes, collections: Collection[str]) 
             yield Change(uri, None, None)
         else:
             value = to_json(libipld.decode_dag_cbor(blocks[cid]))
+            if not isinstance(value, dict):
+                raise RecordError(f"{uri}: expected a record, found {type(value).__name__}.")
             yield Change(uri, libipld.encode_cid(cid), value)
 
 
