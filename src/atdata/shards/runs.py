@@ -21,6 +21,8 @@ FIRST_ROWS: Final = 1
 _MOST_ROWS: Final = 1 << 13
 RUN: Final = 2 << 20
 """Bytes of a run, about."""
+_LARGE_RUN: Final = 8 << 20
+"""The same of large samples, which are not copied."""
 _PADDING: Final = tuple(bytes(size) for size in range(BLOCK))
 
 
@@ -65,7 +67,8 @@ class Run:
 
 def rows_after(run: Run) -> int:
     """How many samples like these make a run."""
-    return min(_MOST_ROWS, max(1, RUN * len(run) // int(run.records.sum())))
+    typical = int(run.records.sum()) // len(run)
+    return min(_MOST_ROWS, max(1, (RUN if typical < LARGE else _LARGE_RUN) // typical))
 
 
 def most_rows(first: int) -> int:
