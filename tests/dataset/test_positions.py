@@ -7,6 +7,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from atdata.errors import (
     ShardError,
 )
 from atdata.shards.offsets import SampleTable
+from tests.shards.parts import tar_of
 from tests.sources.web import web_server
 
 
@@ -89,6 +91,28 @@ def test_a_key_leads_to_its_sample(dataset: Dataset[Point]) -> None:
     """by_key gives the sample that is stored under a key, through every step."""
     assert dataset.by_key("000000017") == points(25)[17]
     assert dataset.as_type(Number).by_key("000000003") == Number(3)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    st.lists(st.text("ab/0ä", min_size=1, max_size=5) | st.integers(90, 120).map("k".__mul__)),
+    st.integers(0, 9),
+)
+def test_keys_of_any_length_stay_with_their_samples(
+    tmp_path: Path, names: list[str], seed: int
+) -> None:
+    """Short, long and other keys of several lengths come with their samples, in every order."""
+    names = list(dict.fromkeys(f"{name}x" for name in names if "//" not in name))
+    names = [name for name in names if not name.startswith("/")] + [f"n{i}" for i in range(12)]
+    pack = Number.__atdata_codec__.pack  # type: ignore[attr-defined]
+    for number, part in enumerate((names[::2], names[1::2])):
+        members = [(f"{name}.msgpack", pack(Number(names.index(name)))) for name in part]
+        (tmp_path / f"{number}.tar").write_bytes(tar_of(members, format=tarfile.PAX_FORMAT))
+    dataset = Dataset[Number]([tmp_path / "0.tar", tmp_path / "1.tar"])
+    for batch in (dataset[:], *dataset.shuffled(5, seed=seed)):
+        assert [names[number] for number in batch.number] == list(batch.keys)
+    for name in names[:3]:
+        assert names[dataset.by_key(name).number] == name
 
 
 def test_steps_apply_to_positions(dataset: Dataset[Point]) -> None:

@@ -73,7 +73,9 @@ def test_tables_of_all_forms_agree_with_their_shards(tmp_path: Path, form: int) 
     for row, name in enumerate(names):
         at, sizes = table.offsets[row : row + 1], table.sizes[row : row + 1]
         keys = table.key_matrix(np.array([row]))
-        assert keys is not None
+        if keys is None:
+            assert len(name) > 100
+            continue
         assert names_agree(array, at, sizes, keys) or len(name) > 90
         assert not names_agree(array, at, sizes + 1, keys)
         keys[0, -1] ^= 1

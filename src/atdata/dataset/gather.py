@@ -43,7 +43,7 @@ class GatheredRows:
     positions: Integers
     """Position of each row in the dataset."""
     key_matrix: KeyMatrix | None
-    """Key of each row in UTF-8, where all have one length."""
+    """Key of each row in UTF-8, zeros behind shorter ones, where none is long."""
     keys: Sequence[str]
     """Key of each sample in its shard, made when one is asked for."""
 
@@ -154,7 +154,7 @@ class Gather:
         return out
 
     def lazy_keys(self, positions: Integers, matrix: KeyMatrix | None) -> Sequence[str]:
-        """The same, made when one is asked for; of their bytes, where all have one length."""
+        """The same, made when one is asked for; of their bytes, where those are known."""
 
         def make() -> list[str]:
             if matrix is not None and (matrix < 0x80).all():
@@ -213,6 +213,7 @@ class Gather:
         row = position - int(self.ends[number]) + len(table)
         try:
             offset, size = table.place(row)
+            self.tables.used(1)
             data = bytearray(BLOCK + size)
             self._files.get(number).read_into(memoryview(data), offset - BLOCK)
             if header_agrees(bytes(data[:BLOCK]), size):
@@ -274,7 +275,7 @@ class Gather:
             self.tables.load(shards)
         starts, sizes = np.empty(count, np.int64), np.empty(count, np.int64)
         keys: list[KeyMatrix | None] = []
-        spans = zip(shards, firsts[numbers].tolist(), bounds[numbers].tolist(), strict=True)
+        spans = list(zip(shards, firsts[numbers].tolist(), bounds[numbers].tolist(), strict=True))
         for number, first, last in spans:
             table = self.tables.glance(number)
             rows = positions[first:last] - (int(self.ends[number]) - len(table))
@@ -286,9 +287,14 @@ class Gather:
             keys.append(table.key_matrix(rows))
             if count >= _MANY:
                 self.tables.rest(number)
-        one_length = len({None if part is None else part.shape[1] for part in keys}) == 1
-        whole = [part for part in keys if part is not None] if one_length else []
-        return Located(starts, sizes, shards, np.concatenate(whole) if whole else None)
+        self.tables.used(count)
+        known = [part for part in keys if part is not None]
+        matrix = None
+        if known and len(known) == len(keys):
+            matrix = np.zeros((count, max(part.shape[1] for part in known)), np.uint8)
+            for (_, first, last), part in zip(spans, known, strict=True):
+                matrix[first:last, : part.shape[1]] = part
+        return Located(starts, sizes, shards, matrix)
 
     def _check(self, found: Located, part: slice, data: Bytes, at: Integers) -> None:
         """Hold what the tables say of some samples against the headers that were read."""

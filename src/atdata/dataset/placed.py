@@ -35,7 +35,7 @@ class Located:
     shards: list[int]
     """Numbers of the shards that they are in."""
     keys: KeyMatrix | None
-    """The key of each in UTF-8, where all have one length."""
+    """The key of each in UTF-8, zeros behind shorter ones, where none is long."""
 
 
 Check: TypeAlias = Callable[[Located, slice, Bytes, Integers], None]

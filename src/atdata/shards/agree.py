@@ -85,7 +85,7 @@ def names_agree(data: Bytes, at: Integers, sizes: Integers, keys: KeyMatrix) -> 
         data: Bytes of a shard, shape (n,).
         at: Where in them the payloads begin, each at least 512; shape (m,).
         sizes: What the table says of their sizes.
-        keys: What it says of their keys, shape (m, length).
+        keys: What it says of their keys, shape (m, length), zeros behind shorter ones.
     """
     count, length = keys.shape
     if length >= _NAME or not count:
@@ -105,9 +105,14 @@ def names_agree(data: Bytes, at: Integers, sizes: Integers, keys: KeyMatrix) -> 
         found, good = octal(field[:, :11])
         if not (good & (found == sizes) & (field[:, 11] == 0)).all():
             return False
-    if spots.read(length - BLOCK, 1).tobytes() != b"." * count:
-        return False
-    return spots.read(-BLOCK, length).tobytes() == keys.tobytes()
+    inside = keys != 0
+    if inside[:, -1].all():
+        if spots.read(length - BLOCK, 1).tobytes() != b"." * count:
+            return False
+        return spots.read(-BLOCK, length).tobytes() == keys.tobytes()
+    names = spots.matrix(-BLOCK, length + 1)
+    behind = names[np.arange(count), inside.sum(axis=1)]
+    return bool((behind == ord(".")).all() and (names[:, :length] == keys)[inside].all())
 
 
 def header_agrees(header: bytes, size: int) -> bool:

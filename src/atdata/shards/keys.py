@@ -13,7 +13,7 @@ import numpy as np
 from atdata.errors import ShardError
 
 KeyMatrix: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
-"""Keys of one length, in ASCII: shape (n, length)."""
+"""Keys in ASCII, zeros behind shorter ones: shape (n, length)."""
 
 
 def key_list(parts: Iterable[KeyMatrix | list[str]]) -> list[str]:
@@ -24,6 +24,10 @@ def key_list(parts: Iterable[KeyMatrix | list[str]]) -> list[str]:
             out += part
             continue
         count, length = part.shape
+        if not part[:, -1].all():
+            raw = np.ascontiguousarray(part).view(f"S{length}").reshape(-1).tolist()
+            out += [key.decode("ascii") for key in raw]
+            continue
         text = part.tobytes().decode("ascii")
         out += [text[at : at + length] for at in range(0, count * length, length)]
     return out

@@ -38,6 +38,8 @@ HEAD_BYTES: Final = _HEAD.size + _CRC.size
 _ROW: Final = 24
 _AT_ONCE: Final = 8192
 """Rows that are looked at together: what the processor's cache has room for."""
+_LONGEST_IN_MATRIX: Final = 100
+"""Bytes of a key up to which keys are looked at as an array."""
 _UNKNOWN: Final = bytes(32)
 
 
@@ -121,17 +123,29 @@ class SampleTable:
             raise ShardError(f"a sample table whose key {row} is no text") from None
 
     def key_matrix(self, rows: Integers) -> KeyMatrix | None:
-        """The keys of some samples as UTF-8, a copy; None where they differ in length."""
+        """The keys of some samples as UTF-8, zeros behind shorter ones; a copy.
+
+        None: there are no rows, or keys that are long, or that have zeros in them.
+        """
         stops = self._ends[rows]
         starts = self._ends[np.maximum(rows, 1) - 1]
         starts[rows == 0] = 0
-        length = int(stops[0] - starts[0]) if len(rows) else 0
-        same = 0 < length <= limits.member_name and bool((stops - starts == length).all())
-        if not same or int(starts.min()) < 0 or int(stops.max()) > len(self._keys):
+        lengths = stops - starts
+        longest = int(lengths.max()) if len(rows) else 0
+        good = 0 < longest <= _LONGEST_IN_MATRIX and int(lengths.min()) > 0
+        if not good or int(starts.min()) < 0 or int(stops.max()) > len(self._keys):
             return None
-        overlapping = np.ndarray((len(self._keys) - length + 1,), f"V{length}", self._keys, 0, (1,))
-        matrix: KeyMatrix = overlapping[starts].view(np.uint8).reshape(-1, length)
-        return matrix
+        last = len(self._keys) - longest
+        overlapping = np.ndarray((last + 1,), f"V{longest}", self._keys, 0, (1,))
+        matrix: KeyMatrix = overlapping[np.minimum(starts, last)].view(np.uint8)
+        matrix = matrix.reshape(-1, longest)
+        if int(lengths.min()) < longest:
+            for row in np.flatnonzero(starts > last).tolist():
+                matrix[row, : lengths[row]] = np.frombuffer(
+                    self._keys, np.uint8, int(lengths[row]), int(starts[row])
+                )
+            matrix[np.arange(longest) >= lengths[:, None]] = 0
+        return matrix if np.count_nonzero(matrix) == int(lengths.sum()) else None
 
     def keys(self, rows: Integers) -> list[str]:
         """The keys of some samples.
