@@ -177,6 +177,11 @@ def test_a_manifest_too_large_for_a_blob(
     uri = promote_to_atmosphere(entry, local, client, data_store=store, **options)
     assert place(client, uri)["size"] > 300
     urls = [f"https://data.example/{n}.tar" for n in range(60)]
+    inserted = AtmosphereIndex(client, data_store=store).insert_dataset(
+        atdata.Dataset.of(Feature, entry), name="inserted", **options
+    )
+    folder = inserted.shards[0].url.rpartition("/")[0]
+    assert place(client, inserted.uri)["url"].rpartition("/")[0] == folder
     elsewhere = Bare("far", entry.schema_ref, urls)
     with pytest.raises(RecordError, match="manifest_store="):
         promote_to_atmosphere(elsewhere, local, client, **options)

@@ -20,7 +20,7 @@ from atdata.atmosphere.curation import Curation
 from atdata.atmosphere.discover import accounts
 from atdata.atmosphere.entry import AtmosphereIndexEntry, age
 from atdata.atmosphere.labels import find_label
-from atdata.atmosphere.manifest import as_far_as_known, followed
+from atdata.atmosphere.manifest import Shelf, as_far_as_known, followed
 from atdata.atmosphere.parsing import entries_of, list_entries, read_entry
 from atdata.atmosphere.publicity import check_public, check_store
 from atdata.atmosphere.publish import publish_dataset
@@ -152,6 +152,7 @@ class AtmosphereIndex(Curation):
             endpoint=placed.endpoint,
             region=placed.region,
             resend=None if self.data_store is None else lambda: place().shards,
+            shelf=Shelf.beside(placed.shards, self.data_store),
             **details,
         )
 

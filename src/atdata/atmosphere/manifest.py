@@ -15,7 +15,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import IO, Any, Final, Protocol
+from typing import IO, Any, Final, Protocol, TypeGuard
 
 from atdata._digest import blob_cid
 from atdata._limits import limits
@@ -62,6 +62,20 @@ class Shelf:
     prefix: str
     always: bool
     """False: only a manifest that is larger than the blobs that the server takes."""
+
+    @classmethod
+    def beside(cls, shards: Sequence[ShardInfo], store: object) -> Shelf | None:
+        """In the folder of the first shard, for what is too large; None: the store has no place."""
+        if not keeps_objects(store):
+            return None
+        root = store.url_beside("", prefix="")
+        folder = str(shards[0].url).removeprefix(root).rpartition("/")[0]
+        return cls(store, folder.strip("/"), always=False)
+
+
+def keeps_objects(store: object) -> TypeGuard[ObjectStore]:
+    """Whether a store keeps other files beside its shards."""
+    return callable(getattr(store, "write_beside", None))
 
 
 @dataclass(frozen=True)

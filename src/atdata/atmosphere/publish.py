@@ -139,8 +139,8 @@ def _placed(client: AtmosphereClient, manifest: Manifest, shelf: Shelf | None) -
         raise RecordError(
             f"What is known of the shards takes {size:,} bytes, more than the {most:,} that "
             f"{'readers take' if manifest.shelf else f'a blob at {client.server} has'}. Write "
-            "fewer, larger shards, or pass manifest_store= for an object beside them. Nothing was "
-            "published."
+            "fewer, larger shards, or promote with manifest_store=, which keeps it as an object. "
+            "Nothing was published."
         )
     return manifest
 

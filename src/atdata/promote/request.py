@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias, TypedDict, cast
+from typing import Any, Final, Literal, TypeAlias, TypedDict
 
 from atdata._protocols import AbstractDataStore, AbstractIndex, IndexEntry
 from atdata._refs import (
@@ -17,7 +17,7 @@ from atdata._shardlist import ShardInfo, expand_braces
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.entry import AtmosphereIndexEntry
 from atdata.atmosphere.keys import slug
-from atdata.atmosphere.manifest import ObjectStore, Shelf
+from atdata.atmosphere.manifest import ObjectStore, Shelf, keeps_objects
 from atdata.atmosphere.records import content_of
 from atdata.dataset.dataset import Dataset
 from atdata.errors import OptionError
@@ -60,7 +60,7 @@ class Request:
     said: Mapping[str, Any]
     """Description, tags, licence and metadata: the caller's, else the entry's."""
     data_store: AbstractDataStore | None
-    manifest_store: AbstractDataStore | None
+    manifest_store: ObjectStore | None
     oversize: Oversize
     sources: Sequence[Source]
     family: Family
@@ -88,7 +88,7 @@ class Request:
         Raises:
             OptionError: ``manifest_store``, ``oversize``, ``sources`` or ``family`` is not one.
         """
-        if manifest_store is not None and not _keeps_objects(manifest_store):
+        if manifest_store is not None and not keeps_objects(manifest_store):
             raise OptionError(
                 f"manifest_store: expected a store that keeps files beside its shards, such as an "
                 f"S3DataStore, found {type(manifest_store).__name__}."
@@ -153,10 +153,9 @@ class Request:
     @property
     def shelf(self) -> Shelf | None:
         """Where a manifest goes that is no blob."""
-        asked, store = self.manifest_store, self.data_store
-        if asked is None and not _keeps_objects(store):
-            return None
-        return Shelf(cast("ObjectStore", asked or store), self.prefix, asked is not None)
+        store = self.manifest_store or self.data_store
+        always = self.manifest_store is not None
+        return Shelf(store, self.prefix, always) if keeps_objects(store) else None
 
     def schema(self) -> Schema:
         """The schema of the samples, nested ones filled in.
@@ -169,10 +168,6 @@ class Request:
     def dataset(self) -> Dataset[Any]:
         """The dataset, to be read."""
         return Dataset.of(self.index.decode_schema(self.entry.schema_ref), self.entry)
-
-
-def _keeps_objects(store: object) -> bool:
-    return callable(getattr(store, "write_beside", None))
 
 
 def _schema_of_ref(index: AbstractIndex, ref: str) -> Schema:
