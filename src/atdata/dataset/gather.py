@@ -32,6 +32,8 @@ from atdata.sources.ranges import NoRangesError
 
 _MANY: Final = 4096
 """Samples that are worth checking whole tables for."""
+_FEW: Final = 16
+"""Tables that may stay in memory: what is near an entry is mapped with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +287,7 @@ class Gather:
                 raise WrongTableError(number, None) from None
             starts[first:last] = number * APART + offsets - BLOCK
             keys.append(table.key_matrix(rows))
-            if count >= _MANY:
+            if count >= _MANY or len(spans) > _FEW:
                 self.tables.rest(number)
         self.tables.used(count)
         known = [part for part in keys if part is not None]

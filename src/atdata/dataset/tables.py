@@ -39,6 +39,8 @@ _MAPPED: Final = 128
 each takes one. Others are read into memory."""
 _RESIDENT: Final = 8 << 20
 """Bytes of mapped tables from which on their pages are given back between reads."""
+_USED: Final = 1 << 14
+"""Entries whose pages may stay in memory."""
 Identity: TypeAlias = tuple[str, int, int, int]
 """Path, size, time of change, inode."""
 _sound: set[Identity] = set()
@@ -60,7 +62,7 @@ class ShardTables:
         self._heads: dict[int, TableHead] = {}
         self._tables: dict[int, SampleTable] = {}
         self._scanned: set[int] = set()
-        self._mapped = self._mapped_bytes = 0
+        self._mapped = self._mapped_bytes = self._used = 0
         self._identities: dict[int, Identity] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -142,6 +144,14 @@ class ShardTables:
         """Told that nothing is read of a table for now: where tables are large, it lets go."""
         if self._mapped_bytes > _RESIDENT:
             self._tables[number].rest()
+
+    def used(self, samples: int) -> None:
+        """Told that so many entries were read: every now and then, large tables are let go of."""
+        self._used += samples
+        if self._used >= _USED:
+            self._used = 0
+            for number in list(self._tables):
+                self.rest(number)
 
     def changed(self, number: int) -> IntegrityError:
         """The error of a shard that is no longer what it was."""
