@@ -65,7 +65,7 @@ def write_shards(
         OptionError: A limit below 1, or a sample that alone is larger than ``maxsize``.
         StoreError: The disk, or the sink, cannot take a shard.
     """
-    check_limits(maxcount, maxsize)
+    _check_limits(maxcount, maxsize)
     shard: _KeyedShard | None = None
     came_from = 0
     joined = maxcount is not None or maxsize is not None
@@ -103,7 +103,7 @@ def write_runs(
     maxsize: int | None = None,
 ) -> ShardUrls:
     """Write runs of samples, one behind the other, as `write_shards` writes samples."""
-    check_limits(maxcount, maxsize)
+    _check_limits(maxcount, maxsize)
     writer, shard = RunWriter(), None
     with ShardLine(sink, stem, ahead=_AHEAD) as line:
         for run in runs:
@@ -130,7 +130,7 @@ def write_runs(
         return line.finish()
 
 
-def check_limits(maxcount: int | None, maxsize: int | None) -> None:
+def _check_limits(maxcount: int | None, maxsize: int | None) -> None:
     """Refuse limits that no shard can keep.
 
     Raises:
