@@ -20,7 +20,7 @@ AnyArray: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 SMALL: Final = 4096
 """Bytes up to which copying an array twice is cheaper than handling it by itself."""
-_BY_READING: Final = 1 << 16
+BY_READING: Final = 1 << 16
 """Bytes of a row from which on it is read from its file: a map would fault on each page."""
 _IN_HALVES: Final = 1 << 22
 """Bytes from which on two threads share the reading."""
@@ -183,11 +183,12 @@ class StridedRows:
 
     def each(self) -> Iterator[AnyArray]:
         """One after the other, each in memory of its own, copied when it is asked for."""
-        if self._file is not None and self.row_bytes >= _BY_READING:
-            yield from self._each_read(self._file)
-        else:
-            rows = self.view()
-            yield from (rows[row, ...].copy("K") for row in range(self._count))
+        if self._file is not None and self.row_bytes >= BY_READING:
+            return self._each_read(self._file)
+        rows = self.view()
+        if self.header.shape and not self.header.fortran:
+            return map(np.ndarray.copy, rows)
+        return (rows[row, ...].copy("K") for row in range(self._count))
 
     def _each_read(self, file: FileRows) -> Iterator[AnyArray]:
         """A few are read while those before them are used."""
@@ -212,7 +213,7 @@ class StridedRows:
 
     def _copy_to(self, out: AnyArray) -> None:
         """Copy them to an array of shape (n, bytes of one)."""
-        if self._file is not None and self.row_bytes >= _BY_READING:
+        if self._file is not None and self.row_bytes >= BY_READING:
             self._file.read(out, self._first, self._stride)
         else:
             out[...] = np.ndarray(out.shape, np.uint8, self._buffer, self._first, (self._stride, 1))

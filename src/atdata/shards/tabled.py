@@ -15,12 +15,15 @@ from atdata.samples.codec import SampleCodec
 from atdata.shards.agree import header_agrees
 from atdata.shards.columns import Payloads
 from atdata.shards.header import BLOCK
+from atdata.shards.lazy import BY_READING
 from atdata.shards.offsets import SUFFIX, SampleTable
 from atdata.shards.reader import LOOKED_UP, Block, block_rows, read_blocks
 from atdata.shards.window import MappedFile
 
 T = TypeVar("T")
 
+_LARGE: Final = 1 << 25
+"""Bytes of a block of large samples, which are copied one by one or to their last place."""
 _NAME: Final = 100
 """Bytes of a header's name."""
 
@@ -60,8 +63,9 @@ def read_by_table(
         return
     done, count = 0, len(table)
     typical = max(BLOCK, table.head.shard_bytes // max(1, count))
+    most = _LARGE if typical >= BY_READING else LOOKED_UP
     while done < count:
-        end = min(count, done + block_rows(typical, rows or 1, done - (first or 0), LOOKED_UP))
+        end = min(count, done + block_rows(typical, rows or 1, done - (first or 0), most))
         starts = table.offsets[done:end]
         payloads = Payloads(window.view, starts, starts + table.sizes[done:end], window.file)
         doubt = partial(_doubt, payloads, shard)
