@@ -270,6 +270,7 @@ def test_headers_at_once_are_headers_one_by_one(first: int, sizes: list[int]) ->
         ({"label": [1, None, 3]}, r"sample 1: Digit \$\.label: expected int, found None"),
         ({"label": np.zeros(3)}, r"sample 0: Digit \$\.label: expected int, found float64"),
         ({"image": np.zeros((3, 2))}, r"Digit \$\.image: expected uint8.*astype\('uint8'\)"),
+        ({"label": np.ma.masked_equal([1, 2, 3], 2)}, r"\$\.label: .* a masked column"),
         ({"label": [1]}, "differ in their number of values: .*label has 1"),
         ({"label": 5}, "'label': expected an array or a list .* found int"),
         ({"other": [1, 2, 3]}, r"Digit \$\.other: no such field"),

@@ -93,16 +93,25 @@ def npy_header(dtype: np.dtype[Any], shape: tuple[int, ...], *, fortran: bool = 
     return header
 
 
+def refuse_mask(array: AnyArray) -> None:
+    """Let an array pass that has no mask, which no ``.npy`` has a place for.
+
+    Raises:
+        ValueError: It has one.
+    """
+    if type(array) is not np.ndarray and isinstance(array, np.ma.MaskedArray):
+        raise ValueError(
+            "The mask would be lost: store array.filled(…), or data and mask as two fields."
+        )
+
+
 def encode_array(array: AnyArray) -> bytes:
     """An array as ``.npy`` bytes; Fortran order is kept. One copy of the data.
 
     Raises:
         ValueError: The array holds Python objects, or is masked.
     """
-    if type(array) is not np.ndarray and isinstance(array, np.ma.MaskedArray):
-        raise ValueError(
-            "The mask would be lost: store array.filled(…), or data and mask as two fields."
-        )
+    refuse_mask(array)
     fortran = bool(array.flags.f_contiguous and not array.flags.c_contiguous)
     header = npy_header(array.dtype, array.shape, fortran=fortran)
     return header + array.tobytes(order="F" if fortran else "C")

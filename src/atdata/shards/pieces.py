@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from atdata.samples.kinds import Array, Field, Misfit, Primitive
+from atdata.samples.ndarray import refuse_mask
 from atdata.samples.packing import (
     BOOLS,
     FLOAT,
@@ -123,6 +124,10 @@ def pack_of(field: Field, column: Values, before: bytes) -> Pack:
     """
     if not isinstance(column, np.ndarray) or column.dtype.hasobject:
         return pack_list(field, before)
+    try:
+        refuse_mask(column)
+    except ValueError as error:
+        raise Misfit(field.kind.describe(), "a masked column", str(error)) from None
     sort, numbers = column.dtype.kind, column.ndim == 1
     match field.kind:
         case Array():
