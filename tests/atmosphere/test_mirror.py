@@ -113,10 +113,10 @@ def following(mirror: Mirror, servers: list[str]) -> Iterator[None]:
             thread.join()
 
 
-def until(holds: Callable[[], bool]) -> None:
-    """Look again and again, for a minute at most."""
+def until(holds: Callable[[], bool], *, minutes: int = 1) -> None:
+    """Look again and again, for so many minutes at most."""
     waiting = threading.Event()
-    for _ in range(300):
+    for _ in range(300 * minutes):
         if holds():
             return
         waiting.wait(0.2)
