@@ -108,7 +108,8 @@ class CachedSource:
         """
         found = self._found(shard_id) or self._copy(shard_id)
         if found is not None:
-            with suppress(SourceError):
+            # Another process may remove it just now.
+            with suppress(ShardNotFoundError, SourceError):
                 return FileBytes(found)
         find = getattr(self.source, "ranges", None)
         made: ShardBytes | None = find(shard_id) if callable(find) else None
