@@ -50,12 +50,12 @@ def read_arrays(cursor: Cursor, kind: Array, *, own: bool) -> Column:
         if not own or first.data_bytes <= SMALL:
             stacked = _stacked(cursor, first, data)
             return [row.copy("K") for row in as_list(stacked, kind)] if own else stacked
-    layouts = _layouts(headers, length, sizes, kind)
+    layouts, sorts = _layouts(headers, length, sizes, kind)
     if own:
         return [
             layout.at(cursor.buffer, at) for layout, at in zip(layouts, data.tolist(), strict=True)
         ]
-    return _ragged(cursor.buffer, layouts, data, ends)
+    return _ragged(cursor.buffer, layouts, sorts, data, ends)
 
 
 def _strided(cursor: Cursor, kind: Array) -> StridedRows | None:
@@ -112,7 +112,7 @@ def _copied(cursor: Cursor, size: int, starts: Integers) -> AnyArray:
 
 
 class _Layout(NamedTuple):
-    """What the header of an array says, told apart by identity: there is one for each header."""
+    """What the header of an array says."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
@@ -129,13 +129,23 @@ _UNREADABLE: Final = _Layout(np.dtype(np.void), (), "C", -1)
 
 
 def _ragged(
-    buffer: memoryview, layouts: list[_Layout], starts: Integers, ends: Integers
+    buffer: memoryview,
+    layouts: list[_Layout],
+    sorts: list[_Layout],
+    starts: Integers,
+    ends: Integers,
 ) -> AnyArray | list[AnyArray]:
     """Arrays of several headers: a list, or stacked where they have one dtype and shape.
 
     Those of one dtype are views of one copy, which ends with the last of them.
+
+    Args:
+        buffer: Where they are.
+        layouts: The layout of each.
+        sorts: Those that occur.
+        starts: Shape (n,): where the data of each begin.
+        ends: Where they end.
     """
-    sorts = {id(layout): layout for layout in layouts}.values()
     dtypes = {layout.dtype for layout in sorts}
     if len({(layout.dtype, layout.shape) for layout in sorts}) == 1 or len(dtypes) > 1:
         arrays = [x.at(buffer, at) for x, at in zip(layouts, starts.tolist(), strict=True)]
@@ -153,8 +163,10 @@ def _ragged(
     ]
 
 
-def _layouts(headers: bytes, length: int, sizes: Integers, kind: Array) -> list[_Layout]:
-    """What arrays of different headers are, each header parsed once.
+def _layouts(
+    headers: bytes, length: int, sizes: Integers, kind: Array
+) -> tuple[list[_Layout], list[_Layout]]:
+    """What arrays of different headers are, each header parsed once; and those that occur.
 
     Args:
         headers: The headers, one behind the other, each of ``length`` bytes.
@@ -172,7 +184,7 @@ def _layouts(headers: bytes, length: int, sizes: Integers, kind: Array) -> list[
     odd = np.array([layout.size for layout in found]) != sizes
     if odd.any():
         raise OddRows(odd)
-    return found
+    return found, list(mine.values())
 
 
 @lru_cache(maxsize=64)
