@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from dataclasses import fields
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,20 @@ def test_every_limit_says_what_it_is() -> None:
         if isinstance(node, ast.AnnAssign):
             behind = body[number + 1]
             assert isinstance(behind, ast.Expr), ast.unparse(node)
+
+
+def test_every_limit_is_on_the_page() -> None:
+    """The page lists each limit with its default and what it is, and no other."""
+    tree = ast.parse((SRC / "_limits.py").read_text())
+    [body] = [n.body for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "Limits"]
+    rows = []
+    for node, behind in pairwise(body):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            assert isinstance(behind, ast.Expr)
+            about = " ".join(str(ast.literal_eval(behind.value)).replace("``", "`").split())
+            rows.append(f"| `{node.target.id}` | {getattr(Limits(), node.target.id):,} | {about} |")
+    page = (SRC.parents[1] / "docs" / "threat-model.md").read_text()
+    assert [line for line in page.splitlines() if re.match(r"\| `\w+` \| [\d,]+ \|", line)] == rows
 
 
 def test_a_program_sets_a_limit() -> None:
