@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from typing import Unpack
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from atdata._protocols import AbstractIndex, IndexEntry
+from atdata._protocols import AbstractDataStore, AbstractIndex, IndexEntry
 from atdata._shardlist import ShardInfo, shards_of
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.publicity import refuse_private
@@ -15,7 +15,7 @@ from atdata.atmosphere.records import check_details
 from atdata.atmosphere.schemas import publish_schema
 from atdata.promote.copying import copied
 from atdata.promote.planning import plan_of
-from atdata.promote.request import Options, Request
+from atdata.promote.request import Family, Oversize, Request, Source
 from atdata.stores.spool import Progress
 
 
@@ -24,8 +24,17 @@ def promote_to_atmosphere(
     index: AbstractIndex,
     client: AtmosphereClient,
     *,
+    name: str | None = None,
+    description: str | None = None,
+    tags: Sequence[str] | None = None,
+    license: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    data_store: AbstractDataStore | None = None,
+    manifest_store: AbstractDataStore | None = None,
+    oversize: Oversize = "refuse",
+    sources: Sequence[Source] | None = None,
+    family: Family = "ac.foundation.dataset",
     progress: Progress | None = None,
-    **options: Unpack[Options],
 ) -> str:
     """Publish a dataset of a local index on the AT Protocol network.
 
@@ -68,7 +77,21 @@ def promote_to_atmosphere(
         AuthenticationError: The client is not logged in.
         IntegrityError: A shard does not have the SHA-256 that the index recorded for it.
     """
-    request = Request.of(entry, index, client, **options)
+    request = Request.of(
+        entry,
+        index,
+        client,
+        name=name,
+        description=description,
+        tags=tags,
+        license=license,
+        metadata=metadata,
+        data_store=data_store,
+        manifest_store=manifest_store,
+        oversize=oversize,
+        sources=sources,
+        family=family,
+    )
     plan = plan_of(request)
     plan.check()
     for warning in plan.warnings:
@@ -79,8 +102,6 @@ def promote_to_atmosphere(
         schema_uri = publish_schema(
             client, request.schema(), collection=request.schema_collection, is_new=True
         )
-
-    data_store = request.data_store
 
     def place() -> Sequence[ShardInfo]:
         if data_store is None:

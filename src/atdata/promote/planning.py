@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeVar, Unpack
+from typing import Any, Literal, TypeVar
 
-from atdata._protocols import AbstractIndex, IndexEntry
+from atdata._protocols import AbstractDataStore, AbstractIndex, IndexEntry
 from atdata._refs import NEWER_SCHEMA_COLLECTION, check_name
 from atdata._shardlist import ShardInfo
 from atdata.atmosphere.blobs import PDSBlobStore
@@ -44,7 +44,7 @@ from atdata.promote.plan import (
     PromotionPlan,
     SchemaPlan,
 )
-from atdata.promote.request import Options, Request
+from atdata.promote.request import Family, Oversize, Request, Source
 from atdata.samples.dict_sample import DictSample
 from atdata.samples.kinds import Nested
 from atdata.schema.json_writer import to_newer_record
@@ -58,7 +58,17 @@ def plan_promotion(
     entry: IndexEntry,
     index: AbstractIndex,
     client: AtmosphereClient,
-    **options: Unpack[Options],
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    tags: Sequence[str] | None = None,
+    license: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    data_store: AbstractDataStore | None = None,
+    manifest_store: AbstractDataStore | None = None,
+    oversize: Oversize = "refuse",
+    sources: Sequence[Source] | None = None,
+    family: Family = "ac.foundation.dataset",
 ) -> PromotionPlan:
     """Say what `promote_to_atmosphere` would do with the same arguments. Nothing is written.
 
@@ -71,7 +81,21 @@ def plan_promotion(
         BackendError: The index cannot be asked.
         OptionError: An option that is not one.
     """
-    request = Request.of(entry, index, client, **options)
+    request = Request.of(
+        entry,
+        index,
+        client,
+        name=name,
+        description=description,
+        tags=tags,
+        license=license,
+        metadata=metadata,
+        data_store=data_store,
+        manifest_store=manifest_store,
+        oversize=oversize,
+        sources=sources,
+        family=family,
+    )
     plan = plan_of(request)
     return _with_readers(plan, request) if request.data_store is None else plan
 

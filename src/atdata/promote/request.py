@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias, TypedDict
+from typing import Any, Final, Literal, TypeAlias
 
 from atdata._protocols import AbstractDataStore, AbstractIndex, IndexEntry
 from atdata._refs import (
@@ -32,21 +32,6 @@ _COLLECTIONS: Final = {
     "science.alt.dataset": (NEWER_SCHEMA_COLLECTION, NEWER_DATASET_COLLECTION),
 }
 Source: TypeAlias = "str | AtmosphereIndexEntry"
-
-
-class Options(TypedDict, total=False):
-    """What `promote_to_atmosphere` and `plan_promotion` take; it is said at the former."""
-
-    name: str | None
-    description: str | None
-    tags: Sequence[str] | None
-    license: str | None
-    metadata: Mapping[str, Any] | None
-    data_store: AbstractDataStore | None
-    manifest_store: AbstractDataStore | None
-    oversize: Oversize
-    sources: Sequence[Source] | None
-    family: Family
 
 
 @dataclass(frozen=True)
