@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from atdata.testing.network import Network
 from tests.services.postgres import PostgresServer
@@ -22,6 +23,10 @@ from tests.services.shared import attach
 
 # Some clients ask a cloud's metadata address for credentials, which costs seconds elsewhere.
 os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
+
+# Nothing fails for taking long: a busy machine is slow.
+settings.register_profile("atdata", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("atdata")
 
 
 @pytest.fixture(scope="session")
