@@ -194,23 +194,24 @@ def runs_of(
     Args:
         epoch: The epoch.
         ranges: The places.
-        size: Samples of a batch: rows come by whole batches, and workers take turns by them.
+        size: Samples of a batch: workers take turns by them, and runs end where they do, but for
+            the last run of what is read together.
         worker: Number of this worker.
         workers: Number of workers.
         single: Whether each run is the stored samples of one batch, even if none is left.
     """
     step = size or 1
     most = step if single else max(1, epoch.at_once // step) * step
-    pieces = _pieces(epoch, ranges, step, worker, workers)
-    places, taken = next(pieces, (None, None))
-    if places is None or taken is None:
-        return
-    # Nothing is read beside the first piece, so that the first batch does not wait for it.
-    fetched = epoch.fetch(places)
-    for at in _cuts(taken, step, most):
-        yield _finished(epoch, fetched, at, taken)
-    with closing(_Ahead(epoch)) as ahead:
+    first = max(step * workers, _FIRST)
+    pieces = _pieces(epoch, ranges, step, worker, workers, first=first, whole=single)
+    places, behind = next(pieces, (None, None))
+    if places is not None and behind is not None and len(places) < _rest(epoch, ranges):
+        # Of a small first piece: nothing is read beside it, so that the first batch comes soon.
+        fetched, taken = epoch.fetch(places), behind
+        for at in _cuts(taken, step, most):
+            yield _finished(epoch, fetched, at, taken)
         places, behind = next(pieces, (None, None))
+    with closing(_Ahead(epoch)) as ahead:
         if places is not None:
             ahead.begin(places)
         while places is not None and behind is not None:
@@ -222,6 +223,11 @@ def runs_of(
                 ahead.begin(places)
             for at in _cuts(taken, step, most):
                 yield _finished(epoch, fetched, at, taken)
+
+
+def _rest(epoch: Epoch, ranges: Ranges) -> int:
+    """Samples from the first place to where it is best to read to."""
+    return epoch.piece_end(ranges[0][0]) - ranges[0][0]
 
 
 class _Ahead:
@@ -274,18 +280,32 @@ def _cuts(taken: Integers, size: int, most: int) -> Iterator[slice]:
 
 
 def _pieces(
-    epoch: Epoch, ranges: Ranges, step: int, worker: int, workers: int
+    epoch: Epoch,
+    ranges: Ranges,
+    step: int,
+    worker: int,
+    workers: int,
+    *,
+    first: int,
+    whole: bool,
 ) -> Iterator[tuple[Integers, Integers]]:
     """Places that are read together, and what has been taken once each of them is.
 
-    A piece ends where a batch does, so that every batch is within one.
+    Args:
+        epoch: The epoch.
+        ranges: All places.
+        step: Samples of a batch.
+        worker: Number of the worker that reads them.
+        workers: Number of workers.
+        first: Most samples of the first piece.
+        whole: Whether a piece ends where a batch does, so that every batch is within one.
     """
-    total, before = length(ranges), 0
-    most = max(step * workers, _FIRST)
+    total, before, most = length(ranges), 0, first
     while before < total:
         start, stop = cut(ranges, before, total)[0]
-        end = before + min(stop, epoch.piece_end(start)) - start
-        end = min(total, -(-min(end, before + most) // step) * step)
+        end = min(before + min(stop, epoch.piece_end(start)) - start, before + most)
+        if whole:
+            end = min(total, -(-end // step) * step)
         places = np.concatenate([np.arange(*part) for part in cut(ranges, before, end)])
         taken = np.arange(before, end)
         if workers > 1:
