@@ -6,7 +6,6 @@ import typing
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from atdata._digest import sha256_of
@@ -14,14 +13,7 @@ from atdata._protocols import DataSource
 from atdata._shardlist import ShardInfo
 from atdata.samples.codec import is_sample_type
 from atdata.shards.reader import count_samples
-
-
-def local_path(source: DataSource, shard: str) -> Path | None:
-    """The file that a shard is, where the source knows of one."""
-    # The protocol does not ask for this member: sources that have files offer it.
-    find = getattr(source, "local_path", None)
-    place = find(shard) if callable(find) else None
-    return place if isinstance(place, Path) else None
+from atdata.sources.offers import local_path
 
 
 def count_rows(source: DataSource, shard: ShardInfo) -> ShardInfo:

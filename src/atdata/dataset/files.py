@@ -19,9 +19,9 @@ import numpy as np
 
 from atdata._protocols import DataSource
 from atdata._shardlist import ShardInfo
-from atdata.dataset.describe import local_path
 from atdata.dataset.verify import Verify, check_file
 from atdata.errors import IntegrityError
+from atdata.sources.offers import local_path, ranges_of
 from atdata.sources.part import room_for
 from atdata.sources.ranges import FileBytes, NoRangesError, ShardBytes
 
@@ -233,9 +233,7 @@ class ShardFiles:
         if path is not None:
             check_file(path, self._known.get(shard), self._verify)
             return FileBytes(path)
-        # The protocol does not ask for this member: sources with ranges offer it.
-        find = getattr(self._source, "ranges", None)
-        made: ShardBytes | None = find(shard) if callable(find) else None
+        made = ranges_of(self._source, shard)
         if made is None:
             return self._copy(number)
         made.size = self._size_of(number)

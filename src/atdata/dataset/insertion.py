@@ -18,7 +18,6 @@ from atdata._protocols import AbstractDataStore
 from atdata._shardlist import LocatedUrl, ShardInfo, shards_of
 from atdata._version import __version__
 from atdata.dataset.dataset import Dataset
-from atdata.dataset.describe import local_path
 from atdata.errors import (
     IntegrityError,
     NoDataUrlsError,
@@ -27,6 +26,7 @@ from atdata.errors import (
     ShardNotFoundError,
     UrlError,
 )
+from atdata.sources.offers import local_path
 
 _MAX_SLUG: Final = 64
 

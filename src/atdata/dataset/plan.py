@@ -20,7 +20,6 @@ import numpy as np
 from atdata._protocols import DataSource
 from atdata._shardlist import ShardInfo
 from atdata.dataset.ahead import OpenedAhead
-from atdata.dataset.describe import local_path
 from atdata.dataset.rows import Integers, Rows, SampleRows, SharedRows, ViewedRows, joined
 from atdata.dataset.tables import ShardTables
 from atdata.dataset.verify import Verify, check_file, of_stream
@@ -32,6 +31,7 @@ from atdata.shards.keys import Keys
 from atdata.shards.offsets import SampleTable
 from atdata.shards.reader import Block, read_blocks
 from atdata.shards.tabled import read_by_table
+from atdata.sources.offers import local_path
 from atdata.sources.verified import verified
 
 

@@ -17,7 +17,6 @@ import numpy as np
 from atdata._folders import cache_folder
 from atdata._protocols import DataSource
 from atdata._shardlist import ShardInfo
-from atdata.dataset.describe import local_path
 from atdata.errors import IntegrityError, NotFoundError, ShardError, SourceError
 from atdata.shards.offsets import (
     HEAD_BYTES,
@@ -28,6 +27,7 @@ from atdata.shards.offsets import (
     parse_head,
     scan_table,
 )
+from atdata.sources.offers import local_path, open_beside
 
 _WORTH_KEEPING: Final = 16 << 20
 """Bytes of a local shard from which on its table is kept: smaller ones are scanned as fast."""
@@ -286,12 +286,8 @@ class ShardTables:
         return identity, table
 
     def _read_beside(self, shard: str) -> SampleTable | None:
-        # The protocol does not ask for this member: sources with names offer it.
-        find = getattr(self._source, "open_beside", None)
-        if not callable(find):
-            return None
         try:
-            with closing(find(shard, SUFFIX)) as stream:
+            with closing(open_beside(self._source, shard, SUFFIX)) as stream:
                 data = _read_at_most(stream, largest_table())
         except (NotFoundError, SourceError, ShardError):
             # No table, or one that is not for us to see: a scan tells as well.

@@ -16,10 +16,10 @@ from atdata._digest import RAW, cid_sha256, sha256_of
 from atdata._protocols import DataSource
 from atdata._refs import parse_blob_ref
 from atdata._shardlist import ShardInfo
-from atdata.dataset.describe import local_path
 from atdata.errors import AtdataError, IntegrityError, RefError
 from atdata.shards.offsets import HEAD_BYTES, SUFFIX, parse_head
 from atdata.shards.reader import count_samples
+from atdata.sources.offers import local_path
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

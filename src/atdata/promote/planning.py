@@ -24,7 +24,6 @@ from atdata.atmosphere.publish import draft_dataset
 from atdata.atmosphere.records import check_details
 from atdata.atmosphere.schemas import find_schema, schema_uri_of
 from atdata.dataset.dataset import Dataset
-from atdata.dataset.describe import local_path
 from atdata.errors import (
     AtdataError,
     AtmosphereError,
@@ -50,6 +49,7 @@ from atdata.samples.kinds import Nested
 from atdata.schema.json_writer import to_newer_record
 from atdata.schema.model import Schema
 from atdata.schema.record import to_record
+from atdata.sources.offers import local_path
 
 T = TypeVar("T")
 

@@ -17,6 +17,7 @@ from atdata._digest import sha256_of
 from atdata._protocols import DataSource
 from atdata._shardlist import ShardInfo
 from atdata.errors import IntegrityError, OptionError, ShardNotFoundError, SourceError
+from atdata.sources.offers import local_path, open_beside, ranges_of
 from atdata.sources.part import Part, lock, unlock
 from atdata.sources.ranges import FileBytes, ShardBytes
 
@@ -111,23 +112,15 @@ class CachedSource:
             # Another process may remove it just now.
             with suppress(ShardNotFoundError, SourceError):
                 return FileBytes(found)
-        find = getattr(self.source, "ranges", None)
-        made: ShardBytes | None = find(shard_id) if callable(find) else None
-        return made
+        return ranges_of(self.source, shard_id)
 
     def open_beside(self, shard_id: str, suffix: str) -> IO[bytes]:
         """Open the file beside a shard, where the source can."""
-        find = getattr(self.source, "open_beside", None)
-        if not callable(find):
-            raise ShardNotFoundError(f"There is nothing beside {shard_id!r}.")
-        stream: IO[bytes] = find(shard_id, suffix)
-        return stream
+        return open_beside(self.source, shard_id, suffix)
 
     def local_path(self, shard_id: str) -> Path | None:
         """The shard itself as a file of this machine; never a copy of it."""
-        find = getattr(self.source, "local_path", None)
-        place = find(shard_id) if callable(find) else None
-        return place if isinstance(place, Path) else None
+        return local_path(self.source, shard_id)
 
     def _key(self, shard_id: str) -> str:
         known = self.known.get(shard_id)

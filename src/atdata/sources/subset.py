@@ -11,6 +11,7 @@ from typing import IO
 from atdata._protocols import DataSource
 from atdata._shardlist import preview
 from atdata.errors import ShardNotFoundError
+from atdata.sources.offers import local_path, open_beside, ranges_of
 from atdata.sources.ranges import ShardBytes
 
 
@@ -45,20 +46,12 @@ class SubsetSource:
 
     def ranges(self, shard_id: str) -> ShardBytes | None:
         """The shard as bytes by position, where the source can give that."""
-        find = getattr(self.source, "ranges", None)
-        found: ShardBytes | None = find(shard_id) if callable(find) else None
-        return found
+        return ranges_of(self.source, shard_id)
 
     def open_beside(self, shard_id: str, suffix: str) -> IO[bytes]:
         """Open the file beside a shard, where the source can."""
-        find = getattr(self.source, "open_beside", None)
-        if not callable(find):
-            raise ShardNotFoundError(f"There is nothing beside {shard_id!r}.")
-        stream: IO[bytes] = find(shard_id, suffix)
-        return stream
+        return open_beside(self.source, shard_id, suffix)
 
     def local_path(self, shard_id: str) -> Path | None:
         """The shard as a file of this machine, where the source knows of one."""
-        find = getattr(self.source, "local_path", None)
-        place = find(shard_id) if callable(find) else None
-        return place if isinstance(place, Path) else None
+        return local_path(self.source, shard_id)
