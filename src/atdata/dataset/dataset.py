@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
+from weakref import WeakValueDictionary
 
 from atdata._folders import cache_folder
 from atdata._protocols import DataSource, IndexEntry
@@ -34,7 +35,8 @@ from atdata.sources.url import URLSource
 T = TypeVar("T")
 U = TypeVar("U")
 
-_typed: dict[type, type[Dataset[Any]]] = {}
+_typed: WeakValueDictionary[type, type[Dataset[Any]]] = WeakValueDictionary()
+"""Weak, so that types made of strangers' schemas go when nothing uses them."""
 
 
 class Dataset(Readable[T]):
