@@ -24,8 +24,6 @@ BY_READING: Final = 1 << 16
 """Bytes of a row from which on it is read from its file: a map would fault on each page."""
 _IN_HALVES: Final = 1 << 22
 """Bytes from which on two threads share the reading."""
-_AHEAD: Final = 1 << 20
-"""Bytes of large rows that are read ahead, where they are used one by one."""
 _VECTORS: Final = 1024
 """Most buffers of one `preadv`; Linux takes as many."""
 buffers: Final = Buffers()
@@ -191,25 +189,11 @@ class StridedRows:
         return (rows[row, ...].copy("K") for row in range(self._count))
 
     def _each_read(self, file: FileRows) -> Iterator[AnyArray]:
-        """A few are read while those before them are used."""
-        header, group = self.header, max(1, _AHEAD // self.row_bytes)
-
-        def read(start: int) -> list[AnyArray]:
-            count = min(group, self._count - start)
-            made = [np.empty(self.row_bytes, np.uint8) for _ in range(count)]
-            file.read_rows(made, self._first + start * self._stride, self._stride)
-            return made
-
-        process = os.getpid()
-        waiting = _helper().submit(read, 0)
-        for start in range(group, self._count + group, group):
-            # In a forked child there is no thread that would answer.
-            rows = waiting.result() if process == os.getpid() else read(start - group)
-            if start < self._count:
-                process, waiting = os.getpid(), _helper().submit(read, start)
-            rows.reverse()
-            while rows:
-                yield rows.pop().view(header.dtype).reshape(header.shape, order=header.order)
+        header = self.header
+        for row in range(self._count):
+            made = np.empty(self.row_bytes, np.uint8)
+            file.read_rows([made], self._first + row * self._stride, self.row_bytes)
+            yield made.view(header.dtype).reshape(header.shape, order=header.order)
 
     def _copy_to(self, out: AnyArray) -> None:
         """Copy them to an array of shape (n, bytes of one)."""
