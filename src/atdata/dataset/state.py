@@ -53,13 +53,13 @@ class Reading(Generic[X_co]):
         self._history: History = []
         self._taken = 0
         self._items: Iterator[tuple[X_co, int]] | None = None
-        self._pid = os.getpid()
+        self._process = _process
 
     def __iter__(self) -> Reading[X_co]:
         return self
 
     def __next__(self) -> X_co:
-        if self._pid != os.getpid():
+        if self._process != _process:
             self._after_fork()
         if self._items is None:
             self._items = self._stream.begin(self._history)
@@ -69,7 +69,7 @@ class Reading(Generic[X_co]):
     def _after_fork(self) -> None:
         # What threads of the parent had in hand did not come along: it is read again.
         _inherited.append(self._items)
-        self._pid = os.getpid()
+        self._process = _process
         if self._items not in (None, _NOTHING):
             self._history, self._taken = history_of(self.state_dict(), self._stream), 0
             self._items = None
@@ -99,6 +99,17 @@ class Reading(Generic[X_co]):
         self._history, self._taken = history_of(state, self._stream), 0
         self._items = None
 
+
+_process = os.getpid()
+"""Number of this process. Asking the system once a sample would take as long as reading it."""
+
+
+def _forked() -> None:
+    global _process
+    _process = os.getpid()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 _NOTHING: Final[Iterator[Any]] = iter(())
 _inherited: list[object] = []
