@@ -1,12 +1,15 @@
-"""``python -m bench.disk``: how fast the disk and the processor take the bytes of our shards.
+"""``python -m bench.disk``: how fast the disk and the processor take and give our shards' bytes.
 
-No packing, no tar: files of the size of the benchmark's shards, written from memory, in samples
-a second. What writes shards, waits for the disk and hashes them cannot be faster than these.
+No packing, no tar: files of the size of the benchmark's shards, written from memory and read
+into it, in samples a second. What writes shards, waits for the disk and hashes them cannot be
+faster than the first table, what copies whole shards out of the page cache not faster than the
+second.
 """
 
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 import statistics
 import tempfile
@@ -15,7 +18,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
@@ -23,6 +26,7 @@ from bench.run import FULL, SCRATCH
 from bench.workloads import SHARDS
 
 Way: TypeAlias = Callable[[Path, list[bytes]], None]
+Bytes: TypeAlias = "np.ndarray[Any, np.dtype[np.uint8]]"
 
 BYTES: Final = {"F": 1_536, "I": 151_552, "E": 1_024, "V": 2_133}
 """Bytes of a sample in a tar; of V, on average."""
@@ -47,6 +51,50 @@ def main() -> None:
             shards = [random.bytes(samples * size // SHARDS) for _ in range(SHARDS)]
             rates = [f"{samples / _seconds(way, shards) / 1e3:,.0f} k" for way in ways.values()]
             print(f"| {workload} | " + " | ".join(rates) + " |", flush=True)
+        _read_all(pool)
+
+
+def _read_all(pool: ThreadPoolExecutor) -> None:
+    ways: dict[str, Callable[[Path, Bytes, Bytes], object]] = {
+        "memory to memory": lambda path, given, out: np.copyto(out, given),
+        "memory to new memory": lambda path, given, out: given.copy(),
+        "out of a fresh map": lambda path, given, out: _out_of_map(path, out),
+        "read": lambda path, given, out: _read_part(path, out, 0),
+        "read by two threads": lambda path, given, out: _read_halves(pool, path, out),
+    }
+    print("\n| samples/s | " + " | ".join(ways) + " |")
+    print("| --- |" + " --- |" * len(ways))
+    for workload, size in BYTES.items():
+        samples = FULL.samples[workload] // SHARDS
+        given = np.random.default_rng(0).integers(0, 256, samples * size, np.uint8)
+        out = np.zeros_like(given)
+        with tempfile.TemporaryDirectory(dir=SCRATCH) as folder:
+            path = Path(folder) / "shard"
+            path.write_bytes(given.tobytes())
+            rates = []
+            for way in ways.values():
+                seconds = _median(partial(way, path, given, out))
+                rates.append(f"{samples / seconds / 1e3:,.0f} k")
+        print(f"| {workload} | " + " | ".join(rates) + " |", flush=True)
+
+
+def _out_of_map(path: Path, out: Bytes) -> None:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as pages:
+        out.data[:] = pages
+
+
+def _read_part(path: Path, out: Bytes, start: int) -> None:
+    view = out.data
+    with path.open("rb", buffering=0) as file:
+        while view and (count := os.preadv(file.fileno(), [view], start)):
+            view, start = view[count:], start + count
+
+
+def _read_halves(pool: ThreadPoolExecutor, path: Path, out: Bytes) -> None:
+    half = len(out) // 2
+    first = pool.submit(_read_part, path, out[:half], 0)
+    _read_part(path, out[half:], half)
+    first.result()
 
 
 def _one_by_one(folder: Path, shards: list[bytes], *, sync: bool) -> None:
@@ -80,6 +128,15 @@ def _seconds(way: Way, shards: list[bytes]) -> float:
             started = time.perf_counter()
             way(Path(folder), shards)
             passes.append(time.perf_counter() - started)
+    return statistics.median(passes)
+
+
+def _median(work: Callable[[], object]) -> float:
+    passes = []
+    for _ in range(PASSES):
+        started = time.perf_counter()
+        work()
+        passes.append(time.perf_counter() - started)
     return statistics.median(passes)
 
 
