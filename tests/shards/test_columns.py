@@ -245,6 +245,10 @@ def test_damage_is_an_error_or_changes_nothing_else(form: int, data: st.DataObje
             # Mode, owner and times: tarfile ends in silence where two changes in one header
             # keep its checksum and one of them leaves no number there. We do not read them.
             unused |= {start + i for i in (*range(100, 124), *range(136, 148), *range(329, 345))}
+            if raw[start + 156 : start + 157] == b"x":
+                # tarfile of Python 3.13 parses the padding behind the records, too.
+                size = int(raw[start + 124 : start + 135], 8)
+                unused |= set(range(start + 512 + size, start + 1024))
     for place in data.draw(st.lists(at | near_headers, min_size=1, max_size=3)):
         if place in unused:
             continue
