@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
+import pickle
 from datetime import datetime, timedelta, timezone
 from enum import Enum, StrEnum
 from typing import Any, ClassVar, Literal, Optional
@@ -356,6 +358,20 @@ def test_dict_samples_decode_arrays() -> None:
     assert back.x.tolist() == back["x"].tolist() == [0, 1, 2]
     with pytest.raises(AttributeError, match="It has: x, nested"):
         _ = back.z
+
+
+@pytest.mark.parametrize(
+    "name", ["__array_interface__", "__array__", "__deepcopy__", "__reduce_ex__", "__setstate__"]
+)
+def test_fields_are_no_hooks_of_python(name: str) -> None:
+    """A field named like a hook of copy, pickle or NumPy is data, and nothing is done with it."""
+    memory = {"data": [0, False], "shape": [8], "typestr": "|u1", "version": 3}
+    sample = atdata.DictSample.from_bytes(msgpack.packb({name: memory}))
+    assert sample[name] == memory
+    assert copy.deepcopy(sample) == copy.copy(sample) == sample
+    assert pickle.loads(pickle.dumps(sample)) == sample
+    assert np.asarray(sample, dtype=object).dtype == object
+    assert not hasattr(sample, "__array_interface__")
 
 
 def test_strangers_arrays_of_objects_are_never_read() -> None:

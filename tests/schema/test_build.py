@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import io
 import pickle
 import sys
 import threading
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import atdata
 from atdata._protocols import Packable
 from atdata.errors import SchemaError, UnknownKindError
 from atdata.samples.kinds import (
@@ -131,6 +133,30 @@ def test_a_made_type_can_be_sent_to_another_process() -> None:
     sample = cls(x=1, b=np.ones(2, np.float32))
     assert pickle.loads(pickle.dumps(cls)) is cls
     assert pickle.loads(pickle.dumps(sample)) == sample
+
+
+def test_what_a_stranger_named_is_never_looked_up() -> None:
+    """What goes to another process has a schema's names as data: no module is asked for them."""
+
+    class Looked(pickle.Unpickler):
+        asked: ClassVar[set[str]] = set()
+
+        def find_class(self, module: str, name: str) -> Any:
+            self.asked.add(module)
+            return super().find_class(module, name)
+
+    inner = Nested("subprocess.Popen", (Field("shell", INT),))
+    cls = build_type(Schema("os.system", "1.0.0", (Field("x", INT), Field("part", inner))))
+    part = cls.__atdata_codec__.fields[1].kind.python  # type: ignore[attr-defined]
+    sample = cls(x=1, part=part(shell=2))
+    for sent in (cls, part, sample, atdata.Dataset[cls]("a.tar")):  # type: ignore[valid-type]
+        Looked(io.BytesIO(pickle.dumps(sent))).load()
+    assert Looked.asked
+    assert {module.partition(".")[0] for module in Looked.asked} <= {
+        "atdata",
+        "copyreg",
+        "builtins",
+    }
 
 
 def test_optional_fields_may_be_left_out() -> None:

@@ -38,6 +38,9 @@ class DictSample(Mapping[str, Any]):
         return self._data[name]
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            # copy, pickle and NumPy look for such names, and do what they say: data may not.
+            raise AttributeError(f"A field {name!r} is reached as sample[{name!r}] only.")
         try:
             return object.__getattribute__(self, "_data")[name]
         except KeyError:
