@@ -77,20 +77,27 @@ def fill_as_others(client: AtmosphereClient, first: int, last: int) -> None:
     _apply(client, writes)
 
 
+@pytest.fixture
+def counted(
+    account: Account, at_home: Network, proxy_to: Callable[[str], FaultProxy]
+) -> tuple[FaultProxy, AtmosphereClient]:
+    """What counts the requests of a client, and that client, logged in."""
+    proxy = proxy_to(at_home.servers[0].url)
+    through = AtmosphereClient(proxy.url)
+    through.login(account.handle, account.password)
+    return proxy, through
+
+
 @pytest.mark.parametrize("step", ["promote", "publish"])
 def test_records_of_other_tools_are_listed_once(
     step: str,
     client: AtmosphereClient,
-    account: Account,
-    at_home: Network,
+    counted: tuple[FaultProxy, AtmosphereClient],
     local: LocalIndex,
     entry: LocalDatasetEntry,
-    proxy_to: Callable[[str], FaultProxy],
 ) -> None:
     """A schema that is new costs one listing of the schemas of other tools, and no more."""
-    proxy = proxy_to(at_home.servers[0].url)
-    through = AtmosphereClient(proxy.url)
-    through.login(account.handle, account.password)
+    proxy, through = counted
     fill_as_others(client, 0, 250)
     before = len(proxy.requests)
     if step == "promote":
@@ -106,16 +113,12 @@ def test_records_of_other_tools_are_listed_once(
 
 def test_two_thousand_records_cost_no_more_than_ten(
     client: AtmosphereClient,
-    account: Account,
-    at_home: Network,
+    counted: tuple[FaultProxy, AtmosphereClient],
     local: LocalIndex,
     entry: LocalDatasetEntry,
-    proxy_to: Callable[[str], FaultProxy],
 ) -> None:
     """Plan, promotion, dedupe and lookup send as many requests with 2,000 records as with 10."""
-    proxy = proxy_to(at_home.servers[0].url)
-    through = AtmosphereClient(proxy.url)
-    through.login(account.handle, account.password)
+    proxy, through = counted
     index, blobs = AtmosphereIndex(through), PDSBlobStore(through)
 
     def requests(step: Callable[[], object]) -> int:

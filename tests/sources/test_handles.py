@@ -61,6 +61,8 @@ def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Internet]
         monkeypatch.setenv("ATDATA_PLC_URL", "https://plc.someone.com")
         monkeypatch.setenv("ATDATA_DNS_URL", dns.url)
         monkeypatch.delenv("ATDATA_PDS_URL", raising=False)
+        # The world's names and addresses are not this machine's to have. Only where they lead is
+        # changed; the servers behind them, sockets and TLS are real.
         routed = internet.routed(port, contacted.append, own=(dns.port,))
         monkeypatch.setattr(socket, "getaddrinfo", internet.resolve)
         monkeypatch.setattr(socket, "socket", routed)
