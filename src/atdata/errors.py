@@ -51,6 +51,8 @@ Each is ours and also the builtin that a caller would expect, so that both
 
 from __future__ import annotations
 
+from typing import Self
+
 
 class AtdataError(Exception):
     """Base of all errors of atdata."""
@@ -68,16 +70,12 @@ class EncodeError(AtdataError, ValueError):
     """A value does not fit its field. The message starts with the path, such as ``$.image``."""
 
 
-class DecodeError(AtdataError, ValueError):
-    """Bytes do not hold what the sample type says. The message names shard, key and path."""
-
-
 class RaggedFieldError(AtdataError, ValueError):
     """The arrays of one field differ in shape or dtype and cannot be stacked."""
 
 
-class ShardError(AtdataError, ValueError):
-    """A shard is damaged, cut short or is no tar. The message names shard, offset and key.
+class _InShard(AtdataError, ValueError):
+    """What is wrong in a shard, and where.
 
     Args:
         message: What is wrong.
@@ -106,25 +104,48 @@ class ShardError(AtdataError, ValueError):
         place = ", ".join(part for part in where if part)
         super().__init__(f"{place}: {message}" if place else message)
 
-    def in_shard(self, shard: str) -> ShardError:
-        """The same error, told of ``shard``: what parses bytes does not know their name."""
-        return type(self)(self.problem, shard=shard, offset=self.offset, key=self.key)
+    def in_shard(self, shard: str, *, offset: int | None = None, key: str | None = None) -> Self:
+        """The same error, told of a place: what parses bytes does not know where they are from.
+
+        Args:
+            shard: The shard's identifier.
+            offset: Where in the shard; None: as it was.
+            key: The sample concerned; None: as it was.
+        """
+        return type(self)(
+            self.problem,
+            shard=shard,
+            offset=self.offset if offset is None else offset,
+            key=self.key if key is None else key,
+        )
 
     def __reduce__(self) -> tuple[object, ...]:
         # Worker processes send errors to their parent; keyword arguments get lost by default.
-        return _restore_shard_error, (
-            type(self),
-            self.problem,
-            self.shard,
-            self.offset,
-            self.key,
-        )
+        return _restored, (type(self), self.problem, self.shard, self.offset, self.key)
 
 
-def _restore_shard_error(
-    cls: type[ShardError], message: str, shard: str | None, offset: int | None, key: str | None
-) -> ShardError:
+def _restored(
+    cls: type[_InShard], message: str, shard: str | None, offset: int | None, key: str | None
+) -> _InShard:
     return cls(message, shard=shard, offset=offset, key=key)
+
+
+class DecodeError(_InShard):
+    """Bytes do not hold what the sample type says. The message names shard, offset, key and path.
+
+    Its arguments are as for `ShardError`; the offset is where the sample's payload begins.
+    """
+
+
+class ShardError(_InShard):
+    """A shard is damaged, cut short or is no tar. The message names shard, offset and key.
+
+    Args:
+        message: What is wrong.
+        shard: The shard's identifier, where known.
+        offset: Where in the shard, in bytes from its start.
+        key: The sample concerned, where known.
+    """
 
 
 class IntegrityError(ShardError):

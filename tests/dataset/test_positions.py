@@ -226,11 +226,11 @@ def test_more_shards_than_files_that_may_be_open(tmp_path: Path) -> None:
 
 
 def test_a_sample_of_another_type_is_named(tmp_path: Path) -> None:
-    """Of many samples by position, the error names shard and key of the one at fault."""
+    """Of many samples by position, the error names shard, offset and key of the one at fault."""
     write_samples(points(3), tmp_path / "0.tar")
     write_samples([Number(1)], tmp_path / "1.tar")
     both = Dataset[Point]([tmp_path / "0.tar", tmp_path / "1.tar"])
-    with pytest.raises(DecodeError, match=r"1\.tar, sample '000000000'"):
+    with pytest.raises(DecodeError, match=r"1\.tar, byte 512, sample '000000000'"):
         _ = both[[0, 3, 1]].samples
 
 

@@ -143,11 +143,13 @@ def test_a_header_that_lies_about_its_size_is_an_error() -> None:
 
 
 def test_a_decode_error_says_where() -> None:
-    """The error for a bad sample names shard, key and path of the field."""
+    """The error for a bad sample names shard, offset, key and path of the field."""
     bad = {"image": "no array", "label": 1, "word": ""}
     import msgpack
 
-    with pytest.raises(DecodeError, match=r"^data-000000.tar, sample '7': Digit \$\.image: exp"):
+    with pytest.raises(
+        DecodeError, match=r"^data-000000.tar, byte 512, sample '7': Digit \$\.image"
+    ):
         read_all(tar_of([("7.msgpack", msgpack.packb(bad))]))
 
 

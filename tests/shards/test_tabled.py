@@ -136,9 +136,10 @@ def test_a_damaged_sample_is_named(tmp_path: Path) -> None:
     data[int(table.offsets[17])] = 0xC1
     path.write_bytes(data)
     (block,) = blocks_by(path, table, Digit)
-    with pytest.raises(DecodeError, match=r"x\.tar, sample '000017'"):
+    named = rf"x\.tar, byte {table.offsets[17]}, sample '000017'"
+    with pytest.raises(DecodeError, match=named):
         block.columns()
-    with pytest.raises(DecodeError, match=r"x\.tar, sample '000017'"):
+    with pytest.raises(DecodeError, match=named):
         block.samples()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 import tarfile
 import uuid
 from pathlib import Path
@@ -158,11 +159,31 @@ HOSTILE = {
 @pytest.mark.parametrize("what", HOSTILE)
 @pytest.mark.parametrize("place", [0, 7, 49])
 def test_hostile_payloads_are_named(what: str, place: int) -> None:
-    """A payload that no writer makes is an error that names shard and sample, wherever it is."""
+    """A payload that no writer makes is named by shard, offset and key, wherever it is."""
     members = numbered(50)
     members[place] = (members[place][0], HOSTILE[what])
-    with pytest.raises(DecodeError, match=f"^data-000000.tar, sample '{place:06d}': "):
-        read_all(tar_of(members))
+    data = tar_of(members)
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        offset = tar.getmembers()[place].offset_data
+    place_of = f"^data-000000.tar, byte {offset}, sample '{place:06d}': "
+    with pytest.raises(DecodeError, match=place_of) as raised:
+        read_all(data)
+    again = pickle.loads(pickle.dumps(raised.value))
+    assert str(again) == str(raised.value)
+    assert (again.shard, again.offset, again.key) == ("data-000000.tar", offset, f"{place:06d}")
+
+
+def test_the_offset_of_a_payload_counts_from_the_start_of_a_long_stream(tmp_path: Path) -> None:
+    """A stream is read in chunks, and a map whole; of both, an error gives the shard's offset."""
+    members = numbered(5000)
+    members[4321] = (members[4321][0], HOSTILE["no map"])
+    path = tmp_path / "long.tar"
+    path.write_bytes(tar_of(members))
+    with tarfile.open(path) as tar:
+        offset = tar.getmembers()[4321].offset_data
+    for source in (path, io.BytesIO(path.read_bytes())):
+        with pytest.raises(DecodeError, match=f"^long.tar, byte {offset}, sample '004321': "):
+            [b.samples() for b in read_blocks(source, shard="long.tar", codec=codec_of(Digit))]
 
 
 def test_a_shard_of_traps_is_read() -> None:

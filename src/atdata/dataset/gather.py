@@ -27,6 +27,7 @@ from atdata.shards.agree import header_agrees, headers_agree, names_agree
 from atdata.shards.form import Column
 from atdata.shards.header import BLOCK
 from atdata.shards.keys import KeyMatrix, Keys, key_list
+from atdata.shards.offsets import SampleTable
 from atdata.shards.reader import Block
 from atdata.sources.ranges import NoRangesError
 
@@ -79,10 +80,12 @@ class GatheredRows:
         try:
             return decode()
         except DecodeError:
-            for row, number in enumerate(self.gather.shards_of(self.positions).tolist()):
-                one = self.take(slice(row, row + 1))
-                one.block.shard = self.gather.tables.shards[number]
-                one.block.samples()
+            for row, position in enumerate(self.positions.tolist()):
+                try:
+                    self.block.take(slice(row, row + 1)).samples()
+                except DecodeError as error:
+                    shard, offset = self.gather.place_of(position)
+                    raise error.in_shard(shard, offset=offset) from None
             raise
 
 
@@ -142,6 +145,11 @@ class Gather:
     def shards_of(self, positions: Integers) -> Integers:
         """Number of the shard that each position is in."""
         return np.searchsorted(self.ends, positions, side="right").astype(np.int64)
+
+    def place_of(self, position: int) -> tuple[str, int]:
+        """The shard that a sample is in, and where in it its payload begins."""
+        number, table, row = self._row(position)
+        return self.tables.shards[number], table.place(row)[0]
 
     def keys(self, positions: Integers) -> list[str]:
         """The keys of samples."""
@@ -210,9 +218,7 @@ class Gather:
             DecodeError: It is not a sample of the type.
             IntegrityError: As in `rows`.
         """
-        number = int(np.searchsorted(self.ends, position, side="right"))
-        table = self.tables.glance(number)
-        row = position - int(self.ends[number]) + len(table)
+        number, table, row = self._row(position)
         try:
             offset, size = table.place(row)
             self.tables.used(1)
@@ -246,6 +252,12 @@ class Gather:
             if len(self)
             else f"No sample has the key {key!r}: there are none."
         )
+
+    def _row(self, position: int) -> tuple[int, SampleTable, int]:
+        """The number of a sample's shard, that shard's table, and the sample's row in it."""
+        number = int(np.searchsorted(self.ends, position, side="right"))
+        table = self.tables.glance(number)
+        return number, table, position - int(self.ends[number]) + len(table)
 
     def _gathered(self, positions: Integers, places: Integers) -> GatheredRows:
         found = self._located(positions)

@@ -43,10 +43,12 @@ class Payloads:
     ends: Integers
     file: FileRows | None = None
     """The file that the buffer is a map of."""
+    base: int | None = None
+    """Where in their shard the buffer begins; None: they were moved out of it."""
 
     def take(self, rows: slice | Integers) -> Payloads:
         """Some of them, in the order of ``rows``."""
-        return Payloads(self.buffer, self.starts[rows], self.ends[rows], self.file)
+        return Payloads(self.buffer, self.starts[rows], self.ends[rows], self.file, self.base)
 
     def cursor(self) -> Cursor:
         """A cursor at the start of each; there is at least one."""

@@ -88,8 +88,8 @@ class Block(Generic[T]):
         """One sample after the other; its arrays are writable and own their memory.
 
         Raises:
-            DecodeError: One is not a sample of this type; names shard, key and path. It comes
-                before the first sample.
+            DecodeError: One is not a sample of this type; names shard, offset, key and path. It
+                comes before the first sample.
             ShardError: The shard was cut short meanwhile.
         """
         return iter(self._decoder.samples(self._payloads, self._unpack))
@@ -127,7 +127,8 @@ class Block(Generic[T]):
         except DecodeError as error:
             if self._doubt is not None:
                 self._doubt(row)
-            raise DecodeError(f"{self.shard}, sample {self.keys[row]!r}: {error}") from None
+            offset = None if whole.base is None else whole.base + int(whole.starts[row])
+            raise error.in_shard(self.shard, offset=offset, key=self.keys[row]) from None
 
 
 def read_blocks(
@@ -164,7 +165,7 @@ def read_blocks(
         file = window.file if isinstance(window, MappedFile) else None
         for part in _parts(window, rows or 1, first or 0):
             keys = partial(key_list, part.keys)
-            payloads = Payloads(part.view, part.starts, part.ends, file)
+            payloads = Payloads(part.view, part.starts, part.ends, file, window.base)
             yield Block(shard, codec, payloads, keys, copy=copy)
     except ShardError as error:
         raise error.in_shard(shard) from None

@@ -67,7 +67,7 @@ def read_by_table(
     while done < count:
         end = min(count, done + block_rows(typical, rows or 1, done - (first or 0), most))
         starts = table.offsets[done:end]
-        payloads = Payloads(window.view, starts, starts + table.sizes[done:end], window.file)
+        payloads = Payloads(window.view, starts, starts + table.sizes[done:end], window.file, 0)
         doubt = partial(_doubt, payloads, shard)
         keys = partial(table.keys, np.arange(done, end))
         yield Block(shard, codec, payloads, keys, copy=copy, doubt=doubt)
