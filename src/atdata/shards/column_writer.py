@@ -30,6 +30,7 @@ def write_shard_columns(
     stem: str,
     maxcount: int | None = None,
     maxsize: int | None = None,
+    fsync: bool = True,
 ) -> ShardUrls:
     """Write samples that are there field by field.
 
@@ -43,6 +44,7 @@ def write_shard_columns(
         stem: Start of the shards' names.
         maxcount: Most samples of a shard.
         maxsize: Largest tar, in bytes, padding included.
+        fsync: Wait until each shard is on the disk.
 
     Raises:
         EncodeError: A value does not fit its field, a field has neither column nor default, or
@@ -51,9 +53,8 @@ def write_shard_columns(
         OptionError: A limit below 1, or a sample that alone is larger than ``maxsize``.
         ShardError: A sample over 4 GiB.
     """
-    return write_runs(
-        _column_runs(columns, codec), sink, stem=stem, maxcount=maxcount, maxsize=maxsize
-    )
+    runs = _column_runs(columns, codec)
+    return write_runs(runs, sink, stem=stem, maxcount=maxcount, maxsize=maxsize, fsync=fsync)
 
 
 class RunPacker:

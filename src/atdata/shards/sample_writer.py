@@ -30,6 +30,7 @@ def write_shard_samples(
     stem: str,
     maxcount: int | None = None,
     maxsize: int | None = None,
+    fsync: bool = True,
 ) -> ShardUrls:
     """Write samples; their keys are their numbers.
 
@@ -42,6 +43,7 @@ def write_shard_samples(
         stem: Start of the shards' names.
         maxcount: Most samples of a shard.
         maxsize: Largest tar, in bytes, padding included.
+        fsync: Wait until each shard is on the disk.
 
     Raises:
         EncodeError: A value does not fit its field; names the sample and the path.
@@ -51,8 +53,8 @@ def write_shard_samples(
         ShardError: A sample over 4 GiB.
         StoreError: The disk, or the sink, cannot take a shard.
     """
-    gathered = _Gathered(samples, codec)
-    return write_runs(gathered.runs(), sink, stem=stem, maxcount=maxcount, maxsize=maxsize)
+    runs = _Gathered(samples, codec).runs()
+    return write_runs(runs, sink, stem=stem, maxcount=maxcount, maxsize=maxsize, fsync=fsync)
 
 
 class _Gathered:

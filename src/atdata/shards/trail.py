@@ -25,11 +25,13 @@ class Trail:
     Args:
         fileno: The file, open for reading too; the caller's to close, after `close`.
         crew: Runs the threads, tasks in the order in which they are given.
+        fsync: Whether to bring it to the disk; else the system does, when it likes to.
     """
 
-    def __init__(self, fileno: int, crew: Executor) -> None:
+    def __init__(self, fileno: int, crew: Executor, *, fsync: bool = True) -> None:
         self._fileno = fileno
         self._crew = crew
+        self._fsync = fsync
         self._hash = hashlib.sha256()
         self._written = 0
         self._hash_to = 0
@@ -47,12 +49,15 @@ class Trail:
         behind = self._written - self._hash_to
         if behind >= _STEP and (_is_done(self._hashing) or behind > _AHEAD):
             self._begin_hashing()
+        if not self._fsync:
+            return
         if self._written - self._sync_to >= _STEP and all(map(_is_done, self._syncing)):
             self._begin_syncing()
 
     def end(self) -> None:
         """No more is written: begin with what is left. Does not wait."""
-        self._begin_syncing()
+        if self._fsync:
+            self._begin_syncing()
         self._begin_hashing()
 
     def result(self) -> str:

@@ -39,7 +39,8 @@ class ShardSink(Protocol):
 
         Args:
             name: ``{stem}-000000.tar``.
-            file: The shard, closed and synced; the sink's to move or to delete.
+            file: The shard, closed, and synced unless the writer was told not to; the sink's to
+                move or to delete.
             info: Its size, hash and number of samples; ``url`` is ``name``.
 
         Returns:
@@ -64,9 +65,10 @@ class OpenShard:
         name: ``{stem}-000000.tar``.
         folder: Where its file is until a sink takes it.
         crew: Threads for what is done beside the writing.
+        fsync: Whether to wait for the disk.
     """
 
-    def __init__(self, name: str, folder: Path, crew: Executor) -> None:
+    def __init__(self, name: str, folder: Path, crew: Executor, *, fsync: bool) -> None:
         self.name = name
         self.size = 0
         """Bytes so far."""
@@ -79,7 +81,7 @@ class OpenShard:
         self.path = folder / f".{Path(name).name}-{secrets.token_hex(8)}.part"
         with self._disk_errors():
             self._file = self.path.open("x+b", buffering=0)
-        self._trail = Trail(self._file.fileno(), crew)
+        self._trail = Trail(self._file.fileno(), crew, fsync=fsync)
 
     def add(
         self,
@@ -189,12 +191,14 @@ class ShardLine:
         sink: Takes each shard when it is finished.
         stem: Start of the shards' names.
         ahead: Shards that may be hashed and synced while the next one is filled.
+        fsync: Whether to wait until each is on the disk.
     """
 
-    def __init__(self, sink: ShardSink, stem: str, *, ahead: int = 1) -> None:
+    def __init__(self, sink: ShardSink, stem: str, *, ahead: int = 1, fsync: bool = True) -> None:
         self._sink = sink
         self._stem = stem
         self._ahead = ahead
+        self._fsync = fsync
         self._done: list[ShardInfo] = []
         self._waiting: deque[OpenShard] = deque()
         # A hash and a sync for each of them.
@@ -218,7 +222,8 @@ class ShardLine:
         while len(self._waiting) > self._ahead:
             self._hand_first()
         number = len(self._done) + len(self._waiting)
-        shard = OpenShard(f"{self._stem}-{number:06d}.tar", self._sink.scratch(), self._crew)
+        name = f"{self._stem}-{number:06d}.tar"
+        shard = OpenShard(name, self._sink.scratch(), self._crew, fsync=self._fsync)
         self._waiting.append(shard)
         return shard
 

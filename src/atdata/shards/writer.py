@@ -101,11 +101,15 @@ def write_runs(
     stem: str,
     maxcount: int | None = None,
     maxsize: int | None = None,
+    fsync: bool = True,
 ) -> ShardUrls:
-    """Write runs of samples, one behind the other, as `write_shards` writes samples."""
+    """Write runs of samples, one behind the other, as `write_shards` writes samples.
+
+    Without ``fsync`` it does not wait until shards are on the disk.
+    """
     _check_limits(maxcount, maxsize)
     writer, shard = RunWriter(), None
-    with ShardLine(sink, stem, ahead=_AHEAD) as line:
+    with ShardLine(sink, stem, ahead=_AHEAD, fsync=fsync) as line:
         for run in runs:
             start, behind = 0, np.cumsum(run.records)
             while start < len(run):
