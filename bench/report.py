@@ -149,8 +149,10 @@ is checked to give exactly the samples that were written.
   are views of what they read, and so are single samples of mosaicml-streaming and large ones of
   litdata; all others own their memory.
 - This package waits for the disk when it writes (fsync) and records a SHA-256 of each shard;
-  nobody else does either. "Synced" adds the first to the peer.
-- datasets, lance and "atdata, columns" are given all samples at once, everyone else one by one.
+  nobody else does either. "Not synced" is this package told not to wait, as nobody else does: its
+  two rows compare with the peer's. "Synced" is the peer made to wait.
+- datasets, lance and the two "atdata, columns" are given all samples at once, everyone else one
+  by one.
 - "No table": the sample tables beside the shards and in the cache are removed before each pass.
   The peer's shards have none either.
 - webdataset is used in two ways: arrays as `.npy` members beside one of JSON, and whole samples

@@ -25,6 +25,8 @@ class Ours(Contender):
     loading = OURS.with_torch()
     imports: ClassVar[str | None] = "from atdata import Dataset, packable"
     versions = ("atdata", "numpy", "msgpack")
+    fsync: ClassVar[bool] = True
+    """Whether writing waits for the disk."""
 
     def ready(self, workload: Workload) -> None:
         from atdata import Dataset  # noqa: F401  # loaded when it is first named
@@ -39,7 +41,7 @@ class Ours(Contender):
         import atdata
 
         size = shard_size(len(samples), SHARDS)
-        atdata.write_samples(samples, folder / "data.tar", maxcount=size)
+        atdata.write_samples(samples, folder / "data.tar", maxcount=size, fsync=self.fsync)
 
     def each(self, workload: Workload, folder: Path) -> Iterable[Any]:
         samples: Iterable[Any] = self.dataset(workload, folder).ordered()
@@ -118,6 +120,15 @@ class OursOnPeer(OursNoTable):
     measures = frozenset({"each", "batches", "shuffled"})
 
 
+class OursNotSynced(Ours):
+    """This package, writing without waiting for the disk, as all others do."""
+
+    name = "atdata, not synced"
+    imports = None
+    measures = frozenset({"write"})
+    fsync = False
+
+
 class OursColumns(Ours):
     """This package, writing what is there as columns already."""
 
@@ -138,7 +149,23 @@ class OursColumns(Ours):
 
         kind: Any = sample_types()[workload.name]
         size = shard_size(len(next(iter(samples.values()))), SHARDS)
-        atdata.write_columns(samples, folder / "data.tar", sample_type=kind, maxcount=size)
+        path = folder / "data.tar"
+        atdata.write_columns(samples, path, sample_type=kind, maxcount=size, fsync=self.fsync)
 
 
-CONTENDERS = (Ours(), OursViews(), OursNoTable(), OursColumns(), OursOnPeer())
+class OursColumnsNotSynced(OursColumns):
+    """The same without waiting for the disk."""
+
+    name = "atdata, columns, not synced"
+    fsync = False
+
+
+CONTENDERS = (
+    Ours(),
+    OursViews(),
+    OursNoTable(),
+    OursNotSynced(),
+    OursColumns(),
+    OursColumnsNotSynced(),
+    OursOnPeer(),
+)
