@@ -43,11 +43,22 @@ class Contender(ABC):
     """Part of a quick run."""
     limit: ClassVar[bool] = False
     """Not a package, but what the machine can do."""
+    gives: ClassVar[bool] = True
+    """Reading gives the samples, which is checked; False: a limit that gives something else."""
+    like: ClassVar[str | None] = None
+    """Whose shards it writes, byte for byte, which is checked."""
     part: ClassVar[int] = 1
     """It is given one of so many small samples: those that take long, and as long for each."""
     large_part: ClassVar[int] = 1
     """The same of large samples."""
     measures: ClassVar[frozenset[Measure]] = frozenset(MEASURES)
+
+    def find(self) -> None:  # noqa: B027
+        """Find or make what it needs beside its environment; before its process is started.
+
+        Raises:
+            EnvironmentMissing: It cannot be had here.
+        """
 
     def ready(self, workload: Workload) -> None:
         """Import what users import, and define the type of the samples; not measured."""

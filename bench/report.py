@@ -22,14 +22,21 @@ TITLES: Final[dict[Measure, str]] = {
     "loader": f"PyTorch: shuffled batches of {BATCH_SIZE} from a loader with {WORKERS} processes",
 }
 BASES: Final = ("peer", "webdataset")
-LIMIT: Final = "limit: memcpy of the data"
+LIMITS: Final = {
+    "limit: memcpy of the data": "memcpy of the data",
+    "limit: memcpy of the shards": "of the shards",
+}
+"""Contenders of whose rates a share is told, and how that is called."""
+NATIVE: Final = "limit: the same in C"
+"""How the names begin of what a native core would bring; else they are those of this package."""
 
 
 def tables(results: Results) -> str:
-    """A table for each measure, one for starts, and one for memory."""
+    """A table for each measure, one for what a native core would bring, for starts, for memory."""
     measured = dict.fromkeys(workload for workload, _, _ in results.rates)
     parts = [_measure(results, measure, list(measured)) for measure in TITLES]
-    return "\n\n".join(part for part in [*parts, _starts(results), _memory(results)] if part)
+    parts += [_native(results, list(measured)), _starts(results), _memory(results)]
+    return "\n\n".join(part for part in parts if part)
 
 
 def _measure(results: Results, measure: Measure, workloads: list[str]) -> str:
@@ -41,7 +48,8 @@ def _measure(results: Results, measure: Measure, workloads: list[str]) -> str:
             cells = [_cell(results, w, measure, contender.name, base) for w in workloads]
             rows.append([contender.name, *cells])
     compared = [f"× {'the ' * (base == 'peer')}{base}"] if base else []
-    compared += ["% of memcpy"] if LIMIT in there else []
+    shares = [words for name, words in LIMITS.items() if name in there]
+    compared += [f"% of {', '.join(shares)}"] if shares else []
     unit = f"samples/s ({', '.join(compared)})" if compared else "samples/s"
     return f"## {TITLES[measure]}\n\n" + _table([unit, *workloads], rows) if rows else ""
 
@@ -54,10 +62,28 @@ def _cell(results: Results, workload: str, measure: Measure, name: str, base: st
     ratio = results.ratio(workload, measure, name, base)
     if ratio is not None and name != base:
         compared.append(f"× {_three(ratio)}")
-    share = results.ratio(workload, measure, name, LIMIT)
-    if share is not None and name != LIMIT:
-        compared.append(f"{_three(100 * share)} %")
+    shares = []
+    for limit in LIMITS:
+        share = results.ratio(workload, measure, name, limit)
+        if share is not None:
+            shares.append("–" if name == limit else f"{_three(100 * share)} %")
+    compared += shares if shares != ["–"] else []
     return _rate(rate) + (f" ({', '.join(compared)})" if compared else "")
+
+
+def _native(results: Results, workloads: list[str]) -> str:
+    rows = []
+    for measure, title in TITLES.items():
+        for made in results.contenders:
+            name = made.name.replace(NATIVE, "atdata")
+            ratios = [results.ratio(w, measure, made.name, name) for w in workloads]
+            if name != made.name and any(ratios):
+                cells = [f"× {_three(ratio)}" if ratio else "–" for ratio in ratios]
+                what = name.partition(", ")[2]
+                rows.append([f"{title}{' · ' * bool(what)}{what}", *cells])
+    if not rows:
+        return ""
+    return "## The same in C, × this package\n\n" + _table(["", *workloads], rows)
 
 
 def _starts(results: Results) -> str:
@@ -170,8 +196,16 @@ is checked to give exactly the samples that were written.
   sent, as tensors; what differs in shape is joined. datasets and lance are read from Arrow by a
   small class of the benchmark: their own classes for this fail on None, or make Python numbers
   of arrays.
-- Memcpy: the data of a batch copied to memory that is used again; "to new memory", to what the
-  system gives for each batch. Files as bytes: our shards, written with fsync, read 1 MB at a time.
+- Memcpy of the data: the arrays of a batch, copied from where those of all samples lie one behind
+  the other to memory that is used again; "to new memory", to what the system gives for each batch.
+  Arrays that differ in shape stay joined, int and str are slices of lists. A reader of tars has
+  headers and padding between the data. Memcpy of the shards copies those too: for each batch, as
+  many bytes of our shards as its samples take there, from a map to memory that is used again.
+- Files as bytes: our shards, written with fsync, read 1 MB at a time.
+- The same in C: what a native core would bring (`bench/native.c`). As this package does, it
+  compares the bytes between the values, verifies headers and copies arrays, on one thread and to
+  memory that is used again; Python makes the lists of int, str and arrays, as here. Its samples are
+  checked too, and its shards are ours, byte for byte. Where there is no `cc` it is left out.
 - Import: the time of the import of what reading needs, in a new process that has imported numpy
   (`from atdata import Dataset, packable`; `import atdata` alone loads next to nothing;
   mosaicml-streaming without torchvision, which it needs for no reading). First batch: from there,

@@ -114,6 +114,7 @@ def _find_environments(results: Results, wanted: list[Contender]) -> list[Conten
         try:
             say(f"environment of {contender.name}")
             contender.environment.python()
+            contender.find()
             results.contenders.append(contender)
         except EnvironmentMissing as error:
             results.missing[contender.name] = str(error)
@@ -207,9 +208,12 @@ def _check(results: Results, workload: Workload, process: Process, written: list
     else:
         results.versions[made.name] = process.order("versions")
         process.order("open")
-    if made.limit:
+    if not made.gives:
         return
     say(f"{workload.name}: is {made.name} right?")
+    if made.like in {contender.name for contender in results.contenders}:
+        for name in process.order("differing", like=made.like):
+            raise ContenderFailed(f"{made.name} wrote another {name} than {made.like}")
     expected = written[: results.scale.count(workload.name, made)]
     for way, found in process.order("check", measures=sorted(process.measures)).items():
         if way in ("shuffled", "loader"):

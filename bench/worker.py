@@ -1,12 +1,13 @@
 """One contender in its own process and environment: takes orders as lines of JSON, answers so.
 
 Orders: ``use`` a workload, ``make`` its samples, ``prepare`` (write the files that are read later),
-``check`` (fingerprints of what each way of reading gives), ``measure`` (samples a second),
-``first`` (seconds to the first batch).
+``open`` them, ``check`` (fingerprints of what each way of reading gives), ``differing`` (files that
+another writes otherwise), ``measure`` (samples a second), ``first`` (seconds to the first batch).
 """
 
 from __future__ import annotations
 
+import filecmp
 import gc
 import importlib.metadata
 import json
@@ -54,13 +55,15 @@ class Worker:
         self.rows = self.workload.rows(self.count)
         self.samples = self.contender.samples(self.workload, self.rows)
 
-    def prepare(self, count: int) -> None:
-        """Write files of so many samples, which are read later."""
+    def prepare(self, count: int) -> str:
+        """Write files of so many samples, which are read later; their folder."""
         if count == self.count:
             samples = self.samples
         else:
             samples = self.contender.samples(self.workload, self.workload.rows(count))
-        self._write(self._files(self.contender.name, count), samples)
+        folder = self._files(self.contender.name, count)
+        self._write(folder, samples)
+        return str(folder)
 
     def open(self) -> None:
         """Get ready to read."""
@@ -85,6 +88,15 @@ class Worker:
                 found[name] = [crc for b in self._batches(name) for crc in fingerprints(rows_of(b))]
         return found
 
+    def differing(self, like: str) -> list[str]:
+        """Names of files that this contender writes otherwise than another did."""
+        own, other = self._pass, self._files(like, self.count)
+        self._write(own, self.samples)
+        names = {path.name for folder in (own, other) for path in folder.iterdir()}
+        _, differing, missing = filecmp.cmpfiles(own, other, sorted(names), shallow=False)
+        shutil.rmtree(own)
+        return differing + missing
+
     def _batches(self, measure: Measure) -> Iterator[dict[str, Any]]:
         if measure == "loader":
             for batch in self._loading():
@@ -96,9 +108,8 @@ class Worker:
         """Samples a second: the median of as many passes as fill ``at_least`` seconds."""
         count = self.count
         if measure == "write":
-            target = self.home / f"{self.contender.name}.pass"
-            seconds = _passes(lambda: self._write(target, self.samples), at_least)
-            shutil.rmtree(target)
+            seconds = _passes(lambda: self._write(self._pass, self.samples), at_least)
+            shutil.rmtree(self._pass)
         elif measure == "random":
             dataset, count = self._opened(), len(positions(count, 0))
             seconds = _passes(lambda: self._request(dataset), at_least)
@@ -125,6 +136,10 @@ class Worker:
 
     def _files(self, writer: str, count: int) -> Path:
         return self.home / f"{writer}-{count}"
+
+    @property
+    def _pass(self) -> Path:
+        return self.home / f"{self.contender.name}.pass"
 
     @property
     def _folder(self) -> Path:

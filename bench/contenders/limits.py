@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import tarfile
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,42 +18,43 @@ from bench.workloads import Row, Workload
 
 
 class Memcpy(Contender):
-    """The data copied from memory to memory, a batch at a time; other fields are list slices."""
+    """The data copied from memory to memory, a batch at a time; int and str are list slices.
+
+    The arrays of a field lie one behind the other, and are copied so: those that differ in
+    shape stay joined, as no reader may leave them.
+    """
 
     name = "limit: memcpy of the data"
     environment = OURS
     reads = "atdata"
     limit = True
+    gives = False
     measures = frozenset({"each", "batches", "shuffled", "random"})
 
     def open(self, workload: Workload, rows: list[Row], folder: Path) -> None:
         self._count = len(rows)
-        self._columns: dict[str, Any] = {
+        self._columns: dict[str, list[Any]] = {
             name: [row[name] for row in rows] for name in workload.kinds
         }
-        self._batch: dict[str, Any] = {}
+        self._arrays, self._ends, self._rooms = {}, {}, {}
         for name in workload.named("array"):
-            self._columns[name] = np.stack(self._columns[name])
-            self._batch[name] = self._columns[name][:BATCH_SIZE].copy()
-        self._flat, self._ends = {}, {}
+            self._arrays[name] = np.stack(self._columns[name])
+            self._rooms[name] = np.zeros_like(self._arrays[name][:BATCH_SIZE])
         for name in (*workload.named("ragged"), *workload.named("optional")):
-            arrays = [np.zeros(0, np.float32) if a is None else a for a in self._columns[name]]
-            self._flat[name] = np.concatenate(arrays)
-            self._ends[name] = np.cumsum([0, *map(len, arrays)])
+            there = [np.zeros(0, np.float32) if a is None else a for a in self._columns[name]]
+            lengths = [len(array) for array in there]
+            self._columns[name], self._arrays[name] = there, np.concatenate(there)
+            self._ends[name] = np.cumsum([0, *lengths])
+            self._rooms[name] = np.zeros(BATCH_SIZE * max(lengths), np.float32)
 
     def each(self, workload: Workload, folder: Path) -> Iterable[Any]:
-        names = list(workload.kinds)
         for values in zip(*self._columns.values(), strict=True):
-            copies = [v.copy() if isinstance(v, np.ndarray) else v for v in values]
-            yield dict(zip(names, copies, strict=True))
-
-    def row(self, workload: Workload, sample: Row) -> Row:
-        return sample
+            yield [value.copy() if isinstance(value, np.ndarray) else value for value in values]
 
     def batches(self, workload: Workload, folder: Path) -> Iterator[dict[str, Any]]:
         for start in range(0, self._count, BATCH_SIZE):
-            part = slice(start, min(start + BATCH_SIZE, self._count))
-            yield {name: self._part(name, part) for name in self._columns}
+            stop = min(start + BATCH_SIZE, self._count)
+            yield {name: self._part(name, start, stop) for name in self._columns}
 
     def shuffled(self, workload: Workload, folder: Path) -> Iterator[dict[str, Any]]:
         order = np.random.default_rng().permutation(self._count)
@@ -66,31 +67,31 @@ class Memcpy(Contender):
     def random(
         self, workload: Workload, dataset: None, positions: NDArray[np.int64]
     ) -> dict[str, Any]:
-        return {
+        return {name: self._taken(name, positions) for name in self._columns}
+
+    def _part(self, name: str, start: int, stop: int) -> Any:
+        if name not in self._arrays:
+            return self._columns[name][start:stop]
+        if name in self._ends:
+            start, stop = self._ends[name][start], self._ends[name][stop]
+        room = self._room(name, stop - start)
+        np.copyto(room, self._arrays[name][start:stop])
+        return room
+
+    def _taken(self, name: str, positions: NDArray[np.int64]) -> Any:
+        if name in self._arrays and name not in self._ends:
+            room = self._room(name, len(positions))
             # "clip": the only mode in which NumPy takes straight to where it is told.
-            name: np.take(column, positions, 0, self._room(name, len(positions)), "clip")
-            if isinstance(column, np.ndarray)
-            else [column[i] for i in positions]
-            for name, column in self._columns.items()
-        }
+            return np.take(self._arrays[name], positions, 0, room, "clip")
+        found = [self._columns[name][i] for i in positions]
+        if name not in self._ends:
+            return found
+        ends = self._ends[name]
+        room = self._room(name, int((ends[positions + 1] - ends[positions]).sum()))
+        return np.concatenate(found, out=room)
 
     def _room(self, name: str, count: int) -> Any:
-        return self._batch[name][:count]
-
-    def _part(self, name: str, part: slice) -> Any:
-        if name in self._batch:
-            room = self._room(name, part.stop - part.start)
-            np.copyto(room, self._columns[name][part])
-            return room
-        found, ends = self._columns[name][part], self._ends.get(name)
-        if ends is None:
-            return found
-        copied = self._flat[name][ends[part.start] : ends[part.stop]].copy()
-        cuts = ends[part.start : part.stop + 1] - ends[part.start]
-        return [
-            None if value is None else copied[a:b]
-            for value, (a, b) in zip(found, pairwise(cuts), strict=True)
-        ]
+        return self._rooms[name][:count]
 
 
 class MemcpyToNew(Memcpy):
@@ -100,7 +101,36 @@ class MemcpyToNew(Memcpy):
     measures = frozenset({"batches", "shuffled", "random"})
 
     def _room(self, name: str, count: int) -> Any:
-        return np.empty_like(self._batch[name][:count])
+        return np.empty_like(self._rooms[name][:count])
+
+
+class MemcpyOfShards(Contender):
+    """All bytes of our shards, from a map that stays to memory that is used again.
+
+    A batch is as many bytes as its samples have in a shard: headers and padding too.
+    """
+
+    name = "limit: memcpy of the shards"
+    environment = OURS
+    reads = "atdata"
+    limit = True
+    gives = False
+    measures = frozenset({"batches"})
+
+    def open(self, workload: Workload, rows: list[Row], folder: Path) -> None:
+        self._shards = []
+        for path in sorted(folder.glob("*.tar")):
+            with path.open("rb") as file:
+                pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            self._shards.append(np.frombuffer(pages, np.uint8))
+        self._room = np.zeros(sum(map(len, self._shards)) * BATCH_SIZE // len(rows), np.uint8)
+
+    def batches(self, workload: Workload, folder: Path) -> Iterator[Any]:
+        for shard in self._shards:
+            for start in range(0, len(shard), len(self._room)):
+                piece = shard[start : start + len(self._room)]
+                np.copyto(self._room[: len(piece)], piece)
+                yield self._room
 
 
 class Files(Contender):
@@ -110,6 +140,7 @@ class Files(Contender):
     environment = OURS
     reads = "atdata"
     limit = True
+    gives = False
     measures = frozenset({"write", "batches"})
 
     def open(self, workload: Workload, rows: list[Row], folder: Path) -> None:
@@ -138,6 +169,7 @@ class Msgpack(Contender):
     environment = OURS
     reads = "atdata"
     limit = True
+    gives = False
     measures = frozenset({"write", "each"})
 
     def open(self, workload: Workload, rows: list[Row], folder: Path) -> None:
@@ -161,4 +193,4 @@ class Msgpack(Contender):
         return map(msgpack.unpackb, self._payloads)
 
 
-CONTENDERS = (Memcpy(), MemcpyToNew(), Files(), Msgpack())
+CONTENDERS = (Memcpy(), MemcpyToNew(), MemcpyOfShards(), Files(), Msgpack())

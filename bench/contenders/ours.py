@@ -134,6 +134,7 @@ class OursColumns(Ours):
 
     name = "atdata, columns"
     imports = None
+    like = "atdata"
     measures = frozenset({"write"})
 
     def samples(self, workload: Workload, rows: list[Row]) -> Any:
