@@ -14,27 +14,40 @@ import numpy as np
 
 from atdata._limits import limits
 from atdata.errors import ShardError
-from atdata.shards.header import BLOCK, check, number, padded
+from atdata.shards.header import BLOCK, number, padded
 
 Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 Words: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]
 Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 Mask: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 
-_WORDS: Final = BLOCK // 8
-_MAY_DIFFER: Final = np.zeros(_WORDS, np.bool_)
-"""Words of a header that another one may have otherwise: name and mode; the last digits of the
-size, time, checksum and flag.
+_HEAD: Final = 192
+"""Bytes of a header among which are those that differ; the others are the same in all of them."""
+_WORDS: Final = _HEAD // 8
+_SIZE_WORD: Final = 16
+"""The word that ends with the last seven digits of the size, and NUL."""
+_FIXED: Final = np.full(_WORDS, 0xFFFFFFFFFFFFFFFF, np.uint64)
+"""Masks of the bytes of a head that are the same as well, in little-endian order: all but the
+name, the last digits of the size, the time and the checksum.
 """
-_MAY_DIFFER[:13] = True
-_MAY_DIFFER[16:20] = True
+_FIXED[:13] = *[0] * 12, 0xFFFFFFFF00000000
+_FIXED[16:20] = 0xFF00000000000000, 0, 0, 0xFFFFFFFF00000000
 _SUMMED: Final = np.full(_WORDS, 0xFFFFFFFFFFFFFFFF, np.uint64)
-"""Masks of the bytes outside of the checksum field, in little-endian order."""
+"""Masks of the bytes outside of the checksum."""
 _SUMMED[18:20] = 0x00000000FFFFFFFF, 0xFFFFFFFF00000000
+_CHECKSUM_AT: Final = 148
+_DIGITS: Final = np.array([int.from_bytes(b"%03o" % n, "little") for n in range(512)], np.uint64)
+"""Three octal digits of each number."""
+_BEHIND_SIX_DIGITS: Final = np.uint64(int.from_bytes(b"\0 ", "little") << 48)
 _EVERY_OTHER_BYTE: Final = np.uint64(0x00FF00FF00FF00FF)
-_EVERY_OTHER_PAIR: Final = np.uint64(0x0000FFFF0000FFFF)
+_FOLDED: Final = 16
+"""Heads that are looked at as one row: NumPy takes long rows faster than short ones."""
 _LONGEST_TIME: Final = 100
 """Bytes that one record of two digits of length never has."""
+_TIMES: Final = np.array(
+    [int.from_bytes(b"%02d mtime" % n, "little") for n in range(_LONGEST_TIME)], np.uint64
+)
+"""How a record of so many bytes begins."""
 _FIRST_LOOK: Final = 8
 """Members that are looked at before all of them are."""
 _MAGIC_AT, _FLAG_AT, _PREFIX_AT = 257, 156, 345
@@ -60,24 +73,29 @@ def even_run(view: memoryview, at: int, most: int) -> tuple[int, int, Integers, 
     before = BLOCK + padded(pax_size) if pax_size else 0
     stride = before + BLOCK + padded(size)
     count = min(most, (len(view) - at) // stride)
-    for looked_at in (min(_FIRST_LOOK, count), count):
-        place = at + before + _MAGIC_AT
-        magic = np.ndarray((looked_at,), "<u8", view, place, (stride,)) if count else np.zeros(0)
-        same = magic == magic[:1]
-        if not same.all():
-            count = int(same.argmin())
-    if count < _FIRST_LOOK:
-        return None
-    headers = np.ndarray((count, _WORDS), "<u8", view, at + before, (stride, 8))
-    sizes, good = _headers_hold(headers, size)
-    good &= (sizes + BLOCK - 1) // BLOCK == (size + BLOCK - 1) // BLOCK
+    for looked_at in (_FIRST_LOOK, count):
+        if count < _FIRST_LOOK:
+            return None
+        alike = _rests_alike(view, at + before, stride, min(looked_at, count))
+        if not alike.all():
+            count = int(alike.argmin())
+    heads, sizes, good = _heads_hold(view, at + before, stride, count)
+    good &= (sizes - 1) // BLOCK == (size - 1) // BLOCK
     if pax_size:
-        extended = np.ndarray((count, _WORDS), "<u8", view, at, (stride, 8))
-        pax_sizes, extended_good = _headers_hold(extended, pax_size)
-        good &= extended_good & _times_alone(view, at + BLOCK, pax_sizes, stride)
+        _, pax_sizes, extended_good = _heads_hold(view, at, stride, count)
+        good &= extended_good & _rests_alike(view, at, stride, count)
+        good &= _times_alone(view, at + BLOCK, pax_sizes, stride)
     whole = count if good.all() else int(good.argmin())
-    names = np.ndarray((whole, 100), "u1", view, at + before, (stride, 1))
+    names = heads.view(np.uint8)[:whole, :100]
     return stride, before + BLOCK, sizes[:whole], names
+
+
+def _rests_alike(view: memoryview, at: int, stride: int, count: int) -> Mask:
+    """Which headers are as the first one behind their heads."""
+    # As pairs of bytes: NumPy compares them faster than rows of a few longer words.
+    rests = np.ndarray((count, (BLOCK - _HEAD) // 2), "<u2", view, at + _HEAD, (stride, 2))
+    same = rests == rests[0]
+    return np.ones(count, np.bool_) if same.all() else same.all(axis=1)
 
 
 def _form(view: memoryview, at: int) -> tuple[int, int] | None:
@@ -86,7 +104,6 @@ def _form(view: memoryview, at: int) -> tuple[int, int] | None:
     header = bytes(view[at : at + BLOCK])
     try:
         if len(header) == BLOCK and header[_FLAG_AT] == ord("x"):
-            check(header, at)
             pax_size = number(header[124:136], at)
             if not 10 <= pax_size < _LONGEST_TIME:
                 return None
@@ -94,7 +111,6 @@ def _form(view: memoryview, at: int) -> tuple[int, int] | None:
             header = bytes(view[at : at + BLOCK])
         if len(header) < BLOCK or header[_FLAG_AT] != ord("0"):
             return None
-        check(header, at)
         size = number(header[124:136], at)
     except ShardError:
         return None
@@ -103,63 +119,57 @@ def _form(view: memoryview, at: int) -> tuple[int, int] | None:
     return (pax_size, size) if plain and size <= limits.sample_bytes else None
 
 
-def _headers_hold(words: Words, size: int) -> tuple[Integers, Mask]:
-    """The sizes in headers, and which are as the first one and have the right checksum.
+def _heads_hold(view: memoryview, at: int, stride: int, count: int) -> tuple[Words, Integers, Mask]:
+    """The heads of headers, a copy; the sizes that they say, and which hold, shape (n,) each.
 
-    Args:
-        words: Shape (n, 64).
-        size: What the first one says.
+    Those hold that have the right checksum, if what is behind their heads is as in the first
+    one, and are in their heads as the first one where they should be.
     """
-    first = words[0]
-    same = words == first
-    differing = ~same.all(axis=0)
-    good: Mask = np.ones(len(words), np.bool_)
-    odd = differing & ~_MAY_DIFFER
-    if odd.any():
-        good = same[:, odd].all(axis=1)
-    # Columns of strided rows come from memory again and again; of copies, from the cache.
-    digits_of_size, _, low, high = words[:, 16:20].copy().T
-    good &= _byte(high, 4) == _byte(first[19:20], 4)  # the flag
-    header = first.tobytes()
+    raw = np.ndarray((count,), f"V{_HEAD}", view, at, (stride,)).tobytes()
+    words = np.frombuffer(raw, "<u8")
+    heads = words.reshape(count, _WORDS)
+    changes = np.zeros(-(-count // _FOLDED) * _FOLDED * _WORDS, np.bool_)
+    np.not_equal(words[_WORDS:], words[:-_WORDS], out=changes[: len(words) - _WORDS])
+    folded = changes.reshape(-1, _FOLDED * _WORDS).any(axis=0).reshape(_FOLDED, _WORDS)
+    places = np.flatnonzero(folded.any(axis=0))
+    columns = heads.T[places]
+    wrong = columns ^ columns[:, :1]
+    wrong &= _FIXED[places, None]
+    good: Mask = ~wrong.any(axis=0) if wrong.any() else np.ones(count, np.bool_)
     # The checksum is the sum of all bytes, those of its own field taken as blanks.
-    total = sum(header[:148]) + sum(header[156:]) + 8 * 0x20
-    summed = words[:, differing] & _SUMMED[differing]
-    sums = _sums(summed)
-    total = total - sums[0] + sums
-    checksums = low >> np.uint64(32) | high << np.uint64(32)
-    want, digits = _octal(checksums << np.uint64(16) | np.uint64(0x3030))
-    good &= digits & (_byte(high, 2) == 0) & (total == want)
-    if not differing[16]:
-        return np.full(len(words), size), good
-    last, digits = _octal(digits_of_size << np.uint64(8) | np.uint64(0x30))
-    good &= digits & (_byte(digits_of_size, 7) == _byte(first[16:17], 7))
-    return size - last[0] + last, good
-
-
-def _byte(words: Words, place: int) -> Words:
-    """One byte of each word, counted in the order of memory."""
-    return words >> np.uint64(8 * place) & np.uint64(0xFF)
+    first = bytes(view[at : at + BLOCK])
+    total = sum(first[:148]) + sum(first[156:]) + 8 * 0x20
+    columns &= _SUMMED[places, None]
+    sums = _sums(columns)
+    sums += total - sums[0]
+    field = np.ndarray((count,), "<u8", raw, _CHECKSUM_AT, (_HEAD,))
+    want = _DIGITS.take(sums >> 9) | _DIGITS.take(sums & 511) << np.uint64(24)
+    good &= field == want | _BEHIND_SIX_DIGITS
+    sizes, digits = _octal(heads[:, _SIZE_WORD])
+    good &= digits
+    return heads, sizes, good
 
 
 def _octal(words: Words) -> tuple[Integers, Mask]:
-    """Words of eight ASCII octal digits as numbers, and whether each is nothing else."""
-    values = words ^ np.uint64(0x3030303030303030)
-    good: Mask = values & np.uint64(0xF8F8F8F8F8F8F8F8) == 0
+    """Words of seven ASCII octal digits and NUL as numbers, and whether each is nothing else."""
+    values = words ^ np.uint64(0x0030303030303030)
+    good: Mask = values & np.uint64(0xFFF8F8F8F8F8F8F8) == 0
     # The first digit is the lowest byte: neighbours are joined, then pairs, then fours.
     for digits, mask in ((1, 0x00FF00FF00FF00FF), (2, 0x0000FFFF0000FFFF), (4, 0xFFFFFFFF)):
         behind = values >> np.uint64(8 * digits)
         values = ((values << np.uint64(3 * digits)) + behind) & np.uint64(mask)
-    return values.astype(np.int64), good
+    return (values >> np.uint64(3)).view(np.int64), good
 
 
 def _sums(words: Words) -> Integers:
-    """Sum of all bytes of each row, shape (n, at most 64) → (n,)."""
-    lanes = (words & _EVERY_OTHER_BYTE) + (words >> np.uint64(8) & _EVERY_OTHER_BYTE)
-    # Four sums of 16 bits, side by side: none of them overflows.
-    rows = lanes.sum(axis=1)
-    halves = (rows & _EVERY_OTHER_PAIR) + (rows >> np.uint64(16) & _EVERY_OTHER_PAIR)
-    sums: Integers = ((halves & np.uint64(0xFFFFFFFF)) + (halves >> np.uint64(32))).astype(np.int64)
-    return sums
+    """Sum of all bytes of each column, shape (at most 32, …) → (…); overwrites them."""
+    lanes = words >> np.uint64(8)
+    lanes &= _EVERY_OTHER_BYTE
+    words &= _EVERY_OTHER_BYTE
+    lanes += words
+    # Four sums of 16 bits, side by side: the product adds all of them up in the highest.
+    sums: Words = lanes.sum(axis=0) * np.uint64(0x0001000100010001) >> np.uint64(48)
+    return sums.view(np.int64)
 
 
 def _times_alone(view: memoryview, at: int, sizes: Integers, stride: int) -> Mask:
@@ -171,12 +181,10 @@ def _times_alone(view: memoryview, at: int, sizes: Integers, stride: int) -> Mas
         sizes: Shape (n,): bytes of each.
         stride: Bytes to the next one.
     """
-    good: Mask = (sizes >= 10) & (sizes < _LONGEST_TIME)
-    starts = at + stride * np.arange(len(sizes))
-    ends = starts + np.where(good, sizes, 10) - 1
+    starts = np.ndarray((len(sizes),), "<u8", view, at, (stride,))
+    good: Mask = starts == _TIMES.take(sizes, mode="clip")
+    good &= (sizes >= 10) & (sizes < _LONGEST_TIME)
+    good &= np.ndarray((len(sizes),), "u1", view, at + 8, (stride,)) == ord("=")
+    ends = at - 1 + stride * np.arange(len(sizes)) + np.where(good, sizes, 10)
     good &= np.frombuffer(view, np.uint8)[ends] == ord("\n")
-    start, behind = np.ndarray((len(sizes), 2), "<u8", view, at, (stride, 8)).copy().T
-    good &= 10 * _byte(start, 0) + _byte(start, 1) == (sizes + 11 * ord("0")).astype(np.uint64)
-    good &= start >> np.uint64(16) == int.from_bytes(b" mtime", "little")
-    good &= _byte(behind, 0) == ord("=")
     return good
