@@ -18,6 +18,8 @@ _MOST: Final = 2
 """Buffers that are kept: one in use, and one that is filled meanwhile."""
 _SPARE: Final = 1 << 22
 """Most bytes that a buffer is made larger than asked for."""
+_KEPT_FREE: Final = 1 << 24
+"""Half of what the allocator keeps of freed memory, in bytes."""
 _UNUSED: Final = 3
 """References to a buffer that nobody holds: the list's, the loop's and the question's own."""
 
@@ -41,3 +43,8 @@ class Buffers:
             made = np.empty(size + min(size // 8, _SPARE), np.uint8)
             self._kept = [made, *self._kept][:_MOST]
             return made[:size]
+
+
+# How much of what is freed glibc keeps, it learns from the largest piece that it saw freed. This
+# one is never touched and costs nothing; without it, temporary arrays are of fresh memory always.
+np.empty(_KEPT_FREE, np.uint8)
