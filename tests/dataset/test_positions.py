@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 import shutil
 import subprocess
@@ -192,6 +193,19 @@ def test_a_shard_that_is_written_anew_is_an_error(tmp_path: Path) -> None:
     Path(opened.shard_list[0]).write_bytes(b"short")
     with pytest.raises(ShardError):
         opened[3]
+
+
+def test_a_shard_that_is_cut_short_meanwhile_is_an_error(tmp_path: Path) -> None:
+    """Truncated while an epoch is read, or after the dataset was opened, a shard is told of."""
+    opened = write_samples(points(300), tmp_path / "a.tar")
+    reading = opened.shuffled(50, seed=1)
+    assert len(next(reading).number) == 50
+    os.truncate(opened.shard_list[0], 100 * 1024)
+    with pytest.raises(ShardError, match="cut short"):
+        list(reading)
+    for wanted in ([299, 3, 250], 299):
+        with pytest.raises(ShardError, match="cut short"):
+            opened[wanted]
 
 
 def test_by_position_files_are_hashed_before_they_are_read(tmp_path: Path) -> None:

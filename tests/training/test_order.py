@@ -296,8 +296,8 @@ def test_steps_keep_the_order_and_the_state() -> None:
 
 
 @cache
-def sized(kind: str) -> Dataset[Item]:
-    """Samples whose content tells their number, of sizes of one kind."""
+def sized(kind: str, maxcount: int) -> Dataset[Item]:
+    """Samples whose content tells their number, of sizes of one kind, in few shards or in many."""
     sizes = {
         "one small": lambda i: 100,
         "one large": lambda i: 20_000,
@@ -307,22 +307,23 @@ def sized(kind: str) -> Dataset[Item]:
     }[kind]
     items = [Item(i, np.full(sizes(i), i % 251, np.uint8)) for i in range(150)]
     folder = Path(mkdtemp(prefix="atdata-test-"))
-    return write_samples(items, folder / "sized.tar", maxcount=40)
+    return write_samples(items, folder / "sized.tar", maxcount=maxcount)
 
 
 @settings(deadline=None, max_examples=60)
 @given(
     st.sampled_from(["one small", "one large", "small", "large", "all"]),
+    st.sampled_from([40, 3]),
     st.integers(0, 2**40),
     st.none() | st.integers(1, 100),
     st.integers(1, 40),
     st.integers(1, 3),
 )
 def test_samples_of_any_size_are_put_in_order(
-    kind: str, seed: int, window: int | None, batch: int, world: int
+    kind: str, maxcount: int, seed: int, window: int | None, batch: int, world: int
 ) -> None:
     """However samples are moved to their places, each keeps its content and its key."""
-    dataset = sized(kind)
+    dataset = sized(kind, maxcount)
     seen: list[int] = []
     for rank in range(world):
         for part in dataset.split(rank, world).shuffled(batch, seed=seed, window=window):

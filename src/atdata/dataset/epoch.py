@@ -13,14 +13,14 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
-from atdata.dataset.gather import Gather, GatheredRows
+from atdata.dataset.gather import Gather, GatheredRows, LocatedRows
 from atdata.dataset.permute import Integers, Order, Permutation, Stored, sizes_for
 from atdata.dataset.plan import Plan, Run
 from atdata.dataset.rows import Indices, Rows
 from atdata.dataset.split import Ranges, cut, length
 from atdata.errors import OptionError, StateError
 
-_ROWS: Final = 2048
+_ROWS: Final = 4096
 """Rows that are decoded together where nobody asks for batches."""
 _FIRST: Final = 64
 """Samples that are read first, so that the first one comes soon."""
@@ -171,11 +171,11 @@ class DatasetEpoch:
         """See `Epoch`."""
         return self.order.piece_end(place)
 
-    def fetch(self, places: Integers) -> GatheredRows:
+    def fetch(self, places: Integers) -> GatheredRows | LocatedRows:
         """See `Epoch`."""
         return self._gather.ascending(*self.order.ascending(places))
 
-    def finish(self, fetched: GatheredRows, part: Indices) -> tuple[Rows, Integers]:
+    def finish(self, fetched: GatheredRows | LocatedRows, part: Indices) -> tuple[Rows, Integers]:
         """See `Epoch`."""
         return self._plan.stepped(fetched.take(part))
 

@@ -33,7 +33,10 @@ _AT_ONCE: Final = 16
 _FROM_SERVERS: Final = 16 << 20
 """Bytes of ranges that are asked for together."""
 _OPEN: Final = 4096
-"""Most files that are open at a time, and no more than a third of what the system allows."""
+"""Most files that are open at a time, and no more than a quarter of what the system allows: a map
+takes one more."""
+_ALONG: Final = 1 << 18
+"""Bytes between two parts of a map that are read along, because asking twice costs more."""
 _COPY: Final = 1 << 20
 APART: Final = 2**40
 """Distance between the shards, where all of them are thought of as one file."""
@@ -91,7 +94,7 @@ class ShardFiles:
         self._size_of = size_of
         self._open: OrderedDict[int, ShardBytes] = OrderedDict()
         self._copies: dict[int, FileBytes] = {}
-        self._most = min(_OPEN, os.sysconf("SC_OPEN_MAX") // 3)
+        self._most = min(_OPEN, os.sysconf("SC_OPEN_MAX") // 4)
         self._paths: dict[int, Path | None] = {}
         self._kinds: dict[int, tuple[bool, int, int]] = {}
         self._pid = os.getpid()
@@ -124,6 +127,46 @@ class ShardFiles:
     def are_local(self, numbers: Sequence[int]) -> bool:
         """Whether these shards are files of this machine."""
         return all(self._kind(number)[0] for number in numbers)
+
+    def bytes_of(self, numbers: Sequence[int]) -> int:
+        """Bytes of these shards together, as their tables have it."""
+        return sum(map(self._size_of, numbers))
+
+    def mapped(self, number: int) -> Bytes:
+        """A shard that is a file of this machine, as memory, shape (bytes,); read-only.
+
+        Raises:
+            WrongTableError: It is shorter than when it was opened.
+            SourceError: It cannot be opened.
+        """
+        try:
+            return np.frombuffer(self._file(number).mapped(), np.uint8)
+        except IntegrityError as error:
+            raise WrongTableError(number, error) from error
+
+    def expect(self, starts: Integers, ends: Integers) -> None:
+        """Have spans of maps read, without waiting for it; arguments as for `pieces`.
+
+        Raises:
+            WrongTableError: A shard is shorter than when it was opened.
+        """
+        new = np.flatnonzero(starts[1:] - ends[:-1] > _ALONG) + 1
+        first, last = np.append(0, new), np.append(new, len(starts)) - 1
+        spans = (starts[first] // APART, starts[first] % APART, ends[last] % APART)
+        for number, start, end in zip(*(x.tolist() for x in spans), strict=True):
+            self._file(number).expect(start, end)
+
+    def rest(self) -> None:
+        """Give the memory of maps back."""
+        with self._opening:
+            for file in self._open.values():
+                if isinstance(file, FileBytes):
+                    file.rest()
+
+    def _file(self, number: int) -> FileBytes:
+        file = self.get(number)
+        assert isinstance(file, FileBytes)
+        return file
 
     def _path(self, number: int) -> Path | None:
         """The file that a shard is."""

@@ -5,31 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
 from atdata._protocols import DataSource
 from atdata._shardlist import ShardInfo
 from atdata.dataset.files import APART, ShardFiles, WrongTableError
-from atdata.dataset.placed import Bytes, Integers, Located, Placer
+from atdata.dataset.placed import Bytes, Integers, Located, Part, Placer
 from atdata.dataset.rows import Indices
 from atdata.dataset.tables import ShardTables
 from atdata.dataset.verify import Verify
-from atdata.errors import (
-    DecodeError,
-    OptionError,
-    SampleNotFoundError,
-    ShardError,
-)
+from atdata.errors import DecodeError, SampleNotFoundError, ShardError
 from atdata.samples.codec import SampleCodec, codec_of
 from atdata.shards.agree import header_agrees, headers_agree, names_agree
+from atdata.shards.columns import Payloads
 from atdata.shards.form import Column
 from atdata.shards.header import BLOCK
 from atdata.shards.keys import KeyMatrix, Keys, key_list
 from atdata.shards.offsets import SampleTable
 from atdata.shards.reader import Block
 from atdata.sources.ranges import NoRangesError
+
+X = TypeVar("X")
 
 _MANY: Final = 4096
 """Samples that are worth checking whole tables for."""
@@ -89,6 +87,35 @@ class GatheredRows:
             raise
 
 
+@dataclass(frozen=True, slots=True)
+class LocatedRows:
+    """Samples in maps, whose payloads are taken out of these when some are asked for."""
+
+    gather: Gather
+    positions: Integers
+    found: Located
+
+    def take(self, indices: Indices) -> GatheredRows:
+        """Some of the rows, in the order of ``indices``.
+
+        Raises:
+            IntegrityError: As in `Gather.rows`.
+        """
+        try:
+            return self.taken(indices)
+        except WrongTableError:
+            # Another one may have taken its place meanwhile.
+            return self.gather.rows(self.positions[indices])
+
+    def taken(self, indices: Indices) -> GatheredRows:
+        """The same, once.
+
+        Raises:
+            WrongTableError: They are not where a table says.
+        """
+        return self.gather.taken(self.positions[indices], self.found.take(indices))
+
+
 class Gather:
     """Reads samples of a dataset by position. One a process: it keeps files open.
 
@@ -132,7 +159,7 @@ class Gather:
 
     @cached_property
     def _placer(self) -> Placer:
-        return Placer(self._files)
+        return Placer(self._files, self._check)
 
     @cached_property
     def ends(self) -> Integers:
@@ -185,12 +212,19 @@ class Gather:
             SourceError: One cannot be read.
         """
         wanted, back = np.unique(positions, return_inverse=True)
-        found = self.ascending(wanted, np.arange(len(wanted)))
+        back = back.reshape(-1)
         in_order = len(wanted) == len(positions) and bool((back == np.arange(len(back))).all())
-        return found if in_order else found.take(back.reshape(-1))
 
-    def ascending(self, positions: Integers, places: Integers) -> GatheredRows:
-        """Read samples whose positions ascend, none of them twice.
+        def read() -> GatheredRows:
+            found = self._found(wanted, np.arange(len(wanted)))
+            if isinstance(found, LocatedRows):
+                return found.taken(back)
+            return found if in_order else found.take(back)
+
+        return self._settled(read)
+
+    def ascending(self, positions: Integers, places: Integers) -> GatheredRows | LocatedRows:
+        """Read samples whose positions ascend, none of them twice, or find them in maps.
 
         Args:
             positions: Shape (n,).
@@ -199,9 +233,21 @@ class Gather:
         Raises:
             IntegrityError: As in `rows`.
         """
+        return self._settled(lambda: self._found(positions, places))
+
+    def taken(self, positions: Integers, found: Located) -> GatheredRows:
+        """Samples taken out of maps, in any order.
+
+        Raises:
+            WrongTableError: They are not where a table says.
+        """
+        return self._gathered(positions, found, self._placer.taken(found))
+
+    def _settled(self, read: Callable[[], X]) -> X:
+        """What reading gives, with other tables in the places of wrong ones."""
         while True:
             try:
-                return self._gathered(positions, places)
+                return read()
             except WrongTableError as wrong:
                 number = wrong.number
                 table = self.tables.glance(number)
@@ -259,20 +305,21 @@ class Gather:
         table = self.tables.glance(number)
         return number, table, position - int(self.ends[number]) + len(table)
 
-    def _gathered(self, positions: Integers, places: Integers) -> GatheredRows:
+    def _found(self, positions: Integers, places: Integers) -> GatheredRows | LocatedRows:
         found = self._located(positions)
-        payloads = self._placer.payloads(found, places, self._check)
-        ordered = np.empty(len(positions), np.int64)
-        ordered[places] = positions
-        matrix = None
-        if found.keys is not None:
-            form = f"V{found.keys.shape[1]}"
-            matrix = np.empty_like(found.keys)
-            matrix.view(form).reshape(-1)[places] = found.keys.view(form).reshape(-1)
-        keys = self.lazy_keys(ordered, matrix)
+        order = np.empty_like(places)
+        order[places] = np.arange(len(places))
+        ordered, positions = found.take(order), positions[order]
+        if self._placer.maps(found):
+            self._placer.expect(found)
+            return LocatedRows(self, positions, ordered)
+        return self._gathered(positions, ordered, self._placer.read(found, places))
+
+    def _gathered(self, positions: Integers, found: Located, payloads: Payloads) -> GatheredRows:
+        keys = self.lazy_keys(positions, found.keys)
         name = self.tables.shards[found.shards[0]] if found.shards else ""
         block: Block[Any] = Block(name, codec_of(self._stored_type), payloads, lambda: keys)
-        return GatheredRows(self, block, ordered, matrix, keys)
+        return GatheredRows(self, block, positions, found.keys, keys)
 
     def _located(self, positions: Integers) -> Located:
         """What the tables say of samples.
@@ -310,7 +357,7 @@ class Gather:
                 matrix[first:last, : part.shape[1]] = part
         return Located(starts, sizes, shards, matrix)
 
-    def _check(self, found: Located, part: slice, data: Bytes, at: Integers) -> None:
+    def _check(self, found: Located, part: Part, data: Bytes, at: Integers) -> None:
         """Hold what the tables say of some samples against the headers that were read."""
         sizes = found.sizes[part]
         if found.keys is not None and names_agree(data, at, sizes, found.keys[part]):
@@ -324,43 +371,3 @@ class Gather:
             of = shards == number
             if not headers_agree(data, at[of], sizes[of]):
                 raise WrongTableError(number, None)
-
-
-def positions_of(index: Any, samples: int) -> Integers:
-    """The positions that an index means.
-
-    Args:
-        index: A number, a slice, or numbers; negative ones count from the end.
-        samples: Samples of the dataset.
-
-    Raises:
-        SampleNotFoundError: One is out of range.
-        OptionError: Not numbers.
-    """
-    if isinstance(index, slice):
-        return np.arange(samples, dtype=np.int64)[index]
-    if type(index) is int and index.bit_length() < 64:
-        if not -samples <= index < samples:
-            raise _missing(index, samples)
-        return np.array([index if index >= 0 else index + samples])
-    wanted = np.atleast_1d(np.asarray(index, np.int64 if not np.size(index) else None))
-    if wanted.dtype.kind not in "iu" or wanted.ndim != 1:
-        raise OptionError(
-            f"dataset[{index!r:.80}]: expected a whole number, a slice, or a list of numbers. "
-            "Samples by key: dataset.by_key(key)."
-        )
-    positions = wanted.astype(np.int64)
-    wrong = (positions < -samples) | (positions >= samples)
-    if wrong.any():
-        raise _missing(int(positions[wrong][0]), samples)
-    return np.where(positions < 0, positions + samples, positions)
-
-
-def _missing(position: int, samples: int) -> SampleNotFoundError:
-    there = (
-        f"the dataset has {samples:,}. Positions go from 0 to {samples - 1}, and from -1 for the "
-        f"last to {-samples} for the first."
-    )
-    return SampleNotFoundError(
-        f"There is no sample {position}: {there if samples else 'the dataset has none.'}"
-    )

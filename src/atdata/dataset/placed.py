@@ -1,14 +1,14 @@
-"""Payloads read into memory in the order in which they are wanted."""
+"""Payloads in the order in which they are wanted: taken out of maps, or read into memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from atdata.dataset.files import APART, Piece, ShardFiles
+from atdata.dataset.files import APART, ShardFiles, WrongTableError
 from atdata.shards.agree import Spots
 from atdata.shards.buffers import Buffers
 from atdata.shards.columns import Payloads
@@ -22,11 +22,18 @@ _SMALL: Final = 8 << 10
 """Bytes of a payload up to which neighbours are read together, and then moved to their places."""
 _SCRATCH: Final = 1 << 20
 """Bytes that are read before payloads are moved out of them: what the cache has room for."""
+_MAPPED: Final = 1 << 27
+"""Bytes of shards up to which small payloads are taken out of maps: with each page that is used,
+systems map many around it, and they all count as memory of this process."""
+_SHARDS: Final = 32
+"""The same in shards: of more, too few samples are taken out of each at once."""
+_RESIDENT: Final = 1 << 25
+"""Bytes of samples that are taken out of maps before their pages are given back."""
 
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """Where samples are, as their tables say; in ascending order of their positions."""
+    """Where samples are, as their tables say."""
 
     starts: Integers
     """Where each header begins, shards thought of as `APART` from each other."""
@@ -37,30 +44,72 @@ class Located:
     keys: KeyMatrix | None
     """The key of each in UTF-8, zeros behind shorter ones, where none is long."""
 
+    def take(self, rows: slice | Integers) -> Located:
+        """Some of them, in the order of ``rows``."""
+        keys = None if self.keys is None else self.keys[rows]
+        return Located(self.starts[rows], self.sizes[rows], self.shards, keys)
 
-Check: TypeAlias = Callable[[Located, slice, Bytes, Integers], None]
-"""Takes which samples were read, memory, and where in it each payload begins."""
+
+Part: TypeAlias = slice | Integers
+"""Which samples."""
+Check: TypeAlias = Callable[[Located, Part, Bytes, Integers], None]
+"""Takes which samples were found, the memory that they are in, and where each payload begins."""
+AnyBytes: TypeAlias = np.ndarray[Any, np.dtype[np.void]]
+_Portion: TypeAlias = tuple[Part, Bytes, Integers]
+"""The same as a value, but which of the payloads they become."""
 
 
 class Placer:
-    """Reads samples and puts them into order.
+    """Finds samples in memory, or reads them, and puts their payloads into order.
 
     Args:
-        files: Where they are read from.
+        files: Where they are.
+        check: Called with what was found; raises where a table was wrong.
     """
 
-    def __init__(self, files: ShardFiles) -> None:
+    def __init__(self, files: ShardFiles, check: Check) -> None:
         self._files = files
+        self._check = check
         self._buffers = Buffers()
         self._scratch = Buffers()
+        self._resident = 0
 
-    def payloads(self, found: Located, places: Integers, check: Check) -> Payloads:
-        """Payloads in their order.
+    def maps(self, found: Located) -> bool:
+        """Whether samples are to be taken out of maps, which is done when they are wanted."""
+        few = 0 < len(found.shards) <= _SHARDS and int(found.sizes.max()) <= _SMALL
+        few = few and self._files.bytes_of(found.shards) <= _MAPPED
+        return few and self._files.are_local(found.shards)
+
+    def expect(self, found: Located) -> None:
+        """Have samples read whose payloads will be taken out of maps, without waiting for it.
 
         Args:
-            found: Where the samples are.
+            found: Where they are, ascending.
+        """
+        self._files.expect(found.starts, _ends(found))
+
+    def taken(self, found: Located) -> Payloads:
+        """Payloads taken out of maps, in any order.
+
+        Raises:
+            WrongTableError: They are not where a table says.
+        """
+        starts, sizes = np.empty_like(found.sizes), found.sizes
+        # With their headers they are the neighbours that they are in the shard.
+        buffer = self._moved(starts, sizes, self._mapped(found), head=BLOCK)
+        self._check(found, slice(None), buffer, starts)
+        self._resident += len(buffer)
+        if self._resident > _RESIDENT:
+            self._resident = 0
+            self._files.rest()
+        return _payloads(buffer, starts, sizes)
+
+    def read(self, found: Located, places: Integers) -> Payloads:
+        """Payloads read into memory, in their order.
+
+        Args:
+            found: Where they are, ascending.
             places: Which one each of them becomes: the numbers from 0 to before n.
-            check: Called with what was read; raises where a table was wrong.
 
         Raises:
             WrongTableError: They are not where a table says.
@@ -70,68 +119,82 @@ class Placer:
         sizes[places] = found.sizes
         buffer = np.empty(0, np.uint8)
         if count > 1 and int(sizes.max()) <= _SMALL:
-            buffer = self._moved(found, places, starts, sizes, check)
+            buffer = self._moved(starts, sizes, self._pieces(found, places), head=0)
         elif self._files.are_local(found.shards):
-            buffer = self._in_place(found, places, starts, sizes, check)
+            buffer = self._in_place(found, places, starts, sizes)
         else:
-            for piece in self._pieces(found, None):
+            for piece in self._files.pieces(found.starts, _ends(found), None):
                 buffer = self._buffers.take(piece.size)
                 self._files.load(piece, buffer)
-                check(found, piece.part, buffer, piece.at + BLOCK)
+                self._check(found, piece.part, buffer, piece.at + BLOCK)
                 starts[places[piece.part]] = piece.at + BLOCK
-        view: Any = buffer
-        return Payloads(memoryview(view).toreadonly(), starts, starts + sizes)
+        return _payloads(buffer, starts, sizes)
 
     def _moved(
-        self, found: Located, places: Integers, starts: Integers, sizes: Integers, check: Check
+        self, starts: Integers, sizes: Integers, found: Iterator[_Portion], *, head: int
     ) -> Bytes:
-        """Small payloads, away from headers and padding; those of one width are a matrix.
+        """Small payloads, away from padding; those of one width are rows of a matrix.
 
         Args:
-            found: Where the samples are.
+            starts: Filled with where each begins.
+            sizes: Bytes of each.
+            found: Memory that they are in.
+            head: Bytes before each that come along.
+        """
+        same = bool((sizes == sizes[:1]).all())
+        # With their padding, payloads of many sizes have few widths.
+        widths = head + (sizes if same else (sizes + BLOCK - 1) // BLOCK * BLOCK)
+        buffer = self._buffers.take(int(widths.sum()))
+        matrices: dict[int, AnyBytes] = {}
+        rows = np.empty_like(starts)
+        before = 0
+        for width in widths[:1].tolist() if same else np.unique(widths).tolist():
+            mine = slice(None) if same else np.flatnonzero(widths == width)
+            count = len(starts[mine])
+            rows[mine] = np.arange(count)
+            starts[mine] = before + head + rows[mine] * width
+            if width:
+                matrices[width] = buffer[before : before + count * width].view(f"V{width}")
+            before += count * width
+        for which, data, at in found:
+            width_of, row_of = widths[which], rows[which]
+            for width, matrix in matrices.items():
+                mine = slice(None) if same else np.flatnonzero(width_of == width)
+                if len(at[mine]):
+                    matrix[row_of[mine]] = Spots(data, at[mine]).read(-head, width)
+        return buffer
+
+    def _mapped(self, found: Located) -> Iterator[_Portion]:
+        """Payloads in maps, each shard's together."""
+        shard, ends = found.starts // APART, _ends(found)
+        for number in found.shards:
+            part = slice(None) if len(found.shards) == 1 else np.flatnonzero(shard == number)
+            at = found.starts[part] % APART + BLOCK
+            if len(at):
+                data = self._files.mapped(number)
+                if int(ends[part].max()) > number * APART + len(data):
+                    raise WrongTableError(number, None)
+                yield part, data, at
+
+    def _pieces(self, found: Located, places: Integers) -> Iterator[_Portion]:
+        """Payloads read with the headers before them and the padding behind, a piece at a time."""
+        for piece in self._files.pieces(found.starts, _ends(found), _SCRATCH):
+            data = self._scratch.take(piece.size)
+            self._files.load(piece, data)
+            self._check(found, piece.part, data, piece.at + BLOCK)
+            yield places[piece.part], data, piece.at + BLOCK
+
+    def _in_place(
+        self, found: Located, places: Integers, starts: Integers, sizes: Integers
+    ) -> Bytes:
+        """Large payloads, each read to its place with its header.
+
+        Args:
+            found: Where they are.
             places: Which row each becomes.
             starts: Filled with where each row begins.
             sizes: Bytes of each row.
-            check: As for `payloads`.
         """
-        same = bool((sizes == sizes[0]).all())
-        # With their padding, payloads of many sizes have few widths.
-        widths = sizes if same else (sizes + BLOCK - 1) // BLOCK * BLOCK
-        bases: dict[int, int] = {}
-        total = 0
-        for width in [int(sizes[0])] if same else np.unique(widths).tolist():
-            rows = slice(None) if same else np.flatnonzero(widths == width)
-            count = len(starts[rows])
-            starts[rows] = np.arange(total, total + count * width, width) if width else total
-            bases[width] = total
-            total += count * width
-        buffer = self._buffers.take(total)
-        matrices = {
-            width: (base, buffer[base : base + (total - base) // width * width].view(f"V{width}"))
-            for width, base in bases.items()
-            if width
-        }
-        for piece in self._pieces(found, _SCRATCH):
-            data = self._scratch.take(piece.size)
-            self._files.load(piece, data)
-            at, to = piece.at + BLOCK, places[piece.part]
-            check(found, piece.part, data, at)
-            if same:
-                for _, matrix in matrices.values():
-                    matrix[to] = Spots(data, at).read(0, matrix.itemsize)
-                continue
-            width_of, start_of = widths[to], starts[to]
-            for width, (base, matrix) in matrices.items():
-                mine = np.flatnonzero(width_of == width)
-                if len(mine):
-                    rows = (start_of[mine] - base) // width
-                    matrix[rows] = Spots(data, at[mine]).read(0, width)
-        return buffer
-
-    def _in_place(
-        self, found: Located, places: Integers, starts: Integers, sizes: Integers, check: Check
-    ) -> Bytes:
-        """Large payloads, each read to its place with its header; arguments as for `_moved`."""
         ends = np.cumsum(sizes + BLOCK)
         starts[:] = ends - sizes
         buffer = self._buffers.take(int(ends[-1]) if len(ends) else 0)
@@ -143,10 +206,15 @@ class Placer:
                 for number, begin, end, start in zip(*(x.tolist() for x in spans), strict=True)
             ]
         )
-        check(found, slice(0, len(places)), buffer, starts[places])
+        self._check(found, slice(0, len(places)), buffer, starts[places])
         return buffer
 
-    def _pieces(self, found: Located, portion: int | None) -> list[Piece]:
-        """How the samples are read, with the headers before them and the padding behind."""
-        ends = found.starts + BLOCK + (found.sizes + BLOCK - 1) // BLOCK * BLOCK
-        return self._files.pieces(found.starts, ends, portion)
+
+def _ends(found: Located) -> Integers:
+    """Where the padding behind each payload ends."""
+    return found.starts + BLOCK + (found.sizes + BLOCK - 1) // BLOCK * BLOCK
+
+
+def _payloads(buffer: Bytes, starts: Integers, sizes: Integers) -> Payloads:
+    view: Any = buffer
+    return Payloads(memoryview(view).toreadonly(), starts, starts + sizes)

@@ -10,8 +10,9 @@ import numpy as np
 
 from atdata._shardlist import ShardInfo
 from atdata.dataset.epoch import DatasetEpoch, Epoch, Shuffle
-from atdata.dataset.gather import Gather, positions_of
+from atdata.dataset.gather import Gather
 from atdata.dataset.order import DEFAULT_BUFFER_SAMPLES, DEFAULT_BUFFER_SHARDS, ShuffleOrder
+from atdata.dataset.permute import Integers
 from atdata.dataset.plan import (
     Plan,
     Run,
@@ -24,7 +25,7 @@ from atdata.dataset.split import left_of, length, share_of
 from atdata.dataset.state import Reading
 from atdata.dataset.stream import BufferStream, EpochStream, StoredStream
 from atdata.dataset.trainable import Trainable
-from atdata.errors import LengthError, OptionError
+from atdata.errors import LengthError, OptionError, SampleNotFoundError
 from atdata.samples.batch import SampleBatch
 from atdata.samples.ndarray import AnyArray
 
@@ -120,7 +121,7 @@ class Readable(Trainable[T]):
                 dataset that is split among ranks.
             epoch: Another order for each epoch, from 0 on.
             window: Samples that are mixed with each other; None: about 32 MB of them. Takes
-                that much memory twice.
+                that much memory twice, but for small samples of a few local shards.
             buffer_samples: Without tables: samples held and drawn from.
             buffer_shards: Without tables: shards read at the same time.
         """
@@ -204,3 +205,43 @@ class Readable(Trainable[T]):
         counts = [shard.samples for shard in shards if shard and shard.samples is not None]
         whole = sum(counts) if len(counts) == len(shards) else len(self._gather)
         return length(share_of(left_of(whole, []), self._share))
+
+
+def positions_of(index: Any, samples: int) -> Integers:
+    """The positions that an index means.
+
+    Args:
+        index: A number, a slice, or numbers; negative ones count from the end.
+        samples: Samples of the dataset.
+
+    Raises:
+        SampleNotFoundError: One is out of range.
+        OptionError: Not numbers.
+    """
+    if isinstance(index, slice):
+        return np.arange(samples, dtype=np.int64)[index]
+    if type(index) is int and index.bit_length() < 64:
+        if not -samples <= index < samples:
+            raise _missing(index, samples)
+        return np.array([index if index >= 0 else index + samples])
+    wanted = np.atleast_1d(np.asarray(index, np.int64 if not np.size(index) else None))
+    if wanted.dtype.kind not in "iu" or wanted.ndim != 1:
+        raise OptionError(
+            f"dataset[{index!r:.80}]: expected a whole number, a slice, or a list of numbers. "
+            "Samples by key: dataset.by_key(key)."
+        )
+    positions = wanted.astype(np.int64)
+    wrong = (positions < -samples) | (positions >= samples)
+    if wrong.any():
+        raise _missing(int(positions[wrong][0]), samples)
+    return np.where(positions < 0, positions + samples, positions)
+
+
+def _missing(position: int, samples: int) -> SampleNotFoundError:
+    there = (
+        f"the dataset has {samples:,}. Positions go from 0 to {samples - 1}, and from -1 for the "
+        f"last to {-samples} for the first."
+    )
+    return SampleNotFoundError(
+        f"There is no sample {position}: {there if samples else 'the dataset has none.'}"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from pathlib import Path
 from typing import Protocol
@@ -34,7 +35,7 @@ class ShardBytes(Protocol):
 
 
 class FileBytes:
-    """A file of this machine, without a map: truncating it is an error, not a crash."""
+    """A file of this machine."""
 
     gap: int = 8 << 10
     most: int = 1 << 30
@@ -48,9 +49,10 @@ class FileBytes:
             raise SourceError(f"{path}: cannot be read ({error.strerror}).") from error
         self.path = path
         self.size: int | None = os.fstat(self._file.fileno()).st_size
+        self._map: mmap.mmap | None = None
 
     def read_into(self, view: memoryview, start: int) -> None:
-        """See `ShardBytes`."""
+        """See `ShardBytes`. A file that was truncated is an error, not a crash."""
         number = self._file.fileno()
         while (count := os.preadv(number, [view], start)) < len(view):
             if not count:
@@ -58,3 +60,28 @@ class FileBytes:
                     "the file ends here: it was cut short", shard=str(self.path), offset=start
                 )
             view, start = view[count:], start + count
+
+    def mapped(self) -> mmap.mmap:
+        """The whole file as memory, one map for all who ask.
+
+        Raises:
+            IntegrityError: It was truncated before now; afterwards, that ends the process.
+        """
+        number = self._file.fileno()
+        if not self.size or os.fstat(number).st_size < self.size:
+            raise IntegrityError("the file was cut short", shard=str(self.path))
+        if self._map is None:
+            self._map = mmap.mmap(number, self.size, access=mmap.ACCESS_READ)
+        return self._map
+
+    def expect(self, start: int, end: int) -> None:
+        """Have a part of the map read, without waiting for it."""
+        mapped = self._map or self.mapped()
+        if hasattr(mmap, "MADV_WILLNEED"):
+            start -= start % mmap.PAGESIZE
+            mapped.madvise(mmap.MADV_WILLNEED, start, min(end, len(mapped)) - start)
+
+    def rest(self) -> None:
+        """Give the memory of the map back; what is used again is still in the file's cache."""
+        if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
