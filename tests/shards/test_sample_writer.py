@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import threading
@@ -49,6 +50,17 @@ def test_the_first_sample_that_does_not_fit_is_named(stream: bool, tmp_path: Pat
     samples[2100].label = "x"  # type: ignore[assignment]
     with pytest.raises(EncodeError, match=r"^sample 2100: Digit \$\.label: expected int"):
         write(iter(samples) if stream else samples, tmp_path, maxcount=100)
+    assert not list(tmp_path.rglob("*.*"))
+
+
+def test_the_first_is_named_where_several_shards_are_filled_at_once(tmp_path: Path) -> None:
+    """A wrong sample at the end of a shard is told before one at the beginning of the next."""
+    samples = digits(12_000)
+    samples[2999].label = "x"  # type: ignore[assignment]
+    samples[3000].label = "y"  # type: ignore[assignment]
+    samples[9000].word = 5  # type: ignore[assignment]
+    with pytest.raises(EncodeError, match=r"^sample 2999: "):
+        write(samples, tmp_path, maxcount=3000)
     assert not list(tmp_path.rglob("*.*"))
 
 
@@ -107,7 +119,11 @@ columns = {"image": np.zeros((700, 10_000), np.uint8), "label": np.arange(700)}
 ways = {
     "list": lambda: atdata.write_samples(samples, sys.argv[2]),
     "stream": lambda: atdata.write_samples(iter(samples), sys.argv[2]),
+    "list, at once": lambda: atdata.write_samples(samples, sys.argv[2], maxcount=350),
     "columns": lambda: atdata.write_columns(columns, sys.argv[2], sample_type=Digit),
+    "columns, at once": lambda: atdata.write_columns(
+        columns, sys.argv[2], sample_type=Digit, maxcount=350, fsync=False
+    ),
     "packed": lambda: DiskDataStore(sys.argv[2]).write_shards(
         atdata.write_samples(samples, sys.argv[2] + "-in", maxcount=100), prefix="p", maxcount=700
     ),
@@ -119,7 +135,10 @@ except atdata.errors.StoreError as error:
 """
 
 
-@pytest.mark.parametrize("way", ["list", "stream", "columns", "packed"])
+WAYS = ["list", "list, at once", "stream", "columns", "columns, at once", "packed"]
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_a_full_disk_is_told_with_the_shard(way: str, tmp_path: Path) -> None:
     """A disk that takes no more is a StoreError that names the shard; nothing is left of it."""
     done = subprocess.run(
@@ -127,5 +146,6 @@ def test_a_full_disk_is_told_with_the_shard(way: str, tmp_path: Path) -> None:
         capture_output=True,
         text=True,
     )
-    assert "-000000.tar: the disk cannot take it (File too large)" in done.stdout, done.stderr
+    told = r"-00000[01]\.tar: the disk cannot take it \(File too large\)"
+    assert re.search(told, done.stdout), done.stderr
     assert not [path for path in (tmp_path / "data").rglob("*") if path.is_file()]

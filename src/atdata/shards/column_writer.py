@@ -53,8 +53,8 @@ def write_shard_columns(
         OptionError: A limit below 1, or a sample that alone is larger than ``maxsize``.
         ShardError: A sample over 4 GiB.
     """
-    runs = _column_runs(columns, codec)
-    return write_runs(runs, sink, stem=stem, maxcount=maxcount, maxsize=maxsize, fsync=fsync)
+    source = _Columns(columns, codec)
+    return write_runs(source, sink, stem=stem, maxcount=maxcount, maxsize=maxsize, fsync=fsync)
 
 
 class RunPacker:
@@ -104,33 +104,45 @@ class RunPacker:
         return Run.of(first, pieces, len(columns[0]))
 
 
-def _column_runs(columns: Mapping[str, Values], codec: SampleCodec[Any]) -> Iterator[Run]:
-    name_of_type = codec.sample_type.__name__
-    if unknown := sorted(set(columns) - {field.name for field in codec.fields}):
-        raise EncodeError(f"{name_of_type} $.{unknown[0]}: no such field; it is a column.")
-    lengths = {name: _length(name, column) for name, column in columns.items()}
-    if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{name} has {length:,}" for name, length in lengths.items())
-        raise EncodeError(f"The columns differ in their number of values: {told}.")
-    if not lengths or not min(lengths.values()):
-        raise NoDataUrlsError("There is nothing to write: not one sample.")
-    count = next(iter(lengths.values()))
-    whole: list[Values] = []
+class _Columns:
+    """Columns as runs.
 
-    def pack_of_field(field: Field, before: bytes) -> Pack:
-        column = columns.get(field.name)
-        if column is None:
-            column = _Repeated(codec.missing(field.name), count)
-        whole.append(column)
-        return pack_of(field, column, before)
+    Raises:
+        EncodeError: Columns that no samples can have.
+        NoDataUrlsError: There are no samples.
+    """
 
-    packer = RunPacker(codec, pack_of_field)
-    start, rows = 0, FIRST_ROWS
-    while start < count:
-        end = min(count, start + min(rows, most_rows(start)))
-        run = packer.run(start, [column[start:end] for column in whole])
-        yield run
-        start, rows = end, rows_after(run)
+    def __init__(self, columns: Mapping[str, Values], codec: SampleCodec[Any]) -> None:
+        name_of_type = codec.sample_type.__name__
+        if unknown := sorted(set(columns) - {field.name for field in codec.fields}):
+            raise EncodeError(f"{name_of_type} $.{unknown[0]}: no such field; it is a column.")
+        lengths = {name: _length(name, column) for name, column in columns.items()}
+        if len(set(lengths.values())) > 1:
+            told = ", ".join(f"{name} has {length:,}" for name, length in lengths.items())
+            raise EncodeError(f"The columns differ in their number of values: {told}.")
+        if not lengths or not min(lengths.values()):
+            raise NoDataUrlsError("There is nothing to write: not one sample.")
+        self.count = next(iter(lengths.values()))
+        self._columns: list[Values] = []
+
+        def pack_of_field(field: Field, before: bytes) -> Pack:
+            column = columns.get(field.name)
+            if column is None:
+                column = _Repeated(codec.missing(field.name), self.count)
+            self._columns.append(column)
+            return pack_of(field, column, before)
+
+        self._packer = RunPacker(codec, pack_of_field)
+        self._rows = FIRST_ROWS
+
+    def runs(self, start: int, end: int | None) -> Iterator[Run]:
+        """Some of the samples, in order."""
+        last = self.count if end is None else end
+        while start < last:
+            stop = min(last, start + min(self._rows, most_rows(start)))
+            run = self._packer.run(start, [column[start:stop] for column in self._columns])
+            yield run
+            start, self._rows = stop, rows_after(run)
 
 
 @dataclass(frozen=True, slots=True)

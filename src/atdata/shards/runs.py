@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from threading import Event
 from typing import Any, Final
 
 import numpy as np
@@ -13,16 +15,19 @@ from atdata.errors import ShardError
 from atdata.shards.cursor import Bytes, Integers
 from atdata.shards.header import BLOCK
 from atdata.shards.pieces import LARGE, Even, Piece
-from atdata.shards.unfinished import MOST_PARTS, OpenShard
+from atdata.shards.trail import MOST_PARTS
+from atdata.shards.unfinished import OpenShard
 from atdata.shards.ustar import Headers, number_key, numbered_headers
 
 FIRST_ROWS: Final = 1
 """Samples of the first run, of whose size nothing is known."""
 _MOST_ROWS: Final = 1 << 13
-RUN: Final = 2 << 20
+RUN: Final = 4 << 20
 """Bytes of a run, about."""
 _LARGE_RUN: Final = 8 << 20
 """The same of large samples, which are not copied."""
+_MATRICES: Final = 4
+"""Runs that may be on their way to the disk while the next one is built."""
 _PADDING: Final = tuple(bytes(size) for size in range(BLOCK))
 
 
@@ -77,37 +82,62 @@ def most_rows(first: int) -> int:
 
 
 class RunWriter:
-    """Makes the bytes of runs, and writes them.
-
-    Samples of one size are rows of one matrix, which is kept: what is the same in all of them
-    (most of a header, keys of the msgpack map, headers of arrays, padding) is still there when
-    the next run comes, so that only what differs is put in.
-    """
+    """Makes the bytes of runs, and writes them."""
 
     def __init__(self) -> None:
-        self._record = np.empty(0, np.uint8)
-        self._buffer = np.empty(0, np.uint8)
-        self._filled = 0
+        self._matrices: deque[_Matrix] = deque()
 
     def write(self, run: Run, shard: OpenShard) -> None:
         """Add samples to a shard."""
         heads, records = numbered_headers(run.first, run.sizes), run.records
         data: Iterable[Sequence[Any]]
         even = [piece for piece in run.pieces if isinstance(piece, Even)]
-        if len(even) == len(run.pieces):
-            data = [[self._rows(heads, even, int(records[0]), len(run)).data]]
+        matrix = self._matrix() if len(even) == len(run.pieces) else None
+        if matrix is not None:
+            data = [[matrix.filled(heads, even, int(records[0]), len(run)).data]]
         else:
             data = _groups(heads, run)
-        shard.add(
+        behind = np.cumsum(records)
+        free = shard.add(
             data,
-            payloads=np.cumsum(records) - records + BLOCK,
+            size=int(behind[-1]),
+            payloads=behind - records + BLOCK,
             sizes=run.sizes,
             keys=heads.keys.tobytes(),
             key_sizes=np.full(len(run), heads.keys.shape[1]),
         )
+        if matrix is not None:
+            matrix.free = free
 
-    def _rows(self, heads: Headers, pieces: list[Even], stride: int, count: int) -> Bytes:
-        """Samples of one size: shape (count, stride)."""
+    def _matrix(self) -> _Matrix:
+        """One that nobody needs any more: the first to be free again, or a new one."""
+        if len(self._matrices) < _MATRICES and not (
+            self._matrices and self._matrices[0].free.is_set()
+        ):
+            self._matrices.appendleft(_Matrix())
+        self._matrices.rotate(-1)
+        matrix = self._matrices[-1]
+        matrix.free.wait()
+        return matrix
+
+
+class _Matrix:
+    """Samples of one size as rows.
+
+    What is the same in all of them (most of a header, keys of the msgpack map, headers of arrays,
+    padding) is still there when the next run comes, so that only what differs is put in.
+    """
+
+    def __init__(self) -> None:
+        self.free = Event()
+        """Set when the bytes are not needed any more."""
+        self.free.set()
+        self._record = np.empty(0, np.uint8)
+        self._buffer = np.empty(0, np.uint8)
+        self._filled = 0
+
+    def filled(self, heads: Headers, pieces: list[Even], stride: int, count: int) -> Bytes:
+        """Samples: shape (count, stride)."""
         record = np.zeros(stride, np.uint8)
         record[:BLOCK] = heads.pattern
         slots = list(heads.parts)

@@ -53,8 +53,8 @@ def write_shard_samples(
         ShardError: A sample over 4 GiB.
         StoreError: The disk, or the sink, cannot take a shard.
     """
-    runs = _Gathered(samples, codec).runs()
-    return write_runs(runs, sink, stem=stem, maxcount=maxcount, maxsize=maxsize, fsync=fsync)
+    source = _Gathered(samples, codec)
+    return write_runs(source, sink, stem=stem, maxcount=maxcount, maxsize=maxsize, fsync=fsync)
 
 
 class _Gathered:
@@ -65,27 +65,29 @@ class _Gathered:
         self._codec = codec
         self._getters = [attrgetter(field.name) for field in codec.fields]
         self._packer = RunPacker(codec, pack_list)
-
-    def runs(self) -> Iterator[Run]:
-        """All samples, in order."""
         # Whoever makes samples as they are asked for may use an array again for the next one,
         # so each is packed before the next is taken. Those of a list are all there already.
-        if type(self._samples) in (list, tuple) and self._getters:
-            yield from self._of_list(self._samples)  # type: ignore[arg-type]
+        there = type(samples) in (list, tuple) and self._getters
+        self.count = len(samples) if there else None  # type: ignore[arg-type]
+        self._rows = FIRST_ROWS
+
+    def runs(self, start: int, end: int | None) -> Iterator[Run]:
+        """Some of the samples, in order."""
+        if self.count is not None:
+            yield from self._of_list(self._samples, start, end or self.count)  # type: ignore[arg-type]
             return
-        start, samples = 0, iter(self._samples)
+        samples = iter(self._samples)
         while run := self._one_by_one(islice(samples, min(_AT_ONCE, most_rows(start))), start):
             yield run
             start += len(run)
 
-    def _of_list(self, samples: Sequence[Any]) -> Iterator[Run]:
-        start, rows = 0, FIRST_ROWS
-        while chunk := samples[start : start + min(rows, most_rows(start))]:
+    def _of_list(self, samples: Sequence[Any], start: int, end: int) -> Iterator[Run]:
+        while chunk := samples[start : min(end, start + min(self._rows, most_rows(start)))]:
             run = self._as_columns(chunk, start) or self._one_by_one(chunk, start)
             assert run is not None
             yield run
             start += len(run)
-            rows = min(_AT_ONCE, rows_after(run))
+            self._rows = min(_AT_ONCE, rows_after(run))
 
     def _as_columns(self, chunk: Sequence[Any], first: int) -> Run | None:
         """Samples as a run; None: they have to be packed one by one, if they can be at all."""

@@ -1,15 +1,15 @@
-"""Shards that are being written: one is filled while those before it are hashed and synced."""
+"""Shards that are being written: filled in turn or several at once, then hashed and synced."""
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Protocol
+from threading import Event
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,9 +19,6 @@ from atdata.shards.cursor import Integers
 from atdata.shards.offsets import SampleTable
 from atdata.shards.trail import Trail
 from atdata.shards.ustar import END
-
-MOST_PARTS: Final = 1024
-"""Pieces of memory that a system takes in one call."""
 
 
 class ShardSink(Protocol):
@@ -64,11 +61,14 @@ class OpenShard:
     Args:
         name: ``{stem}-000000.tar``.
         folder: Where its file is until a sink takes it.
-        crew: Threads for what is done beside the writing.
+        crew: Threads for what is done beside the packing, two for each shard.
+        beside: As for `Trail`.
         fsync: Whether to wait for the disk.
     """
 
-    def __init__(self, name: str, folder: Path, crew: Executor, *, fsync: bool) -> None:
+    def __init__(
+        self, name: str, folder: Path, crew: Executor, *, beside: bool, fsync: bool
+    ) -> None:
         self.name = name
         self.size = 0
         """Bytes so far."""
@@ -81,38 +81,45 @@ class OpenShard:
         self.path = folder / f".{Path(name).name}-{secrets.token_hex(8)}.part"
         with self._disk_errors():
             self._file = self.path.open("x+b", buffering=0)
-        self._trail = Trail(self._file.fileno(), crew, fsync=fsync)
+        self._trail = Trail(self._file.fileno(), crew, beside=beside, fsync=fsync)
 
     def add(
         self,
         data: Iterable[Sequence[Any]],
         *,
+        size: int,
         payloads: Integers,
         sizes: Integers,
         keys: bytes,
         key_sizes: Integers,
-    ) -> None:
+    ) -> Event:
         """Write samples.
 
         Args:
             data: Their bytes in the tar, in pieces that follow each other: anything that has
-                bytes. Each group of pieces, `MOST_PARTS` at most, is written by one call, and
-                may change when the next is asked for.
+                bytes. Each group of pieces, `MOST_PARTS` at most, is written by one call.
+            size: Bytes of all pieces.
             payloads: Where in them the payloads begin, shape (n,).
             sizes: Bytes of each payload, shape (n,).
             keys: The keys in UTF-8, one behind the other.
             key_sizes: Bytes of each, shape (n,).
 
+        Returns:
+            Set when the pieces are not needed any more: until then they must not change.
+
         Raises:
-            StoreError: The disk cannot take them.
+            StoreError: The disk cannot take them, or earlier ones.
         """
         self._offsets.append(self.size + payloads)
         self._sizes.append(sizes)
         self._keys.append(keys)
         self._key_sizes.append(key_sizes)
         self.samples += len(sizes)
-        for parts in data:
-            self._write(parts)
+        self.size += size
+        with self._disk_errors():
+            for parts in data:
+                done = self._trail.take(parts)
+        return done
 
     def end(self) -> None:
         """No more comes: begin to bring it to the disk. Does not wait.
@@ -120,9 +127,9 @@ class OpenShard:
         Raises:
             StoreError: The disk cannot take it.
         """
-        self._write([END])
+        self.size += len(END)
         with self._disk_errors():
-            self._trail.end()
+            self._trail.take([END], last=True)
 
     def hand_to(self, sink: ShardSink) -> ShardInfo:
         """Wait until it is on the disk, and give it to a sink.
@@ -147,16 +154,9 @@ class OpenShard:
         return placed
 
     def remove(self) -> None:
-        """Leave nothing of it, whatever state it is in."""
-        self._trail.close()
+        """Leave nothing of it; its crew has to be at rest."""
         self._file.close()
         self.path.unlink(missing_ok=True)
-
-    def _write(self, parts: Sequence[Any]) -> None:
-        with self._disk_errors():
-            size = _write(self._file.fileno(), parts)
-            self.size += size
-            self._trail.follow(size)
 
     @contextmanager
     def _disk_errors(self) -> Iterator[None]:
@@ -171,38 +171,28 @@ class OpenShard:
             ) from error
 
 
-def _write(file: int, parts: Sequence[Any]) -> int:
-    """Write all of some pieces of memory; gives how many bytes they have."""
-    done = os.writev(file, parts)
-    total = 0
-    for part in parts:
-        size = memoryview(part).nbytes
-        total += size
-        # A call takes at most 2 GiB, and less where the disk is full: then the next one fails.
-        while done < total:
-            done += os.write(file, np.frombuffer(part, np.uint8)[size - (total - done) :].data)
-    return total
-
-
 class ShardLine:
     """The shards of one call, in order. A context manager: after an error nothing is left.
 
     Args:
         sink: Takes each shard when it is finished.
         stem: Start of the shards' names.
-        ahead: Shards that may be hashed and synced while the next one is filled.
+        most: Shards that may be under way: being filled, hashed and synced.
+        beside: Whether several are filled at once.
         fsync: Whether to wait until each is on the disk.
     """
 
-    def __init__(self, sink: ShardSink, stem: str, *, ahead: int = 1, fsync: bool = True) -> None:
+    def __init__(
+        self, sink: ShardSink, stem: str, *, most: int, beside: bool = False, fsync: bool = True
+    ) -> None:
         self._sink = sink
         self._stem = stem
-        self._ahead = ahead
+        self._most = most
+        self._beside = beside
         self._fsync = fsync
         self._done: list[ShardInfo] = []
         self._waiting: deque[OpenShard] = deque()
-        # A hash and a sync for each of them.
-        self._crew = ThreadPoolExecutor(2 * (ahead + 1), "atdata-write")
+        self._crew = ThreadPoolExecutor(2 * most, "atdata-write")
 
     def __enter__(self) -> ShardLine:
         return self
@@ -216,33 +206,32 @@ class ShardLine:
                 shard.remove()
             self._sink.discard()
 
-    def next(self) -> OpenShard:
-        """End the shard that is being filled, if there is one, and begin another."""
-        self._end()
-        while len(self._waiting) > self._ahead:
+    def begin(self) -> OpenShard:
+        """Begin the next shard. The first of `most` others has to be ended."""
+        while len(self._waiting) >= self._most:
             self._hand_first()
         number = len(self._done) + len(self._waiting)
-        name = f"{self._stem}-{number:06d}.tar"
-        shard = OpenShard(name, self._sink.scratch(), self._crew, fsync=self._fsync)
+        shard = OpenShard(
+            f"{self._stem}-{number:06d}.tar",
+            self._sink.scratch(),
+            self._crew,
+            beside=self._beside,
+            fsync=self._fsync,
+        )
         self._waiting.append(shard)
         return shard
 
     def finish(self) -> ShardUrls:
-        """End the last shard and hand over all that are left.
+        """Hand over all that are left; each has to be ended.
 
         Raises:
             NoDataUrlsError: There is none.
         """
-        self._end()
         while self._waiting:
             self._hand_first()
         if not self._done:
             raise NoDataUrlsError("There is nothing to write: not one sample.")
         return ShardUrls(self._done)
-
-    def _end(self) -> None:
-        if self._waiting:
-            self._waiting[-1].end()
 
     def _hand_first(self) -> None:
         self._done.append(self._waiting[0].hand_to(self._sink))

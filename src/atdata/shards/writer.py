@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final, NamedTuple
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 
 from atdata._limits import limits
 from atdata._shardlist import ShardUrls
-from atdata.errors import OptionError, ShardError
+from atdata.errors import AtdataError, OptionError, ShardError
 from atdata.shards.header import BLOCK
 from atdata.shards.keys import KeyLog
 from atdata.shards.runs import Run, RunWriter
@@ -20,8 +21,8 @@ _FLUSH: Final = 1 << 20
 """Bytes that are gathered before they are written."""
 _LARGE: Final = 1 << 16
 """Bytes from which on a payload is written by itself: joining it to others copies it."""
-_AHEAD: Final = 4
-"""Shards that are hashed and synced while the next one is built, which takes less time."""
+_AT_ONCE: Final = 4
+"""Shards that are filled at the same time: each has a thread that writes and hashes."""
 _PADDING: Final = tuple(bytes(size) for size in range(BLOCK))
 
 
@@ -69,7 +70,7 @@ def write_shards(
     shard: _KeyedShard | None = None
     came_from = 0
     joined = maxcount is not None or maxsize is not None
-    with ShardLine(sink, stem) as line:
+    with ShardLine(sink, stem, most=2) as line:
         for sample in samples:
             if joined and sample.shard > 0 and shard is not None and sample.key in shard.keys:
                 # Keys are unique within a shard only, and two shards may become one here.
@@ -83,19 +84,33 @@ def write_shards(
                 or (maxsize is not None and shard.size + size + len(END) > maxsize)
                 or (not joined and sample.shard != came_from)
             ):
-                shard.flush()
+                shard.end()
                 shard = None
             if shard is None:
-                shard = _KeyedShard(line.next())
+                shard = _KeyedShard(line.begin())
             came_from = sample.shard
             shard.add(sample, head)
         if shard is not None:
-            shard.flush()
+            shard.end()
         return line.finish()
 
 
+class RunSource(Protocol):
+    """Samples that can be had as runs."""
+
+    @property
+    def count(self) -> int | None:
+        """How many there are; None: they come in order, once."""
+
+    def runs(self, start: int, end: int | None) -> Iterator[Run]:
+        """Those with these numbers, up to the last one where ``end`` is None.
+
+        Several may be read by turns; ``start`` is 0 and ``end`` None where `count` is None.
+        """
+
+
 def write_runs(
-    runs: Iterable[Run],
+    source: RunSource,
     sink: ShardSink,
     *,
     stem: str,
@@ -103,35 +118,80 @@ def write_runs(
     maxsize: int | None = None,
     fsync: bool = True,
 ) -> ShardUrls:
-    """Write runs of samples, one behind the other, as `write_shards` writes samples.
+    """Write samples, one behind the other, as `write_shards` does.
 
+    Several shards are filled at once where it is known beforehand which samples are in each.
     Without ``fsync`` it does not wait until shards are on the disk.
     """
     _check_limits(maxcount, maxsize)
-    writer, shard = RunWriter(), None
-    with ShardLine(sink, stem, ahead=_AHEAD, fsync=fsync) as line:
-        for run in runs:
-            start, behind = 0, np.cumsum(run.records)
-            while start < len(run):
-                if shard is None:
-                    shard = line.next()
-                end = len(run)
-                if maxcount is not None:
-                    end = min(end, start + maxcount - shard.samples)
-                if maxsize is not None:
-                    written = int(behind[start - 1]) if start else 0
-                    fitting = written + maxsize - len(END) - shard.size
-                    end = min(end, int(np.searchsorted(behind, fitting, side="right")))
-                if end > start:
-                    whole = start == 0 and end == len(run)
-                    writer.write(run if whole else run.part(start, end), shard)
-                elif not shard.samples:
-                    size = int(run.records[start]) + len(END)
-                    raise _too_large(number_key(run.first + start), size, maxsize or 0)
-                if end < len(run):
-                    shard = None
-                start = max(start, end)
+    starts = range(0)
+    if source.count is not None and maxcount is not None and maxsize is None:
+        starts = range(0, source.count, maxcount)
+    several = len(starts) > 1
+    with ShardLine(sink, stem, most=2 * _AT_ONCE, beside=several, fsync=fsync) as line:
+        writer = RunWriter()
+        if several:
+            for at in range(0, len(starts), _AT_ONCE):
+                group = starts[at : at + _AT_ONCE]
+                shards = [source.runs(s, min(s + starts.step, starts.stop)) for s in group]
+                _write_at_once(shards, writer, line)
+        else:
+            _write_in_turn(source.runs(0, None), writer, line, maxcount, maxsize)
         return line.finish()
+
+
+def _write_at_once(shards: Sequence[Iterator[Run]], writer: RunWriter, line: ShardLine) -> None:
+    """Fill shards by turns, with a run each."""
+    filling = [(line.begin(), runs) for runs in shards]
+    while filling:
+        for shard, runs in list(filling):
+            try:
+                run = next(runs, None)
+            except AtdataError:
+                # Of several samples that are wrong, the first is told.
+                for before in shards[: shards.index(runs)]:
+                    deque(before, maxlen=0)
+                raise
+            if run is None:
+                shard.end()
+                filling.remove((shard, runs))
+            else:
+                writer.write(run, shard)
+
+
+def _write_in_turn(
+    runs: Iterator[Run],
+    writer: RunWriter,
+    line: ShardLine,
+    maxcount: int | None,
+    maxsize: int | None,
+) -> None:
+    """Fill one shard after the other."""
+    shard: OpenShard | None = None
+    for run in runs:
+        start, behind = 0, np.cumsum(run.records)
+        while start < len(run):
+            if shard is None:
+                shard = line.begin()
+            end = len(run)
+            if maxcount is not None:
+                end = min(end, start + maxcount - shard.samples)
+            if maxsize is not None:
+                written = int(behind[start - 1]) if start else 0
+                fitting = written + maxsize - len(END) - shard.size
+                end = min(end, int(np.searchsorted(behind, fitting, side="right")))
+            if end > start:
+                whole = start == 0 and end == len(run)
+                writer.write(run if whole else run.part(start, end), shard)
+            elif not shard.samples:
+                size = int(run.records[start]) + len(END)
+                raise _too_large(number_key(run.first + start), size, maxsize or 0)
+            if end < len(run):
+                shard.end()
+                shard = None
+            start = max(start, end)
+    if shard is not None:
+        shard.end()
 
 
 def _check_limits(maxcount: int | None, maxsize: int | None) -> None:
@@ -184,6 +244,11 @@ class _KeyedShard:
         if size >= _LARGE or self.size - self._shard.size >= _FLUSH:
             self.flush()
 
+    def end(self) -> None:
+        """No more comes."""
+        self.flush()
+        self._shard.end()
+
     def flush(self) -> None:
         """Write what is gathered."""
         if not self._sizes:
@@ -195,6 +260,7 @@ class _KeyedShard:
         ends = np.array(self.keys.ends[-len(self._sizes) :])
         self._shard.add(
             [data],
+            size=self.size - self._shard.size,
             payloads=np.array(self._payloads),
             sizes=np.array(self._sizes),
             keys=bytes(keys),
