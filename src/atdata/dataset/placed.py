@@ -148,7 +148,9 @@ class Placer:
         matrices: dict[int, AnyBytes] = {}
         rows = np.empty_like(starts)
         before = 0
-        for width in widths[:1].tolist() if same else np.unique(widths).tolist():
+        # Asked for values alone, np.unique loads numpy.ma, which takes longer than the first batch.
+        occurring = widths[:1] if same else np.unique(widths, return_counts=True)[0]
+        for width in occurring.tolist():
             mine = slice(None) if same else np.flatnonzero(widths == width)
             count = len(starts[mine])
             rows[mine] = np.arange(count)
