@@ -303,7 +303,7 @@ def test_a_remote_table_that_lies_is_not_believed(dataset: Dataset[Point]) -> No
     lie = SampleTable.of(
         true.offsets,
         true.sizes - 1,
-        [true.key(i) for i in range(4)],
+        [[true.key(i) for i in range(4)]],
         shard_bytes=shard.stat().st_size,
         sha256=None,
     )

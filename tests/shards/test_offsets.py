@@ -87,7 +87,7 @@ def test_tables_of_all_forms_agree_with_their_shards(tmp_path: Path, form: int) 
 @given(st.data())
 def test_a_damaged_table_is_an_error(data: st.DataObject) -> None:
     """No changed, missing or added byte of a table goes unseen."""
-    whole = SampleTable.of([512, 2048], [3, 4], ["a", "b"], shard_bytes=4096, sha256=None)
+    whole = SampleTable.of([512, 2048], [3, 4], [["a", "b"]], shard_bytes=4096, sha256=None)
     raw = bytearray(whole.to_bytes())
     kind = data.draw(st.sampled_from(["flip", "cut", "add"]))
     at = data.draw(st.integers(0, len(raw) - 1))
@@ -118,14 +118,14 @@ def test_a_damaged_table_is_an_error(data: st.DataObject) -> None:
 def test_impossible_tables_are_refused(offsets: list[int], sizes: list[int]) -> None:
     """A table whose checksums hold, and whose claims cannot be, is refused."""
     keys = [str(n) for n in range(len(offsets))]
-    table = SampleTable.of(offsets, sizes, keys, shard_bytes=4096, sha256=None)
+    table = SampleTable.of(offsets, sizes, [keys], shard_bytes=4096, sha256=None)
     with pytest.raises(ShardError):
         SampleTable.parse(table.to_bytes())
 
 
 def test_a_table_cannot_claim_more_than_it_has() -> None:
     """A head that claims a billion samples is refused before anything is reserved for them."""
-    raw = SampleTable.of([512], [3], ["a"], shard_bytes=4096, sha256="00" * 32).to_bytes()
+    raw = SampleTable.of([512], [3], [["a"]], shard_bytes=4096, sha256="00" * 32).to_bytes()
     head = bytearray(raw[:80])
     struct.pack_into("<Q", head, 56, 10**9)
     struct.pack_into("<I", head, 76, zlib.crc32(head[:76]))

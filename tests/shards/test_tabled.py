@@ -93,7 +93,7 @@ def test_a_wrong_table_is_never_believed(
     wrong = SampleTable.of(
         offsets,
         sizes,
-        right.keys(np.arange(40)),
+        [right.keys(np.arange(40))],
         shard_bytes=right.head.shard_bytes,
         sha256=None,
     )
@@ -151,7 +151,7 @@ def test_a_payload_without_a_header_is_no_sample(tmp_path: Path) -> None:
     offsets[17] -= 512
     keys = right.keys(np.arange(30))
     size = right.head.shard_bytes
-    wrong = SampleTable.of(offsets, right.sizes, keys, shard_bytes=size, sha256=None)
+    wrong = SampleTable.of(offsets, right.sizes, [keys], shard_bytes=size, sha256=None)
     (block,) = blocks_by(path, wrong, Digit)
     with pytest.raises(ShardError, match=r"not of this shard.*Remove the \.idx file"):
         block.columns()

@@ -19,7 +19,9 @@ from atdata.errors import DecodeError, ShardError
 from atdata.samples.codec import codec_of
 from atdata.samples.ndarray import encode_array
 from atdata.samples.packable import packable
+from atdata.shards.keys import key_list
 from atdata.shards.reader import count_samples, find_samples, read_blocks
+from atdata.shards.tar import Walker
 from tests.shards.parts import Digit, digits, packed, read_all, tar_of
 
 PAYLOAD = packed(digits(1))[0].payload
@@ -238,7 +240,48 @@ def test_members_at_one_distance_are_found_with_their_own_sizes(form: int, odd: 
         (key, data[offset : offset + size])
         for part in found
         for key, offset, size in zip(
-            part.keys, part.offsets.tolist(), part.sizes.tolist(), strict=True
+            key_list(part.keys), part.offsets.tolist(), part.sizes.tolist(), strict=True
         )
     ]
     assert spans == [(name.partition(".")[0], payload) for name, payload in members]
+
+
+def judged(tar: bytes, most: int) -> list[tuple[str, int, int]] | str:
+    """Key, offset and size of each sample, looked for ``most`` at a time; or the error."""
+    walker, at, over = Walker(), 0, False
+    spans: list[tuple[str, int, int]] = []
+    try:
+        while not over:
+            found = walker.find(memoryview(tar), at, base=0, final=True, most=most)
+            names = key_list([found.keys])
+            offsets, sizes = np.asarray(found.offsets).tolist(), np.asarray(found.sizes).tolist()
+            spans += zip(names, offsets, sizes, strict=True)
+            at, over = found.end, found.over
+    except ShardError as error:
+        return str(error)
+    return spans
+
+
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+@given(st.data())
+def test_headers_are_judged_together_as_they_are_one_by_one(form: int, data: st.DataObject) -> None:
+    """Whatever is changed in headers, many at once are taken for what each is taken for alone."""
+    fields = {"mtime": 1700000000.25} if form == tarfile.PAX_FORMAT else {}
+    members = [(f"{i:05d}.msgpack", bytes([i]) * (300 + i)) for i in range(40)]
+    tar = bytearray(tar_of(members, format=form, **fields))
+    each = (len(tar.rstrip(b"\0")) + 1023) // 512 // 40 * 512
+    heads = range(0, each - 512, 1024)
+    for _ in range(data.draw(st.integers(1, 3))):
+        row = each * data.draw(st.integers(0, 39))
+        at = row + data.draw(st.integers(0, each - 513) | st.integers(100, 160))
+        tar[at] = data.draw(st.integers(0, 255) | st.sampled_from([0, 32, *b"01234567"]))
+        if data.draw(st.booleans()):
+            for head in (row + start for start in heads):
+                total = sum(tar[head : head + 148]) + sum(tar[head + 156 : head + 512]) + 256
+                tar[head + 148 : head + 156] = b"%06o\0 " % total
+    together, alone = judged(bytes(tar), 64), judged(bytes(tar), 7)
+    if isinstance(together, str) or isinstance(alone, str):
+        # How far the last whole sample is behind the error depends on how many were looked at.
+        assert str(together).partition(";")[0] == str(alone).partition(";")[0]
+    else:
+        assert together == alone

@@ -12,6 +12,7 @@ import numpy as np
 
 from atdata.errors import ShardError
 
+Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 KeyMatrix: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 """Keys in ASCII, zeros behind shorter ones: shape (n, length)."""
 
@@ -31,6 +32,20 @@ def key_list(parts: Iterable[KeyMatrix | list[str]]) -> list[str]:
         text = part.tobytes().decode("ascii")
         out += [text[at : at + length] for at in range(0, count * length, length)]
     return out
+
+
+def key_text(parts: Iterable[KeyMatrix | list[str]]) -> tuple[bytes, Integers]:
+    """Keys in UTF-8, one behind the other, and the bytes of each, shape (n,)."""
+    texts, lengths = [b""], [np.empty(0, np.int64)]
+    for part in parts:
+        if isinstance(part, list):
+            raw = [key.encode("utf-8") for key in part]
+            texts += raw
+            lengths.append(np.array([len(key) for key in raw], np.int64))
+        else:
+            texts.append(part.tobytes().replace(b"\0", b""))
+            lengths.append(np.count_nonzero(part, axis=1))
+    return b"".join(texts), np.concatenate(lengths)
 
 
 class Keys(Sequence[str]):
@@ -166,7 +181,7 @@ class KeyRegister:
             raise ShardError("two samples have this key", offset=offset, key=key)
         self._seen.add(kept)
 
-    def add_many(self, keys: KeyMatrix, offsets: np.ndarray[Any, np.dtype[np.int64]]) -> None:
+    def add_many(self, keys: KeyMatrix, offsets: Integers) -> None:
         """Register many keys of one length, as `add` does one.
 
         Args:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import mmap
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,7 @@ import numpy as np
 from atdata._limits import limits
 from atdata.errors import ShardError
 from atdata.shards.header import BLOCK
-from atdata.shards.keys import KeyMatrix, key_list
+from atdata.shards.keys import KeyMatrix, key_list, key_text
 from atdata.shards.reader import find_samples
 
 Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
@@ -222,15 +222,14 @@ class SampleTable:
         cls,
         offsets: Sequence[int] | Integers,
         sizes: Sequence[int] | Integers,
-        keys: Sequence[str],
+        keys: Iterable[KeyMatrix | list[str]],
         *,
         shard_bytes: int,
         sha256: str | None,
     ) -> SampleTable:
-        """A table of what is known of a shard's samples, in order."""
-        raw = [key.encode("utf-8") for key in keys]
-        ends = np.cumsum([len(key) for key in raw], dtype="<i8")
-        text = b"".join(raw)
+        """A table of what is known of a shard's samples, in order; of their keys, in parts."""
+        text, lengths = key_text(keys)
+        ends = np.cumsum(lengths)
         return cls.joined(offsets, sizes, ends, text, shard_bytes=shard_bytes, sha256=sha256)
 
     @classmethod
@@ -360,7 +359,7 @@ def scan_table(
     """
     offsets: list[Integers] = []
     sizes: list[Integers] = []
-    keys: list[str] = []
+    keys: list[KeyMatrix | list[str]] = []
     for found in find_samples(source, shard=shard):
         offsets.append(found.offsets)
         sizes.append(found.sizes)

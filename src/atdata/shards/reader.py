@@ -195,7 +195,8 @@ class Samples:
     offsets: Integers
     """Where each payload begins, in bytes from the start of the shard."""
     sizes: Integers
-    keys: list[str]
+    keys: Sequence[KeyMatrix | list[str]]
+    """Their keys, in parts."""
 
 
 def find_samples(source: IO[bytes] | Path, *, shard: str) -> Iterator[Samples]:
@@ -208,7 +209,7 @@ def find_samples(source: IO[bytes] | Path, *, shard: str) -> Iterator[Samples]:
         window = open_window(source)
         for part in _parts(window):
             sizes = part.ends - part.starts
-            yield Samples(window.base + part.starts, sizes, key_list(part.keys))
+            yield Samples(window.base + part.starts, sizes, part.keys)
     except ShardError as error:
         raise error.in_shard(shard) from None
 
