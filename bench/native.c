@@ -12,7 +12,7 @@ typedef uint8_t u8;
 typedef int64_t i64;
 typedef uint64_t u64;
 
-enum { BLOCK = 512, NAME = 100, AHEAD = 8, LINE = 64, LINES_AHEAD = 12, FAR = 4096 };
+enum { BLOCK = 512, NAME = 100, AHEAD = 8, LINE = 64, LINES_AHEAD = 12, FAR = 4096, KEY = 9 };
 enum kind { ARRAY, RAGGED, INTEGER, TEXT };
 static const char ENDING[] = ".msgpack";
 enum { ENDING_SIZE = sizeof ENDING - 1 };
@@ -375,10 +375,10 @@ static u8 *pack(u8 *out, const struct field *field, i64 row)
 
 /* Rows as members of a tar, their numbers as keys. Returns the bytes that they are.
  *
- * starts and sizes: where in out each payload is, and how long. Pages for all of it are there.
+ * starts and sizes: where in out each payload is, and how long; keys: KEY digits each.
  */
 i64 build(const struct field *fields, i64 count, i64 first, i64 n, const u8 *header, u8 *out,
-          i64 *starts, i64 *sizes)
+          i64 *starts, i64 *sizes, u8 *keys)
 {
     u8 *at = out;
     for (i64 i = 0; i < n; i++) {
@@ -389,7 +389,8 @@ i64 build(const struct field *fields, i64 count, i64 first, i64 n, const u8 *hea
         i64 size = end - payload, padded = (size + BLOCK - 1) & -BLOCK;
         memset(end, 0, payload + padded - end);
         memcpy(at, header, BLOCK);
-        decimal(at, first + i, 9);
+        decimal(at, first + i, KEY);
+        memcpy(keys + i * KEY, at, KEY);
         for (i64 digit = 0; digit < 11; digit++)
             at[124 + digit] = '0' + (size >> 3 * (10 - digit) & 7);
         i64 sum = checksum(at);

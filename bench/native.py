@@ -1,8 +1,8 @@
 """What a native core would bring: ``native.c``, compiled here, and the part that stays in Python.
 
 Not a part of the package, and no example of how one would be made: it reads and writes just the
-benchmark's samples. It checks what the package checks, on one thread, into memory that is used
-again.
+benchmark's samples. It checks what the package checks; reading has one thread, and memory that is
+used again; of writing, each shard has a thread.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import subprocess
 import tarfile
 import zlib
 from collections.abc import Iterator
-from concurrent.futures import Executor, Future
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -40,7 +39,9 @@ _BLOCK: Final = 512
 ROW: Final = np.dtype([("payload", "<u8"), ("size", "<i8"), ("key", "<u8"), ("key_size", "<i8")])
 _HEAD: Final = struct.Struct("<8sII Q32sQQ I")
 _TABLE_HEAD: Final = _HEAD.size + 4
-_PIECE: Final = 2 << 20
+_KEY: Final = 9
+_PIECE: Final = 1 << 20
+_END: Final = bytes(2 * _BLOCK)
 
 
 class _Field(ctypes.Structure):
@@ -96,7 +97,7 @@ def library() -> ctypes.CDLL:
         "place": (place, word, place, word, place, word, place),
         "find": (place, place, word),
         "decode": (place, place, word, place, word, word),
-        "build": (place, word, word, word, ctypes.c_char_p, place, place, place),
+        "build": (place, word, word, word, ctypes.c_char_p, *4 * (place,)),
     }.items():
         function = getattr(found, name)
         function.argtypes, function.restype = kinds, word
@@ -258,7 +259,7 @@ def _array_head(array: Array, *, npy: bool) -> bytes:
 
 
 class Writer:
-    """Writes columns of samples to shards, each of which is hashed and synced by a thread.
+    """Writes columns of samples to shards.
 
     Args:
         workload: What the samples are.
@@ -266,6 +267,7 @@ class Writer:
     """
 
     def __init__(self, workload: Workload, columns: dict[str, Any]) -> None:
+        self._build = library().build
         self._kept: list[Array] = []
         self._fields = (_Field * len(workload.kinds))()
         most = _BLOCK + 1
@@ -287,7 +289,7 @@ class Writer:
             self._kept.append(data)
             field.data = data.ctypes.data
         self._run = max(1, _PIECE // (most + _BLOCK))
-        self._piece = np.empty(self._run * (most + _BLOCK), np.uint8)
+        self._most = self._run * (most + _BLOCK)
         header = bytearray(tarfile.TarInfo("000000000.msgpack").tobuf(tarfile.USTAR_FORMAT))
         header[148:156], header[329:345] = b"000000\0 ", b"0000000\0" * 2
         self._header = bytes(header)
@@ -300,38 +302,34 @@ class Writer:
         field.starts, field.ends = starts.ctypes.data, ends.ctypes.data
         return int(sizes.max())
 
-    def write(self, path: Path, rows: range, crew: Executor) -> Future[None]:
-        """Write some of the rows to a shard; its hash, its table and the disk come behind."""
-        places = np.empty((2, len(rows)), np.int64)
-        size = 0
+    def write(self, path: Path, rows: range, *, fsync: bool) -> None:
+        """Write some of the rows to a shard, and its table; each shard may have its thread."""
+        piece, places = np.empty(self._most, np.uint8), np.empty((2, len(rows)), np.int64)
+        keys, hashed, size = np.empty((len(rows), _KEY), np.uint8), hashlib.sha256(), 0
         with path.open("wb", buffering=0) as file:
             for start in range(0, len(rows), self._run):
                 part = places[:, start : start + self._run]
-                built = library().build(
+                built = self._build(
                     ctypes.addressof(self._fields),
                     len(self._fields),
                     rows.start + start,
                     part.shape[1],
                     self._header,
-                    self._piece.ctypes.data,
+                    piece.ctypes.data,
                     part[0].ctypes.data,
                     part[1].ctypes.data,
+                    keys[start:].ctypes.data,
                 )
                 part[0] += size
-                size += file.write(self._piece.data[:built])
-            file.write(bytes(2 * _BLOCK))
-        return crew.submit(_finish, path, places, rows)
-
-
-def _finish(path: Path, places: Array, numbers: range) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
-        shard = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    count = len(numbers)
-    keys = "".join([f"{number:09d}" for number in numbers]).encode()
-    ends = np.arange(9, 9 * count + 1, 9)
-    body = places.tobytes() + ends.tobytes() + keys
-    digest, crc = hashlib.sha256(shard).digest(), zlib.crc32(body)
-    head = _HEAD.pack(b"ATDTABLE", 1, 0, len(shard), digest, count, len(keys), crc)
-    table = head + struct.pack("<I", zlib.crc32(head)) + body
-    path.with_name(f"{path.name}.idx").write_bytes(table)
+                size += file.write(piece.data[:built])
+                hashed.update(piece.data[:built])
+            size += file.write(_END)
+            hashed.update(_END)
+            if fsync:
+                os.fsync(file.fileno())
+        ends = np.arange(_KEY, keys.size + 1, _KEY)
+        body = places.tobytes() + ends.tobytes() + keys.tobytes()
+        counts = len(rows), keys.size, zlib.crc32(body)
+        head = _HEAD.pack(b"ATDTABLE", 1, 0, size, hashed.digest(), *counts)
+        table = head + struct.pack("<I", zlib.crc32(head)) + body
+        path.with_name(f"{path.name}.idx").write_bytes(table)

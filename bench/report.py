@@ -73,14 +73,13 @@ def _cell(results: Results, workload: str, measure: Measure, name: str, base: st
 
 def _native(results: Results, workloads: list[str]) -> str:
     rows = []
-    for measure, title in TITLES.items():
+    for measure in TITLES:
         for made in results.contenders:
             name = made.name.replace(NATIVE, "atdata")
             ratios = [results.ratio(w, measure, made.name, name) for w in workloads]
             if name != made.name and any(ratios):
                 cells = [f"× {_three(ratio)}" if ratio else "–" for ratio in ratios]
-                what = name.partition(", ")[2]
-                rows.append([f"{title}{' · ' * bool(what)}{what}", *cells])
+                rows.append([name.replace("atdata", measure), *cells])
     if not rows:
         return ""
     return "## The same in C, × this package\n\n" + _table(["", *workloads], rows)
@@ -204,8 +203,9 @@ is checked to give exactly the samples that were written.
 - Files as bytes: our shards, written with fsync, read 1 MB at a time.
 - The same in C: what a native core would bring (`bench/native.c`). As this package does, it
   compares the bytes between the values, verifies headers and copies arrays, on one thread and to
-  memory that is used again; Python makes the lists of int, str and arrays, as here. Its samples are
-  checked too, and its shards are ours, byte for byte. Where there is no `cc` it is left out.
+  memory that is used again; Python makes the lists of int, str and arrays, as here. Each shard that
+  it writes has a thread. Its samples are checked too, and its shards are ours, byte for byte. Where
+  there is no `cc` it is left out.
 - Import: the time of the import of what reading needs, in a new process that has imported numpy
   (`from atdata import Dataset, packable`; `import atdata` alone loads next to nothing;
   mosaicml-streaming without torchvision, which it needs for no reading). First batch: from there,

@@ -42,7 +42,7 @@ class Scale:
 
 
 FULL: Final = Scale({"F": 40_000, "I": 2_000, "E": 80_000, "V": 40_000}, 5, 0.3, 3, True)
-QUICK: Final = Scale({"F": 8_000, "I": 400, "E": 8_000, "V": 8_000}, 3, 0.05, 2, False)
+QUICK: Final = Scale({"F": 8_000, "I": 400, "E": 8_000, "V": 8_000}, 3, 0.05, 1, False)
 
 
 @dataclass

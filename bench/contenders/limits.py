@@ -98,6 +98,7 @@ class MemcpyToNew(Memcpy):
     """The same to memory that the system gives for each batch."""
 
     name = "limit: memcpy to new memory"
+    quick = False
     measures = frozenset({"batches", "shuffled", "random"})
 
     def _room(self, name: str, count: int) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -48,6 +49,7 @@ class InCNoTable(InC):
     """Shards whose headers are all verified, beside which no table is looked for."""
 
     name = "limit: the same in C, no table"
+    quick = False
 
     def batches(self, workload: Workload, folder: Path) -> Iterator[dict[str, Any]]:
         rows, filled = np.empty(BATCH_SIZE, native.ROW), 0
@@ -74,6 +76,7 @@ class InCOnPeer(InCNoTable):
 
     name = "limit: the same in C, the peer's shards"
     reads = "peer"
+    quick = True
 
 
 class InCColumns(OursColumns):
@@ -81,6 +84,7 @@ class InCColumns(OursColumns):
 
     name = "limit: the same in C, columns"
     limit = True
+    quick = False
 
     def find(self) -> None:
         native.library()
@@ -88,22 +92,23 @@ class InCColumns(OursColumns):
     def write(self, workload: Workload, samples: Any, folder: Path) -> None:
         count = len(next(iter(samples.values())))
         size = shard_size(count, SHARDS)
-        writer = native.Writer(workload, samples)
+        write = partial(native.Writer(workload, samples).write, fsync=self.fsync)
+        paths = [folder / f"data-{number:06d}.tar" for number in range(SHARDS)]
+        rows = [range(start, min(count, start + size)) for start in range(0, count, size)]
         with ThreadPoolExecutor(SHARDS) as crew:
-            behind = [
-                writer.write(
-                    folder / f"data-{number:06d}.tar",
-                    range(number * size, min(count, (number + 1) * size)),
-                    crew,
-                )
-                for number in range(SHARDS)
-            ]
-        for done in behind:
-            done.result()
+            list(crew.map(write, paths, rows))
+
+
+class InCColumnsNotSynced(InCColumns):
+    """The same without waiting for the disk."""
+
+    name = "limit: the same in C, columns, not synced"
+    quick = True
+    fsync = False
 
 
 def _shards(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.tar"))
 
 
-CONTENDERS = (InC(), InCNoTable(), InCOnPeer(), InCColumns())
+CONTENDERS = (InC(), InCNoTable(), InCOnPeer(), InCColumns(), InCColumnsNotSynced())
