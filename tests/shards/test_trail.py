@@ -39,9 +39,9 @@ def test_the_hash_is_that_of_the_file(
         trail = trail_of(file.fileno(), crew, beside=beside)
         for number, size in enumerate(pieces):
             part = bytes([number]) * size
-            trail.take([part[: size // 3], part[size // 3 :]])
+            trail.take([part[: size // 3], part[size // 3 :]], size)
             expected.update(part)
-        trail.take([b"the end"], last=True)
+        trail.take([b"the end"], 7, last=True)
         found = trail.result()
     expected.update(b"the end")
     assert found == expected.hexdigest()
@@ -58,9 +58,9 @@ def test_memory_may_be_used_again_when_it_is_written(
         trail = trail_of(file.fileno(), crew, beside=beside)
         for number in range(9):
             memory[:] = number
-            trail.take([memory]).wait()
+            trail.take([memory], len(memory)).wait()
         memory[:] = 99
-        trail.take([b""], last=True)
+        trail.take([b""], 0, last=True)
         found = trail.result()
     expected = np.repeat(np.arange(9, dtype=np.uint8), len(memory)).tobytes()
     assert (tmp_path / "file").read_bytes() == expected
@@ -73,7 +73,7 @@ def test_a_disk_that_fails_is_told(beside: bool, crew: Executor) -> None:
     reading, writing = os.pipe()  # which has no disk to be brought to
     try:
         trail = trail_of(writing, crew, beside=beside)
-        trail.take([b"12345"], last=True)
+        trail.take([b"12345"], 5, last=True)
         with pytest.raises(OSError, match=r"Invalid argument|Illegal seek"):
             trail.result()
     finally:
@@ -88,8 +88,8 @@ def test_a_file_that_is_cut_meanwhile_is_an_error(
     """Bytes that are gone when they are to be hashed do not go unnoticed."""
     with (tmp_path / "file").open("x+b", buffering=0) as file:
         trail = trail_of(file.fileno(), crew, beside=beside)
-        trail.take([b"x" * 100]).wait()
+        trail.take([b"x" * 100], 100).wait()
         file.truncate(99)
-        trail.take([b""], last=True)
+        trail.take([b""], 0, last=True)
         with pytest.raises(OSError, match="became shorter"):
             trail.result()

@@ -90,18 +90,17 @@ class RunWriter:
     def write(self, run: Run, shard: OpenShard) -> None:
         """Add samples to a shard."""
         heads, records = numbered_headers(run.first, run.sizes), run.records
-        data: Iterable[Sequence[Any]]
+        data: Iterable[tuple[Sequence[Any], int]]
         even = [piece for piece in run.pieces if isinstance(piece, Even)]
         matrix = self._matrix() if len(even) == len(run.pieces) else None
         if matrix is not None:
-            data = [[matrix.filled(heads, even, int(records[0]), len(run)).data]]
+            rows = matrix.filled(heads, even, int(records[0]), len(run))
+            data = [([rows.data], rows.nbytes)]
         else:
             data = _groups(heads, run)
-        behind = np.cumsum(records)
         free = shard.add(
             data,
-            size=int(behind[-1]),
-            payloads=behind - records + BLOCK,
+            payloads=np.cumsum(records) - records + BLOCK,
             sizes=run.sizes,
             keys=heads.keys.tobytes(),
             key_sizes=np.full(len(run), heads.keys.shape[1]),
@@ -111,14 +110,13 @@ class RunWriter:
 
     def _matrix(self) -> _Matrix:
         """One that nobody needs any more: the first to be free again, or a new one."""
-        if len(self._matrices) < _MATRICES and not (
-            self._matrices and self._matrices[0].free.is_set()
-        ):
-            self._matrices.appendleft(_Matrix())
-        self._matrices.rotate(-1)
-        matrix = self._matrices[-1]
-        matrix.free.wait()
-        return matrix
+        found = self._matrices
+        if len(found) == _MATRICES or (found and found[0].free.is_set()):
+            found.rotate(-1)
+        else:
+            found.append(_Matrix())
+        found[-1].free.wait()
+        return found[-1]
 
 
 class _Matrix:
@@ -172,8 +170,8 @@ def _put(out: Bytes, place: int, values: Bytes) -> None:
     rows[...] = values.view(f"V{size}").reshape(-1)
 
 
-def _groups(heads: Headers, run: Run) -> Iterator[Sequence[Any]]:
-    """The bytes of samples of different sizes, or of large ones, in groups of pieces."""
+def _groups(heads: Headers, run: Run) -> Iterator[tuple[Sequence[Any], int]]:
+    """The bytes of samples of different sizes, or of large ones, as `OpenShard.add` takes them."""
     count = len(run)
     columns: list[Sequence[Any]] = list(heads.columns())
     for piece in run.pieces:
@@ -183,7 +181,10 @@ def _groups(heads: Headers, run: Run) -> Iterator[Sequence[Any]]:
     for place, column in enumerate(columns):
         parts[place :: len(columns)] = column
     if int(run.sizes.sum()) // count < LARGE and int(run.sizes.max()) < RUN:
-        yield [b"".join(parts)]
+        data = b"".join(parts)
+        yield [data], len(data)
         return
-    for start in range(0, len(parts), MOST_PARTS):
-        yield parts[start : start + MOST_PARTS]
+    rows = MOST_PARTS // len(columns)
+    for start in range(0, count, rows):
+        group = parts[start * len(columns) : (start + rows) * len(columns)]
+        yield group, int(run.records[start : start + rows].sum())

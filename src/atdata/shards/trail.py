@@ -69,11 +69,12 @@ class Trail:
         self._to_sync = 0
         self._syncing: list[Future[None]] = []
 
-    def take(self, parts: Sequence[Any], *, last: bool = False) -> threading.Event:
+    def take(self, parts: Sequence[Any], size: int, *, last: bool = False) -> threading.Event:
         """Write pieces of memory that follow each other.
 
         Args:
             parts: Anything that has bytes, `MOST_PARTS` at most.
+            size: How many bytes they have.
             last: No more is written.
 
         Returns:
@@ -82,12 +83,12 @@ class Trail:
         Raises:
             OSError: The disk could not take them, or earlier ones.
         """
-        group = _Group(parts, sum(memoryview(part).nbytes for part in parts), last)
-        self._wait((_HELD if self._beside else _AHEAD) - group.size)
+        group = _Group(parts, size, last)
+        self._wait((_HELD if self._beside else _AHEAD) - size)
         if not self._beside:
             self._write(group)
         with self._turn:
-            self._behind += group.size
+            self._behind += size
             self._queue.append(group)
             if not self._working:
                 self._working = True

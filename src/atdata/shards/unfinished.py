@@ -85,9 +85,8 @@ class OpenShard:
 
     def add(
         self,
-        data: Iterable[Sequence[Any]],
+        data: Iterable[tuple[Sequence[Any], int]],
         *,
-        size: int,
         payloads: Integers,
         sizes: Integers,
         keys: bytes,
@@ -96,16 +95,16 @@ class OpenShard:
         """Write samples.
 
         Args:
-            data: Their bytes in the tar, in pieces that follow each other: anything that has
-                bytes. Each group of pieces, `MOST_PARTS` at most, is written by one call.
-            size: Bytes of all pieces.
+            data: Their bytes in the tar, in groups of pieces that follow each other, at least
+                one, and how many bytes each group has. A piece is anything that has bytes; a
+                group, `MOST_PARTS` of them at most, is written by one call.
             payloads: Where in them the payloads begin, shape (n,).
             sizes: Bytes of each payload, shape (n,).
             keys: The keys in UTF-8, one behind the other.
             key_sizes: Bytes of each, shape (n,).
 
         Returns:
-            Set when the pieces are not needed any more: until then they must not change.
+            Set when the pieces are written: until then they must not change.
 
         Raises:
             StoreError: The disk cannot take them, or earlier ones.
@@ -115,11 +114,11 @@ class OpenShard:
         self._keys.append(keys)
         self._key_sizes.append(key_sizes)
         self.samples += len(sizes)
-        self.size += size
         with self._disk_errors():
-            for parts in data:
-                done = self._trail.take(parts)
-        return done
+            for parts, size in data:
+                written = self._trail.take(parts, size)
+                self.size += size
+        return written
 
     def end(self) -> None:
         """No more comes: begin to bring it to the disk. Does not wait.
@@ -129,7 +128,7 @@ class OpenShard:
         """
         self.size += len(END)
         with self._disk_errors():
-            self._trail.take([END], last=True)
+            self._trail.take([END], len(END), last=True)
 
     def hand_to(self, sink: ShardSink) -> ShardInfo:
         """Wait until it is on the disk, and give it to a sink.

@@ -259,8 +259,7 @@ class _KeyedShard:
         keys = self.keys.text[self._keys_from :]
         ends = np.array(self.keys.ends[-len(self._sizes) :])
         self._shard.add(
-            [data],
-            size=self.size - self._shard.size,
+            [(data, self.size - self._shard.size)],
             payloads=np.array(self._payloads),
             sizes=np.array(self._sizes),
             keys=bytes(keys),
