@@ -182,17 +182,24 @@ def row(columns: dict[str, Any], number: int) -> Row:
         {},
         optional={"maxcount": st.integers(1, 100), "maxsize": st.integers(200_000, 400_000)},
     ),
+    fsync=st.booleans(),
 )
 def test_columns_give_the_shards_of_samples(
-    tmp_path_factory: pytest.TempPathFactory, columns: dict[str, Any], limits: dict[str, int]
+    tmp_path_factory: pytest.TempPathFactory,
+    columns: dict[str, Any],
+    limits: dict[str, int],
+    fsync: bool,
 ) -> None:
-    """Columns, a list of samples and a stream of them are packed alike, whatever their fields."""
+    """Columns, a list of samples and a stream of them are packed alike, whatever their fields.
+
+    And whether the disk is waited for or not, where several shards are filled at once.
+    """
     samples = [row(columns, i) for i in range(len(columns["number"]))]
     folder = tmp_path_factory.mktemp("columns")
     expected = of_samples(samples, folder / "samples", **limits)
-    same_shards(expected, of_columns(columns, Row, folder / "columns", **limits))
-    same_shards(expected, of_list(samples, Row, folder / "list", **limits))
-    same_shards(expected, of_list(iter(samples), Row, folder / "stream", **limits))
+    same_shards(expected, of_columns(columns, Row, folder / "columns", fsync=fsync, **limits))
+    same_shards(expected, of_list(samples, Row, folder / "list", fsync=fsync, **limits))
+    same_shards(expected, of_list(iter(samples), Row, folder / "stream", fsync=fsync, **limits))
 
 
 @settings(max_examples=25, deadline=None)
@@ -215,27 +222,29 @@ def test_limits_are_kept_alike(
     same_shards(expected, of_list(samples, Digit, folder / "l", **limits))
 
 
-def test_large_samples_are_hashed_in_their_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fsync", [True, False])
+def test_large_samples_are_hashed_in_their_order(fsync: bool, tmp_path: Path) -> None:
     """The hash of a shard of large samples is that of its bytes, however it is written."""
     texts = ["x" * (70_000 + i % 2) for i in range(60)]
     columns = {"image": np.zeros((60, 3), np.uint8), "label": list(range(60)), "word": texts}
     samples = [Digit(np.zeros(3, np.uint8), i, text) for i, text in enumerate(texts)]
     b = of_samples(samples, tmp_path / "s", maxcount=13)
-    same_shards(b, of_columns(columns, Digit, tmp_path / "c", maxcount=13))
-    same_shards(b, of_list(samples, Digit, tmp_path / "l", maxcount=13))
+    same_shards(b, of_columns(columns, Digit, tmp_path / "c", maxcount=13, fsync=fsync))
+    same_shards(b, of_list(samples, Digit, tmp_path / "l", maxcount=13, fsync=fsync))
     for path in b.placed:
         head = SampleTable.parse(b.tables[path.name]).head
         assert head.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_many_samples_are_written_in_several_runs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fsync", [True, False])
+def test_many_samples_are_written_in_several_runs(fsync: bool, tmp_path: Path) -> None:
     """Shards larger than what is built at once are whole, and their tables true."""
-    count = 20_000
+    count = 30_000
     columns = {
         "image": np.arange(count * 64, dtype=np.uint8).reshape(count, 64),
         "label": [7] * count,
     }
-    sink = of_columns(columns, Digit, tmp_path, maxcount=12_000)
+    sink = of_columns(columns, Digit, tmp_path, maxcount=12_000, fsync=fsync)
     found = [sample for path in sink.placed for _, sample in read_all(path)]
     assert all((s.image == columns["image"][i]).all() for i, s in enumerate(found))
     assert len(found) == count
@@ -294,11 +303,12 @@ def test_a_field_without_column_or_default_is_an_error(tmp_path: Path) -> None:
     assert [sample.word for _, sample in read_all(sink.placed[0])] == [""]
 
 
-def test_nothing_is_left_when_a_later_shard_fails(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fsync", [True, False])
+def test_nothing_is_left_when_a_later_shard_fails(fsync: bool, tmp_path: Path) -> None:
     """A bad value in the last shard leaves no shard, finished or not."""
     columns = {"image": np.zeros((30, 2), np.uint8), "label": [*range(29), "x"]}
     with pytest.raises(EncodeError, match="sample 29"):
-        of_columns(columns, Digit, tmp_path, maxcount=3)
+        of_columns(columns, Digit, tmp_path, maxcount=3, fsync=fsync)
     assert not list(tmp_path.rglob("*.*"))
 
 

@@ -20,10 +20,10 @@ from atdata.shards.ustar import number_key
 from tests.shards.parts import Digit, FolderSink, digits, read_all
 
 
-def write(samples: Any, folder: Path, **limits: Any) -> list[tuple[str, Any]]:
+def write(samples: Any, folder: Path, **options: Any) -> list[tuple[str, Any]]:
     """Write samples of Digit and read them back."""
     sink = FolderSink(folder)
-    write_shard_samples(samples, codec_of(Digit), sink, stem="x", **limits)
+    write_shard_samples(samples, codec_of(Digit), sink, stem="x", **options)
     return [found for path in sink.placed for found in read_all(path)]
 
 
@@ -60,7 +60,7 @@ def test_the_first_is_named_where_several_shards_are_filled_at_once(tmp_path: Pa
     samples[3000].label = "y"  # type: ignore[assignment]
     samples[9000].word = 5  # type: ignore[assignment]
     with pytest.raises(EncodeError, match=r"^sample 2999: "):
-        write(samples, tmp_path, maxcount=3000)
+        write(samples, tmp_path, maxcount=3000, fsync=False)
     assert not list(tmp_path.rglob("*.*"))
 
 
@@ -119,7 +119,9 @@ columns = {"image": np.zeros((700, 10_000), np.uint8), "label": np.arange(700)}
 ways = {
     "list": lambda: atdata.write_samples(samples, sys.argv[2]),
     "stream": lambda: atdata.write_samples(iter(samples), sys.argv[2]),
-    "list, at once": lambda: atdata.write_samples(samples, sys.argv[2], maxcount=350),
+    "list, at once": lambda: atdata.write_samples(
+        samples, sys.argv[2], maxcount=350, fsync=False
+    ),
     "columns": lambda: atdata.write_columns(columns, sys.argv[2], sample_type=Digit),
     "columns, at once": lambda: atdata.write_columns(
         columns, sys.argv[2], sample_type=Digit, maxcount=350, fsync=False
