@@ -22,8 +22,8 @@ from atdata.shards.window import MappedFile, StreamChunks, Window, open_window
 
 T = TypeVar("T")
 
-_ROWS: Final = 4096
-SCANNED: Final = 1 << 23
+_ROWS: Final = 8192
+SCANNED: Final = 1 << 24
 """Bytes of a block that is scanned: the more headers at once, the less each of them costs."""
 LOOKED_UP: Final = 1 << 22
 """Bytes of a block that a table leads to, which stays in the processor's cache."""
@@ -153,7 +153,7 @@ def read_blocks(
         codec: Codec of its samples.
         rows: A block ends where so many samples do, or a multiple of them; the last of a file,
             and of each chunk of a stream, may end before. None: anywhere. In any case a block
-            has at least ``rows``, and at most 4,096 or about 8 MB if these are more.
+            has at least ``rows``, and at most 8,192 or about 16 MB if these are more.
         first: Samples up to the first such end; None: ``rows``.
         copy: As for `Block`.
 
