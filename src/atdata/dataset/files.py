@@ -37,6 +37,8 @@ _OPEN: Final = 4096
 takes one more."""
 _ALONG: Final = 1 << 18
 """Bytes between two parts of a map that are read along, because asking twice costs more."""
+_IN_HALVES: Final = 1 << 22
+"""Bytes from which on two threads read from files: the system copies as fast as both can take."""
 _COPY: Final = 1 << 20
 APART: Final = 2**40
 """Distance between the shards, where all of them are thought of as one file."""
@@ -108,13 +110,10 @@ class ShardFiles:
             IntegrityError: It is not what is known of it.
             SourceError: It cannot be opened.
         """
+        self._in_child()
         found = self._open.get(number)
-        if found is not None and self._pid == os.getpid():
+        if found is not None:
             return found
-        if self._pid != os.getpid():
-            # Threads do not come along into a forked child; files do.
-            self._pid, self._pool = os.getpid(), None
-            self._opening = threading.RLock()
         with self._opening:
             if number not in self._open:
                 made = self._opened(number)
@@ -123,6 +122,12 @@ class ShardFiles:
                     self._open.popitem(last=False)
                 self._open[number] = made
             return self._open[number]
+
+    def _in_child(self) -> None:
+        """In a forked child, threads did not come along; files did."""
+        if self._pid != os.getpid():
+            self._pid, self._pool = os.getpid(), None
+            self._opening = threading.RLock()
 
     def are_local(self, numbers: Sequence[int]) -> bool:
         """Whether these shards are files of this machine."""
@@ -241,33 +246,33 @@ class ShardFiles:
             WrongTableError: A shard is shorter than its table says, or was changed.
             SourceError: One cannot be read.
         """
-        waiting = []
-        number, file = -1, None
+        self._in_child()
+        here = [part for part in parts if self._kind(part[0])[0]]
+        half = len(here) // 2 if sum(len(view) for _, view, _ in here) >= _IN_HALVES else 0
+        beside = [here[:half]] if half else []
+        if len(here) < len(parts):
+            beside += [[part] for part in parts if not self._kind(part[0])[0]]
+        if beside and self._pool is None:
+            self._pool = ThreadPoolExecutor(_AT_ONCE, "atdata-read")
+        waiting = [self._pool.submit(self._fill, some) for some in beside] if self._pool else []
         try:
-            for part in parts:
-                if part[0] != number:
-                    number, file = part[0], self.get(part[0])
-                if isinstance(file, FileBytes):
-                    file.read_into(part[1], part[2])
-                    continue
-                if self._pool is None:
-                    self._pool = ThreadPoolExecutor(_AT_ONCE, "atdata-ranges")
-                waiting.append(self._pool.submit(self._read, part))
+            self._fill(here[half:])
             for future in waiting:
                 future.result()
-        except IntegrityError as error:
-            raise WrongTableError(number, error) from error
         finally:
             for future in waiting:
                 future.cancel()
 
-    def _read(self, part: tuple[int, memoryview, int]) -> None:
-        number, view, start = part
+    def _fill(self, parts: Sequence[tuple[int, memoryview, int]]) -> None:
+        number, file = -1, None
         try:
-            try:
-                self.get(number).read_into(view, start)
-            except NoRangesError:
-                self._copy(number).read_into(view, start)
+            for of, view, start in parts:
+                if file is None or of != number:
+                    number, file = of, self.get(of)
+                try:
+                    file.read_into(view, start)
+                except NoRangesError:
+                    self._copy(number).read_into(view, start)
         except IntegrityError as error:
             raise WrongTableError(number, error) from error
 

@@ -159,7 +159,7 @@ class Gather:
 
     @cached_property
     def _placer(self) -> Placer:
-        return Placer(self._files, self._check)
+        return Placer(self._files)
 
     @cached_property
     def ends(self) -> Integers:
@@ -241,7 +241,7 @@ class Gather:
         Raises:
             WrongTableError: They are not where a table says.
         """
-        return self._gathered(positions, found, self._placer.taken(found))
+        return self._gathered(positions, found, self._placer.taken(found, self._check))
 
     def _settled(self, read: Callable[[], X]) -> X:
         """What reading gives, with other tables in the places of wrong ones."""
@@ -313,7 +313,7 @@ class Gather:
         if self._placer.maps(found):
             self._placer.expect(found)
             return LocatedRows(self, positions, ordered)
-        return self._gathered(positions, ordered, self._placer.read(found, places))
+        return self._gathered(positions, ordered, self._placer.read(found, places, self._check))
 
     def _gathered(self, positions: Integers, found: Located, payloads: Payloads) -> GatheredRows:
         keys = self.lazy_keys(positions, found.keys)

@@ -29,6 +29,8 @@ _SHARDS: Final = 32
 """The same in shards: of more, too few samples are taken out of each at once."""
 _RESIDENT: Final = 1 << 25
 """Bytes of samples that are taken out of maps before their pages are given back."""
+_buffers: Final = Buffers(4)
+"""What payloads are in; of large ones, a batch is put together of several windows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +66,10 @@ class Placer:
 
     Args:
         files: Where they are.
-        check: Called with what was found; raises where a table was wrong.
     """
 
-    def __init__(self, files: ShardFiles, check: Check) -> None:
+    def __init__(self, files: ShardFiles) -> None:
         self._files = files
-        self._check = check
-        self._buffers = Buffers()
         self._scratch = Buffers()
         self._resident = 0
 
@@ -88,8 +87,12 @@ class Placer:
         """
         self._files.expect(found.starts, _ends(found))
 
-    def taken(self, found: Located) -> Payloads:
+    def taken(self, found: Located, check: Check) -> Payloads:
         """Payloads taken out of maps, in any order.
+
+        Args:
+            found: Where they are.
+            check: Called with what was found; raises where a table was wrong.
 
         Raises:
             WrongTableError: They are not where a table says.
@@ -97,19 +100,20 @@ class Placer:
         starts, sizes = np.empty_like(found.sizes), found.sizes
         # With their headers they are the neighbours that they are in the shard.
         buffer = self._moved(starts, sizes, self._mapped(found), head=BLOCK)
-        self._check(found, slice(None), buffer, starts)
+        check(found, slice(None), buffer, starts)
         self._resident += len(buffer)
         if self._resident > _RESIDENT:
             self._resident = 0
             self._files.rest()
         return _payloads(buffer, starts, sizes)
 
-    def read(self, found: Located, places: Integers) -> Payloads:
+    def read(self, found: Located, places: Integers, check: Check) -> Payloads:
         """Payloads read into memory, in their order.
 
         Args:
             found: Where they are, ascending.
             places: Which one each of them becomes: the numbers from 0 to before n.
+            check: As for `taken`.
 
         Raises:
             WrongTableError: They are not where a table says.
@@ -119,14 +123,14 @@ class Placer:
         sizes[places] = found.sizes
         buffer = np.empty(0, np.uint8)
         if count > 1 and int(sizes.max()) <= _SMALL:
-            buffer = self._moved(starts, sizes, self._pieces(found, places), head=0)
+            buffer = self._moved(starts, sizes, self._pieces(found, places, check), head=0)
         elif self._files.are_local(found.shards):
-            buffer = self._in_place(found, places, starts, sizes)
+            buffer = self._in_place(found, places, starts, sizes, check)
         else:
             for piece in self._files.pieces(found.starts, _ends(found), None):
-                buffer = self._buffers.take(piece.size)
+                buffer = _buffers.take(piece.size)
                 self._files.load(piece, buffer)
-                self._check(found, piece.part, buffer, piece.at + BLOCK)
+                check(found, piece.part, buffer, piece.at + BLOCK)
                 starts[places[piece.part]] = piece.at + BLOCK
         return _payloads(buffer, starts, sizes)
 
@@ -144,7 +148,7 @@ class Placer:
         same = bool((sizes == sizes[:1]).all())
         # With their padding, payloads of many sizes have few widths.
         widths = head + (sizes if same else (sizes + BLOCK - 1) // BLOCK * BLOCK)
-        buffer = self._buffers.take(int(widths.sum()))
+        buffer = _buffers.take(int(widths.sum()))
         matrices: dict[int, AnyBytes] = {}
         rows = np.empty_like(starts)
         before = 0
@@ -178,16 +182,16 @@ class Placer:
                     raise WrongTableError(number, None)
                 yield part, data, at
 
-    def _pieces(self, found: Located, places: Integers) -> Iterator[_Portion]:
+    def _pieces(self, found: Located, places: Integers, check: Check) -> Iterator[_Portion]:
         """Payloads read with the headers before them and the padding behind, a piece at a time."""
         for piece in self._files.pieces(found.starts, _ends(found), _SCRATCH):
             data = self._scratch.take(piece.size)
             self._files.load(piece, data)
-            self._check(found, piece.part, data, piece.at + BLOCK)
+            check(found, piece.part, data, piece.at + BLOCK)
             yield places[piece.part], data, piece.at + BLOCK
 
     def _in_place(
-        self, found: Located, places: Integers, starts: Integers, sizes: Integers
+        self, found: Located, places: Integers, starts: Integers, sizes: Integers, check: Check
     ) -> Bytes:
         """Large payloads, each read to its place with its header.
 
@@ -196,10 +200,11 @@ class Placer:
             places: Which row each becomes.
             starts: Filled with where each row begins.
             sizes: Bytes of each row.
+            check: As for `taken`.
         """
         ends = np.cumsum(sizes + BLOCK)
         starts[:] = ends - sizes
-        buffer = self._buffers.take(int(ends[-1]) if len(ends) else 0)
+        buffer = _buffers.take(int(ends[-1]) if len(ends) else 0)
         view: Any = memoryview(buffer)  # type: ignore[arg-type]
         spans = (found.starts // APART, starts[places], ends[places], found.starts % APART)
         self._files.read(
@@ -208,7 +213,7 @@ class Placer:
                 for number, begin, end, start in zip(*(x.tolist() for x in spans), strict=True)
             ]
         )
-        self._check(found, slice(0, len(places)), buffer, starts[places])
+        check(found, slice(0, len(places)), buffer, starts[places])
         return buffer
 
 

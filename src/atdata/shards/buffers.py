@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import sys
 import threading
 from typing import Any, Final, TypeAlias
@@ -12,10 +13,10 @@ Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 
 _WORTH_KEEPING: Final = 1 << 18
 """Bytes from which on a buffer is kept: smaller ones are kept by the allocator."""
+_LARGE: Final = 1 << 22
+"""Bytes from which on memory is taken from the system by itself."""
 _LARGEST: Final = 1 << 27
 """Bytes of the largest buffer that is kept when nobody uses it."""
-_MOST: Final = 2
-"""Buffers that are kept: one in use, and one that is filled meanwhile."""
 _SPARE: Final = 1 << 22
 """Most bytes that a buffer is made larger than asked for."""
 _KEPT_FREE: Final = 1 << 24
@@ -25,9 +26,14 @@ _UNUSED: Final = 3
 
 
 class Buffers:
-    """Buffers that are given again when nobody holds a view of them any more."""
+    """Buffers that are given again when nobody holds a view of them any more.
 
-    def __init__(self) -> None:
+    Args:
+        most: How many are kept: by default one in use, and one that is filled meanwhile.
+    """
+
+    def __init__(self, most: int = 2) -> None:
+        self._most = most
         self._kept: list[Bytes] = []
         self._lock = threading.Lock()
 
@@ -40,9 +46,20 @@ class Buffers:
                 if len(kept) >= size and sys.getrefcount(kept) <= _UNUSED:
                     return kept[:size]
             # The next one is likely to be a little longer.
-            made = np.empty(size + min(size // 8, _SPARE), np.uint8)
-            self._kept = [made, *self._kept][:_MOST]
+            made = _fresh(size + min(size // 8, _SPARE))
+            self._kept = [made, *self._kept][: self._most]
             return made[:size]
+
+
+def _fresh(size: int) -> Bytes:
+    """Memory; straight from the system where it is large: the allocator would keep it."""
+    if size < _LARGE:
+        return np.empty(size, np.uint8)
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        # As NumPy does it: fewer pages, fewer faults.
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(memory, np.uint8)
 
 
 # How much of what is freed glibc keeps, it learns from the largest piece that it saw freed. This
