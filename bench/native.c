@@ -242,7 +242,7 @@ static int is_vector(const struct field *field, const u8 *at, i64 size)
     if (field->head[0] != 0x93)
         memcpy(&length, at + open, 8);
     else {
-        for (at += open; *at >= '0' && *at <= '9' && length <= size; at++)
+        for (at += open; at < data && *at >= '0' && *at <= '9' && length <= size; at++)
             length = length * 10 + (*at - '0');
         if (data - at < 6 || memcmp(at, ",), }", 5) || data[-1] != '\n')
             return 0;
