@@ -18,7 +18,7 @@ from atdata.shards.writer import write_runs
 
 T = TypeVar("T")
 
-_AT_ONCE: Final = 1024
+_AT_ONCE: Final = 4096
 """Samples that are gathered at once."""
 
 

@@ -63,6 +63,7 @@ class Trail:
         self._queue: deque[_Group] = deque()
         self._behind = 0
         self._working = False
+        self._untold = 0
         self._error: BaseException | None = None
         self._hashed = 0
         self._to_hash = 0
@@ -87,8 +88,13 @@ class Trail:
         self._wait((_HELD if self._beside else _AHEAD) - size)
         if not self._beside:
             self._write(group)
+            # Not a task for each little piece.
+            self._untold += size
+            if not last and self._untold < _STEP:
+                return group.written
+            group.size, self._untold = self._untold, 0
         with self._turn:
-            self._behind += size
+            self._behind += group.size
             self._queue.append(group)
             if not self._working:
                 self._working = True
