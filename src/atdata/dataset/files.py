@@ -37,7 +37,7 @@ _OPEN: Final = 4096
 takes one more."""
 _ALONG: Final = 1 << 18
 """Bytes between two parts of a map that are read along, because asking twice costs more."""
-_IN_HALVES: Final = 1 << 22
+_IN_HALVES: Final = 1 << 23
 """Bytes from which on two threads read from files: the system copies as fast as both can take."""
 _COPY: Final = 1 << 20
 APART: Final = 2**40

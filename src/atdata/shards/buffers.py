@@ -13,7 +13,7 @@ Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 
 _WORTH_KEEPING: Final = 1 << 18
 """Bytes from which on a buffer is kept: smaller ones are kept by the allocator."""
-_LARGE: Final = 1 << 22
+_LARGE: Final = 1 << 23
 """Bytes from which on memory is taken from the system by itself."""
 _LARGEST: Final = 1 << 27
 """Bytes of the largest buffer that is kept when nobody uses it."""
