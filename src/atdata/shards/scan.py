@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from atdata._limits import limits
-from atdata.shards.even import even_run
+from atdata.shards.even import byte_sums, checksum_fields, even_run
 from atdata.shards.header import BLOCK, SUFFIXES
 from atdata.shards.keys import KeyMatrix
 
@@ -115,10 +115,9 @@ def octal(digits: Bytes) -> tuple[Integers, Mask]:
 
 def checksums_hold(headers: Bytes) -> Mask:
     """Whether each header's checksum is right and in the usual notation."""
-    want, good = octal(headers[:, 148:154])
-    total = headers.sum(axis=1, dtype=np.uint32).astype(np.int64)
-    field = headers[:, 148:156].sum(axis=1, dtype=np.uint32).astype(np.int64)
-    good &= (headers[:, 154] == _ZERO) & (total - field + 8 * 0x20 == want)
+    field = np.ascontiguousarray(headers[:, 148:156]).view("<u8").T
+    total = headers.sum(axis=1, dtype=np.uint32).astype(np.int64) + 8 * 0x20
+    good: Mask = field[0] == checksum_fields(total - byte_sums(field.copy()))
     return good
 
 
