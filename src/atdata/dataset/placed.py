@@ -56,7 +56,6 @@ Part: TypeAlias = slice | Integers
 """Which samples."""
 Check: TypeAlias = Callable[[Located, Part, Bytes, Integers], None]
 """Takes which samples were found, the memory that they are in, and where each payload begins."""
-AnyBytes: TypeAlias = np.ndarray[Any, np.dtype[np.void]]
 _Portion: TypeAlias = tuple[Part, Bytes, Integers]
 """The same as a value, but which of the payloads they become."""
 
@@ -137,37 +136,39 @@ class Placer:
     def _moved(
         self, starts: Integers, sizes: Integers, found: Iterator[_Portion], *, head: int
     ) -> Bytes:
-        """Small payloads, away from padding; those of one width are rows of a matrix.
+        """Small payloads, away from what is between them.
+
+        Those of one size are rows of a matrix in their order; others lie there as they were found,
+        with their padding.
 
         Args:
             starts: Filled with where each begins.
             sizes: Bytes of each.
             found: Memory that they are in.
-            head: Bytes before each that come along.
+            head: Bytes before each that come along: none, or its header.
         """
-        same = bool((sizes == sizes[:1]).all())
-        # With their padding, payloads of many sizes have few widths.
-        widths = head + (sizes if same else (sizes + BLOCK - 1) // BLOCK * BLOCK)
-        buffer = _buffers.take(int(widths.sum()))
-        matrices: dict[int, AnyBytes] = {}
-        rows = np.empty_like(starts)
+        if (sizes == sizes[:1]).all():
+            width = head + int(sizes[0]) if len(sizes) else 0
+            starts[:] = np.arange(head, head + len(sizes) * width, width) if width else 0
+            buffer = _buffers.take(len(sizes) * width)
+            for which, data, at in found:
+                if width:
+                    buffer.view(f"V{width}")[which] = Spots(data, at).read(-head, width)
+            return buffer
+        counts = (head + sizes + BLOCK - 1) // BLOCK
+        buffer = _buffers.take(int(counts.sum()) * BLOCK)
+        records = buffer.view(f"V{BLOCK}")
         before = 0
-        # Asked for values alone, np.unique loads numpy.ma, which takes longer than the first batch.
-        occurring = widths[:1] if same else np.unique(widths, return_counts=True)[0]
-        for width in occurring.tolist():
-            mine = slice(None) if same else np.flatnonzero(widths == width)
-            count = len(starts[mine])
-            rows[mine] = np.arange(count)
-            starts[mine] = before + head + rows[mine] * width
-            if width:
-                matrices[width] = buffer[before : before + count * width].view(f"V{width}")
-            before += count * width
         for which, data, at in found:
-            width_of, row_of = widths[which], rows[which]
-            for width, matrix in matrices.items():
-                mine = slice(None) if same else np.flatnonzero(width_of == width)
-                if len(at[mine]):
-                    matrix[row_of[mine]] = Spots(data, at[mine]).read(-head, width)
+            count = counts[which]
+            ends = np.cumsum(count)
+            first, behind = ends - count, before + int(ends[-1])
+            starts[which] = (before + first) * BLOCK + head
+            wanted = np.repeat((at - head) // BLOCK - first, count) + np.arange(behind - before)
+            there = data[: len(data) // BLOCK * BLOCK].view(f"V{BLOCK}")
+            # That they are all there was checked: without a mode, they are copied twice.
+            there.take(wanted, out=records[before:behind], mode="clip")
+            before = behind
         return buffer
 
     def _mapped(self, found: Located) -> Iterator[_Portion]:
