@@ -208,6 +208,28 @@ def test_a_shard_that_is_cut_short_meanwhile_is_an_error(tmp_path: Path) -> None
             opened[wanted]
 
 
+_LET_GO = """
+import gc, sys
+from pathlib import Path
+from atdata import Dataset
+gc.disable()
+for _ in range(2):
+    dataset = Dataset(sys.argv[1])
+    assert len(list(dataset.shuffled(64, seed=0))) == 10
+    assert dataset[[3, 1]].number == [3, 1]
+    assert "points.tar" in Path("/proc/self/maps").read_text()
+    del dataset
+    assert "points.tar" not in Path("/proc/self/maps").read_text()
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux tells what is mapped")
+def test_no_shard_stays_mapped_when_its_dataset_is_gone(tmp_path: Path) -> None:
+    """Maps of shards go with their dataset at once, not when cycles are collected."""
+    write_samples(points(600), tmp_path / "points.tar")
+    subprocess.run([sys.executable, "-c", _LET_GO, f"{tmp_path}/*.tar"], check=True)
+
+
 def test_by_position_files_are_hashed_before_they_are_read(tmp_path: Path) -> None:
     """Fully verified, a changed shard is an error by position and by ranges, however often read."""
     dataset = write_samples(points(40), tmp_path / "a.tar").verified("full")

@@ -176,10 +176,11 @@ class Placer:
         shard, ends = found.starts // APART, _ends(found)
         for number in found.shards:
             part = slice(None) if len(found.shards) == 1 else np.flatnonzero(shard == number)
-            at = found.starts[part] % APART + BLOCK
+            zero = number * APART
+            at = found.starts[part] - (zero - BLOCK)
             if len(at):
                 data = self._files.mapped(number)
-                if int(ends[part].max()) > number * APART + len(data):
+                if int(ends[part].max()) > zero + len(data):
                     raise WrongTableError(number, None)
                 yield part, data, at
 
