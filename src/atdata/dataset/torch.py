@@ -2,43 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
 import multiprocessing
+import os
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-import numpy as np
-
-from atdata.dataset.plan import Run
+from atdata.dataset.epoch import Shuffle
 from atdata.dataset.ragged import Columns
 from atdata.dataset.rows import SampleRows
 from atdata.dataset.state import History, history_of, state_of
 from atdata.dataset.stream import EpochStream
-from atdata.errors import LengthError, MissingExtraError, OptionError, StateError
-from atdata.samples.batch import Column
-
-try:
-    torch: Any = importlib.import_module("torch")
-except ModuleNotFoundError as error:
-    raise MissingExtraError(
-        "to_torch() needs PyTorch, which is not installed. Install it as https://pytorch.org "
-        "says for your machine: pip install torch"
-    ) from error
-
-
-def as_tensors(columns: Mapping[str, Column]) -> dict[str, Any]:
-    """Columns as tensors, which share their memory; lists of arrays as lists of tensors."""
-    return {name: _tensor(column) for name, column in columns.items()}
-
-
-def _tensor(column: Column) -> Any:
-    if isinstance(column, list):
-        return [_tensor(v) if isinstance(v, np.ndarray) else v for v in column]
-    if not column.dtype.isnative:
-        column = column.astype(column.dtype.newbyteorder("="))
-    return torch.from_numpy(column)
+from atdata.dataset.tensors import Parcel, has_accelerator, pinned, torch
+from atdata.errors import LengthError, OptionError, StateError
 
 
 class TorchLoader:
@@ -56,6 +33,7 @@ class TorchLoader:
         num_workers: int,
         pin_memory: bool,
         prefetch_factor: int | None,
+        persistent_workers: bool,
         multiprocessing_context: str | None,
     ) -> None:
         prefetch_factor = 2 if prefetch_factor is None else prefetch_factor
@@ -71,14 +49,20 @@ class TorchLoader:
         self._stream = stream
         self._columns = columns
         self._filtered = filtered
+        self._num_workers = num_workers
         self._options = {
             "num_workers": num_workers,
-            "prefetch_factor": prefetch_factor if num_workers else None,
-            "multiprocessing_context": multiprocessing_context if num_workers else None,
+            "prefetch_factor": prefetch_factor,
+            "persistent_workers": persistent_workers,
+            "multiprocessing_context": multiprocessing_context,
         }
-        self._pin_memory = pin_memory and _has_accelerator()
+        self._idle: Workers | None = None
+        self._pin_memory = pin_memory and has_accelerator()
         self._history: History = []
         self._taken = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_idle": None}
 
     @property
     def dataset(self) -> Any:
@@ -93,7 +77,7 @@ class TorchLoader:
         """
         if self._filtered:
             raise OptionError("The batches of a filtered dataset are made by to_torch() alone.")
-        return Chunks(self._stream, self._columns, self._history, filtered=False)
+        return Chunks(self._stream, self._columns, self._history)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """The batches that are left of the epoch; the next epoch comes after its end."""
@@ -101,7 +85,7 @@ class TorchLoader:
         for batch, taken in self._items():
             self._taken = taken
             if self._pin_memory:
-                batch = {name: _pinned(column) for name, column in batch.items()}
+                batch = {name: pinned(column) for name, column in batch.items()}
             yield batch
         shuffle = self._stream.epoch.shuffle
         if shuffle is not None:
@@ -154,20 +138,140 @@ class TorchLoader:
         self._taken = 0
 
     def _items(self) -> Iterator[tuple[dict[str, Any], int]]:
-        workers = self._options["num_workers"]
-        if not workers:
+        if not self._num_workers:
             yield from self._stream.begin(self._history)
             return
-        chunks = Chunks(self._stream, self._columns, self._history, filtered=self._filtered)
-        loader = torch.utils.data.DataLoader(
-            chunks, batch_size=None, collate_fn=_as_it_is, **self._options
+        total, size = self._stream.samples_left(self._history), self._columns.size
+        chunks = -(-total // size) if self._filtered else len(self)
+        workers = self._workers()
+        items = workers.read(self._stream.epoch.shuffle, list(self._history), chunks)
+        try:
+            if self._filtered:
+                yield from self._columns(items)
+            else:
+                for number, batch in enumerate(items, 1):
+                    yield batch, min(number * size, total)
+        except GeneratorExit:
+            # The loop was left before its end.
+            self._keep(workers)
+            raise
+        self._keep(workers)
+
+    def _keep(self, workers: Workers) -> None:
+        self._idle = workers if self._options["persistent_workers"] else None
+
+    def _workers(self) -> Workers:
+        """Those of the iteration before, where there are any that no other loop uses."""
+        idle, self._idle = self._idle, None
+        if idle is not None and idle.are_mine():
+            return idle
+        return Workers(Batches(self._stream, self._columns, self._filtered), self._options)
+
+
+class Workers:
+    """Processes that read one epoch after the other, for one loop at a time.
+
+    Args:
+        batches: What they read.
+        options: For ``DataLoader``.
+    """
+
+    def __init__(self, batches: Batches, options: Mapping[str, Any]) -> None:
+        self._number = options["num_workers"]
+        self._orders = Orders()
+        self._loader = torch.utils.data.DataLoader(
+            batches, batch_size=None, sampler=self._orders, collate_fn=_as_it_is, **options
         )
-        if self._filtered:
-            yield from self._columns(iter(loader))
-            return
-        total = self._stream.samples_left(self._history)
-        for number, batch in enumerate(loader, 1):
-            yield batch, min(number * self._columns.size, total)
+        self._turn = 0
+        self._parent = os.getpid()
+        self._processes: set[Any] = set()
+
+    def are_mine(self) -> bool:
+        """Whether they were started by this process, and all of them live."""
+        if self._parent != os.getpid():
+            # Were they let go of here, they would end where they belong.
+            _inherited.append(self)
+            return False
+        return all(process.is_alive() for process in self._processes)
+
+    def read(self, shuffle: Shuffle | None, history: History, count: int) -> Iterator[Any]:
+        """So many batches, or rows of them where some are left out, in their order.
+
+        Args:
+            shuffle: The epoch.
+            history: What was read of it before.
+            count: How many there are.
+        """
+        self._turn += 1
+        order = Order(self._turn, shuffle, history)
+        last = replace(order, is_last=True)
+        self._orders.next = (
+            order if number + self._number < count else last for number in range(count)
+        )
+        before = set(multiprocessing.active_children())
+        items = iter(self._loader)
+        self._processes |= set(multiprocessing.active_children()) - before
+        yield from items
+
+
+_inherited: list[Workers] = []
+"""Workers of a process that this one was forked from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a worker has to know to read its next batch."""
+
+    turn: int
+    """Number of the iteration."""
+    shuffle: Shuffle | None
+    """The epoch."""
+    history: History
+    """What was read of it before the iteration."""
+    is_last: bool = False
+    """Whether the worker is asked for no more of it."""
+
+
+class Orders:
+    """What a ``DataLoader`` asks workers for, one after the other: a sampler in its words."""
+
+    next: Iterator[Order] = iter(())
+
+    def __iter__(self) -> Iterator[Order]:
+        return self.next
+
+
+class Batches(torch.utils.data.Dataset):  # type: ignore[misc]
+    """Batches that a worker takes its turn with, as parcels; or their rows, if some are left out.
+
+    Args:
+        stream: What is read.
+        columns: Makes batches.
+        filtered: Whether batches are put together in the loop, from rows.
+    """
+
+    def __init__(self, stream: EpochStream[Any], columns: Columns, filtered: bool) -> None:
+        self._stream = stream
+        self._columns = replace(columns, then=Parcel)
+        self._filtered = filtered
+        self._turn = 0
+        self._items: Iterator[Any] = iter(())
+
+    def __getitem__(self, order: Order) -> Any:
+        if order.turn != self._turn:
+            self._stream.set_shuffle(order.shuffle)
+            self._turn, self._items = order.turn, self._begin(order.history)
+        item = next(self._items)
+        if order.is_last:
+            self._items = iter(())
+        return item
+
+    def _begin(self, history: History) -> Iterator[Any]:
+        worker, workers = _worker()
+        runs = self._stream.runs(history, worker=worker, workers=workers, single=self._filtered)
+        if not self._filtered:
+            return (parcel for parcel, _ in self._columns(runs))
+        return ((SampleRows(rows.keys, rows.samples()), taken) for rows, taken in runs)
 
 
 class Chunks(torch.utils.data.IterableDataset):  # type: ignore[misc]
@@ -177,35 +281,21 @@ class Chunks(torch.utils.data.IterableDataset):  # type: ignore[misc]
         stream: What is read.
         columns: Makes batches.
         history: What was read before.
-        filtered: Whether batches are put together from chunks afterwards.
     """
 
-    def __init__(
-        self,
-        stream: EpochStream[Any],
-        columns: Columns,
-        history: History,
-        *,
-        filtered: bool,
-    ) -> None:
+    def __init__(self, stream: EpochStream[Any], columns: Columns, history: History) -> None:
         self._stream = stream
         self._columns = columns
         self.before = history
-        self._filtered = filtered
 
     def __iter__(self) -> ChunkIterator:
         return ChunkIterator(self)
 
     def begin(self, history: History) -> Iterator[Any]:
-        """What this worker gives: a batch for each chunk, or its rows where some are left out."""
+        """The batches of this worker."""
         worker, workers = _worker()
-        runs = self._stream.runs(history, worker=worker, workers=workers, single=self._filtered)
-        return self._rows(runs) if self._filtered else (b for b, _ in self._columns(runs))
-
-    @staticmethod
-    def _rows(runs: Iterator[Run]) -> Iterator[Run]:
-        for rows, taken in runs:
-            yield SampleRows(rows.keys, rows.samples()), taken
+        runs = self._stream.runs(history, worker=worker, workers=workers)
+        return (batch for batch, _ in self._columns(runs))
 
     def state(self, history: History) -> dict[str, Any]:
         """What the state of a worker has to agree with."""
@@ -273,15 +363,3 @@ def _worker() -> tuple[int, int]:
 
 def _as_it_is(item: Any) -> Any:
     return item
-
-
-def _pinned(column: Any) -> Any:
-    if isinstance(column, list):
-        return [_pinned(value) for value in column]
-    return column.pin_memory() if isinstance(column, torch.Tensor) else column
-
-
-def _has_accelerator() -> bool:
-    """Whether there is a device that memory can be pinned for."""
-    accelerator = getattr(torch, "accelerator", torch.cuda)
-    return bool(accelerator.is_available())

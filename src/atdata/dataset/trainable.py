@@ -85,6 +85,7 @@ class Trainable(ABC, Generic[T]):
         ragged: Ragged = None,
         pin_memory: bool = False,
         prefetch_factor: int | None = None,
+        persistent_workers: bool = True,
         multiprocessing_context: str | None = None,
     ) -> TorchLoader:
         """A loader for PyTorch: dicts of tensors, lists where there is no tensor.
@@ -105,13 +106,16 @@ class Trainable(ABC, Generic[T]):
             ragged: As for `batches`.
             pin_memory: Put tensors into pinned memory, where there is a device to pin it for.
             prefetch_factor: Batches that each worker has ready; None: 2.
+            persistent_workers: Let the processes live on behind an epoch, for the next one, as
+                long as the loader does.
             multiprocessing_context: ``"fork"``, ``"spawn"`` or ``"forkserver"``.
 
         Raises:
             MissingExtraError: PyTorch is not installed.
             OptionError: An argument out of its range, or ranks that contradict each other.
         """
-        from atdata.dataset.torch import TorchLoader, as_tensors
+        from atdata.dataset.tensors import as_tensors
+        from atdata.dataset.torch import TorchLoader
 
         share = self._share
         if share == Share() or even is not None:
@@ -125,6 +129,7 @@ class Trainable(ABC, Generic[T]):
             num_workers=num_workers,
             pin_memory=pin_memory,
             prefetch_factor=prefetch_factor,
+            persistent_workers=persistent_workers,
             multiprocessing_context=multiprocessing_context,
         )
 

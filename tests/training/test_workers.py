@@ -1,0 +1,221 @@
+"""Worker processes of the loader for PyTorch: what they send, and how long they live.
+
+Needs PyTorch, which is not among the locked packages: `make test-torch` says how to run these.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from atdata import Dataset, DictSample, write_samples
+from tests.training.items import Clip, Item, Maybe, clips, even, items
+
+torch: Any = pytest.importorskip(
+    "torch", reason="PyTorch is not installed; make test-torch runs these tests with it"
+)
+
+LISTS = {"sound": "list", "grid": "list"}
+WAYS: list[Any] = [
+    "list",
+    "pad",
+    {"sound": "flat", "grid": "pad", "extra": "flat"},
+    {**LISTS, "extra": "pad"},
+    LISTS,
+]
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset[Clip]:
+    return write_samples(clips(42), tmp_path / "clips.tar", maxcount=17)
+
+
+@pytest.fixture
+def numbered(tmp_path: Path) -> Dataset[Item]:
+    return write_samples(items(101), tmp_path / "items.tar", maxcount=37)
+
+
+def numbers(loader: Any) -> list[list[int]]:
+    return [batch["number"].tolist() for batch in loader]
+
+
+def same(mine: Any, other: Any) -> bool:
+    """Whether both are the same tensors, lists, texts or None."""
+    if isinstance(mine, dict | list) and type(mine) is type(other) and len(mine) == len(other):
+        pairs = zip(mine, other, strict=True)
+        if isinstance(mine, dict):
+            pairs = ((mine[name], other.get(name)) for name in mine)
+        return all(same(a, b) for a, b in pairs)
+    if isinstance(mine, torch.Tensor) and isinstance(other, torch.Tensor):
+        return mine.dtype == other.dtype and torch.equal(mine, other)
+    return type(mine) is type(other) and bool(mine == other)
+
+
+def right(clip: Clip, batch: dict[str, Any], row: int) -> bool:
+    """Whether a row of a batch of lists has the values of a clip."""
+    arrays = [(clip.frame, batch["frame"][row]), (clip.sound, batch["sound"][row])]
+    arrays += [(clip.grid, batch["grid"][row])]
+    if clip.extra is None:
+        assert batch["extra"][row] is None
+    else:
+        arrays += [(clip.extra, batch["extra"][row])]
+    return batch["name"][row] == clip.name and all(
+        tuple(theirs.shape) == mine.shape and np.array_equal(mine, theirs)
+        for mine, theirs in arrays
+    )
+
+
+@pytest.mark.parametrize("ragged", WAYS)
+def test_ragged_and_missing_arrays_come_the_same(dataset: Dataset[Clip], ragged: Any) -> None:
+    """Whatever is made of arrays that differ or are missing, workers bring the same batches."""
+    expected = list(dataset.to_torch(8, shuffle=True, seed=1, ragged=ragged))
+    assert len(expected) == 6
+    for workers in (1, 2, 4):
+        loader = dataset.to_torch(8, shuffle=True, seed=1, ragged=ragged, num_workers=workers)
+        assert same(list(loader), expected)
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_workers_bring_the_samples_that_were_written(dataset: Dataset[Clip], context: str) -> None:
+    """Small or large, of one shape or many, or missing: every value is the one of its sample."""
+    loader = dataset.to_torch(
+        8, shuffle=True, ragged=LISTS, num_workers=2, multiprocessing_context=context
+    )
+    made, seen = clips(42), []
+    for batch in loader:
+        for row, number in enumerate(batch["number"].tolist()):
+            assert right(made[number], batch, row)
+            seen.append(number)
+    assert sorted(seen) == list(range(42))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_tensors_of_a_list_share_memory(dataset: Dataset[Clip], workers: int) -> None:
+    """A list of tensors is one piece of memory; what is written to one is seen in no other."""
+    batch = next(iter(dataset.to_torch(8, ragged=LISTS, num_workers=workers)))
+    for name in ("sound", "grid", "extra"):
+        there = [tensor for tensor in batch[name] if tensor is not None and len(tensor)]
+        assert len({tensor.untyped_storage().data_ptr() for tensor in there}) == 1
+        for number, tensor in enumerate(there):
+            tensor[:] = number
+        assert all(bool((tensor == number).all()) for number, tensor in enumerate(there))
+    fields = ("frame", "number")
+    assert len({batch[name].untyped_storage().data_ptr() for name in fields}) == 2
+
+
+def test_a_list_of_nothing_and_lists_of_several_dtypes(tmp_path: Path) -> None:
+    """Batches in which all arrays are missing, and arrays of several dtypes, arrive as they are."""
+    nothing = write_samples([Maybe(None)] * 4, tmp_path / "nothing.tar")
+    assert list(nothing.to_torch(2, num_workers=1)) == [{"scores": [None, None]}] * 2
+    dtypes = ("f4", "<i2", ">i2", "?")
+    mixed = [DictSample({"a": np.ones(i + 1, dtype)}) for i, dtype in enumerate(dtypes)]
+    untyped = Dataset(write_samples(mixed, tmp_path / "mixed.tar").shard_list)
+    (batch,) = untyped.to_torch(4, num_workers=1, ragged="list")
+    expected = [torch.float32, torch.int16, torch.int16, torch.bool]
+    assert [tensor.dtype for tensor in batch["a"]] == expected
+    assert [tensor.tolist() for tensor in batch["a"]] == [[1], [1] * 2, [1] * 3, [True] * 4]
+    assert same([batch], list(untyped.to_torch(4, ragged="list")))
+
+
+@pytest.mark.parametrize("strategy", ["file_descriptor", "file_system"])
+def test_what_is_held_never_changes(dataset: Dataset[Clip], strategy: str) -> None:
+    """Memory is used again only when no tensor of it is left: a row that is kept stays as it is."""
+    before = torch.multiprocessing.get_sharing_strategy()
+    torch.multiprocessing.set_sharing_strategy(strategy)
+    try:
+        loader = dataset.to_torch(8, shuffle=True, ragged=LISTS, num_workers=2)
+        kept = []
+        for _ in range(3):
+            for batch in loader:
+                row = len(kept) % len(batch["number"])
+                kept.append((int(batch["number"][row]), batch["frame"][row], batch["sound"][row]))
+        assert len(kept) == 18
+        for number, frame, sound in kept:
+            assert np.array_equal(frame, clips(42)[number].frame)
+            assert np.array_equal(sound, clips(42)[number].sound)
+    finally:
+        torch.multiprocessing.set_sharing_strategy(before)
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_workers_live_on(numbered: Dataset[Item], context: str) -> None:
+    """Each epoch has its own order, the one that new workers give, and the same processes."""
+    expected = [
+        [b["number"].tolist() for b in numbered.batches(8, shuffle=True, seed=4, epoch=epoch)]
+        for epoch in range(3)
+    ]
+    how: dict[str, Any] = {"shuffle": True, "seed": 4, "multiprocessing_context": context}
+    loader = numbered.to_torch(8, num_workers=2, **how)
+    found = [numbers(loader)]
+    processes = {process.pid for process in multiprocessing.active_children()}
+    found += [numbers(loader) for _ in range(2)]
+    assert found == expected
+    assert found[0] != found[1]
+    assert processes == {process.pid for process in multiprocessing.active_children()}
+    loader.set_epoch(1)
+    assert numbers(loader) == expected[1]
+    del loader
+    assert not processes & {process.pid for process in multiprocessing.active_children()}
+    passing = numbered.to_torch(8, num_workers=2, persistent_workers=False, **how)
+    assert [numbers(passing) for _ in range(3)] == expected
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("filtered", [False, True])
+def test_workers_that_live_on_resume(numbered: Dataset[Item], filtered: bool) -> None:
+    """A loop that is left, and a state that is loaded, go on exactly, with the same workers."""
+    dataset = numbered.filter(even) if filtered else numbered
+    epochs = [
+        [b["number"].tolist() for b in dataset.batches(8, shuffle=True, seed=4, epoch=epoch)]
+        for epoch in range(2)
+    ]
+    loader = dataset.to_torch(8, shuffle=True, seed=4, num_workers=2)
+    for _ in range(2):
+        begin, state = [], {}
+        for batch in loader:
+            begin.append(batch["number"].tolist())
+            state = json.loads(json.dumps(loader.state_dict()))
+            if len(begin) == 3:
+                break
+        processes = {process.pid for process in multiprocessing.active_children()}
+        loader.load_state_dict(state)
+        assert begin + numbers(loader) == epochs[0]
+        assert numbers(loader) == epochs[1]
+        assert processes == {process.pid for process in multiprocessing.active_children()}
+        loader.set_epoch(0)
+    rest = dataset.to_torch(8, shuffle=True, seed=4)
+    rest.load_state_dict(state)
+    assert begin + numbers(rest) == epochs[0]
+
+
+def test_two_loops_at_once(numbered: Dataset[Item]) -> None:
+    """Loops over one loader at the same time have each their own workers and all batches."""
+    loader = numbered.to_torch(8, num_workers=1)
+    whole = numbers(loader)
+    pairs = [(a["number"].tolist(), b["number"].tolist()) for a, b in zip(loader, loader)]  # noqa: B905
+    assert pairs == [(batch, batch) for batch in whole]
+    assert numbers(loader) == whole
+
+
+def test_workers_that_have_ended_are_replaced(numbered: Dataset[Item]) -> None:
+    """Workers that something ended between two epochs are missed by none of them."""
+    loader = numbered.to_torch(8, num_workers=2)
+    whole = numbers(loader)
+    for process in multiprocessing.active_children():
+        process.kill()
+        process.join()
+    assert numbers(loader) == whole
+
+
+def test_a_loader_is_sent_without_its_workers(numbered: Dataset[Item]) -> None:
+    """A loader that has read can be pickled: what it becomes reads with workers of its own."""
+    loader = numbered.to_torch(8, num_workers=1)
+    whole = numbers(loader)
+    assert numbers(pickle.loads(pickle.dumps(loader))) == whole
+    assert numbers(loader) == whole
