@@ -192,7 +192,7 @@ class Readable(Trainable[T]):
             raise LengthError(f"A rank's part has no {what} of its own: ask the whole dataset.")
 
     def __iter__(self) -> Iterator[T]:
-        return self.ordered()
+        return iter(self.ordered())
 
     def __len__(self) -> int:
         """Number of samples: as recorded where it is, else counted once by reading the shards.

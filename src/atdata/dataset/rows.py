@@ -101,7 +101,7 @@ class SharedRows:
         return self._rows.take(place)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Slice:
     """Consecutive ones of rows that are shared."""
 

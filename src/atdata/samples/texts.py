@@ -36,21 +36,26 @@ class Texts:
 
     def tolist(self) -> list[str]:
         """The texts."""
+        array = self.array()
+        if array is not None:
+            # NumPy makes them in a third of the time that slicing takes.
+            made: list[str] = array.tolist()
+            return made
         text, width = self._raw.decode("ascii"), self._width
-        if self._sizes is None:
-            return [text[at : at + width] for at in range(0, len(text), width)]
         starts = range(0, len(text), width)
+        if self._sizes is None:
+            return [text[at : at + width] for at in starts]
         ends = (np.arange(0, len(text), width) + self._sizes).tolist()
         return [text[start:end] for start, end in zip(starts, ends, strict=True)]
 
     def array(self) -> np.ndarray[Any, np.dtype[np.str_]] | None:
         """The same as NumPy's strings; None where one ends with NUL, which those cannot hold."""
         slots = np.frombuffer(self._raw, np.uint8).reshape(-1, self._width)
-        if self._sizes is None:
-            last = slots[:, -1]
-        else:
+        if self._sizes is not None:
             last = slots[np.arange(len(slots)), self._sizes - 1][self._sizes > 0]
-        if (last == 0).any():
+            if (last == 0).any():
+                return None
+        elif b"\0" in self._raw and (slots[:, -1] == 0).any():
             return None
         # NumPy's characters have four bytes each.
         return slots.astype(np.uint32).view(f"U{self._width}").reshape(-1)

@@ -196,22 +196,21 @@ class Decoder(Generic[T]):
         Raises:
             OddRows: Rows that do not have it, or that only their own decoding can judge.
         """
-        count, literal = _map_header(cursor)
+        count, header = _map_header(cursor)
+        cursor.expect(header)
         found: dict[str, Column] = {}
         unknown: set[str] = set()
         for _ in range(count):
-            name, key = _key(cursor, len(literal))
+            name, key = _key(cursor)
             if name in found or name in unknown:
                 raise cursor.only_first()
-            cursor.expect(literal + key)
-            literal = b""
+            cursor.expect(key)
             if name in readers:
                 found[name] = readers[name](cursor)
             else:
                 pass_over(cursor)
                 unknown.add(name)
-        if literal:
-            cursor.expect(literal)
+        cursor.settle()
         longer = cursor.sizes != cursor.at
         if longer.any():
             raise OddRows(longer)
@@ -261,9 +260,9 @@ def _map_header(cursor: Cursor) -> tuple[int, bytes]:
     return int.from_bytes(raw[1:size], "big"), raw[:size]
 
 
-def _key(cursor: Cursor, skip: int) -> tuple[str, bytes]:
-    """The first row's next key, ``skip`` bytes ahead, and the bytes that it takes."""
-    raw = cursor.first(skip + _LONGEST_KEY)[skip:]
+def _key(cursor: Cursor) -> tuple[str, bytes]:
+    """The first row's next key, and the bytes that it takes."""
+    raw = cursor.first(_LONGEST_KEY)
     first = raw[0] if raw else 0
     if 0xA0 <= first <= 0xBF:
         start, size = 1, first & 0x1F

@@ -10,6 +10,7 @@ msgpack: https://github.com/msgpack/msgpack/blob/master/spec.md
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -24,6 +25,12 @@ AnyArray: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 NIL: Final = 0xC0
 STR_FORMS: Final = {0xD9: ">u1", 0xDA: ">u2", 0xDB: ">u4"}
 BIN_FORMS: Final = {0xC4: ">u1", 0xC5: ">u2", 0xC6: ">u4"}
+_NO_SIZES: Final = np.full(256, -1, np.int64)
+_STR_SIZES: Final = _NO_SIZES.copy()
+"""Type → bytes of a str of this type, where it tells them itself."""
+_STR_SIZES[0xA0:0xC0] = np.arange(0x20)
+_COMPARED: Final = 1 << 15
+"""Bytes that are compared at once: new memory for more of them costs as much as comparing."""
 
 
 class OddRows(Exception):
@@ -67,6 +74,8 @@ class Cursor:
         self.stride = stride
         self.file = file
         self._first = int(starts[0])
+        self._owed = b""
+        """What has to stand just before the cursor, and was not compared yet."""
         self._shortest = int(sizes.min())
 
     def __len__(self) -> int:
@@ -93,7 +102,12 @@ class Cursor:
         return self.starts + self.at
 
     def move(self, size: int | Integers) -> None:
-        """Move over so many bytes, of all rows or of each."""
+        """Move over so many bytes, of all rows or of each.
+
+        Raises:
+            OddRows: See `settle`.
+        """
+        self.settle()
         if not isinstance(size, int) and (size == size[0]).all():
             size = int(size[0])
         self.at = self.at + size
@@ -149,66 +163,88 @@ class Cursor:
         overlapping = np.ndarray((there,), dtype, self.buffer, 0, (1,))
         return overlapping[places]
 
+    def expect(self, literal: bytes) -> None:
+        """Move over bytes that have to be the same in every row.
+
+        They are compared together with what follows, at the latest by `settle`.
+        """
+        self._owed += literal
+        self.at = self.at + len(literal)
+
     def passes(self, literal: bytes) -> bool:
-        """Move over bytes if they are the same in every row."""
-        size = len(literal)
-        end = self.at + size
+        """Move over bytes if they, and those that were expected, are the same in every row."""
+        end = self.at + len(literal)
         enough = end <= self._shortest if isinstance(end, int) else not (end > self.sizes).any()
-        if not enough or self.read(f"V{size}", size).tobytes() != literal * len(self):
+        if not enough or not self._all_hold(self._owed + literal, -len(self._owed)):
             return False
-        self.at = end
+        self.at, self._owed = end, b""
         return True
 
-    def expect(self, literal: bytes) -> None:
-        """Move over bytes that are the same in every row.
+    def settle(self) -> None:
+        """Make sure that what was expected is there.
 
         Raises:
-            OddRows: Those where they are not.
+            OddRows: Those where it is not.
         """
-        if not self.passes(literal):
-            size = len(literal)
-            self.require(size)
-            found = np.frombuffer(self.read(f"V{size}", size).tobytes(), np.uint8)
-            same = found.reshape(-1, size) == np.frombuffer(literal, np.uint8)
+        if self._owed and not self.passes(b""):
+            self.require(0)
+            size = len(self._owed)
+            found = np.frombuffer(self.read(f"V{size}", size, -size).tobytes(), np.uint8)
+            same = found.reshape(-1, size) == np.frombuffer(self._owed, np.uint8)
             raise OddRows(~same.all(axis=1))
 
+    def _all_hold(self, literal: bytes, skip: int) -> bool:
+        """Whether bytes, ``skip`` bytes ahead, are the same in every row."""
+        if not literal:
+            return True
+        size = len(literal)
+        step = max(1, _COMPARED // size)
+        wanted = literal * min(step, len(self))
+        return all(map(wanted.startswith, self._in_steps(size, skip, step)))
+
+    def _in_steps(self, size: int, skip: int, step: int) -> Iterator[bytes]:
+        """Some bytes of each row, one row behind the other, of ``step`` rows at a time."""
+        starts = range(0, len(self), step)
+        if self.stride is not None and isinstance(self.at, int):
+            rows = self.read(f"V{size}", size, skip)
+            return (rows[start : start + step].tobytes() for start in starts)
+        places = self.places() + skip
+        parts = (places[start : start + step] for start in starts)
+        return (self.gather(f"V{size}", size, part).tobytes() for part in parts)
+
     def types(self) -> Bytes:
-        """The next byte of each row, a copy: the type of a value. Does not move."""
+        """The next byte of each row, a copy: the type of a value. Does not move.
+
+        Raises:
+            OddRows: Rows that end there, or see `settle`.
+        """
+        self.settle()
         self.require(1)
         return np.ascontiguousarray(self.read("u1", 1))
 
     def texts(self) -> tuple[Integers, Integers]:
         """Move over a str in each row: where they start and where they end."""
-        types = self.types()
-        fixed = (types & 0xE0) == 0xA0
-        return self._spans(types, STR_FORMS, np.where(fixed, (types & 0x1F).astype(np.int64), -1))
+        return self._spans(STR_FORMS, _STR_SIZES)
 
     def binaries(self) -> tuple[Integers, Integers]:
         """Move over a bin in each row: where they start and where they end."""
-        types = self.types()
-        return self._spans(types, BIN_FORMS, np.full(len(types), -1, np.int64))
+        return self._spans(BIN_FORMS, _NO_SIZES)
 
-    def _spans(
-        self, types: Bytes, forms: dict[int, str], sizes: Integers
-    ) -> tuple[Integers, Integers]:
+    def _spans(self, forms: dict[int, str], told: Integers) -> tuple[Integers, Integers]:
         """Spans of values that begin with a type and a length.
 
         Args:
-            types: The type of each row's value.
             forms: Type → dtype of the length behind it.
-            sizes: Lengths that the type itself tells, -1 elsewhere.
+            told: Shape (256,): the length that a type itself tells, or -1.
         """
-        first = self.first(1)[0]
-        width = int(forms[first][-1]) if first in forms else 0
-        head = self.first(1 + width)
-        if len(head) <= width:
-            raise self.only_first()
-        size = int.from_bytes(head[1:], "big") if first in forms else int(sizes[0])
+        head, size = self._first_head(forms, told)
         if size >= 0 and self.passes(head):
             self.require(size)
             starts = self.places()
             self.move(size)
             return starts, starts + size
+        types = self.types()
+        sizes = told[types]
         heads = np.ones(len(types), np.int64)
         for code in present(types):
             if code in forms:
@@ -227,6 +263,15 @@ class Cursor:
         starts = self.places() + heads
         self.move(heads + sizes)
         return starts, starts + sizes
+
+    def _first_head(self, forms: dict[int, str], told: Integers) -> tuple[bytes, int]:
+        """The type and the length of the first row's value, and what it says; -1: nothing."""
+        head = self.first(5)
+        if not head or head[0] not in forms:
+            return head[:1], int(told[head[0]]) if head else -1
+        width = int(forms[head[0]][-1])
+        whole = len(head) > width
+        return head[: 1 + width], int.from_bytes(head[1 : 1 + width], "big") if whole else -1
 
 
 def present(types: Bytes) -> list[int]:

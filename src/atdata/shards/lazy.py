@@ -183,7 +183,8 @@ class StridedRows:
         """One after the other, each in memory of its own, copied when it is asked for."""
         if self._file is not None and self.row_bytes >= BY_READING:
             return self._each_read(self._file)
-        rows = self.view()
+        # Rows of a shard lie at odd addresses, from where NumPy copies one at half the speed.
+        rows = self.view() if self.is_large else self.copied()
         if self.header.shape and not self.header.fortran:
             return map(np.ndarray.copy, rows)
         return (rows[row, ...].copy("K") for row in range(self._count))

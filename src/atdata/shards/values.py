@@ -94,10 +94,10 @@ def _reader(kind: Kind, own: bool) -> Reader | None:
 
 
 def _ints(cursor: Cursor) -> AnyArray | list[Any]:
+    head = cursor.first(1)
+    if head and head[0] in _INT_FORMS and cursor.passes(head):
+        return _ints_of(cursor, head[0])
     types = cursor.types()
-    code = int(types[0])
-    if code in _INT_FORMS and (types == code).all():
-        return _ints_of(cursor, code)
     widths = _WIDTHS[types]
     if (widths < 0).any():
         raise OddRows(widths < 0)
@@ -123,30 +123,30 @@ def _ints(cursor: Cursor) -> AnyArray | list[Any]:
 
 
 def _ints_of(cursor: Cursor, code: int) -> AnyArray:
-    """Integers that all have one type, which bytes follow."""
+    """Integers that all have one type, which was passed."""
     width = int(_WIDTHS[code])
-    cursor.require(1 + width)
-    raw = cursor.read(_INT_FORMS[code], width, 1)
+    cursor.require(width)
+    raw = cursor.read(_INT_FORMS[code], width)
     out = raw.astype(np.int64)
     if code == 0xCF and (out < 0).any():
         out = raw.astype(np.uint64)
-    cursor.move(1 + width)
+    cursor.move(width)
     return out
 
 
 def _floats(cursor: Cursor) -> Column:
-    types = cursor.types()
-    code = int(types[0])
-    if code not in _FLOAT_FORMS:
+    head = cursor.first(1)
+    if not head or head[0] not in _FLOAT_FORMS:
         # Writers that know no float64 put whole numbers as integers.
         whole = _ints(cursor)
         return np.array(whole, np.float64) if isinstance(whole, list) else whole.astype(np.float64)
-    if (types != code).any():
-        raise OddRows(types != code)
-    width = int(_FLOAT_FORMS[code][-1])
-    cursor.require(1 + width)
-    out: AnyArray = cursor.read(_FLOAT_FORMS[code], width, 1).astype(np.float64)
-    cursor.move(1 + width)
+    if not cursor.passes(head):
+        raise OddRows(cursor.types() != head[0])
+    form = _FLOAT_FORMS[head[0]]
+    width = int(form[-1])
+    cursor.require(width)
+    out: AnyArray = cursor.read(form, width).astype(np.float64)
+    cursor.move(width)
     return out
 
 
@@ -166,10 +166,12 @@ def _strs(cursor: Cursor) -> Texts | list[str]:
         return [""] * len(cursor)
     short = longest <= min(_MANY_CHARACTERS, 4 * int(sizes.mean()) + 16)
     if short and int(starts.max()) + longest <= len(cursor.buffer):
-        slots = cursor.gather(f"V{longest}", longest, starts)
         of_one_size = bool((sizes == longest).all())
-        if not of_one_size:
-            # What stands behind the shorter ones came along.
+        if of_one_size:
+            slots = cursor.read(f"V{longest}", longest, -longest)
+        else:
+            # What stands behind the shorter ones comes along.
+            slots = cursor.gather(f"V{longest}", longest, starts)
             slots = slots.view(np.uint8).reshape(-1, longest)
             slots[np.arange(longest) >= sizes[:, None]] = 0
         raw = slots.tobytes()
@@ -208,6 +210,7 @@ def _from_texts(cursor: Cursor, kind: Choice | DateTime) -> list[Any]:
 
 def _row_by_row(cursor: Cursor, kind: Kind) -> list[Any]:
     """Values of no fixed form; the fields around them are still read in many rows at once."""
+    cursor.settle()
     buffer = cursor.buffer
     found: list[Any] = []
     sizes = np.zeros(len(cursor), np.int64)
