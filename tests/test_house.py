@@ -134,25 +134,35 @@ def test_importing_loads_nothing_heavy() -> None:
     assert not loaded & HEAVY
 
 
-def test_importing_costs_little_more_than_numpy(tmp_path: Path) -> None:
-    """`import atdata` with its Dataset takes under 150 ms more than `import numpy`.
+def test_importing_takes_little_beside_numpy(tmp_path: Path) -> None:
+    """`import atdata` with its Dataset costs less than twice what `import numpy` does.
 
-    The promise of the README, in processor time, each the least of several runs: other load
-    on the machine only ever adds. As for a user, the bytecode is there; the environment may
-    keep Python from writing it.
+    Two costs of one process, so that a slow machine changes nothing; of several processes the one
+    that other work disturbed least. As for a user, the bytecode is there; the environment may keep
+    Python from writing it.
     """
     environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path), "OMP_NUM_THREADS": "1"}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    code = "import time; a = time.process_time(); {}; print(time.process_time() - a)"
-
-    def cost(statement: str) -> float:
-        run = [sys.executable, "-c", code.format(statement)]
-        done = subprocess.run(run, capture_output=True, text=True, check=True, env=environment)
-        return float(done.stdout)
-
-    runs = [(cost("import numpy, atdata; atdata.Dataset"), cost("import numpy")) for _ in range(5)]
-    ours, numpy = map(min, zip(*runs, strict=True))
-    assert ours - numpy < 0.150
+    code = """
+from time import process_time as now
+start = now()
+import numpy
+between = now()
+import atdata
+atdata.Dataset
+print((now() - between) / (between - start))
+"""
+    runs = (
+        subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=environment,
+        )
+        for _ in range(8)
+    )
+    assert min(float(run.stdout) for run in runs) < 2
 
 
 def test_nothing_dangerous_is_called() -> None:
