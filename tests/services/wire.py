@@ -76,7 +76,12 @@ class Wire:
 
     def is_over(self) -> bool:
         """Whether the other side has closed while nothing was going on."""
-        if self._buffer or not select.select([self.socket], [], [], 0)[0]:
+        if self._buffer:
+            return False
+        # select() cannot take the numbers of files that a process with over 1,024 of them has.
+        ready = select.poll()
+        ready.register(self.socket, select.POLLIN)
+        if not ready.poll(0):
             return False
         try:
             return not self.socket.recv(1, socket.MSG_PEEK)
