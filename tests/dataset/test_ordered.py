@@ -173,3 +173,57 @@ def test_a_child_goes_on_reading_large_samples(tmp_path: Path) -> None:
         assert pickle.loads(pipe.read()) == list(range(3, 30))
     os.waitpid(child, 0)
     assert [*first, *samples] == expected
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_loops_and_next_share_one_place(tmp_path: Path, shuffle: bool) -> None:
+    """Wherever a loop over a reading is left, the next one, or next(), goes on behind it."""
+    dataset = write_samples(items(30), tmp_path / "data.tar", maxcount=11)
+    make = lambda: dataset.shuffled(seed=1) if shuffle else dataset.ordered()  # noqa: E731
+    expected = [item.number for item in make()]
+    reading = make()
+    got = [next(reading).number]
+    for item in reading:
+        got.append(item.number)
+        if len(got) == 3:
+            break
+    got.append(next(reading).number)
+    assert reading.state_dict()["taken"] == 4
+    got += [item.number for item in reading]
+    assert got == expected
+    assert list(reading) == []
+
+
+def test_a_loop_follows_what_is_done_to_its_reading(tmp_path: Path) -> None:
+    """A state that is loaded in a loop moves the loop, and closing the reading ends it."""
+    reading = write_samples(items(10), tmp_path / "data.tar").ordered()
+    begin, got = reading.state_dict(), []
+    for item in reading:
+        got.append(item.number)
+        if len(got) == 4:
+            reading.load_state_dict(begin)
+        if len(got) == 9:
+            reading.close()
+    assert got == [0, 1, 2, 3, 0, 1, 2, 3, 4]
+
+
+def test_a_loop_goes_on_in_a_child(tmp_path: Path) -> None:
+    """A process that is forked in a loop over small samples has the rest of them, and so has its
+    parent.
+    """
+    reading = write_samples(items(300), tmp_path / "data.tar", maxcount=70).shuffled(seed=2)
+    got, pipe, child = [], os.pipe(), -1
+    try:
+        for item in reading:
+            got.append(item.number)
+            if len(got) == 10:
+                child = os.fork()
+    finally:
+        if child == 0:
+            os.write(pipe[1], pickle.dumps(got))
+            os._exit(0)
+    os.close(pipe[1])
+    with os.fdopen(pipe[0], "rb") as theirs:
+        assert pickle.loads(theirs.read()) == got
+    os.waitpid(child, 0)
+    assert sorted(got) == list(range(300))
