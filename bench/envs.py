@@ -25,8 +25,6 @@ CACHE: Final = ROOT / ".cache" / "envs"
 
 TORCH: Final = tuple(shlex.split(os.environ.get("TORCH", ""))) or ("torch",)
 """What pip installs where torch is needed: each machine has its own build of it."""
-ANY_TORCH: Final = ("torch",)
-"""What it installs where that build is not made for a package's Python."""
 
 
 class EnvironmentMissing(Exception):
@@ -47,7 +45,7 @@ class Environment:
     pythons: tuple[str, ...] = ("3.12", "3.13")
     """Versions that will do, the best first."""
     torch: bool = False
-    """Whether `TORCH`, or else `ANY_TORCH`, is installed before the requirements."""
+    """Whether `TORCH` is installed before the requirements."""
     without: tuple[str, ...] = ()
     """What requirements require and is left out."""
 
@@ -99,8 +97,6 @@ class Environment:
         if made.returncode == 0 and self.torch:
             pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
             made = _run([*pip, *TORCH])
-            if made.returncode != 0 and TORCH != ANY_TORCH:
-                made = _run([*pip, *ANY_TORCH])
         if made.returncode == 0:
             left_out = self.folder / "left-out.txt"
             left_out.write_text("".join(f"{name}; python_version < '3'\n" for name in self.without))

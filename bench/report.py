@@ -191,10 +191,10 @@ is checked to give exactly the samples that were written.
   list, one after the other where it does not (litdata). The peer reads from the beginning up to
   the last of them; webdataset has none.
 - Loaders: torch's `DataLoader`, or the package's own over it, with {WORKERS} processes that live
-  from epoch to epoch where they can; those of this package are started anew. Whole batches are
-  sent, as tensors; what differs in shape is joined. datasets and lance are read from Arrow by a
-  small class of the benchmark: their own classes for this fail on None, or make Python numbers
-  of arrays.
+  from epoch to epoch. Whole batches are sent, as tensors; what differs in shape is joined.
+  datasets and lance are read from Arrow by a small class of the benchmark: their own classes for
+  this fail on None, or make Python numbers of arrays. The peer has no loader, and its shuffled
+  pipeline in two processes gives some samples twice and others never.
 - Memcpy of the data: the arrays of a batch, copied from where those of all samples lie one behind
   the other to memory that is used again; "to new memory", to what the system gives for each batch.
   Arrays that differ in shape stay joined, int and str are slices of lists. A reader of tars has

@@ -41,7 +41,7 @@ class Scale:
         return self.samples[workload] // (contender.large_part if large else contender.part)
 
 
-FULL: Final = Scale({"F": 40_000, "I": 2_000, "E": 80_000, "V": 40_000}, 5, 0.3, 3, True)
+FULL: Final = Scale({"F": 40_000, "I": 2_000, "E": 80_000, "V": 40_000}, 4, 0.3, 3, True)
 QUICK: Final = Scale({"F": 8_000, "I": 400, "E": 8_000, "V": 8_000}, 3, 0.05, 1, False)
 
 

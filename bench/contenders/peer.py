@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.contender import BATCH_SIZE, WORKERS, Contender, in_columns, shard_size
+from bench.contender import BATCH_SIZE, MEASURES, Contender, in_columns, shard_size
 from bench.envs import PEER
 from bench.packable import sample_types
 from bench.workloads import SHARDS, Row, Workload
@@ -21,10 +21,11 @@ class Peer(Contender):
 
     name = "peer"
     environment = PEER
-    loading = PEER.with_torch()
     imports: ClassVar[str | None] = "import atdata"
     versions = ("atdata", "webdataset", "numpy", "msgpack", "ormsgpack")
     part = 4
+    # Of its shuffled pipeline in two processes some samples come twice, and others never.
+    measures = frozenset(MEASURES) - {"loader"}
 
     def ready(self, workload: Workload) -> None:
         sample_types()
@@ -63,24 +64,6 @@ class Peer(Contender):
     ) -> dict[str, Any]:
         samples = dataset.select(positions.tolist())
         return in_columns(workload, [self.row(workload, sample) for sample in samples])
-
-    def loader(self, workload: Workload, folder: Path) -> Iterable[Any]:
-        # It has no loader of its own: its pipeline is one of webdataset's.
-        import webdataset
-
-        from bench.tensors import collate
-
-        collated = collate(workload)
-        pipeline = self.dataset(workload, folder).shuffled(batch_size=BATCH_SIZE)
-        pipeline.append(
-            webdataset.filters.map(
-                lambda batch: collated([self.row(workload, sample) for sample in batch.samples])
-            )
-        )
-        loader: Iterable[Any] = webdataset.WebLoader(
-            pipeline, batch_size=None, num_workers=WORKERS, persistent_workers=True
-        )
-        return loader
 
     def _columns(self, workload: Workload, batches: Iterable[Any]) -> Iterator[dict[str, Any]]:
         # It cannot stack arrays that differ in shape, nor arrays and None: take the samples.
