@@ -179,9 +179,10 @@ def test_a_child_goes_on_reading_large_samples(tmp_path: Path) -> None:
 def test_loops_and_next_share_one_place(tmp_path: Path, shuffle: bool) -> None:
     """Wherever a loop over a reading is left, the next one, or next(), goes on behind it."""
     dataset = write_samples(items(30), tmp_path / "data.tar", maxcount=11)
-    make = lambda: dataset.shuffled(seed=1) if shuffle else dataset.ordered()  # noqa: E731
-    expected = [item.number for item in make()]
-    reading = make()
+    expected, reading = (
+        dataset.shuffled(seed=1) if shuffle else dataset.ordered() for _ in range(2)
+    )
+    numbers = [item.number for item in expected]
     got = [next(reading).number]
     for item in reading:
         got.append(item.number)
@@ -190,7 +191,7 @@ def test_loops_and_next_share_one_place(tmp_path: Path, shuffle: bool) -> None:
     got.append(next(reading).number)
     assert reading.state_dict()["taken"] == 4
     got += [item.number for item in reading]
-    assert got == expected
+    assert got == numbers
     assert list(reading) == []
 
 
