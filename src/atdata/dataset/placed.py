@@ -27,7 +27,7 @@ _MAPPED: Final = 1 << 27
 systems map many around it, and they all count as memory of this process."""
 _SHARDS: Final = 32
 """The same in shards: of more, too few samples are taken out of each at once."""
-_RESIDENT: Final = 1 << 25
+_RESIDENT: Final = 1 << 23
 """Bytes of samples that are taken out of maps before their pages are given back."""
 _buffers: Final = Buffers(4)
 """What payloads are in; of large ones, a batch is put together of several windows."""
