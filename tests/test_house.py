@@ -83,8 +83,8 @@ def test_a_room_imports_only_from_rooms_below(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SRC)))
 def test_no_file_says_too_much(path: Path) -> None:
-    """A file says one thing: none is over 400 lines."""
-    assert len(path.read_text().splitlines()) <= 400
+    """A file says one thing: none is over 500 lines."""
+    assert len(path.read_text().splitlines()) <= 500
 
 
 def test_every_public_name_exists() -> None:
