@@ -16,8 +16,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 SRC = ROOT / "src" / "atdata"
 LAYERS = [
+    {"_secrets"},
     {"errors"},
-    {"_registry", "_digest", "_folders", "_limits", "_version"},
+    {"_registry", "_digest", "_folders", "_limits", "_logs", "_version"},
     {"_refs"},
     {"_shardlist"},
     {"_protocols"},

@@ -53,13 +53,23 @@ from __future__ import annotations
 
 from typing import Self
 
+from atdata._secrets import clean_handled, redacted
+
 
 class AtdataError(Exception):
-    """Base of all errors of atdata."""
+    """Base of all errors of atdata. Its text, and that of what led to it, show no secrets."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(redacted(arg) if isinstance(arg, str) else arg for arg in args))
+        clean_handled()
+
+    def add_note(self, note: str) -> None:
+        """Add to what a traceback prints."""
+        super().add_note(redacted(note))
 
     def __str__(self) -> str:
         # KeyError would print the repr of the message: quotes, and newlines as \n.
-        return str(self.args[0]) if len(self.args) == 1 else super().__str__()
+        return redacted(str(self.args[0]) if len(self.args) == 1 else super().__str__())
 
 
 class SampleTypeError(AtdataError, TypeError):
@@ -92,12 +102,12 @@ class _InShard(AtdataError, ValueError):
         offset: int | None = None,
         key: str | None = None,
     ) -> None:
-        self.problem = message
-        self.shard = shard
+        self.problem = redacted(message)
+        self.shard = None if shard is None else redacted(shard)
         self.offset = offset
         self.key = key
         where = [
-            shard or "",
+            self.shard or "",
             f"byte {offset}" if offset is not None else "",
             f"sample {key!r}" if key is not None else "",
         ]
@@ -327,5 +337,12 @@ class OptionError(AtdataError, ValueError):
     """An argument is out of its range."""
 
 
-class UnknownFieldWarning(UserWarning):
+class AtdataWarning(UserWarning):
+    """Base of all warnings of atdata. Their text shows no secrets."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(redacted(arg) if isinstance(arg, str) else arg for arg in args))
+
+
+class UnknownFieldWarning(AtdataWarning):
     """A sample holds a field that its type does not have; the field is passed over."""

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from atdata._secrets import redacted
 from atdata.errors import SourceError, UnsafeUrlError
-from atdata.sources.policy import STRANGER, Policy, is_public, redact
+from atdata.sources.policy import STRANGER, Policy, is_public
 
 
 @pytest.mark.parametrize(
@@ -116,4 +117,4 @@ def test_a_host_that_is_not_there() -> None:
 )
 def test_secrets_in_urls_are_not_shown(url: str, shown: str) -> None:
     """Messages show a URL without password, query and fragment."""
-    assert redact(url) == shown
+    assert redacted(url) == shown

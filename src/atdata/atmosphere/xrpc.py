@@ -6,7 +6,6 @@ https://atproto.com/specs/xrpc
 from __future__ import annotations
 
 import json
-import logging
 import math
 import random
 import time
@@ -20,13 +19,14 @@ from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError, NewConnectionError
 
 from atdata._limits import limits
+from atdata._logs import logger
 from atdata.errors import AtmosphereError, RateLimitError, SourceError, XrpcError
 from atdata.sources.deadline import within
 from atdata.sources.documents import parse_json, read_whole
 from atdata.sources.policy import Policy
 from atdata.sources.transport import describe, send
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 _TRIES: Final = 5
 _LONGEST_WAIT: Final = 30.0
 """Seconds, of all the pauses of one call that a server asked for."""

@@ -11,12 +11,13 @@ from urllib.parse import urlencode
 from urllib3.exceptions import HTTPError
 
 from atdata._limits import limits
+from atdata._secrets import redacted
 from atdata.errors import NotFoundError, ShardNotFoundError, SourceError
 from atdata.sources.deadline import within
 from atdata.sources.documents import parse_json, read_whole
 from atdata.sources.download import BUFFER, Download
 from atdata.sources.http_ranges import HttpBytes
-from atdata.sources.policy import Policy, redact
+from atdata.sources.policy import Policy
 from atdata.sources.retries import Patience, Retries
 from atdata.sources.transport import READ_TIMEOUT, Signer, describe, fetch
 
@@ -67,7 +68,7 @@ def open_url(
         policy=policy,
         expect_bytes=expect_bytes,
         restart=restart,
-        name=name or redact(url),
+        name=name or redacted(url),
         patience=patience,
     )
     return io.BufferedReader(raw, BUFFER)
@@ -96,7 +97,7 @@ def get_json(
         SourceError: It cannot be read, is larger, or is not JSON.
     """
     full = f"{url}{'&' if '?' in url else '?'}{urlencode(params)}" if params else url
-    name = redact(url)
+    name = redacted(url)
     retries = Retries(name, Patience(attempts=4, connects=3, budget=2 * timeout))
     headers = {"Accept": "application/json"}
     with within(limits.document_seconds, name):
@@ -135,7 +136,7 @@ class HttpReader:
 
     def ranges(self, url: str, *, policy: Policy | None = None) -> HttpBytes:
         """The shard as bytes by position; no request is sent yet."""
-        return HttpBytes(url, name=redact(url), policy=policy)
+        return HttpBytes(url, name=redacted(url), policy=policy)
 
     def local_path(self, url: str) -> Path | None:
         """None: nothing of it is on this machine."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from atdata._secrets import redacted
 from atdata.errors import SourceError, UnsafeUrlError, UrlError
 
 ALLOW_PRIVATE: Final = "ATDATA_ALLOW_PRIVATE"
@@ -61,9 +62,9 @@ class Policy:
         allowed = ("https", "s3", "at") + (("http",) if self.private_allowed else ())
         if scheme not in allowed:
             raise UnsafeUrlError(
-                f"{url[:200]!r} comes from the network and is not opened: such a URL has one of "
-                f"the schemes {', '.join(allowed)}. If you trust it, open it by yourself with "
-                "atdata.Dataset[...](url)."
+                f"{redacted(url)[:200]!r} comes from the network and is not opened: such a URL "
+                f"has one of the schemes {', '.join(allowed)}. If you trust it, open it by "
+                "yourself with atdata.Dataset[...](url)."
             )
         if scheme in ("http", "https"):
             _check_authority(url)
@@ -122,30 +123,17 @@ def _check_authority(url: str) -> None:
         port = parts.port
     except ValueError as error:
         raise UrlError(
-            f"{redact(url)[:200]!r} is not a URL that can be opened: {error}."
+            f"{redacted(url)[:200]!r} is not a URL that can be opened: {error}."
         ) from error
     if "@" in parts.netloc or "\\" in parts.netloc or not parts.hostname:
         raise UnsafeUrlError(
-            f"{redact(url)[:200]!r} comes from the network and names no plain host."
+            f"{redacted(url)[:200]!r} comes from the network and names no plain host."
         )
     if port is not None and port < 1024 and port not in _PORTS:
         raise UnsafeUrlError(
-            f"{redact(url)[:200]!r} comes from the network and names port {port}, which is not "
+            f"{redacted(url)[:200]!r} comes from the network and names port {port}, which is not "
             "one of web servers."
         )
-
-
-def redact(url: str) -> str:
-    """A URL for messages: without the user, the password, the query and the fragment.
-
-    Signed URLs and access tokens travel there.
-    """
-    if "://" not in url or not url.lower().startswith(("http://", "https://")):
-        return url
-    head, _, query = url.partition("?")
-    scheme, _, rest = head.partition("#")[0].partition("://")
-    netloc, slash, path = rest.partition("/")
-    return f"{scheme}://{netloc.rpartition('@')[2]}{slash}{path}" + ("?…" if query else "")
 
 
 def same_origin(one: str, other: str) -> bool:

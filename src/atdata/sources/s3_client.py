@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
+from atdata._logs import hide_in_logs
 from atdata._registry import require
 from atdata.errors import (
     AtdataError,
@@ -65,6 +66,7 @@ def client_for(access: S3Access, *, fallback: bool = False, attempts: int = 4) -
 
 def _made(access: S3Access, fallback: bool, attempts: int) -> tuple[Any, bool]:
     boto3 = require("boto3", purpose="s3:// URLs and buckets")
+    hide_in_logs("boto3", "botocore", "s3transfer", "urllib3")
     botocore = require("botocore", purpose="s3:// URLs and buckets")
     config = require("botocore.config", purpose="s3:// URLs and buckets").Config
     exceptions = require("botocore.exceptions", purpose="s3:// URLs and buckets")

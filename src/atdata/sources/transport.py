@@ -29,11 +29,15 @@ from urllib3.exceptions import (
 from urllib3.response import BaseHTTPResponse
 
 from atdata._limits import limits
+from atdata._logs import hide_in_logs
+from atdata._secrets import redacted
 from atdata.errors import AtdataError, ShardNotFoundError, SourceError, UnsafeUrlError, UrlError
 from atdata.sources.deadline import pools, seconds_left, within
 from atdata.sources.documents import read_whole
-from atdata.sources.policy import Policy, redact, same_origin
+from atdata.sources.policy import Policy, same_origin
 from atdata.sources.retries import Retries
+
+hide_in_logs("urllib3")
 
 CONNECT_TIMEOUT: Final = 10.0
 READ_TIMEOUT: Final = 60.0
@@ -171,7 +175,7 @@ def _follow(
         except ValueError:
             target, same = location, False
         if not target.startswith(("https://", "http://")):
-            raise UnsafeUrlError(f"{name}: redirects to {redact(target)[:200]!r}: not followed.")
+            raise UnsafeUrlError(f"{name}: redirects to {redacted(target)[:200]!r}: not followed.")
         if url.startswith("https:") and not target.startswith("https:"):
             raise UnsafeUrlError(f"{name}: redirects from https to http: not followed.")
         if not same:
@@ -212,9 +216,9 @@ def send(
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise UrlError(f"{redact(url)!r} is not a URL that can be opened: {error}.") from error
+        raise UrlError(f"{redacted(url)!r} is not a URL that can be opened: {error}.") from error
     if not host or parts.scheme not in ("http", "https"):
-        raise UrlError(f"{redact(url)!r} is not an http or https URL with a host.")
+        raise UrlError(f"{redacted(url)!r} is not an http or https URL with a host.")
     sent = {"User-Agent": "atdata", "Accept-Encoding": "identity", **headers}
     if parts.username and "authorization" not in (k.lower() for k in sent):
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
@@ -233,7 +237,7 @@ def send(
         policy.check_url(url)
     by_proxy = isinstance(manager, urllib3.ProxyManager) and parts.scheme == "http"
     # A body may take as long as it takes to send.
-    with within(limits.document_seconds if body is None else math.inf, redact(url)):
+    with within(limits.document_seconds if body is None else math.inf, redacted(url)):
         if policy is None or by_proxy:
             whole = f"{parts.scheme}://{netloc}{path}"
             options["timeout"] = _timeout(timeout)

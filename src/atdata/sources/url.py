@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Protocol
 
 from atdata._registry import shard_reader
+from atdata._secrets import redacted
 from atdata._shardlist import LocatedUrl, expand_braces, preview
 from atdata.errors import NoDataUrlsError, ShardNotFoundError, UrlError
-from atdata.sources.policy import STRANGER, Policy, redact
+from atdata.sources.policy import STRANGER, Policy
 from atdata.sources.ranges import ShardBytes
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ class URLSource:
             matched = self._expand(item)
             if not matched:
                 raise NoDataUrlsError(
-                    f"No shards were found: {redact(item)!r} matches no tar file."
+                    f"No shards were found: {redacted(item)!r} matches no tar file."
                 )
             if isinstance(item, LocatedUrl):
                 found += (item.at(url) for url in matched)
@@ -241,7 +242,7 @@ class URLSource:
         return hash(self._given)
 
     def __repr__(self) -> str:
-        return f"URLSource({preview(redact(item) for item in self._given)})"
+        return f"URLSource({preview(redacted(item) for item in self._given)})"
 
 
 def _checked(item: str | Path) -> str:

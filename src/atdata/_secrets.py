@@ -1,0 +1,248 @@
+"""Secrets in text: found, and hidden wherever an error, a repr or a log line is made."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Final, TypeVar
+
+HIDDEN: Final = "…"
+"""What stands in place of a secret."""
+_SHORTEST: Final = 6
+"""A secret of fewer characters is not looked for in text: it would be found in every other word."""
+
+_T = TypeVar("_T")
+_guarded: ContextVar[tuple[str, ...]] = ContextVar("_guarded", default=())
+
+_LONG: Final = (
+    r"passw(?:or)?d|passphrase|secret|token|signature|credentials?|api[_-]?key|access[_-]?key"
+    r"(?:[_-]?id)?|private[_-]?key|account[_-]?key|shared[_-]?access|jwt|authorization|cookie"
+)
+"""Parts of names whose values are secret."""
+_SHORT: Final = r"sig|pwd|auth|hmac"
+"""Names, whole, whose values are secret."""
+_QUERY_ONLY: Final = r"key|code|pass|pw|sid|sas|ticket|session|policy|st|se|expires"
+"""Names, whole, whose values are secret in a URL; elsewhere they are everyday words."""
+
+_WORTH_A_LOOK: Final = re.compile(
+    rf"//|[=@]|%3D|eyJ|AKIA|ASIA|gh[pousr]_|hf_|Bearer|integer value|{_LONG}", re.IGNORECASE
+)
+_SCHEME_CHARACTERS: Final = frozenset(
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-"
+)
+_URL_END: Final = re.compile(r"[\s\"'<>`|]|$")
+_TRAILING: Final = re.compile(r"[),.:;\]}\\]*$")
+_AUTHORITY_END: Final = re.compile(r"[/?#\\]|$")
+_HOST_PORT: Final = re.compile(r"(?:\[[^\]]*\]|[^:\[\]@]*)(?::(?:\d*|port))?")
+_EXAMPLES: Final = frozenset({"user:password"})
+"""User information in our own hints."""
+_NO_USER: Final = frozenset({"at", "atdata", "local", "file", "sqlite"})
+"""Schemes whose URLs have no user information: ``@`` and ``:`` mean something else there."""
+_NAMES_WITH_AT: Final = frozenset(
+    {"http", "https", "s3", "gs", "gcs", "az", "abfs", "abfss", "hf", "ws", "wss"}
+)
+"""Schemes where an ``@`` after the host is a part of a name. Elsewhere it ends a password."""
+
+_VALUE: Final = r"(?P<value>b?\"(?:[^\"\\]|\\.)*\"|b?'(?:[^'\\]|\\.)*'|[^\s&,;'\"<>)}\]]+)"
+_ASSIGNED: Final = re.compile(
+    rf"(?:(?:{_LONG})[A-Za-z_]{{0,20}}|(?:(?<![A-Za-z])|(?<=%3F)|(?<=%26))(?:{_SHORT}))"
+    rf"[\"']?\s{{0,3}}(?:=|%3D)\s{{0,3}}{_VALUE}",
+    re.IGNORECASE,
+)
+_IN_JSON: Final = re.compile(
+    rf"[\"'][A-Za-z_-]{{0,40}}?(?:{_LONG})[A-Za-z_-]{{0,20}}[\"']\s{{0,3}}:\s{{0,3}}"
+    r"(?P<value>b?\"(?:[^\"\\]|\\.)*\"|b?'(?:[^'\\]|\\.)*')",
+    re.IGNORECASE,
+)
+_IN_XML: Final = re.compile(
+    rf"<[A-Za-z:]{{0,40}}?(?:{_LONG})[A-Za-z]{{0,20}}>(?P<value>[^<]*)", re.IGNORECASE
+)
+_IN_HEADER: Final = re.compile(
+    r"\b(?:(?:proxy-)?authorization|(?:set-)?cookie|x-amz-security-token|x-api-key)"
+    r"[\"']?\s{0,3}:\s{0,3}(?P<value>b?\"[^\"]*\"|b?'[^']*'|[^\r\n'\"]+)",
+    re.IGNORECASE,
+)
+_RELATIVE_QUERY: Final = re.compile(r"\?[A-Za-z0-9_.~%\[\]-]{1,100}=[^\s\"'<>`]*")
+_UNSLASHED: Final = re.compile(
+    r"\b((?:postgres(?:ql)?|rediss?|mysql|https?|s3)(?:\+\w+)?:/?)(?!/)[^\s'\"@]{1,300}@",
+    re.IGNORECASE,
+)
+_SHAPED: Final = re.compile(
+    r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?"
+    r"|\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b"
+    r"|\b(?:gh[pousr]|hf)_[A-Za-z0-9]{20,}"
+    r"|(?<=Bearer )[A-Za-z0-9._~+/=-]{6,}"
+    r"|(?<=Signature:\n)[0-9a-f]{32,}"
+    r"|(?<=cast to integer value as ).+"
+)
+"""What is a secret by its looks: tokens in three parts, keys of AWS, GitHub and Hugging Face; and
+what urllib calls a port, which may be a password that has a slash."""
+
+
+def redacted(text: str) -> str:
+    """Any text, fit to be shown: what is secret in it is replaced with ``…``.
+
+    Hidden are user information, queries and fragments of URLs, wherever they stand in the text;
+    values of names such as ``password`` and ``X-Amz-Signature`` in queries, connection strings,
+    headers, JSON and XML; tokens known by their looks; and what is `guarded` just now. Text
+    without any of these comes back as it is. Costs time in proportion to the text.
+    """
+    for secret in _guarded.get():
+        text = text.replace(secret, HIDDEN)
+    if not _WORTH_A_LOOK.search(text):
+        return str(text)
+    text = _with_urls_hidden(text)
+    text = _UNSLASHED.sub(r"\1", text)
+    text = _RELATIVE_QUERY.sub(f"?{HIDDEN}", text)
+    for named in (_IN_HEADER, _IN_JSON, _IN_XML, _ASSIGNED):
+        text = named.sub(_without_value, text)
+    return _SHAPED.sub(HIDDEN, text)
+
+
+def _without_value(match: re.Match[str]) -> str:
+    value = match["value"]
+    quote = value[-1] if value and value[-1] in "'\"" else ""
+    return match.string[match.start() : match.start("value")] + quote + HIDDEN + quote
+
+
+@contextmanager
+def guarded(*secrets: str | None) -> Iterator[None]:
+    """Hide these very texts from what is redacted within: a server may repeat what it was sent."""
+    known = tuple(secret for secret in secrets if secret and len(secret) >= _SHORTEST)
+    mark = _guarded.set((*_guarded.get(), *known))
+    try:
+        yield
+    finally:
+        _guarded.reset(mark)
+
+
+def clean(error: BaseException | None) -> None:
+    """Hide what is secret in the texts of an exception, in place, and of those that led to it.
+
+    What is printed of an error of ours has in it what other libraries said: they repeat URLs.
+    """
+    seen: set[int] = set()
+    left = [error]
+    while left:
+        one = left.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        left += [one.__cause__, one.__context__]
+        if isinstance(one, BaseExceptionGroup):
+            left += one.exceptions
+        _clean_one(one)
+
+
+def clean_handled() -> None:
+    """`clean` for the exception that is being handled: what is raised now will lead back to it."""
+    clean(sys.exception())
+
+
+def _clean_one(error: BaseException) -> None:
+    args = tuple(redacted(arg) if isinstance(arg, str) else arg for arg in error.args)
+    if args != error.args:
+        error.args = args
+    if isinstance(error, OSError):
+        # Its text is made of these, and they are not in its namespace.
+        for name in ("strerror", "filename", "filename2"):
+            _clean_attribute(error, name, getattr(error, name))
+    for name, value in list(vars(error).items()):
+        _clean_attribute(error, name, value)
+
+
+def _clean_attribute(error: BaseException, name: str, value: object) -> None:
+    if isinstance(value, str):
+        if (shown := redacted(value)) != value:
+            setattr(error, name, shown)
+    elif name == "__notes__" and isinstance(value, list):
+        value[:] = [redacted(note) if isinstance(note, str) else note for note in value]
+
+
+def redacted_repr(cls: type[_T]) -> type[_T]:
+    """Class decorator, above ``@dataclass``: the repr shows no secret that a field's text has."""
+    made: Callable[[Any], str] = cls.__repr__
+
+    def shown(self: Any) -> str:
+        return redacted(made(self))
+
+    cls.__repr__ = shown  # type: ignore[method-assign]
+    return cls
+
+
+def _with_urls_hidden(text: str) -> str:
+    parts: list[str] = []
+    done, mark = 0, text.find("://")
+    while mark >= 0:
+        start = mark
+        while start > done and text[start - 1] in _SCHEME_CHARACTERS:
+            start -= 1
+        end = _end_of_url(text, start, mark + 3)
+        if start < mark:
+            parts += (text[done : mark + 3], _shown(text[start:mark].lower(), text[mark + 3 : end]))
+            done = end
+        mark = text.find("://", max(end, mark + 3))
+    return "".join(parts) + text[done:]
+
+
+def _end_of_url(text: str, start: int, rest: int) -> int:
+    """Where a URL ends: at its closing quote, else at a space or a mark that no URL has."""
+    quote = text[start - 1 : start]
+    if quote and quote in "'\"`":
+        close = text.find(quote, rest)
+        while close > 0 and text[close - 1] == "\\":
+            close = text.find(quote, close + 1)
+        line = text.find("\n", rest)
+        if close >= 0 and (line < 0 or close < line):
+            return close
+    found = _URL_END.search(text, rest)
+    end = len(text) if found is None else found.start()
+    at = text.find("@", end, end + 300)
+    if at > 0 and "@" not in text[rest:end] and "\n" not in text[end:at]:
+        scheme = text[start : rest - 3].lower()
+        next_url = text.find("://", end, at)
+        # A password with a space in it, or a quote.
+        if next_url < 0 and scheme not in _NO_USER and _is_odd(text[rest:end]):
+            found = _URL_END.search(text, at)
+            end = len(text) if found is None else found.start()
+    return end
+
+
+def _is_odd(rest: str) -> bool:
+    """Whether what stands before the first slash is no host with its port."""
+    end = _AUTHORITY_END.search(rest)
+    return not _HOST_PORT.fullmatch(rest[: end.start()] if end else rest)
+
+
+def _shown(scheme: str, rest: str) -> str:
+    """What follows ``://``, without what is secret in it."""
+    trailing = _TRAILING.search(rest)
+    tail = trailing.group() if trailing else ""
+    rest = rest[: len(rest) - len(tail)]
+    if scheme in _NO_USER:
+        return rest + tail
+    user, rest = _split_user(scheme, rest)
+    if user in _EXAMPLES:
+        rest = f"{user}@{rest}"
+    elif _is_odd(rest):
+        # No host with a port: a password of which the end is cut off.
+        rest = f"{rest.partition(':')[0]}:{HIDDEN}"
+    marks = [at for at in (rest.find("?"), rest.find("#")) if at >= 0]
+    if marks and (scheme in ("http", "https") or "=" in rest[min(marks) :]):
+        cut = min(marks)
+        rest = f"{rest[:cut]}{rest[cut]}{HIDDEN}"
+    return rest + tail
+
+
+def _split_user(scheme: str, rest: str) -> tuple[str, str]:
+    """User information and what follows it; special characters in it may be unescaped."""
+    found = _AUTHORITY_END.search(rest)
+    end = found.start() if found else len(rest)
+    user, at, host = rest[:end].rpartition("@")
+    if scheme not in _NAMES_WITH_AT or (not at and _is_odd(rest)):
+        user, at, rest_after = rest.rpartition("@")
+        return (user, rest_after) if at else ("", rest)
+    return (user, host + rest[end:]) if at else ("", rest)
