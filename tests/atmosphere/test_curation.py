@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,12 @@ from atdata._refs import (
     SHARD_BLOBS_COLLECTION,
 )
 from atdata._shardlist import ShardInfo
-from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
+from atdata.atmosphere import (
+    AtmosphereClient,
+    AtmosphereIndex,
+    AtmosphereIndexEntry,
+    PDSBlobStore,
+)
 from atdata.atmosphere.lenses import Code
 from atdata.atmosphere.publish import publish_dataset
 from atdata.dataset.dataset import Dataset
@@ -89,8 +95,58 @@ def test_a_label_leads_to_one_dataset(
     assert len(load_dataset(f"@{handle}/digits@1.2.0", split="train")) == 3
     with pytest.raises(SchemaRefError):
         index.label("digits", "one", later)
-    with pytest.raises(DatasetNotFoundError):
+    with pytest.raises(
+        DatasetNotFoundError, match=r"labels: 1\.2\.0, 1\.2\.1, 1\.2\.10\. .*1\.0\.0"
+    ):
         index.get_dataset(f"@{handle}/digits@9.9.9")
+    missing = dataclasses.replace(first, uri=f"{first.uri}0")
+    with pytest.raises(DatasetNotFoundError):
+        index.label("digits", "3.0.0", missing)
+
+
+def test_one_of_several_threads_gets_a_label(
+    index: AtmosphereIndex, digits: Dataset[Digit], tmp_path: Path
+) -> None:
+    """Of callers that set a label of the network at once one gets it, the others are told."""
+    store = AtmosphereIndex(index.client, data_store=PDSBlobStore(index.client))
+    other = write_samples(list(digits)[:3], tmp_path / "other.tar")
+    entries = [store.insert_dataset(digits, name="a"), store.insert_dataset(other, name="b")]
+
+    def take(entry: AtmosphereIndexEntry) -> bool:
+        try:
+            index.label("rel", "1.0.0", entry)
+        except LabelExistsError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as pool:
+        got = list(pool.map(take, entries))
+    assert sorted(got) == [False, True]
+    owner = index.get_dataset(f"@{index.client.handle}/rel@1.0.0")
+    assert owner.uri == entries[got.index(True)].uri
+
+
+def test_a_label_of_another_tool_is_not_taken_over(
+    index: AtmosphereIndex, digits: Dataset[Digit], tmp_path: Path
+) -> None:
+    """A label whose record key another tool chose counts as one that exists."""
+    store = AtmosphereIndex(index.client, data_store=PDSBlobStore(index.client))
+    first = store.insert_dataset(digits, name="a")
+    other = write_samples(list(digits)[:3], tmp_path / "other.tar")
+    second = store.insert_dataset(other, name="b")
+    record = {
+        "$type": NEWER_LABEL_COLLECTION,
+        "name": "rel",
+        "version": "1.0.0",
+        "datasetUri": first.uri,
+        "datasetCid": first.cid,
+        "createdAt": "2026-01-01T00:00:00Z",
+    }
+    theirs = index.client.put_record(NEWER_LABEL_COLLECTION, "theirs", record, replaces=None)
+    assert index.label("rel", "1.0.0", first) == str(theirs.uri)
+    with pytest.raises(LabelExistsError):
+        index.label("rel", "1.0.0", second)
+    assert index.get_dataset(f"@{index.client.handle}/rel@1.0.0").uri == first.uri
 
 
 def test_what_was_labelled_is_not_replaced(

@@ -72,7 +72,35 @@ def test_what_is_said_makes_a_revision_and_what_is_not_said_stays(
     silent = index.insert_dataset(dataset, name="digits", description="", license="", metadata={})
     assert (silent.description, silent.license, silent.metadata) == (None, None, {})
     other = index.insert_dataset(digits(9), name="digits")
-    assert (other.description, other.tags) == (None, ())
+    assert (other.revision, other.description, other.tags) == (4, None, ("new",))
+    cleared = index.insert_dataset(digits(8), name="digits", tags=[])
+    assert cleared.tags == ()
+
+
+def test_two_versions_of_a_class_do_not_take_turns(
+    index: LocalIndex, digits: MakeDigits, tmp_path: Path
+) -> None:
+    """Programs with two versions of a class insert the same bytes: each has one revision."""
+
+    def version(kind: type) -> type:
+        members = {"__annotations__": {"label": kind}, "__module__": __name__}
+        return atdata.packable(type("Kept", (), members))
+
+    old, new = version(int), version(int | None)  # type: ignore[arg-type]
+    atdata.write_samples([old(1), old(2)], tmp_path / "kept.tar")
+    for sample_type in (old, new, old, new, old):
+        found = atdata.Dataset.of(sample_type, tmp_path / "kept.tar")
+        entry = index.insert_dataset(found, name="kept")
+        assert list(atdata.Dataset.of(sample_type, entry)) == [sample_type(1), sample_type(2)]
+    assert [entry.revision for entry in index.history("kept")] == [1, 2]
+    assert len(list(index.list_schemas())) == 2
+
+
+def test_a_bare_name_is_pointed_to_its_reference(index: LocalIndex, digits: MakeDigits) -> None:
+    """load_dataset with a name that lacks its '@local/' says how to write it."""
+    index.insert_dataset(digits(), name="photos")
+    with pytest.raises(DatasetNotFoundError, match="@local/photos"):
+        atdata.load_dataset("photos", index=index)
 
 
 def test_the_same_content_under_two_names(index: LocalIndex, digits: MakeDigits) -> None:

@@ -46,7 +46,8 @@ class Curation(ABC):
             DatasetNotFoundError: There is no such dataset.
             AuthenticationError: Not logged in.
         """
-        found = self.get_dataset(entry) if isinstance(entry, str) else entry
+        # An entry may be of a record that was never written, or was deleted since.
+        found = self.get_dataset(entry if isinstance(entry, str) else entry.uri)
         return set_label(self.client, name, version, found, move=move)
 
     def unpublish(self, uri: str) -> Unpublished:

@@ -11,6 +11,7 @@ from atdata._protocols import AbstractDataStore, Packable
 from atdata._refs import (
     DATASET_COLLECTION,
     NEWER_DATASET_COLLECTION,
+    NameRef,
     check_name,
     parse_at_uri,
     parse_name_ref,
@@ -19,7 +20,7 @@ from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.curation import Curation
 from atdata.atmosphere.discover import accounts
 from atdata.atmosphere.entry import AtmosphereIndexEntry, age
-from atdata.atmosphere.labels import find_label
+from atdata.atmosphere.labels import find_label, label_versions
 from atdata.atmosphere.manifest import Shelf, as_far_as_known, followed
 from atdata.atmosphere.parsing import entries_of, list_entries, read_entry
 from atdata.atmosphere.publicity import check_public, check_store
@@ -99,9 +100,10 @@ class AtmosphereIndex(Curation):
     ) -> AtmosphereIndexEntry:
         """Publish a dataset; with a data store, write every sample there first.
 
-        The record is written last. The same content under the same name gives the same URI;
-        what is not said again of it stays. Other content is a new record beside the old one,
-        and becomes what the name means.
+        The record is written last. The same content under the same name gives the same URI.
+        Other content is a new record next to the old one, and becomes what the name means.
+        Description, tags, licence and metadata stay as they are in the newest record of the
+        name unless they are given; an empty one (``""``, ``[]``, ``{}``) clears it.
 
         Args:
             ds: The dataset. Without a data store it must be as stored: no filter, map or lens.
@@ -224,11 +226,16 @@ class AtmosphereIndex(Curation):
             if labelled := find_label(self.client, did, parsed.name, parsed.version):
                 return labelled.check(self._at(labelled.uri))
             named = entries_of(self.client, did, parsed.name)
+            versions: list[str] = []
             for entry in sorted(named, key=age, reverse=True):
-                if self.schema_of_ref(entry.schema_ref).version == parsed.version:
+                versions.append(self.schema_of_ref(entry.schema_ref).version)
+                if versions[-1] == parsed.version:
                     return followed(entry)
             # The version may be the end of a name.
-            return self._newest(did, f"{parsed.name}@{parsed.version}", ref)
+            try:
+                return self._newest(did, f"{parsed.name}@{parsed.version}", ref)
+            except DatasetNotFoundError:
+                raise self._no_version(did, ref, parsed, versions) from None
         return self._newest(did, parsed.name, ref)
 
     def _at(self, ref: str) -> AtmosphereIndexEntry:
@@ -251,6 +258,22 @@ class AtmosphereIndex(Curation):
                 "that there are."
             )
         return followed(max(found, key=age))
+
+    def _no_version(
+        self, did: str, ref: str, parsed: NameRef, schemas: list[str]
+    ) -> DatasetNotFoundError:
+        labels = label_versions(self.client, did, parsed.name)
+        if not labels and not schemas:
+            return DatasetNotFoundError(
+                f"{did} has published no dataset {ref!r}. index.list_datasets() shows those "
+                "that exist."
+            )
+        return DatasetNotFoundError(
+            f"{ref}: {parsed.name!r} of {parsed.owner} has no version {parsed.version}. "
+            + (f"Its labels: {', '.join(labels)}. " if labels else "It has no labels. ")
+            + (f"Versions of its schema: {', '.join(sorted(set(schemas)))}. " if schemas else "")
+            + f"@{parsed.owner}/{parsed.name} is the newest."
+        )
 
     def list_datasets(self, repo: str | None = None) -> Iterator[AtmosphereIndexEntry]:
         """Every dataset of an account, its newest revision, in order of name.

@@ -16,7 +16,7 @@ from atdata.atmosphere.entry import AtmosphereIndexEntry
 from atdata.atmosphere.keys import label_range, label_rkey
 from atdata.atmosphere.lookup import foreign_records, records_in
 from atdata.atmosphere.reader import Reader, Record
-from atdata.errors import AtmosphereError, IntegrityError, LabelExistsError, XrpcError
+from atdata.errors import AtmosphereError, IntegrityError, LabelExistsError, RefError, XrpcError
 
 _TRIES: Final = 10
 
@@ -30,6 +30,14 @@ class Labelled:
     """Of the record that was labelled."""
     label: AtUri
 
+    def leads_to(self, entry: AtmosphereIndexEntry) -> bool:
+        """Whether it leads to this dataset, as its record is now."""
+        return self.uri == entry.uri and (self._is_own or self.cid in (None, entry.cid))
+
+    @property
+    def _is_own(self) -> bool:
+        return parse_at_uri(self.uri).authority == self.label.authority
+
     def check(self, entry: AtmosphereIndexEntry) -> AtmosphereIndexEntry:
         """The dataset, if it is what was labelled.
 
@@ -39,8 +47,7 @@ class Labelled:
         Raises:
             IntegrityError: It is of another account, and has been changed since.
         """
-        own = parse_at_uri(self.uri).authority == self.label.authority
-        if own or self.cid in (None, entry.cid):
+        if self._is_own or self.cid in (None, entry.cid):
             return entry
         raise IntegrityError(
             f"this record of another account was changed after {self.label} had labelled it: "
@@ -67,17 +74,35 @@ def find_label(reader: Reader, did: str, name: str, version: str | None = None) 
     )
 
 
+def label_versions(reader: Reader, did: str, name: str) -> list[str]:
+    """The versions that an account's labels of this name have, in order."""
+    ours = records_in(reader, did, NEWER_LABEL_COLLECTION, label_range(name))
+    found: set[Version] = set()
+    for record in (*ours, *foreign_records(reader, did, NEWER_LABEL_COLLECTION)):
+        try:
+            if record.value.get("name") == name:
+                found.add(Version.parse(record.value["version"]))
+        except (KeyError, RefError):
+            continue
+    return [str(version) for version in sorted(found)]
+
+
 def _newest(records: Iterable[Record], name: str, version: str | None) -> Labelled | None:
     found: list[tuple[str, str, Labelled]] = []
     for record in records:
-        value = record.value
-        uri, created = value.get("datasetUri"), value.get("createdAt")
-        matches = value.get("name") == name and version in (None, value.get("version"))
-        if matches and isinstance(uri, str) and isinstance(created, str):
-            cid = value.get("datasetCid")
-            labelled = Labelled(uri, cid if isinstance(cid, str) else None, record.uri)
-            found.append((created, uri, labelled))
+        created, labelled = record.value.get("createdAt"), _labelled(record)
+        says = record.value.get("name"), record.value.get("version")
+        matches = says[0] == name and version in (None, says[1])
+        if matches and labelled is not None and isinstance(created, str):
+            found.append((created, labelled.uri, labelled))
     return max(found, key=lambda row: row[:2])[2] if found else None
+
+
+def _labelled(record: Record) -> Labelled | None:
+    uri, cid = record.value.get("datasetUri"), record.value.get("datasetCid")
+    if not isinstance(uri, str):
+        return None
+    return Labelled(uri, cid if isinstance(cid, str) else None, record.uri)
 
 
 def set_label(
@@ -111,12 +136,17 @@ def set_label(
         same_start = records_in(client, client.did, NEWER_LABEL_COLLECTION, rkey)
         # 1.0.1 is what 1.0.10 begins with.
         there = next((record for record in same_start if record.uri.rkey == rkey), None)
-        if there is not None and there.value.get("datasetUri") == entry.uri:
-            return str(there.uri)
-        if there is not None and not move:
+        said = None if there is None else _labelled(there)
+        if said is None and not move:
+            # Ours would come before the one that another tool has set, and so take its place.
+            foreign = foreign_records(client, client.did, NEWER_LABEL_COLLECTION)
+            said = _newest(foreign, name, version)
+        if said is not None and said.leads_to(entry):
+            return str(said.label)
+        if (said is not None or there is not None) and not move:
             raise LabelExistsError(
-                f"{name}@{version} already leads to {there.value.get('datasetUri')}. Choose "
-                "another version, or pass move=True. Nothing was changed."
+                f"{name}@{version} already leads to {said.uri if said else 'something else'}. "
+                "Choose another version, or pass move=True. Nothing was changed."
             )
         replaces = None if there is None else there.cid
         try:

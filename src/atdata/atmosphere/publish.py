@@ -92,6 +92,8 @@ def draft_dataset(
     old = None if there is None else read_entry(there)
     if old is not None:
         shards = _typed(shards, old.shards)
+    # A new revision is described as the one before it, unless something else is given.
+    before = old or _newest(client, name)
     time = now()
     draft = partial(
         dataset_record,
@@ -101,10 +103,10 @@ def draft_dataset(
         shards=shards,
         endpoint=endpoint,
         region=region,
-        description=old.description if old and description is None else description,
-        tags=old.tags if old and tags is None else tags,
-        license=old.license if old and license is None else license,
-        metadata=old.metadata if old and metadata is None else metadata,
+        description=before.description if before and description is None else description,
+        tags=before.tags if before and tags is None else tags,
+        license=before.license if before and license is None else license,
+        metadata=before.metadata if before and metadata is None else metadata,
         sources=_strong_refs(client, sources) or (old.sources if old else ()),
         created_at=time,
         collection=collection,
@@ -156,8 +158,9 @@ def publish_dataset(
     """Write a dataset's record, or find it where it is already.
 
     The same name, schema and content give the same URI. Other URLs, description, tags,
-    licence, metadata or sources then change the record in place; None leaves what is there, an
-    empty one removes it. Other content is a new record beside the old one.
+    licence, metadata or sources then change the record in place. Other content is a new record
+    next to the old one. Description, tags, licence and metadata that are None are those of the
+    same record, else of the newest one of this name; an empty one clears them.
 
     Args:
         client: Logged in.
@@ -309,5 +312,9 @@ def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _is_newest(client: AtmosphereClient, entry: AtmosphereIndexEntry) -> bool:
-    same_name = entries_of(client, client.did, entry.name)
-    return max(same_name, key=age, default=entry).uri == entry.uri
+    newest = _newest(client, entry.name)
+    return newest is None or newest.uri == entry.uri
+
+
+def _newest(client: AtmosphereClient, name: str) -> AtmosphereIndexEntry | None:
+    return max(entries_of(client, client.did, name), key=age, default=None)

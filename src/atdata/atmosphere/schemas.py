@@ -227,18 +227,19 @@ def _in_order(schema: Schema) -> Schema:
 
 
 def publish_next(client: AtmosphereClient, schema: Schema) -> str:
-    """The latest version where its fields are these, else the next one, published.
+    """The newest version with these fields, else the one after the latest, published.
 
     The version in ``schema`` plays no part. The first is 1.0.0.
     """
     for _ in range(_TRIES):
-        latest = _latest(client, schema.name)
+        versions = _versions(client, schema.name)
+        # Programs with two versions of a class run at once: each finds its own.
+        for record in versions:
+            if _has_fields(client, record, schema):
+                return str(record.uri)
         version = "1.0.0"
-        if latest is not None:
-            uri, newest = latest
-            if not compare(newest, schema):
-                return uri
-            version = next_version(newest, schema)
+        if versions:
+            version = next_version(_parsed(client, versions[0]), schema)
         try:
             return publish_schema(client, schema.with_version(version), is_new=True)
         except SchemaConflictError:
@@ -246,7 +247,15 @@ def publish_next(client: AtmosphereClient, schema: Schema) -> str:
     raise AtmosphereError(f"Versions of {schema.name} are published by others again and again.")
 
 
-def _latest(client: AtmosphereClient, name: str) -> tuple[str, Schema] | None:
+def _has_fields(client: AtmosphereClient, record: Record, schema: Schema) -> bool:
+    try:
+        return not compare(_parsed(client, record), schema)
+    except SchemaError:
+        return False  # an old version that makes no sense is no reason not to publish
+
+
+def _versions(client: AtmosphereClient, name: str) -> list[Record]:
+    """The records of every version of a class, newest first."""
     found: list[tuple[Version, Record]] = []
     ours = records_in(client, client.did, SCHEMA_COLLECTION, schema_range(name))
     for record in (*ours, *foreign_records(client, client.did, SCHEMA_COLLECTION)):
@@ -255,10 +264,7 @@ def _latest(client: AtmosphereClient, name: str) -> tuple[str, Schema] | None:
                 found.append((Version.parse(record.value["version"]), record))
         except (KeyError, RefError):
             continue
-    if not found:
-        return None
-    record = max(found, key=lambda pair: pair[0])[1]
-    return str(record.uri), _parsed(client, record)
+    return [record for _, record in sorted(found, key=lambda pair: pair[0], reverse=True)]
 
 
 def _publish_nested(client: AtmosphereClient, nested: Nested) -> str:

@@ -31,6 +31,7 @@ SPLITS: Final = {
     "dev": "validation",
 }
 """Words in file and folder names → name of the split that they mean."""
+_PATTERN: Final = re.compile(r"[*?\[{]")
 _WORDS: Final = re.compile(r"[a-z]+")
 
 
@@ -117,9 +118,23 @@ def load_dataset(
     if isinstance(where, str) and (where.startswith("@") or where.startswith("at://")):
         dataset = _from_index(where, sample_type, index)
     else:
+        if index is not None:
+            _check_is_place(where)
         dataset = Dataset.of(sample_type or DictSample, where)
     splits = split_of(dataset)
     return splits if split is None else splits[split]
+
+
+def _check_is_place(where: str | Path | Sequence[str | Path]) -> None:
+    """Refuse the bare name of a dataset, given with an index."""
+    if not isinstance(where, str) or "://" in where or _PATTERN.search(where):
+        return
+    if not Path(where).expanduser().exists():
+        raise DatasetNotFoundError(
+            f"There is no file or folder {where!r}. A dataset of an index is named with an '@': "
+            f"load_dataset('@local/{where}', index=…) for a local index, '@handle/{where}' for "
+            "the network."
+        )
 
 
 def _from_index(

@@ -81,9 +81,11 @@ class LocalIndex:
     ) -> LocalDatasetEntry:
         """Record a dataset; with a data store, write every sample there first.
 
-        The same content under the same name returns the entry that is there. Other content, or
-        something else said of it, adds a revision. Everything is checked before anything is
-        written, and the entry is written last.
+        The same content under the same name returns the existing entry. Other content, or
+        other details, add a revision. Description, tags, licence and metadata stay as they are
+        in the newest revision unless they are given; an empty one (``""``, ``[]``, ``{}``)
+        clears it. Everything is checked before anything is written, and the entry is written
+        last.
 
         Args:
             ds: The dataset. Without a data store it must be as stored: no filter, map or lens.
@@ -187,6 +189,8 @@ class LocalIndex:
     def get_entry(self, cid: str) -> LocalDatasetEntry:
         """The revision with this CID; of several, the one that was recorded last.
 
+        A CID says the content alone: a label leads to one revision for good.
+
         Raises:
             DatasetNotFoundError: There is none.
             RefError: It is not a CID.
@@ -251,8 +255,18 @@ class LocalIndex:
     ) -> None:
         """Let ``@local/name@version`` mean this revision, whatever is inserted later.
 
+        Of several callers that set one label at once, one gets it. Where the revision is
+        deleted, the label leads nowhere; no other revision takes its place.
+
+        Args:
+            name: Name of the label; mostly the dataset's own.
+            version: ``major.minor.patch``.
+            entry: A revision of this index.
+            move: Let an existing label lead to this revision.
+
         Raises:
             LabelExistsError: It means another one, and ``move`` is False.
+            DatasetNotFoundError: This index does not have the revision.
             SchemaRefError: ``version`` is not ``major.minor.patch``.
         """
         set_label(self._backend, name, version, entry, move=move)
@@ -286,7 +300,7 @@ class LocalIndex:
 
         Args:
             sample_type: A packable class, or a Schema, whose version counts where none is given.
-            version: ``major.minor.patch``. None: the latest version where its fields agree,
+            version: ``major.minor.patch``. None: the newest of all versions with these fields,
                 else the next one: minor where only optional fields were added, else major.
             description: What the samples are.
             metadata: Whatever should be kept with it; must be JSON.

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any, Final
 
 from atdata._refs import Version, check_name
-from atdata.errors import LabelExistsError
+from atdata.errors import BackendError, DatasetNotFoundError, LabelExistsError
 from atdata.local.backends.base import Backend, EntryRow
-from atdata.local.entry import LocalDatasetEntry
+from atdata.local.entry import LocalDatasetEntry, from_row
+
+_LAST: Final = "\U0010ffff"
+_PAGE: Final = 200
 
 
 def set_label(
@@ -17,23 +22,99 @@ def set_label(
 
     Raises:
         LabelExistsError: They lead to another one, and ``move`` is False.
+        DatasetNotFoundError: This index does not have the revision.
         DatasetNameError: ``name`` cannot be one.
         SchemaRefError: ``version`` is not one.
     """
     key = _key(check_name(name), str(Version.parse(version)))
-    there = backend.note(key)
-    if there is not None and json.loads(there)["cid"] != entry.cid and not move:
-        raise LabelExistsError(
-            f"{name}@{version} already leads to {json.loads(there)['cid']}. Choose another "
-            "version, or pass move=True. Nothing was changed."
+    row = backend.revision(entry.name, entry.revision)
+    if row is None or row.cid != entry.cid:
+        raise DatasetNotFoundError(
+            f"This index has no revision {entry.revision} of {entry.name!r} with the CID "
+            f"{entry.cid}: {name}@{version} cannot lead to it. Insert the dataset here, and "
+            "label the entry that insert_dataset returns. Nothing was changed."
         )
-    backend.set_note(key, json.dumps({"name": entry.name, "cid": entry.cid}))
+    target = json.dumps(
+        {
+            "name": row.name,
+            "cid": row.cid,
+            "revision": row.revision,
+            "createdAt": from_row(row).created_at.isoformat(),
+        }
+    )
+    if move:
+        backend.set_note(key, target)
+        return
+    there = backend.add_note(key, target)
+    if there == target:
+        return
+    said = _target(name, version, there)
+    if _revision(backend, said) != row:
+        raise LabelExistsError(
+            f"{name}@{version} already leads to {_described(said)}. Choose another version, or "
+            "pass move=True. Nothing was changed."
+        )
 
 
 def find_label(backend: Backend, name: str, version: str) -> EntryRow | None:
-    """The revision that a label leads to; None where there is no label, or no such revision."""
+    """The revision that a label leads to; None where there is no label.
+
+    Raises:
+        DatasetNotFoundError: The revision was deleted. No other one takes its place.
+    """
     there = backend.note(_key(name, version))
-    return None if there is None else backend.entry(json.loads(there)["cid"])
+    if there is None:
+        return None
+    said = _target(name, version, there)
+    row = _revision(backend, said)
+    if row is None:
+        raise DatasetNotFoundError(
+            f"@local/{name}@{version} is a label of {_described(said)}, which was deleted from "
+            "this index. label(…, move=True) lets it lead to another revision."
+        )
+    return row
+
+
+def versions_of(backend: Backend, name: str) -> list[str]:
+    """The versions that labels of this name have, in order."""
+    start, found = _key(name, ""), []
+    last = start
+    while page := backend.notes(last, start + _LAST, _PAGE):
+        found += [key.removeprefix(start) for key, _ in page]
+        last = page[-1][0]
+    return sorted((version for version in found if "/" not in version), key=Version.parse)
+
+
+def _revision(backend: Backend, said: Mapping[str, Any]) -> EntryRow | None:
+    """The very revision that was labelled, not another one of the same content."""
+    name, cid = said["name"], said["cid"]
+    if "revision" not in said:
+        # Labels of older versions say the content alone. The first revision that has it is the
+        # one that no later insertion can change.
+        return next((row for row in backend.history(name) if row.cid == cid), None)
+    row = backend.revision(name, said["revision"])
+    if row is None or row.cid != cid:
+        return None
+    # A name that was deleted begins with revision 1 again.
+    return row if from_row(row).created_at.isoformat() == said["createdAt"] else None
+
+
+def _target(name: str, version: str, value: str) -> dict[str, Any]:
+    try:
+        said: dict[str, Any] = json.loads(value)
+        if isinstance(said["name"], str) and isinstance(said["cid"], str):
+            return said
+    except (ValueError, LookupError, TypeError):
+        pass
+    raise BackendError(
+        f"The index is damaged: the label {name}@{version} cannot be read. Set it again with "
+        "label(…, move=True), or restore the index from a copy."
+    )
+
+
+def _described(said: Mapping[str, Any]) -> str:
+    revision = f"revision {said['revision']} of " if "revision" in said else ""
+    return f"{revision}{said['name']!r}, {said['cid']}"
 
 
 def _key(name: str, version: str) -> str:

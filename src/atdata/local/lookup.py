@@ -10,7 +10,7 @@ from atdata._refs import check_name, parse_name_ref
 from atdata.errors import DatasetNotFoundError, RefError
 from atdata.local.backends.base import Backend, EntryRow
 from atdata.local.entry import from_row
-from atdata.local.labels import find_label
+from atdata.local.labels import find_label, versions_of
 
 _LOOKED_AT: Final = 1_000
 """Names that are compared with one that is not there, at each of a few places in their order."""
@@ -95,11 +95,25 @@ def _find_by_name_ref(backend: Backend, ref: str) -> EntryRow:
         return find_by_name(backend, parsed.name)
     if (labelled := find_label(backend, parsed.name, parsed.version)) is not None:
         return labelled
-    for row in reversed(backend.history(parsed.name)):
-        if from_row(row).schema_ref.endswith(f"@{parsed.version}"):
-            return row
+    schemas: dict[str, EntryRow] = {}
+    for row in backend.history(parsed.name):
+        version = from_row(row).schema_ref.rpartition("/")[2].rpartition("@")[2]
+        schemas[version] = row
+    if parsed.version in schemas:
+        return schemas[parsed.version]
     # The version may be the end of a name.
-    return find_by_name(backend, f"{parsed.name}@{parsed.version}")
+    named = backend.newest(check_name(f"{parsed.name}@{parsed.version}"))
+    if named is not None:
+        return named
+    labels = versions_of(backend, parsed.name)
+    if not labels and not schemas:
+        raise not_found(backend, parsed.name)
+    raise DatasetNotFoundError(
+        f"{ref}: {parsed.name!r} has no version {parsed.version}. "
+        + (f"Its labels: {', '.join(labels)}. " if labels else "It has no labels. ")
+        + (f"Versions of its schema: {', '.join(schemas)}. " if schemas else "")
+        + f"@local/{parsed.name} is the newest revision."
+    )
 
 
 def _is_cid(text: str) -> bool:

@@ -79,16 +79,18 @@ class Schemas:
                 return str(_ref_of(schema))
 
     def _publish_next(self, schema: Schema) -> str:
-        """Find the schema as the latest version, or add it as the one after that."""
+        """Find the newest version with these fields, or add the one after the latest."""
         while True:
             rows = self._versions(schema.class_name)
             if rows:
                 # Classes of several modules may share a name, and so the row of versions.
-                own = [row for row in rows if _record(row).get("name") == schema.name]
-                latest = self._read((own or rows)[-1])
-                if latest.fields == schema.fields:
-                    return str(_ref_of(latest))
-                schema = schema.with_version(next_version(latest, schema))
+                own = [row for row in rows if _record(row).get("name") == schema.name] or rows
+                # Programs with two versions of a class run at once: each finds its own.
+                for row in reversed(own):
+                    there = self._read(row)
+                    if there.fields == schema.fields:
+                        return str(_ref_of(there))
+                schema = schema.with_version(next_version(self._read(own[-1]), schema))
                 if any(row.key == _key(_ref_of(schema)) for row in rows):
                     last = Version.parse(_parse_key(rows[-1].key).version)
                     schema = schema.with_version(str(Version(last.major + 1, 0, 0)))

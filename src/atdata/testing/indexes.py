@@ -153,6 +153,23 @@ class IndexSuite(IndexSchemaSuite):
         assert list(entry.tags) == ["kept"]
         assert len(list(index.list_datasets())) == 1
 
+    def test_a_new_revision_keeps_what_was_said(
+        self, index: AbstractIndex, make_dataset: MakeDataset
+    ) -> None:
+        """Other content keeps description, tags, licence and metadata; empty ones clear them."""
+        said = {"description": "D.", "tags": ["t"], "license": "MIT", "metadata": {"a": 1}}
+        index.insert_dataset(make_dataset(points(1)), name="points", **said)  # type: ignore[arg-type]
+        index.insert_dataset(make_dataset(points(2)), name="points", tags=["u"])
+        kept: Any = index.get_dataset("points")
+        assert list(Dataset.of(Point, kept.data_urls[0])) == points(2)
+        assert (kept.description, list(kept.tags), kept.license) == ("D.", ["u"], "MIT")
+        assert kept.metadata == {"a": 1}
+        empty = {"description": "", "tags": [], "license": "", "metadata": {}}
+        index.insert_dataset(make_dataset(points(3)), name="points", **empty)  # type: ignore[arg-type]
+        cleared: Any = index.get_dataset("points")
+        assert (cleared.description, list(cleared.tags), cleared.license) == (None, [], None)
+        assert not cleared.metadata
+
     def test_names_are_kept_as_they_are(
         self, index: AbstractIndex, make_dataset: MakeDataset
     ) -> None:

@@ -109,6 +109,14 @@ class IndexSchemaSuite:
         versions = [index.get_schema(ref)["version"] for ref in refs]
         assert versions == ["1.0.0", "1.1.0", "1.1.0", "2.0.0", "2.0.0"]
 
+    def test_versions_in_use_at_once(self, index: AbstractIndex) -> None:
+        """Programs with old and new versions of a class each find theirs again, in any order."""
+        types = [*self._three_versions()]
+        refs = [index.publish_schema(sample_type) for sample_type in types]
+        for order in ((0, 2, 1, 0), (2, 0, 1, 2)):
+            assert [index.publish_schema(types[n]) for n in order] == [refs[n] for n in order]
+        assert len(list(index.list_schemas())) == len(types)
+
     @staticmethod
     def _three_versions() -> tuple[type, type, type]:
         def first() -> type:

@@ -168,6 +168,14 @@ else
   redis.call('ZADD', p .. 'note-keys', 0, key)
 end
 """
+ADD_NOTE: Final = """
+local p, key, value = ARGV[1], ARGV[2], ARGV[3]
+local there = redis.call('HGET', p .. 'notes', key)
+if there then return there end
+redis.call('HSET', p .. 'notes', key, value)
+redis.call('ZADD', p .. 'note-keys', 0, key)
+return value
+"""
 NOTES: Final = """
 local p, found = ARGV[1], {}
 local keys = redis.call('ZRANGEBYLEX', p .. 'note-keys', ARGV[2], ARGV[3], 'LIMIT', 0, ARGV[4])

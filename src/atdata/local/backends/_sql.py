@@ -47,6 +47,10 @@ class SqlBackend(Backend):
     def history(self, name: str) -> list[EntryRow]:
         return self._entries("name = ? ORDER BY revision", name)
 
+    def revision(self, name: str, number: int) -> EntryRow | None:
+        rows = self._entries("name = ? AND revision = ?", name, number)
+        return rows[0] if rows else None
+
     def entries(self, after: str, limit: int) -> list[EntryRow]:
         return self._entries("newest AND name > ? ORDER BY name LIMIT ?", after, limit)
 

@@ -115,6 +115,10 @@ class Backend(ABC):
         """All revisions of a name, oldest first; empty if there are none."""
 
     @abstractmethod
+    def revision(self, name: str, number: int) -> EntryRow | None:
+        """One revision of a name. Costs the same however many there are."""
+
+    @abstractmethod
     def entries(self, after: str, limit: int) -> list[EntryRow]:
         """The newest revisions of the first ``limit`` names above ``after``, in order of name.
 
@@ -160,6 +164,14 @@ class Backend(ABC):
     @abstractmethod
     def set_note(self, key: str, value: str | None) -> None:
         """Write a note in the place of the one there was; None removes it."""
+
+    @abstractmethod
+    def add_note(self, key: str, value: str) -> str:
+        """Write a note unless its key is taken.
+
+        Returns:
+            The value that is kept now: this one, or the one that was there before.
+        """
 
     @abstractmethod
     def notes(self, after: str, before: str, limit: int) -> list[tuple[str, str]]:

@@ -138,6 +138,19 @@ class PostgresBackend(SqlBackend):
                     (key, value),
                 )
 
+    def add_note(self, key: str, value: str) -> str:
+        while True:
+            with self._writing() as connection:
+                connection.execute(
+                    "INSERT INTO atdata_notes VALUES (%s, %s) ON CONFLICT DO NOTHING", (key, value)
+                )
+                there = connection.execute(
+                    "SELECT value FROM atdata_notes WHERE key = %s", (key,)
+                ).fetchone()
+            # None: another process removed it between the two statements.
+            if there is not None:
+                return str(there[0])
+
     def close(self) -> None:
         self._pool.close()
 

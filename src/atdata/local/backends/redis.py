@@ -70,6 +70,7 @@ class RedisBackend(Backend):
             "unindexed": lua.UNINDEXED,
             "index": lua.INDEX,
             "set_note": lua.SET_NOTE,
+            "add_note": lua.ADD_NOTE,
             "notes": lua.NOTES,
             "upgrade": lua.UPGRADE,
         }
@@ -132,6 +133,13 @@ class RedisBackend(Backend):
             items: Any = self._client.lrange(f"{self._prefix}dataset:{name}", 0, -1)
         return [_row(name, number, item) for number, item in enumerate(items, start=1)]
 
+    def revision(self, name: str, number: int) -> EntryRow | None:
+        if number < 1:
+            return None
+        with self._errors():
+            item: Any = self._client.lindex(f"{self._prefix}dataset:{name}", number - 1)
+        return None if item is None else _row(name, number, item)
+
     def entries(self, after: str, limit: int) -> list[EntryRow]:
         return list(_rows(self._run("entries", f"({after}", limit)))
 
@@ -156,6 +164,9 @@ class RedisBackend(Backend):
 
     def set_note(self, key: str, value: str | None) -> None:
         self._run("set_note", key, *(() if value is None else (value,)))
+
+    def add_note(self, key: str, value: str) -> str:
+        return _text(self._run("add_note", key, value))
 
     def note(self, key: str) -> str | None:
         with self._errors():

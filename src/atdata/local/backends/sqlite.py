@@ -138,6 +138,16 @@ class SqliteBackend(SqlBackend):
             else:
                 connection.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (key, value))
 
+    def add_note(self, key: str, value: str) -> str:
+        with self._writing() as connection:
+            connection.execute(
+                "INSERT INTO notes VALUES (?, ?) ON CONFLICT DO NOTHING", (key, value)
+            )
+            there: tuple[str] = connection.execute(
+                "SELECT value FROM notes WHERE key = ?", (key,)
+            ).fetchone()
+        return there[0]
+
     def close(self) -> None:
         self._pool.close()
 
