@@ -11,14 +11,14 @@ LOCK_ARGS ?=
 # The first Python that runs (a shim of a version manager may not) and that we test with; else
 # the first that is new enough.
 runs = "$$p" -c 'import sys; sys.exit(not ($(1)))' >/dev/null 2>&1 && { echo "$$p"; exit; };
-pythons = python3 python3.13 python3.12 python3.11 $(wildcard $(HOME)/.pyenv/versions/3.1[123].*/bin/python3)
-PYTHON ?= $(shell for p in $(pythons); do $(call runs,(3, 11) <= sys.version_info[:2] <= (3, 13)) done; \
+pythons = python3 python3.14 python3.13 python3.12 python3.11 $(wildcard $(HOME)/.pyenv/versions/3.1[1234].*/bin/python3)
+PYTHON ?= $(shell for p in $(pythons); do $(call runs,(3, 11) <= sys.version_info[:2] <= (3, 14)) done; \
                   for p in $(pythons); do $(call runs,sys.version_info >= (3, 11)) done)
 
 # Set up again when any of these changes, and only then.
 STAMP = $(VENV)/.set-up-$(shell cat requirements.lock pyproject.toml | cksum | tr ' ' '-')
 
-.PHONY: help setup services demo test check test-torch bench bench-quick lock clean test-only test-all-pythons services-debian fuzz
+.PHONY: help setup services demo test check torch test-torch test-pythons bench bench-quick lock clean test-only services-debian fuzz
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 20
@@ -69,9 +69,12 @@ test: check test-only ## set-up, services, check and every test
 test-only: services
 	@"$(BIN)/python" -m pytest -q -n auto $(ARGS)
 
-test-all-pythons: $(STAMP) ## every test on each supported Python that can be found
+# The servers are the same for every Python, so their suites run on one: `make test`.
+test-pythons: $(STAMP) ## tests without servers, on each other supported Python that can be found
 	@missing=; failed=; \
-	for v in 3.11 3.12 3.13; do \
+	for v in 3.11 3.12 3.13 3.14; do \
+	    if "$(BIN)/python" -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$$v')"; \
+	    then continue; fi; \
 	    found=; \
 	    for p in "python$$v" "$$($(BIN)/uv python find -q --no-python-downloads $$v 2>/dev/null)" \
 	        "$(HOME)/.pyenv/versions/$$v".*/bin/python3; do \
@@ -80,7 +83,9 @@ test-all-pythons: $(STAMP) ## every test on each supported Python that can be fo
 	    done; \
 	    if [ -z "$$found" ]; then missing="$$missing $$v"; continue; fi; \
 	    echo "Python $$v: $$found"; \
-	    $(MAKE) test-only VENV=".cache/venv-$$v" PYTHON="$$found" || failed="$$failed $$v"; \
+	    $(MAKE) setup VENV=".cache/venv-$$v" PYTHON="$$found" \
+	        && ".cache/venv-$$v/bin/python" -m pytest -q -n auto -m "not service" $(ARGS) \
+	        || failed="$$failed $$v"; \
 	done; \
 	[ -z "$$missing" ] || echo "not found, not tested:$$missing"; \
 	[ -z "$$failed" ] || { echo "failed on:$$failed"; exit 1; }
@@ -88,15 +93,14 @@ test-all-pythons: $(STAMP) ## every test on each supported Python that can be fo
 # Not among the locked packages: they are large, and each machine has its own build of them.
 TORCH ?= torch torchdata
 JAX ?= jax
-test-torch: $(STAMP) ## tests with PyTorch and JAX; TORCH="torch --index-url …" takes another build
-	@[ -x .cache/venv-torch/bin/python ] || "$(BIN)/python" -m venv .cache/venv-torch
-	@"$(BIN)/uv" pip install -q --python .cache/venv-torch/bin/python -r requirements.lock
-	@"$(BIN)/uv" pip install -q --python .cache/venv-torch/bin/python --no-deps --no-build-isolation -e .
-	@.cache/venv-torch/bin/python -c 'import torch' 2>/dev/null \
-	    || .cache/venv-torch/bin/python -m pip install -q --disable-pip-version-check $(TORCH)
-	@.cache/venv-torch/bin/python -c 'import jax' 2>/dev/null \
-	    || .cache/venv-torch/bin/python -m pip install -q --disable-pip-version-check $(JAX)
-	@.cache/venv-torch/bin/python -m pytest -q tests/training $(ARGS)
+torch: $(STAMP) ## PyTorch and JAX into .venv; TORCH="torch --index-url …" takes another build
+	@"$(BIN)/python" -c 'import torch, torchdata' 2>/dev/null \
+	    || "$(BIN)/python" -m pip install -q --disable-pip-version-check $(TORCH)
+	@"$(BIN)/python" -c 'import jax' 2>/dev/null \
+	    || "$(BIN)/python" -m pip install -q --disable-pip-version-check $(JAX)
+
+test-torch: torch ## tests with PyTorch and JAX
+	@"$(BIN)/python" -m pytest -q tests/training $(ARGS)
 
 bench: $(STAMP) ## measure beside other packages and write docs/benchmarks.md; takes TORCH as well
 	@TORCH="$(TORCH)" "$(BIN)/python" -m bench $(ARGS)

@@ -4,7 +4,7 @@ Prints lines of ``name: value``. Each measurement runs in a process of its own, 
 were written before; the page cache is warm. Peak memory is that of the process, and what the
 same process needs before it reads is printed beside it. Where PyTorch is installed, epochs are
 read by two workers of its DataLoader as well, and the peak is that of the worker that needs most:
-``.cache/venv-torch/bin/python -m bench.training --only workers`` after ``make test-torch``.
+``.venv/bin/python -m bench.training --only workers`` after ``make torch``.
 """
 
 from __future__ import annotations

@@ -29,6 +29,24 @@ settings.register_profile("atdata", deadline=None, suppress_health_check=[Health
 settings.load_profile("atdata")
 
 
+OUTSIDE = {"start_service", "read_with_peer", "peer_shards"}
+"""Fixtures that start servers or set up other packages."""
+
+SERVICES = {"postgres", "redis", "s3", "network"}
+"""Parameters by which a fixture of several backends takes one that is a server."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs more than Python and the locked packages as ``service``."""
+    for item in items:
+        taken = set(getattr(item, "fixturenames", ()))
+        parameters = getattr(item, "callspec", None)
+        values = parameters.params.values() if parameters else ()
+        if OUTSIDE & taken or any(isinstance(v, str) and v in SERVICES for v in values):
+            item.add_marker("service")
+
+
 @pytest.fixture(scope="session")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that all worker processes of this run share."""

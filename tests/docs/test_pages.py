@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,7 +64,12 @@ def _network(request: pytest.FixtureRequest) -> dict[str, str]:
 _SERVICES = {"redis": _redis, "s3": _s3, "network": _network}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def _with_mark(page: Path) -> Any:
+    marks = [pytest.mark.service] if NEEDS.search(page.read_text()) else []
+    return pytest.param(page, marks=marks, id=page.name)
+
+
+@pytest.mark.parametrize("page", map(_with_mark, PAGES))
 def test_the_page_runs(page: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Every Python block of the page runs, one after the other, as a reader would type them."""
     text = page.read_text()

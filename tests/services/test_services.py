@@ -28,6 +28,8 @@ from tests.services.process import ROOT, is_listening
 from tests.services.redis import RedisServer
 from tests.services.s3 import S3Server
 
+pytestmark = pytest.mark.service
+
 MODULES = ["tests.services.redis", "tests.services.postgres", "tests.services.s3"]
 
 

@@ -15,6 +15,8 @@ from atdata.testing import network as local_network
 from atdata.testing.network import Network
 from tests.services.process import ROOT, is_listening
 
+pytestmark = pytest.mark.service
+
 
 def _call(server: str, name: str, body: dict[str, str] | None = None) -> urllib3.BaseHTTPResponse:
     method = "GET" if body is None else "POST"

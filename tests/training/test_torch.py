@@ -1,6 +1,6 @@
 """The loader for PyTorch: the same batches for any number of workers, resumed, split, in step.
 
-Needs PyTorch, which is not among the locked packages: `make test-torch` says how to run these.
+Needs PyTorch, which is not among the locked packages: `make test-torch` installs it and runs these.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.training.conftest import Remote
 from tests.training.items import Item, even, items, texts
 
 torch: Any = pytest.importorskip(
-    "torch", reason="PyTorch is not installed; make test-torch runs these tests with it"
+    "torch", reason="PyTorch is not installed; make test-torch installs it and runs these tests"
 )
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,6 +1,6 @@
 """Worker processes of the loader for PyTorch: what they send, and how long they live.
 
-Needs PyTorch, which is not among the locked packages: `make test-torch` says how to run these.
+Needs PyTorch, which is not among the locked packages: `make test-torch` installs it and runs these.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from atdata import Dataset, DictSample, write_samples
 from tests.training.items import Clip, Item, Maybe, clips, even, items
 
 torch: Any = pytest.importorskip(
-    "torch", reason="PyTorch is not installed; make test-torch runs these tests with it"
+    "torch", reason="PyTorch is not installed; make test-torch installs it and runs these tests"
 )
 
 LISTS = {"sound": "list", "grid": "list"}
