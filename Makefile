@@ -69,7 +69,9 @@ test: check test-only ## set-up, services, check and every test
 test-only: services
 	@"$(BIN)/python" -m pytest -q -n auto $(ARGS)
 
-# The servers are the same for every Python, so their suites run on one: `make test`.
+# The servers are the same for every Python, so their suites run on one: `make test`. There are
+# builds of PyTorch for fewer Pythons than we support.
+with_torch = $(shell grep -lE '^torch: Any = pytest.importorskip|find_spec\("jax"\) is None' -r tests)
 test-pythons: $(STAMP) ## tests without servers, on each other supported Python that can be found
 	@missing=; failed=; \
 	for v in 3.11 3.12 3.13 3.14; do \
@@ -84,7 +86,7 @@ test-pythons: $(STAMP) ## tests without servers, on each other supported Python 
 	    if [ -z "$$found" ]; then missing="$$missing $$v"; continue; fi; \
 	    echo "Python $$v: $$found"; \
 	    $(MAKE) setup VENV=".cache/venv-$$v" PYTHON="$$found" \
-	        && ".cache/venv-$$v/bin/python" -m pytest -q -n auto -m "not service" $(ARGS) \
+	        && ".cache/venv-$$v/bin/python" -m pytest -q -n auto -m "not service" $(with_torch:%=--ignore=%) $(ARGS) \
 	        || failed="$$failed $$v"; \
 	done; \
 	[ -z "$$missing" ] || echo "not found, not tested:$$missing"; \

@@ -19,7 +19,8 @@ from tests.training.items import items
 
 if importlib.util.find_spec("jax") is None:
     pytest.skip(
-        "JAX is not installed; make test-torch installs it and runs these tests", allow_module_level=True
+        "JAX is not installed; make test-torch installs it and runs these tests",
+        allow_module_level=True,
     )
 
 ROOT = Path(__file__).resolve().parents[2]
