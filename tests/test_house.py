@@ -18,7 +18,7 @@ SRC = ROOT / "src" / "atdata"
 LAYERS = [
     {"_secrets"},
     {"errors"},
-    {"_registry", "_digest", "_files", "_folders", "_limits", "_logs", "_version"},
+    {"_registry", "_digest", "_files", "_folders", "_limits", "_logs", "_once", "_version"},
     {"_refs"},
     {"_shardlist"},
     {"_protocols"},

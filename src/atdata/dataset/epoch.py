@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, Final, Protocol
 
 import numpy as np
 
+from atdata._once import once
 from atdata.dataset.gather import Gather, GatheredRows, LocatedRows
 from atdata.dataset.permute import Integers, Order, Permutation, Stored, sizes_for
 from atdata.dataset.plan import Plan, Run
@@ -128,7 +128,7 @@ class DatasetEpoch:
         len(self)
         return self._gather.tables.fingerprint()
 
-    @cached_property
+    @once
     def shuffle(self) -> Shuffle | None:
         """See `Epoch`."""
         if self._shuffle is None:
@@ -140,12 +140,12 @@ class DatasetEpoch:
         block = asked.block or max(1, min(block, window // 64))
         return replace(asked, block=block, window=window)
 
-    @cached_property
+    @once
     def _sizes(self) -> tuple[int, int, int]:
         samples = len(self)
         return sizes_for(self._gather.tables.total_bytes(), samples)
 
-    @cached_property
+    @once
     def order(self) -> Order:
         """The order."""
         chosen = self.shuffle

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Final, TypeVar
 
 import numpy as np
 
+from atdata._limits import limits
+from atdata._once import once
 from atdata._protocols import DataSource
 from atdata._shardlist import ShardInfo
 from atdata.dataset.files import APART, ShardFiles, WrongTableError
@@ -18,10 +19,10 @@ from atdata.dataset.tables import ShardTables
 from atdata.dataset.verify import Verify
 from atdata.errors import DecodeError, SampleNotFoundError, ShardError
 from atdata.samples.codec import SampleCodec, codec_of
-from atdata.shards.agree import header_agrees, headers_agree, names_agree
+from atdata.shards.agree import header_agrees, headers_agree, key_agrees, names_agree
 from atdata.shards.columns import Payloads
 from atdata.shards.form import Column
-from atdata.shards.header import BLOCK
+from atdata.shards.header import BLOCK, key_of, name_of
 from atdata.shards.keys import KeyMatrix, Keys, key_list
 from atdata.shards.offsets import SampleTable
 from atdata.shards.reader import Block
@@ -141,12 +142,12 @@ class Gather:
     def __reduce__(self) -> tuple[Any, ...]:
         return Gather, (self._source, self.known, self._stored_type, self.verify)
 
-    @cached_property
+    @once
     def tables(self) -> ShardTables:
         """The tables of the shards."""
-        return ShardTables(self._source, self.known)
+        return ShardTables(self._source, self.known, full=self.verify == "full")
 
-    @cached_property
+    @once
     def _files(self) -> ShardFiles:
         tables = self.tables
         return ShardFiles(
@@ -157,11 +158,11 @@ class Gather:
             lambda number: tables.glance(number).head.shard_bytes,
         )
 
-    @cached_property
+    @once
     def _placer(self) -> Placer:
         return Placer(self._files)
 
-    @cached_property
+    @once
     def ends(self) -> Integers:
         """Position behind the last sample of each shard, shape (number of shards,)."""
         return np.cumsum(self.tables.counts())
@@ -270,7 +271,8 @@ class Gather:
             self.tables.used(1)
             data = bytearray(BLOCK + size)
             self._files.get(number).read_into(memoryview(data), offset - BLOCK)
-            if header_agrees(bytes(data[:BLOCK]), size):
+            header, key = bytes(data[:BLOCK]), table.key_bytes(row)
+            if header_agrees(header, size) and key_of(name_of(header)) == key:
                 codec: SampleCodec[Any] = codec_of(self._stored_type)
                 return codec.unpack(memoryview(data)[BLOCK:])
         except (ShardError, DecodeError, NoRangesError):
@@ -278,16 +280,27 @@ class Gather:
             pass
         return self.rows(np.array([position])).samples()[0]
 
-    def find(self, key: str) -> int:
-        """The position of the first sample with this key.
+    def by_key(self, key: str) -> GatheredRows:
+        """The first sample with this key.
+
+        A key that no table has is looked for in the headers of local shards, once a process.
 
         Raises:
             SampleNotFoundError: There is none.
+            IntegrityError: As in `rows`.
         """
-        # What a damaged table hides is found when all of them are checked.
-        for table_of in (self.tables.glance, self.tables.table):
+        while True:
+            rows = self.rows(np.array([self._find(key)]))
+            # Another table may have taken the place of the one that had it there.
+            if rows.keys[0] == key:
+                return rows
+
+    def _find(self, key: str) -> int:
+        # What a wrong table hides is found when all of them are checked.
+        for check in (self.tables.glance, self.tables.table, self.tables.confirm):
             for number, end in enumerate(self.ends.tolist()):
-                if table_of(number).find(key) is None:
+                check(number)
+                if self.tables.glance(number).find(key) is None:
                     continue
                 table = self.tables.table(number)
                 row = table.find(key)
@@ -371,3 +384,38 @@ class Gather:
             of = shards == number
             if not headers_agree(data, at[of], sizes[of]):
                 raise WrongTableError(number, None)
+            offsets = found.starts[part][of] - number * APART + BLOCK
+            self._check_keys(number, table, offsets, data, at[of])
+
+    def _check_keys(
+        self, number: int, table: SampleTable, offsets: Integers, data: Bytes, at: Integers
+    ) -> None:
+        """One by one, where names are too long for their headers.
+
+        Args:
+            number: Number of the shard.
+            table: Its table.
+            offsets: Where payloads begin in the shard.
+            data: Memory that they were read into.
+            at: Where they begin there.
+        """
+        local = self._files.are_local([number])
+        rows = np.searchsorted(table.offsets, offsets)
+        for row, place in zip(rows.tolist(), at.tolist(), strict=True):
+            header = data[place - BLOCK : place].tobytes()
+
+            def before(row: int = row) -> bytes:
+                # On a server it would be one more request a sample.
+                return self._between(number, table, row) if local else b""
+
+            if not key_agrees(header, table.key_bytes(row), before):
+                raise WrongTableError(number, None)
+
+    def _between(self, number: int, table: SampleTable, row: int) -> bytes:
+        """What is between the sample before one and the header of this one; at most 1 MB of it."""
+        start, end = table.end_of(row - 1), int(table.offsets[row]) - BLOCK
+        if not 0 < end - start <= limits.extended_bytes:
+            return b""
+        data = bytearray(end - start)
+        self._files.get(number).read_into(memoryview(data), start)
+        return bytes(data)

@@ -6,12 +6,12 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from numbers import Real
 from typing import Any, Final, Literal, TypeAlias, TypeVar, overload
 
 import numpy as np
 
+from atdata._once import once
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.epoch import Epoch, Shuffle
 from atdata.dataset.permute import Integers, scrambled
@@ -182,12 +182,12 @@ class MixedEpoch:
         self._shuffle = shuffle
         self._epochs: dict[tuple[int, int], Epoch] = {}
 
-    @cached_property
+    @once
     def shuffle(self) -> Shuffle | None:
         """See `Epoch`."""
         return None if self._shuffle is None else self._shuffle.with_seed()
 
-    @cached_property
+    @once
     def fingerprint(self) -> str:
         """See `Epoch`."""
         parts = [self._one(n, 0).fingerprint for n in range(len(self._datasets))]
@@ -197,7 +197,7 @@ class MixedEpoch:
     def __len__(self) -> int:
         return len(self._choices)
 
-    @cached_property
+    @once
     def at_once(self) -> int:
         """See `Epoch`."""
         return min(self._one(n, 0).at_once for n in range(len(self._datasets)))
@@ -206,7 +206,7 @@ class MixedEpoch:
         """See `Epoch`."""
         return min(len(self), (place // self._piece + 1) * self._piece)
 
-    @cached_property
+    @once
     def _piece(self) -> int:
         """Samples that take about as much memory as a piece of one dataset does."""
         drawn = np.flatnonzero(self._weights).tolist()
@@ -253,19 +253,19 @@ class MixedEpoch:
             self._epochs[dataset, number] = self._datasets[dataset]._epoch(how)
         return self._epochs[dataset, number]
 
-    @cached_property
+    @once
     def _counts(self) -> list[int]:
         counts = [len(self._one(n, 0)) for n in range(len(self._datasets))]
         if not all(counts):
             raise NoDataUrlsError("A dataset without samples cannot be mixed.")
         return counts
 
-    @cached_property
+    @once
     def _weights(self) -> Any:
         weights = np.array(self._given or self._counts, np.float64)
         return weights / weights.sum()
 
-    @cached_property
+    @once
     def _choices(self) -> np.ndarray[Any, np.dtype[np.int32]]:
         """Which dataset each place of the epoch is drawn from."""
         bounds = np.cumsum(self._weights)
@@ -300,7 +300,7 @@ class MixedEpoch:
             return None
         return min(ends) if self._stop == "first" else max(ends)
 
-    @cached_property
+    @once
     def _draws(self) -> list[Integers]:
         """At which places each dataset is drawn."""
         return [np.flatnonzero(self._choices == n) for n in range(len(self._datasets))]

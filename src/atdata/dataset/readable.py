@@ -180,7 +180,9 @@ class Readable(Trainable[T]):
                 f"by_key({key!r:.80}): expected a str. Samples by position: dataset[number]."
             )
         self._check_countable("keys")
-        return self[self._gather.find(key)]
+        rows, _ = self._plan.stepped(self._gather.by_key(key))
+        sample: T = rows.samples()[0]
+        return sample
 
     def _check_countable(self, what: str) -> None:
         if self._plan.is_filtered:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
 
+from atdata._once import once
 from atdata.lenses.lens import Lens
 from atdata.samples.texts import Texts
 from atdata.shards.form import Column, Finished, finished
@@ -87,7 +87,7 @@ class SharedRows:
     def columns(self) -> dict[str, Column] | None:
         return self._columns
 
-    @cached_property
+    @once
     def _columns(self) -> dict[str, Column] | None:
         return self._rows.columns()
 

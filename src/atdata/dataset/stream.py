@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from atdata._once import once
 from atdata.dataset.epoch import Epoch, Shuffle, runs_of
 from atdata.dataset.gather import Gather
 from atdata.dataset.order import ShuffleOrder
@@ -54,7 +55,7 @@ class EpochStream(Generic[X]):
             state["_shuffle"] = epoch.shuffle
         return state
 
-    @cached_property
+    @once
     def epoch(self) -> Epoch:
         """The epoch; its seed is chosen here, where none was given."""
         return self._epoch_of(self._shuffle)

@@ -6,28 +6,32 @@ import hashlib
 import mmap
 import os
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final, TypeAlias
+from weakref import WeakSet
 
 import numpy as np
 
+from atdata._files import open_file
 from atdata._folders import cache_folder
 from atdata._protocols import DataSource
 from atdata._shardlist import ShardInfo
 from atdata.errors import IntegrityError, NotFoundError, ShardError, SourceError
+from atdata.shards.header import BLOCK
 from atdata.shards.offsets import (
-    HEAD_BYTES,
     SUFFIX,
     SampleTable,
     TableHead,
     largest_table,
-    parse_head,
     scan_table,
 )
-from atdata.sources.offers import local_path, open_beside
+from atdata.shards.ustar import END
+from atdata.sources.offers import local_path, open_beside, ranges_of, uncached
+from atdata.sources.ranges import NoRangesError
 
 _WORTH_KEEPING: Final = 16 << 20
 """Bytes of a local shard from which on its table is kept: smaller ones are scanned as fast."""
@@ -35,8 +39,10 @@ _AT_ONCE: Final = 16
 _CHECKED_AT_ONCE: Final = 4
 """Tables that are checked at the same time: all of each is in memory meanwhile."""
 _MAPPED: Final = 128
-"""Most tables that are mapped, and no more than an eighth of the files that the system allows:
-each takes one. Others are read into memory."""
+"""Most tables that are mapped in a process, and no more than an eighth of the files that the system
+allows: each takes one. Others are read into memory."""
+_MARKER: Final = 1 << 16
+"""Bytes of the longest end of a shard that is read with its table; tar pads to 10 kB."""
 _RESIDENT: Final = 8 << 20
 """Bytes of mapped tables from which on their pages are given back between reads."""
 _USED: Final = 1 << 14
@@ -45,6 +51,12 @@ Identity: TypeAlias = tuple[str, int, int, int]
 """Path, size, time of change, inode."""
 _sound: set[Identity] = set()
 """Tables that this process has found right."""
+_complete: set[tuple[Identity, Identity]] = set()
+"""Tables that this process has found to leave nothing out of a shard, and the shards."""
+_confirmed: set[Identity] = set()
+"""Tables that this process has found to say the same as the headers of their shards."""
+_maps: WeakSet[mmap.mmap] = WeakSet()
+"""Tables that are mapped now, in all datasets of this process."""
 
 
 class ShardTables:
@@ -53,24 +65,28 @@ class ShardTables:
     Args:
         source: Where the shards are.
         known: What is known of them; a table that disagrees with it is not used.
+        full: Whether local shards are scanned whatever lies beside them.
     """
 
-    def __init__(self, source: DataSource, known: dict[str, ShardInfo]) -> None:
+    def __init__(
+        self, source: DataSource, known: dict[str, ShardInfo], *, full: bool = False
+    ) -> None:
         self._source = source
         self._known = known
+        self._full = full
         self.shards: tuple[str, ...] = tuple(source.shard_list)
         self._heads: dict[int, TableHead] = {}
         self._tables: dict[int, SampleTable] = {}
         self._scanned: set[int] = set()
-        self._mapped = self._mapped_bytes = self._used = 0
+        self._mapped_bytes = self._used = 0
         self._identities: dict[int, Identity] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         # Another process finds them as fast as it would be sent them.
-        return {"_source": self._source, "_known": self._known}
+        return {"source": self._source, "known": self._known, "full": self._full}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["_source"], state["_known"])  # type: ignore[misc]
+        self.__init__(**state)  # type: ignore[misc]
 
     def ready(self) -> bool:
         """Whether every shard has a table that is found without reading a remote shard."""
@@ -103,8 +119,11 @@ class ShardTables:
     def glance(self, number: int) -> SampleTable:
         """The table of one shard, of which maybe only the head was checked."""
         if number not in self._tables:
-            table = self._read(number) or self._scan(number)
-            self._tables[number], self._heads[number] = table, table.head
+            table = self._read(number)
+            if table is None:
+                self._put(number, self._scanned_table(number))
+            else:
+                self._tables[number], self._heads[number] = table, table.head
         return self._tables[number]
 
     def table(self, number: int) -> SampleTable:
@@ -164,33 +183,45 @@ class ShardTables:
     def trusted(self, number: int, path: Path) -> SampleTable | None:
         """The table of a local shard as it is now, by which it may be read without its headers.
 
-        One beside the shard that fits and is not older, or one in the user's cache, where the
-        shard's time of change is part of the name; all of it checked. None: there is none. It
-        is not kept here.
+        All of it checked. None: there is none. It is not kept here.
 
         Args:
             number: Number of the shard.
             path: The file that it is.
         """
-        with suppress(OSError, ShardError, ValueError):
-            stat = path.stat()
-            try:
-                identity, table = _mapped(Path(f"{path}{SUFFIX}"))
-                if identity[2] < stat.st_mtime_ns:
-                    return None
-            except FileNotFoundError:
-                # Small shards have none in the cache.
-                kept = self._kept_at(self.shards[number], path)
-                if kept is None or stat.st_size < _WORTH_KEEPING or not kept.exists():
-                    return None
-                identity, table = _mapped(kept)
-            if not self._fits(table.head, self.shards[number], stat.st_size):
-                return None
+        found = self._local(number, path)
+        if found is None:
+            return None
+        identity, table = found
+        with suppress(ShardError):
             if not table.checked:
                 table.check()
                 _sound.add(identity)
             return table
         return None
+
+    def confirm(self, number: int) -> bool:
+        """Compare the table of a local shard with the shard's headers, once a process.
+
+        Returns:
+            Whether another table took its place.
+
+        Raises:
+            IntegrityError: The shard has another number of samples than its table said.
+        """
+        table, identity = self.glance(number), self._identities.get(number)
+        path = local_path(self._source, self.shards[number])
+        if number in self._scanned or path is None or identity in _confirmed:
+            return False
+        found = self._scanned_table(number)
+        if found.head.body_crc == table.head.body_crc and len(found) == len(table):
+            if identity is not None:
+                _confirmed.add(identity)
+            return False
+        self._put(number, found)
+        if len(found) != len(table):
+            raise self.changed(number)
+        return True
 
     def replace(self, number: int) -> bool:
         """Scan a shard whose table was found wrong; False: the table was made by a scan.
@@ -200,9 +231,13 @@ class ShardTables:
         """
         if number in self._scanned:
             return False
-        self._tables[number] = table = self._scan(number)
-        self._heads[number] = table.head
+        self._put(number, self._scanned_table(number))
         return True
+
+    def _put(self, number: int, scanned: SampleTable) -> None:
+        self._scanned.add(number)
+        self._identities.pop(number, None)
+        self._tables[number], self._heads[number] = scanned, scanned.head
 
     def _missing(self) -> list[int]:
         return [number for number in range(len(self.shards)) if number not in self._heads]
@@ -220,21 +255,15 @@ class ShardTables:
 
     def _find_head(self, number: int) -> bool:
         """Find the head without reading the samples; of a local shard, scan it."""
-        shard = self.shards[number]
-        path = local_path(self._source, shard)
+        path = local_path(self._source, self.shards[number])
         if path is None:
             table = self._read(number)
             if table is not None:
                 self._tables[number], self._heads[number] = table, table.head
             return table is not None
-        with suppress(OSError, ShardError):
-            beside = path.with_name(path.name + SUFFIX)
-            with beside.open("rb") as file:
-                head = parse_head(file.read(HEAD_BYTES), os.fstat(file.fileno()).st_size)
-            if self._fits(head, shard, path.stat().st_size):
-                self._heads[number] = head
-                return True
-        self._heads[number] = self.table(number).head
+        found = self._local(number, path)
+        # Of many shards, only the heads stay open.
+        self._heads[number] = (self.table(number) if found is None else found[1]).head
         return True
 
     def _fits(self, head: TableHead, shard: str, size: int | None) -> bool:
@@ -245,45 +274,88 @@ class ShardTables:
             and known.samples in (None, head.samples)
         )
 
+    def _leaves_nothing_out(
+        self, table: SampleTable, shard: str, bytes_at: Callable[[int, int], bytes]
+    ) -> bool:
+        """Whether the shard has no other samples than its table, which fits it.
+
+        It has as many as were recorded of the shard; or there is no room between them for
+        others, and behind them comes the end-of-archive marker.
+
+        Args:
+            table: The table.
+            shard: The shard.
+            bytes_at: Gives so many bytes of it, from a place on.
+
+        Raises:
+            ShardError: Samples overlap, or do not lie in the shard.
+            OSError: The shard cannot be read.
+        """
+        room = table.leaves_room()
+        if self._is_counted(shard):
+            return True
+        left = table.head.shard_bytes - table.end
+        if room or not BLOCK <= left <= _MARKER:
+            return False
+        return not bytes_at(table.end, left).strip(b"\0")
+
+    def _is_counted(self, shard: str) -> bool:
+        known = self._known.get(shard)
+        return known is not None and known.samples is not None
+
     def _read(self, number: int) -> SampleTable | None:
         """The table beside the shard or in the user's cache, if it fits."""
         shard = self.shards[number]
         path = local_path(self._source, shard)
-        if path is not None:
-            try:
-                size = path.stat().st_size
-            except OSError:
-                return None
-            places = [path.with_name(path.name + SUFFIX)]
-        else:
-            size = None
-            table = self._read_beside(shard)
-            if table is not None:
-                return table
-            places = []
-        kept = self._kept_at(shard, path)
-        for place in (*places, *([kept] if kept else ())):
+        if path is None:
+            return self._read_beside(shard) or self._read_kept(shard)
+        found = self._local(number, path)
+        if found is None:
+            return None
+        self._identities[number], table = found
+        self._mapped_bytes += table.head.table_bytes
+        return table
+
+    def _read_kept(self, shard: str) -> SampleTable | None:
+        kept = self._kept_at(shard, None)
+        if kept is not None:
             with suppress(OSError, ShardError, ValueError):
-                identity, table = self._opened(place)
-                if self._fits(table.head, shard, size):
-                    self._identities[number] = identity
+                _, table = _opened(kept)
+                if self._fits(table.head, shard, None):
                     return table
         return None
 
-    def _opened(self, place: Path) -> tuple[Identity, SampleTable]:
-        with place.open("rb") as file:
-            identity = _identity(place, os.fstat(file.fileno()))
-            if self._mapped < min(_MAPPED, os.sysconf("SC_OPEN_MAX") // 8):
-                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-                table = SampleTable.opened(memoryview(mapped))
-                self._mapped, self._mapped_bytes = (
-                    self._mapped + 1,
-                    self._mapped_bytes + len(mapped),
-                )
-            else:
-                table = SampleTable.opened(file.read())
-        table.checked = identity in _sound
-        return identity, table
+    def _local(self, number: int, path: Path) -> tuple[Identity, SampleTable] | None:
+        """The table of a local shard as it is now, and which file that is.
+
+        One beside the shard that fits, is not older, and leaves nothing out; or one in the
+        user's cache, where the shard's time of change is part of the name.
+        """
+        shard = self.shards[number]
+        try:
+            stat = path.stat()
+        except OSError:
+            return None
+        if not self._full:
+            with suppress(OSError, ShardError, ValueError):
+                identity, table = _opened(path.with_name(path.name + SUFFIX))
+                whole = (identity, _identity(path, stat))
+                if self._fits(table.head, shard, stat.st_size) and identity[2] >= stat.st_mtime_ns:
+                    if whole not in _complete:
+                        with open_file(path, 0) as file:
+                            read = partial(_pread, file.fileno())
+                            if not self._leaves_nothing_out(table, shard, read):
+                                raise ShardError("a sample table that leaves samples out")
+                        if not self._is_counted(shard):
+                            _complete.add(whole)
+                    return identity, table
+        kept = self._kept_at(shard, path) if stat.st_size >= _WORTH_KEEPING else None
+        if kept is not None:
+            with suppress(OSError, ShardError, ValueError):
+                identity, table = _opened(kept)
+                if self._fits(table.head, shard, stat.st_size):
+                    return identity, table
+        return None
 
     def _read_beside(self, shard: str) -> SampleTable | None:
         try:
@@ -292,13 +364,26 @@ class ShardTables:
         except (NotFoundError, SourceError, ShardError):
             # No table, or one that is not for us to see: a scan tells as well.
             return None
-        with suppress(ShardError):
+        with suppress(ShardError, SourceError):
             table = SampleTable.parse(data)
-            if self._fits(table.head, shard, None):
+            read = partial(self._bytes_on_server, table.head, shard)
+            if self._fits(table.head, shard, None) and self._leaves_nothing_out(table, shard, read):
                 return table
         return None
 
-    def _scan(self, number: int) -> SampleTable:
+    def _bytes_on_server(self, head: TableHead, shard: str, start: int, size: int) -> bytes:
+        if size <= len(END):
+            # No sample has room there. That it is all zeros, a scan or a stream tells.
+            return b""
+        ranges = ranges_of(uncached(self._source), shard)
+        if ranges is None:
+            raise NoRangesError(f"{shard}: the source gives whole files only.")
+        data = bytearray(size)
+        ranges.size = head.shard_bytes
+        ranges.read_into(memoryview(data), start)
+        return bytes(data)
+
+    def _scanned_table(self, number: int) -> SampleTable:
         shard = self.shards[number]
         path = local_path(self._source, shard)
         known = self._known.get(shard, ShardInfo(shard))
@@ -311,7 +396,6 @@ class ShardTables:
                 found = scan_table(counted, shard=shard, shard_bytes=0)
             table = found.for_shard(counted.size, known.sha256)
         table.checked = True
-        self._scanned.add(number)
         kept = self._kept_at(shard, path)
         if kept is not None and (path is None or table.head.shard_bytes >= _WORTH_KEEPING):
             # The cache saves time; where it cannot be written, there is none.
@@ -352,13 +436,25 @@ class _Counted:
         return data
 
 
-def _mapped(place: Path) -> tuple[Identity, SampleTable]:
-    with place.open("rb") as file:
+def _opened(place: Path) -> tuple[Identity, SampleTable]:
+    """A table from a file: mapped, or, where many are, read into memory."""
+    with open_file(place) as file:
         identity = _identity(place, os.fstat(file.fileno()))
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    table = SampleTable.opened(memoryview(mapped))
+        if len(_maps) < min(_MAPPED, os.sysconf("SC_OPEN_MAX") // 8):
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            _maps.add(mapped)
+            table = SampleTable.opened(memoryview(mapped))
+        else:
+            table = SampleTable.opened(file.read(largest_table() + 1))
     table.checked = identity in _sound
     return identity, table
+
+
+def _pread(number: int, start: int, size: int) -> bytes:
+    data = os.pread(number, size, start)
+    if len(data) < size:
+        raise ShardError("cut short while it was opened")
+    return data
 
 
 def _identity(place: Path, stat: os.stat_result) -> Identity:

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
 from atdata.errors import ShardError
-from atdata.shards.header import BLOCK, number
+from atdata.shards.header import (
+    BLOCK,
+    GNU_LINK,
+    GNU_NAME,
+    PAX_NEXT,
+    WITHOUT_DATA,
+    Extended,
+    key_of,
+    name_of,
+    number,
+    padded,
+    read_extended,
+)
 from atdata.shards.keys import KeyMatrix
 from atdata.shards.scan import checksums_hold, octal
 
@@ -20,6 +33,9 @@ _USTAR: Final = b"ustar\x0000"
 _GNU: Final = b"ustar  \0"
 _NAME: Final = 100
 """Bytes of a header's name."""
+_CUT: Final = 97
+"""Bytes of a name from which on it may be the beginning of a longer one: a character of four bytes
+may not fit."""
 
 
 class Spots:
@@ -115,8 +131,44 @@ def names_agree(data: Bytes, at: Integers, sizes: Integers, keys: KeyMatrix) -> 
     return bool((behind == ord(".")).all() and (names[:, :length] == keys)[inside].all())
 
 
+def key_agrees(header: bytes, key: bytes, before: Callable[[], bytes]) -> bool:
+    """Whether a header is that of the sample with this key.
+
+    Args:
+        header: Right before the payload.
+        key: In UTF-8.
+        before: Gives what is between the sample before and this header, where it may hold a
+            name that is too long for the header; empty where that was not read: then the
+            beginning of the name decides.
+    """
+    name = name_of(header)
+    if key_of(name) == key:
+        return True
+    said = before()
+    if said:
+        return key_of(_name_after(said, name)) == key
+    # What does not fit into a header is cut off there.
+    return len(name) >= _CUT and key.startswith(name[:_NAME])
+
+
+def _name_after(before: bytes, name: bytes) -> bytes:
+    """The name of the member whose header comes next, and has this name itself."""
+    at, said = 0, Extended()
+    while at + BLOCK <= len(before):
+        header = before[at : at + BLOCK]
+        size, flag = number(header[124:136], at), header[156]
+        at += BLOCK
+        if flag in (PAX_NEXT, GNU_NAME, GNU_LINK):
+            said = read_extended(flag, before[at : at + size], at).over(said)
+        else:
+            size = 0 if flag in WITHOUT_DATA else size if said.size is None else said.size
+            said = Extended()
+        at += padded(size)
+    return name if said.name is None else said.name
+
+
 def header_agrees(header: bytes, size: int) -> bool:
-    """The same for one header, in any notation."""
+    """Whether one header has this size, in any notation."""
     try:
         want = number(header[148:156], 0)
         return number(header[124:136], 0) == size and (

@@ -121,3 +121,10 @@ def read_extended(flag: int, data: bytes, offset: int) -> Extended:
             raise ShardError("a sparse member, which is not supported", offset=offset)
         at = end
     return found
+
+
+def key_of(name: bytes) -> bytes | None:
+    """The key of the sample that a file of this name is; None: it is none."""
+    folder, slash, file = name.rpartition(b"/")
+    stem, _, suffix = file.partition(b".")
+    return folder + slash + stem if stem and suffix.lower() in SUFFIXES else None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property
 from hashlib import blake2b
 from typing import Any, Final, TypeAlias, overload
 
 import numpy as np
 
+from atdata._once import once
 from atdata.errors import ShardError
 
 Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
@@ -67,7 +67,7 @@ class Keys(Sequence[str]):
             return parts[0]
         return cls(lambda: [key for part in parts for key in part], sum(map(len, parts)))
 
-    @cached_property
+    @once
     def _all(self) -> Sequence[str]:
         return self._make()
 

@@ -2,7 +2,8 @@
 
 A small file beside the shard, ``<shard>.idx``, laid out as `docs/formats.md` says. What a
 table claims of a sample is checked when it is used, and against the header of that sample when
-it is read; the checksum of the whole is checked before many of its samples are read.
+it is read; the checksum of the whole is checked before many of its samples are read. What it may
+leave out is looked for when it is opened: see `ShardTables`.
 """
 
 from __future__ import annotations
@@ -12,15 +13,15 @@ import struct
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, Final, TypeAlias
 
 import numpy as np
 
 from atdata._limits import limits
+from atdata._once import once
 from atdata.errors import ShardError
-from atdata.shards.header import BLOCK
+from atdata.shards.header import BLOCK, padded
 from atdata.shards.keys import KeyMatrix, key_list, key_text
 from atdata.shards.reader import find_samples
 
@@ -90,6 +91,38 @@ class SampleTable:
     def __len__(self) -> int:
         return self.head.samples
 
+    @property
+    def end(self) -> int:
+        """Where the padding behind the last payload ends: the end-of-archive marker is there."""
+        return self.end_of(len(self) - 1)
+
+    def end_of(self, row: int) -> int:
+        """Where the padding behind a payload ends; of row -1, where the shard begins."""
+        return int(self.offsets[row]) + padded(int(self.sizes[row])) if row >= 0 else 0
+
+    def leaves_room(self) -> bool:
+        """Whether another member could lie between the samples, or before the first one.
+
+        Where none could, a table leaves nothing out before its `end`.
+
+        Raises:
+            ShardError: Samples overlap, or would not lie in the shard.
+        """
+        room, end = False, 0
+        for first in range(0, len(self), _AT_ONCE):
+            offsets = self.offsets[first : first + _AT_ONCE]
+            sizes = self.sizes[first : first + _AT_ONCE]
+            _check_places(offsets, sizes, self.head.shard_bytes)
+            ends = (sizes + (BLOCK - 1)) // BLOCK * BLOCK + offsets
+            between = offsets - BLOCK
+            between[1:] -= ends[:-1]
+            between[0] -= end
+            end = int(ends[-1])
+            if int(between.min()) < 0:
+                raise ShardError("a sample table whose samples overlap")
+            room |= bool(between.any())
+        return room
+
     def places(self, rows: Integers) -> tuple[Integers, Integers]:
         """Where some payloads begin, and how many bytes they have; copies.
 
@@ -116,11 +149,15 @@ class SampleTable:
         Raises:
             ShardError: It is no text.
         """
-        start = int(self._ends[row - 1]) if row else 0
         try:
-            return bytes(self._keys[start : int(self._ends[row])]).decode("utf-8")
+            return self.key_bytes(row).decode("utf-8")
         except UnicodeDecodeError:
             raise ShardError(f"a sample table whose key {row} is no text") from None
+
+    def key_bytes(self, row: int) -> bytes:
+        """The same in UTF-8."""
+        start = int(self._ends[row - 1]) if row else 0
+        return bytes(self._keys[start : int(self._ends[row])])
 
     def key_matrix(self, rows: Integers) -> KeyMatrix | None:
         """The keys of some samples as UTF-8, zeros behind shorter ones; a copy.
@@ -158,7 +195,7 @@ class SampleTable:
             return key_list([matrix])
         return [self.key(row) for row in rows.tolist()]
 
-    @cached_property
+    @once
     def _key_length(self) -> int | None:
         """Bytes of every key, where all have as many."""
         ends, count = self._ends, len(self)
@@ -198,7 +235,7 @@ class SampleTable:
             at = text.find(raw, at + 1)
         return None
 
-    @cached_property
+    @once
     def _key_text(self) -> bytes:
         return bytes(self._keys)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import numpy as np
 
 from atdata._limits import limits
 from atdata.errors import ShardError
 from atdata.samples.codec import SampleCodec
-from atdata.shards.agree import header_agrees
+from atdata.shards.agree import header_agrees, key_agrees, names_agree
 from atdata.shards.columns import Payloads
 from atdata.shards.header import BLOCK
 from atdata.shards.lazy import BY_READING
@@ -21,6 +21,7 @@ from atdata.shards.reader import LOOKED_UP, Block, block_rows, read_blocks
 from atdata.shards.window import MappedFile
 
 T = TypeVar("T")
+Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 
 _LARGE: Final = 1 << 25
 """Bytes of a block of large samples, which are copied one by one or to their last place."""
@@ -69,7 +70,7 @@ def read_by_table(
         starts = table.offsets[done:end]
         payloads = Payloads(window.view, starts, starts + table.sizes[done:end], window.file, 0)
         doubt = partial(_doubt, payloads, shard)
-        keys = partial(table.keys, np.arange(done, end))
+        keys = partial(_keys, payloads, table, done, shard)
         yield Block(shard, codec, payloads, keys, copy=copy, doubt=doubt)
         done = end
         window.release(int(payloads.ends[-1]))
@@ -90,13 +91,39 @@ def _is_of(table: SampleTable, view: memoryview) -> bool:
     return True
 
 
+def _keys(payloads: Payloads, table: SampleTable, first: int, shard: str) -> list[str]:
+    """The keys of consecutive samples.
+
+    Raises:
+        ShardError: Their headers have others.
+    """
+    starts, buffer = payloads.starts, payloads.buffer
+    rows = np.arange(first, first + len(starts))
+    data: Bytes = np.frombuffer(buffer, np.uint8)
+    matrix = table.key_matrix(rows)
+    if matrix is None or not names_agree(data, starts, payloads.ends - starts, matrix):
+        for row, start in zip(rows.tolist(), starts.tolist(), strict=True):
+            before = partial(_bytes, buffer, table.end_of(row - 1), start - BLOCK)
+            if not key_agrees(_bytes(buffer, start - BLOCK, start), table.key_bytes(row), before):
+                raise _not_of_it(shard, start - BLOCK)
+    return table.keys(rows)
+
+
+def _bytes(buffer: memoryview, start: int, end: int) -> bytes:
+    return bytes(buffer[start:end]) if end - start <= limits.extended_bytes else b""
+
+
 def _doubt(payloads: Payloads, shard: str, row: int) -> None:
     """Raise if a payload that could not be decoded is none."""
     start, end = int(payloads.starts[row]), int(payloads.ends[row])
     if not header_agrees(bytes(payloads.buffer[start - BLOCK : start]), end - start):
-        raise ShardError(
-            f"the sample table beside it is not of this shard. Remove the {SUFFIX} file; the "
-            "shard is then scanned",
-            shard=shard,
-            offset=start - BLOCK,
-        )
+        raise _not_of_it(shard, start - BLOCK)
+
+
+def _not_of_it(shard: str, offset: int) -> ShardError:
+    return ShardError(
+        f"the sample table next to it is not of this shard. Remove the {SUFFIX} file; the shard is "
+        "then scanned",
+        shard=shard,
+        offset=offset,
+    )

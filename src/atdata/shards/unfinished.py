@@ -45,10 +45,7 @@ class ShardSink(Protocol):
         """
 
     def discard(self) -> None:
-        """Remove what is unfinished, after an error.
-
-        What `accept` placed may be removed only where nobody else can have found it.
-        """
+        """Remove what `accept` placed in this run, after an error."""
 
 
 def hand_table(sink: ShardSink, name: str, table: SampleTable) -> None:
@@ -174,7 +171,7 @@ class OpenShard:
 
 
 class ShardLine:
-    """The shards of one call, in order. A context manager: after an error none is left half done.
+    """The shards of one call, in order. A context manager: after an error nothing is left.
 
     Args:
         sink: Takes each shard when it is finished.

@@ -9,17 +9,16 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 from atdata._digest import sha256_of
-from atdata._files import lock, unlock
+from atdata._once import once
 from atdata._protocols import DataSource
 from atdata._shardlist import ShardInfo
 from atdata.errors import IntegrityError, OptionError, ShardNotFoundError, SourceError
 from atdata.sources.offers import local_path, open_beside, ranges_of
-from atdata.sources.part import Part
+from atdata.sources.part import Part, lock, unlock
 from atdata.sources.ranges import FileBytes, ShardBytes
 
 if TYPE_CHECKING:
@@ -80,6 +79,11 @@ class CachedSource:
     def shard_list(self) -> list[str]:
         """Identifier of every shard. A new list."""
         return list(self.source.shard_list)
+
+    @property
+    def uncached(self) -> DataSource:
+        """The source itself."""
+        return self.source
 
     def shards(self) -> Iterator[tuple[str, IO[bytes]]]:
         """Each shard and its open stream, in order; closed when the next begins."""
@@ -232,7 +236,7 @@ class CachedSource:
             unlock(folder)
             os.close(folder)
 
-    @cached_property
+    @once
     def _keys(self) -> set[str]:
         return {self._key(shard_id) for shard_id in self.shard_list}
 

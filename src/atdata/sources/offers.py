@@ -35,3 +35,9 @@ def open_beside(source: DataSource, shard: str, suffix: str) -> IO[bytes]:
         raise ShardNotFoundError(f"There is nothing beside {shard!r}.")
     stream: IO[bytes] = find(shard, suffix)
     return stream
+
+
+def uncached(source: DataSource) -> DataSource:
+    """The source that a cache keeps copies of, to read a little without copying the whole."""
+    below: DataSource | None = getattr(source, "uncached", None)
+    return source if below is None else below

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Protocol
 
+from atdata._once import once
 from atdata._registry import shard_reader
 from atdata._secrets import redacted
 from atdata._shardlist import LocatedUrl, expand_braces, preview
@@ -148,7 +148,7 @@ class URLSource:
         beside = f"{path}{suffix}{mark}{query}"
         return self._open(item.at(beside) if isinstance(item, LocatedUrl) else beside)
 
-    @cached_property
+    @once
     def _shards(self) -> tuple[str, ...]:
         found: list[str] = []
         for item in self._given:
@@ -163,7 +163,7 @@ class URLSource:
                 found += matched
         return tuple(found)
 
-    @cached_property
+    @once
     def _origins(self) -> dict[str, str]:
         """Shard → itself as it was given, with what its URL remembers."""
         return {shard: shard for shard in self._shards}

@@ -1,0 +1,184 @@
+"""Tables that lie: whatever one leaves out or renames, no sample is lost and none is wrong."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import atdata
+from atdata import Dataset, write_samples
+from atdata.errors import ShardError
+from atdata.local import DiskDataStore, LocalIndex
+from atdata.shards.offsets import SampleTable, scan_table
+from tests.shards.parts import tar_of
+from tests.sources.web import web_server
+
+COUNT = 12
+
+
+@atdata.packable
+class Item:
+    number: int
+    word: str
+
+
+def items(count: int = COUNT) -> list[Item]:
+    """Samples whose payloads have one size."""
+    return [Item(i, f"{i:05d}" * 8) for i in range(count)]
+
+
+def keys_of(length: int) -> list[str]:
+    """Keys that differ at their ends, so that the beginning of a long one tells nothing."""
+    return [f"{'k' * length}{i:03d}" for i in range(COUNT)]
+
+
+@contextmanager
+def placed(keys: list[str]) -> Iterator[tuple[Path, SampleTable]]:
+    """A shard with these keys and what is true of it; its folder goes afterwards."""
+    folder = Path(tempfile.mkdtemp())
+    try:
+        pack = Item.__atdata_codec__.pack  # type: ignore[attr-defined]
+        path = folder / "x.tar"
+        members = [(f"{k}.msgpack", pack(item)) for k, item in zip(keys, items(), strict=True)]
+        path.write_bytes(tar_of(members, format=tarfile.GNU_FORMAT))
+        yield path, scan_table(path, shard="x", shard_bytes=path.stat().st_size)
+    finally:
+        shutil.rmtree(folder)
+
+
+def lie(true: SampleTable, rows: list[int], keys: list[str], stretch: dict[int, int]) -> bytes:
+    """A table of some rows with other keys and sizes, its checksums right."""
+    sizes = [int(true.sizes[row]) + stretch.get(row, 0) for row in rows]
+    head = {"shard_bytes": true.head.shard_bytes, "sha256": None}
+    return SampleTable.of([int(true.offsets[r]) for r in rows], sizes, [keys], **head).to_bytes()
+
+
+WAYS: dict[str, Callable[[Dataset[Item], list[str]], Any]] = {
+    "iterated": lambda ds, keys: [s.number for s in ds],
+    "batches": lambda ds, keys: [n for b in ds.ordered(5) for n in b.number],
+    "keys of batches": lambda ds, keys: [keys.index(k) for b in ds.ordered(5) for k in b.keys],
+    "positions": lambda ds, keys: [ds[i].number for i in range(COUNT)],
+    "slices": lambda ds, keys: ds[:].number,
+    "keys of slices": lambda ds, keys: [keys.index(k) for k in ds[:].keys],
+    "by key": lambda ds, keys: [ds.by_key(k).number for k in keys],
+    "shuffled": lambda ds, keys: sorted(n for b in ds.shuffled(4, seed=1) for n in b.number),
+    "parts": lambda ds, keys: sorted(s.number for r in (0, 1) for s in ds.split(r, 2)),
+}
+
+
+def hold(open_dataset: Callable[[], Dataset[Item]], keys: list[str]) -> None:
+    """Every way of reading gives every sample, or an error."""
+    for way, read in WAYS.items():
+        try:
+            found = read(open_dataset(), keys)
+        except ShardError:
+            continue
+        assert found == list(range(COUNT)), way
+
+
+@st.composite
+def lies(draw: st.DrawFn) -> tuple[int, list[int], list[int], dict[int, int]]:
+    """Length of keys, rows that are left, whose keys they get, and by how much they are longer."""
+    length = draw(st.sampled_from([2, 60, 99, 130]))
+    rows = sorted(draw(st.sets(st.integers(0, COUNT - 1))))
+    named = draw(st.just(rows) | st.permutations(range(COUNT)).map(lambda p: list(p[: len(rows)])))
+    stretch = draw(st.dictionaries(st.integers(0, COUNT - 1), st.sampled_from([1, 512, 1024])))
+    return length, rows, named, draw(st.just({}) | st.just(stretch))
+
+
+@settings(max_examples=60, deadline=None)
+@given(lies(), st.booleans())
+def test_no_lie_is_believed(told: Any, full: bool) -> None:
+    """Local, with any rows left out, renamed or longer than they are: all samples, or an error."""
+    length, rows, named, stretch = told
+    keys = keys_of(length)
+    with placed(keys) as (path, true):
+        beside = path.with_name("x.tar.idx")
+        beside.write_bytes(lie(true, rows, [keys[n] for n in named], stretch))
+        whole = Dataset[Item](path).verified("full") if full else Dataset[Item](path)
+        hold(lambda: whole.verified("full") if full else Dataset[Item](path), keys)
+        if full or not stretch:
+            assert len(whole) == COUNT
+
+
+@pytest.mark.parametrize(
+    "rows", [range(0, COUNT, 2), range(1, COUNT), range(COUNT - 1), range(0), [3]]
+)
+def test_over_http_a_table_that_leaves_samples_out_is_not_used(rows: Any) -> None:
+    """Between samples, before the first or behind the last: len and all that is read is whole."""
+    keys = keys_of(2)
+    with placed(keys) as (path, true), web_server() as site:
+        table = lie(true, list(rows), [keys[r] for r in rows], {})
+        site.files = {"/x.tar": path.read_bytes(), "/x.tar.idx": table}
+        url = f"{site.url}/x.tar"
+        assert Dataset[Item](url)[:].number == list(range(COUNT))
+        assert Dataset[Item](url).by_key(keys[-1]).number == COUNT - 1
+        assert sorted(s.number for s in Dataset[Item](url).shuffled(seed=3)) == list(range(COUNT))
+        hold(lambda: Dataset[Item](url), keys)
+
+
+@pytest.mark.parametrize("length", [2, 60, 99, 130])
+@pytest.mark.parametrize("remote", [False, True])
+def test_keys_of_a_table_are_compared_with_headers(length: int, remote: bool) -> None:
+    """A table that swaps keys leads each key to its own sample, one by one and in a batch."""
+    keys = keys_of(length)
+    swapped = [keys[1], keys[0], *keys[2:]]
+    with placed(keys) as (path, true), web_server() as site:
+        table = lie(true, list(range(COUNT)), swapped, {})
+        path.with_name("x.tar.idx").write_bytes(table)
+        site.files = {"/x.tar": path.read_bytes(), "/x.tar.idx": table}
+        where = f"{site.url}/x.tar" if remote else path
+        assert Dataset[Item](where).by_key(keys[0]).number == 0
+        assert Dataset[Item](where)[[1, 0]].keys == [keys[1], keys[0]]
+        assert Dataset[Item](where)[0].number == 0
+
+
+@pytest.mark.parametrize("keep_times", [False, True])
+def test_a_shard_rewritten_in_another_order_is_read_as_it_is(
+    tmp_path: Path, keep_times: bool
+) -> None:
+    """A table of before, of the same size, leads to no other sample; whichever file is newer."""
+    with placed(keys_of(2)) as (path, true):
+        shard = tmp_path / "x.tar"
+        shutil.copy(path, shard)
+        (tmp_path / "x.tar.idx").write_bytes(true.to_bytes())
+        before = shard.stat()
+        assert Dataset[Item](shard)[5].number == 5
+        opened = Dataset[Item](shard)
+        assert len(opened) == COUNT
+        data = bytearray(path.read_bytes())
+        first, other = (slice(int(true.offsets[n]) - 512, true.end_of(n)) for n in (0, 5))
+        data[first], data[other] = data[other], data[first]
+        shard.write_bytes(data)
+        if keep_times:
+            os.utime(shard, ns=(before.st_atime_ns, before.st_mtime_ns))
+        for ds in (opened, Dataset[Item](shard)):
+            assert ds.by_key("kk000").number == 0
+            assert ds.by_key("kk005").number == 5
+        assert [Dataset[Item](shard)[n].number for n in (0, 5)] == [5, 0]
+        assert next(iter(Dataset[Item](shard).ordered(4))).keys[0] == "kk005"
+
+
+def test_no_record_is_made_of_a_lie(tmp_path: Path) -> None:
+    """An index, a copy in a store and a full check count the samples, not the table's."""
+    dataset = write_samples(items(), tmp_path / "x.tar", fsync=False)
+    beside = tmp_path / "x.tar.idx"
+    true = SampleTable.parse(beside.read_bytes())
+    beside.write_bytes(lie(true, [0, 2], [true.key(0), true.key(2)], {}))
+    opened = Dataset[Item](dataset.shard_list[0])
+    assert [s.number for s in opened.verified("full")] == list(range(COUNT))
+    for store in (None, DiskDataStore(tmp_path / "store")):
+        index = LocalIndex(tmp_path / f"{store is None}.db", data_store=store)
+        entry = index.insert_dataset(Dataset[Item](opened.shard_list[0]), name="x")
+        assert entry.shards[0].samples == COUNT
+        assert len(list(Dataset[Item](entry))) == len(Dataset[Item](entry)[:].number) == COUNT
