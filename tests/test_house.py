@@ -18,7 +18,17 @@ SRC = ROOT / "src" / "atdata"
 LAYERS = [
     {"_secrets"},
     {"errors"},
-    {"_registry", "_digest", "_files", "_folders", "_limits", "_logs", "_once", "_version"},
+    {
+        "_registry",
+        "_digest",
+        "_files",
+        "_folders",
+        "_limits",
+        "_logs",
+        "_once",
+        "_regular",
+        "_version",
+    },
     {"_refs"},
     {"_shardlist"},
     {"_protocols"},

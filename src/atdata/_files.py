@@ -1,73 +1,278 @@
-"""Files that are opened to be read: regular ones, never a pipe or a device"""
+"""Files under their names: on the disk for good, or in scratch folders that end with a process."""
 
 from __future__ import annotations
 
 import errno
 import os
-import stat
+import platform
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
-from typing import IO, Any, Final
+from types import TracebackType
+from typing import Final, Self
 
-_KINDS: Final = {
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
-
-
-class NotAFileError(OSError):
-    """What should be a file is something else; ``strerror`` says what."""
+_ABANDONED: Final = 86_400.0
+"""Seconds after which a scratch folder without changes belongs to no process any more, where its
+lock cannot tell."""
+_LOCK: Final = "lock"
+_AT_ONCE: Final = 8
+_NO_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM})
+"""What file systems answer that cannot sync folders, or folders that may not be read."""
 
 
-def open_number(path: str | Path, *, follow: bool = True) -> int:
-    """Open a regular file to be read; its descriptor, which no other program inherits.
-
-    Args:
-        path: The file.
-        follow: Whether a link is followed at the end of the path.
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk.
 
     Raises:
-        NotAFileError: It is a pipe, a socket or a device; none of these is waited for.
-        IsADirectoryError: It is a folder.
-        OSError: It cannot be opened; a link that is not followed is ELOOP.
+        OSError: The disk fails.
     """
-    # Opening some devices does something: they are not opened to see what they are.
-    _check(Path(path).stat(follow_symlinks=follow), path)
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
-    number = os.open(path, flags)
     try:
-        _check(os.fstat(number), path)
-    except BaseException:
-        os.close(number)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        if error.errno in _NO_SYNC:
+            return
         raise
-    return number
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
 
 
-def open_file(path: str | Path, buffering: int = -1, *, follow: bool = True) -> IO[bytes]:
-    """The same as a stream.
+def sync_files(files: Iterable[Path]) -> None:
+    """Wait until the contents of files are on the disk."""
+    waiting = list(files)
+    if len(waiting) == 1:
+        _sync_file(waiting[0])
+    elif waiting:
+        with ThreadPoolExecutor(min(_AT_ONCE, len(waiting)), "atdata-sync") as pool:
+            list(pool.map(_sync_file, waiting))
+
+
+def _sync_file(file: Path) -> None:
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folders(folder: Path, *, within: Path | None = None, sync: bool = True) -> None:
+    """Make a folder and those above it, with their names on the disk.
 
     Args:
-        path: The file.
-        buffering: As for `open`.
-        follow: As for `open_number`.
+        folder: The folder.
+        within: The names of all folders from this one down are synced, whoever made them: another
+            process may have been killed before it came to that. Without it, those that are made
+            here, and the name of ``folder``.
+        sync: Whether to wait for the disk.
 
     Raises:
-        OSError: As for `open_number`.
+        OSError: They cannot be made.
+    """
+    folder = folder.absolute()
+    names = [folder]
+    for above in folder.parents:
+        inside = within is not None and above.is_relative_to(within.absolute())
+        if not inside and above.is_dir():
+            break
+        names.append(above)
+    folder.mkdir(parents=True, exist_ok=True)
+    if sync:
+        for name in reversed(names):
+            sync_folder(name.parent)
+
+
+def place_file(file: Path, path: Path, *, sync: bool = True) -> None:
+    """Give a finished file its name, in place of the one that has it, for good.
+
+    Raises:
+        OSError: It cannot be renamed, or the disk fails.
+    """
+    if sync:
+        _sync_file(file)
+    file.replace(path)
+    if sync:
+        sync_folder(path.parent)
+
+
+def lock(file: int, patience: float) -> None:
+    """Lock a file, or wait for who has: as long as the file grows, else for ``patience`` seconds.
+
+    Args:
+        file: Its descriptor.
+        patience: 0: do not wait.
+
+    Raises:
+        OSError: It cannot be locked.
+    """
+    import fcntl
+
+    size, since, pause = -1, time.monotonic(), 0.001
+    while True:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            now = time.monotonic()
+            if (found := os.fstat(file).st_size) != size:
+                size, since = found, now
+            if now - since >= patience:
+                raise
+        time.sleep(pause)
+        pause = min(0.1, 2 * pause)
+
+
+def unlock(file: int) -> None:
+    """Let others lock a file; for a child that was forked meanwhile, and has it open, as well."""
+    import fcntl
+
+    fcntl.flock(file, fcntl.LOCK_UN)
+
+
+class Scratch:
+    """A folder for unfinished files. A context manager: it is removed at the end.
+
+    It is locked as long as its process lives, and only then: whoever makes the next one at the
+    same place removes those of processes that were killed.
+
+    Args:
+        place: Where; made if it is not there. Where it has no ``prefix`` it is for scratch folders
+            alone, and is removed when it is empty.
+        prefix: What its name, and those of the others, begin with.
+
+    Raises:
+        OSError: It cannot be made.
     """
 
-    def opener(name: Any, _: int) -> int:
-        return open_number(name, follow=follow)
+    def __init__(self, place: Path, prefix: str = "") -> None:
+        self._place = place
+        self._own_place = not prefix
+        self._descriptor: int | None = None
+        self._process = os.getpid()
+        with suppress(OSError):
+            remove_abandoned(place, prefix)
+        self.path = self._made(prefix)
+        with suppress(OSError):
+            self._descriptor = self._locked()
 
-    return open(path, "rb", buffering, opener=opener)
+    def _made(self, prefix: str) -> Path:
+        while True:
+            self._place.mkdir(parents=True, exist_ok=True)
+            # Another process may remove the place just now, as it was empty.
+            with suppress(FileNotFoundError):
+                return Path(tempfile.mkdtemp(prefix=prefix, dir=self._place))
+
+    def _locked(self) -> int:
+        """Lock it. No other process ever sees its lock free."""
+        path = self.path / f"{_LOCK}.part"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.write(descriptor, _machine().encode())
+            lock(descriptor, 0.0)
+            path.rename(self.path / _LOCK)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def leave(self) -> None:
+        """Let go of it, and leave it where it is."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            if self._process == os.getpid():
+                with suppress(OSError):
+                    unlock(descriptor)
+            os.close(descriptor)
+
+    def close(self) -> None:
+        """Remove it, unless it belongs to the process that this one was forked from."""
+        if self._process != os.getpid():
+            return
+        shutil.rmtree(self.path, ignore_errors=True)
+        self.leave()
+        if self._own_place:
+            with suppress(OSError):
+                self._place.rmdir()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
 
-def _check(found: os.stat_result, path: str | Path) -> None:
-    if stat.S_ISREG(found.st_mode):
+def remove_abandoned(
+    place: Path, prefix: str = "", *, needed: Callable[[Path], bool] = lambda folder: False
+) -> None:
+    """Remove the scratch folders of processes that have ended.
+
+    Args:
+        place: Where they are.
+        prefix: What their names begin with.
+        needed: Whether one has to stay.
+    """
+    for folder in place.glob(f"{prefix}*"):
+        # Its owner, or another process that cleans up, may remove it just now.
+        with suppress(OSError):
+            stat = folder.lstat()
+            if not folder.is_dir() or folder.is_symlink() or stat.st_uid != os.geteuid():
+                continue
+            with held_if_abandoned(folder) as abandoned:
+                if abandoned and not needed(folder):
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def held_if_abandoned(folder: Path, *, patience: float = 0.0) -> Iterator[bool]:
+    """Whether the process of a scratch folder has ended; no other will think so in the block.
+
+    Args:
+        folder: The scratch folder.
+        patience: Seconds to wait for its process to be done with it.
+
+    Raises:
+        OSError: It is not there.
+    """
+    try:
+        descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        # Made this moment, or where there are no locks.
+        yield _is_old(folder)
         return
-    if stat.S_ISDIR(found.st_mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    if stat.S_ISLNK(found.st_mode):
-        raise OSError(errno.ELOOP, "a link, which is not followed here", str(path))
-    kind = _KINDS.get(stat.S_IFMT(found.st_mode), "something else")
-    raise NotAFileError(errno.EINVAL, f"{kind}, where a file was expected", str(path))
+    try:
+        try:
+            lock(descriptor, patience)
+        except OSError:
+            yield False
+            return
+        # Not every lock is seen by other machines.
+        same = os.pread(descriptor, 256, 0).decode("utf-8", "replace") == _machine()
+        yield same or _is_old(folder)
+    finally:
+        os.close(descriptor)
+
+
+def _is_old(folder: Path) -> bool:
+    newest = max(file.stat().st_mtime for file in (folder, *folder.iterdir()))
+    return newest < time.time() - _ABANDONED
+
+
+@cache
+def _machine() -> str:
+    """Tells machines, and their runs, apart."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return platform.node()

@@ -27,6 +27,7 @@ from atdata.errors import (
     UrlError,
 )
 from atdata.sources.offers import local_path
+from atdata.stores.spool import OwnPrefix
 
 _MAX_SLUG: Final = 64
 
@@ -109,14 +110,14 @@ def write_to_store(
     limits = {key: value for key, value in sizes.items() if value is not None}
     if prefix is None:
         slug = re.sub(r"[^a-z0-9]+", "-", name.lower())[:_MAX_SLUG].strip("-") or "dataset"
-        place = f"{slug}/{_content_id(schema_ref, ds, limits)}"
+        place = _place_of_content(slug, schema_ref, ds, limits)
         urls = store.write_shards(ds, prefix=place, **limits)
     else:
         place = prefix
         try:
             urls = store.write_shards(ds, prefix=place, **limits)
         except ShardExistsError:
-            place = f"{prefix.rstrip('/')}/{_content_id(schema_ref, ds, limits)}".lstrip("/")
+            place = _place_of_content(prefix.strip("/"), schema_ref, ds, limits)
             urls = store.write_shards(ds, prefix=place, **limits)
     shards = shards_of(urls)
     if not shards:
@@ -127,16 +128,18 @@ def write_to_store(
     return Placed(shards, endpoint, region, root=f"{before}/" if found else None)
 
 
-def _content_id(schema_ref: str, ds: Dataset[Any], limits: Mapping[str, int]) -> str:
-    """Says what the bytes of the shards will be; another one each time where that is not known."""
+def _place_of_content(
+    folder: str, schema_ref: str, ds: Dataset[Any], limits: Mapping[str, int]
+) -> str:
+    """A folder named after the bytes of the shards; by chance where they are not known before."""
     known = ds.describe_shards() if ds.is_plain else ()
     hashes = [shard.sha256 for shard in known if shard.sha256]
     if not known or len(hashes) < len(known):
-        return secrets.token_hex(8)
+        return OwnPrefix(f"{folder}/{secrets.token_hex(8)}".lstrip("/"))
     # What decides over the bytes beside the samples.
     writers = [f"atdata {__version__}", f"numpy {np.__version__}", f"msgpack {msgpack.version}"]
     parts = "\n".join([schema_ref, repr(sorted(limits.items())), *writers, *hashes])
-    return hashlib.sha256(parts.encode()).hexdigest()[:16]
+    return f"{folder}/{hashlib.sha256(parts.encode()).hexdigest()[:16]}".lstrip("/")
 
 
 def leave_in_place(ds: Dataset[Any]) -> Placed:

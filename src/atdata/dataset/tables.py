@@ -16,9 +16,9 @@ from weakref import WeakSet
 
 import numpy as np
 
-from atdata._files import open_file
 from atdata._folders import cache_folder
 from atdata._protocols import DataSource
+from atdata._regular import open_file
 from atdata._shardlist import ShardInfo
 from atdata.errors import IntegrityError, NotFoundError, ShardError, SourceError
 from atdata.shards.header import BLOCK

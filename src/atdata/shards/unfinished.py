@@ -45,7 +45,10 @@ class ShardSink(Protocol):
         """
 
     def discard(self) -> None:
-        """Remove what `accept` placed in this run, after an error."""
+        """Remove what is unfinished, after an error.
+
+        What `accept` placed may be removed only where nobody else can have found it.
+        """
 
 
 def hand_table(sink: ShardSink, name: str, table: SampleTable) -> None:
@@ -171,7 +174,7 @@ class OpenShard:
 
 
 class ShardLine:
-    """The shards of one call, in order. A context manager: after an error nothing is left.
+    """The shards of one call, in order. A context manager: after an error none is left half done.
 
     Args:
         sink: Takes each shard when it is finished.

@@ -49,8 +49,8 @@ def write_shards(
 
     Without ``maxcount`` and ``maxsize`` a new shard begins where `PackedSample.shard`
     changes; with either, they alone decide, and a key that another shard's sample has already
-    gets the number of its shard behind it. After an error, Ctrl-C included, nothing of the
-    run is left.
+    gets the number of its shard behind it. After an error, Ctrl-C included, nothing unfinished is
+    left; whether finished shards are is the sink's to decide.
 
     Args:
         samples: At least one.

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 from atdata._digest import sha256_of
+from atdata._files import lock, unlock
 from atdata._once import once
 from atdata._protocols import DataSource
 from atdata._shardlist import ShardInfo
 from atdata.errors import IntegrityError, OptionError, ShardNotFoundError, SourceError
 from atdata.sources.offers import local_path, open_beside, ranges_of
-from atdata.sources.part import Part, lock, unlock
+from atdata.sources.part import Part
 from atdata.sources.ranges import FileBytes, ShardBytes
 
 if TYPE_CHECKING:

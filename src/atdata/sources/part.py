@@ -6,13 +6,13 @@ import errno
 import hashlib
 import os
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 from weakref import WeakSet
 
+from atdata._files import unlock
 from atdata.errors import SourceError
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -34,39 +34,6 @@ def room_for(shard: str) -> Iterator[None]:
             f"{shard}: there is no room for a temporary copy of it in {tempfile.gettempdir()} "
             f"({error.strerror}). Free some, or name a larger folder by TMPDIR."
         ) from error
-
-
-def lock(file: int, patience: float) -> None:
-    """Lock a file, or wait for who has: as long as the file grows, else for ``patience`` seconds.
-
-    Args:
-        file: Its descriptor.
-        patience: 0: do not wait.
-
-    Raises:
-        OSError: It cannot be locked.
-    """
-    import fcntl
-
-    size, since, pause = -1, time.monotonic(), 0.001
-    while True:
-        try:
-            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            now = time.monotonic()
-            if (found := os.fstat(file).st_size) != size:
-                size, since = found, now
-            if now - since >= patience:
-                raise
-        time.sleep(pause)
-        pause = min(0.1, 2 * pause)
-
-
-def unlock(file: int) -> None:
-    """Let others lock a file; for a child that was forked meanwhile, and has it open, as well."""
-    import fcntl
-
-    fcntl.flock(file, fcntl.LOCK_UN)
 
 
 class Part:

@@ -194,7 +194,7 @@ def s3_error(
             f"{place}: {host} does not allow this with the credentials in use "
             f"({code or status}). Ask the bucket's owner for the right, or use other keys."
         )
-    if status == 404:
+    if status == 404 and kind is SourceError:
         return ShardNotFoundError(f"{place}: there is no such object at {host}.")
     return kind(f"{place}: {host} answers {status} {code}: {message}".rstrip(": "))
 

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
 
 from atdata._digest import sha256_of
+from atdata._files import Scratch, make_folders, place_file, sync_folder
 from atdata._shardlist import ShardInfo, ShardUrls
 from atdata.errors import AtdataError, OptionError, StoreError, UrlError
 from atdata.shards.offsets import SUFFIX
 from atdata.sources.disk import path_of
 from atdata.stores.spool import (
     STEM,
+    OwnPrefix,
     Progress,
     Samples,
     check_prefix,
@@ -28,15 +27,15 @@ from atdata.stores.spool import (
 )
 
 _UNFINISHED: Final = ".unfinished"
-_ABANDONED: Final = 86_400.0
-"""Seconds after which an unfinished shard without changes is a dead process's."""
 
 
 class DiskDataStore:
     """Shards in a folder of this machine, or of a file system that a team shares.
 
-    A shard appears under its name when it is whole and on the disk, by renaming; what a
-    process that was killed left unfinished is removed by a later one, a day after.
+    A shard appears under its name when it is whole and on the disk, by renaming, and then it
+    stays: another writer of the same samples may have found it there. When a call returns, the
+    names of the shards and of all folders down from the store's are on the disk as well. What a
+    process that was killed left unfinished is removed by a later one.
 
     Args:
         path: The folder; made, with those above it, when the first shard is written.
@@ -75,8 +74,8 @@ class DiskDataStore:
     ) -> ShardUrls:
         """Write every sample of a dataset, in order, one shard at a time.
 
-        Writing the same samples to the same prefix again changes nothing. After an error
-        nothing of this call is left.
+        Writing the same samples to the same prefix again changes nothing. After an error, Ctrl-C
+        included, nothing unfinished is left; whole shards stay, for a second run to go on from.
 
         Args:
             ds: The dataset.
@@ -140,24 +139,31 @@ class DiskDataStore:
     @contextmanager
     def _sink(self, prefix: str) -> Iterator[_Sink]:
         folder = self.path / check_prefix(prefix)
-        unfinished = self.path / _UNFINISHED
         with _disk_errors(self.path):
-            folder.mkdir(parents=True, exist_ok=True)
-            unfinished.mkdir(exist_ok=True)
-            _remove_abandoned(unfinished)
-            scratch = Path(tempfile.mkdtemp(dir=unfinished))
-        try:
-            yield _Sink(folder, scratch)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+            make_folders(folder, within=self.path)
+            scratch = Scratch(self.path / _UNFINISHED)
+        with scratch:
+            yield _Sink(self.path, folder, scratch.path, own=isinstance(prefix, OwnPrefix))
+            with _disk_errors(folder):
+                # Whoever placed a shard that was found may not have come to that.
+                sync_folder(folder)
 
 
 class _Sink:
-    """Places finished shards of one call."""
+    """Places finished shards of one call.
 
-    def __init__(self, folder: Path, scratch: Path) -> None:
+    Args:
+        root: The store's folder.
+        folder: Where shards go.
+        scratch: A folder for unfinished ones.
+        own: Whether nobody else can know the folder.
+    """
+
+    def __init__(self, root: Path, folder: Path, scratch: Path, *, own: bool) -> None:
+        self._root = root
         self._folder = folder
         self._scratch = scratch
+        self._own = own
         self._placed: list[Path] = []
         self.place = str(folder)
 
@@ -176,27 +182,38 @@ class _Sink:
         """Give a finished shard its name, unless the same is there."""
         path = self._folder / name
         with _disk_errors(path):
-            if _place(file, path):
+            if self._place(file, path):
                 self._placed.append(path)
-                _sync(self._folder)
+                sync_folder(self._folder)
             elif not _has_bytes(path, info):
                 raise other_bytes(str(path))
             file.unlink(missing_ok=True)
         return str(path)
 
+    def _place(self, file: Path, path: Path) -> bool:
+        while True:
+            try:
+                return _place(file, path)
+            except FileNotFoundError:
+                # A writer that failed found the folder empty, and removed it.
+                if not file.exists():
+                    raise
+                make_folders(self._folder, within=self._root)
+
     def accept_table(self, name: str, table: bytes) -> None:
-        """Place a shard's table beside it; one that is there is replaced."""
+        """Place a shard's table next to it; an existing one is replaced."""
         file, path = self._scratch / f"{name}{SUFFIX}", self._folder / f"{name}{SUFFIX}"
         with _disk_errors(path):
             file.write_bytes(table)
-            file.replace(path)
+            place_file(file, path)
         if self._folder / name in self._placed:
             self._placed.append(path)
 
     def discard(self) -> None:
-        """Remove what this call placed."""
-        for path in self._placed:
-            path.unlink(missing_ok=True)
+        """Remove what this call placed, where nobody else can have found it."""
+        if self._own:
+            for path in self._placed:
+                path.unlink(missing_ok=True)
         with suppress(OSError):
             self._folder.rmdir()
 
@@ -221,25 +238,6 @@ def _has_bytes(path: Path, shard: ShardInfo) -> bool:
         return False
     with path.open("rb") as stream:
         return sha256_of(stream)[0] == shard.sha256
-
-
-def _sync(folder: Path) -> None:
-    """Bring a folder's new names to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _remove_abandoned(unfinished: Path) -> None:
-    oldest = time.time() - _ABANDONED
-    for scratch in unfinished.iterdir():
-        # Its owner, or another process that cleans up, may remove it just now.
-        with suppress(OSError):
-            files = [scratch, *scratch.iterdir()]
-            if max(file.stat().st_mtime for file in files) < oldest:
-                shutil.rmtree(scratch, ignore_errors=True)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+from atdata._files import make_folders
 from atdata._folders import data_folder
 from atdata._shardlist import ShardInfo
 
@@ -96,7 +97,8 @@ class Journal:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        if not self._path.parent.is_dir():
+            make_folders(self._path.parent)
         with closing(sqlite3.connect(self._path, timeout=10)) as database:
             # A commit is then one write, without waiting for the disk: what a process that is
             # killed has not noted by then, it sends again.

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Final
 
 from atdata._digest import sha256_of
+from atdata._files import Scratch
+from atdata._registry import require
 from atdata._shardlist import ShardInfo, ShardUrls
-from atdata.errors import NotFoundError, OptionError, StoreError, UrlError
+from atdata.errors import OptionError, StoreError, UrlError
 from atdata.shards.offsets import SUFFIX
 from atdata.sources.s3 import S3Reader, parse_s3
 from atdata.sources.s3_access import S3Access, environment_endpoint, in_region, remember
@@ -20,6 +23,7 @@ from atdata.stores.s3_copy import copy_on_server, copy_source
 from atdata.stores.s3_upload import SHA256, upload
 from atdata.stores.spool import (
     STEM,
+    OwnPrefix,
     Progress,
     Samples,
     check_prefix,
@@ -32,12 +36,16 @@ from atdata.stores.spool import (
 
 _PROBE_ATTEMPTS: Final = 2
 """Tries of the first request of a call: a server that is down is reported within seconds."""
+_LOOKS: Final = 7
+"""How often an object is looked for that must be there by now, after 0.1 s and then after twice as
+long each time: 6.3 s in all."""
 
 
 class S3DataStore:
     """Shards in a bucket of AWS or of any server that speaks S3.
 
-    A shard is visible when it is whole; a process that is killed leaves none half written.
+    A shard is visible when it is whole, and then it stays: another writer of the same samples may
+    have found it there. A process that is killed leaves none half written.
     From now on, s3:// URLs of the bucket are read with the same endpoint and keys in this
     process. No request is sent before the first shard is written.
 
@@ -84,8 +92,8 @@ class S3DataStore:
         """Write every sample of a dataset, in order, each shard through a temporary file.
 
         Bucket and keys are checked before a sample is read. A shard that is there already,
-        with the same bytes, is not sent again. When a sample is at fault, nothing of this call
-        is left; when the server is, what it took stays, for a second run to go on from.
+        with the same bytes, is not sent again. After an error, Ctrl-C included, what the server
+        took stays, for a second run to go on from.
 
         Args:
             ds: The dataset.
@@ -228,21 +236,32 @@ class S3DataStore:
         base = f"{folder}/" if folder else ""
         self.check(base)
         access = in_region(self.bucket, self._access)
-        with tempfile.TemporaryDirectory(prefix="atdata-s3-") as scratch:
-            yield _Sink(self.bucket, base, access, Path(scratch))
+        own = isinstance(prefix, OwnPrefix)
+        with Scratch(Path(tempfile.gettempdir()), "atdata-s3-") as scratch:
+            yield _Sink(self.bucket, base, access, scratch.path, own=own)
 
 
 class _Sink:
-    """Uploads the finished shards of one call."""
+    """Uploads the finished shards of one call.
 
-    def __init__(self, bucket: str, base: str, access: S3Access, scratch: Path) -> None:
+    Args:
+        bucket: Where to.
+        base: What keys begin with.
+        access: How to reach it.
+        scratch: A folder for unfinished shards.
+        own: Whether nobody else can know what keys begin with.
+    """
+
+    def __init__(
+        self, bucket: str, base: str, access: S3Access, scratch: Path, *, own: bool
+    ) -> None:
         self._bucket = bucket
         self._base = base
         self._access = access
         self._scratch = scratch
+        self._own = own
         self._sent: list[str] = []
         self.place = f"{access.endpoint or environment_endpoint() or 'AWS S3'} s3://{bucket}/{base}"
-        self._server_failed = False
 
     def scratch(self) -> Path:
         """A temporary folder."""
@@ -273,12 +292,10 @@ class _Sink:
         if found is None:
             return None
         self._sent.append(url)
-        head = self._head(url)
-        if head is None or not self._is_same(url, head, found):
-            raise other_bytes(url)
+        self._check_arrived(url, found)
         # The table beside it, where there is one; without it a shard is read all the same.
         beside = {**place, "Key": place["Key"] + SUFFIX}
-        with suppress(NotFoundError, StoreError), s3_errors(url, self._access, kind=StoreError):
+        with suppress(StoreError), s3_errors(url, self._access, kind=StoreError):
             client.copy_object(**beside, CopySource={**source, "Key": source["Key"] + SUFFIX})
         return found.at(url)
 
@@ -286,42 +303,30 @@ class _Sink:
         """Send a finished shard, unless the same is there, and see that it has arrived."""
         assert info.sha256 is not None
         url = self._url(name)
-        try:
-            head = self._head(url)
-            if head is None:
-                with s3_errors(url, self._access, kind=StoreError):
-                    client, _ = client_for(self._access)
-                    if upload(client, self._bucket, parse_s3(url)[1], file, info.sha256):
-                        self._sent.append(url)
-                head = self._head(url)
-            if head is None or not self._is_same(url, head, info):
-                raise other_bytes(url)
-        except StoreError:
-            self._server_failed = True
-            raise
+        head = self._head(url)
+        if head is None:
+            self._sent.append(url)
+            self._send(url, file, info)
+        elif not self._is_same(url, head, info):
+            raise other_bytes(url)
         file.unlink()
         return url
 
     def accept_table(self, name: str, table: bytes) -> None:
         """Send a shard's table, unless shard and table were there already."""
         url = self._url(name) + SUFFIX
-        try:
-            if self._url(name) not in self._sent and self._head(url) is not None:
-                return
-            with s3_errors(url, self._access, kind=StoreError):
-                client, _ = client_for(self._access)
-                client.put_object(Bucket=self._bucket, Key=parse_s3(url)[1], Body=table)
-        except StoreError:
-            self._server_failed = True
-            raise
-        if self._url(name) in self._sent:
+        sent = self._url(name) in self._sent
+        if not sent and self._head(url) is not None:
+            return
+        if sent:
             self._sent.append(url)
+        with s3_errors(url, self._access, kind=StoreError):
+            client, _ = client_for(self._access)
+            client.put_object(Bucket=self._bucket, Key=parse_s3(url)[1], Body=table)
 
     def discard(self) -> None:
-        """Remove what this call sent, unless it was the server that failed."""
-        if self._server_failed:
-            return
-        for url in self._sent:
+        """Remove what this call sent, where nobody else can have found it."""
+        for url in self._sent if self._own else ():
             # The error that led here says more than one in cleaning up.
             with suppress(StoreError), s3_errors(url, self._access, kind=StoreError):
                 client, _ = client_for(self._access)
@@ -330,16 +335,56 @@ class _Sink:
     def _url(self, name: str) -> str:
         return f"s3://{self._bucket}/{self._base}{name}"
 
-    def _head(self, url: str) -> Mapping[str, Any] | None:
+    def _send(self, url: str, file: Path, info: ShardInfo) -> None:
+        assert info.sha256 is not None
         try:
             with s3_errors(url, self._access, kind=StoreError):
                 client, _ = client_for(self._access)
+                upload(client, self._bucket, parse_s3(url)[1], file, info.sha256)
+        except StoreError:
+            # Maybe the answer was lost, and not the shard.
+            with suppress(StoreError):
+                head = self._head(url, attempts=1)
+                if head is not None and self._is_same(url, head, info):
+                    return
+            raise
+        self._check_arrived(url, info)
+
+    def _check_arrived(self, url: str, info: ShardInfo) -> None:
+        """See that a shard is there which the server has, by its own account.
+
+        Raises:
+            ShardExistsError: There is another one.
+            StoreError: There is none, so far.
+        """
+        for look in range(_LOOKS):
+            head = self._head(url)
+            if head is not None:
+                if not self._is_same(url, head, info):
+                    raise other_bytes(url)
+                return
+            # Some servers show an object a while after they took it.
+            if look < _LOOKS - 1:
+                time.sleep(0.1 * 2**look)
+        raise StoreError(
+            f"{url}: {self._access.endpoint or environment_endpoint() or 'AWS S3'} took the shard, "
+            "or had it already, and does not show it. What was stored stays; write again, and "
+            "nothing is sent twice that is there by then."
+        )
+
+    def _head(self, url: str, *, attempts: int = 4) -> Mapping[str, Any] | None:
+        client_error = require("botocore.exceptions", purpose="S3 buckets").ClientError
+        with s3_errors(url, self._access, kind=StoreError):
+            client, _ = client_for(self._access, attempts=attempts)
+            try:
                 found: Mapping[str, Any] = client.head_object(
                     Bucket=self._bucket, Key=parse_s3(url)[1]
                 )
-                return found
-        except NotFoundError:
-            return None
+            except client_error as error:
+                if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") != 404:
+                    raise
+                return None
+            return found
 
     def _is_same(self, url: str, head: Mapping[str, Any], shard: ShardInfo) -> bool:
         if head["ContentLength"] != shard.bytes:

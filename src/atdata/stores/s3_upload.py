@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
@@ -16,13 +18,19 @@ MULTIPART: Final = 64 << 20
 _PART: Final = 16 << 20
 _MAX_PARTS: Final = 9_000
 _AT_ONCE: Final = 4
+_TRIES: Final = 4
+"""How often a file is sent where another writer is just at the same key."""
+_REFUSED: Final = frozenset({400, 401, 403, 409, 412, 501})
+"""Answers that say for sure that no object was made of an upload's parts."""
 _TYPES: Final = {".tar": "application/x-tar", ".json": "application/json"}
 
 
-def upload(client: Any, bucket: str, key: str, file: Path, sha256: str) -> bool:
-    """Send a file.
+def upload(client: Any, bucket: str, key: str, file: Path, sha256: str) -> None:
+    """Send a file, unless its key is taken: then nothing is overwritten.
 
-    At most four parts of 16 MiB are in memory (for files over 150 GB, larger ones).
+    At most four parts of 16 MiB are in memory (for files over 150 GB, larger ones). Whose object
+    is at the key afterwards has to be looked at: the answer to a request that succeeded may be
+    lost, and the same request, sent again, finds the key taken or its parts used up.
 
     Args:
         client: A boto3 client.
@@ -31,26 +39,32 @@ def upload(client: Any, bucket: str, key: str, file: Path, sha256: str) -> bool:
         file: What to send.
         sha256: Its hash, stored with the object.
 
-    Returns:
-        Whether it was sent; False: the key was taken meanwhile, and has not been overwritten.
-
     Raises:
-        botocore.exceptions.BotoCoreError: It could not be sent; nothing is visible.
-        botocore.exceptions.ClientError: The server refused it; nothing is visible.
+        botocore.exceptions.BotoCoreError: The server did not answer; the object may be there.
+        botocore.exceptions.ClientError: The server refused it, or failed.
     """
     error_type = require("botocore.exceptions", purpose="S3 buckets").ClientError
     send = _send_whole if file.stat().st_size < MULTIPART else _send_in_parts
-    try:
-        send(client, bucket, key, file, sha256, {"IfNoneMatch": "*"})
-    except error_type as error:
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        if status in (409, 412):
-            return False
-        if status != 501:
-            raise
-        # Some servers do not know conditions.
-        send(client, bucket, key, file, sha256, {})
-    return True
+    condition = {"IfNoneMatch": "*"}
+    for attempt in range(_TRIES):
+        try:
+            return send(client, bucket, key, file, sha256, condition)
+        except error_type as error:
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+            if status == 412:
+                return None
+            if status == 501 and condition:
+                # Some servers do not know conditions.
+                condition = {}
+            elif status != 409 or attempt == _TRIES - 1:
+                raise
+            else:
+                time.sleep(0.2 * 2**attempt)
+    return None
+
+
+def _code(error: Any) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
 
 
 def _type_of(key: str) -> str:
@@ -97,9 +111,23 @@ def _send_in_parts(
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-        client.complete_multipart_upload(**target, MultipartUpload={"Parts": parts}, **condition)
     except BaseException:
-        # What was sent is invisible, but would be kept, and billed.
-        with suppress(Exception):
-            client.abort_multipart_upload(**target)
+        _abort(client, target)
         raise
+    refused = require("botocore.exceptions", purpose="S3 buckets").ClientError
+    try:
+        client.complete_multipart_upload(**target, MultipartUpload={"Parts": parts}, **condition)
+    except refused as error:
+        if _code(error) == "NoSuchUpload":
+            # An earlier try was done, and its answer was lost.
+            return
+        # Without a clear no, the object may be there, or come to be: then its parts must stay.
+        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500) in _REFUSED:
+            _abort(client, target)
+        raise
+
+
+def _abort(client: Any, target: Mapping[str, str]) -> None:
+    """Give up what was sent: it is invisible, but would be kept, and billed."""
+    with suppress(Exception):
+        client.abort_multipart_upload(**target)

@@ -37,6 +37,14 @@ _AT_ONCE: Final = 4
 """Shards that are copied at the same time; each takes its size on disk and 1 MB of memory."""
 
 
+class OwnPrefix(str):
+    """A prefix that no other writer can name: chance is part of it.
+
+    Under every other one, what has its name stays, whatever comes after it: a writer of the same
+    samples may have found it there, and an index may name it.
+    """
+
+
 class Samples(Protocol):
     """What a store asks of a dataset: `atdata.Dataset` has it."""
 
@@ -101,7 +109,7 @@ def copy_packed(
     """Copy shards byte for byte, a few at once, each through a file of the sink's scratch folder.
 
     A shard that is there already is not read. After an error, what was copied stays, so that
-    a second run goes on from there; copies that are under way are finished, no other is begun.
+    a second run resumes from there; copies that are under way are finished, no other is begun.
 
     Args:
         shards: What to copy, in order; what is known of size and hash is checked.
