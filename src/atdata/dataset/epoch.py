@@ -14,7 +14,7 @@ import numpy as np
 
 from atdata._once import once
 from atdata.dataset.gather import Gather, GatheredRows, LocatedRows
-from atdata.dataset.permute import Integers, Order, Permutation, Stored, sizes_for
+from atdata.dataset.permute import VERSION, Integers, Order, Permutation, Stored, sizes_for
 from atdata.dataset.plan import Plan, Run
 from atdata.dataset.rows import Indices, Rows
 from atdata.dataset.split import Ranges, cut, length
@@ -37,6 +37,8 @@ class Shuffle:
     """Samples that stay neighbours on their way into a window; None: about 16 kB of them."""
     window: int | None = None
     """Samples that are mixed with each other; None: about 32 MB of them."""
+    version: int = VERSION
+    """Of the order that a seed gives."""
 
     def __post_init__(self) -> None:
         for name, least in (("seed", 0), ("epoch", 0), ("block", 1), ("window", 1)):
@@ -59,8 +61,16 @@ class Shuffle:
             "window": self.window,
         }
 
-    def loaded(self, data: Any) -> Shuffle:
+    def following(self, epoch: int | None = None) -> Shuffle:
+        """The same in another epoch, the next one if none is given, in the order of today."""
+        return replace(self, epoch=self.epoch + 1 if epoch is None else epoch, version=VERSION)
+
+    def loaded(self, data: Any, version: int) -> Shuffle:
         """The shuffle of a state, which must have this one's seed where one was given.
+
+        Args:
+            data: What `to_json` gave.
+            version: Of the state's order.
 
         Raises:
             StateError: It has not, or is no shuffle.
@@ -68,7 +78,7 @@ class Shuffle:
         if not isinstance(data, dict) or set(data) != set(self.to_json()):
             raise StateError("The state is of samples in the order they are stored in.")
         try:
-            found = Shuffle(**data)
+            found = Shuffle(**data, version=version)
         except OptionError as error:
             raise StateError(f"The state is not one of ours: {error}") from None
         if found.seed is None or self.seed not in (None, found.seed):
@@ -160,6 +170,7 @@ class DatasetEpoch:
             epoch=chosen.epoch,
             block=chosen.block,
             window=chosen.window,
+            version=chosen.version,
         )
 
     @property
@@ -262,7 +273,8 @@ class _Ahead:
 
     def close(self) -> None:
         """Wait for what is being fetched."""
-        self._pool.shutdown()
+        if self._pid == os.getpid():
+            self._pool.shutdown()
 
 
 def _finished(epoch: Epoch, fetched: Any, part: slice, taken: Integers) -> Run:

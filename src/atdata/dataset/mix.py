@@ -249,7 +249,8 @@ class MixedEpoch:
         if (dataset, number) not in self._epochs:
             how = self.shuffle
             if how is not None:
-                how = Shuffle(how.seed, how.epoch * _PASSES + number, window=how.window)
+                epoch = how.epoch * _PASSES + number
+                how = Shuffle(how.seed, epoch, window=how.window, version=how.version)
             self._epochs[dataset, number] = self._datasets[dataset]._epoch(how)
         return self._epochs[dataset, number]
 

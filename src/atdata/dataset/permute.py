@@ -14,6 +14,10 @@ import numpy as np
 
 Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 
+VERSION: Final = 3
+"""Of the order that a seed gives; part of every state."""
+SHORT_LAST_WINDOW: Final = 2
+"""The version before: all windows but the last one as long as they may be."""
 _MASK: Final = 2**64 - 1
 BLOCK_BYTES: Final = 16 << 10
 """Bytes of samples that stay together on their way into a window, by default."""
@@ -83,10 +87,21 @@ class Permutation:
         seed: Any whole number.
         epoch: From 0 on.
         block: Samples that are neighbours in a shard and come into the same window.
-        window: Samples that are mixed with each other, about.
+        window: Most samples that are mixed with each other, where a block is not longer. Windows
+            have equally many blocks, or one less, so that the last one mixes as well as the others.
+        version: Of the order.
     """
 
-    def __init__(self, counts: Integers, *, seed: int, epoch: int, block: int, window: int) -> None:
+    def __init__(
+        self,
+        counts: Integers,
+        *,
+        seed: int,
+        epoch: int,
+        block: int,
+        window: int,
+        version: int = VERSION,
+    ) -> None:
         self._seed, self._epoch, self._block = seed, epoch, block
         self._ends = np.cumsum(counts)
         self._starts = self._ends - counts
@@ -95,16 +110,20 @@ class Permutation:
         total = int(blocks.sum())
         # Of each block its number alone is kept: small samples come in many millions of blocks.
         self._order = mixed(total, seed, epoch, 0).astype(np.int32 if total < 2**31 else np.int64)
-        self._per_window = max(1, window // block)
-        lengths = np.full(-(-total // self._per_window), self._per_window * block)
-        if total:
-            lengths[-1] -= (-total % self._per_window) * block
+        most = max(1, window // block)
+        number = -(-total // most)
+        if version == SHORT_LAST_WINDOW:
+            self._cuts: Integers = np.minimum(np.arange(number + 1) * most, total)
+        else:
+            self._cuts = -(-np.arange(number + 1) * total // max(1, number))
+        lengths = np.diff(self._cuts) * block
         last = (self._first + blocks - 1)[counts > 0]
         places = np.flatnonzero(np.isin(self._order, last))
         short = np.zeros(len(self._first), np.int64)
         short[counts > 0] = (blocks * block - counts)[counts > 0]
         numbers = self._order[places].astype(np.int64)
-        np.subtract.at(lengths, places // self._per_window, short[self._shard_of(numbers)])
+        windows = np.searchsorted(self._cuts, places, side="right") - 1
+        np.subtract.at(lengths, windows, short[self._shard_of(numbers)])
         self._windows: Integers = np.concatenate([[0], np.cumsum(lengths)])
         self._kept: OrderedDict[int, tuple[Integers, Integers]] = OrderedDict()
 
@@ -148,13 +167,13 @@ class Permutation:
     def _window(self, window: int) -> tuple[Integers, Integers]:
         """The samples of a window, ascending, and which of them comes first, second, …"""
         if window not in self._kept:
-            blocks = slice(window * self._per_window, (window + 1) * self._per_window)
-            numbers = np.sort(self._order[blocks]).astype(np.int64)
+            first, last = self._cuts[window : window + 2].tolist()
+            numbers = np.sort(self._order[first:last]).astype(np.int64)
             shard = self._shard_of(numbers)
             starts = self._starts[shard] + (numbers - self._first[shard]) * self._block
             lengths = np.minimum(self._block, self._ends[shard] - starts)
-            first = np.cumsum(lengths) - lengths
-            stored = np.arange(int(lengths.sum())) + np.repeat(starts - first, lengths)
+            before = np.cumsum(lengths) - lengths
+            stored = np.arange(int(lengths.sum())) + np.repeat(starts - before, lengths)
             self._kept[window] = stored, mixed(len(stored), self._seed, self._epoch, window + 1)
             while len(self._kept) > _WINDOWS_KEPT:
                 self._kept.popitem(last=False)

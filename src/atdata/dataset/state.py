@@ -6,13 +6,12 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Generic, Protocol, TypeVar
 
+from atdata.dataset.permute import SHORT_LAST_WINDOW, VERSION
 from atdata.dataset.split import Share, Taken, check_history
 from atdata.errors import StateError
 
 X_co = TypeVar("X_co", covariant=True)
 
-VERSION: Final = 2
-"""Goes up when the order that a seed gives changes, too."""
 _LONGEST: Final = 100_000
 """Most runs, or ranks of a run, that a state may have."""
 
@@ -25,6 +24,11 @@ class Stream(Protocol[X_co]):
 
     share: Share
 
+    @property
+    def version(self) -> int:
+        """Of the order."""
+        ...
+
     def begin(self, history: History) -> Iterator[tuple[X_co, int]]:
         """Items, each with the samples that have been taken once it is."""
         ...
@@ -34,7 +38,7 @@ class Stream(Protocol[X_co]):
         ...
 
     def adopt(self, state: Mapping[str, Any]) -> None:
-        """Take from a state what decides over the order.
+        """Take from a state what decides over the order; nothing where that fails.
 
         Raises:
             StateError: It is of other samples or another order.
@@ -107,9 +111,9 @@ class Reading(Generic[X_co]):
         Raises:
             StateError: It is no state, or one of another dataset, order or version.
         """
+        history = history_of(state, self._stream)
         self.close()
-        self._history, self._taken = history_of(state, self._stream), 0
-        self._items = None
+        self._history, self._taken, self._items = history, 0, None
 
 
 _process = os.getpid()
@@ -131,7 +135,7 @@ _inherited: list[object] = []
 def state_of(stream: Stream[Any], history: History, taken: int) -> dict[str, Any]:
     """A state."""
     return {
-        "atdata_state": VERSION,
+        "atdata_state": stream.version,
         **stream.describe(),
         "history": [list(run) for run in history],
         "rank": stream.share.rank,
@@ -147,10 +151,10 @@ def history_of(state: Mapping[str, Any], stream: Stream[Any]) -> History:
         StateError: It is no state, or one of another dataset, order or version.
     """
     history = _checked(state)
-    stream.adopt(state)
     samples = state.get("samples")
-    if samples is not None:
+    if _is_count(samples):
         check_history(samples, history)
+    stream.adopt(state)
     return history
 
 
@@ -184,10 +188,11 @@ def merge_states(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _checked(state: Mapping[str, Any]) -> History:
     if not isinstance(state, Mapping) or "atdata_state" not in state:
         raise StateError("This is not a state that state_dict() returned.")
-    if state["atdata_state"] != VERSION:
+    version = state["atdata_state"]
+    if not _is_count(version) or not SHORT_LAST_WINDOW <= version <= VERSION:
         raise StateError(
-            f"The state is of version {state['atdata_state']!r}, and this atdata reads version "
-            f"{VERSION}. Load it with the atdata that saved it."
+            f"The state is of version {version!r:.20}, and this atdata reads versions "
+            f"{SHORT_LAST_WINDOW} to {VERSION}. Load it with the atdata that saved it."
         )
     history = state.get("history")
     run: list[Any] = [state.get("world_size"), state.get("taken")]

@@ -14,6 +14,7 @@ from atdata._once import once
 from atdata.dataset.epoch import Epoch, Shuffle, runs_of
 from atdata.dataset.gather import Gather
 from atdata.dataset.order import ShuffleOrder
+from atdata.dataset.permute import VERSION
 from atdata.dataset.plan import Plan, Run
 from atdata.dataset.split import Share, left_of, length, share_of
 from atdata.dataset.state import History, same_or_raise
@@ -77,6 +78,11 @@ class EpochStream(Generic[X]):
         """See `Stream`."""
         return self._cut(self.runs(history))
 
+    @property
+    def version(self) -> int:
+        """See `Stream`."""
+        return VERSION if self._shuffle is None else self._shuffle.version
+
     def describe(self) -> dict[str, Any]:
         """See `Stream`."""
         shuffle = self.epoch.shuffle
@@ -91,14 +97,22 @@ class EpochStream(Generic[X]):
         same_or_raise({"samples": len(self.epoch), "data": self.epoch.fingerprint}, state)
         said = state.get("shuffle")
         if self._shuffle is not None:
-            self.set_shuffle(self._shuffle.loaded(said))
+            self.set_shuffle(self._shuffle.loaded(said, state["atdata_state"]))
         elif said is not None:
             raise StateError("The state is of shuffled samples; these come as they are stored.")
 
     def set_shuffle(self, shuffle: Shuffle | None) -> None:
         """Read another epoch from now on."""
-        self._shuffle = shuffle
-        self.__dict__.pop("epoch", None)
+        if shuffle is not None and shuffle != self._shuffle:
+            self._shuffle = shuffle
+            self.__dict__.pop("epoch", None)
+
+    def in_epoch(self, shuffle: Shuffle | None) -> EpochStream[X]:
+        """Another stream of the same samples."""
+        made: EpochStream[X] = object.__new__(type(self))
+        made.__dict__.update(self.__dict__)
+        made.set_shuffle(shuffle)
+        return made
 
 
 class StoredStream(EpochStream[X]):
@@ -146,6 +160,7 @@ class BufferStream(Generic[X]):
         cut: Callable[[Iterator[Run]], Iterator[tuple[X, int]]],
     ) -> None:
         self.share = Share()
+        self.version = VERSION
         self._plan = plan
         self._order = order
         self._shuffle = shuffle.with_seed()
@@ -177,7 +192,8 @@ class BufferStream(Generic[X]):
         said = state.get("shuffle")
         if not isinstance(said, dict) or said.get("buffer") != self.describe()["shuffle"]["buffer"]:
             raise StateError("The state is of another order, or of a buffer of another size.")
-        self._shuffle = self._shuffle.loaded({k: v for k, v in said.items() if k != "buffer"})
+        told = {name: value for name, value in said.items() if name != "buffer"}
+        self._shuffle = self._shuffle.loaded(told, VERSION)
 
     def _mine(self) -> dict[str, Any]:
         names = "\n".join(self._plan.source.shard_list)
