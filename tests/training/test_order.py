@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from atdata import Dataset, write_samples
 from atdata.dataset.epoch import DatasetEpoch, Shuffle, runs_of
-from atdata.dataset.permute import Permutation, Stored, mixed, scrambled
+from atdata.dataset.permute import VERSION, Permutation, Stored, mixed, scrambled, sizes_for
 from atdata.dataset.plan import batches_of, samples_of
 from atdata.dataset.split import Share, left_of, length, part_of, share_of
 from atdata.dataset.state import history_of, merge_states, state_of
@@ -66,9 +66,14 @@ def test_the_numbers_never_change() -> None:
         8067101194408944102,
         17615266516125549910,
     ]
-    order = Permutation(np.array([5, 3]), seed=7, epoch=1, block=2, window=4)
     assert mixed(6, 1, 2, 3).tolist() == [5, 0, 3, 1, 4, 2]
-    assert positions(order, range(8)) == [7, 6, 5, 1, 4, 0, 3, 2]
+    how: dict[str, Any] = {"seed": 7, "epoch": 1, "block": 2, "window": 8}
+    order = Permutation(np.array([5, 9, 1]), **how)
+    assert positions(order, range(15)) == [12, 11, 13, 6, 5, 8, 1, 7, 0, 14, 9, 10, 3, 2, 4]
+    before = Permutation(np.array([5, 9, 1]), version=2, **how)
+    assert positions(before, range(15)) == [8, 12, 13, 7, 11, 6, 5, 14, 9, 1, 4, 0, 10, 3, 2]
+    short = Permutation(np.array([5, 3]), seed=7, epoch=1, block=2, window=4)
+    assert positions(short, range(8)) == [7, 6, 5, 1, 4, 0, 3, 2]
 
 
 @given(
@@ -335,6 +340,61 @@ def test_samples_of_any_size_are_put_in_order(
     chosen = [(seed + 31 * i) % 150 for i in range(batch)]
     for number, data in zip(chosen, dataset[chosen].values("data"), strict=True):
         assert (data == number % 251).all()
+
+
+def labels_of_batches(samples: int, each: int, version: int = VERSION) -> list[int]:
+    """Distinct labels in each batch of 256, the last one too, of samples sorted by 100 labels.
+
+    Args:
+        samples: How many there are.
+        each: Bytes of one.
+        version: Of the order.
+    """
+    shards = np.diff([*range(0, samples, 2_000), samples])
+    block, window, _ = sizes_for(samples * each, samples)
+    order = Permutation(shards, seed=0, epoch=0, block=block, window=window, version=version)
+    labels = np.array(positions(order, range(samples))) * 100 // samples
+    starts = [*range(0, samples - 255, 256), samples - 256]
+    return [len(np.unique(labels[start : start + 256])) for start in starts]
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(256, 120_000), st.integers(512, 9_000))
+def test_labels_are_mixed_to_the_end(samples: int, each: int) -> None:
+    """At any number and size of samples, no batch has far fewer labels than chance gives."""
+    found = labels_of_batches(samples, each)
+    assert min(found) >= 74
+    assert np.mean(found) > 88
+
+
+def test_the_last_window_is_as_long_as_the_others() -> None:
+    """Where all but a few samples fill windows, those few do not make one of their own."""
+    assert min(labels_of_batches(33_854, 1_000)) >= 84
+    # The numbers are those of an order in which they do.
+    assert labels_of_batches(33_854, 1_000, version=2)[-1] == 18
+
+
+def test_a_state_of_the_order_before_is_continued_in_it() -> None:
+    """A state that version 2 saved gives the rest that version 2 gave, to readings and loaders."""
+    dataset = write_samples(
+        (Item(i, np.zeros(1, np.uint8)) for i in range(1000)),
+        Path(mkdtemp(prefix="atdata-test-")) / "before.tar",
+        maxcount=300,
+    )
+    shuffle = {"seed": 3, "epoch": 4, "block": 4, "window": 300}
+    told = {"history": [], "rank": 0, "world_size": 1, "taken": 333}
+    data = dataset.shuffled().state_dict()["data"]
+    state = {"atdata_state": 2, "samples": 1000, "data": data, "shuffle": shuffle, **told}
+    reading = dataset.shuffled(seed=3)
+    reading.load_state_dict(state)
+    assert reading.state_dict()["atdata_state"] == 2
+    rest = [next(reading).number for _ in range(300)]
+    again = dataset.shuffled(seed=3)
+    again.load_state_dict(json.loads(json.dumps(reading.state_dict())))
+    rest += numbers(again)
+    assert len(rest) == 667
+    assert rest[-5:] == [102, 598, 105, 170, 640]
+    assert rest != numbers(dataset.shuffled(seed=3, epoch=4, window=300))[333:]
 
 
 def test_labels_are_mixed() -> None:

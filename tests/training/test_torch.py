@@ -308,15 +308,16 @@ dataset = atdata.Dataset[Item](folder)
 loader = dataset.to_torch(4, shuffle=True, even="drop", num_workers=1)
 if (folder / "state.json").exists():
     loader.load_state_dict(json.loads((folder / "state.json").read_text()))
-steps = []
+steps, state = [], None
 for batch in loader:
     mean = batch["image"].mean()
     dist.all_reduce(mean)  # hangs unless every rank makes the same steps
     steps.append(batch["number"].tolist())
+    state = loader.state_dict()
     if len(steps) == stop:
         break
 rank = dist.get_rank()
-(folder / f"{rank}.json").write_text(json.dumps([steps, loader.state_dict()]))
+(folder / f"{rank}.json").write_text(json.dumps([steps, state]))
 dist.destroy_process_group()
 """
 

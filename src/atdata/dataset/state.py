@@ -63,17 +63,40 @@ class Reading(Generic[X_co]):
         # For a loop, a generator takes half the time that calling `__next__` does.
         while True:
             items = self._begun()
-            for item, self._taken in items:
-                yield item
-                if self._process != _process:
-                    break
-            else:
-                if items is self._items:
-                    return
+            try:
+                for item, self._taken in items:
+                    yield item
+                    if self._process != _process:
+                        break
+                else:
+                    if items is self._items:
+                        return
+            except GeneratorExit:
+                raise
+            except BaseException:
+                self._failed(items)
+                raise
 
     def __next__(self) -> X_co:
-        item, self._taken = next(self._begun())
+        items = self._begun()
+        try:
+            item, self._taken = next(items)
+        except StopIteration:
+            raise
+        except BaseException:
+            self._failed(items)
+            raise
         return item
+
+    def _failed(self, items: Iterator[Any]) -> None:
+        # A generator that has failed is at its end: what comes next would be missing in silence.
+        if items is self._items:
+            self._begin_again()
+
+    def _begin_again(self) -> None:
+        """Begin where reading stands."""
+        self._history = continued(self._history, self._stream.share.world_size, self._taken)
+        self._taken, self._items = 0, None
 
     def _begun(self) -> Iterator[tuple[X_co, int]]:
         if self._process != _process:
@@ -87,8 +110,7 @@ class Reading(Generic[X_co]):
         _inherited.append(self._items)
         self._process = _process
         if self._items not in (None, _NOTHING):
-            self._history, self._taken = history_of(self.state_dict(), self._stream), 0
-            self._items = None
+            self._begin_again()
 
     def close(self) -> None:
         """End reading, and let go of files and connections."""
@@ -151,11 +173,23 @@ def history_of(state: Mapping[str, Any], stream: Stream[Any]) -> History:
         StateError: It is no state, or one of another dataset, order or version.
     """
     history = _checked(state)
-    samples = state.get("samples")
+    samples: Any = state.get("samples")
     if _is_count(samples):
         check_history(samples, history)
     stream.adopt(state)
     return history
+
+
+def next_epoch_of(state: Mapping[str, Any]) -> int | None:
+    """The epoch after that of a loader's state, where it is not the one that follows.
+
+    Raises:
+        StateError: It is no epoch.
+    """
+    epoch = state.get("next_epoch")
+    if epoch is not None and not _is_count(epoch):
+        raise StateError(f"The state is damaged: next_epoch={epoch!r:.40} is no epoch.")
+    return epoch
 
 
 def merge_states(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -203,16 +237,26 @@ def _checked(state: Mapping[str, Any]) -> History:
     for entry in [*history, run]:
         if not isinstance(entry, list | tuple) or len(entry) != 2 or not _is_run(*entry):
             raise StateError(f"The state is damaged: {entry!r:.80} is no part of a history.")
-        world_size, taken = entry
-        same = checked and checked[-1][0] == world_size
-        if same and isinstance(taken, int) and isinstance(checked[-1][1], int):
-            # What several ranks had left is split among as many of them as it was before.
-            checked[-1] = (world_size, checked[-1][1] + taken)
-        elif taken:
-            checked.append((world_size, taken))
+        _append(checked, *entry)
     if rank >= run[0]:
         raise StateError(f"The state is damaged: there is no rank {rank} of {run[0]}.")
     return checked
+
+
+def continued(history: History, world_size: int, taken: Taken) -> History:
+    """A history with one run more."""
+    made = list(history)
+    _append(made, world_size, taken)
+    return made
+
+
+def _append(history: History, world_size: int, taken: Taken) -> None:
+    world, before = history[-1] if history else (0, 0)
+    if world == world_size and isinstance(taken, int) and isinstance(before, int):
+        # What several ranks had left is split among as many of them as it was before.
+        history[-1] = (world_size, before + taken)
+    elif taken:
+        history.append((world_size, taken))
 
 
 def _is_run(world_size: Any, taken: Any) -> bool:

@@ -5,17 +5,47 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from atdata.dataset.epoch import Shuffle
+from atdata.dataset.chunks import Chunks, SharedStart
 from atdata.dataset.ragged import Columns
-from atdata.dataset.rows import SampleRows
-from atdata.dataset.state import History, history_of, state_of
+from atdata.dataset.state import History, continued, history_of, next_epoch_of, state_of
 from atdata.dataset.stream import EpochStream
-from atdata.dataset.tensors import Parcel, has_accelerator, pinned, torch
+from atdata.dataset.tensors import has_accelerator, pinned
+from atdata.dataset.workers import Batches, Workers
 from atdata.errors import LengthError, OptionError, StateError
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a loop begins."""
+
+    stream: EpochStream[dict[str, Any]]
+    """The epoch."""
+    history: History = field(default_factory=list)
+    """What was read of it before."""
+    next_epoch: int | None = None
+    """Epoch of the loop after it; None: the epoch that follows."""
+
+    def after(self) -> Start:
+        """Where the loop after it begins."""
+        shuffle = self.stream.epoch.shuffle
+        if shuffle is None:
+            return Start(self.stream)
+        return Start(self.stream.in_epoch(shuffle.following(self.next_epoch)))
+
+
+@dataclass(eq=False)
+class Loop:
+    """One iteration over a loader."""
+
+    start: Start
+    taken: int = 0
+    """Samples that it was given."""
+    is_cut_off: bool = False
+    """Whether a state was loaded since."""
+    process: int = field(default_factory=os.getpid)
 
 
 class TorchLoader:
@@ -46,7 +76,6 @@ class TorchLoader:
             raise OptionError(
                 f"multiprocessing_context={multiprocessing_context!r}: expected one of {known}."
             )
-        self._stream = stream
         self._columns = columns
         self._filtered = filtered
         self._num_workers = num_workers
@@ -58,11 +87,13 @@ class TorchLoader:
         }
         self._idle: Workers | None = None
         self._pin_memory = pin_memory and has_accelerator()
-        self._history: History = []
-        self._taken = 0
+        self._start = Start(stream)
+        self._shared: SharedStart | None = None
+        self._open: list[Loop] = []
+        self._last: Loop | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_idle": None}
+        return {**self.__dict__, "_idle": None, "_shared": None, "_open": [], "_last": None}
 
     @property
     def dataset(self) -> Any:
@@ -70,81 +101,158 @@ class TorchLoader:
 
         For other loaders, such as torchdata's ``StatefulDataLoader(loader.dataset,
         batch_size=None, num_workers=…)``; such a loader restores its state with the same number
-        of workers and ranks only. `set_epoch` decides over its next iteration as well.
+        of workers and ranks only. `set_epoch` decides over its next iteration as well, also
+        with workers that live on.
 
         Raises:
             OptionError: The dataset is filtered: its batches are put together by this loader.
         """
         if self._filtered:
             raise OptionError("The batches of a filtered dataset are made by to_torch() alone.")
-        return Chunks(self._stream, self._columns, self._history)
+        if self._shared is None:
+            self._shared = SharedStart()
+            self._begin_at(self._start)
+        return Chunks(self._start.stream, self._columns, self._shared)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """The batches that are left of the epoch; the next epoch comes after its end."""
-        self._taken = 0
-        for batch, taken in self._items():
-            self._taken = taken
-            if self._pin_memory:
-                batch = {name: pinned(column) for name, column in batch.items()}
-            yield batch
-        shuffle = self._stream.epoch.shuffle
-        if shuffle is not None:
-            self.set_epoch(shuffle.epoch + 1)
-        else:
-            self._begin_at([])
+        """The batches that are left of the epoch.
+
+        The next iteration is the next epoch, whether this one came to its end or was left early.
+
+        Raises:
+            StateError: A state was loaded in the middle of it.
+        """
+        loop = Loop(self._start)
+        items = self._items(loop.start)
+        try:
+            while (item := next(items, None)) is not None:
+                batch, taken = item
+                if self._pin_memory:
+                    batch = {name: pinned(column) for name, column in batch.items()}
+                self._give(loop, taken)
+                yield batch
+                if loop.is_cut_off:
+                    raise StateError(
+                        "load_state_dict() was called within this loop; what it loaded is read by "
+                        "the next one. Leave the loop (break) after loading a state."
+                    )
+                if loop.process != os.getpid():
+                    _inherited.append(items)
+                    loop = self._resumed(loop)
+                    items = self._items(loop.start)
+            if loop not in self._open:
+                self._begin_at(loop.start.after())
+        finally:
+            if loop in self._open:
+                self._open.remove(loop)
+            if self._last is loop:
+                self._last = None
+            if loop.process != os.getpid():
+                _inherited.append(items)
 
     def __len__(self) -> int:
-        """Batches that an iteration has from here.
+        """Batches of the loop that runs, counted from where it began, or else of the next one.
 
         Raises:
             LengthError: The dataset is filtered.
         """
         if self._filtered:
             raise LengthError("A filtered dataset has as many batches as turn out.")
-        samples, size = self._stream.samples_left(self._history), self._columns.size
-        return samples // size if self._columns.drop_last else -(-samples // size)
+        return self._steps(self._start if self._last is None else self._last.start)
 
     def set_epoch(self, epoch: int) -> None:
-        """Begin this epoch with the next iteration.
+        """Begin this epoch with the next iteration; one that runs stays in its own.
+
+        Of an epoch that a state was loaded of, the rest.
 
         Raises:
             OptionError: The loader does not shuffle: all epochs are the same.
         """
-        shuffle = self._stream.epoch.shuffle
+        stream = self._start.stream
+        shuffle = stream.epoch.shuffle
         if shuffle is None:
             raise OptionError("Without shuffle=True all epochs are the same.")
-        self._stream.set_shuffle(replace(shuffle, epoch=epoch))
-        self._begin_at([])
+        if not self._start.history or epoch != shuffle.epoch:
+            self._begin_at(Start(stream.in_epoch(shuffle.following(epoch))))
 
     def state_dict(self) -> dict[str, Any]:
         """Where training stands: batches that the loop was given count as read.
 
         What workers have prefetched does not. It is JSON, and fits any number of workers, and
-        of ranks that have made equally many steps.
+        of ranks that have made equally many steps. After a loop, also one that was left early,
+        it is the start of the next epoch: to continue within an epoch, take the state within
+        the loop. Of several loops at once, it is that of the one that was given a batch last.
+
+        Raises:
+            StateError: The loop that was given a batch last is over, and another one is not.
         """
-        return state_of(self._stream, self._history, self._taken)
+        loop = self._last
+        if loop is None:
+            if self._open:
+                raise StateError(
+                    "The loop over this loader that ran last is over, and another one is not: a "
+                    "state of both cannot be. Go on with that one first, or delete its iterator; "
+                    "or loop over a loader of its own, made by another to_torch()."
+                )
+            return state_of(self._start.stream, self._start.history, 0)
+        state = state_of(loop.start.stream, loop.start.history, loop.taken)
+        shuffle, following = loop.start.stream.epoch.shuffle, self._start.stream.epoch.shuffle
+        if shuffle and following and following.epoch != shuffle.epoch + 1:
+            state["next_epoch"] = following.epoch
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where another loader of the same samples stood, with the next iteration.
 
+        A loop that runs meanwhile is over: its next step is an error.
+
         Raises:
-            StateError: It is no state, or one of another dataset, order or version.
+            StateError: It is no state, or one of another dataset, order or version. The loader
+                is as it was.
         """
-        self._begin_at(history_of(state, self._stream))
+        stream = self._start.stream.in_epoch(None)
+        history = history_of(state, stream)
+        start = Start(stream, history, next_epoch_of(state))
+        for loop in self._open:
+            loop.is_cut_off = True
+        self._open, self._last = [], None
+        self._begin_at(start)
 
-    def _begin_at(self, history: History) -> None:
-        # In place: what `dataset` returned goes on from there as well.
-        self._history[:] = history
-        self._taken = 0
+    def _begin_at(self, start: Start) -> None:
+        self._start = start
+        if self._shared is not None:
+            self._shared.set(start.stream.epoch.shuffle, start.history)
 
-    def _items(self) -> Iterator[tuple[dict[str, Any], int]]:
+    def _give(self, loop: Loop, taken: int) -> None:
+        """Count a batch as read. A loop that was given nothing has not begun."""
+        loop.taken = taken
+        if self._last is not loop:
+            self._last = loop
+            if loop not in self._open:
+                self._open.append(loop)
+                self._begin_at(loop.start.after())
+
+    def _resumed(self, loop: Loop) -> Loop:
+        """The rest of a loop that the process that this one was forked from began."""
+        start = loop.start
+        history = continued(start.history, start.stream.share.world_size, loop.taken)
+        made = Loop(replace(start, history=history))
+        self._open = [made if one is loop else one for one in self._open]
+        self._last = made if self._last is loop else self._last
+        return made
+
+    def _steps(self, start: Start) -> int:
+        samples, size = start.stream.samples_left(start.history), self._columns.size
+        return samples // size if self._columns.drop_last else -(-samples // size)
+
+    def _items(self, start: Start) -> Iterator[tuple[dict[str, Any], int]]:
         if not self._num_workers:
-            yield from self._stream.begin(self._history)
+            yield from start.stream.begin(start.history)
             return
-        total, size = self._stream.samples_left(self._history), self._columns.size
-        chunks = -(-total // size) if self._filtered else len(self)
-        workers = self._workers()
-        items = workers.read(self._stream.epoch.shuffle, list(self._history), chunks)
+        total, size = start.stream.samples_left(start.history), self._columns.size
+        steps = -(-total // size) if self._filtered else self._steps(start)
+        workers = self._workers(start)
+        items = workers.read(start.stream.epoch.shuffle, start.history, steps)
         try:
             if self._filtered:
                 yield from self._columns(items)
@@ -160,206 +268,14 @@ class TorchLoader:
     def _keep(self, workers: Workers) -> None:
         self._idle = workers if self._options["persistent_workers"] else None
 
-    def _workers(self) -> Workers:
+    def _workers(self, start: Start) -> Workers:
         """Those of the iteration before, where there are any that no other loop uses."""
         idle, self._idle = self._idle, None
         if idle is not None and idle.are_mine():
             return idle
-        return Workers(Batches(self._stream, self._columns, self._filtered), self._options)
+        return Workers(Batches(start.stream, self._columns, self._filtered), self._options)
 
 
-class Workers:
-    """Processes that read one epoch after the other, for one loop at a time.
-
-    Args:
-        batches: What they read.
-        options: For ``DataLoader``.
-    """
-
-    def __init__(self, batches: Batches, options: Mapping[str, Any]) -> None:
-        self._number = options["num_workers"]
-        self._orders = Orders()
-        self._loader = torch.utils.data.DataLoader(
-            batches, batch_size=None, sampler=self._orders, collate_fn=_as_it_is, **options
-        )
-        self._turn = 0
-        self._parent = os.getpid()
-        self._processes: set[Any] = set()
-
-    def are_mine(self) -> bool:
-        """Whether they were started by this process, and all of them live."""
-        if self._parent != os.getpid():
-            # Were they let go of here, they would end where they belong.
-            _inherited.append(self)
-            return False
-        return all(process.is_alive() for process in self._processes)
-
-    def read(self, shuffle: Shuffle | None, history: History, count: int) -> Iterator[Any]:
-        """So many batches, or rows of them where some are left out, in their order.
-
-        Args:
-            shuffle: The epoch.
-            history: What was read of it before.
-            count: How many there are.
-        """
-        self._turn += 1
-        order = Order(self._turn, shuffle, history)
-        last = replace(order, is_last=True)
-        self._orders.next = (
-            order if number + self._number < count else last for number in range(count)
-        )
-        before = set(multiprocessing.active_children())
-        items = iter(self._loader)
-        self._processes |= set(multiprocessing.active_children()) - before
-        yield from items
-
-
-_inherited: list[Workers] = []
-"""Workers of a process that this one was forked from."""
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What a worker has to know to read its next batch."""
-
-    turn: int
-    """Number of the iteration."""
-    shuffle: Shuffle | None
-    """The epoch."""
-    history: History
-    """What was read of it before the iteration."""
-    is_last: bool = False
-    """Whether the worker is asked for no more of it."""
-
-
-class Orders:
-    """What a ``DataLoader`` asks workers for, one after the other: a sampler in its words."""
-
-    next: Iterator[Order] = iter(())
-
-    def __iter__(self) -> Iterator[Order]:
-        return self.next
-
-
-class Batches(torch.utils.data.Dataset):  # type: ignore[misc]
-    """Batches that a worker takes its turn with, as parcels; or their rows, if some are left out.
-
-    Args:
-        stream: What is read.
-        columns: Makes batches.
-        filtered: Whether batches are put together in the loop, from rows.
-    """
-
-    def __init__(self, stream: EpochStream[Any], columns: Columns, filtered: bool) -> None:
-        self._stream = stream
-        self._columns = replace(columns, then=Parcel)
-        self._filtered = filtered
-        self._turn = 0
-        self._items: Iterator[Any] = iter(())
-
-    def __getitem__(self, order: Order) -> Any:
-        if order.turn != self._turn:
-            self._stream.set_shuffle(order.shuffle)
-            self._turn, self._items = order.turn, self._begin(order.history)
-        item = next(self._items)
-        if order.is_last:
-            self._items = iter(())
-        return item
-
-    def _begin(self, history: History) -> Iterator[Any]:
-        worker, workers = _worker()
-        runs = self._stream.runs(history, worker=worker, workers=workers, single=self._filtered)
-        if not self._filtered:
-            return (parcel for parcel, _ in self._columns(runs))
-        return ((SampleRows(rows.keys, rows.samples()), taken) for rows, taken in runs)
-
-
-class Chunks(torch.utils.data.IterableDataset):  # type: ignore[misc]
-    """Batches that several workers read in turn.
-
-    Args:
-        stream: What is read.
-        columns: Makes batches.
-        history: What was read before.
-    """
-
-    def __init__(self, stream: EpochStream[Any], columns: Columns, history: History) -> None:
-        self._stream = stream
-        self._columns = columns
-        self.before = history
-
-    def __iter__(self) -> ChunkIterator:
-        return ChunkIterator(self)
-
-    def begin(self, history: History) -> Iterator[Any]:
-        """The batches of this worker."""
-        worker, workers = _worker()
-        runs = self._stream.runs(history, worker=worker, workers=workers)
-        return (batch for batch, _ in self._columns(runs))
-
-    def state(self, history: History) -> dict[str, Any]:
-        """What the state of a worker has to agree with."""
-        state = state_of(self._stream, history, 0)
-        return {**state, "batch_size": self._columns.size, "worker": list(_worker())}
-
-    def history(self, state: Mapping[str, Any]) -> History:
-        """What was read before the batches that a worker's state counts.
-
-        Raises:
-            StateError: It is of other batches, or of another worker's.
-        """
-        found = history_of(state, self._stream)
-        for name, mine in self.state(found).items():
-            if name != "history" and state.get(name) != mine:
-                raise StateError(
-                    f"The state was saved with {name}={state.get(name)}, here it is {mine}. The "
-                    "state of to_torch() itself fits other ranks, workers and batch sizes."
-                )
-        return found
-
-
-class ChunkIterator:
-    """One worker's batches, with a state for loaders that keep one of each worker."""
-
-    def __init__(self, chunks: Chunks) -> None:
-        self._chunks = chunks
-        self._history = chunks.before
-        self._items: Iterator[Any] | None = None
-        self._state: dict[str, Any] | None = None
-        self._given = 0
-
-    def __iter__(self) -> ChunkIterator:
-        return self
-
-    def __next__(self) -> Any:
-        if self._items is None:
-            self._state = self._chunks.state(self._history)
-            self._items = islice(self._chunks.begin(self._history), self._given, None)
-        item = next(self._items)
-        self._given += 1
-        return item
-
-    def state_dict(self) -> dict[str, Any]:
-        """What is read, and how many batches of it this worker has given."""
-        if self._state is None:
-            self._state = self._chunks.state(self._history)
-        return {**self._state, "given": self._given}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on behind the batches that were given.
-
-        Raises:
-            StateError: It is of another dataset, order, batch size, rank or worker.
-        """
-        self._history = self._chunks.history(state)
-        self._given, self._items, self._state = state["given"], None, None
-
-
-def _worker() -> tuple[int, int]:
-    """Number of this worker, and how many there are."""
-    info = torch.utils.data.get_worker_info()
-    return (0, 1) if info is None else (info.id, info.num_workers)
-
-
-def _as_it_is(item: Any) -> Any:
-    return item
+_inherited: list[Iterator[Any]] = []
+"""What loops of a process that this one was forked from read: closing it could wait for its threads
+or end its workers."""
