@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final, TypeVar
+from urllib.parse import unquote
 
 HIDDEN: Final = "…"
 """What stands in place of a secret."""
@@ -24,8 +25,22 @@ _LONG: Final = (
 """Parts of names whose values are secret."""
 _SHORT: Final = r"sig|pwd|auth|hmac"
 """Names, whole, whose values are secret."""
-_QUERY_ONLY: Final = r"key|code|pass|pw|sid|sas|ticket|session|policy|st|se|expires"
-"""Names, whole, whose values are secret in a URL; elsewhere they are everyday words."""
+_SECRET_WORDS: Final = frozenset(
+    {"sig", "pwd", "auth", "hmac", "key", "code", "pass", "pw", "sid", "sas", "ticket", "policy"}
+    | {"jwt", "st", "se", "exp", "expires", "expiry"}
+)
+"""Words of names whose values are secret in a URL, or say until when its secret is good; elsewhere
+they are everyday words."""
+_PLAIN_PARAMETERS: Final = frozenset(
+    {"versionid", "version", "generation", "rev", "revision", "ref", "commit", "sha", "sha1"}
+    | {"sha256", "md5", "etag", "checksum", "cid", "did", "id", "doi", "alt", "file", "filename"}
+    | {"name", "path", "prefix", "export", "download", "format"}
+)
+"""Names of query parameters that say what is wanted, however long and mixed their values are."""
+_PARAMETER: Final = re.compile(r"([?&;#~])([^=?&;#~/]{1,100})=([^&;#~]*)")
+_PATH_PARAMETER: Final = re.compile(r";[^/;=?#]{1,100}=[^/?#]*")
+_NAME_WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_OPAQUE: Final = re.compile(r"[A-Za-z0-9_+/=~.%-]{20,}")
 
 _WORTH_A_LOOK: Final = re.compile(
     rf"//|[=@]|%3D|eyJ|AKIA|ASIA|gh[pousr]_|hf_|Bearer|integer value|{_LONG}", re.IGNORECASE
@@ -175,6 +190,15 @@ def redacted_repr(cls: type[_T]) -> type[_T]:
 
 def _with_urls_hidden(text: str) -> str:
     parts: list[str] = []
+    done = 0
+    for start, mark, end in _places(text):
+        parts += (text[done : mark + 3], _shown(text[start:mark].lower(), text[mark + 3 : end]))
+        done = end
+    return "".join(parts) + text[done:]
+
+
+def _places(text: str) -> Iterator[tuple[int, int, int]]:
+    """Of each URL in a text: its start, the place of its ``://``, its end."""
     done, mark = 0, text.find("://")
     while mark >= 0:
         start = mark
@@ -182,10 +206,9 @@ def _with_urls_hidden(text: str) -> str:
             start -= 1
         end = _end_of_url(text, start, mark + 3)
         if start < mark:
-            parts += (text[done : mark + 3], _shown(text[start:mark].lower(), text[mark + 3 : end]))
+            yield start, mark, end
             done = end
         mark = text.find("://", max(end, mark + 3))
-    return "".join(parts) + text[done:]
 
 
 def _end_of_url(text: str, start: int, rest: int) -> int:
@@ -230,6 +253,8 @@ def _shown(scheme: str, rest: str) -> str:
     elif _is_odd(rest):
         # No host with a port: a password of which the end is cut off.
         rest = f"{rest.partition(':')[0]}:{HIDDEN}"
+    if scheme in ("http", "https"):
+        rest = _PATH_PARAMETER.sub(f";{HIDDEN}", rest)
     marks = [at for at in (rest.find("?"), rest.find("#")) if at >= 0]
     if marks and (scheme in ("http", "https") or "=" in rest[min(marks) :]):
         cut = min(marks)
@@ -246,3 +271,57 @@ def _split_user(scheme: str, rest: str) -> tuple[str, str]:
         user, at, rest_after = rest.rpartition("@")
         return (user, rest_after) if at else ("", rest)
     return (user, host + rest[end:]) if at else ("", rest)
+
+
+def find_secret(text: str) -> str | None:
+    """What is secret in the URLs of a text, named without showing it; None where nothing is.
+
+    ``user information before the host``, for instance, or ``the query parameter 'sig'``. A query
+    that only says what is wanted, as ``?download=1`` or ``?versionId=…`` do, is no secret.
+    """
+    for scheme, rest in _urls(text):
+        if scheme in _NO_USER:
+            continue
+        if _split_user(scheme, rest)[0] or _is_odd(rest):
+            return "user information before the host"
+        plain = unquote(rest)
+        if plain != rest and "@" in plain.partition("/")[0]:
+            return "user information before the host"
+        for said in dict.fromkeys((rest, plain, unquote(plain))):
+            for match in _PARAMETER.finditer(said):
+                if _is_secret_parameter(match[2], match[3]):
+                    kind = "fragment" if "#" in said[: match.start() + 1] else "query parameter"
+                    return f"the {kind} {match[2][:40]!r}"
+            if "://" in said and (inner := find_secret(said)):
+                return inner
+        fragment = rest.partition("#")[2]
+        if scheme in ("http", "https") and _looks_random(fragment):
+            return "the fragment"
+        if _SHAPED.search(rest):
+            return "a token or a key in its path"
+    return None
+
+
+def _is_secret_parameter(name: str, value: str) -> bool:
+    if not value or value == HIDDEN:
+        return False
+    if re.search(f"{_LONG}|session", name, re.IGNORECASE) or name.lower().startswith(
+        ("x-amz-", "x-goog-")
+    ):
+        return True
+    words = {word.lower() for word in _NAME_WORDS.findall(name)} | {name.lower()}
+    if words & _SECRET_WORDS:
+        return True
+    return name.lower() not in _PLAIN_PARAMETERS and _looks_random(value)
+
+
+def _looks_random(value: str) -> bool:
+    """Whether a value is long and mixed as tokens are, and no word or number of a person's."""
+    digits, letters = sum(map(str.isdigit, value)), sum(map(str.isalpha, value))
+    return _OPAQUE.fullmatch(value) is not None and digits >= 3 and letters >= 3
+
+
+def _urls(text: str) -> Iterator[tuple[str, str]]:
+    """Scheme, in lower case, and what follows ``://``, of each URL in a text."""
+    for start, mark, end in _places(text):
+        yield text[start:mark].lower(), _TRAILING.sub("", text[mark + 3 : end])

@@ -28,6 +28,7 @@ Each is ours and also the builtin that a caller would expect, so that both
     ├── NoDataUrlsError (ValueError)         an entry or a dataset that names no shard
     ├── UrlError (ValueError)                a URL of no known scheme or form
     │   ├── PrivateUrlError                  a URL that only this machine can read
+    │   │   └── SecretUrlError               a URL with a password, a token or a signature in it
     │   └── UnsafeUrlError (PermissionError) a stranger's URL that must not be opened
     ├── SourceError (OSError)                shards cannot be read from where they are
     ├── StoreError (OSError)                 shards cannot be written where they should go
@@ -39,9 +40,9 @@ Each is ours and also the builtin that a caller would expect, so that both
     │   ├── AuthenticationError (PermissionError)
     │   │   └── SessionExpiredError
     │   ├── IdentityError (LookupError)      a handle or DID that does not resolve
-    │   ├── RecordError (ValueError)         a record that is not what it should be
     │   ├── XrpcError                        a server's refusal; has its status and its code
     │   └── RateLimitError                   too many requests; says when to come back
+    ├── RecordError (ValueError)             a record that is not what it should be
     ├── MissingExtraError (ImportError)      an optional dependency is not installed
     ├── SandboxError (RuntimeError)          the local network cannot be started
     ├── StateError (ValueError)              a state of another dataset, order or version
@@ -234,6 +235,10 @@ class PrivateUrlError(UrlError):
     """A URL can be read by this machine only, so it must not be published."""
 
 
+class SecretUrlError(PrivateUrlError):
+    """A URL carries a password, a token or a signature, so it must not be published."""
+
+
 class UnsafeUrlError(UrlError, PermissionError):
     """A URL from the network points where a stranger's URL must not lead."""
 
@@ -278,10 +283,6 @@ class IdentityError(AtmosphereError, LookupError):
     """A handle or a DID does not resolve, or handle and DID do not name each other."""
 
 
-class RecordError(AtmosphereError, ValueError):
-    """A record is not what it should be. The message carries the path, such as ``$.storage``."""
-
-
 class XrpcError(AtmosphereError):
     """A server refused a call.
 
@@ -315,6 +316,10 @@ class RateLimitError(AtmosphereError):
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         self.retry_after = retry_after
         super().__init__(message)
+
+
+class RecordError(AtdataError, ValueError):
+    """A record is not what it should be. The message carries the path, such as ``$.storage``."""
 
 
 class MissingExtraError(AtdataError, ImportError):

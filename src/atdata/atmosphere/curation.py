@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from atdata.atmosphere.client import AtmosphereClient
+from atdata.atmosphere.data_model import refuse_secret
 from atdata.atmosphere.entry import AtmosphereIndexEntry
 from atdata.atmosphere.labels import set_label
 from atdata.atmosphere.lenses import Code, LensEntry, list_lenses, publish_lens
@@ -79,7 +80,12 @@ class Curation(ABC):
         Raises:
             AuthenticationError: Not logged in.
             OptionError: The place of the code is empty.
+            SecretUrlError: It carries a password or a token.
         """
+        description = description or lens.__doc__
+        # Before the schemas are published.
+        said = {"getter": getter.to_record(), "putter": putter.to_record()}
+        refuse_secret({**said, "description": description}, "$")
         return publish_lens(
             self.client,
             name=str(lens.name),
@@ -87,7 +93,7 @@ class Curation(ABC):
             target_schema=self.publish_schema(lens.view_type),
             getter=getter,
             putter=putter,
-            description=description or lens.__doc__,
+            description=description,
         )
 
     def list_lenses(

@@ -16,7 +16,8 @@ from typing import Any, Final
 import msgpack
 
 from atdata._limits import limits
-from atdata.errors import DecodeError, RecordError
+from atdata._secrets import find_secret
+from atdata.errors import DecodeError, RecordError, SecretUrlError
 from atdata.samples.wire import unpack_map
 
 MAX_RECORD: Final = 100_000
@@ -32,6 +33,7 @@ def check_record(record: Mapping[str, Any]) -> None:
 
     Raises:
         RecordError: Says at which path the data model is left, or that it is too large.
+        SecretUrlError: Some text in it has a URL that carries a secret.
     """
     _check(record, "$", 0)
     size = record_size(record)
@@ -41,6 +43,28 @@ def check_record(record: Mapping[str, Any]) -> None:
             f"{MAX_RECORD:,} are allowed. Shorten metadata and description, or write fewer, "
             "larger shards with maxcount= or maxsize=."
         )
+
+
+def refuse_secret(value: Any, path: str) -> None:
+    """Let a text pass, and whatever is in a list or a dict, whose URLs carry no secrets.
+
+    Raises:
+        SecretUrlError: Says at which path, and what it is, without showing it.
+    """
+    match value:
+        case str():
+            if kind := find_secret(value):
+                raise SecretUrlError(
+                    f"{path}: has a URL that carries a secret ({kind}), which everyone could read. "
+                    "Leave it out. Nothing was published."
+                )
+        case list() | tuple():
+            for i, item in enumerate(value):
+                refuse_secret(item, f"{path}[{i}]")
+        case Mapping():
+            for key, item in value.items():
+                refuse_secret(key, f"{path} key")
+                refuse_secret(item, f"{path}.{key}")
 
 
 def record_size(record: Mapping[str, Any]) -> int:
@@ -57,6 +81,7 @@ def _check(value: Any, path: str, depth: int) -> None:
         case str():
             if any("\ud800" <= c <= "\udfff" for c in value):
                 raise RecordError(f"{path}: expected Unicode text, found lone surrogates.")
+            refuse_secret(value, path)
         case int():
             if value not in _INTEGERS:
                 raise RecordError(f"{path}: {value} does not fit in 53 bits.")
@@ -102,7 +127,9 @@ def pack_metadata(metadata: Mapping[str, Any]) -> bytes:
 
     Raises:
         RecordError: Over MAX_METADATA bytes.
+        SecretUrlError: A URL in them carries a secret.
     """
+    refuse_secret(metadata, "metadata $")
     packed: bytes = msgpack.packb(dict(metadata))
     if len(packed) > MAX_METADATA:
         raise RecordError(

@@ -48,6 +48,7 @@ from atdata.errors import (
     DatasetNotFoundError,
     NotFoundError,
     OptionError,
+    RecordError,
     RefError,
     SchemaConflictError,
 )
@@ -123,6 +124,7 @@ class AtmosphereIndex(Curation):
             AuthenticationError: Not logged in, or the session has expired.
             DatasetNameError: ``name`` cannot be one.
             PrivateUrlError: A shard that others cannot read.
+            SecretUrlError: A shard's URL, or one in what is said of it, carries a secret.
             SchemaConflictError: The schema does not describe the samples.
             AtmosphereError: A server fails; no record was written, and trying again goes on.
         """
@@ -305,7 +307,7 @@ class AtmosphereIndex(Curation):
         """
         for did in accounts(server):
             # One by one: an account may have more than there is room for.
-            with suppress(AtmosphereError):
+            with suppress(AtmosphereError, RecordError):
                 for entry in list_entries(self.client, did):
                     with suppress(AtdataError):
                         yield followed(entry)

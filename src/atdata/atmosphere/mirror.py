@@ -117,7 +117,7 @@ class Mirror:
             except CursorError as error:
                 self._report(str(error))
                 self._store.set_cursor(firehose.server, None)
-            except AtmosphereError as error:
+            except (AtmosphereError, RecordError) as error:
                 self._report(str(error))
             pause = _FIRST_PAUSE if self.counts.events > before else min(2 * pause, _LONGEST_PAUSE)
             stop.wait(pause)
@@ -233,7 +233,7 @@ class Mirror:
         """Bring an account up to what its server lists; try again later where that fails."""
         try:
             self._list(did)
-        except AtmosphereError as error:
+        except (AtmosphereError, RecordError) as error:
             self._report(f"{did} is asked again later: {error}")
             self._ask_again(did)
             # No commit follows this one, so that the next asks the server as well.

@@ -10,10 +10,11 @@ from urllib.parse import quote, urlsplit
 
 from urllib3.exceptions import HTTPError
 
+from atdata._secrets import find_secret, redacted
 from atdata._shardlist import preview
 from atdata.atmosphere.blobs import PDSBlobStore
 from atdata.atmosphere.client import AtmosphereClient
-from atdata.errors import AtdataError, NoDataUrlsError, OptionError, PrivateUrlError
+from atdata.errors import AtdataError, NoDataUrlsError, OptionError, PrivateUrlError, SecretUrlError
 from atdata.sources.policy import STRANGER
 from atdata.sources.transport import send
 from atdata.stores.disk import DiskDataStore
@@ -30,19 +31,21 @@ def check_public(urls: Iterable[str], *, endpoint: str | None = None) -> None:
     Raises:
         NoDataUrlsError: There are none.
         PrivateUrlError: Some can be read by this machine only.
+        SecretUrlError: Some carry a secret.
     """
     found = list(urls)
-    refuse_private(found)
+    refuse_private(found, endpoint=endpoint)
     if warning := loopback_warning(found, endpoint=endpoint):
         warnings.warn(warning, stacklevel=3)
 
 
-def refuse_private(urls: Sequence[str]) -> None:
-    """Let URLs pass whose schemes others can open.
+def refuse_private(urls: Sequence[str], *, endpoint: str | None = None) -> None:
+    """Let URLs pass whose schemes others can open, and that carry no secret.
 
     Raises:
         NoDataUrlsError: There are none.
         PrivateUrlError: Some can be read by this machine only.
+        SecretUrlError: Some, or the endpoint, carry a secret.
     """
     if not urls:
         raise NoDataUrlsError("The dataset names no shard. Nothing was published.")
@@ -52,6 +55,30 @@ def refuse_private(urls: Sequence[str]) -> None:
             f"Not published: {len(private)} of {len(urls)} shard URLs cannot be read by others "
             f"({preview(private)}). Pass data_store=, for example PDSBlobStore(client), to copy "
             "the shards to where others can read them. Nothing was published."
+        )
+    refuse_secrets(urls, endpoint=endpoint)
+
+
+def refuse_secrets(urls: Sequence[str], *, endpoint: str | None = None) -> None:
+    """Let URLs pass that carry no password, token or signature.
+
+    Raises:
+        SecretUrlError: Some do. The message does not show what.
+    """
+    if endpoint is not None and (kind := find_secret(endpoint)):
+        raise SecretUrlError(
+            f"Not published: the endpoint {redacted(endpoint)} carries a secret ({kind}), which "
+            "everyone could read. Give it without, and the keys to the store. Nothing was "
+            "published."
+        )
+    found = {url: kind for url in urls if (kind := find_secret(url))}
+    if found:
+        url, kind = next(iter(found.items()))
+        raise SecretUrlError(
+            f"Not published: {len(found)} of {len(urls)} shard URLs carry a secret, which everyone "
+            f"could read: {redacted(url)} ({kind}). Pass data_store=, for example "
+            "PDSBlobStore(client), to copy the shards, or insert the dataset again with URLs that "
+            "anyone may open. Nothing was published."
         )
 
 

@@ -23,6 +23,7 @@ from atdata.atmosphere.keys import dataset_rkey
 from atdata.atmosphere.manifest import Manifest, Shelf, hold
 from atdata.atmosphere.newer import own_blobs
 from atdata.atmosphere.parsing import entries_of, read_entry
+from atdata.atmosphere.publicity import refuse_secrets
 from atdata.atmosphere.reader import Record
 from atdata.atmosphere.records import LARGE, content_of, dataset_record
 from atdata.errors import (
@@ -177,11 +178,13 @@ def publish_dataset(
 
     Raises:
         NoDataUrlsError: There are no shards.
+        SecretUrlError: A shard's URL carries a secret.
         RecordError: The record would be too large, or holds what a record cannot.
         AtmosphereError: The server refuses.
     """
     if not shards:
         raise NoDataUrlsError(f"The dataset {name!r} names no shard. Nothing was published.")
+    refuse_secrets([shard.url for shard in shards], endpoint=said.get("endpoint"))
     shards, asked = _with_sizes(client, shards), False
     met: set[str] = set()
     for _ in range(_TRIES):

@@ -72,6 +72,8 @@ def promote_to_atmosphere(
         SchemaNotFoundError: The index has no schema of this entry's reference (a KeyError).
         NoDataUrlsError: The entry names no shard (a ValueError).
         PrivateUrlError: Without ``data_store``, a shard that only this machine can read.
+        SecretUrlError: Without ``data_store``, a shard whose URL carries a password, a token or a
+            signature; or such a URL in description, tags or metadata.
         SchemaConflictError: The account has a schema of this name and version that differs.
         StoreError: A shard is too large, or the store is full or fails.
         AuthenticationError: The client is not logged in.
@@ -107,7 +109,7 @@ def promote_to_atmosphere(
         if data_store is None:
             return request.shards
         shards = shards_of(copied(request, data_store, progress))
-        refuse_private([shard.url for shard in shards])
+        refuse_private([shard.url for shard in shards], endpoint=request.place[0])
         return shards
 
     shards = place()

@@ -11,13 +11,14 @@ from atdata._refs import NEWER_SCHEMA_COLLECTION, check_name
 from atdata._shardlist import ShardInfo
 from atdata.atmosphere.blobs import PDSBlobStore
 from atdata.atmosphere.client import AtmosphereClient
-from atdata.atmosphere.data_model import check_record, record_size
+from atdata.atmosphere.data_model import check_record, record_size, refuse_secret
 from atdata.atmosphere.lexicon import validate
 from atdata.atmosphere.manifest import holders
 from atdata.atmosphere.publicity import (
     check_store,
     loopback_warning,
     refuse_private,
+    refuse_secrets,
     why_unreadable,
 )
 from atdata.atmosphere.publish import draft_dataset
@@ -137,10 +138,8 @@ class _Refusals:
         """What a step gives; None, and its error kept, where it refuses."""
         try:
             return step()
-        except (BackendError, AtmosphereError) as error:
-            if not isinstance(error, ValueError):
-                raise  # not a reason, but a server that cannot be asked
-            self.found.append(error)
+        except (BackendError, AtmosphereError):
+            raise  # not a reason, but a server that cannot be asked
         except AtdataError as error:
             self.found.append(error)
         return None
@@ -162,10 +161,11 @@ def _with_place(plan: PromotionPlan, request: Request) -> PromotionPlan:
     store, urls = request.data_store, [shard.url for shard in request.shards]
     _check_writable(request.manifest_store)
     if store is None:
-        refuse_private(urls)
+        refuse_private(urls, endpoint=endpoint)
         warning = loopback_warning(urls, endpoint=endpoint)
         return replace(plan, warnings=(warning,)) if warning else plan
     check_store(store, request.client)
+    refuse_secrets([], endpoint=endpoint)
     _check_writable(store)
     warning = loopback_warning([], endpoint=endpoint)
     return replace(plan, warnings=(warning,) if warning else (), copies_to=f"{store!r}")
@@ -241,6 +241,7 @@ def _with_schema(
         return replace(plan, schema=SchemaPlan(schema.name, schema.version, "found", found))
     if collection == NEWER_SCHEMA_COLLECTION:
         refusals.of(lambda: to_newer_record(schema))
+    refusals.of(lambda: refuse_secret(to_record(schema, lambda inner: inner.name), "schema $"))
     new = 1 if collection == NEWER_SCHEMA_COLLECTION else _new_schemas(client, schema)
     return replace(
         plan,

@@ -47,8 +47,10 @@ class S3Access:
                     f"The S3 endpoint {self.endpoint!r} is not an http(s) URL. Write it with its "
                     "scheme, for example http://localhost:9000."
                 )
-            if parts.username or parts.query:
-                raise UrlError("The S3 endpoint must not have a password or a query in its URL.")
+            if "@" in parts.netloc or parts.query or parts.fragment:
+                raise UrlError(
+                    "The S3 endpoint must not have a password, a query or a fragment in its URL."
+                )
             object.__setattr__(self, "endpoint", self.endpoint.rstrip("/"))
         if bool(self.access_key) != bool(self.secret_key):
             missing = "AWS_SECRET_ACCESS_KEY" if self.access_key else "AWS_ACCESS_KEY_ID"
