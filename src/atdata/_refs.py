@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from atdata._digest import RAW, cid_sha256
+from atdata._secrets import redacted_repr
 from atdata.errors import DatasetNameError, RefError, SchemaRefError
 
 SCHEMA_COLLECTION: Final = "ac.foundation.dataset.sampleSchema"
@@ -69,6 +70,7 @@ class Version:
         return f"{self.major}.{self.minor}.{self.patch}"
 
 
+@redacted_repr
 @dataclass(frozen=True, slots=True)
 class LocalSchemaRef:
     """A schema of a local index."""
@@ -81,6 +83,7 @@ class LocalSchemaRef:
         return f"atdata://local/sampleSchema/{self.class_name}@{self.version}"
 
 
+@redacted_repr
 @dataclass(frozen=True, slots=True)
 class AtUri:
     """A record on the network."""
@@ -94,6 +97,7 @@ class AtUri:
         return f"at://{self.authority}/{self.collection}/{self.rkey}"
 
 
+@redacted_repr
 @dataclass(frozen=True, slots=True)
 class BlobRef:
     """A shard that is a blob in an account's repository."""
@@ -105,6 +109,7 @@ class BlobRef:
         return f"at://{self.did}/blob/{self.cid}"
 
 
+@redacted_repr
 @dataclass(frozen=True, slots=True)
 class NameRef:
     """A dataset by name: ``@local/mnist``, ``@alice.example.com/mnist@1.0.0``."""

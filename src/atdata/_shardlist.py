@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Final
 
+from atdata._secrets import redacted, redacted_repr
 from atdata.errors import UrlError
 
 MAX_EXPANSION: Final = 1_000_000
@@ -18,6 +19,7 @@ _RANGE = re.compile(r"([0-9]{1,18})\.\.([0-9]{1,18})")
 _SPECIAL = re.compile(r"[{},\\]")
 
 
+@redacted_repr
 @dataclass(frozen=True, slots=True)
 class ShardInfo:
     """One shard, and what is known of it."""
@@ -54,6 +56,9 @@ class ShardUrls(list[str]):
         self.shards: tuple[ShardInfo, ...] = tuple(shards)
         super().__init__(shard.url for shard in self.shards)
 
+    def __repr__(self) -> str:
+        return redacted(super().__repr__())
+
 
 class LocatedUrl(str):
     """A URL that remembers what its entry says of it; elsewhere a str like any other.
@@ -88,6 +93,9 @@ class LocatedUrl(str):
     def at(self, url: str) -> LocatedUrl:
         """Another URL in the same place, of which no shards are known."""
         return LocatedUrl(url, endpoint=self.endpoint, region=self.region, stranger=self.stranger)
+
+    def __repr__(self) -> str:
+        return redacted(super().__repr__())
 
     def __reduce__(self) -> tuple[object, ...]:
         return _located, (str(self), self.endpoint, self.region, self.stranger, self.shards)

@@ -9,6 +9,7 @@ from typing import IO, Any, Final, TypeVar
 
 from atdata._digest import RAW, cid_sha256
 from atdata._refs import AtUri, is_did, parse_at_uri
+from atdata._secrets import redacted
 from atdata.atmosphere.data_model import check_record
 from atdata.atmosphere.lexicon import validate
 from atdata.atmosphere.reader import Reader, Record, StoredBlob
@@ -318,5 +319,6 @@ class AtmosphereClient(Reader):
 
     def __repr__(self) -> str:
         if self._session is None:
-            return f"AtmosphereClient({self._chosen!r})" if self._chosen else "AtmosphereClient()"
-        return f"<AtmosphereClient {self._session.handle} at {self._session.server}>"
+            chosen = repr(self._chosen) if self._chosen else ""
+            return redacted(f"AtmosphereClient({chosen})")
+        return redacted(f"<AtmosphereClient {self._session.handle} at {self._session.server}>")

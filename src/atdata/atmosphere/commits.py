@@ -16,6 +16,7 @@ import libipld
 
 from atdata._refs import AtUri, is_rkey
 from atdata._registry import require
+from atdata._secrets import redacted_repr
 from atdata.atmosphere.dag import CID_SIZE, CID_STARTS, link, to_json
 from atdata.errors import RecordError
 
@@ -28,6 +29,7 @@ _CURVES: Final = {
 """Multicodec of a public key → its curve, and the order of that."""
 
 
+@redacted_repr
 @dataclass(frozen=True)
 class Change:
     """What a commit did to one record."""

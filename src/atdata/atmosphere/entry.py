@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from atdata._secrets import redacted_repr
 from atdata._shardlist import LocatedUrl, ShardInfo, fold_urls
 
 
+@redacted_repr
 @dataclass(frozen=True)
 class StrongRef:
     """A record at one of its revisions."""
@@ -17,6 +19,7 @@ class StrongRef:
     cid: str
 
 
+@redacted_repr
 @dataclass(frozen=True)
 class AtmosphereIndexEntry:
     """A dataset record. Reading its properties does no I/O."""

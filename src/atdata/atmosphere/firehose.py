@@ -14,6 +14,7 @@ import libipld
 
 from atdata._limits import limits
 from atdata._registry import require
+from atdata._secrets import redacted_repr
 from atdata.atmosphere.dag import most_containers
 from atdata.errors import AtmosphereError, OptionError
 
@@ -25,6 +26,7 @@ _WAITING: Final = 4
 """Frames that are read ahead."""
 
 
+@redacted_repr
 @dataclass(frozen=True)
 class Event:
     """One message."""

@@ -16,6 +16,7 @@ from atdata._refs import (
     parse_at_uri,
     parse_name_ref,
 )
+from atdata._secrets import redacted
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.curation import Curation
 from atdata.atmosphere.discover import accounts
@@ -414,4 +415,4 @@ class AtmosphereIndex(Curation):
 
     def __repr__(self) -> str:
         store = f", data_store={self.data_store!r}" if self.data_store is not None else ""
-        return f"AtmosphereIndex({self.client!r}{store})"
+        return redacted(f"AtmosphereIndex({self.client!r}{store})")

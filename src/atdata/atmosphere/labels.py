@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from atdata._refs import NEWER_LABEL_COLLECTION, AtUri, Version, check_name, parse_at_uri
+from atdata._secrets import redacted_repr
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.data_model import now
 from atdata.atmosphere.entry import AtmosphereIndexEntry
@@ -21,6 +22,7 @@ from atdata.errors import AtmosphereError, IntegrityError, LabelExistsError, Ref
 _TRIES: Final = 10
 
 
+@redacted_repr
 @dataclass(frozen=True)
 class Labelled:
     """The dataset that a label leads to."""

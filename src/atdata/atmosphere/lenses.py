@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from atdata._refs import LENS_COLLECTION, parse_schema_ref
+from atdata._secrets import redacted_repr
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.data_model import now
 from atdata.atmosphere.fields import mapping, text, time
@@ -23,6 +24,7 @@ from atdata.errors import AtmosphereError, NotFoundError, OptionError, RecordErr
 _TRIES: Final = 10
 
 
+@redacted_repr
 @dataclass(frozen=True)
 class Code:
     """Where a function is, for people to read."""
@@ -47,6 +49,7 @@ class Code:
         return {key: value for key, value in said.items() if value is not None}
 
 
+@redacted_repr
 @dataclass(frozen=True)
 class LensEntry:
     """A published lens."""

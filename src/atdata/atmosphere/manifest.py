@@ -20,6 +20,7 @@ from typing import IO, Any, Final, Protocol, TypeGuard
 from atdata._digest import blob_cid
 from atdata._limits import limits
 from atdata._refs import SHARD_BLOBS_COLLECTION, AtUri, BlobRef, parse_at_uri
+from atdata._secrets import redacted_repr
 from atdata._shardlist import LocatedUrl, ShardInfo, fold_urls
 from atdata.atmosphere.blobs import known_blob, place_of
 from atdata.atmosphere.client import AtmosphereClient
@@ -54,6 +55,7 @@ class ObjectStore(Protocol):
         """Write a file beside the shards of a prefix, unless it is there; its URL."""
 
 
+@redacted_repr
 @dataclass(frozen=True)
 class Shelf:
     """Where a manifest that is no blob goes."""
@@ -78,6 +80,7 @@ def keeps_objects(store: object) -> TypeGuard[ObjectStore]:
     return callable(getattr(store, "write_beside", None))
 
 
+@redacted_repr
 @dataclass(frozen=True)
 class Manifest:
     """A manifest as it is sent."""

@@ -14,6 +14,7 @@ from typing import Any, Final
 from atdata._digest import RAW, cid_sha256
 from atdata._limits import limits
 from atdata._refs import DATASET_COLLECTION, AtUri, parse_blob_ref
+from atdata._secrets import redacted_repr
 from atdata._shardlist import ShardInfo
 from atdata.atmosphere.blobs import known_blob, place_of
 from atdata.atmosphere.client import AtmosphereClient
@@ -39,6 +40,7 @@ from atdata.stores.journal import Journal
 _TRIES: Final = 10
 
 
+@redacted_repr
 @dataclass(frozen=True)
 class Draft:
     """A dataset's record as it would be written now."""

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from atdata._limits import limits
 from atdata._refs import AtUri, BlobRef, is_did, parse_at_uri
+from atdata._secrets import redacted_repr
 from atdata.atmosphere.pages import rows
 from atdata.atmosphere.xrpc import XrpcServer
 from atdata.errors import (
@@ -29,6 +30,7 @@ _SERVER_KNOWN: Final = 60.0
 """Seconds for which the server of an account is not looked up again; accounts move."""
 
 
+@redacted_repr
 @dataclass(frozen=True)
 class Record:
     """A record as it is on the network."""
@@ -38,6 +40,7 @@ class Record:
     value: Mapping[str, Any]
 
 
+@redacted_repr
 @dataclass(frozen=True)
 class AccountStatus:
     """Whether an account's data may be read and passed on."""
@@ -49,6 +52,7 @@ class AccountStatus:
     """The newest commit of its repository, where the server says it."""
 
 
+@redacted_repr
 @dataclass(frozen=True)
 class StoredBlob:
     """A blob as its server has it: what references to it must say."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from atdata._refs import is_did
+from atdata._secrets import redacted_repr
 from atdata.errors import AtmosphereError, AuthenticationError
 
 _SEPARATOR: Final = ":::"
@@ -18,6 +19,7 @@ _MARGIN: Final = 60
 """Seconds before its end when a token counts as expired: a long upload must not outlive it."""
 
 
+@redacted_repr
 @dataclass(frozen=True)
 class Session:
     """Tokens of one account. Its repr shows none of them."""

@@ -20,6 +20,7 @@ from atdata._refs import (
     parse_at_uri,
     parse_blob_ref,
 )
+from atdata._secrets import redacted_repr
 from atdata._shardlist import preview
 from atdata.atmosphere.blobs import place_of
 from atdata.atmosphere.client import AtmosphereClient
@@ -45,6 +46,7 @@ _USERS: Final = (*_DATASETS, *_SCHEMAS, LENS_COLLECTION, NEWER_LENS_COLLECTION)
 _OTHERS: Final = (LENS_COLLECTION, NEWER_LENS_COLLECTION, NEWER_LABEL_COLLECTION)
 
 
+@redacted_repr
 @dataclass(frozen=True)
 class Unpublished:
     """What is gone."""

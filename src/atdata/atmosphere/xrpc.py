@@ -20,6 +20,7 @@ from urllib3.exceptions import HTTPError, NewConnectionError
 
 from atdata._limits import limits
 from atdata._logs import logger
+from atdata._secrets import redacted, redacted_repr
 from atdata.errors import AtmosphereError, RateLimitError, SourceError, XrpcError
 from atdata.sources.deadline import within
 from atdata.sources.documents import parse_json, read_whole
@@ -37,6 +38,7 @@ _TIMEOUT: Final = 60.0
 _BUSY: Final = frozenset({500, 502, 503, 504})
 
 
+@redacted_repr
 @dataclass(frozen=True)
 class Body:
     """What is sent along with a call."""
@@ -59,6 +61,7 @@ class Body:
         return cls(content, len(content))
 
 
+@redacted_repr
 @dataclass(frozen=True)
 class Answer:
     """A whole response."""
@@ -248,7 +251,7 @@ class XrpcServer:
         )
 
     def __repr__(self) -> str:
-        return f"XrpcServer({self.url!r})"
+        return redacted(f"XrpcServer({self.url!r})")
 
 
 def _asked_pause(answer: Answer) -> float | None:

@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 
 from atdata._folders import cache_folder
 from atdata._protocols import DataSource, IndexEntry
+from atdata._secrets import redacted
 from atdata._shardlist import LocatedUrl, ShardInfo
 from atdata.dataset.describe import describe
 from atdata.dataset.gather import Gather
@@ -280,7 +281,7 @@ class Dataset(Readable[T]):
         shards = self.shard_list
         shown = shards[0] if len(shards) == 1 else f"{len(shards)} shards, {shards[0]} …"
         name = getattr(self._sample_type, "__name__", self._sample_type)
-        return f"<Dataset[{name}] {shown}>"
+        return redacted(f"<Dataset[{name}] {shown}>")
 
 
 def _restore(

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from atdata._secrets import redacted_repr
 from atdata.errors import EncodeError, OptionError
 
 MAX_TAGS: Final = 30
@@ -20,6 +21,7 @@ MAX_DEPTH: Final = 64
 _INTEGERS: Final = range(-(2**63), 2**64)
 
 
+@redacted_repr
 @dataclass(frozen=True)
 class Details:
     """Description, tags, licence and metadata; None is what was not given."""

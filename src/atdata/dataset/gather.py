@@ -11,6 +11,7 @@ import numpy as np
 from atdata._limits import limits
 from atdata._once import once
 from atdata._protocols import DataSource
+from atdata._secrets import redacted_repr
 from atdata._shardlist import ShardInfo
 from atdata.dataset.files import APART, ShardFiles, WrongTableError
 from atdata.dataset.placed import Bytes, Integers, Located, Part, Placer
@@ -36,6 +37,7 @@ _FEW: Final = 16
 """Tables that may stay in memory: what is near an entry is mapped with it."""
 
 
+@redacted_repr
 @dataclass(frozen=True, slots=True)
 class GatheredRows:
     """Samples that were read by their positions, in the order that was asked for."""

@@ -15,6 +15,7 @@ import msgpack
 import numpy as np
 
 from atdata._protocols import AbstractDataStore
+from atdata._secrets import redacted_repr
 from atdata._shardlist import LocatedUrl, ShardInfo, shards_of
 from atdata._version import __version__
 from atdata.dataset.dataset import Dataset
@@ -32,6 +33,7 @@ from atdata.stores.spool import OwnPrefix
 _MAX_SLUG: Final = 64
 
 
+@redacted_repr
 @dataclass(frozen=True)
 class Placed:
     """Where the shards of a dataset are."""

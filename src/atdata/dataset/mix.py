@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar, overload
 import numpy as np
 
 from atdata._once import once
+from atdata._secrets import redacted_repr
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.epoch import Epoch, Shuffle
 from atdata.dataset.permute import Integers, scrambled
@@ -153,6 +154,7 @@ def _is_weight(value: object) -> bool:
     return isinstance(value, Real) and math.isfinite(number := float(value)) and number >= 0
 
 
+@redacted_repr
 @dataclass(frozen=True, slots=True)
 class Drawn:
     """Samples that were fetched from several epochs."""

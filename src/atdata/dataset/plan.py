@@ -18,6 +18,7 @@ from typing import IO, Any, TypeAlias
 import numpy as np
 
 from atdata._protocols import DataSource
+from atdata._secrets import redacted_repr
 from atdata._shardlist import ShardInfo
 from atdata.dataset.ahead import OpenedAhead
 from atdata.dataset.rows import Integers, Rows, SampleRows, SharedRows, ViewedRows, joined
@@ -35,6 +36,7 @@ from atdata.sources.offers import local_path
 from atdata.sources.verified import verified
 
 
+@redacted_repr
 @dataclass(frozen=True, slots=True)
 class Filter:
     """Keep the samples for which a function is true."""
@@ -50,6 +52,7 @@ class Filter:
         return rows, np.array(kept, np.int64)
 
 
+@redacted_repr
 @dataclass(frozen=True, slots=True)
 class Map:
     """Replace each sample by what a function makes of it."""
@@ -60,6 +63,7 @@ class Map:
         return SampleRows(rows.keys, [self.function(sample) for sample in rows.samples()])
 
 
+@redacted_repr
 @dataclass(frozen=True, slots=True)
 class View:
     """See each sample through a lens."""

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 
+from atdata._secrets import redacted_repr
 from atdata.dataset.plan import Run, batches_of
 from atdata.errors import OptionError, RaggedFieldError
 from atdata.samples.batch import Column, SampleBatch
@@ -29,6 +30,7 @@ _WAYS: Final = ("list", "pad", "flat")
 _NUMBERS: Final = "biufc"
 
 
+@redacted_repr
 @dataclass(frozen=True)
 class Columns:
     """Cuts rows into batches, and makes each a dict of columns.

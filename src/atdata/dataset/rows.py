@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeAlias, cast
 import numpy as np
 
 from atdata._once import once
+from atdata._secrets import redacted_repr
 from atdata.lenses.lens import Lens
 from atdata.samples.texts import Texts
 from atdata.shards.form import Column, Finished, finished
@@ -45,6 +46,7 @@ class Rows(Protocol):
         ...
 
 
+@redacted_repr
 @dataclass(frozen=True, slots=True)
 class SampleRows:
     """Rows that exist as samples."""
@@ -197,6 +199,7 @@ def _listed(column: Finished) -> list[Any]:
     return list(column)
 
 
+@redacted_repr
 @dataclass(frozen=True, slots=True)
 class ViewedRows:
     """Rows seen through a lens that only selects and renames fields: columns stay columns."""

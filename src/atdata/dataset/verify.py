@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from atdata._digest import RAW, cid_sha256, sha256_of
 from atdata._protocols import DataSource
 from atdata._refs import parse_blob_ref
+from atdata._secrets import redacted_repr
 from atdata._shardlist import ShardInfo
 from atdata.errors import AtdataError, IntegrityError, RefError
 from atdata.shards.offsets import HEAD_BYTES, SUFFIX, parse_head
@@ -85,6 +86,7 @@ def _differs(known: ShardInfo, size: int, sha256: str | None) -> IntegrityError:
     return IntegrityError(f"{wrong}. It was changed after it was recorded", shard=known.url)
 
 
+@redacted_repr
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What was found of one shard."""

@@ -12,11 +12,13 @@ from typing import Any
 import msgpack
 
 from atdata._digest import record_cid
+from atdata._secrets import redacted_repr
 from atdata._shardlist import LocatedUrl, ShardInfo, fold_urls
 from atdata.errors import BackendError, UrlError
 from atdata.local.backends.base import EntryRow
 
 
+@redacted_repr
 @dataclass(frozen=True)
 class LocalDatasetEntry:
     """A dataset in a local index: where its shards are, what they hold, and what was said of it.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from atdata._protocols import AbstractDataStore, Packable
 from atdata._refs import check_name
+from atdata._secrets import redacted
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.details import Details
 from atdata.dataset.insertion import check_insertable, leave_in_place, write_to_store
@@ -365,7 +366,7 @@ class LocalIndex:
 
     def __repr__(self) -> str:
         store = f", data_store={self.data_store!r}" if self.data_store is not None else ""
-        return f"LocalIndex({self._backend.address!r}{store})"
+        return redacted(f"LocalIndex({self._backend.address!r}{store})")
 
     def _schema_ref(self, ds: Dataset[Any], ref: str | None) -> str:
         """The reference that an entry gets; the schema agrees with the dataset's type."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from atdata._secrets import redacted_repr
 from atdata.dataset.details import Details
 from atdata.dataset.insertion import Placed, has_size
 from atdata.local.backends.base import Backend
@@ -12,6 +13,7 @@ from atdata.local.entry import LocalDatasetEntry, content_cid, from_row, to_row
 from atdata.local.words import entry_terms
 
 
+@redacted_repr
 @dataclass(frozen=True)
 class Draft:
     """An entry to be: not yet compared with what is there."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
+from atdata._secrets import redacted, redacted_repr
 from atdata.errors import AtdataError
 
 POINTS_AN_HOUR: Final = 5_000
@@ -17,6 +18,7 @@ UPDATE: Final = 2
 """Points that writing a record costs."""
 
 
+@redacted_repr
 @dataclass(frozen=True)
 class SchemaPlan:
     """What happens with the schema."""
@@ -28,6 +30,7 @@ class SchemaPlan:
     """Where it is, or will be."""
 
 
+@redacted_repr
 @dataclass(frozen=True)
 class PromotionPlan:
     """What a promotion would do. Making it wrote nothing."""
@@ -115,7 +118,7 @@ class PromotionPlan:
         lines += [f"others cannot read: {url}" for url in self.unreadable]
         lines += [f"warning: {warning}" for warning in self.warnings]
         lines += [f"refused: {error}" for error in self.refusals]
-        return "\n".join(lines)
+        return redacted("\n".join(lines))
 
     def _samples(self) -> str:
         return "" if self.samples is None else f", {self.samples:,} samples"

@@ -13,6 +13,7 @@ from atdata._refs import (
     NEWER_SCHEMA_COLLECTION,
     SCHEMA_COLLECTION,
 )
+from atdata._secrets import redacted_repr
 from atdata._shardlist import ShardInfo, expand_braces
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.entry import AtmosphereIndexEntry
@@ -34,6 +35,7 @@ _COLLECTIONS: Final = {
 Source: TypeAlias = "str | AtmosphereIndexEntry"
 
 
+@redacted_repr
 @dataclass(frozen=True)
 class Request:
     """One promotion, as it was asked for. Nothing of it has been checked yet."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from atdata._refs import Version
+from atdata._secrets import redacted_repr
 from atdata.samples.kinds import (
     Array,
     Choice,
@@ -23,6 +24,7 @@ from atdata.schema.checks import known_dtype
 from atdata.schema.model import Schema
 
 
+@redacted_repr
 @dataclass(frozen=True)
 class FieldChange:
     """One field that both schemas have, with a difference."""
@@ -44,6 +46,7 @@ class FieldChange:
         return f"{self.path}: {old} → {new}"
 
 
+@redacted_repr
 @dataclass(frozen=True)
 class FieldEntry:
     """A field that only one of the schemas has."""

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from atdata._refs import Version
+from atdata._secrets import redacted_repr
 from atdata.errors import SchemaError
 from atdata.samples.kinds import Field
 
 __all__ = ["Field", "Schema"]
 
 
+@redacted_repr
 @dataclass(frozen=True)
 class Schema:
     """Name, version and fields of a sample type."""

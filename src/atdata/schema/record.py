@@ -27,6 +27,7 @@ from typing import Any, Final
 
 from atdata._limits import limits
 from atdata._refs import SCHEMA_COLLECTION, Version, parse_schema_ref
+from atdata._secrets import redacted_repr
 from atdata.errors import NotFoundError, RecordError, RefError, SchemaError
 from atdata.samples.kinds import (
     PRIMITIVES,
@@ -111,6 +112,7 @@ def _typed(name: str, **rest: Any) -> dict[str, Any]:
     return {"$type": f"{KIND_TYPE}#{name}", **rest}
 
 
+@redacted_repr
 @dataclass
 class _Walk:
     """What is known while a schema and those that it leads to are read."""

@@ -16,6 +16,7 @@ from atdata._digest import sha256_of
 from atdata._files import lock, unlock
 from atdata._once import once
 from atdata._protocols import DataSource
+from atdata._secrets import redacted_repr
 from atdata._shardlist import ShardInfo
 from atdata.errors import IntegrityError, OptionError, ShardNotFoundError, SourceError
 from atdata.sources.offers import local_path, open_beside, ranges_of
@@ -34,6 +35,7 @@ _PATIENCE: Final = 60.0
 """Seconds to wait for another process whose copy does not grow."""
 
 
+@redacted_repr
 @dataclass
 class CachedSource:
     """A source whose remote shards are copied to a folder when they are read.

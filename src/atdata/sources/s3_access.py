@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from atdata._secrets import redacted_repr
 from atdata.errors import CredentialsError, OptionError, UrlError
 
 _ENDPOINT_NAMES: Final = ("AWS_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 _REGION_NAMES: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
 
 
+@redacted_repr
 @dataclass(frozen=True, slots=True)
 class S3Access:
     """Where a bucket is and how to get in. The repr shows no keys.

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import IO
 
 from atdata._protocols import DataSource
+from atdata._secrets import redacted_repr
 from atdata._shardlist import preview
 from atdata.errors import ShardNotFoundError
 from atdata.sources.offers import local_path, open_beside, ranges_of
 from atdata.sources.ranges import ShardBytes
 
 
+@redacted_repr
 @dataclass(frozen=True)
 class SubsetSource:
     """Some shards of a source, opened as the source opens them: same policy, same access."""

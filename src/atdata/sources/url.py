@@ -242,7 +242,7 @@ class URLSource:
         return hash(self._given)
 
     def __repr__(self) -> str:
-        return f"URLSource({preview(redacted(item) for item in self._given)})"
+        return f"URLSource({redacted(preview(map(repr, self._given)))})"
 
 
 def _checked(item: str | Path) -> str:

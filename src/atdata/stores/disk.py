@@ -10,6 +10,7 @@ from typing import IO, Final
 
 from atdata._digest import sha256_of
 from atdata._files import Scratch, make_folders, place_file, sync_folder
+from atdata._secrets import redacted
 from atdata._shardlist import ShardInfo, ShardUrls
 from atdata.errors import AtdataError, OptionError, StoreError, UrlError
 from atdata.shards.offsets import SUFFIX
@@ -134,7 +135,7 @@ class DiskDataStore:
         return True
 
     def __repr__(self) -> str:
-        return f"DiskDataStore({str(self.path)!r})"
+        return redacted(f"DiskDataStore({str(self.path)!r})")
 
     @contextmanager
     def _sink(self, prefix: str) -> Iterator[_Sink]:

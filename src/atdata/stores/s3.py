@@ -13,6 +13,7 @@ from typing import IO, Any, Final
 from atdata._digest import sha256_of
 from atdata._files import Scratch
 from atdata._registry import require
+from atdata._secrets import redacted
 from atdata._shardlist import ShardInfo, ShardUrls
 from atdata.errors import OptionError, StoreError, UrlError
 from atdata.shards.offsets import SUFFIX
@@ -212,7 +213,7 @@ class S3DataStore:
         remember(self.bucket, self._access)
 
     def __repr__(self) -> str:
-        return f"S3DataStore(bucket={self.bucket!r}, endpoint={self.endpoint!r})"
+        return redacted(f"S3DataStore(bucket={self.bucket!r}, endpoint={self.endpoint!r})")
 
     def check(self, prefix: str = "") -> None:
         """Find out, before long work begins, whether the bucket is there and lets us in.

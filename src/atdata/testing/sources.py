@@ -25,6 +25,7 @@ import pytest
 from numpy.typing import NDArray
 
 from atdata._protocols import DataSource
+from atdata._secrets import redacted_repr
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.write import write_samples
 from atdata.samples.packable import packable
@@ -35,6 +36,7 @@ Stored = Callable[[Mapping[str, bytes]], DataSource]
 
 
 @packable
+@redacted_repr
 @dataclass
 class _Reading:
     values: NDArray[np.float32]

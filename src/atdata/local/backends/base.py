@@ -23,6 +23,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from atdata._secrets import redacted_repr
+
 __all__ = ["FORMAT", "Backend", "EntryRow", "SchemaRow", "address_of"]
 
 FORMAT: Final = 2
@@ -31,6 +33,7 @@ what newer ones write. A database of version 1, which has no terms and no notes,
 to this one when it is opened; its entries are then `unindexed`."""
 
 
+@redacted_repr
 @dataclass(frozen=True, slots=True)
 class SchemaRow:
     """One schema."""
@@ -40,6 +43,7 @@ class SchemaRow:
     """ASCII; for `LocalIndex`, JSON."""
 
 
+@redacted_repr
 @dataclass(frozen=True, slots=True)
 class EntryRow:
     """One revision of one dataset."""

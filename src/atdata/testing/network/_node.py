@@ -17,6 +17,7 @@ from pathlib import Path
 
 import platformdirs
 
+from atdata._secrets import redacted_repr
 from atdata.errors import SandboxError
 
 MIN_NODE = (22, 19)
@@ -26,6 +27,7 @@ _FILES = Path(__file__).parent
 _NPM_SECONDS = 1200
 
 
+@redacted_repr
 @dataclass(frozen=True)
 class Node:
     """A Node and the npm that goes with it, as the beginnings of command lines."""

@@ -16,10 +16,12 @@ from typing import Any, Self
 
 import urllib3
 
+from atdata._secrets import redacted, redacted_repr
 from atdata.errors import SandboxError
 from atdata.testing.network._node import find_node, install, launcher
 
 
+@redacted_repr
 @dataclass(frozen=True)
 class Server:
     """One AT Protocol server (a PDS)."""
@@ -34,6 +36,7 @@ class Server:
     """Signs its access tokens; a test makes an expired one with it."""
 
 
+@redacted_repr
 @dataclass(frozen=True)
 class Account:
     """An account on one of the servers."""
@@ -147,7 +150,7 @@ class Network:
         self.close()
 
     def __repr__(self) -> str:
-        return f"Network({self.plc_url!r}, {', '.join(server.url for server in self.servers)})"
+        return redacted(f"Network({self.plc_url!r}, {', '.join(s.url for s in self.servers)})")
 
 
 def start(
