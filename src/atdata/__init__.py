@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from atdata.schema.model import Field, Schema
     from atdata.schema.reflect import schema_of
     from atdata.sources.s3 import S3Source
+    from atdata.sources.s3_access import without_keys
     from atdata.sources.url import URLSource
 
 __all__ = [
@@ -87,6 +88,7 @@ __all__ = [
     "packable",
     "promote",
     "schema_of",
+    "without_keys",
     "write_columns",
     "write_samples",
 ]
@@ -120,6 +122,7 @@ _WHERE: Final = {
     "mix": "dataset.mix",
     "packable": "samples.packable",
     "schema_of": "schema.reflect",
+    "without_keys": "sources.s3_access",
     "write_columns": "dataset.write",
     "write_samples": "dataset.write",
 }

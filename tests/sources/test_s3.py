@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+import atdata
+from atdata import Dataset, DictSample
 from atdata._protocols import DataSource
 from atdata._shardlist import LocatedUrl
 from atdata.errors import (
@@ -29,6 +31,7 @@ from atdata.sources.policy import STRANGER
 from atdata.sources.s3 import S3Source
 from atdata.sources.s3_access import S3Access, access_for, remember
 from atdata.sources.url import URLSource
+from atdata.stores.s3 import S3DataStore
 from tests.services.proxy import FaultProxy
 from tests.services.s3 import S3Server
 from tests.sources.web import WebServer
@@ -182,6 +185,21 @@ def test_an_endpoint_that_is_down_says_so(
         with pytest.raises(SourceError, match="cannot be reached") as caught:
             read_first(source_of(s3_server, f"s3://{bucket}/{name}", endpoint=proxy.url))
         assert "Signature" not in str(caught.value)
+
+
+def test_a_pickle_can_be_made_without_keys(s3_server: S3Server, bucket: str) -> None:
+    """Within without_keys() no pickle of a source, a dataset or a store has a key; the endpoint
+    stays, so that a process with keys of its own reads there."""
+    source = source_of(s3_server, f"s3://{bucket}/p/")
+    store = S3DataStore(s3_server.credentials(), bucket=bucket)
+    keys = (s3_server.access_key.encode(), s3_server.secret_key.encode())
+    kept = [source, URLSource(f"s3://{bucket}/p/a-000000.tar"), Dataset.of(DictSample, source)]
+    assert all(key in pickle.dumps(thing) for thing in kept for key in keys)
+    with atdata.without_keys():
+        pickles = [pickle.dumps(thing) for thing in (*kept, store)]
+    assert not [key for made in pickles for key in keys if key in made]
+    assert all(s3_server.endpoint.encode() in made for made in pickles)
+    assert read_first(pickle.loads(pickles[1])) == BODIES[0]
 
 
 def test_a_spawned_worker_gets_the_keys(s3_server: S3Server, bucket: str) -> None:

@@ -9,7 +9,7 @@ from typing import IO, Any, Final, TypeVar
 
 from atdata._digest import RAW, cid_sha256
 from atdata._refs import AtUri, is_did, parse_at_uri
-from atdata._secrets import redacted
+from atdata._secrets import guarded, redacted
 from atdata.atmosphere.data_model import check_record
 from atdata.atmosphere.lexicon import validate
 from atdata.atmosphere.reader import Reader, Record, StoredBlob
@@ -76,11 +76,14 @@ class AtmosphereClient(Reader):
         server = self._chosen or server_of(name if is_did(name) else resolve_handle(name))
         policy = None if self._chosen else network_policy()
         body = Body.of_json({"identifier": name, "password": password})
-        try:
-            answer = XrpcServer(server, policy).procedure("com.atproto.server.createSession", body)
-        except XrpcError as error:
-            raise self._login_error(error, name, server) from error
-        self._session = Session.from_answer(answer, server)
+        # A server may repeat what it was sent.
+        with guarded(password):
+            try:
+                home = XrpcServer(server, policy)
+                answer = home.procedure("com.atproto.server.createSession", body)
+            except XrpcError as error:
+                raise self._login_error(error, name, server) from error
+            self._session = Session.from_answer(answer, server)
 
     def _login_error(self, error: XrpcError, name: str, server: str) -> Exception:
         if error.code == "AuthFactorTokenRequired":

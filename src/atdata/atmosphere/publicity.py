@@ -14,7 +14,14 @@ from atdata._secrets import find_secret, redacted
 from atdata._shardlist import preview
 from atdata.atmosphere.blobs import PDSBlobStore
 from atdata.atmosphere.client import AtmosphereClient
-from atdata.errors import AtdataError, NoDataUrlsError, OptionError, PrivateUrlError, SecretUrlError
+from atdata.errors import (
+    AtdataError,
+    AtdataWarning,
+    NoDataUrlsError,
+    OptionError,
+    PrivateUrlError,
+    SecretUrlError,
+)
 from atdata.sources.policy import STRANGER
 from atdata.sources.transport import send
 from atdata.stores.disk import DiskDataStore
@@ -36,7 +43,7 @@ def check_public(urls: Iterable[str], *, endpoint: str | None = None) -> None:
     found = list(urls)
     refuse_private(found, endpoint=endpoint)
     if warning := loopback_warning(found, endpoint=endpoint):
-        warnings.warn(warning, stacklevel=3)
+        warnings.warn(warning, AtdataWarning, stacklevel=3)
 
 
 def refuse_private(urls: Sequence[str], *, endpoint: str | None = None) -> None:

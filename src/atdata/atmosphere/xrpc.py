@@ -20,7 +20,7 @@ from urllib3.exceptions import HTTPError, NewConnectionError
 
 from atdata._limits import limits
 from atdata._logs import logger
-from atdata._secrets import redacted, redacted_repr
+from atdata._secrets import guarded, redacted, redacted_repr
 from atdata.errors import AtmosphereError, RateLimitError, SourceError, XrpcError
 from atdata.sources.deadline import within
 from atdata.sources.documents import parse_json, read_whole
@@ -133,8 +133,10 @@ class XrpcServer:
         token: str,
         repeatable: bool,
     ) -> dict[str, Any]:
-        answer = self._exchange(verb, method, params, body, token, repeatable=repeatable)
-        return self._json(answer, method) if answer.data else {}
+        # A server may repeat what it was sent.
+        with guarded(token):
+            answer = self._exchange(verb, method, params, body, token, repeatable=repeatable)
+            return self._json(answer, method) if answer.data else {}
 
     def _exchange(
         self,

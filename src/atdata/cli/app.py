@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from atdata._secrets import redacted
 from atdata.cli import (
     demo,
     discover,
@@ -53,8 +54,9 @@ class Commands(TyperGroup):
 
     def _ended(self, ctx: Any, error: BaseException, message: str) -> typer.Exit:
         if ctx.params.get("debug"):
-            traceback.print_exception(error)
-        print(f"error: {plain(message, lines=True)}", file=sys.stderr)
+            trace = "".join(traceback.format_exception(error))
+            print(redacted(trace), end="", file=sys.stderr)
+        print(f"error: {plain(redacted(message), lines=True)}", file=sys.stderr)
         return typer.Exit(exit_code_of(error))
 
 

@@ -39,7 +39,7 @@ def head(
         for position, sample in enumerate(islice(samples, number)):
             fields = _fields(sample)
             if as_json:
-                emit(fields)
+                emit(fields, samples=True)
             else:
                 shown = ", ".join(f"{plain(k)}={brief(v)}" for k, v in fields.items())
                 print(f"{position}: {shown}")

@@ -13,10 +13,29 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from atdata._secrets import redacted
 
-def emit(value: Any) -> None:
-    """Print one JSON document on one line. ASCII, so that no text acts on a terminal."""
-    print(json.dumps(value, default=_as_json))
+
+def emit(value: Any, *, samples: bool = False) -> None:
+    """Print one JSON document on one line. ASCII, so that no text acts on a terminal.
+
+    Args:
+        value: What to print.
+        samples: Whether it is a sample, which is printed as it is; elsewhere secrets are hidden.
+    """
+    print(json.dumps(value if samples else _redacted(value), default=_as_json))
+
+
+def _redacted(value: Any) -> Any:
+    match value:
+        case str():
+            return redacted(value)
+        case Mapping():
+            return {key: _redacted(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_redacted(item) for item in value]
+        case _:
+            return value
 
 
 def _as_json(value: Any) -> Any:
@@ -94,7 +113,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """A table on a terminal; elsewhere one line a row, its cells parted by tabs."""
     if not sys.stdout.isatty():
         for row in rows:
-            print("\t".join(plain(cell) for cell in row))
+            print("\t".join(plain(redacted(cell)) for cell in row))
         return
     from rich.console import Console
     from rich.table import Table
@@ -104,7 +123,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for header in headers:
         made.add_column(header, overflow="fold")
     for row in rows:
-        made.add_row(*(Text(plain(cell)) for cell in row))
+        made.add_row(*(Text(plain(redacted(cell))) for cell in row))
     Console().print(made)
 
 
@@ -113,7 +132,7 @@ def facts(pairs: Iterable[tuple[str, str]]) -> None:
     known = [(name, value) for name, value in pairs if value]
     width = max((len(name) for name, _ in known), default=0)
     for name, value in known:
-        first, *rest = plain(value, lines=True).splitlines() or [""]
+        first, *rest = plain(redacted(value), lines=True).splitlines() or [""]
         print(f"{name:<{width}}  {first}")
         for line in rest:
             print(f"{'':<{width}}  {line}")

@@ -13,6 +13,7 @@ from atdata.atmosphere.publicity import refuse_private
 from atdata.atmosphere.publish import publish_dataset
 from atdata.atmosphere.records import check_details
 from atdata.atmosphere.schemas import publish_schema
+from atdata.errors import AtdataWarning
 from atdata.promote.copying import copied
 from atdata.promote.planning import plan_of
 from atdata.promote.request import Family, Oversize, Request, Source
@@ -97,7 +98,7 @@ def promote_to_atmosphere(
     plan = plan_of(request)
     plan.check()
     for warning in plan.warnings:
-        warnings.warn(warning, stacklevel=2)
+        warnings.warn(warning, AtdataWarning, stacklevel=2)
     assert plan.schema is not None
     schema_uri = plan.schema.uri
     if plan.schema.state == "new":

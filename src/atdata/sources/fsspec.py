@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final
 
+from atdata._logs import hide_in_logs
 from atdata._registry import require
 from atdata.errors import (
     AtdataError,
@@ -77,6 +78,8 @@ class FsspecReader:
 
 def _find(url: str) -> tuple[Any, str]:
     require("fsspec", purpose="URLs other than https, s3 and local paths")
+    scheme = url.partition("://")[0].lower()
+    hide_in_logs("fsspec", _PACKAGES.get(scheme, "fsspec"))
     core = require("fsspec.core", purpose="URLs other than https, s3 and local paths")
     system, path = core.url_to_fs(url)
     return system, str(path)

@@ -7,7 +7,9 @@ bucket is opened as the AWS environment says: variables, profiles, roles.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -18,6 +20,25 @@ from atdata.errors import CredentialsError, OptionError, UrlError
 
 _ENDPOINT_NAMES: Final = ("AWS_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 _REGION_NAMES: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
+
+
+_keyless: ContextVar[bool] = ContextVar("_keyless", default=False)
+
+
+@contextmanager
+def without_keys() -> Iterator[None]:
+    """Pickle datasets, sources and stores without the keys of their buckets.
+
+    By default a pickle carries them, so that a worker that is spawned can read; whoever has the
+    pickle has the keys. One made within this block has none: the process that loads it reads with
+    its own, an `S3DataStore` or `S3Source` that it made or those of the AWS environment. User
+    information and queries of URLs stay in every pickle: they are part of the URL.
+    """
+    mark = _keyless.set(True)
+    try:
+        yield
+    finally:
+        _keyless.reset(mark)
 
 
 @redacted_repr
@@ -59,6 +80,12 @@ class S3Access:
             raise CredentialsError(f"S3 keys come in pairs, and {missing} is missing or empty.")
         if self.anonymous and self.access_key:
             raise OptionError("anonymous=True and keys exclude each other; leave one of them out.")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        keys = (self.access_key, self.secret_key, self.session_token)
+        if _keyless.get():
+            keys = (None, None, None)
+        return S3Access, (self.endpoint, self.region, *keys, self.anonymous)
 
     @classmethod
     def from_settings(cls, credentials: Mapping[str, str] | str | Path) -> S3Access:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from atdata._logs import hide_in_logs
 from atdata._registry import require
+from atdata._secrets import guarded
 from atdata.errors import (
     AtdataError,
     BucketNotFoundError,
@@ -114,6 +115,16 @@ def s3_errors(
         access: How; its endpoint is named in errors.
         kind: What a failure without a name of its own becomes.
     """
+    # A server may repeat what it was sent.
+    keys = (access.access_key, access.secret_key, access.session_token)
+    with guarded(*keys), _named_errors(place, access, kind):
+        yield
+
+
+@contextmanager
+def _named_errors(
+    place: str, access: S3Access, kind: type[SourceError] | type[StoreError]
+) -> Iterator[None]:
     exceptions = require("botocore.exceptions", purpose="s3:// URLs and buckets")
     transfer = require("boto3.exceptions", purpose="s3:// URLs and buckets").S3UploadFailedError
     try:

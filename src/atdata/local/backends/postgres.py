@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from atdata._logs import hide_in_logs
 from atdata._registry import require
 from atdata.errors import BackendError
 from atdata.local.backends._pool import ConnectionPool
@@ -65,6 +66,7 @@ class PostgresBackend(SqlBackend):
         self.address = address_of(url)
         self._url = url
         self._psycopg = require("psycopg", purpose="Indexes in PostgreSQL")
+        hide_in_logs("psycopg")
         self._pool: ConnectionPool[Connection] = ConnectionPool(self._connect, usable=_usable)
         with self._errors(), self._pool.use() as connection:
             self._set_up(connection)

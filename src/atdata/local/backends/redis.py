@@ -26,6 +26,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlencode
 
+from atdata._logs import hide_in_logs
 from atdata._registry import require
 from atdata.errors import BackendError, UrlError
 from atdata.local.backends import _redis_scripts as lua
@@ -51,6 +52,7 @@ class RedisBackend(Backend):
         self, client: Redis, *, prefix: str = DEFAULT_PREFIX, address: str | None = None
     ) -> None:
         redis = require("redis", purpose="Indexes in Redis")
+        hide_in_logs("redis")
         self._error = redis.RedisError
         self._client = client
         self._owned = False
