@@ -39,6 +39,7 @@ _PLAIN_PARAMETERS: Final = frozenset(
 """Names of query parameters that say what is wanted, however long and mixed their values are."""
 _PARAMETER: Final = re.compile(r"([?&;#~])([^=?&;#~/]{1,100})=([^&;#~]*)")
 _PATH_PARAMETER: Final = re.compile(r";[^/;=?#]{1,100}=[^/?#]*")
+_QUERY: Final = re.compile(r"[?#]")
 _NAME_WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _OPAQUE: Final = re.compile(r"[A-Za-z0-9_+/=~.%-]{20,}")
 
@@ -80,7 +81,7 @@ _IN_HEADER: Final = re.compile(
     r"[\"']?\s{0,3}:\s{0,3}(?P<value>b?\"[^\"]*\"|b?'[^']*'|[^\r\n'\"]+)",
     re.IGNORECASE,
 )
-_RELATIVE_QUERY: Final = re.compile(r"\?[A-Za-z0-9_.~%\[\]-]{1,100}=[^\s\"'<>`]*")
+_RELATIVE_QUERY: Final = re.compile(r"(?<=[/\w])\?[A-Za-z0-9_.~%\[\]-]{1,100}=[^\s\"'<>`]*")
 _UNSLASHED: Final = re.compile(
     r"\b((?:postgres(?:ql)?|rediss?|mysql|https?|s3)(?:\+\w+)?:/?)(?!/)[^\s'\"@]{1,300}@",
     re.IGNORECASE,
@@ -111,7 +112,6 @@ def redacted(text: str) -> str:
         return str(text)
     text = _with_urls_hidden(text)
     text = _UNSLASHED.sub(r"\1", text)
-    text = _RELATIVE_QUERY.sub(f"?{HIDDEN}", text)
     for named in (_IN_HEADER, _IN_JSON, _IN_XML, _ASSIGNED):
         text = named.sub(_without_value, text)
     return _SHAPED.sub(HIDDEN, text)
@@ -192,9 +192,17 @@ def _with_urls_hidden(text: str) -> str:
     parts: list[str] = []
     done = 0
     for start, mark, end in _places(text):
-        parts += (text[done : mark + 3], _shown(text[start:mark].lower(), text[mark + 3 : end]))
+        parts += (
+            _queryless(text[done : mark + 3]),
+            _shown(text[start:mark].lower(), text[mark + 3 : end]),
+        )
         done = end
-    return "".join(parts) + text[done:]
+    return "".join(parts) + _queryless(text[done:])
+
+
+def _queryless(text: str) -> str:
+    """Text between URLs; a log of a server or a client has paths with queries."""
+    return _RELATIVE_QUERY.sub(f"?{HIDDEN}", text)
 
 
 def _places(text: str) -> Iterator[tuple[int, int, int]]:
@@ -255,11 +263,13 @@ def _shown(scheme: str, rest: str) -> str:
         rest = f"{rest.partition(':')[0]}:{HIDDEN}"
     if scheme in ("http", "https"):
         rest = _PATH_PARAMETER.sub(f";{HIDDEN}", rest)
-    marks = [at for at in (rest.find("?"), rest.find("#")) if at >= 0]
-    if marks and (scheme in ("http", "https") or "=" in rest[min(marks) :]):
-        cut = min(marks)
-        rest = f"{rest[:cut]}{rest[cut]}{HIDDEN}"
-    return rest + tail
+        return f"{rest[: cut.end()]}{HIDDEN}{tail}" if (cut := _QUERY.search(rest)) else rest + tail
+    return _PARAMETER.sub(_without_parameter, rest) + tail
+
+
+def _without_parameter(match: re.Match[str]) -> str:
+    mark, name, value = match.groups()
+    return f"{mark}{name}={HIDDEN if _is_secret_parameter(name, value) else value}"
 
 
 def _split_user(scheme: str, rest: str) -> tuple[str, str]:
