@@ -71,3 +71,47 @@ def _check(found: os.stat_result, path: str | Path) -> None:
         raise OSError(errno.ELOOP, "a link, which is not followed here", str(path))
     kind = _KINDS.get(stat.S_IFMT(found.st_mode), "something else")
     raise NotAFileError(errno.EINVAL, f"{kind}, where a file was expected", str(path))
+
+
+def is_own(found: os.stat_result) -> bool:
+    """Whether a file or folder belongs to this user, and nobody else may write to it."""
+    return found.st_uid == os.geteuid() and not found.st_mode & 0o022
+
+
+def private_folder(folder: Path) -> Path:
+    """A folder that only this user writes to, made if it is missing.
+
+    Args:
+        folder: Itself, if it is such a folder; else a folder of this user's in it.
+
+    Raises:
+        OSError: It cannot be made, or what is there in its place belongs to somebody else.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if is_own(folder.stat()):
+        return folder
+    own = folder / f"user-{os.geteuid()}"
+    own.mkdir(mode=0o700, exist_ok=True)
+    found = own.lstat()
+    if not stat.S_ISDIR(found.st_mode) or not is_own(found):
+        raise PermissionError(errno.EPERM, "others may write to it", str(own))
+    return own
+
+
+def open_own(path: Path) -> IO[bytes]:
+    """Open a file to be read and written, made if it is missing, in a folder of one's own.
+
+    Raises:
+        OSError: It cannot be opened; or it is a link, has other names, or is not a file.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
+    file = os.fdopen(os.open(path, flags, 0o600), "a+b", 0)
+    try:
+        found = os.fstat(file.fileno())
+        _check(found, path)
+        if found.st_nlink > 1 or not is_own(found):
+            raise PermissionError(errno.EPERM, "another file of this name is there", str(path))
+    except BaseException:
+        file.close()
+        raise
+    return file

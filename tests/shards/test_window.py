@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import io
+import os
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +18,9 @@ from numpy.typing import NDArray
 from atdata.errors import SourceError
 from atdata.samples.codec import codec_of
 from atdata.samples.packable import packable
+from atdata.shards import lazy
 from atdata.shards.reader import read_blocks
-from atdata.shards.window import StreamChunks
+from atdata.shards.window import MappedFile, StreamChunks
 from tests.shards.parts import packed, tar_of
 
 
@@ -106,3 +110,21 @@ def test_what_is_read_no_more_is_closed() -> None:
             thread.join(10)
     assert stream.closed
     assert threading.active_count() <= before
+
+
+@pytest.mark.filterwarnings("error")
+def test_files_are_let_go_of_after_modules_are_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the interpreter ends, names of modules are None before the last objects go."""
+    path = tmp_path / "x.tar"
+    path.write_bytes(bytes(1024))
+    window = MappedFile(path)
+    number = window.file.number
+    with monkeypatch.context() as gone:
+        for name in ("os", "mmap"):
+            gone.setattr(lazy, name, None, raising=False)
+        del window
+        gc.collect()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(number)

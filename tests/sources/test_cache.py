@@ -176,7 +176,7 @@ def test_a_full_disk_is_no_reason_to_stop(site: WebServer, tmp_path: Path) -> No
     cache = tmp_path / "cache"
     cache.mkdir()
     mount = ["unshare", "--user", "--mount", "--map-root-user", "sh", "-ec"]
-    mount += ['mount -t tmpfs -o size=64k small "$0" && exec "$@"', str(cache)]
+    mount += ['mount -t tmpfs -o size=64k,mode=700 small "$0" && exec "$@"', str(cache)]
     if subprocess.run([*mount, "true"], capture_output=True).returncode:
         pytest.skip("this machine does not let its users mount a small disk")
     program = [sys.executable, "-c", FULL, f"{site.url}/0.tar", str(cache)]
@@ -299,3 +299,43 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert source.ranges(source.shard_list[1]) is not None
     assert not list((tmp_path / "cache").glob("*.part"))
     assert read_all(source) == list(site.files.values())
+
+
+def test_links_in_a_shared_folder_lead_nowhere(site: WebServer, tmp_path: Path) -> None:
+    """What another user put into a folder that all may write to is not written, nor read."""
+    url = f"{site.url}/0.tar"
+    mine = tmp_path / "mine.txt"
+    mine.write_bytes(b"my own words")
+    shared = tmp_path / "cache"
+    source = cached(site, tmp_path)
+    assert source.open_shard(url).read() == site.files["/0.tar"]
+    (copy,) = shared.iterdir()
+    key = copy.name.partition("-")[0]
+    copy.unlink()
+    for folder in (shared, shared / f"user-{os.geteuid()}"):
+        shared.chmod(0o1777 if folder is not shared else 0o700)
+        folder.mkdir(exist_ok=True, mode=0o700)
+        for place in (f"{key}.part", f"{key}-read.part", copy.name):
+            for plant in (Path.symlink_to, Path.hardlink_to):
+                (folder / place).unlink(missing_ok=True)
+                plant(folder / place, mine)
+                again = cached(site, tmp_path)
+                assert again.open_shard(url).read() == site.files["/0.tar"]
+                found = again.ranges(url)
+                assert found is not None
+                data = bytearray(600)
+                found.read_into(memoryview(data), 100)
+                assert data == site.files["/0.tar"][100:700]
+                assert mine.read_bytes() == b"my own words"
+            for left in folder.glob("*.*"):
+                left.unlink()
+
+
+def test_a_folder_of_somebody_else_is_refused(site: WebServer, tmp_path: Path) -> None:
+    """In a folder that all may write to, a link in the place of one's own folder is an error."""
+    shared = tmp_path / "cache"
+    shared.mkdir()
+    shared.chmod(0o777)
+    (shared / f"user-{os.geteuid()}").symlink_to(tmp_path)
+    with pytest.raises(OptionError, match="others may write to it"):
+        cached(site, tmp_path)

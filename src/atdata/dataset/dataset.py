@@ -165,17 +165,20 @@ class Dataset(Readable[T]):
         from its server. Local shards stay where they are. Many processes may share the folder.
 
         Args:
-            folder: Where; None: the user's cache, or ``ATDATA_CACHE_DIR``.
-            max_bytes: Most bytes of copies; None: 50 GB.
+            folder: Where; None: the user's cache, or ``ATDATA_CACHE_DIR``. One that others may
+                write to gets a folder of this user's own.
+            max_bytes: Most bytes of copies; None: 50 GB. Of several calls of this, the last
+                one counts.
 
         Raises:
             OptionError: The folder cannot be written, or ``max_bytes`` is below 1.
         """
         place = Path(folder) if folder is not None else cache_folder() / "shards"
         bound = MAX_BYTES if max_bytes is None else max_bytes
-        full = self._gather.verify == "full"
-        source = CachedSource(self.source, place, bound, self._known, full)
-        return self._over(source, self._gather.verify)
+        source = self.source
+        below = source.source if isinstance(source, CachedSource) else source
+        verify = self._gather.verify
+        return self._over(CachedSource(below, place, bound, self._known, _hashed(verify)), verify)
 
     def verified(self, verify: Verify) -> Dataset[T]:
         """The same dataset, whose shards are held against what is recorded of them like this.
@@ -183,14 +186,18 @@ class Dataset(Readable[T]):
         Args:
             verify: ``"full"``: size and SHA-256, of a stream at its end, of a file of this
                 machine before it is read. ``"sizes"``: the size alone. ``"off"``: neither.
-                Without a call of this: streams in full, files by size.
+                Without a call of this: streams and copies in a cache in full, the latter when a
+                process first uses them; other files by size.
 
         Raises:
             OptionError: Another word.
         """
         if verify not in ("full", "sizes", "off"):
             raise OptionError(f"verify={verify!r}: expected 'full', 'sizes' or 'off'.")
-        return self._over(self.source, verify)
+        source = self.source
+        if isinstance(source, CachedSource):
+            source = replace(source, full=_hashed(verify))
+        return self._over(source, verify)
 
     def _over(self, source: DataSource, verify: Verify | None) -> Dataset[T]:
         plan = replace(self._plan, source=source, known=self._known, verify=verify)
@@ -282,6 +289,11 @@ class Dataset(Readable[T]):
         shown = shards[0] if len(shards) == 1 else f"{len(shards)} shards, {shards[0]} …"
         name = getattr(self._sample_type, "__name__", self._sample_type)
         return redacted(f"<Dataset[{name}] {shown}>")
+
+
+def _hashed(verify: Verify | None) -> bool:
+    """Whether a copy in a cache is hashed before it is used."""
+    return verify in (None, "full")
 
 
 def _restore(

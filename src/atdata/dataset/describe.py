@@ -34,11 +34,12 @@ def describe(source: DataSource, shard: ShardInfo) -> ShardInfo:
 
     Raises:
         ShardError: The shard is damaged.
+        SourceError: It is no file.
     """
     place = local_path(source, shard.url)
     if place is None or None not in (shard.samples, shard.bytes, shard.sha256):
         return shard
-    with place.open("rb") as stream:
+    with closing(source.open_shard(shard.url)) as stream:
         sha256, size = sha256_of(stream)
     return replace(count_rows(source, shard), bytes=size, sha256=sha256)
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from atdata._folders import cache_folder
 from atdata._protocols import DataSource
-from atdata._regular import open_file
+from atdata._regular import is_own, open_file, open_own
 from atdata._shardlist import ShardInfo
 from atdata.errors import IntegrityError, NotFoundError, ShardError, SourceError
 from atdata.shards.header import BLOCK
@@ -320,7 +320,7 @@ class ShardTables:
         kept = self._kept_at(shard, None)
         if kept is not None:
             with suppress(OSError, ShardError, ValueError):
-                _, table = _opened(kept)
+                _, table = _opened(kept, own=True)
                 if self._fits(table.head, shard, None):
                     return table
         return None
@@ -352,7 +352,7 @@ class ShardTables:
         kept = self._kept_at(shard, path) if stat.st_size >= _WORTH_KEEPING else None
         if kept is not None:
             with suppress(OSError, ShardError, ValueError):
-                identity, table = _opened(kept)
+                identity, table = _opened(kept, own=True)
                 if self._fits(table.head, shard, stat.st_size):
                     return identity, table
         return None
@@ -402,7 +402,8 @@ class ShardTables:
             with suppress(OSError):
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 part = kept.with_name(f"{kept.name}.{secrets.token_hex(8)}.part")
-                part.write_bytes(table.to_bytes())
+                with open_own(part) as file:
+                    file.write(table.to_bytes())
                 part.replace(kept)
         return table
 
@@ -436,10 +437,18 @@ class _Counted:
         return data
 
 
-def _opened(place: Path) -> tuple[Identity, SampleTable]:
-    """A table from a file: mapped, or, where many are, read into memory."""
-    with open_file(place) as file:
-        identity = _identity(place, os.fstat(file.fileno()))
+def _opened(place: Path, *, own: bool = False) -> tuple[Identity, SampleTable]:
+    """A table from a file: mapped, or, where many are, read into memory.
+
+    Args:
+        place: The file.
+        own: Whether it has to be this user's, and nobody else's to write.
+    """
+    with open_file(place, follow=not own) as file:
+        stat = os.fstat(file.fileno())
+        if own and not is_own(stat):
+            raise PermissionError(f"{place} may be written by others")
+        identity = _identity(place, stat)
         if len(_maps) < min(_MAPPED, os.sysconf("SC_OPEN_MAX") // 8):
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             _maps.add(mapped)

@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from atdata._digest import RAW, cid_sha256, sha256_of
 from atdata._protocols import DataSource
 from atdata._refs import parse_blob_ref
+from atdata._regular import open_file
 from atdata._secrets import redacted_repr
 from atdata._shardlist import ShardInfo
 from atdata.errors import AtdataError, IntegrityError, RefError
@@ -56,7 +57,7 @@ _SETTLED: Final = 2 * 10**9
 
 def _hash_of(path: Path) -> str:
     """SHA-256 of a file; hashed once, as long as it does not change."""
-    with path.open("rb") as stream:
+    with open_file(path) as stream:
         stat = os.fstat(stream.fileno())
         identity = (str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino)
         found = _hashes.get(identity)
@@ -126,8 +127,9 @@ def _known(source: DataSource, shard: ShardInfo) -> ShardInfo:
     try:
         if path is not None:
             beside = path.with_name(path.name + SUFFIX)
-            with beside.open("rb") as file:
-                head = parse_head(file.read(HEAD_BYTES), beside.stat().st_size)
+            with open_file(beside) as file:
+                size = os.fstat(file.fileno()).st_size
+                head = parse_head(file.read(HEAD_BYTES), size)
             return ShardInfo(shard.url, head.samples, head.shard_bytes, head.sha256)
     except (OSError, AtdataError):
         pass

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from stat import S_ISDIR
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
+from atdata._regular import open_number
 from atdata.errors import ShardError
 from atdata.samples.ndarray import ArrayHeader
 from atdata.shards.buffers import Buffers
@@ -37,22 +37,20 @@ class FileRows:
         path: The file.
 
     Raises:
-        OSError: It cannot be opened, or is a folder.
+        OSError: It cannot be opened, or is no regular file.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.number = os.open(path, os.O_RDONLY)
+        self.number = open_number(path)
         """The file's descriptor."""
-        stat = os.fstat(self.number)
-        if S_ISDIR(stat.st_mode):
-            raise IsADirectoryError(str(path))
-        self.size = stat.st_size
+        self.size = os.fstat(self.number).st_size
         """Bytes of the file when it was opened."""
 
-    def __del__(self) -> None:
+    # When the interpreter ends, modules may be gone before this.
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
         if hasattr(self, "number"):
-            os.close(self.number)
+            close(self.number)
 
     def read(self, out: AnyArray, first: int, stride: int) -> None:
         """Fill an array with rows of the file.

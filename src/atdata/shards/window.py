@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, Protocol
 
+from atdata._regular import NotAFileError
 from atdata.errors import ShardError, ShardNotFoundError
 from atdata.shards.lazy import FileRows
 
@@ -53,7 +54,7 @@ class MappedFile:
 
     Raises:
         ShardNotFoundError: There is no such file.
-        ShardError: It is a folder.
+        ShardError: It is a folder, a pipe or a device.
     """
 
     def __init__(self, path: Path) -> None:
@@ -65,6 +66,8 @@ class MappedFile:
             raise ShardNotFoundError(f"There is no shard {str(path)!r}.") from None
         except IsADirectoryError:
             raise ShardError("a folder, not a tar") from None
+        except NotAFileError as error:
+            raise ShardError(f"{error.strerror}") from None
         self._map = mapped
         self._released = 0
         self.view = memoryview(mapped)

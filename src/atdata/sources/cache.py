@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -16,9 +17,10 @@ from atdata._digest import sha256_of
 from atdata._files import lock, unlock
 from atdata._once import once
 from atdata._protocols import DataSource
+from atdata._regular import open_file, open_own, private_folder
 from atdata._secrets import redacted_repr
 from atdata._shardlist import ShardInfo
-from atdata.errors import IntegrityError, OptionError, ShardNotFoundError, SourceError
+from atdata.errors import IntegrityError, OptionError
 from atdata.sources.offers import local_path, open_beside, ranges_of
 from atdata.sources.part import Part
 from atdata.sources.ranges import FileBytes, ShardBytes
@@ -31,6 +33,8 @@ MAX_BYTES: Final = 50 * 10**9
 _CHUNK: Final = 1 << 20
 _NAME: Final = re.compile(r"([0-9a-f]{32})-(\d+)-([0-9a-f]{64})\.shard")
 _PART: Final = re.compile(r"[0-9a-f]{32}(-read)?\.part")
+_checked: set[tuple[int, int, int, int]] = set()
+"""Device, inode, size and time of change of the copies that this process has hashed."""
 _PATIENCE: Final = 60.0
 """Seconds to wait for another process whose copy does not grow."""
 
@@ -43,8 +47,11 @@ class CachedSource:
     Shards that are files of this machine are read where they are: what is in the folder is
     always a copy, and nothing else is ever deleted. A copy is whole, or not there. Where there is
     no room, copies of other datasets make some, the least recently used first; this dataset's
-    own stay, and what does not fit beside them is read from its server. Locks belong to a
-    process and end with it, so that a crash leaves nothing to be cleaned up by hand.
+    own stay, and what does not fit beside them is read from its server.
+
+    The folder belongs to this user alone: in one that others may write to, copies go to a folder
+    ``user-…`` of one's own. Links in it are never followed. Locks belong to a process and end with
+    it, so that a crash leaves nothing to be cleaned up by hand.
 
     A URL whose hash is not known is taken to mean the same bytes for ever.
 
@@ -57,16 +64,15 @@ class CachedSource:
     max_bytes: int = MAX_BYTES
     known: Mapping[str, ShardInfo] = field(default_factory=dict)
     """What is known of the shards: a copy is made only of what has the right hash."""
-    full: bool = False
-    """Whether a copy is hashed again when it is first used by a process; else its size is
-    compared."""
+    full: bool = True
+    """Whether a copy is hashed when a process first uses it; else its size is compared."""
 
     def __post_init__(self) -> None:
         whole = isinstance(self.max_bytes, int) and not isinstance(self.max_bytes, bool)
         if not whole or self.max_bytes < 1:
             raise OptionError(f"max_bytes={self.max_bytes!r}: expected a whole number from 1 on.")
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder = private_folder(Path(self.folder).absolute())
             writable = os.access(self.folder, os.W_OK | os.X_OK)
             reason = "" if writable else "it may not be written by this user"
         except OSError as error:
@@ -76,7 +82,6 @@ class CachedSource:
                 f"The cache folder {self.folder} cannot be written ({reason}). Name another one, "
                 "or set ATDATA_CACHE_DIR."
             )
-        self._checked: set[str] = set()
 
     @property
     def shard_list(self) -> list[str]:
@@ -100,9 +105,7 @@ class CachedSource:
             return self.source.open_shard(shard_id)
         found = self._found(shard_id)
         if found is not None:
-            # Another process may remove it just now.
-            with suppress(OSError):
-                return found.open("rb", buffering=_CHUNK)
+            return io.BufferedReader(found, _CHUNK)
         stream = self.source.open_shard(shard_id)
         # Its reader may take its time: who needs a copy sooner makes one of its own.
         part = self._begin(shard_id, "-read", wait=False)
@@ -117,9 +120,7 @@ class CachedSource:
         """
         found = self._found(shard_id) or self._copy(shard_id)
         if found is not None:
-            # Another process may remove it just now.
-            with suppress(ShardNotFoundError, SourceError):
-                return FileBytes(found)
+            return FileBytes(Path(found.name), found)
         return ranges_of(self.source, shard_id)
 
     def open_beside(self, shard_id: str, suffix: str) -> IO[bytes]:
@@ -135,28 +136,41 @@ class CachedSource:
         identity = f"{shard_id}\0{known.sha256 if known else None}"
         return hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
-    def _found(self, shard_id: str) -> Path | None:
-        """The copy, if it is there and whole."""
+    def _found(self, shard_id: str) -> io.FileIO | None:
+        """The copy, open, if it is there and whole; others of this name are removed."""
         for path in self.folder.glob(f"{self._key(shard_id)}-*.shard"):
             match = _NAME.fullmatch(path.name)
             with suppress(OSError):
-                if match and path.stat().st_size == int(match[2]) and self._holds(path, match[3]):
-                    os.utime(path)
-                    return path
+                file = open_file(path, 0, follow=False)
+                assert isinstance(file, io.FileIO)
+                try:
+                    if match and self._holds(file, shard_id, int(match[2]), match[3]):
+                        return file
+                except BaseException:
+                    file.close()
+                    raise
+                file.close()
+            with suppress(OSError):
                 path.unlink()
         return None
 
-    def _holds(self, path: Path, sha256: str) -> bool:
-        if not self.full or path.name in self._checked:
-            return True
-        with path.open("rb") as stream:
-            good = sha256_of(stream)[0] == sha256
-        if good:
-            self._checked.add(path.name)
-        return good
+    def _holds(self, file: io.FileIO, shard_id: str, size: int, sha256: str) -> bool:
+        """Whether a copy is what its name says and what is known; and note that it was used."""
+        stat, known = os.fstat(file.fileno()), self.known.get(shard_id)
+        if stat.st_size != size or (known is not None and known.sha256 not in (None, sha256)):
+            return False
+        identity = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        if self.full and identity not in _checked:
+            if sha256_of(file)[0] != sha256:
+                return False
+            file.seek(0)
+            _checked.add(identity)
+        with suppress(OSError):
+            os.utime(file.fileno(), ns=(time.time_ns(), stat.st_mtime_ns))
+        return True
 
-    def _copy(self, shard_id: str) -> Path | None:
-        """Copy a shard now; None where there is no room for it.
+    def _copy(self, shard_id: str) -> io.FileIO | None:
+        """Copy a shard now, and open the copy; None where there is no room for it.
 
         Raises:
             IntegrityError: It has other bytes than recorded.
@@ -172,7 +186,9 @@ class CachedSource:
                 while chunk := stream.read(_CHUNK):
                     if not part.add(chunk):
                         return None
-            return self.keep(part, shard_id)
+            if self.keep(part, shard_id) is None:
+                return None
+            return self._found(shard_id)
         finally:
             part.drop()
 
@@ -185,7 +201,7 @@ class CachedSource:
                 return None
             path = self.folder / f"{self._key(shard_id)}{kind}.part"
             while True:
-                file = path.open("a+b", buffering=0)
+                file = open_own(path)
                 try:
                     lock(file.fileno(), _PATIENCE if wait else 0.0)
                     # Who held it before may have moved or removed it since it was opened.
@@ -260,7 +276,7 @@ class CachedSource:
         others: list[tuple[float, int, Path]] = []
         for size, path in self._copies(own=False):
             with suppress(OSError):
-                others.append((path.stat().st_mtime, size, path))
+                others.append((path.lstat().st_atime, size, path))
         needed += sum(size for _, size, _ in others)
         for _, size, path in sorted(others):
             if needed <= self.max_bytes:
@@ -275,7 +291,7 @@ class CachedSource:
 
 
 def _remove_if_abandoned(path: Path) -> None:
-    with path.open("rb") as file:
+    with open_file(path, 0, follow=False) as file:
         lock(file.fileno(), 0.0)
         path.unlink()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import IO, Final
 from urllib.parse import quote, unquote, urlsplit
 
+from atdata._regular import open_file
 from atdata.errors import ShardNotFoundError, SourceError, UnsafeUrlError, UrlError
 from atdata.sources.policy import Policy
 
@@ -21,13 +22,13 @@ class DiskReader:
 
         Raises:
             ShardNotFoundError: There is none.
-            SourceError: It cannot be read, or is a folder.
+            SourceError: It cannot be read, or is a folder, a pipe or a device.
             UnsafeUrlError: It is a stranger's URL.
         """
         _refuse_strangers(url, policy)
         path = path_of(url)
         try:
-            return path.open("rb", buffering=BUFFER)
+            return open_file(path, BUFFER)
         except FileNotFoundError as error:
             raise ShardNotFoundError(f"{path}: there is no such file.") from error
         except IsADirectoryError as error:

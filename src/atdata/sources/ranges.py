@@ -5,8 +5,9 @@ from __future__ import annotations
 import mmap
 import os
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
+from atdata._regular import open_file
 from atdata.errors import IntegrityError, ShardNotFoundError, SourceError
 
 
@@ -35,14 +36,23 @@ class ShardBytes(Protocol):
 
 
 class FileBytes:
-    """A file of this machine."""
+    """A file of this machine.
+
+    Args:
+        path: Where it is.
+        file: The file, open; None: it is opened.
+
+    Raises:
+        ShardNotFoundError: There is no such file.
+        SourceError: It cannot be read, or is no file.
+    """
 
     gap: int = 8 << 10
     most: int = 1 << 30
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, file: IO[bytes] | None = None) -> None:
         try:
-            self._file = path.open("rb", buffering=0)
+            self._file = open_file(path, 0) if file is None else file
         except FileNotFoundError as error:
             raise ShardNotFoundError(f"{path}: there is no such file.") from error
         except OSError as error:
