@@ -25,6 +25,7 @@ LAYERS = [
         "_folders",
         "_limits",
         "_logs",
+        "_nesting",
         "_once",
         "_regular",
         "_version",

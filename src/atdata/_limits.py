@@ -62,6 +62,8 @@ class Limits:
     """Most brackets, braces, commas and colons of one JSON document: no more values are in it."""
     array_header: int = 10_000
     """Longest header of an array, in bytes. What it claims must be the bytes that are there."""
+    array_dimensions: int = 32
+    """Most dimensions of an array. NumPy before 2.0 has no more, and a batch needs one more."""
 
     shards: int = 100_000
     """Most shards of one dataset of the network."""

@@ -239,22 +239,6 @@ def test_inheritance_is_the_same_as_decoration() -> None:
     assert Base.from_bytes(Base(1).packed) == Base(1)
 
 
-def test_a_dataclass_with_its_own_logic_keeps_it() -> None:
-    """__post_init__ runs when a sample is read, and frozen dataclasses work."""
-
-    @atdata.packable(frozen=True)
-    class Checked:
-        x: int
-
-        def __post_init__(self) -> None:
-            if self.x < 0:
-                raise ValueError("negative")
-
-    assert Checked.from_bytes(Checked(3).packed) == Checked(3)
-    with pytest.raises(ValueError, match="negative"):
-        Checked.from_bytes(msgpack.packb({"x": -1}))
-
-
 def test_missing_fields_take_their_default() -> None:
     """A stored sample that lacks a field takes the default; without one it is an error."""
     payload = msgpack.packb({"corners": _npy(np.ones(1, np.float32))})

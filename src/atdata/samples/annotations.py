@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal, Union
 
 import numpy as np
 
+from atdata._limits import limits
 from atdata.errors import SampleTypeError
 from atdata.samples.kinds import (
     PRIMITIVES,
@@ -25,7 +26,7 @@ from atdata.samples.kinds import (
     Nested,
     Primitive,
 )
-from atdata.samples.ndarray import dtype_name
+from atdata.samples.ndarray import dtype_name, npy_header
 
 SUPPORTED: Final = (
     "str, int, float, bool, bytes, NDArray, NDArray[np.float32] and the like, list[T], "
@@ -60,6 +61,8 @@ def resolve(cls: type, fields: Set[str], names: Mapping[str, Any]) -> dict[str, 
                     f"{cls.__qualname__}.{name}: the annotation {annotation!r} names something "
                     f"that is not defined here: {error}. Define or import it before the class."
                 ) from None
+            except RecursionError:
+                raise SampleTypeError(f"{cls.__qualname__}.{name}: {_too_deep()}") from None
             except (TypeError, SyntaxError) as error:
                 raise SampleTypeError(
                     f"{cls.__qualname__}.{name}: the annotation {annotation!r} is not a type: "
@@ -68,38 +71,47 @@ def resolve(cls: type, fields: Set[str], names: Mapping[str, Any]) -> dict[str, 
     return hints
 
 
-def kind_of(annotation: Any) -> Kind:
+def kind_of(annotation: Any, *, depth: int = 1) -> Kind:
     """The kind of an annotation.
 
+    Args:
+        annotation: A field's, or one inside it.
+        depth: How deep it stands: 1 for a field's.
+
     Raises:
-        SampleTypeError: It is not supported; the message says which are.
+        SampleTypeError: It is not supported; the message says which are. Or it is nested more
+            than ``limits.nesting`` deep.
     """
+    if depth > limits.nesting:
+        raise SampleTypeError(_too_deep())
+    if _is_jaxtyping(annotation):
+        return _jaxtyping(annotation)
     if isinstance(annotation, type) and typing.get_origin(annotation) is None:
-        return _kind_of_class(annotation)
+        return _kind_of_class(annotation, depth)
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
     # A subscripted alias passes __value__ on from the alias itself: look at its origin first.
     if alias := getattr(origin, "__value__", None):  # type X[T] = …, as NDArray in NumPy 2.5
-        return kind_of(alias[args])
+        return kind_of(alias[args], depth=depth)
     if alias := getattr(annotation, "__value__", None):  # type X = …
-        return kind_of(alias)
+        return kind_of(alias, depth=depth)
     if origin is Annotated:
-        return kind_of(args[0])
+        return kind_of(args[0], depth=depth)
     if origin is np.ndarray:
         return _array(annotation, args)
     if origin in (Union, types.UnionType):
         rest = [arg for arg in args if arg is not type(None)]
         if len(rest) == 1 and len(args) == 2:
-            return Maybe(kind_of(rest[0]))
+            return Maybe(kind_of(rest[0], depth=depth + 1))
     if origin is list:
-        return ListOf(kind_of(args[0]))
+        return ListOf(kind_of(args[0], depth=depth + 1))
     if origin is dict and args[0] is str:
-        return MapOf(kind_of(args[1]))
+        return MapOf(kind_of(args[1], depth=depth + 1))
     if origin is Literal and all(type(arg) is str for arg in args):
         return Choice(tuple(args))
     raise _unsupported(annotation)
 
 
-def _kind_of_class(cls: type) -> Kind:
+def _kind_of_class(cls: type, depth: int) -> Kind:
     if cls in _PRIMITIVE_NAMES:
         return Primitive(_PRIMITIVE_NAMES[cls])
     if cls is np.ndarray:
@@ -111,6 +123,8 @@ def _kind_of_class(cls: type) -> Kind:
         if values and all(isinstance(value, str) for value in values):
             return Choice(tuple(str.__str__(value) for value in values), cls)
     if codec := cls.__dict__.get("__atdata_codec__"):
+        if depth + codec.depth > limits.nesting:
+            raise SampleTypeError(_too_deep())
         return Nested(codec.name, codec.fields, cls)
     raise _unsupported(cls)
 
@@ -134,7 +148,62 @@ def _array(annotation: Any, args: tuple[Any, ...]) -> Array:
     # np.dtype(np.floating) is float64 with a warning of old: a family is not a dtype.
     if dtype.hasobject or (dtype.type is not scalar and dtype.name != "void"):
         raise _unsupported(annotation)
+    return _array_of(dtype, shape)
+
+
+def _array_of(dtype: np.dtype[Any], shape: tuple[int | None, ...] | None) -> Array:
+    try:
+        npy_header(dtype, (0,))
+    except ValueError as error:
+        raise SampleTypeError(f"Arrays of {dtype.name} cannot be stored. {error}") from None
+    if shape is not None and len(shape) > limits.array_dimensions:
+        raise SampleTypeError(
+            f"An array of {len(shape)} dimensions: limits.array_dimensions is "
+            f"{limits.array_dimensions}."
+        )
     return Array(dtype_name(dtype), shape)
+
+
+def _too_deep() -> str:
+    return f"nested more than {limits.nesting} deep; limits.nesting sets how deep a type may be."
+
+
+def _is_jaxtyping(annotation: Any) -> bool:
+    """Whether this is an annotation of the package jaxtyping, without importing it."""
+    return isinstance(annotation, type) and all(
+        name in annotation.__dict__ for name in ("array_type", "dim_str", "dtypes")
+    )
+
+
+def _jaxtyping(annotation: Any) -> Array:
+    """``Float32[np.ndarray, "batch 3"]``: a dtype and a shape, where a name is any length."""
+    shown = annotation.__name__
+    if annotation.array_type is not np.ndarray:
+        raise SampleTypeError(f"{shown}: a sample holds NumPy arrays; write np.ndarray in it.")
+    axes = annotation.dim_str.split()
+    several = [axis for axis in axes if axis.startswith("*") or "..." in axis]
+    if several and len(axes) > 1:
+        raise SampleTypeError(
+            f"{shown}: {several[0]!r} stands for any number of axes, beside which no others can "
+            'be given here. Write "..." alone, or a name for each axis.'
+        )
+    lengths = [axis.rpartition("=")[2] for axis in axes]
+    shape = None if several else tuple(int(n) if n.isdecimal() else None for n in lengths)
+    if not isinstance(annotation.dtypes, (tuple, list)):
+        return Array(None, shape)
+    found: set[np.dtype[Any]] = set()
+    for name in annotation.dtypes:
+        try:
+            # bool_ is NumPy's own name for bool.
+            found.add(np.dtype(name.removesuffix("_")))
+        except TypeError:
+            found.add(np.dtype(object))
+    if len(found) != 1 or np.dtype(object) in found:
+        raise SampleTypeError(
+            f"{shown}: a field has one dtype that NumPy knows, such as Float32, or any, which "
+            "is Shaped."
+        )
+    return _array_of(found.pop(), shape)
 
 
 def _unsupported(annotation: Any) -> SampleTypeError:

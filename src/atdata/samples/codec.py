@@ -7,10 +7,21 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, TypeVar
 
+from atdata._limits import limits
 from atdata.errors import DecodeError, EncodeError, SampleTypeError, UnknownFieldWarning
-from atdata.samples.kinds import Array, Field, Kind, ListOf, MapOf, Maybe, Misfit, Nested
+from atdata.samples.kinds import (
+    Array,
+    Field,
+    Kind,
+    ListOf,
+    MapOf,
+    Maybe,
+    Misfit,
+    Nested,
+    depth_of,
+)
 from atdata.samples.packing import Packer, map_head, map_key, packer_of
-from atdata.samples.wire import unpack_map
+from atdata.samples.wire import check_readable, unpack_map
 
 T = TypeVar("T")
 
@@ -25,9 +36,12 @@ class SampleCodec(Generic[T]):
         name: Its qualified name, ``{module}.{Class}``.
         fields: Its fields, in order.
         defaults: Field name → a function that gives the value of a field that is missing.
-        plain: Instances may be made by filling ``__dict__``: no slots, no ``__post_init__``,
-            no ``__init__`` of the user's own.
+        plain: Instances may be made by filling ``__dict__``.
+        positional: Calling the class with its values in order does just that.
     """
+
+    untyped = False
+    """Whether each sample says for itself which fields it has."""
 
     def __init__(
         self,
@@ -37,6 +51,7 @@ class SampleCodec(Generic[T]):
         defaults: Mapping[str, Callable[[], Any]],
         *,
         plain: bool,
+        positional: bool,
     ) -> None:
         self.sample_type = sample_type
         self.name = name
@@ -46,6 +61,9 @@ class SampleCodec(Generic[T]):
             if field.optional:
                 self.defaults.setdefault(field.name, _none)
         self.plain = plain
+        self.positional = positional
+        self.depth = max((depth_of(field.kind) for field in fields), default=0)
+        """How deep lists, maps and samples are nested in a sample."""
         self.holding_arrays = {field.name: isinstance(field.kind, Array) for field in fields}
         """Field name → whether its values are arrays."""
         self._steps = tuple((field.name, field.value_kind) for field in fields)
@@ -58,6 +76,8 @@ class SampleCodec(Generic[T]):
             head = b""
         self._names = frozenset(field.name for field in fields)
         # msgpack keeps the last of two equal keys in silence. At the top the count tells.
+        self.containers = frozenset(f.name for f in fields if depth_of(f.kind) > 1)
+        """Names of the fields that hold lists or maps."""
         self._maps_inside = any(_holds_map(field.kind) for field in fields)
         self._warned: set[str] = set()
 
@@ -65,7 +85,8 @@ class SampleCodec(Generic[T]):
         """A sample as msgpack bytes, fields in order.
 
         Raises:
-            EncodeError: A value does not fit its field; the message starts with the path.
+            EncodeError: A value does not fit its field; the message starts with the path. Or
+                the lists and maps are more than ``limits.containers``.
         """
         if not self._packers:
             return self._empty
@@ -76,7 +97,18 @@ class SampleCodec(Generic[T]):
                 pack(getattr(sample, name), pieces)
         except Misfit as misfit:
             raise EncodeError(f"{self.sample_type.__name__} {misfit.at(f'.{name}')}") from None
-        return b"".join(pieces)
+        packed = b"".join(pieces)
+        if self.containers and len(packed) > limits.containers:
+            self._check_containers(sample, packed)
+        return packed
+
+    def _check_containers(self, sample: T, packed: bytes) -> None:
+        pieces: list[Any] = []
+        for name, pack in self._packers:
+            if name in self.containers:
+                pack(getattr(sample, name), pieces)
+        if sum(map(len, pieces)) > limits.containers:
+            check_readable(packed)
 
     def unpack(self, payload: bytes | memoryview) -> T:
         """The opposite of `pack`. Arrays are writable and own their memory.
@@ -171,18 +203,24 @@ class SampleCodec(Generic[T]):
                 )
 
     def build(self, values: dict[str, Any]) -> T:
-        """An instance that takes ``values`` over, checked before."""
-        if not self.plain:
-            return self.sample_type(**values)
+        """An instance that takes ``values`` over, checked before, and is what was stored:
+        neither ``__init__`` nor ``__post_init__`` runs.
+        """
         sample = object.__new__(self.sample_type)
         # A frozen class refuses plain assignment.
-        object.__setattr__(sample, "__dict__", values)
+        if self.plain:
+            object.__setattr__(sample, "__dict__", values)
+        else:
+            for name, value in values.items():
+                object.__setattr__(sample, name, value)
         return sample
 
 
 def is_sample_type(cls: object) -> bool:
     """Whether ``cls`` is a packable class or `DictSample`."""
-    return isinstance(cls, type) and "__atdata_codec__" in cls.__dict__
+    codec = cls.__dict__.get("__atdata_codec__") if isinstance(cls, type) else None
+    # @dataclass(slots=True) above @packable copies the class with its codec.
+    return codec is not None and codec.sample_type is cls
 
 
 def check_sample_type(cls: object) -> None:
@@ -193,6 +231,11 @@ def check_sample_type(cls: object) -> None:
     """
     if is_sample_type(cls):
         return
+    if isinstance(cls, type) and "__atdata_codec__" in cls.__dict__:
+        raise SampleTypeError(
+            f"{cls.__qualname__} is a copy of the class that was made a sample type. Put "
+            "@atdata.packable above @dataclass(slots=True), not below it."
+        )
     if isinstance(cls, type):
         raise SampleTypeError(
             f"{cls.__qualname__} is not a sample type. Decorate it with @atdata.packable, "

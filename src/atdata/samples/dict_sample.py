@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
 from atdata._limits import limits
 from atdata.errors import DecodeError, EncodeError
 from atdata.samples.codec import SampleCodec
-from atdata.samples.kinds import Field, Misfit
+from atdata.samples.kinds import Field, Misfit, Primitive
 from atdata.samples.ndarray import decode_array, encode_array, looks_like_array
 from atdata.samples.packable import PackableSample, same_value
 from atdata.samples.packing import pack_wire
-from atdata.samples.wire import unpack_map
+from atdata.samples.wire import check_readable, unpack_map
 
 
 class DictSample(Mapping[str, Any]):
@@ -94,15 +94,19 @@ class DictSample(Mapping[str, Any]):
 class _DictCodec(SampleCodec[DictSample]):
     """The codec of samples without fields of their own: every value says what it is."""
 
+    untyped = True
+
     def __init__(self) -> None:
         fields: tuple[Field, ...] = ()
-        super().__init__(DictSample, "atdata.DictSample", fields, {}, plain=False)
+        super().__init__(DictSample, "atdata.DictSample", fields, {}, plain=False, positional=False)
 
     def pack(self, sample: DictSample) -> bytes:
         try:
-            return pack_wire(self.to_wire(sample))
+            packed = pack_wire(self.to_wire(sample))
         except Misfit as misfit:
             raise EncodeError(f"{self.sample_type.__name__} {misfit}") from None
+        check_readable(packed)
+        return packed
 
     def unpack(self, payload: bytes | memoryview) -> DictSample:
         return self.from_wire(unpack_map(payload))
@@ -115,29 +119,50 @@ class _DictCodec(SampleCodec[DictSample]):
         for name, value in sample.items():
             if not isinstance(name, str):
                 raise Misfit("str as the name of a field", type(name).__name__)
-            wire[name] = _encode(value, f".{name}", 1)
+            wire[_encode(name, " name of a field", 1)] = _encode(value, f".{name}", 1)
         return wire
 
     def from_wire(self, wire: dict[str, Any]) -> DictSample:
         return DictSample({name: _decode(value, 1) for name, value in wire.items()})
 
 
+_NUMBERS_AND_TEXT: Final = (
+    ((int, np.integer), Primitive("int")),
+    ((float, np.floating), Primitive("float")),
+    ((str,), Primitive("str")),
+)
+
+
 def _encode(value: Any, path: str, depth: int) -> Any:
     if depth > limits.sample_nesting:
         raise EncodeError(f"DictSample ${path}: nested more than {limits.sample_nesting} deep.")
-    if value is None or isinstance(value, (bool, int, float, str, bytes)):
+    if value is None or isinstance(value, (bool, np.bool_)):
+        return value if value is None else bool(value)
+    for sorts, kind in _NUMBERS_AND_TEXT:
+        if isinstance(value, sorts):
+            try:
+                return kind.encode(value)
+            except Misfit as misfit:
+                raise misfit.at(path) from None
+    if isinstance(value, bytes):
+        if looks_like_array(value):
+            raise EncodeError(
+                f"DictSample ${path}: these bytes are an array, and would be read as one. Pass "
+                "the array, np.load(io.BytesIO(…)), or write a class with a field of bytes."
+            )
         return value
     if isinstance(value, np.ndarray):
         try:
             return encode_array(value)
         except ValueError as error:
             raise EncodeError(f"DictSample ${path}: {error}") from None
-    if isinstance(value, np.generic):
-        return _encode(value.item(), path, depth)
     if isinstance(value, (list, tuple)):
         return [_encode(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(value)]
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {key: _encode(item, f"{path}[{key!r}]", depth + 1) for key, item in value.items()}
+        return {
+            _encode(key, f"{path} key", depth): _encode(item, f"{path}[{key!r}]", depth + 1)
+            for key, item in value.items()
+        }
     raise EncodeError(
         f"DictSample ${path}: expected None, bool, int, float, str, bytes, an array, a list or a "
         f"dict with str keys, found {type(value).__name__}."

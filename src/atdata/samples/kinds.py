@@ -19,6 +19,7 @@ Nested or a Choice comes along for making instances and takes no part in compari
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -103,16 +104,25 @@ class Primitive(Kind):
         sorts, convert = _ACCEPT[self.name]
         if not isinstance(value, sorts) or isinstance(value, bool):
             raise Misfit(self.name, _found(value))
-        return self._in_range(convert(value))
+        return self._in_range(convert(value)) if convert is not float else self._as_float(value)
+
+    def _as_float(self, value: Any) -> float:
+        if isinstance(value, np.integer):
+            value = int(value)  # NumPy would compare it as a float
+        try:
+            converted = float(value)
+        except OverflowError:
+            converted = math.inf
+        # Only integers from 2**53 on and floats of more than 64 bits differ.
+        if converted != value and value == value:
+            raise Misfit("float", f"{value}"[:60], "No 64-bit float is equal to it.")
+        return converted
 
     def _in_range(self, value: Any) -> Any:
         if self.name == "int" and value not in _INT_RANGE:
             raise Misfit("int", f"{value:.3e}", "An integer has at most 64 bits.")
         if self.name == "str":
-            try:
-                value.encode("utf-8")
-            except UnicodeEncodeError:
-                raise Misfit("str", "a str with lone surrogates") from None
+            check_text(value)
         return value
 
     def decode(self, wire: Any) -> Any:
@@ -143,11 +153,20 @@ class DateTime(Kind):
         return "datetime"
 
     def encode(self, value: Any) -> str:
+        exact = True
         if isinstance(value, np.datetime64) and not np.isnat(value):
-            value = value.astype("datetime64[us]").item()
-        if not isinstance(value, datetime):
+            moment = value.astype("datetime64[us]")
+            # A value out of the range of the other unit wraps, and is not equal either.
+            exact = bool(moment.astype(value.dtype) == value)
+            value = moment.item()
+        # pandas.NaT is a datetime that equals nothing.
+        if not isinstance(value, datetime) or value != value:
             raise Misfit("datetime", _found(value))
-        return value.isoformat()
+        if not exact or (hasattr(value, "nanosecond") and value.nanosecond):
+            hint = "Store an array of datetime64 to keep smaller units."
+            raise Misfit("datetime, to the microsecond", f"{value}", hint)
+        # A subclass, such as pandas.Timestamp, may write more than a datetime reads.
+        return datetime.isoformat(value)
 
     def decode(self, wire: Any) -> datetime:
         if not isinstance(wire, str):
@@ -172,6 +191,7 @@ class Choice(Kind):
         if isinstance(value, Enum) and self.enum is not None and isinstance(value, self.enum):
             value = value.value
         if isinstance(value, str) and value in self.values:
+            check_text(value)
             return str.__str__(value)
         raise Misfit(self.describe(), repr(value)[:60])
 
@@ -277,7 +297,10 @@ class MapOf(Kind):
         return f"dict[str, {self.values.describe()}]"
 
     def encode(self, value: Any) -> dict[str, Any]:
-        return self._convert(value, self.values.encode)
+        wire = self._convert(value, self.values.encode)
+        for key in wire:
+            check_text(key)
+        return wire
 
     def decode(self, wire: Any) -> dict[str, Any]:
         return self._convert(wire, self.values.decode)
@@ -375,6 +398,29 @@ class Unknown(Kind):
 
     def describe(self) -> str:
         return f"unknown kind {self.name!r}"
+
+
+def depth_of(kind: Kind) -> int:
+    """How deep kinds are nested in one: 1 for one that holds no other."""
+    match kind:
+        case ListOf(inner) | MapOf(inner) | Maybe(inner):
+            return 1 + depth_of(inner)
+        case Nested():
+            return 1 + max((depth_of(field.kind) for field in kind.fields), default=0)
+        case _:
+            return 1
+
+
+def check_text(value: str) -> None:
+    """Refuse text that UTF-8 cannot hold.
+
+    Raises:
+        Misfit: It has half of a surrogate pair.
+    """
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise Misfit("str", "a str with lone surrogates") from None
 
 
 def _found(value: Any) -> str:

@@ -23,12 +23,12 @@ import numpy as np
 from numpy.lib import format as npy
 
 from atdata._limits import limits
+from atdata._nesting import text_is_deeper
 from atdata.errors import DecodeError
 
 AnyArray: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 NPY_MAGIC: Final = b"\x93NUMPY"
-MAX_DIMENSIONS: Final = 32
 _COMPACT_DTYPE = re.compile(rb"[<>|=][?bBiufcSUVMmO]\d{0,9}(\[\d{0,9}[A-Za-z]{1,2}\])?")
 # What NumPy itself writes for a plain dtype; anything else goes through NumPy's own reader.
 _PLAIN_HEADER = re.compile(
@@ -59,38 +59,125 @@ class ArrayHeader:
         return "F" if self.fortran else "C"
 
 
-_written: dict[tuple[np.dtype[Any], tuple[int, ...], bool], bytes] = {}
+_written: dict[tuple[np.dtype[Any], tuple[int, ...]], bytes] = {}
 _parsed: dict[bytes, ArrayHeader] = {}
 _CACHE_SIZE: Final = 4096
 _LONGEST_KEPT: Final = 256
 """Bytes of the longest header that is kept: a stranger's long ones would fill the memory."""
 
 
-def npy_header(dtype: np.dtype[Any], shape: tuple[int, ...], *, fortran: bool = False) -> bytes:
-    """The ``.npy`` bytes before the data, magic included.
+def npy_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    """The ``.npy`` bytes before the data of an array in C order, magic included.
 
     Raises:
-        ValueError: The dtype holds Python objects.
+        ValueError: Such an array could not be read back; says why.
     """
-    key = (dtype, shape, fortran)
+    key = (dtype, shape)
     header = _written.get(key)
-    # Equal dtypes may differ in metadata or alignment; those are too rare to be kept.
-    if header is None or dtype.hasobject:
-        if dtype.hasobject:
-            raise ValueError("An array of Python objects cannot be stored; give it a dtype.")
-        out = io.BytesIO()
-        descr = npy.dtype_to_descr(dtype)
-        spec = {"descr": descr, "fortran_order": fortran, "shape": shape}
-        try:
-            npy.write_array_header_1_0(out, spec)
-        except (ValueError, UnicodeEncodeError):
-            out = io.BytesIO()
-            npy.write_array_header_2_0(out, spec)
-        header = out.getvalue()
+    if header is None:
+        header = _make_header(dtype, shape)
         if len(_written) >= _CACHE_SIZE:
             _written.clear()
         _written[key] = header
     return header
+
+
+def _make_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    if dtype.hasobject and dtype.kind != "T":
+        raise ValueError("An array of Python objects cannot be stored; give it a dtype.")
+    if (unnamed := _unnamed(dtype)) is not None:
+        raise ValueError(_no_name(unnamed))
+    try:
+        spec = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        header = _header(spec)
+        back = read_header(header)
+    except (ValueError, DecodeError) as error:
+        raise ValueError(f"It could not be read back: {error}.") from None
+    if back.dtype != dtype or back.shape != shape:
+        raise ValueError(f"It would be read back as {back.dtype} {back.shape}.")
+    return header
+
+
+def _header(spec: dict[str, Any]) -> bytes:
+    for write in (npy.write_array_header_1_0, npy.write_array_header_2_0):
+        out = io.BytesIO()
+        try:
+            write(out, spec)
+        except ValueError:  # too long for the first, not in Latin-1 for either
+            continue
+        return out.getvalue()
+    # NumPy has no public function for the third.
+    text = repr({name: spec[name] for name in sorted(spec)}).encode()
+    size = len(text) - (len(NPY_MAGIC) + 6 + len(text)) % -npy.ARRAY_ALIGN
+    size += 0 if size > len(text) else npy.ARRAY_ALIGN
+    return NPY_MAGIC + b"\x03\x00" + struct.pack("<I", size) + text.ljust(size - 1) + b"\n"
+
+
+def _unnamed(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
+    """A dtype, or one inside it, that ``.npy`` has no name for: a package added it to NumPy."""
+    if dtype.subdtype is not None:
+        return _unnamed(dtype.subdtype[0])
+    if dtype.fields is not None:
+        inside = (_unnamed(field[0]) for field in dtype.fields.values())
+        return next((found for found in inside if found is not None), None)
+    try:
+        return None if np.dtype(dtype.str) == dtype else dtype
+    except TypeError:
+        return dtype
+
+
+def _no_name(dtype: np.dtype[Any]) -> str:
+    if dtype.kind == "T":
+        return "The .npy form has no text of any length: convert it with .astype(np.str_)."
+    wide = f"np.uint{8 * dtype.itemsize}"
+    return (
+        f"The .npy form has no name for {dtype.name}. Convert the array, for example with "
+        f".astype(np.float32), or store its bits, array.view({wide}), and read them with "
+        f".view({dtype.name!r})."
+    )
+
+
+@lru_cache(maxsize=256)
+def _used(dtype: np.dtype[Any]) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
+    """Mask of the bytes of an item that carry its value, shape (itemsize,); None: all do."""
+    used = np.zeros(dtype.itemsize, np.uint8)
+    _mark(dtype, used)
+    return None if used.all() else used
+
+
+def _mark(dtype: np.dtype[Any], used: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
+    if dtype.subdtype is not None:
+        base = dtype.subdtype[0]
+        for item in used.reshape(-1, base.itemsize) if base.itemsize else ():
+            _mark(base, item)
+    elif dtype.fields is not None:
+        for field in dtype.fields.values():
+            _mark(field[0], used[field[1] : field[1] + field[0].itemsize])
+    elif dtype.type in (np.longdouble, np.clongdouble):
+        # x86 keeps 80 bits in 16 bytes, and leaves in the others what was there.
+        known = 10 if np.finfo(np.longdouble).nmant == 63 else np.dtype(np.longdouble).itemsize
+        for item in used.reshape(-1, np.dtype(np.longdouble).itemsize):
+            part = item if dtype.isnative else item[::-1]
+            part[:known] = 0xFF
+    else:
+        used[:] = 0xFF
+
+
+def has_padding(dtype: np.dtype[Any]) -> bool:
+    """Whether items of a dtype have bytes that carry nothing."""
+    return dtype.kind in "Vfc" and dtype.itemsize > 8 and _used(dtype) is not None
+
+
+def without_padding(array: AnyArray) -> AnyArray:
+    """The same array in C order, bytes between the values of its items zero: they would tell
+    what was in memory before, and give equal arrays different bytes.
+    """
+    used = _used(array.dtype) if has_padding(array.dtype) else None
+    if used is None:
+        return array
+    flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    clean = flat.reshape(-1, array.dtype.itemsize) & used
+    return clean.reshape(-1).view(array.dtype).reshape(array.shape)
 
 
 def refuse_mask(array: AnyArray) -> None:
@@ -106,15 +193,14 @@ def refuse_mask(array: AnyArray) -> None:
 
 
 def encode_array(array: AnyArray) -> bytes:
-    """An array as ``.npy`` bytes; Fortran order is kept. One copy of the data.
+    """An array as ``.npy`` bytes in C order. One copy of the data.
 
     Raises:
-        ValueError: The array holds Python objects, or is masked.
+        ValueError: It could not be read back as it is: it holds Python objects, has a mask, a
+            dtype that ``.npy`` has no name for, too many dimensions or too wide a header.
     """
     refuse_mask(array)
-    fortran = bool(array.flags.f_contiguous and not array.flags.c_contiguous)
-    header = npy_header(array.dtype, array.shape, fortran=fortran)
-    return header + array.tobytes(order="F" if fortran else "C")
+    return npy_header(array.dtype, array.shape) + without_padding(array).tobytes()
 
 
 def parse_header(data: bytes | memoryview) -> ArrayHeader:
@@ -207,7 +293,11 @@ def _npy(data: bytes | memoryview) -> ArrayHeader:
         size, at = struct.unpack_from("<I", start.ljust(12, b"\0"), 8)[0], 12
     else:
         raise DecodeError(f"an .npy header of unknown version {tuple(version)}")
-    if size > limits.array_header or at + size > len(data):
+    if size > limits.array_header:
+        raise DecodeError(
+            f"an .npy header of {size:,} bytes; limits.array_header is {limits.array_header:,}"
+        )
+    if at + size > len(data):
         raise DecodeError(f"an .npy header that claims {size:,} bytes; {len(data):,} are there")
     raw = bytes(data[: at + size])
     header = _parsed.get(raw)
@@ -228,7 +318,12 @@ def _parse_npy(raw: bytes, at: int) -> ArrayHeader:
         return _checked(dtype, shape, fortran=match[2] == b"True", length=len(raw))
     encoding = "utf-8" if raw[6] == 3 else "latin-1"
     try:
-        spec = ast.literal_eval(raw[at:].decode(encoding))
+        text = raw[at:].decode(encoding)
+        if text_is_deeper(raw[at:], limits.sample_nesting, python=True):
+            raise DecodeError(
+                f"an .npy header nested too deep; limits.sample_nesting is {limits.sample_nesting}"
+            )
+        spec = ast.literal_eval(text)
         if set(spec) != {"descr", "fortran_order", "shape"}:
             raise ValueError(f"keys {sorted(map(str, spec))}")
         dtype, shape = npy.descr_to_dtype(spec["descr"]), spec["shape"]
@@ -248,7 +343,7 @@ def _compact(data: bytes | memoryview) -> ArrayHeader:
         raise DecodeError("neither an .npy array nor one in the compact form")
     ndim = data[1 + size]
     length = 2 + size + 8 * ndim
-    if ndim > MAX_DIMENSIONS or length > len(data):
+    if length > len(data):
         raise DecodeError(f"an array header that claims {ndim} dimensions and is cut short")
     shape = struct.unpack_from(f"<{ndim}q", data, 2 + size)
     return _checked(_dtype(descr.decode("ascii")), shape, fortran=False, length=length)
@@ -266,7 +361,12 @@ def _checked(
 ) -> ArrayHeader:
     if dtype.hasobject:
         raise DecodeError("an array of Python objects, which is never read")
-    if len(shape) > MAX_DIMENSIONS or any(n < 0 or n > 2**62 for n in shape):
+    if len(shape) > limits.array_dimensions:
+        raise DecodeError(
+            f"an array of {len(shape)} dimensions; limits.array_dimensions is "
+            f"{limits.array_dimensions}"
+        )
+    if any(n < 0 or n > 2**62 for n in shape):
         raise DecodeError(f"an array of the impossible shape {shape}")
     if dtype.kind in "SU" and not dtype.itemsize and 0 not in shape:
         # NumPy would make room for one character an item, of which none is there.

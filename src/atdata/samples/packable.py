@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import keyword
 import sys
+import unicodedata
 import uuid
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, ClassVar, TypeVar, dataclass_transform, overload
 
 import numpy as np
@@ -14,6 +18,7 @@ from atdata.errors import SampleTypeError
 from atdata.samples.annotations import kind_of, resolve
 from atdata.samples.codec import SampleCodec, defaults_of
 from atdata.samples.kinds import Field, Kind, Maybe
+from atdata.samples.ndarray import AnyArray
 
 T = TypeVar("T")
 S = TypeVar("S", bound="PackableSample")
@@ -32,8 +37,13 @@ def packable(
     """Make a class a sample type: a dataclass that can be stored and read back.
 
     The class becomes a dataclass (if it is not one already) and gets ``packed``, ``as_wds``,
-    ``from_bytes`` and ``from_data``; two samples are equal when their fields are, arrays by
-    dtype, shape and content.
+    ``from_bytes`` and ``from_data``. Two samples are equal when their fields are, arrays by
+    dtype, shape and content; a class that has an ``__eq__`` of its own, or none by
+    ``@dataclass(eq=False)``, keeps that.
+
+    Reading gives back what was stored: neither ``__init__`` nor ``__post_init__`` runs, and
+    what is no field (an ``InitVar``, an attribute set by ``__post_init__``) is not there. A
+    field that a stored sample lacks takes its default.
 
     Args:
         cls: The class, its fields annotated.
@@ -52,11 +62,7 @@ def packable(
     names = sys._getframe(1).f_locals
 
     def make(cls: type[T]) -> type[T]:
-        made = cls
-        if "__dataclass_fields__" not in cls.__dict__:
-            made = dataclasses.dataclass(cls, frozen=frozen, kw_only=kw_only, eq=False)
-        _equip(made, names)
-        return made
+        return _made(cls, names, frozen=frozen, kw_only=kw_only)
 
     return make if cls is None else make(cls)
 
@@ -69,8 +75,7 @@ class PackableSample:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        dataclasses.dataclass(cls, eq=False)
-        _equip(cls, sys._getframe(1).f_locals)
+        _made(cls, sys._getframe(1).f_locals)
 
     @property
     def packed(self) -> bytes:
@@ -98,7 +103,8 @@ class PackableSample:
 
     @classmethod
     def from_data(cls: type[S], data: Mapping[str, Any]) -> S:
-        """Make a sample of field values, each checked. Arrays are copied.
+        """Make a sample of field values, each checked, as reading does: without
+        ``__post_init__``. Arrays are copied.
 
         Raises:
             EncodeError: A value does not fit, or a field has neither value nor default.
@@ -108,17 +114,31 @@ class PackableSample:
 
 
 def equip(cls: type, name: str, fields: tuple[Field, ...]) -> None:
-    """Give a dataclass its codec and the members of a sample type.
+    """Give a dataclass its codec, the members of a sample type, and equality.
 
     Args:
         cls: A dataclass with these fields.
         name: Qualified name that its schema carries.
         fields: Its fields, in order.
+
+    Raises:
+        SampleTypeError: Its instances cannot be stored by their fields.
     """
-    own_init = "__post_init__" in dir(cls) or not _init_is_generated(cls)
-    slots = any("__slots__" in base.__dict__ for base in cls.__mro__[:-1])
+    for base in cls.__mro__[:-1]:
+        made_by = base.__dict__.get("__new__")
+        if made_by is not None and not isinstance(made_by, staticmethod):
+            raise SampleTypeError(
+                f"{cls.__qualname__} is a {base.__name__} as well, of which nothing would be "
+                "stored but the fields. Make that a field."
+            )
+    statics = [inspect.getattr_static(cls, field.name, None) for field in fields]
     codec: SampleCodec[Any] = SampleCodec(
-        cls, name, fields, defaults_of(cls), plain=not own_init and not slots
+        cls,
+        name,
+        fields,
+        defaults_of(cls),
+        plain=bool(cls.__dictoffset__) and not any(hasattr(type(s), "__set__") for s in statics),
+        positional=_stores_by_position(cls, fields),
     )
     members: dict[str, Any] = {
         "__atdata_codec__": codec,
@@ -135,20 +155,27 @@ def equip(cls: type, name: str, fields: tuple[Field, ...]) -> None:
         )
     for member, value in members.items():
         setattr(cls, member, value)
-    if "__eq__" not in cls.__dict__:
+    if _is_generated(cls.__dict__.get("__eq__")):
         cls.__eq__ = _equal  # type: ignore[assignment]
-        if "__hash__" not in cls.__dict__ or cls.__dict__["__hash__"] is None:
+        if _is_generated(cls.__dict__.get("__hash__")):
+            cls.__hash__ = _hash  # type: ignore[method-assign,assignment]
+
+
+def _made(cls: type, names: Mapping[str, Any], **options: bool) -> type[Any]:
+    """The class as a sample type."""
+    if "__dataclass_fields__" not in cls.__dict__:
+        annotations = cls.__dict__.get("__annotations__", {})  # noqa: RUF063 (3.14 has its own way)
+        for name, annotation in annotations.items():
+            if "ClassVar" not in str(annotation):
+                _check_name(cls, name)
+        dataclasses.dataclass(cls, **options)
+        # Whoever asks for a dataclass to be frozen gets a hash; arrays have none.
+        if _is_generated(cls.__dict__.get("__hash__")):
             cls.__hash__ = None  # type: ignore[assignment]
-
-
-def _equip(cls: type, names: Mapping[str, Any]) -> None:
     hints = resolve(cls, {field.name for field in dataclasses.fields(cls)}, names)
     fields = []
     for field in dataclasses.fields(cls):
-        if not field.init:
-            raise SampleTypeError(
-                f"{cls.__qualname__}.{field.name}: a field with init=False cannot be read back."
-            )
+        _check_name(cls, field.name)
         try:
             kind: Kind = kind_of(hints[field.name])
         except SampleTypeError as error:
@@ -158,12 +185,38 @@ def _equip(cls: type, names: Mapping[str, Any]) -> None:
         description = field.metadata.get("description")
         fields.append(Field(field.name, inner, optional, description))
     equip(cls, f"{cls.__module__}.{cls.__name__}", tuple(fields))
+    return cls
 
 
-def _init_is_generated(cls: type) -> bool:
-    params = getattr(cls, "__dataclass_params__", None)
-    code = getattr(cls.__init__, "__code__", None)  # type: ignore[misc]
-    return bool(params and params.init and code and code.co_filename == "<string>")
+def _check_name(cls: type, name: str) -> None:
+    """Refuse the name of a field under which Python would not keep its value."""
+    if not name.isidentifier() or keyword.iskeyword(name):
+        problem = "is not a name that Python code can use"
+    elif name.startswith("__"):
+        problem = "is Python's own, or changed inside a class"
+    elif (plain := unicodedata.normalize("NFKC", name)) != name:
+        problem = f"would become {plain!r} in Python"
+    else:
+        return
+    raise SampleTypeError(f"{cls.__qualname__}: the field {name!r:.80} {problem}. Rename it.")
+
+
+def _stores_by_position(cls: type, fields: tuple[Field, ...]) -> bool:
+    """Whether calling a class with its values in order stores them, and does nothing else."""
+    code: Any = getattr(cls.__init__, "__code__", None)  # type: ignore[misc]
+    return (
+        _is_generated(cls.__init__)  # type: ignore[misc]
+        and code.co_varnames[1 : code.co_argcount] == tuple(field.name for field in fields)
+        and not hasattr(cls, "__post_init__")
+        and type(cls).__call__ is type.__call__
+        and all(getattr(cls, n) is getattr(object, n) for n in ("__new__", "__setattr__"))
+    )
+
+
+def _is_generated(method: Any) -> bool:
+    """Whether a method was made by `dataclasses.dataclass`, which tells of it nowhere else."""
+    code = getattr(method, "__code__", None)
+    return code is not None and code.co_qualname.startswith("__create_fn__.")
 
 
 def _equal(self: Any, other: Any) -> Any:
@@ -171,22 +224,49 @@ def _equal(self: Any, other: Any) -> Any:
         return NotImplemented
     return all(
         same_value(getattr(self, field.name), getattr(other, field.name))
-        for field in self.__atdata_codec__.fields
+        for field in dataclasses.fields(self)
+        if field.compare
     )
 
 
+def _hash(self: Any) -> int:
+    values = (
+        getattr(self, field.name)
+        for field in dataclasses.fields(self)
+        if (field.compare if field.hash is None else field.hash)
+    )
+    # NaN equals NaN here, so that its hash may not depend on the object.
+    return hash(tuple("nan" if isinstance(v, float) and v != v else v for v in values))
+
+
 def same_value(a: Any, b: Any) -> bool:
-    """Whether two field values are the same: arrays by dtype, shape and content, NaN as NaN."""
+    """Whether two field values are the same: arrays by dtype, shape and content, NaN as NaN,
+    lists as tuples, moments by their time.
+    """
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
-        if not (isinstance(a, np.ndarray) and isinstance(b, np.ndarray)):
-            return False
-        if a.dtype != b.dtype or a.shape != b.shape:
-            return False
-        return bool(np.array_equal(a, b, equal_nan=a.dtype.kind in "fcmM"))
-    if isinstance(a, list) and isinstance(b, list):
+        return isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and _same_array(a, b)
+    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
         return len(a) == len(b) and all(map(same_value, a, b))
-    if isinstance(a, dict) and isinstance(b, dict):
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
         return a.keys() == b.keys() and all(same_value(a[k], b[k]) for k in a)
     if isinstance(a, float) and isinstance(b, float) and a != a:
         return b != b
+    if isinstance(a, datetime) and isinstance(b, datetime) and a != b:
+        return _same_moment(a, b)
     return bool(a == b)
+
+
+def _same_array(a: AnyArray, b: AnyArray) -> bool:
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return False
+    if a.dtype.names:
+        return all(_same_array(a[name], b[name]) for name in a.dtype.names)
+    return bool(np.array_equal(a, b, equal_nan=a.dtype.kind in "fcmM"))
+
+
+def _same_moment(a: datetime, b: datetime) -> bool:
+    """Python lets no moment of an hour that a clock repeats equal one in another zone."""
+    behind, ahead = a.utcoffset(), b.utcoffset()
+    if behind is None or ahead is None:
+        return False
+    return a.replace(tzinfo=None) - b.replace(tzinfo=None) == behind - ahead

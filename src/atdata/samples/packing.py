@@ -15,7 +15,7 @@ import msgpack
 import numpy as np
 
 from atdata.samples.kinds import Array, Kind, Maybe, Misfit, Primitive
-from atdata.samples.ndarray import npy_header
+from atdata.samples.ndarray import has_padding, npy_header
 
 Packer: TypeAlias = Callable[[Any, list[Any]], None]
 """Packs one value, checked, and appends the bytes to a list: bytes, or arrays of them, which
@@ -124,8 +124,15 @@ def _check_length(size: int) -> None:
 
 
 def pack_wire(wire: Any) -> bytes:
-    """Values as msgpack takes them, packed by msgpack."""
-    return msgpack.packb(wire, use_bin_type=True)  # type: ignore[no-any-return]
+    """Values as msgpack takes them, packed by msgpack.
+
+    Raises:
+        Misfit: Text, bytes, a list or a map is too long.
+    """
+    try:
+        return msgpack.packb(wire, use_bin_type=True)  # type: ignore[no-any-return]
+    except (ValueError, OverflowError) as error:
+        raise Misfit("what msgpack can hold", str(error)) from None
 
 
 _INT_KIND: Final = Primitive("int")
@@ -218,17 +225,14 @@ def _array_packer(kind: Array, before: bytes) -> Packer:
             return
         key = value.dtype, value.shape
         head = heads.get(key)
-        if head is None or value.ndim > 1:
-            flags = value.flags
-            if flags.f_contiguous and not flags.c_contiguous:
-                data = kind.encode(value)
-                out += before + bin_head(len(data)), data
+        if head is None:
+            kind.check(value)
+            if has_padding(value.dtype):
+                out.append(before + pack_wire(kind.encode(value)))
                 return
-            if head is None:
-                kind.check(value)
-                if len(heads) >= _KNOWN_HEADS:
-                    heads.clear()
-                head = heads[key] = before + array_head(kind, *key)
+            if len(heads) >= _KNOWN_HEADS:
+                heads.clear()
+            head = heads[key] = before + array_head(kind, *key)
         out.append(head)
         if value.nbytes < _LARGE or not value.flags.c_contiguous:
             out.append(value.tobytes())

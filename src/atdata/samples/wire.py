@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 import msgpack
 
 from atdata._limits import limits
-from atdata.errors import DecodeError
+from atdata.errors import DecodeError, EncodeError
 
 T = TypeVar("T")
 
@@ -38,6 +38,23 @@ def unpack_map(payload: bytes | memoryview, *, nested: bool = True) -> dict[str,
     if any(type(key) is not str for key in data):
         raise DecodeError("not a msgpack sample: the map has a key that is no str")
     return data
+
+
+def check_readable(payload: bytes) -> None:
+    """Refuse a payload of so many lists and maps that reading it would be refused.
+
+    Args:
+        payload: What was just packed. Only a long one is looked at: each takes a byte at least.
+
+    Raises:
+        EncodeError: It has more than ``limits.containers``.
+    """
+    if len(payload) > limits.containers:
+        try:
+            unpack_map(payload)
+        except DecodeError as error:
+            hint = "Store numbers as an array, or set limits.containers here and where it is read."
+            raise EncodeError(f"it could not be read back: {error}. {hint}") from None
 
 
 def unpack_value(payload: memoryview) -> tuple[Any, int]:

@@ -108,7 +108,7 @@ def _make(schema: Schema) -> type:
         "__atdata_schema__": Schema(schema.name, schema.version, bare),
     }
     made = dataclasses.make_dataclass(
-        schema.class_name, specs, bases=(_Built,), namespace=namespace, eq=False
+        schema.class_name, specs, bases=(_Built,), namespace=namespace
     )
     module = schema.name.rpartition(".")[0]
     if module:

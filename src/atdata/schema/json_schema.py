@@ -38,7 +38,7 @@ from atdata.samples.kinds import (
     Primitive,
     Unknown,
 )
-from atdata.samples.ndarray import MAX_DIMENSIONS, dtype_name
+from atdata.samples.ndarray import dtype_name
 from atdata.schema.checks import check_limits, known_dtype
 from atdata.schema.json_checks import as_json, as_name, as_object, as_text, wrong
 from atdata.schema.model import Schema
@@ -159,8 +159,10 @@ def _array(data: Mapping[str, Any], path: str) -> Kind | None:
     elif (dtype := known_dtype(name)) is None:
         return None
     if shape is not None:
-        if not isinstance(shape, list) or len(shape) > MAX_DIMENSIONS:
-            raise wrong(f"{path}.shape", f"a list of at most {MAX_DIMENSIONS} lengths", shape)
+        if not isinstance(shape, list) or len(shape) > limits.array_dimensions:
+            raise wrong(
+                f"{path}.shape", f"a list of at most {limits.array_dimensions} lengths", shape
+            )
         for i, n in enumerate(shape):
             if n is not None and (type(n) is not int or not 0 <= n < 2**53):
                 raise wrong(f"{path}.shape[{i}]", "a length or null", n)

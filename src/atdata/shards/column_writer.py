@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from atdata._limits import limits
 from atdata._shardlist import ShardUrls
 from atdata.errors import EncodeError, NoDataUrlsError
 from atdata.samples.codec import SampleCodec
 from atdata.samples.kinds import Field, Misfit
 from atdata.samples.packing import map_head, map_key
+from atdata.samples.wire import check_readable
 from atdata.shards.pieces import Pack, Piece, RowMisfit, Values, pack_of
 from atdata.shards.runs import FIRST_ROWS, Run, most_rows, rows_after
 from atdata.shards.unfinished import ShardSink
@@ -72,6 +74,7 @@ class RunPacker:
         self, codec: SampleCodec[Any], pack_of_field: Callable[[Field, bytes], Pack]
     ) -> None:
         self._type = codec.sample_type.__name__
+        self._containers = codec.containers
         self._fields: list[tuple[str, Pack]] = []
         head = map_head(len(codec.fields))
         for field in codec.fields:
@@ -101,7 +104,22 @@ class RunPacker:
             except RowMisfit as misfit:
                 message = f"sample {first + misfit.row}: {self._type} {misfit.at(f'.{name}')}"
                 raise EncodeError(message) from None
+        if self._containers:
+            self._check_containers(first, pieces, len(columns[0]))
         return Run.of(first, pieces, len(columns[0]))
+
+    def _check_containers(self, first: int, pieces: list[Piece], count: int) -> None:
+        """Refuse rows of more lists and maps than reading takes; each of them takes a byte."""
+        sizes = np.zeros(count, np.int64)
+        for (name, _), piece in zip(self._fields, pieces, strict=True):
+            if name in self._containers:
+                sizes += piece.sizes
+        for row in np.flatnonzero(sizes > limits.containers).tolist():
+            parts = (next(iter(x)) for p in pieces for x in p.part(row, row + 1).columns())
+            try:
+                check_readable(b"".join(parts))
+            except EncodeError as error:
+                raise EncodeError(f"sample {first + row}: {self._type}: {error}") from None
 
 
 class _Columns:

@@ -7,7 +7,6 @@ form a group of their own, or are decoded one by one, and everything is put back
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
@@ -76,7 +75,6 @@ class Decoder(Generic[T]):
         self.codec = codec
         self._stacking = self._readers(own=False)
         self._owning = self._readers(own=True)
-        self._by_position = codec.plain and _stores_by_position(codec.sample_type)
 
     def _readers(self, *, own: bool) -> dict[str, Reader] | None:
         """Field name → reader; None where a field is of a kind that has none."""
@@ -109,9 +107,8 @@ class Decoder(Generic[T]):
         """Every field as a column, arrays at a constant stride not copied yet. Arguments as in
         `samples`.
         """
-        if not self.codec.plain:
-            # What a type makes of its fields when an instance is made belongs to the values.
-            return self._columns_of(list(self.samples(payloads, unpack)))
+        if self.codec.untyped:
+            return _columns_of(list(self.samples(payloads, unpack)))
         groups, left = self._groups(payloads, own=False)
         if len(groups) == 1 and not len(left):
             return groups[0].columns
@@ -132,14 +129,6 @@ class Decoder(Generic[T]):
             merged[name] = column_of(values)
         return merged
 
-    def _columns_of(self, samples: list[Any]) -> dict[str, Column]:
-        names = [field.name for field in self.codec.fields]
-        if not names:
-            # Samples without a type: each says what it has.
-            found = dict.fromkeys(name for sample in samples for name in sample)
-            return {name: column_of([sample.get(name) for sample in samples]) for name in found}
-        return {name: column_of([getattr(s, name) for s in samples]) for name in names}
-
     def _build(self, group: Group) -> Iterator[T]:
         kinds = [field.kind for field in self.codec.fields]
         columns = group.columns.values()
@@ -147,8 +136,7 @@ class Decoder(Generic[T]):
             column.each() if isinstance(column, StridedRows) else as_list(column, kind)
             for column, kind in zip(columns, kinds, strict=True)
         ]
-        if self._by_position:
-            # Its __init__ stores its arguments and does nothing else.
+        if self.codec.positional:
             return map(self.codec.sample_type, *values)
         names = tuple(group.columns)
         build = self.codec.build
@@ -229,12 +217,10 @@ class Decoder(Generic[T]):
         return columns
 
 
-def _stores_by_position(sample_type: type) -> bool:
-    """Whether calling a plain dataclass with its values in order does what filling it does."""
-    ordinary = all(
-        getattr(sample_type, name) is getattr(object, name) for name in ("__new__", "__setattr__")
-    )
-    return ordinary and not any(f.kw_only for f in dataclasses.fields(sample_type))
+def _columns_of(samples: list[Any]) -> dict[str, Column]:
+    """The fields of samples without a type: each says what it has."""
+    found = dict.fromkeys(name for sample in samples for name in sample)
+    return {name: column_of([sample.get(name) for sample in samples]) for name in found}
 
 
 def _interleave(groups: list[Group], name: str, count: int) -> tuple[AnyArray] | None:

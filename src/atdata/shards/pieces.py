@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from atdata.samples.kinds import Array, Field, Misfit, Primitive
-from atdata.samples.ndarray import refuse_mask
+from atdata.samples.ndarray import has_padding, refuse_mask, without_padding
 from atdata.samples.packing import (
     BOOLS,
     FLOAT,
@@ -135,7 +135,12 @@ def pack_of(field: Field, column: Values, before: bytes) -> Pack:
         case Primitive("int") if numbers and sort in "iu":
             return lambda values: _ints(before, np.asarray(values))
         case Primitive("float") if numbers and sort in "iuf":
-            return lambda values: _floats(before, np.asarray(values))
+            one_by_one = pack_list(field, before)
+            return lambda values: (
+                _floats(before, np.asarray(values))
+                if _are_floats(np.asarray(values))
+                else one_by_one(values)
+            )
         case Primitive("bool") if numbers and sort == "b":
             return lambda values: _bools(before, np.asarray(values))
         case _:
@@ -150,7 +155,7 @@ def _pack_arrays(kind: Array, column: AnyArray, before: bytes) -> Pack:
     head = before + array_head(kind, column.dtype, shape)
 
     def packed(values: Values) -> Piece:
-        rows = _bytes_of(np.asarray(values))
+        rows = _bytes_of(without_padding(np.asarray(values)))
         count, size = rows.shape
         if size < LARGE:
             return Even(head, rows)
@@ -165,7 +170,11 @@ def pack_list(field: Field, before: bytes) -> Pack:
 
     def packed(column: Values) -> Piece:
         values = list(column)
-        return at_once(values) or _one_by_one(pack, values)
+        try:
+            together = at_once(values)
+        except Misfit:
+            together = None  # packing them one by one tells which does not fit
+        return together or _one_by_one(pack, values)
 
     return packed
 
@@ -202,7 +211,7 @@ def _array_lists(
         heads = {shape: known.get((dtype, shape), b"") for shape in shapes}
         for shape in [shape for shape, head in heads.items() if not head]:
             whole = (shape,) if isinstance(shape, int) else shape
-            if dtype.kind not in _PLAIN or not kind.fits(dtype, whole):
+            if dtype.kind not in _PLAIN or has_padding(dtype) or not kind.fits(dtype, whole):
                 return None
             heads[shape] = known[dtype, shape] = before + array_head(kind, dtype, whole)
         return heads
@@ -267,6 +276,18 @@ def _ints(before: bytes, column: AnyArray) -> Even:
         rows[:, 1:] = _bytes_of(column.astype(">u8"))
         return Even(before, rows)
     return Even(before + INT, _bytes_of(column.astype(">i8")))
+
+
+def _are_floats(column: AnyArray) -> bool:
+    """Whether 64-bit floats hold every value of a column as it is, looked at all at once."""
+    if column.dtype.kind != "f":
+        most = 1 << 53
+        return column.dtype.itemsize < 8 or (
+            int(column.max()) <= most and int(column.min()) >= -most
+        )
+    if column.dtype.itemsize <= 8:
+        return True
+    return bool(((column.astype(np.float64) == column) | np.isnan(column)).all())
 
 
 def _floats(before: bytes, column: AnyArray) -> Even:

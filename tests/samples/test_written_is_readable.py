@@ -1,0 +1,462 @@
+"""What writing accepts, reading returns, equal; what could not be read back is not written."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import InitVar, dataclass, field
+from datetime import datetime
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import atdata
+from atdata import limits
+from atdata.errors import EncodeError, SampleTypeError
+from atdata.samples.packable import same_value
+
+
+@atdata.packable
+class Anything:
+    array: NDArray[Any]
+    number: int = 0
+
+
+def of_numpy() -> Iterator[np.dtype[Any]]:
+    """Every dtype that NumPy has, in both byte orders, with units, lengths, and of records."""
+    for code in np.typecodes["All"]:
+        yield np.dtype(code)
+        yield np.dtype(code).newbyteorder()
+    yield from map(np.dtype, ["S3", "U3", ">U2", "V5", "M8[25s]", ">M8[ns]", "m8[D]", "S0", "V0"])
+    if hasattr(np.dtypes, "StringDType"):
+        yield np.dtypes.StringDType()
+    pair = [("a", "<i4"), ("b", ">f8")]
+    yield from (np.dtype(pair), np.dtype(pair, align=True), np.dtype([]))
+    yield from (np.dtype((np.record, pair)), np.dtype([(("a title", "a"), "i2")]))
+    yield from (np.dtype([("a", "S0")]), np.dtype([("é数", "f4")]), np.dtype([("é", "f4")]))
+    yield np.dtype([("inner", pair), ("many", "i2", (2, 3)), ("text", "U3"), ("", "M8[s]")])
+    at = {"names": ["a", "b"], "formats": ["i4", "i4"]}
+    yield np.dtype({**at, "offsets": [0, 2]})
+    yield np.dtype({**at, "offsets": [4, 0]})
+    yield np.dtype({**at, "offsets": [4, 12], "itemsize": 40})
+    yield np.dtype([("wide", [(f"column_{i}", "f8") for i in range(600)])])
+    yield np.dtype([("x", np.longdouble), ("y", "i1")])
+    deep = np.dtype("i2")
+    for _ in range(40):
+        deep = np.dtype([("x", deep)])
+        yield deep
+
+
+def of_ml_dtypes() -> Iterator[np.dtype[Any]]:
+    """Every dtype that ml_dtypes adds, and records of them."""
+    for name in dir(ml_dtypes):
+        scalar = getattr(ml_dtypes, name)
+        if isinstance(scalar, type) and issubclass(scalar, np.generic):
+            yield np.dtype(scalar)
+            yield np.dtype([("x", scalar), ("y", "i4")])
+
+
+DTYPES = [*of_numpy(), *of_ml_dtypes()]
+
+
+def array_of(dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    """An array of a dtype, with something in it where its bytes may be anything."""
+    array = np.zeros(shape, dtype)
+    if dtype.kind in "biufcmM" and dtype.isbuiltin == 1:
+        array[...] = np.arange(array.size).reshape(shape) % 100
+    return array
+
+
+def written(write: Callable[[Path], atdata.Dataset[Any]], path: Path) -> Any:
+    """A dataset, or None where an error of ours refused to write it, and left nothing."""
+    try:
+        return write(path)
+    except EncodeError:
+        assert not path.exists()
+        return None
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 0), (2, 3)], ids=str)
+def test_every_dtype_comes_back_or_is_refused(shape: tuple[int, ...], tmp_path: Path) -> None:
+    """By columns and sample by sample, read one by one, by position and in batches.
+
+    Both ways of writing accept the same dtypes.
+    """
+    refused = []
+    for number, dtype in enumerate(DTYPES):
+        array = array_of(dtype, shape)
+        samples = [Anything(array, i) for i in range(12)]
+        columns = {"array": np.stack([array] * 12, dtype=array.dtype), "number": np.arange(12)}
+        ways: list[Callable[[Path], Any]] = [
+            lambda path, samples=samples: atdata.write_samples(samples, path),
+            lambda path, samples=samples: atdata.write_samples(iter(samples), path),
+            lambda path, columns=columns: atdata.write_columns(columns, path, sample_type=Anything),
+        ]
+        found = [written(way, tmp_path / f"{number}-{i}.tar") for i, way in enumerate(ways)]
+        assert len({dataset is None for dataset in found}) == 1, dtype
+        if found[0] is None:
+            refused.append(dtype)
+            with pytest.raises(EncodeError):
+                _ = samples[0].packed
+            with pytest.raises(EncodeError):
+                _ = atdata.DictSample(array=array).packed
+            continue
+        for dataset in found:
+            assert list(dataset.ordered()) == samples
+            assert dataset[7] == samples[7]
+            batch = next(iter(dataset.ordered(batch_size=12)))
+            if shape:
+                assert batch.samples == samples
+            stacked = batch.column("array")
+            assert (stacked.dtype, stacked.shape) == (array.dtype, (12, *shape))
+        assert same_value(atdata.DictSample.from_bytes(samples[3].packed)["array"], array)
+    assert np.dtype(np.float32) not in refused
+    assert np.dtype([("é数", "f4")]) not in refused
+    assert np.dtype(ml_dtypes.bfloat16) in refused
+
+
+@pytest.mark.parametrize("dtype", [d for d in of_ml_dtypes() if not d.names], ids=str)
+def test_a_field_of_a_dtype_that_cannot_be_stored_is_refused_at_the_class(
+    dtype: np.dtype[Any],
+) -> None:
+    """The class says so, and what to do, before there is a sample."""
+    with pytest.raises(SampleTypeError, match=rf"Odd\.x: .*{dtype.name}.*astype"):
+        atdata.packable(type("Odd", (), {"__annotations__": {"x": NDArray[dtype.type]}}))
+
+
+@pytest.mark.parametrize("count", [32, 33, 64])
+def test_dimensions_are_written_up_to_the_limit(count: int, tmp_path: Path) -> None:
+    """32 dimensions come back, in batches too; more are refused, and the limit is named."""
+    sample = Anything(np.ones((1,) * count))
+    path = tmp_path / "a.tar"
+    if count > limits.array_dimensions:
+        with pytest.raises(EncodeError, match=rf"{count} dimensions; limits\.array_dimensions"):
+            atdata.write_samples([sample] * 9, path)
+        assert not path.exists()
+    else:
+        dataset = atdata.write_samples([sample] * 9, path)
+        assert list(dataset.ordered()) == [sample] * 9
+        assert next(iter(dataset.ordered(batch_size=9))).samples == [sample] * 9
+
+
+@pytest.mark.parametrize(
+    ("array", "named"),
+    [
+        (np.zeros(2, [(f"column_{i}", "f8") for i in range(600)]), r"limits\.array_header"),
+        (np.array([1, 2], ml_dtypes.bfloat16), r"view\(np\.uint16\)"),
+        (np.zeros(2, {"names": "ab", "formats": ["i4", "i4"], "offsets": [0, 2]}), "overlapping"),
+    ],
+    ids=["wide", "bfloat16", "overlapping"],
+)
+def test_the_refusal_says_why_and_where(array: np.ndarray[Any, Any], named: str) -> None:
+    """The sample, the field, and what to do about it or which limit it is."""
+    with pytest.raises(EncodeError, match=rf"sample 1: Anything \$\.array: .*{named}"):
+        atdata.write_samples([Anything(np.zeros(2)), Anything(array)], "never.tar")
+
+
+def test_more_lists_than_are_read_are_not_written(tmp_path: Path) -> None:
+    """The limit of reading holds when a sample is written, whichever way, and without a type."""
+
+    @atdata.packable
+    class Nested:
+        a: list[list[int]]
+        b: dict[str, list[int]]
+
+    fits, too_many = Nested([[]] * 50, {"x": []}), Nested([[]] * 90, {"x": [1] * 9})
+    columns = {"a": [fits.a, too_many.a], "b": [fits.b, too_many.b]}
+    with limits.set(containers=60):
+        assert list(atdata.write_samples([fits] * 2, tmp_path / "a.tar").ordered()) == [fits] * 2
+        for write in (
+            lambda path: atdata.write_samples([fits, too_many], path),
+            lambda path: atdata.write_samples(iter([fits, too_many]), path),
+            lambda path: atdata.write_columns(columns, path, sample_type=Nested),
+        ):
+            with pytest.raises(EncodeError, match=r"sample 1: .*limits\.containers"):
+                write(tmp_path / "b.tar")
+        with pytest.raises(EncodeError, match=r"limits\.containers"):
+            _ = atdata.DictSample(a=too_many.a).packed
+    assert [path.name for path in tmp_path.glob("b*")] == []
+
+
+def test_a_type_is_nested_as_deep_as_it_can_be_published() -> None:
+    """Deeper ones are refused by the class, lists in lists and samples in samples."""
+    annotation: Any = int
+    inner: Any = atdata.packable(type("Level1", (), {"__annotations__": {"x": int}}))
+    for depth in range(2, limits.nesting + 1):
+        annotation = list[annotation]
+        inner = atdata.packable(type(f"Level{depth}", (), {"__annotations__": {"x": inner}}))
+    atdata.packable(type("Fits", (), {"__annotations__": {"x": annotation}}))
+    for odd in (list[annotation], inner, list[inner]):
+        with pytest.raises(SampleTypeError, match=r"limits\.nesting"):
+            atdata.packable(type("Deep", (), {"__annotations__": {"x": odd}}))
+
+
+@atdata.packable
+class Plain:
+    ratio: float
+    when: datetime
+    scores: dict[str, int]
+    items: list[int]
+
+
+def plain(**changes: Any) -> Plain:
+    values = {"ratio": 0.5, "when": datetime(2024, 1, 1), "scores": {}, "items": []}
+    return Plain(**{**values, **changes})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ratio": 2**53 + 1},
+        {"ratio": 10**400},
+        {"ratio": np.longdouble(1) / 3},
+        {"when": np.datetime64("2024-01-01T00:00:00.000000001")},
+        {"when": np.datetime64(10**18, "s")},
+        {"scores": {"\ud800": 1}},
+    ],
+    ids=str,
+)
+def test_what_would_be_rounded_is_refused(change: dict[str, Any], tmp_path: Path) -> None:
+    """A value that its field cannot hold as it is, alone and in a column."""
+    with pytest.raises(EncodeError):
+        _ = plain(**change).packed
+    [(name, value)] = change.items()
+    as_array = [np.array([value])] if isinstance(value, np.generic) else []
+    for column in ([value], *as_array):
+        columns = {f.name: [getattr(plain(), f.name)] for f in dataclasses.fields(Plain)}
+        with pytest.raises(EncodeError, match=rf"sample 0: Plain \$\.{name}"):
+            atdata.write_columns({**columns, name: column}, tmp_path / "a.tar", sample_type=Plain)
+
+
+@given(st.integers(-(2**64), 2**64) | st.floats(width=32).map(np.float32) | st.floats())
+def test_numbers_for_a_field_of_float_are_equal_or_refused(value: Any) -> None:
+    """What is written is what was given, whatever sort of number it was."""
+    sample = plain(ratio=value)
+    try:
+        payload = sample.packed
+    except EncodeError:
+        assert float(value) != value
+    else:
+        assert Plain.from_bytes(payload) == sample
+
+
+@pytest.mark.parametrize("dtype", ["i8", "u8", "g", "f2", "i4"])
+@pytest.mark.parametrize("value", [3, 2**53, 2**53 + 1, 2**62 + 1, float("nan"), 1 / 3])
+def test_columns_of_numbers_for_a_field_of_float(dtype: str, value: Any, tmp_path: Path) -> None:
+    """Every dtype: equal, or refused with the row of the value."""
+    with np.errstate(all="ignore"):
+        column = np.array([0, 1, 0], dtype)
+        try:
+            column[1] = value
+        except (OverflowError, ValueError):
+            return
+    columns = {
+        "ratio": column,
+        **{name: [getattr(plain(), name)] * 3 for name in ("when", "scores", "items")},
+    }
+    number = column[1].item()
+    if number == number and float(number) != number:
+        with pytest.raises(EncodeError, match=r"sample 1: Plain \$\.ratio: expected float"):
+            atdata.write_columns(columns, tmp_path / "a.tar", sample_type=Plain)
+    else:
+        dataset = atdata.write_columns(columns, tmp_path / "a.tar", sample_type=Plain)
+        assert list(dataset.ordered()) == [plain(ratio=float(number)) for number in column]
+
+
+def test_an_hour_that_a_clock_repeats_comes_back_equal() -> None:
+    """The zone's name becomes an offset; the moment is the same."""
+    for fold in (0, 1):
+        moment = datetime(2024, 10, 27, 2, 30, tzinfo=ZoneInfo("Europe/Berlin"), fold=fold)
+        back = Plain.from_bytes(plain(when=moment).packed)
+        assert back.when.utcoffset() == moment.utcoffset()
+        assert back == plain(when=moment)
+
+
+class Level(IntEnum):
+    LOW = 1
+
+
+UNTYPED = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**65), 2**65)
+    | st.floats()
+    | st.text(st.characters(), max_size=5)
+    | st.binary(max_size=30)
+    | st.sampled_from([np.int8(3), np.float32(0.1), np.longdouble(1) / 3, np.str_("x")])
+    | st.sampled_from([Level.LOW, np.datetime64("2024-01-01", "ns"), np.complex64(1j), "\ud800"])
+    | st.sampled_from([np.arange(3), np.array([1], ml_dtypes.bfloat16), np.array(object())])
+    | st.sampled_from([b"\x02<f\x00\x00\x00\x00\x00", Anything(np.zeros(2)).packed]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.text(max_size=3) | st.just("\udfff"), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=300)
+@given(st.dictionaries(st.text(max_size=3), UNTYPED, max_size=4))
+def test_samples_without_a_type_come_back_or_are_refused(data: dict[str, Any]) -> None:
+    """Whatever is in them: equal, or an error of ours."""
+    sample = atdata.DictSample(data)
+    try:
+        payload = sample.packed
+    except EncodeError:
+        return
+    assert atdata.DictSample.from_bytes(payload) == sample
+
+
+def test_bytes_that_are_an_array_are_refused_without_a_type() -> None:
+    """They would come back as the array. A field that is declared bytes keeps them."""
+    out = io.BytesIO()
+    np.save(out, np.arange(3))
+    with pytest.raises(EncodeError, match=r"\$\.raw: these bytes are an array"):
+        _ = atdata.DictSample(raw=out.getvalue()).packed
+
+    @atdata.packable
+    class Raw:
+        raw: bytes
+
+    assert Raw.from_bytes(Raw(out.getvalue()).packed).raw == out.getvalue()
+
+
+NAMES = [
+    *("mro", "self", "cls", "_", "_x", "field", "fields", "int", "type", "object", "property"),
+    *("match", "name", "dataclass", "keys", "values", "items", "samples", "sample_type", "é数"),
+]
+REFUSED = ["__x", "__class__", "__dict__", "__eq__", "class", "None", "ﬁ", "a b", "packed"]
+
+
+@pytest.mark.parametrize("name", [*NAMES, *REFUSED])
+@pytest.mark.parametrize("default", [False, True])
+def test_any_name_of_a_field_works_or_is_refused(name: str, default: bool, tmp_path: Path) -> None:
+    """A name under which Python would keep something else makes no sample type."""
+    body: dict[str, Any] = {"__annotations__": {name: int}, **({name: 3} if default else {})}
+    if name in REFUSED:
+        with pytest.raises(SampleTypeError, match=re.escape(name)):
+            atdata.packable(type("Named", (), body))
+        return
+    cls: Any = atdata.packable(type("Named", (), body))
+    samples = [cls(**{name: 5}) for _ in range(12)]
+    dataset = atdata.write_samples(samples, tmp_path / "a.tar")
+    assert [getattr(sample, name) for sample in dataset.ordered()] == [5] * 12
+    by_columns = atdata.write_columns({name: [5] * 12}, tmp_path / "b.tar", sample_type=cls)
+    assert list(by_columns.ordered()) == samples
+    batch = next(iter(dataset.ordered(batch_size=12)))
+    assert batch.samples == samples
+
+
+@atdata.packable
+class WithInitVar:
+    x: int
+    scale: InitVar[int]
+    doubled: int = field(init=False)
+    note: str = field(default="", kw_only=True)
+
+    def __post_init__(self, scale: int) -> None:
+        self.x *= scale
+        self.doubled = 2 * self.x
+
+
+@atdata.packable
+@dataclass(slots=True, kw_only=True)
+class WithSlots:
+    x: int
+    doubled: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        self.doubled = 2 * self.x
+
+
+@atdata.packable(frozen=True, kw_only=True)
+class Frozen:
+    x: int
+    items: list[int] = field(default_factory=list)
+
+
+class Base(atdata.PackableSample):
+    x: int
+    y: int = 1
+
+
+class Child(Base):
+    y: int = 2
+    z: str = "z"
+
+
+@atdata.packable
+@dataclass(init=False)
+class OwnInit:
+    x: int
+
+    def __init__(self, half: int) -> None:
+        self.x = 2 * half
+
+
+class Guarded:
+    __slots__ = ("x",)
+    __annotations__ = {"x": int}
+
+    def __init__(self, x: int) -> None:
+        object.__setattr__(self, "x", x)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(name)
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [
+        WithInitVar(3, 2, note="n"),
+        WithSlots(x=4),
+        Frozen(x=1, items=[2]),
+        Child(1),
+        Base(5),
+        OwnInit(3),
+        atdata.packable(dataclass(init=False)(Guarded))(7),
+    ],
+    ids=lambda sample: type(sample).__name__,
+)
+@pytest.mark.parametrize("count", [1, 30])
+def test_every_sort_of_dataclass_comes_back(sample: Any, count: int, tmp_path: Path) -> None:
+    """InitVar, init=False, keywords, slots, frozen, inherited, made by a function of its own."""
+    dataset = atdata.write_samples([sample] * count, tmp_path / "a.tar")
+    assert list(dataset.ordered()) == [sample] * count
+    assert dataset[0] == sample
+    batch = next(iter(dataset.ordered(batch_size=count)))
+    assert batch.samples == [sample] * count
+    names = [f.name for f in dataclasses.fields(sample)]
+    columns = {name: [getattr(sample, name)] * count for name in names}
+    again = atdata.write_columns(columns, tmp_path / "b.tar", sample_type=type(sample))
+    assert list(again.ordered()) == [sample] * count
+
+
+@pytest.mark.parametrize("base", [dict, list, str, Exception])
+def test_a_class_that_is_something_else_as_well_is_refused(base: type) -> None:
+    """Of a dict, say, only the fields would be stored."""
+    with pytest.raises(SampleTypeError, match=f"a {base.__name__} as well"):
+        atdata.packable(type("Odd", (base,), {"__annotations__": {"x": int}}))
+
+
+def test_a_copy_with_slots_of_a_sample_type_is_none() -> None:
+    """`@dataclass(slots=True)` above `@packable` makes another class; that is said."""
+
+    @dataclass(slots=True)
+    @atdata.packable
+    class Copied:
+        x: int
+
+    with pytest.raises(SampleTypeError, match="packable above @dataclass"):
+        atdata.write_samples([Copied(1)], "never.tar")
