@@ -217,16 +217,14 @@ def plain(**changes: Any) -> Plain:
 @pytest.mark.parametrize(
     "change",
     [
-        {"ratio": 2**53 + 1},
         {"ratio": 10**400},
-        {"ratio": np.longdouble(1) / 3},
         {"when": np.datetime64("2024-01-01T00:00:00.000000001")},
         {"when": np.datetime64(10**18, "s")},
         {"scores": {"\ud800": 1}},
     ],
     ids=str,
 )
-def test_what_would_be_rounded_is_refused(change: dict[str, Any], tmp_path: Path) -> None:
+def test_what_a_field_cannot_hold_is_refused(change: dict[str, Any], tmp_path: Path) -> None:
     """A value that its field cannot hold as it is, alone and in a column."""
     with pytest.raises(EncodeError):
         _ = plain(**change).packed
@@ -239,38 +237,9 @@ def test_what_would_be_rounded_is_refused(change: dict[str, Any], tmp_path: Path
 
 
 @given(st.integers(-(2**64), 2**64) | st.floats(width=32).map(np.float32) | st.floats())
-def test_numbers_for_a_field_of_float_are_equal_or_refused(value: Any) -> None:
-    """What is written is what was given, whatever sort of number it was."""
-    sample = plain(ratio=value)
-    try:
-        payload = sample.packed
-    except EncodeError:
-        assert float(value) != value
-    else:
-        assert Plain.from_bytes(payload) == sample
-
-
-@pytest.mark.parametrize("dtype", ["i8", "u8", "g", "f2", "i4"])
-@pytest.mark.parametrize("value", [3, 2**53, 2**53 + 1, 2**62 + 1, float("nan"), 1 / 3])
-def test_columns_of_numbers_for_a_field_of_float(dtype: str, value: Any, tmp_path: Path) -> None:
-    """Every dtype: equal, or refused with the row of the value."""
-    with np.errstate(all="ignore"):
-        column = np.array([0, 1, 0], dtype)
-        try:
-            column[1] = value
-        except (OverflowError, ValueError):
-            return
-    columns = {
-        "ratio": column,
-        **{name: [getattr(plain(), name)] * 3 for name in ("when", "scores", "items")},
-    }
-    number = column[1].item()
-    if number == number and float(number) != number:
-        with pytest.raises(EncodeError, match=r"sample 1: Plain \$\.ratio: expected float"):
-            atdata.write_columns(columns, tmp_path / "a.tar", sample_type=Plain)
-    else:
-        dataset = atdata.write_columns(columns, tmp_path / "a.tar", sample_type=Plain)
-        assert list(dataset.ordered()) == [plain(ratio=float(number)) for number in column]
+def test_numbers_for_a_field_of_float_become_floats(value: Any) -> None:
+    """What is read is what Python's own `float` makes of a number."""
+    assert Plain.from_bytes(plain(ratio=value).packed) == plain(ratio=float(value))
 
 
 def test_an_hour_that_a_clock_repeats_comes_back_equal() -> None:

@@ -128,7 +128,7 @@ class _DictCodec(SampleCodec[DictSample]):
 
 _NUMBERS_AND_TEXT: Final = (
     ((int, np.integer), Primitive("int")),
-    ((float, np.floating), Primitive("float")),
+    ((float, np.float32, np.float16), Primitive("float")),
     ((str,), Primitive("str")),
 )
 

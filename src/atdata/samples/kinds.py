@@ -19,7 +19,6 @@ Nested or a Choice comes along for making instances and takes no part in compari
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -90,7 +89,9 @@ class Kind:
 
 @dataclass(frozen=True)
 class Primitive(Kind):
-    """str, int, float, bool or bytes. NumPy scalars of the same sort are taken when written."""
+    """str, int, float, bool or bytes. NumPy scalars of the same sort are taken when written, and
+    any number for a float, of which it becomes the nearest.
+    """
 
     name: str
 
@@ -104,19 +105,10 @@ class Primitive(Kind):
         sorts, convert = _ACCEPT[self.name]
         if not isinstance(value, sorts) or isinstance(value, bool):
             raise Misfit(self.name, _found(value))
-        return self._in_range(convert(value)) if convert is not float else self._as_float(value)
-
-    def _as_float(self, value: Any) -> float:
-        if isinstance(value, np.integer):
-            value = int(value)  # NumPy would compare it as a float
         try:
-            converted = float(value)
+            return self._in_range(convert(value))
         except OverflowError:
-            converted = math.inf
-        # Only integers from 2**53 on and floats of more than 64 bits differ.
-        if converted != value and value == value:
-            raise Misfit("float", f"{value}"[:60], "No 64-bit float is equal to it.")
-        return converted
+            raise Misfit(self.name, f"{value}"[:40], "No 64-bit float is near it.") from None
 
     def _in_range(self, value: Any) -> Any:
         if self.name == "int" and value not in _INT_RANGE:

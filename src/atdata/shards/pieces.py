@@ -135,12 +135,7 @@ def pack_of(field: Field, column: Values, before: bytes) -> Pack:
         case Primitive("int") if numbers and sort in "iu":
             return lambda values: _ints(before, np.asarray(values))
         case Primitive("float") if numbers and sort in "iuf":
-            one_by_one = pack_list(field, before)
-            return lambda values: (
-                _floats(before, np.asarray(values))
-                if _are_floats(np.asarray(values))
-                else one_by_one(values)
-            )
+            return lambda values: _floats(before, np.asarray(values))
         case Primitive("bool") if numbers and sort == "b":
             return lambda values: _bools(before, np.asarray(values))
         case _:
@@ -276,18 +271,6 @@ def _ints(before: bytes, column: AnyArray) -> Even:
         rows[:, 1:] = _bytes_of(column.astype(">u8"))
         return Even(before, rows)
     return Even(before + INT, _bytes_of(column.astype(">i8")))
-
-
-def _are_floats(column: AnyArray) -> bool:
-    """Whether 64-bit floats hold every value of a column as it is, looked at all at once."""
-    if column.dtype.kind != "f":
-        most = 1 << 53
-        return column.dtype.itemsize < 8 or (
-            int(column.max()) <= most and int(column.min()) >= -most
-        )
-    if column.dtype.itemsize <= 8:
-        return True
-    return bool(((column.astype(np.float64) == column) | np.isnan(column)).all())
 
 
 def _floats(before: bytes, column: AnyArray) -> Even:
