@@ -21,6 +21,10 @@ class WebServer:
     files: dict[str, bytes] = field(default_factory=dict)
     ranges: bool = True
     etags: bool = True
+    dates: dict[str, str] = field(default_factory=dict)
+    """Path → its Last-Modified."""
+    conditions: bool = True
+    """Whether conditions of requests are looked at."""
     encoding: str | None = None
     """Content-Encoding that the files are said to have."""
     circle: bool = False
@@ -59,10 +63,14 @@ def web_server(tls: ssl.SSLContext | None = None) -> Iterator[WebServer]:
                 return
             etag = f'"{hashlib.md5(body).hexdigest()}"'
             headers = {"ETag": etag} if site.etags else {}
+            if parts.path in site.dates:
+                headers["Last-Modified"] = site.dates[parts.path]
             if site.encoding:
                 headers["Content-Encoding"] = site.encoding
             wanted = self.headers.get("If-Match")
-            if site.ranges and wanted and wanted != etag:
+            since = self.headers.get("If-Unmodified-Since")
+            other = (wanted and wanted != etag) or (since and since != site.dates.get(parts.path))
+            if site.ranges and site.conditions and other:
                 self.answer(412, b"", headers)
                 return
             span = self.headers.get("Range")

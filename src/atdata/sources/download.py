@@ -16,6 +16,7 @@ from atdata.sources.deadline import Pace
 from atdata.sources.policy import Policy
 from atdata.sources.retries import Patience, Retries
 from atdata.sources.transport import Signer, describe, fetch
+from atdata.sources.version import Version
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -57,8 +58,7 @@ class Download(io.RawIOBase):
         self._pace = Pace(name)
         self._pid = os.getpid()
         self._total: int | None = None
-        self._etag: str | None = None
-        self._modified: str | None = None
+        self._version = Version(None, None, None)
         self._response: BaseHTTPResponse | None = self._begin()
 
     def readable(self) -> bool:
@@ -140,8 +140,7 @@ class Download(io.RawIOBase):
     def _begin(self) -> BaseHTTPResponse:
         response = self._fetch({}, accept=(200,))
         self._total = _length(response)
-        self._etag = response.headers.get("ETag")
-        self._modified = response.headers.get("Last-Modified")
+        self._version = Version.of(response.headers, self._total)
         if self._total is not None:
             try:
                 self._check_size(self._total)
@@ -162,11 +161,8 @@ class Download(io.RawIOBase):
         wanted: dict[str, str] = {}
         if not self._restart:
             wanted["Range"] = f"bytes={self._at}-"
-            if self._strong_etag:
-                wanted["If-Match"] = self._strong_etag
-            elif self._modified:
-                wanted["If-Unmodified-Since"] = self._modified
-            else:
+            wanted |= self._version.conditions()
+            if not self._version.is_told:
                 raise SourceError(
                     f"{self.name}: the connection was lost at byte {self._at}, and the server "
                     "gives neither ETag nor Last-Modified, by which the rest could be told to "
@@ -180,10 +176,6 @@ class Download(io.RawIOBase):
             raise
         return response
 
-    @property
-    def _strong_etag(self) -> str | None:
-        return self._etag if self._etag and self._etag.startswith('"') else None
-
     def _continue_from(self, response: BaseHTTPResponse) -> None:
         """Check that a response goes on with the same bytes; nothing of another file is mixed in.
 
@@ -191,11 +183,9 @@ class Download(io.RawIOBase):
             IntegrityError: It is another version of the file.
             SourceError: The server has no ranges and nothing says that the file is the same.
         """
-        etag = response.headers.get("ETag")
-        modified = response.headers.get("Last-Modified")
-        changed = (self._etag and etag and etag != self._etag) or (
-            not self._strong_etag and modified != self._modified
-        )
+        # The size of a part is in another header, which is looked at below.
+        found = Version.of(response.headers, None)
+        changed = self._version.is_other(found)
         if response.status in (412, 416) or (changed and not self._restart):
             raise IntegrityError(
                 f"the file was changed on the server while it was being read, after byte "
@@ -212,7 +202,8 @@ class Download(io.RawIOBase):
                     shard=self.name,
                 )
             return
-        if not self._restart and not (self._strong_etag and etag == self._strong_etag):
+        strong = self._version.strong
+        if not self._restart and not (strong and found.etag == strong):
             raise SourceError(
                 f"{self.name}: the connection was lost at byte {self._at}, and the server cannot "
                 "go on from there: it has no ranges. Read it again from the start."

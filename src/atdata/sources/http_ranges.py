@@ -13,6 +13,7 @@ from atdata.sources.policy import Policy
 from atdata.sources.ranges import NoRangesError
 from atdata.sources.retries import Retries
 from atdata.sources.transport import Signer, describe, fetch
+from atdata.sources.version import Version
 
 _READ: Final = 1 << 20
 """Bytes read from the network at once."""
@@ -22,6 +23,8 @@ _CAREFUL: Final = 64 << 10
 
 class HttpBytes:
     """A file on a server that gives ranges.
+
+    All of them are of one version, by ETag, Last-Modified and size, as far as the server says them.
 
     Args:
         url: An http(s) URL, or with ``sign`` what the signer takes.
@@ -41,7 +44,8 @@ class HttpBytes:
         self._policy = policy
         self.name = name
         self.size: int | None = None
-        self._etag: str | None = None
+        self._said: dict[str, Version] = {}
+        """What the ``first`` answer said of the file."""
 
     def read_into(self, view: memoryview, start: int) -> None:
         """See `ShardBytes`. Goes on after dropped connections; safe in many threads.
@@ -55,8 +59,8 @@ class HttpBytes:
         while at < len(view):
             first, last = start + at, start + len(view) - 1
             wanted = {"Range": f"bytes={first}-{last}"}
-            if self._etag:
-                wanted["If-Match"] = self._etag
+            if "first" in self._said:
+                wanted |= self._said["first"].conditions()
             response = fetch(
                 self._url,
                 wanted,
@@ -110,9 +114,8 @@ class HttpBytes:
                 f"asked for the bytes {first} to {last}, the server gives {span!r}",
                 shard=self.name,
             )
-        etag = headers.get("ETag", "")
-        if self._etag and etag and etag != self._etag:
+        # Of threads that ask at once, one is the first, and the others compare.
+        found = Version.of(headers, size)
+        if self._said.setdefault("first", found).is_other(found):
             raise IntegrityError("the file was changed on the server", shard=self.name)
         self.size = self.size if size is None else size
-        if etag.startswith('"'):
-            self._etag = etag

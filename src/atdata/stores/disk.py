@@ -10,6 +10,7 @@ from typing import IO, Final
 
 from atdata._digest import sha256_of
 from atdata._files import Scratch, make_folders, place_file, sync_folder
+from atdata._regular import open_file
 from atdata._secrets import redacted
 from atdata._shardlist import ShardInfo, ShardUrls
 from atdata.errors import AtdataError, OptionError, StoreError, UrlError
@@ -237,7 +238,7 @@ def _place(file: Path, path: Path) -> bool:
 def _has_bytes(path: Path, shard: ShardInfo) -> bool:
     if shard.bytes is not None and path.stat().st_size != shard.bytes:
         return False
-    with path.open("rb") as stream:
+    with open_file(path) as stream:
         return sha256_of(stream)[0] == shard.sha256
 
 

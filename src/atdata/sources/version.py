@@ -1,0 +1,47 @@
+"""Which version of a file a server has: parts are of one file where ETag, date and size agree"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What a server said of a file when it was first asked for it."""
+
+    etag: str | None
+    modified: str | None
+    """Its Last-Modified, which has whole seconds."""
+    size: int | None
+    """In bytes."""
+
+    @classmethod
+    def of(cls, headers: Mapping[str, str], size: int | None) -> Version:
+        """What the headers of an answer say of a file of this size."""
+        return cls(headers.get("ETag") or None, headers.get("Last-Modified") or None, size)
+
+    @property
+    def strong(self) -> str | None:
+        """The ETag, where it is another one for every change of a byte."""
+        return self.etag if self.etag and self.etag.startswith('"') else None
+
+    @property
+    def is_told(self) -> bool:
+        """Whether anything but the size tells this version from others."""
+        return self.strong is not None or self.modified is not None
+
+    def conditions(self) -> dict[str, str]:
+        """Headers of a request for a part of this version: of another, the answer is 412."""
+        if self.strong:
+            return {"If-Match": self.strong}
+        return {"If-Unmodified-Since": self.modified} if self.modified else {}
+
+    def is_other(self, found: Version) -> bool:
+        """Whether what an answer says is of another version than this one."""
+        if None not in (self.size, found.size) and found.size != self.size:
+            return True
+        if self.etag and found.etag and found.etag != self.etag:
+            return True
+        # The same bytes may be written again; an ETag that is the same says that they are.
+        return not (self.strong and found.etag) and found.modified != self.modified
