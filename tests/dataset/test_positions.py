@@ -82,10 +82,40 @@ def test_what_is_not_there_is_told(dataset: Dataset[Point]) -> None:
         dataset.by_key("no such key")
     with pytest.raises(OptionError, match=r"dataset\[number\]"):
         dataset.by_key(3)  # type: ignore[arg-type]
-    for wrong in ("000000001", 1.5, [True], 2**70, [[1]], None):
+    for wrong in ("000000001", 1.5, True, [True], np.bool_(0), [1, True], [0.0], [[1]], None, {1}):
         with pytest.raises(OptionError, match="by_key"):
             dataset[wrong]  # type: ignore[index]
     assert issubclass(SampleNotFoundError, LookupError)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    st.sampled_from([2**31, 2**32, 2**63, 2**64, 2**65, 10**30]),
+    st.integers(-26, 26),
+    st.sampled_from([1, -1]),
+    st.lists(st.integers(-25, 24), max_size=3),
+)
+def test_no_position_wraps(
+    dataset: Dataset[Point], base: int, near: int, sign: int, others: list[int]
+) -> None:
+    """A number of any size that is out of range is an IndexError that names it, in any form."""
+    far = sign * base + near
+    forms: list[Any] = [far, [*others, far], [far, *others], (far, *others)]
+    forms.append(np.array([far, *others], object))
+    for kind in (np.int64, np.uint64, np.int32, np.uint32):
+        if np.iinfo(kind).min <= far <= np.iinfo(kind).max:
+            forms += [kind(far), np.array([far], kind), [kind(far)]]
+    for index in forms:
+        with pytest.raises(IndexError, match=f"no sample {far}:"):
+            dataset[index]
+
+
+def test_numbers_of_every_kind_are_positions(dataset: Dataset[Point]) -> None:
+    """NumPy's integers of every size, and objects that are numbers, mean what they say."""
+    for kind in (np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64):
+        assert dataset[kind(24)].number == 24
+        assert dataset[np.array([24, 3], kind)].number == [24, 3]
+    assert dataset[np.array([2, -1], object)].number == [2, 24]
 
 
 def test_a_key_leads_to_its_sample(dataset: Dataset[Point]) -> None:

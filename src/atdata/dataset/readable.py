@@ -158,11 +158,13 @@ class Readable(Trainable[T]):
     def __getitem__(self, index: int | slice | Sequence[int] | AnyArray) -> T | SampleBatch[T]:
         """Samples by position: one for a number, a batch for a slice or a list of numbers.
 
-        Reads just these, by ranges where the shards are on a server.
+        Reads just these, by ranges where the shards are on a server. Numbers are Python's or
+        NumPy's; bools are not.
 
         Raises:
             SampleNotFoundError: Out of range (an IndexError).
             LengthError: The dataset is filtered or split.
+            OptionError: Something else than whole numbers.
         """
         self._check_countable("positions")
         positions = positions_of(index, len(self._gather))
@@ -231,21 +233,39 @@ def positions_of(index: Any, samples: int) -> Integers:
     """
     if isinstance(index, slice):
         return np.arange(samples, dtype=np.int64)[index]
-    if type(index) is int and index.bit_length() < 64:
+    if type(index) is int:
         if not -samples <= index < samples:
             raise _missing(index, samples)
         return np.array([index if index >= 0 else index + samples])
-    wanted = np.atleast_1d(np.asarray(index, np.int64 if not np.size(index) else None))
-    if wanted.dtype.kind not in "iu" or wanted.ndim != 1:
+    wanted = _numbers(index)
+    # Compared as what they are: a conversion would wrap numbers that int64 does not hold.
+    wrong = (wanted < -samples) | (wanted >= samples)
+    if wrong.any():
+        raise _missing(int(wanted[wrong][0]), samples)
+    positions = wanted.astype(np.int64)
+    return np.where(positions < 0, positions + samples, positions)
+
+
+def _numbers(index: Any) -> np.ndarray[Any, np.dtype[Any]]:
+    """Numbers as an array: int64, uint64, or Python's own where these do not hold them."""
+    try:
+        wanted = np.atleast_1d(np.asarray(index, np.int64 if not np.size(index) else None))
+        listed = wanted.dtype.kind == "f" and not isinstance(index, np.ndarray)
+        if listed or wanted.dtype == object:
+            # NumPy makes floats of integers that no type of its own holds together.
+            wanted = np.array([*index] if np.ndim(index) else [index], object)
+    except (TypeError, ValueError, OverflowError):
+        wanted = np.array([[None]])
+    good = wanted.ndim == 1 and wanted.dtype.kind in "iuO"
+    if good and (wanted.dtype == object or isinstance(index, list | tuple)):
+        kinds = set(map(type, wanted if wanted.dtype == object else index))
+        good = all(issubclass(kind, int | np.integer) for kind in kinds) and bool not in kinds
+    if not good:
         raise OptionError(
             f"dataset[{index!r:.80}]: expected a whole number, a slice, or a list of numbers. "
             "Samples by key: dataset.by_key(key)."
         )
-    positions = wanted.astype(np.int64)
-    wrong = (positions < -samples) | (positions >= samples)
-    if wrong.any():
-        raise _missing(int(positions[wrong][0]), samples)
-    return np.where(positions < 0, positions + samples, positions)
+    return wanted
 
 
 def _missing(position: int, samples: int) -> SampleNotFoundError:
