@@ -7,7 +7,8 @@ members, not at their types.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import IO, Any, Protocol, TypeVar, runtime_checkable
+from inspect import getattr_static
+from typing import IO, Any, Protocol, TypeGuard, TypeVar, runtime_checkable
 
 __all__ = ["AbstractDataStore", "AbstractIndex", "DataSource", "IndexEntry", "Packable"]
 
@@ -198,3 +199,16 @@ class DataSource(Protocol):
             KeyError: No such shard.
         """
         ...
+
+
+def is_source(value: object) -> TypeGuard[DataSource]:
+    """Whether a value has the members of `DataSource`, without asking for its shards.
+
+    ``isinstance`` of Python 3.11 reads the property, which may list a bucket.
+    """
+    names = ("shard_list", "shards", "open_shard")
+    absent = object()
+    if all(getattr_static(value, name, absent) is not absent for name in names):
+        return True
+    # Members that are handed on to another object can only be asked for.
+    return hasattr(type(value), "__getattr__") and isinstance(value, DataSource)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 from weakref import WeakValueDictionary
 
 from atdata._folders import cache_folder
-from atdata._protocols import DataSource, IndexEntry
+from atdata._protocols import DataSource, IndexEntry, is_source
 from atdata._secrets import redacted
 from atdata._shardlist import LocatedUrl, ShardInfo
 from atdata.dataset.describe import describe
@@ -74,10 +74,10 @@ class Dataset(Readable[T]):
         if isinstance(source, IndexEntry):
             known = tuple(getattr(source, "shards", ()))
             source = URLSource(source.data_urls)
-        elif not isinstance(source, DataSource) or isinstance(source, (str, Path)):
+        elif isinstance(source, (str, Path)) or not is_source(source):
             given = source if isinstance(source, (list, tuple)) else [source]
             known = tuple(s for url in given if isinstance(url, LocatedUrl) for s in url.shards)
-            source = URLSource(source)
+            source = URLSource(cast("str | Path | Sequence[str | Path]", source))
         by_url = {shard.url: shard for shard in known}
         self._plan = Plan(source, sample_type, known=by_url)
         self._sample_type: type[T] = sample_type

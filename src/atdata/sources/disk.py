@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from pathlib import Path
 from typing import IO, Final
 from urllib.parse import quote, unquote, urlsplit
@@ -15,7 +16,15 @@ BUFFER: Final = 1 << 20
 
 
 class DiskReader:
-    """Opens paths and file:// URLs."""
+    """Opens paths and file:// URLs.
+
+    Args:
+        base: The folder that relative paths start from; None: the working directory, as it is
+            when they are used.
+    """
+
+    def __init__(self, base: str | None = None) -> None:
+        self._base = base
 
     def open(self, url: str, *, policy: Policy | None = None) -> IO[bytes]:
         """Open a file for reading.
@@ -26,7 +35,7 @@ class DiskReader:
             UnsafeUrlError: It is a stranger's URL.
         """
         _refuse_strangers(url, policy)
-        path = path_of(url)
+        path = path_of(url, self._base)
         try:
             return open_file(path, BUFFER)
         except FileNotFoundError as error:
@@ -50,34 +59,43 @@ class DiskReader:
             UnsafeUrlError: It is a stranger's URL.
         """
         _refuse_strangers(url, policy)
-        path = path_of(url)
+        path = path_of(url, self._base)
         if path.is_dir():
             found = sorted(str(p) for p in path.glob("*.tar") if p.is_file())
-        elif glob.has_magic(str(path)) and not path.exists():
-            # Path.glob takes no absolute pattern.
-            matches = glob.glob(str(path), recursive=True)  # noqa: PTH207
-            found = sorted(name for name in matches if Path(name).is_file())
+        elif glob.has_magic(named := str(_named(url))) and not path.exists():
+            # The folder that it starts from is no pattern; Path.glob takes no absolute one.
+            pattern = os.path.join(glob.escape(self._base or os.getcwd()), named)  # noqa: PTH109, PTH118
+            matches = map(Path, glob.glob(pattern, recursive=True))  # noqa: PTH207
+            found = sorted(str(_absolute(match)) for match in matches if match.is_file())
         else:
             found = [str(path)]
         return [f"file://{quote(p)}" for p in found] if url.startswith("file:") else found
 
     def local_path(self, url: str) -> Path | None:
         """The file itself."""
-        return path_of(url)
+        return path_of(url, self._base)
 
 
-def path_of(url: str) -> Path:
+def path_of(url: str, base: str | None = None) -> Path:
     """The absolute path that a path or file:// URL names; links are kept.
+
+    Args:
+        url: The path or URL.
+        base: The folder that a relative path starts from; None: the working directory.
 
     Raises:
         UrlError: A file:// URL that names another host.
     """
+    return _absolute(Path(base or "", _named(url)))
+
+
+def _named(url: str) -> Path:
     if not url.startswith("file:"):
-        return _absolute(Path(url).expanduser())
+        return Path(url).expanduser()
     parts = urlsplit(url.replace("?", "%3F").replace("#", "%23"))
     if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
         raise UrlError(f"{url!r} names no file of this machine. Write file:///folder/name.tar.")
-    return _absolute(Path(unquote(parts.path)))
+    return Path(unquote(parts.path))
 
 
 def _absolute(path: Path) -> Path:

@@ -13,6 +13,7 @@ from atdata._registry import shard_reader
 from atdata._secrets import redacted
 from atdata._shardlist import LocatedUrl, expand_braces, preview
 from atdata.errors import NoDataUrlsError, ShardNotFoundError, UrlError
+from atdata.sources.disk import DiskReader
 from atdata.sources.policy import STRANGER, Policy
 from atdata.sources.ranges import ShardBytes
 
@@ -50,7 +51,8 @@ class URLSource:
 
     A path or URL may have braces (``train-{000000..000006}.tar``) and, on disk, s3 and
     fsspec, globs; a folder stands for the tar files in it. Nothing is opened or listed before
-    the shards are asked for.
+    the shards are asked for. A relative path starts from the working directory of now, whatever
+    that is later, also in other processes.
 
     Args:
         url: One URL or path, or several. An entry's URLs know their endpoint and region, and
@@ -79,6 +81,7 @@ class URLSource:
                 "No URLs were given. Name at least one shard, for example 'data-000000.tar'."
             )
         self._given = tuple(_checked(item) for item in given)
+        self._base = _working_directory() if any(map(_is_relative, self._given)) else None
         self._policy = policy
         self._endpoint = endpoint
         self._region = region
@@ -170,7 +173,13 @@ class URLSource:
 
     def _expand(self, item: str) -> list[str]:
         policy = self._policy_of(item)
-        if policy is None and _scheme(item) == "file" and os.path.lexists(item):
+        if (
+            policy is None
+            and _scheme(item) == "file"
+            and os.path.lexists(
+                os.path.join(self._base or "", item)  # noqa: PTH118
+            )
+        ):
             return self._reader(item, "file").expand(item)
         found: list[str] = []
         # Alternatives in braces may differ in scheme.
@@ -200,6 +209,8 @@ class URLSource:
             if isinstance(url, LocatedUrl):
                 endpoint, region = url.endpoint or endpoint, url.region or region
             reader = S3Reader(self._access, endpoint=endpoint, region=region)
+        elif scheme == "file":
+            reader = DiskReader(self._base)
         else:
             reader = shard_reader(scheme)()
         return reader
@@ -229,9 +240,10 @@ class URLSource:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, URLSource):
             return NotImplemented
-        mine = (self._given, self._policy, self._endpoint, self._region, self._access)
+        mine = (self._given, self._base, self._policy, self._endpoint, self._region, self._access)
         return mine == (
             other._given,
+            other._base,
             other._policy,
             other._endpoint,
             other._region,
@@ -254,6 +266,18 @@ def _checked(item: str | Path) -> str:
     if _COMMAND.match(text):
         raise UrlError(f"{text[:80]!r}: commands are never run. Give the URL of the shard itself.")
     return text
+
+
+def _is_relative(item: str) -> bool:
+    return _scheme(item) == "file" and not item.startswith(("/", "file:"))
+
+
+def _working_directory() -> str | None:
+    """Where relative paths start from; None where the folder was removed."""
+    try:
+        return os.getcwd()  # noqa: PTH109
+    except OSError:
+        return None
 
 
 def _scheme(url: str) -> str:
