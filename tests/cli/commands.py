@@ -14,7 +14,7 @@ import platformdirs
 
 from tests.docs.running import environment
 
-COMMAND = (sys.executable, "-m", "atdata.cli")
+COMMAND = (sys.executable, "-m", "atdata")
 
 TYPES = """
 import atdata

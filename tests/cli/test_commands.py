@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import signal
 import subprocess
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import COMMAND, atdata_command, documents
+from tests.cli.commands import COMMAND, TYPES, atdata_command, documents
 from tests.docs.running import environment
 from tests.services.proxy import FaultProxy
 from tests.services.s3 import S3Server
@@ -103,6 +104,9 @@ def test_a_schema_of_the_index_serves_for_other_shards(folder: Path) -> None:
         (3, ("show", "rows"), "rows"),
         (3, ("schema", "show", "Row@1.0.0"), "Row"),
         (3, ("head", "none-*.tar"), "none"),
+        (3, ("verify", "none.tar"), "none.tar"),
+        (2, ("ls", "--network", "not a handle"), "not a handle"),
+        (2, ("lenses", "not a handle"), "not a handle"),
         (3, ("insert", "none.tar", "--name", "x"), "none.tar"),
         (4, ("insert", "rows-000000.tar", "--name", "x", "--store", "s3://b"), "AWS_ACCESS_KEY_ID"),
         (5, ("head", "cut.tar"), "cut.tar"),
@@ -120,6 +124,7 @@ def test_exit_codes_and_messages(
     assert done.returncode == code, done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+    assert not re.search(r"[a-z]\w+=|\w\(", done.stderr), "Python in a message of the shell"
     assert done.stdout == ""
 
 
@@ -244,3 +249,111 @@ def test_a_label_in_the_local_index(folder: Path) -> None:
     network = atdata_command(folder, "label", "@alice.test/rows", "rows", "3.0.0")
     assert network.returncode == 2
     assert "--handle" in network.stderr
+
+
+@pytest.mark.parametrize("name", ["team/digits", "v1.tar", "a*b", "{a,b}", "rows"])
+def test_a_name_is_a_name(folder: Path, name: str) -> None:
+    """A dataset is found by any name it can have, also where a folder has the same one."""
+    documents(folder, *INSERT[:-1], name, "--type", "rows:Row")
+    assert len(documents(folder, "head", name, "-n", "99")) == 20
+    (folder / name).mkdir(parents=True)
+    shadowed = atdata_command(folder, "head", name, "-n", "99", "--json")
+    assert len(shadowed.stdout.splitlines()) == 20
+    assert f"./{name}" in shadowed.stderr
+    assert len(documents(folder, "verify", name)) == 3
+    (folder / "rows-000000.tar").rename(folder / name / "one.tar")
+    assert len(documents(folder, "head", f"./{name}", "-n", "99")) == 7
+
+
+def test_looking_makes_no_index(folder: Path) -> None:
+    """Reading shards by their path, or completing a name, leaves no index file."""
+    documents(folder, "head", "rows-000000.tar")
+    assert atdata_command(folder, "head", "nothing").returncode == 3
+    assert completed(folder, "atdata show r") == []
+    assert not (folder / "index.db").exists()
+
+
+def completed(folder: Path, line: str) -> list[str]:
+    """What the shell offers after this line."""
+    words = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+    more = {"_ATDATA_COMPLETE": "complete_bash", **words}
+    return atdata_command(folder, more=more).stdout.split()
+
+
+def test_names_are_completed(folder: Path) -> None:
+    """The shell completes names of datasets, of the index that the command would use."""
+    for name in ("rows", "rows-2", "other"):
+        documents(folder, *INSERT[:-1], name, "--type", "rows:Row")
+    for command in ("show", "head", "verify", "promote", "label"):
+        assert completed(folder, f"atdata {command} r") == ["rows", "rows-2"]
+    assert completed(folder, "atdata show --index redis://127.0.0.1:1 r") == []
+
+
+@pytest.mark.parametrize(
+    ("shell", "code", "said"),
+    [
+        ("ls --json >&-", 0, ""),
+        ("ls --json <&-", 0, ""),
+        ("ls 2>&-", 0, ""),
+        ("show nothing 2>&-", 3, ""),
+        ("show nothing >&- 2>&- <&-", 3, ""),
+        ("promote rows --handle a.test <&-", 4, "ATDATA_PASSWORD"),
+        ("head rows -n 20 >/dev/full", 1, "No space left"),
+        ("ls >/dev/full", 1, "No space left"),
+        ("head rows -n 20 | true; exit ${PIPESTATUS[0]}", 141, ""),
+        ("PYTHONIOENCODING=ascii ls", 0, ""),
+        ("PYTHONIOENCODING=ascii show nöthing", 3, "n\\xf6thing"),
+    ],
+)
+def test_streams_as_they_come(folder: Path, shell: str, code: int, said: str) -> None:
+    """Closed, full, broken or ASCII streams end a command with its own code and no traceback."""
+    documents(folder, *INSERT[:-1], "rows", "--type", "rows:Row", "--description", "Zeilen für x")
+    variable, command = shell.split(" ", 1) if shell.startswith("PYTHON") else ("", shell)
+    done = subprocess.run(
+        ["bash", "-c", f'{variable} "{COMMAND[0]}" -m atdata {command}'],
+        cwd=folder,
+        env=environment(folder, {}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+    assert said in done.stderr
+
+
+def test_the_data_of_the_tour_need_no_type(folder: Path) -> None:
+    """A field that is None in every sample does not end an insertion without a type."""
+    (folder / "tour.py").write_text(TOUR)
+    subprocess.run(
+        [COMMAND[0], "tour.py"], cwd=folder, env=environment(folder, {}), check=True, timeout=60
+    )
+    done = atdata_command(folder, "insert", "digits.tar", "--name", "digits", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "writer" in done.stderr
+    fields = documents(folder, "schema", "show", "digits")[0]["fields"]
+    assert [field["name"] for field in fields] == ["image", "label", "writer"]
+    assert documents(folder, "head", "digits", "-n", "1")[0]["writer"] is None
+
+
+TOUR = """
+import atdata, numpy as np
+from numpy.typing import NDArray
+
+@atdata.packable
+class Digit:
+    image: NDArray[np.uint8]
+    label: int
+    writer: str | None = None
+
+atdata.write_samples([Digit(np.zeros((2, 2), np.uint8), i) for i in range(300)], "digits.tar")
+"""
+
+
+def test_what_a_module_prints_is_not_output(folder: Path) -> None:
+    """A module that --type names may print; standard output stays JSON."""
+    (folder / "loud.py").write_text(TYPES + "print('hello')\n")
+    done = atdata_command(folder, *INSERT, "--type", "loud:Row", "--json")
+    assert done.stdout.startswith("{")
+    assert "hello" in done.stderr

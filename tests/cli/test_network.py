@@ -134,7 +134,7 @@ def test_nobody_is_not_found(folder: Path, network: Network, account: Account) -
 
 
 def test_the_sandbox_says_what_to_export(network: Network, folder: Path) -> None:
-    """What it prints lets an account log in and publish; Ctrl-C ends it."""
+    """What it prints lets each account log in and publish; Ctrl-C ends it."""
     process = subprocess.Popen(
         [*COMMAND, "sandbox", "--json"],
         cwd=folder,
@@ -147,14 +147,15 @@ def test_the_sandbox_says_what_to_export(network: Network, folder: Path) -> None
     assert process.stdout is not None
     exported = json.loads(process.stdout.readline())
     try:
-        login = {
-            "ATDATA_HANDLE": exported["ATDATA_ALICE_HANDLE"],
-            "ATDATA_PASSWORD": exported["ATDATA_ALICE_PASSWORD"],
-        }
         documents(folder, *INSERT, "--type", "rows:Row")
-        promote = ("promote", "rows", "--store", "blobs")
-        [done] = documents(folder, *promote, more={**exported, **login})
-        assert len(documents(folder, "head", done["uri"], "-n", "99", more=exported)) == 20
+        for name in ("ALICE", "BOB"):
+            login = {
+                "ATDATA_HANDLE": exported[f"ATDATA_{name}_HANDLE"],
+                "ATDATA_PASSWORD": exported[f"ATDATA_{name}_PASSWORD"],
+            }
+            promote = ("promote", "rows", "--store", "blobs")
+            [done] = documents(folder, *promote, more={**exported, **login})
+            assert len(documents(folder, "head", done["uri"], "-n", "99", more=exported)) == 20
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import json
 import unicodedata
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +18,7 @@ import atdata
 from atdata import errors
 from atdata.cli.exits import MEANINGS, ExitCode, exit_code_of
 from atdata.cli.infer import infer_type
-from atdata.cli.output import brief, plain, size
+from atdata.cli.output import brief, emit, plain, size
 from atdata.errors import AtdataError, OptionError
 
 
@@ -70,6 +73,28 @@ def test_no_text_acts_on_a_terminal(text: str) -> None:
         assert shown == text
 
 
+NAMES = st.text("abc", max_size=2)
+NUMBERS = st.recursive(
+    st.floats() | st.integers() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+)
+
+
+@given(NUMBERS)
+def test_json_is_json(value: object) -> None:
+    """Whatever floats there are, what is printed parses strictly, and finite ones are kept."""
+
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    out = io.StringIO()
+    with redirect_stdout(out):
+        emit(value)
+    read = json.loads(out.getvalue(), parse_constant=refuse)
+    named = json.loads(json.dumps(value), parse_constant=str)
+    assert read == named
+
+
 @pytest.mark.parametrize(
     ("value", "said"),
     [
@@ -119,22 +144,72 @@ def test_an_inferred_type_reads_what_it_was_made_of(
             assert getattr(sample, name) == untyped[name]
 
 
+SAME = [
+    st.booleans(),
+    st.integers(-(2**63), 2**64 - 1),
+    st.one_of(st.integers(-(2**53), 2**53), st.floats(allow_nan=False)),
+    st.text(max_size=3),
+    st.lists(st.none() | st.integers(0, 9), max_size=2),
+    st.lists(st.lists(st.text(max_size=2), max_size=2), max_size=2),
+    st.dictionaries(NAMES, st.none() | st.floats(allow_nan=False), max_size=2),
+    st.none(),
+]
+"""Values that may be in one field, in different samples of a dataset."""
+
+
+@st.composite
+def alike(draw: st.DrawFn) -> list[dict[str, object]]:
+    """Samples of one type: each field may be None, empty or missing in any of them."""
+    fields = draw(st.dictionaries(st.sampled_from("abcd"), st.sampled_from(SAME), min_size=1))
+    samples = [
+        {name: draw(st.none() | held) for name, held in fields.items() if draw(st.booleans())}
+        for _ in range(draw(st.integers(1, 6)))
+    ]
+    return [*samples, dict.fromkeys(fields)]
+
+
+@given(alike())
+def test_every_sample_fits_the_inferred_type(
+    tmp_path_factory: pytest.TempPathFactory, samples: list[dict[str, object]]
+) -> None:
+    """Wherever a field first has a value, the type takes all samples and drops no field."""
+    path = tmp_path_factory.mktemp("inferred") / "x.tar"
+    written = atdata.write_samples(map(atdata.DictSample, samples), path)
+    found = infer_type(written.source, "x")
+    read = list(atdata.Dataset.of(found, written.source))
+    for sample, typed in zip(samples, read, strict=True):
+        for name in samples[-1]:
+            assert getattr(typed, name) == sample.get(name)
+
+
 @pytest.mark.parametrize(
     ("samples", "said"),
     [
-        ([{"a": 1}, {"a": "x"}], r"\$\.a.*int.*str"),
-        ([{"a": None}], r"\$\.a"),
-        ([{"a": []}], r"\$\.a\[\]"),
+        ([{"a": 1}, {"a": "x"}], r"\$\.a: sample 1 holds str, earlier ones int\."),
+        ([{"a": [1]}, {"a": []}, {"a": ["x"]}], r"\$\.a\[\]: sample 2 holds str"),
+        ([{"a": {"b": 1, "c": "x"}}], r"\$\.a\[\]: sample 0 holds str, earlier ones int"),
+        ([{"a": 0.5}, {"a": 2**53 + 1}], r"\$\.a: sample 1 holds int, .* large"),
     ],
 )
 def test_what_cannot_be_inferred_is_said(
     tmp_path: Path, samples: list[dict[str, object]], said: str
 ) -> None:
-    """A field whose kind the samples do not tell is an error that asks for a type."""
+    """Values that no field can have together are an error that asks for a type."""
     written = atdata.write_samples(map(atdata.DictSample, samples), tmp_path / "x.tar")
     with pytest.raises(OptionError, match=said) as caught:
         infer_type(written.source, "x")
     assert "--type" in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [None, [], {}, [[]], [None]])
+def test_what_no_sample_says_is_assumed_and_reported(tmp_path: Path, value: object) -> None:
+    """A field that is None or empty everywhere is kept, and a line says what it was taken for."""
+    samples = [atdata.DictSample({"a": i, "b": value}) for i in range(3)]
+    written = atdata.write_samples(samples, tmp_path / "x.tar")
+    lines: list[str] = []
+    found = infer_type(written.source, "x", lines.append)
+    assert [sample.b for sample in atdata.Dataset.of(found, written.source)] == [value] * 3
+    assert [line.partition(":")[0] for line in lines] == ["$.b"]
 
 
 def test_an_inferred_type_has_room_for_all(tmp_path: Path) -> None:

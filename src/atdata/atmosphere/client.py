@@ -38,8 +38,8 @@ class AtmosphereClient(Reader):
     Safe to use from several threads. Without a login it reads.
 
     Args:
-        server: URL of the server to log in to. By default ``ATDATA_PDS_URL``, else the
-            account's own server, found from its handle.
+        server: URL of the server to log in to. By default ``ATDATA_PDS_URL`` and, where that
+            one does not have the account, the account's own server, found from its handle.
         patience: Seconds that a call of the account may wait, in all, when its server limits how
             much is asked and says for how long. Servers count requests over five minutes, and
             what is written over an hour.
@@ -52,6 +52,7 @@ class AtmosphereClient(Reader):
         if chosen and not chosen.startswith(("https://", "http://")):
             raise OptionError(f"{chosen!r} is not the URL of a server: it begins with https://.")
         self._chosen = chosen.rstrip("/")
+        self._given = server is not None
         self._session: Session | None = None
         self._lock = threading.Lock()
         self._limits: dict[str, int] = {}
@@ -73,8 +74,18 @@ class AtmosphereClient(Reader):
         name = handle.strip().removeprefix("@")
         if not name or not password:
             raise AuthenticationError("Logging in needs a handle and a password; one is empty.")
-        server = self._chosen or server_of(name if is_did(name) else resolve_handle(name))
-        policy = None if self._chosen else network_policy()
+        server = self._chosen or _own_server(name)
+        try:
+            self._session = self._log_in(server, name, password)
+        except AuthenticationError:
+            # A network of one's own has several servers, and the environment names one of them.
+            own = None if self._given else _known_server(name)
+            if own is None or own == server:
+                raise
+            self._session = self._log_in(own, name, password)
+
+    def _log_in(self, server: str, name: str, password: str) -> Session:
+        policy = None if server == self._chosen else network_policy()
         body = Body.of_json({"identifier": name, "password": password})
         # A server may repeat what it was sent.
         with guarded(password):
@@ -83,7 +94,7 @@ class AtmosphereClient(Reader):
                 answer = home.procedure("com.atproto.server.createSession", body)
             except XrpcError as error:
                 raise self._login_error(error, name, server) from error
-            self._session = Session.from_answer(answer, server)
+            return Session.from_answer(answer, server)
 
     def _login_error(self, error: XrpcError, name: str, server: str) -> Exception:
         if error.code == "AuthFactorTokenRequired":
@@ -325,3 +336,14 @@ class AtmosphereClient(Reader):
             chosen = repr(self._chosen) if self._chosen else ""
             return redacted(f"AtmosphereClient({chosen})")
         return redacted(f"<AtmosphereClient {self._session.handle} at {self._session.server}>")
+
+
+def _own_server(account: str) -> str:
+    return server_of(account if is_did(account) else resolve_handle(account))
+
+
+def _known_server(account: str) -> str | None:
+    try:
+        return _own_server(account)
+    except AtmosphereError:
+        return None

@@ -28,6 +28,8 @@ from atdata.cli import (
 )
 from atdata.cli.exits import ExitCode, exit_code_of
 from atdata.cli.output import plain
+from atdata.cli.streams import CLOSED_PIPE
+from atdata.cli.wording import in_options
 from atdata.errors import AtdataError
 
 
@@ -41,7 +43,8 @@ class Commands(TyperGroup):
         except (KeyboardInterrupt, typer.Abort):
             raise typer.Exit(ExitCode.INTERRUPTED) from None
         except BrokenPipeError:
-            raise  # the reader of a pipe has enough: typer ends quietly
+            # The reader of a pipe has enough.
+            raise typer.Exit(CLOSED_PIPE) from None
         except (AtdataError, OSError) as error:
             raise self._ended(ctx, error, str(error)) from error
         except (typer.Exit, SystemExit):
@@ -56,7 +59,7 @@ class Commands(TyperGroup):
         if ctx.params.get("debug"):
             trace = "".join(traceback.format_exception(error))
             print(redacted(trace), end="", file=sys.stderr)
-        print(f"error: {plain(redacted(message), lines=True)}", file=sys.stderr)
+        print(f"error: {plain(redacted(in_options(message)), lines=True)}", file=sys.stderr)
         return typer.Exit(exit_code_of(error))
 
 

@@ -9,7 +9,8 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from atdata.cli.options import IndexUrl, Json
+from atdata.cli.complete import names_of_datasets
+from atdata.cli.options import SHARDS_OR_DATASET, IndexUrl, Json
 from atdata.cli.output import brief, emit, plain
 
 
@@ -19,7 +20,8 @@ def head(
         typer.Argument(
             metavar="DATASET",
             show_default=False,
-            help="A name in the local index, a path or URL of shards, @handle/name, or at://….",
+            help=SHARDS_OR_DATASET,
+            autocompletion=names_of_datasets,
         ),
     ],
     number: Annotated[

@@ -1,11 +1,12 @@
-"""A sample type for shards that came without one, from what their first samples hold."""
+"""A sample type for shards that came without one, from what all their samples hold."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
-from itertools import islice
+from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Final, cast
 
 import numpy as np
@@ -14,76 +15,155 @@ from atdata._protocols import DataSource
 from atdata.dataset.dataset import Dataset
 from atdata.errors import NoDataUrlsError, OptionError
 from atdata.samples.dict_sample import DictSample
-from atdata.samples.kinds import Array, Field, Kind, ListOf, MapOf, Maybe, Primitive
+from atdata.samples.kinds import PRIMITIVES, Array, Field, Kind, ListOf, MapOf, Maybe, Primitive
 from atdata.schema.build import build_type
 from atdata.schema.model import Schema
 
-LOOKED_AT: Final = 200
-"""How many samples are looked at."""
 _HINT: Final = "Say what a sample is with --type module:Class or --schema REF."
+_UNSAID: Final = Primitive("str")
+"""What is assumed where every value is None, or every list or map empty."""
+_EXACT: Final = 2**53
+"""Integers up to this one become floats without losing a digit."""
 
 
-def infer_type(source: DataSource, name: str) -> type:
-    """A type that the first samples fit; its name is made of the dataset's.
+def infer_type(
+    source: DataSource, name: str, report: Callable[[str], object] = lambda line: None
+) -> type:
+    """A type that every sample fits; its name is made from the dataset's.
+
+    Reads all samples once, since a field may appear late.
+
+    Args:
+        source: The shards.
+        name: Name of the dataset.
+        report: Takes a line about each field whose kind had to be assumed.
 
     Raises:
-        OptionError: A field whose kind the samples do not tell.
+        OptionError: No type fits all samples; names the first field and sample that differ.
         NoDataUrlsError: There are no samples.
     """
+    seen = 0
+    forms: dict[str, _Form] = {}
+    counts: dict[str, int] = {}
     with closing(cast("Any", Dataset.of(DictSample, source).ordered())) as samples:
-        first: list[DictSample] = list(islice(samples, LOOKED_AT))
-    if not first:
+        for sample in samples:
+            for field, value in sample.items():
+                forms[field] = _with(forms.get(field, _Form()), value, f"$.{field}", seen)
+                counts[field] = counts.get(field, 0) + 1
+            seen += 1
+    if not seen:
         raise NoDataUrlsError(f"There are no samples in the shards. {_HINT}")
-    names = dict.fromkeys(field for sample in first for field in sample)
-    fields = tuple(_field(field, first) for field in names)
-    return build_type(Schema(f"inferred.{_class_name(name)}", "1.0.0", fields))
+    fields = []
+    for field, form in forms.items():
+        optional = form.nullable or counts[field] < seen
+        fields.append(Field(field, _kind(form), optional=optional))
+        if _is_assumed(form):
+            report(
+                f"$.{field}: no sample holds a value that tells its kind; recorded as "
+                f"{fields[-1].describe()}. {_HINT}"
+            )
+    return build_type(Schema(f"inferred.{_class_name(name)}", "1.0.0", tuple(fields)))
 
 
-def _field(name: str, samples: list[DictSample]) -> Field:
-    values = [sample.get(name) for sample in samples]
-    kind = _kind_of_all([value for value in values if value is not None], f"$.{name}")
-    return Field(name, kind, optional=any(value is None for value in values))
+@dataclass(frozen=True)
+class _Form:
+    """What all values seen at one place have in common."""
+
+    kind: Kind | type[ListOf] | type[MapOf] | None = None
+    """None: no value has told it."""
+    items: _Form | None = None
+    """Of a list or map: what its items have in common."""
+    nullable: bool = False
+    """Whether one of the values was None."""
+    large: bool = False
+    """Whether one of the values was an integer that no float is equal to."""
+
+    def __str__(self) -> str:
+        return _kind(self).describe()
 
 
-def _kind_of_all(values: list[Any], path: str) -> Kind:
-    found: Kind | None = None
-    for value in values:
-        kind = _kind_of(value, path)
-        found = kind if found is None or found == kind else _both(found, kind, path)
-    if found is None:
-        raise OptionError(f"{path}: the first samples hold no value that tells its kind. {_HINT}")
-    return found
+class _Apart(Exception):
+    """A value that no field can have, or that none can have together with an earlier one."""
+
+    def __init__(self, found: object, earlier: object = None, step: str = "") -> None:
+        self.found, self.earlier, self.step = found, earlier, step
 
 
-def _kind_of(value: Any, path: str) -> Kind:
+def _with(known: _Form, value: Any, path: str, position: int) -> _Form:
+    try:
+        form = _form(value)
+        return known if form == known else _join(known, form)
+    except _Apart as apart:
+        where = f"{path}{apart.step}: sample {position} holds {apart.found}"
+        why = "earlier ones" if apart.earlier else "which no field can hold."
+        earlier = f" {apart.earlier}." if apart.earlier else ""
+        raise OptionError(f"{where}, {why}{earlier} {_HINT}") from None
+
+
+def _form(value: Any) -> _Form:
+    if value is None:
+        return _Form(nullable=True)
     if isinstance(value, np.ndarray):
-        return Array(str(value.dtype))
+        return _Form(Array(str(value.dtype)))
     if isinstance(value, list):
-        return ListOf(_items(value, f"{path}[]"))
+        return _Form(ListOf, _items(value))
     if isinstance(value, Mapping):
-        return MapOf(_items(list(value.values()), f"{path}[]"))
-    return Primitive(type(value).__name__)
+        return _Form(MapOf, _items(value.values()))
+    name = type(value).__name__
+    if name not in PRIMITIVES:
+        raise _Apart(name)
+    return _Form(Primitive(name), large=name == "int" and abs(value) > _EXACT)
 
 
-def _items(values: list[Any], path: str) -> Kind:
-    kind = _kind_of_all([value for value in values if value is not None], path)
-    return Maybe(kind) if any(value is None for value in values) else kind
+def _items(values: Collection[Any]) -> _Form:
+    kinds = set(map(type, values))
+    if len(kinds) == 1 and (only := kinds.pop()) in (str, float, bool, bytes):
+        return _Form(Primitive(only.__name__))
+    try:
+        return reduce(_join, map(_form, values), _Form())
+    except _Apart as apart:
+        raise _inside(apart) from None
 
 
-def _both(a: Kind, b: Kind, path: str) -> Kind:
-    """The kind that has the values of both."""
-    match a, b:
+def _join(a: _Form, b: _Form) -> _Form:
+    large = a.large or b.large
+    kind: Any
+    match a.kind, b.kind:
+        case (None, kind) | (kind, None):
+            pass
+        case (one, other) if one == other:
+            kind = one
         case Array(), Array():
-            return Array()
+            kind = Array()
         case Primitive("int" | "float"), Primitive("int" | "float"):
-            return Primitive("float")
-        case (ListOf(x), ListOf(y)):
-            return ListOf(x if x == y else _both(x, y, f"{path}[]"))
-        case (MapOf(x), MapOf(y)):
-            return MapOf(x if x == y else _both(x, y, f"{path}[]"))
-        case (Maybe(x), Maybe(y)) | (Maybe(x), y) | (x, Maybe(y)):
-            return Maybe(x if x == y else _both(x, y, path))
-    raise OptionError(f"{path}: some samples hold {a.describe()}, others {b.describe()}. {_HINT}")
+            if large:
+                raise _Apart(f"{b}, which cannot be one float field for its large integers", a)
+            kind = Primitive("float")
+        case _:
+            raise _Apart(b, a)
+    items = a.items or b.items
+    if a.items and b.items:
+        try:
+            items = _join(a.items, b.items)
+        except _Apart as apart:
+            raise _inside(apart) from None
+    return _Form(kind, items, a.nullable or b.nullable, large)
+
+
+def _inside(apart: _Apart) -> _Apart:
+    return _Apart(apart.found, apart.earlier, f"[]{apart.step}")
+
+
+def _kind(form: _Form) -> Kind:
+    """The kind of the values that are not None."""
+    if form.items is not None and isinstance(form.kind, type):
+        item = _kind(form.items)
+        return form.kind(Maybe(item) if form.items.nullable else item)
+    return form.kind if isinstance(form.kind, Kind) else _UNSAID
+
+
+def _is_assumed(form: _Form) -> bool:
+    return form.kind is None or (form.items is not None and _is_assumed(form.items))
 
 
 def _class_name(name: str) -> str:

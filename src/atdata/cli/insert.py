@@ -9,7 +9,7 @@ import typer
 from atdata.cli.entries import entry_facts
 from atdata.cli.infer import infer_type
 from atdata.cli.options import Description, IndexUrl, Json, License, Tags
-from atdata.cli.output import emit, facts, progress
+from atdata.cli.output import emit, facts, note, progress
 from atdata.cli.targets import find_store, find_type, local_index
 from atdata.cli.watch import WatchedSource, size_of_files
 from atdata.dataset.dataset import Dataset
@@ -45,7 +45,7 @@ def insert(
             metavar="MODULE:CLASS",
             show_default=False,
             help="Type of the samples, a class of yours; its module is imported. "
-            "Without --schema and --type the fields are taken from the first samples.",
+            "Without --schema and --type the fields are found by reading all samples once.",
         ),
     ] = None,
     store: Annotated[
@@ -87,7 +87,7 @@ def insert(
         schema_ref = schema if "://" in schema else f"atdata://local/sampleSchema/{schema}"
         chosen = into.decode_schema(schema_ref)
     else:
-        chosen = find_type(sample_type) if sample_type else infer_type(source, name)
+        chosen = find_type(sample_type) if sample_type else _inferred(source, name)
     # A type that does not fit shows in the first sample, before anything is recorded.
     next(iter(Dataset.of(chosen, source)), None)
     sharding = {"prefix": prefix, "maxcount": maxcount}
@@ -108,6 +108,11 @@ def insert(
         emit(known)
     else:
         facts((key, known[key]) for key in ("name", "cid", "schema_ref"))
+
+
+def _inferred(source: URLSource, name: str) -> type:
+    with progress(f"reading {name}", size_of_files(source.shard_list)) as bar:
+        return infer_type(WatchedSource(source, bar), name, note)
 
 
 def _insert(

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from atdata.cli.account import OwnHandle, signed_in
+from atdata.cli.complete import names_of_datasets
 from atdata.cli.options import IndexUrl, Json
 from atdata.cli.output import emit, plain
 from atdata.cli.targets import local_index
@@ -21,6 +22,7 @@ def label(
             show_default=False,
             help="A name or CID in the local index; or at://… or @handle/name, to be labelled "
             "on the network.",
+            autocompletion=names_of_datasets,
         ),
     ],
     name: Annotated[

@@ -9,7 +9,7 @@ import typer
 
 from atdata.cli.options import Json
 from atdata.cli.output import emit, table
-from atdata.cli.targets import network_index
+from atdata.cli.targets import check_account, network_index
 
 
 def lenses(
@@ -40,6 +40,7 @@ def lenses(
 
     With --json one JSON object a line.
     """
+    check_account(account)
     found = network_index().list_lenses(account, source=source, target=target)
     if as_json:
         for lens in found:

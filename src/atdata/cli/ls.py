@@ -9,7 +9,7 @@ import typer
 from atdata.cli.entries import entry_facts
 from atdata.cli.options import IndexUrl, Json
 from atdata.cli.output import count, emit, size, table
-from atdata.cli.targets import local_index, network_index
+from atdata.cli.targets import check_account, local_index, network_index
 from atdata.errors import OptionError
 
 
@@ -33,6 +33,7 @@ def ls(
     if index is not None and network is not None:
         raise OptionError("--index and --network cannot go together: list one of them.")
     if network is not None:
+        check_account(network)
         entries = network_index().list_datasets(network)
     else:
         entries = local_index(index).list_datasets()

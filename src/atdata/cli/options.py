@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 import typer
+
+from atdata.cli.complete import names_of_datasets
+
+SHARDS_OR_DATASET: Final = (
+    "A name in the local index, a path or URL of shards, @handle/name, or at://…. "
+    "Where a name is also a path, it is the name; ./PATH is the path."
+)
 
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
@@ -25,6 +32,7 @@ Target: TypeAlias = Annotated[
         metavar="DATASET",
         show_default=False,
         help="A name in the local index, @handle/name, or at://….",
+        autocompletion=names_of_datasets,
     ),
 ]
 

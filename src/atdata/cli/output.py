@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,11 +20,17 @@ from atdata._secrets import redacted
 def emit(value: Any, *, samples: bool = False) -> None:
     """Print one JSON document on one line. ASCII, so that no text acts on a terminal.
 
+    JSON has no NaN and no infinities: they are the strings "NaN", "Infinity" and "-Infinity".
+
     Args:
         value: What to print.
         samples: Whether it is a sample, which is printed as it is; elsewhere secrets are hidden.
     """
-    print(json.dumps(value if samples else _redacted(value), default=_as_json))
+    shown = value if samples else _redacted(value)
+    try:
+        print(json.dumps(shown, default=_as_json, allow_nan=False))
+    except ValueError:
+        print(json.dumps(_with_named_floats(shown), default=_as_json, allow_nan=False))
 
 
 def _redacted(value: Any) -> Any:
@@ -36,6 +43,23 @@ def _redacted(value: Any) -> Any:
             return [_redacted(item) for item in value]
         case _:
             return value
+
+
+def note(text: str) -> None:
+    """Print a line for the person on standard error, which keeps standard output data alone."""
+    print(f"note: {plain(text)}", file=sys.stderr)
+
+
+def _with_named_floats(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else f"{'-' if value < 0 else ''}Infinity"
+    if isinstance(value, Mapping):
+        return {key: _with_named_floats(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_named_floats(item) for item in value]
+    if hasattr(value, "__atdata_codec__"):
+        return _with_named_floats(_as_json(value))
+    return value
 
 
 def _as_json(value: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from atdata.cli.account import Handle, signed_in
+from atdata.cli.complete import names_of_datasets
 from atdata.cli.entries import total
 from atdata.cli.options import Description, IndexUrl, Json, License, Tags
 from atdata.cli.output import emit, plain, progress
@@ -21,7 +22,12 @@ _BUCKET: Final = re.compile(r"s3://[^/]+/?")
 def promote(
     dataset: Annotated[
         str,
-        typer.Argument(metavar="NAME", show_default=False, help="A name in the local index."),
+        typer.Argument(
+            metavar="NAME",
+            show_default=False,
+            help="A name in the local index.",
+            autocompletion=names_of_datasets,
+        ),
     ],
     handle: Handle,
     store: Annotated[

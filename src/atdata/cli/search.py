@@ -8,7 +8,7 @@ import typer
 
 from atdata.cli.entries import entry_facts
 from atdata.cli.options import IndexUrl, Json
-from atdata.cli.output import count, emit, table
+from atdata.cli.output import count, emit, note, table
 from atdata.cli.targets import local_index
 
 
@@ -56,6 +56,8 @@ def search(
         for one in facts:
             emit(one)
     else:
+        if not facts:
+            note("no dataset of the index fits")
         table(("name", "samples", "tags", "license", "description"), map(_row, facts))
 
 

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, Final
 
 from atdata._protocols import IndexEntry
-from atdata._refs import DATASET_COLLECTION, parse_at_uri, parse_name_ref
+from atdata._refs import (
+    DATASET_COLLECTION,
+    NEWER_DATASET_COLLECTION,
+    is_did,
+    is_handle,
+    parse_at_uri,
+    parse_name_ref,
+)
+from atdata.cli.output import note
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.load import open_entry
-from atdata.errors import OptionError
+from atdata.errors import DatasetNotFoundError, NotFoundError, OptionError, RefError
 from atdata.samples.codec import check_sample_type
 from atdata.schema.model import Schema
 
 _CLASS_AT_VERSION: Final = re.compile(r"\w+@\d+\.\d+\.\d+")
-_SHARDS: Final = re.compile(r"[*?{/\\]|\.tar$")
-"""What a path or URL of shards has, and the name of a dataset has not."""
+_DATASETS: Final = (DATASET_COLLECTION, NEWER_DATASET_COLLECTION)
+_PATH: Final = re.compile(r"[/~]|\.\.?/")
+"""How a path begins that is not a name."""
+_SHARDS: Final = re.compile(r"[*?{]")
+"""What is in a pattern of shards."""
 
 
 def local_index(where: str | None, **options: Any) -> Any:
@@ -27,11 +39,33 @@ def local_index(where: str | None, **options: Any) -> Any:
     return LocalIndex(where, **options)
 
 
+def existing_index(where: str | None) -> Any | None:
+    """The same, or None where it would be a new file: looking makes no index."""
+    from atdata.local.place import VARIABLE, default_path
+
+    place = where or os.environ.get(VARIABLE) or str(default_path())
+    if "://" not in place and not Path(place).expanduser().exists():
+        return None
+    return local_index(where)
+
+
 def network_index() -> Any:
     """The network, read without a login."""
     from atdata.atmosphere import AtmosphereClient, AtmosphereIndex
 
     return AtmosphereIndex(AtmosphereClient())
+
+
+def check_account(account: str) -> None:
+    """Refuse what is neither a handle nor a DID, before anything is asked of a server.
+
+    Raises:
+        RefError: It is neither.
+    """
+    if not (is_did(account) or is_handle(account.removeprefix("@").lower())):
+        raise RefError(
+            f"{account!r} is not an account. Give a handle, such as alice.example.com, or a DID."
+        )
 
 
 def find_entry(target: str, where: str | None) -> tuple[IndexEntry, Any]:
@@ -52,7 +86,7 @@ def find_schema(target: str, where: str | None) -> tuple[Schema, str]:
         target = f"atdata://local/sampleSchema/{target}"
     if target.startswith(("atdata://", "local://")):
         index = local_index(where)
-    elif target.startswith("at://") and parse_at_uri(target).collection != DATASET_COLLECTION:
+    elif target.startswith("at://") and parse_at_uri(target).collection not in _DATASETS:
         index = network_index()
     else:
         entry, index = find_entry(target, where)
@@ -62,12 +96,35 @@ def find_schema(target: str, where: str | None) -> tuple[Schema, str]:
 
 
 def find_dataset(target: str, where: str | None) -> Dataset[Any]:
-    """The dataset that a path, URL, name or AT URI means."""
+    """The dataset that a path, URL, name or AT URI means.
+
+    What may be a name is looked for in the index first, so that no file that happens to be in
+    the folder takes the place of a dataset.
+
+    Raises:
+        DatasetNotFoundError: It is no name in the index, and there is no such path.
+    """
     if (target.startswith("at://") and "/blob/" not in target) or target.startswith("@"):
         return open_entry(*find_entry(target, where))
-    if "://" in target or _SHARDS.search(target) or Path(target).exists():
+    if "://" in target or _PATH.match(target):
         return Dataset(target)
-    return open_entry(*find_entry(target, where))
+    is_path = Path(target).exists()
+    index = existing_index(where)
+    if index is not None:
+        try:
+            entry = index.get_dataset(target)
+        except (NotFoundError, RefError) as error:
+            if not is_path and not _SHARDS.search(target):
+                raise DatasetNotFoundError(f"There is no path {target!r} here. {error}") from error
+        else:
+            if is_path:
+                note(f"{target!r} is a dataset of the index; ./{target} reads the path.")
+            return open_entry(entry, index)
+    if is_path or _SHARDS.search(target):
+        return Dataset(target)
+    raise DatasetNotFoundError(
+        f"There is no path {target!r} here, and no index yet. atdata insert records shards in one."
+    )
 
 
 def find_store(place: str) -> tuple[Any, str | None]:
@@ -105,7 +162,9 @@ def find_type(name: str) -> type:
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
-        found: type = getattr(importlib.import_module(module_name), class_name)
+        # What the module prints is not what the command was asked for.
+        with redirect_stdout(sys.stderr):
+            found: type = getattr(importlib.import_module(module_name), class_name)
     except ModuleNotFoundError as error:
         raise OptionError(f"--type {name}: {error}.") from error
     except AttributeError as error:

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from atdata.cli.complete import names_of_datasets
 from atdata.cli.exits import ExitCode
-from atdata.cli.options import IndexUrl, Json
+from atdata.cli.options import SHARDS_OR_DATASET, IndexUrl, Json
 from atdata.cli.output import count, emit, plain, size
 
 
@@ -17,7 +18,8 @@ def verify(
         typer.Argument(
             metavar="DATASET",
             show_default=False,
-            help="A name in the local index, a path or URL of shards, @handle/name, or at://….",
+            help=SHARDS_OR_DATASET,
+            autocompletion=names_of_datasets,
         ),
     ],
     index: IndexUrl = None,

@@ -1,0 +1,31 @@
+"""Messages that speak Python, said in options of the command line."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_SAID: Final = (
+    (r"LocalIndex\(…, data_store=DiskDataStore\(path\)\)", "--store FOLDER"),
+    (r"data_store=, for example PDSBlobStore\(client\),", "--store blobs"),
+    (r"data_store=PDSBlobStore\(client\)", "--store blobs"),
+    (r"data_store=", "--store"),
+    (r"client\.login\(handle, password\)", "--handle"),
+    (r"index\.list_datasets\(\)", "atdata ls"),
+    (r"index\.list_schemas\(\)", "atdata schema ls"),
+    (r"Publish it: publish_schema\(\)\. ", "atdata insert publishes one. "),
+    (r"label\(…, move=True\)", "--move"),
+    (r"move=True", "--move"),
+    (r"oversize='split'", "--split"),
+    (r"index\.insert_dataset\(dataset, name=…\)", "atdata insert"),
+    (r"\b(maxcount|name|description|license|index|schema)=(?=\S)", r"--\1 "),
+    (r"\b(maxcount|name|description|license|index|schema)=", r"--\1"),
+    (r"\btags=", "--tag "),
+)
+
+
+def in_options(message: str) -> str:
+    """The message of an error as a person at a shell can act on it."""
+    for python, option in _SAID:
+        message = re.sub(python, option, message)
+    return message
