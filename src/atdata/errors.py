@@ -351,3 +351,7 @@ class AtdataWarning(UserWarning):
 
 class UnknownFieldWarning(AtdataWarning):
     """A sample holds a field that its type does not have; the field is passed over."""
+
+
+class UnreadMembersWarning(UserWarning):
+    """A shard has members that are no samples; they were not read. Says how many, of what kind."""

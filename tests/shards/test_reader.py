@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atdata.errors import DecodeError, ShardError, ShardNotFoundError
+from atdata.errors import DecodeError, ShardError, ShardNotFoundError, UnreadMembersWarning
 from atdata.samples.codec import codec_of
 from atdata.shards.reader import count_samples, read_blocks
 from tests.shards.parts import Digit, digits, packed, read_all, shard_of, tar_of
@@ -50,17 +50,48 @@ def test_long_names_are_keys(format: int) -> None:
     assert read_all(tar_of([(name + ".msgpack", payload)], format=format))[0][0] == name
 
 
-def test_key_ends_at_the_first_dot_of_the_file() -> None:
-    """The key is the name up to the first dot after its last slash; .mp and .msg count too."""
+def test_a_key_is_the_name_without_its_ending() -> None:
+    """Whatever its dots, a file is a sample by its ending alone, read as a run or one by one."""
     payload = members(1)[0][1]
-    names = ["a.b/c.mp", "./d.msg", "e.MSGPACK", "f.seg.msgpack", "._e.msgpack", "g.json"]
+    names = ["a.b/c.mp", "./d.msg", "e.MSGPACK", "f.seg.msgpack", "._e.msgpack", ".hidden.msgpack"]
+    names += [f"{i:02d}.{i:02d}.msgpack" for i in range(40)]
     found = read_all(tar_of([(name, payload) for name in names]))
-    assert [key for key, _ in found] == ["a.b/c", "./d", "e"]
+    assert [key for key, _ in found] == [name.rpartition(".")[0] for name in names]
+
+
+def test_a_sample_without_a_key_is_an_error() -> None:
+    """A file that is nothing but an ending could be found by no key."""
+    for name in (".msgpack", "folder/.mp"):
+        with pytest.raises(ShardError, match="without a key"):
+            read_all(tar_of([*members(40), (name, b"")]))
+
+
+def test_one_warning_counts_what_is_not_read() -> None:
+    """Members that are no samples are reported at the end of a reading, or where it is left."""
+    mixed = [m for name, data in members(3) for m in ((name, data), (name[:6] + ".png", b"x"))]
+    mixed += [("labels.json", b"{}"), ("000009.msgpack.gz", b"x"), ("README", b"")]
+    with pytest.warns(UnreadMembersWarning) as told:
+        assert len(read_all(tar_of(mixed))) == 3
+    [one] = told
+    found = "6 members are no samples and were not read: 3 .png, 1 .json, 1 .msgpack.gz"
+    assert f"data-000000.tar: {found}, 1 without an ending" in str(one.message)
+    blocks = read_blocks(io.BytesIO(tar_of(mixed)), shard="x.tar", codec=codec_of(Digit), rows=1)
+    assert len(next(blocks)) > 0
+    with pytest.warns(UnreadMembersWarning, match=r"x\.tar: .*\.png"):
+        blocks.close()
+
+
+def test_what_macos_adds_is_no_sample() -> None:
+    """The attributes that macOS's tar keeps beside each file are counted, not decoded."""
+    apple = b"\0\x05\x16\x07" + bytes(100)
+    pairs = [m for name, data in members(40) for m in ((f"._{name}", apple), (name, data))]
+    with pytest.warns(UnreadMembersWarning, match="40 of macOS"):
+        assert len(read_all(tar_of(pairs))) == 40
 
 
 def test_other_members_alone_are_an_error() -> None:
     """A shard of other data says what it holds instead of giving nothing."""
-    with pytest.raises(ShardError, match=r"holds \.jpg, \.json members, no \.msgpack samples"):
+    with pytest.raises(ShardError, match=r"holds 2 \.jpg, 1 \.json members, no \.msgpack samples"):
         read_all(tar_of([("a.jpg", b"x"), ("a.json", b"{}"), ("b.jpg", b"y")]))
 
 
@@ -74,7 +105,7 @@ def test_empty_tar_has_no_samples() -> None:
     [
         (b"", "empty"),
         (b"hello " * 200, "not a tar"),
-        (b"hello", "cut short"),
+        (b"hello", "text, not a tar"),
         (gzip.compress(tar_of(members())), "gzip"),
         (gzip.compress(b"", mtime=0), "gzip"),
     ],

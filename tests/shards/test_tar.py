@@ -6,6 +6,7 @@ import io
 import pickle
 import tarfile
 import uuid
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -46,18 +47,19 @@ def added(tar: tarfile.TarFile, name: str, data: bytes = b"", **fields: Any) -> 
     tar.addfile(info, io.BytesIO(data))
 
 
-def test_folders_and_links_are_passed_over() -> None:
-    """Only files are samples; a link or folder that is named like one is not."""
+def test_folders_are_no_samples_and_not_reported() -> None:
+    """A folder holds nothing, whatever its name; nobody is warned of it."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
         added(tar, "folder", type=tarfile.DIRTYPE)
+        added(tar, "b.msgpack", type=tarfile.DIRTYPE)
         added(tar, "folder/a.msgpack", PAYLOAD)
-        added(tar, "b.msgpack", type=tarfile.SYMTYPE, linkname="folder/a.msgpack")
-        added(tar, "c.msgpack", type=tarfile.LNKTYPE, linkname="x" * 300)
-        added(tar, "d.msgpack", PAYLOAD)
-    assert keys(out.getvalue()) == ["folder/a", "d"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert keys(out.getvalue()) == ["folder/a"]
 
 
+@pytest.mark.filterwarnings("ignore::atdata.errors.UnreadMembersWarning")
 def test_large_members_between_samples_are_passed_over() -> None:
     """Members of other kinds, larger than any buffer, may stand between samples of a stream."""
     members = [numbered(1)[0], ("video.mp4", bytes(20_000_000)), ("b.msgpack", PAYLOAD)]
@@ -195,6 +197,7 @@ def test_a_shard_of_traps_is_read() -> None:
     assert count_samples(io.BytesIO(tar_of(members)), shard="x") == 3000
 
 
+@pytest.mark.filterwarnings("ignore::atdata.errors.UnreadMembersWarning")
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.sampled_from(["sample", "other", "folder"]), max_size=80))
 def test_any_order_of_members(order: list[str]) -> None:
@@ -210,7 +213,7 @@ def test_any_order_of_members(order: list[str]) -> None:
                 added(tar, f"{i}", type=tarfile.DIRTYPE)
     expected = [str(i) for i, what in enumerate(order) if what == "sample"]
     if "other" in order and not expected:
-        with pytest.raises(ShardError, match=r"holds \.json members"):
+        with pytest.raises(ShardError, match=r"holds \d+ \.json members"):
             keys(out.getvalue())
     else:
         assert keys(out.getvalue()) == expected

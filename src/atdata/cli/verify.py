@@ -32,6 +32,7 @@ def verify(
     """
     from atdata.cli.targets import find_dataset
     from atdata.dataset.verify import verify_shards
+    from atdata.shards.unread import listed
 
     found = find_dataset(dataset, index)
     seen = {"passed": 0, "failed": 0, "not checkable": 0}
@@ -42,6 +43,8 @@ def verify(
             continue
         held = f"{count(verdict.samples)} samples, {size(verdict.bytes)}"
         why = verdict.reason or held
+        if verdict.unread:
+            why += f"; not read: {listed(verdict.unread)}"
         print(f"{verdict.status}: {plain(verdict.shard)}: {plain(why)}")
     if not as_json:
         print(", ".join(f"{number} {status}" for status, number in seen.items() if number))

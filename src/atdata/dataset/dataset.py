@@ -29,6 +29,7 @@ from atdata.lenses.lens import Lens
 from atdata.lenses.network import find_lens
 from atdata.samples.codec import check_sample_type, codec_of, is_sample_type
 from atdata.samples.dict_sample import DictSample
+from atdata.shards.unread import Unread
 from atdata.shards.writer import PackedSample
 from atdata.sources.cache import MAX_BYTES, CachedSource
 from atdata.sources.url import URLSource
@@ -213,15 +214,13 @@ class Dataset(Readable[T]):
 
         Args:
             function: Called once a sample, in reading order.
-            sample_type: Type that it returns; None: that of its return annotation, where that is
-                a sample type. What it returns is checked against it, and a dict with its fields
-                becomes a sample. Where neither says a type, what it returns is taken as it is,
-                dicts with all of their fields.
+            sample_type: Type that it returns; None: that of its return annotation, else the
+                type of this dataset.
         """
         from atdata.dataset.describe import returned_type
 
-        declared = returned_type(function) if sample_type in (None, Any) else sample_type
-        return self._with(Map(function, declared), cast("type[U]", declared or self._sample_type))
+        result = sample_type or returned_type(function) or self._sample_type
+        return self._with(Map(function), cast("type[U]", result))
 
     def as_type(self, sample_type: type[U], lens: Lens[T, U] | None = None) -> Dataset[U]:
         """The same samples seen as another type.
@@ -246,12 +245,13 @@ class Dataset(Readable[T]):
         Stored samples are checked against their type and passed on byte for byte; those that
         went through filter, map or a lens are packed anew.
         """
-        if not self._plan.steps:
-            yield from self._stored()
-            return
+        with self._gather.tables.unread.reading() as unread:
+            yield from self._stored(unread) if self.is_plain else self._made(unread)
+
+    def _made(self, unread: Unread) -> Iterator[PackedSample]:
         codec = codec_of(self._sample_type)
         for number, shard in enumerate(self.shard_list):
-            for rows in self._plan.rows_of(shard):
+            for rows in self._plan.rows_of(shard, unread):
                 for key, sample in zip(rows.keys, rows.samples(), strict=True):
                     if not isinstance(sample, self._sample_type):
                         raise SampleTypeError(
@@ -260,9 +260,9 @@ class Dataset(Readable[T]):
                         )
                     yield PackedSample(key, codec.pack(sample), number)
 
-    def _stored(self) -> Iterator[PackedSample]:
+    def _stored(self, unread: Unread) -> Iterator[PackedSample]:
         for number, shard in enumerate(self.shard_list):
-            for block in self._plan.blocks_of(shard):
+            for block in self._plan.blocks_of(shard, unread):
                 block.samples()
                 for key, payload in zip(block.keys, block.payloads(), strict=True):
                     yield PackedSample(key, bytes(payload), number)
@@ -277,7 +277,9 @@ class Dataset(Readable[T]):
         Raises:
             ShardError: One is damaged.
         """
-        shards = tuple(describe(self._plan.source, shard) for shard in self.known_shards())
+        unread = self._gather.tables.unread
+        shards = tuple(describe(self._plan.source, shard, unread) for shard in self.known_shards())
+        unread.tell()
         self._known.update((shard.url, shard) for shard in shards)
         return shards
 

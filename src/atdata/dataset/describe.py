@@ -13,24 +13,17 @@ from atdata._protocols import DataSource
 from atdata._shardlist import ShardInfo
 from atdata.samples.codec import is_sample_type
 from atdata.shards.reader import count_samples
+from atdata.shards.unread import Unread
 from atdata.sources.offers import local_path
 
 
-def count_rows(source: DataSource, shard: ShardInfo) -> ShardInfo:
-    """The same with ``samples``, counted by reading the shard's headers.
-
-    Raises:
-        ShardError: The shard is damaged.
-    """
-    place = local_path(source, shard.url)
-    if place is not None:
-        return replace(shard, samples=count_samples(place, shard=shard.url))
-    with closing(source.open_shard(shard.url)) as stream:
-        return replace(shard, samples=count_samples(stream, shard=shard.url))
-
-
-def describe(source: DataSource, shard: ShardInfo) -> ShardInfo:
+def describe(source: DataSource, shard: ShardInfo, unread: Unread) -> ShardInfo:
     """The same with all that reading tells, if the shard is a local file; else unchanged.
+
+    Args:
+        source: Where it is.
+        shard: What is known of it.
+        unread: Told of members that are no samples.
 
     Raises:
         ShardError: The shard is damaged.
@@ -41,7 +34,8 @@ def describe(source: DataSource, shard: ShardInfo) -> ShardInfo:
         return shard
     with closing(source.open_shard(shard.url)) as stream:
         sha256, size = sha256_of(stream)
-    return replace(count_rows(source, shard), bytes=size, sha256=sha256)
+    samples = count_samples(place, shard=shard.url, unread=unread)
+    return replace(shard, samples=samples, bytes=size, sha256=sha256)
 
 
 def returned_type(function: Callable[..., Any]) -> type | None:

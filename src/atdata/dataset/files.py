@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -20,9 +17,9 @@ import numpy as np
 from atdata._protocols import DataSource
 from atdata._shardlist import ShardInfo
 from atdata.dataset.verify import Verify, check_file
+from atdata.dataset.whole import temporary_copy
 from atdata.errors import IntegrityError
 from atdata.sources.offers import local_path, ranges_of
-from atdata.sources.part import room_for
 from atdata.sources.ranges import FileBytes, NoRangesError, ShardBytes
 
 Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
@@ -39,7 +36,6 @@ _ALONG: Final = 1 << 18
 """Bytes between two parts of a map that are read along, because asking twice costs more."""
 _IN_HALVES: Final = 1 << 23
 """Bytes from which on two threads read from files: the system copies as fast as both can take."""
-_COPY: Final = 1 << 20
 APART: Final = 2**40
 """Distance between the shards, where all of them are thought of as one file."""
 
@@ -289,14 +285,8 @@ class ShardFiles:
 
     def _copy(self, number: int) -> ShardBytes:
         """A shard that can be read from its start only, as a temporary file without a name."""
-        with self._opening, ExitStack() as cleanup:
-            if number in self._copies:
-                return self._copies[number]
-            cleanup.enter_context(room_for(self._shards[number]))
-            folder = cleanup.enter_context(tempfile.TemporaryDirectory(prefix="atdata-"))
-            path = Path(folder) / "shard.tar"
-            stream = cleanup.enter_context(closing(self._source.open_shard(self._shards[number])))
-            with path.open("wb") as file:
-                shutil.copyfileobj(stream, file, _COPY)
-            self._open[number] = self._copies[number] = FileBytes(path)
+        with self._opening:
+            if number not in self._copies:
+                with temporary_copy(self._shards[number], self._source.open_shard) as path:
+                    self._open[number] = self._copies[number] = FileBytes(path)
             return self._copies[number]

@@ -325,10 +325,19 @@ class Gather:
         order = np.empty_like(places)
         order[places] = np.arange(len(places))
         ordered, positions = found.take(order), positions[order]
+        if any(self.tables.glance(number).names for number in found.shards):
+            return self._gathered(positions, ordered, self._linked(ordered))
         if self._placer.maps(found):
             self._placer.expect(found)
             return LocatedRows(self, positions, ordered)
         return self._gathered(positions, ordered, self._placer.read(found, places, self._check))
+
+    def _linked(self, found: Located) -> Payloads:
+        """Payloads of shards with links, read once each."""
+        starts, first, back = np.unique(found.starts, return_index=True, return_inverse=True)
+        once = Located(starts, found.sizes[first], found.shards, None)
+        payloads = self._placer.read(once, np.arange(len(starts)), self._check)
+        return payloads.take(back.reshape(-1))
 
     def _gathered(self, positions: Integers, found: Located, payloads: Payloads) -> GatheredRows:
         keys = self.lazy_keys(positions, found.keys)
@@ -387,7 +396,10 @@ class Gather:
             if not headers_agree(data, at[of], sizes[of]):
                 raise WrongTableError(number, None)
             offsets = found.starts[part][of] - number * APART + BLOCK
-            self._check_keys(number, table, offsets, data, at[of])
+            if table.names:
+                _check_linked(number, table, offsets, data, at[of])
+            else:
+                self._check_keys(number, table, offsets, data, at[of])
 
     def _check_keys(
         self, number: int, table: SampleTable, offsets: Integers, data: Bytes, at: Integers
@@ -421,3 +433,12 @@ class Gather:
         data = bytearray(end - start)
         self._files.get(number).read_into(memoryview(data), start)
         return bytes(data)
+
+
+def _check_linked(
+    number: int, table: SampleTable, offsets: Integers, data: Bytes, at: Integers
+) -> None:
+    """As `Gather._check_keys`, of a shard in which links lead to some of the payloads."""
+    for offset, place in zip(offsets.tolist(), at.tolist(), strict=True):
+        if table.names.get(offset) != name_of(data[place - BLOCK : place].tobytes()):
+            raise WrongTableError(number, None)

@@ -21,18 +21,20 @@ from atdata._protocols import DataSource
 from atdata._secrets import redacted_repr
 from atdata._shardlist import ShardInfo
 from atdata.dataset.ahead import OpenedAhead
-from atdata.dataset.results import checked_results, type_of_results
 from atdata.dataset.rows import Integers, Rows, SampleRows, SharedRows, ViewedRows, joined
 from atdata.dataset.tables import ShardTables
 from atdata.dataset.verify import Verify, check_file, of_stream
+from atdata.dataset.whole import whole_shard
 from atdata.errors import OptionError
 from atdata.lenses.lens import Lens
 from atdata.samples.batch import SampleBatch
-from atdata.samples.codec import SampleCodec, codec_of, fields_of
+from atdata.samples.codec import SampleCodec, codec_of
 from atdata.shards.keys import Keys
 from atdata.shards.offsets import SampleTable
 from atdata.shards.reader import Block, read_blocks
 from atdata.shards.tabled import read_by_table
+from atdata.shards.unread import Unread
+from atdata.shards.window import MappedFile
 from atdata.sources.offers import local_path
 from atdata.sources.verified import verified
 
@@ -59,14 +61,9 @@ class Map:
     """Replace each sample by what a function makes of it."""
 
     function: Callable[[Any], Any]
-    declared: type | None
-    """What it returns; None: nothing says so, and what it gives is taken as it is."""
 
     def apply(self, rows: Rows) -> Rows:
-        made = [self.function(sample) for sample in rows.samples()]
-        if self.declared is not None:
-            made = checked_results(self.function, made, self.declared, rows.keys)
-        return SampleRows(rows.keys, made)
+        return SampleRows(rows.keys, [self.function(sample) for sample in rows.samples()])
 
 
 @redacted_repr
@@ -114,9 +111,16 @@ class Plan:
         """Whether some samples may be left out."""
         return any(isinstance(step, Filter) for step in self.steps)
 
-    def blocks_of(self, shard: str) -> Iterator[Block[Any]]:
-        """The rows of one shard, before any step. Every header is looked at."""
-        read = partial(read_blocks, shard=shard, codec=codec_of(self.stored_type))
+    def blocks_of(self, shard: str, unread: Unread) -> Iterator[Block[Any]]:
+        """The rows of one shard, before any step. Every header is looked at.
+
+        Args:
+            shard: Which.
+            unread: Told of members that are not read.
+        """
+        codec: SampleCodec[Any] = codec_of(self.stored_type)
+        whole = partial(self._whole, shard)
+        read = partial(read_blocks, shard=shard, codec=codec, unread=unread, whole=whole)
         place = local_path(self.source, shard)
         if place is not None:
             check_file(place, self.known.get(shard), self.verify)
@@ -130,6 +134,9 @@ class Plan:
             self.source.open_shard(shard), of_stream(self.known.get(shard), self.verify)
         )
 
+    def _whole(self, shard: str) -> MappedFile:
+        return whole_shard(self.source, shard, self._stream_of)
+
     def runs(
         self, size: int | None = None, *, tables: ShardTables, copy: bool = True
     ) -> Iterator[Run]:
@@ -137,15 +144,18 @@ class Plan:
 
         Args:
             size: Samples of a batch.
-            tables: Where local shards' tables are found.
+            tables: Where local shards' tables are found, and what members are not read.
             copy: As for `Block`.
         """
         before = 0
         shards = self.source.shard_list
-        with closing(OpenedAhead(self._stream_of)) as remote:
+        with (
+            closing(OpenedAhead(self._stream_of)) as remote,
+            tables.unread.reading() as unread,
+        ):
             for number, shard in enumerate(shards):
                 first = -before % size if size else None
-                options = {"rows": size, "first": first, "copy": copy}
+                options = {"rows": size, "first": first, "copy": copy, "unread": unread}
                 behind = shards[number + 1] if number + 1 < len(shards) else None
                 place = local_path(self.source, shard)
                 if place is None:
@@ -173,25 +183,18 @@ class Plan:
         """The rows of a shard on a server, as they come; ``behind`` is the shard read next."""
         codec: SampleCodec[Any] = codec_of(self.stored_type)
         with closing(remote.open(shard)) as window:
-            for block in read_blocks(window, shard=shard, codec=codec, **options):
+            whole = partial(self._whole, shard)
+            for block in read_blocks(window, shard=shard, codec=codec, whole=whole, **options):
                 if window.final and behind and local_path(self.source, behind) is None:
                     remote.prepare(behind)
                 yield block
 
-    def rows_of(self, shard: str) -> Iterator[Rows]:
-        """The rows of one shard, every step applied."""
-        for block in self.blocks_of(shard):
+    def rows_of(self, shard: str, unread: Unread) -> Iterator[Rows]:
+        """The rows of one shard, every step applied; arguments as for `blocks_of`."""
+        for block in self.blocks_of(shard, unread):
             rows, _ = self.stepped(block)
             if len(rows):
                 yield rows
-
-    @property
-    def is_declared(self) -> bool:
-        """Whether something says of which type the samples are that come out."""
-        for step in reversed(self.steps):
-            if not isinstance(step, Filter):
-                return isinstance(step, View) or step.declared is not None
-        return True
 
     def stepped(self, rows: Rows) -> tuple[Rows, Integers]:
         """Rows with every step applied, and which of them are left."""
@@ -213,17 +216,9 @@ def samples_of(runs: Iterator[Run]) -> Iterator[tuple[Any, int]]:
 
 
 def batches_of(
-    runs: Iterator[Run],
-    sample_type: type,
-    size: int,
-    *,
-    declared: bool = True,
-    drop_last: bool = False,
+    runs: Iterator[Run], sample_type: type, size: int, *, drop_last: bool = False
 ) -> Iterator[tuple[SampleBatch[Any], int]]:
-    """Every row, ``size`` at a time; the last batch may be smaller, or is dropped.
-
-    ``sample_type`` and ``declared`` are as for `batch_of`.
-    """
+    """Every row, ``size`` at a time; the last batch may be smaller, or is dropped."""
     waiting: list[Rows] = []
     have = behind = 0
     for run, taken in runs:
@@ -233,7 +228,7 @@ def batches_of(
             need = size - have
             waiting.append(rows if need == count else rows.take(slice(at, at + need)))
             at += need
-            yield batch_of(sample_type, waiting, declared=declared), int(taken[at - 1])
+            yield batch_of(sample_type, waiting), int(taken[at - 1])
             have, waiting = 0, []
         if at < count:
             waiting.append(rows.take(slice(at, count)) if at else rows)
@@ -242,7 +237,7 @@ def batches_of(
         # What is read next takes the place of these rows, where nobody needs them any more.
         del run, rows
     if have and not drop_last:
-        yield batch_of(sample_type, waiting, declared=declared), behind
+        yield batch_of(sample_type, waiting), behind
 
 
 def check_batch_size(value: object) -> None:
@@ -255,25 +250,11 @@ def check_batch_size(value: object) -> None:
         raise OptionError(f"batch_size is {value!r}; it must be an int of 1 or more.")
 
 
-def batch_of(
-    sample_type: type, parts: Sequence[Rows], *, declared: bool = True
-) -> SampleBatch[Any]:
-    """Rows as one batch, column by column where they have columns.
-
-    Args:
-        sample_type: Type of the samples.
-        parts: The rows.
-        declared: Whether that is known to be their type; else it is what they turn out to be of.
-
-    Raises:
-        SampleTypeError: They turn out to have no fields, or to be of several types.
-    """
+def batch_of(sample_type: type, parts: Sequence[Rows]) -> SampleBatch[Any]:
+    """Rows as one batch, column by column where they have columns."""
     keys = Keys.joined([part.keys for part in parts])
-    fields = fields_of(sample_type)
-    # Samples without a type may each have other fields, so that columns are the batch's.
-    known = [columns for part in parts if fields and (columns := part.columns())]
+    known = [columns for part in parts if (columns := part.columns())]
     if known and len(known) == len(parts):
-        return SampleBatch(sample_type, keys, joined(known, fields))
+        return SampleBatch(sample_type, keys, joined(known))
     samples = [sample for part in parts for sample in part.samples()]
-    made = type_of_results(samples, sample_type, declared=declared)
-    return SampleBatch(made, keys, samples=samples)
+    return SampleBatch(sample_type, keys, samples=samples)

@@ -43,10 +43,6 @@ class Readable(Trainable[T]):
         return self._plan.is_filtered
 
     @property
-    def _is_declared(self) -> bool:
-        return self._plan.is_declared
-
-    @property
     def _known(self) -> dict[str, ShardInfo]:
         return self._gather.known
 
@@ -133,7 +129,7 @@ class Readable(Trainable[T]):
         buffer = ShuffleOrder(buffer_samples, buffer_shards)
         shuffle = self._shuffle(seed, epoch, window)
         if self._share.world_size == 1 and not self._gather.tables.ready():
-            return Reading(BufferStream(self._plan, buffer, shuffle, cut))
+            return Reading(BufferStream(self._plan, buffer, shuffle, cut, self._gather))
         return Reading(EpochStream(self._epoch, shuffle, self._share, cut, batch_size))
 
     def _epoch(self, shuffle: Shuffle | None) -> Epoch:
@@ -144,12 +140,7 @@ class Readable(Trainable[T]):
             return samples_of
         check_batch_size(batch_size)
         self._check_batchable()
-        return partial(
-            batches_of,
-            sample_type=self._sample_type,
-            size=batch_size,
-            declared=self._is_declared,
-        )
+        return partial(batches_of, sample_type=self._sample_type, size=batch_size)
 
     @overload
     def __getitem__(self, index: int) -> T: ...
@@ -176,7 +167,7 @@ class Readable(Trainable[T]):
             sample: T = rows.samples()[0]
             return sample
         self._check_batchable()
-        return batch_of(self._sample_type, [rows], declared=self._is_declared)
+        return batch_of(self._sample_type, [rows])
 
     def by_key(self, key: str) -> T:
         """The sample with this key; of several shards that have it, the first one's.

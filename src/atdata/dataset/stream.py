@@ -150,6 +150,7 @@ class BufferStream(Generic[X]):
         order: The buffer.
         shuffle: Its seed and epoch.
         cut: Makes items of the rows.
+        gather: Keeps what members are not read.
     """
 
     def __init__(
@@ -158,9 +159,11 @@ class BufferStream(Generic[X]):
         order: ShuffleOrder,
         shuffle: Shuffle,
         cut: Callable[[Iterator[Run]], Iterator[tuple[X, int]]],
+        gather: Gather,
     ) -> None:
         self.share = Share()
         self.version = VERSION
+        self._gather = gather
         self._plan = plan
         self._order = order
         self._shuffle = shuffle.with_seed()
@@ -173,13 +176,14 @@ class BufferStream(Generic[X]):
 
     def _runs(self, done: int) -> Iterator[Run]:
         order = replace(self._order, seed=[self._shuffle.seed or 0, self._shuffle.epoch])
-        streams = [partial(self._plan.rows_of, shard) for shard in self._plan.source.shard_list]
+        shards = self._plan.source.shard_list
         before = 0
-        for rows in order.mix(streams):
-            skipped = min(len(rows), max(0, done - before))
-            left = rows.take(slice(skipped, len(rows))) if skipped else rows
-            yield left, np.arange(before + skipped + 1, before + len(rows) + 1) - done
-            before += len(rows)
+        with self._gather.tables.unread.reading() as unread:
+            for rows in order.mix([partial(self._plan.rows_of, s, unread) for s in shards]):
+                skipped = min(len(rows), max(0, done - before))
+                left = rows.take(slice(skipped, len(rows))) if skipped else rows
+                yield left, np.arange(before + skipped + 1, before + len(rows) + 1) - done
+                before += len(rows)
 
     def describe(self) -> dict[str, Any]:
         """See `Stream`."""

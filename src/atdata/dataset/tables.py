@@ -20,6 +20,7 @@ from atdata._folders import cache_folder
 from atdata._protocols import DataSource
 from atdata._regular import is_own, open_file, open_own
 from atdata._shardlist import ShardInfo
+from atdata.dataset.whole import whole_shard
 from atdata.errors import IntegrityError, NotFoundError, ShardError, SourceError
 from atdata.shards.header import BLOCK
 from atdata.shards.offsets import (
@@ -29,7 +30,9 @@ from atdata.shards.offsets import (
     largest_table,
     scan_table,
 )
+from atdata.shards.unread import Unread
 from atdata.shards.ustar import END
+from atdata.shards.window import MappedFile
 from atdata.sources.offers import local_path, open_beside, ranges_of, uncached
 from atdata.sources.ranges import NoRangesError
 
@@ -80,6 +83,8 @@ class ShardTables:
         self._scanned: set[int] = set()
         self._mapped_bytes = self._used = 0
         self._identities: dict[int, Identity] = {}
+        self.unread = Unread()
+        """Members that are no samples, of this dataset's shards: each reported once."""
 
     def __getstate__(self) -> dict[str, Any]:
         # Another process finds them as fast as it would be sent them.
@@ -90,8 +95,9 @@ class ShardTables:
 
     def ready(self) -> bool:
         """Whether every shard has a table that is found without reading a remote shard."""
-        found = self._each(self._find_head, self._missing())
-        return all(found)
+        found = all(self._each(self._find_head, self._missing()))
+        self.unread.tell()
+        return found
 
     def counts(self) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Samples of each shard, shape (number of shards,). Scans shards without a table.
@@ -102,6 +108,7 @@ class ShardTables:
         """
         for _ in self._each(self._head, self._missing()):
             pass
+        self.unread.tell()
         return np.array([self._heads[n].samples for n in range(len(self.shards))], np.int64)
 
     def total_bytes(self) -> int:
@@ -232,6 +239,7 @@ class ShardTables:
         if number in self._scanned:
             return False
         self._put(number, self._scanned_table(number))
+        self.unread.tell()
         return True
 
     def _put(self, number: int, scanned: SampleTable) -> None:
@@ -389,14 +397,22 @@ class ShardTables:
         known = self._known.get(shard, ShardInfo(shard))
         if path is not None:
             size = path.stat().st_size if path.exists() else 0
-            table = scan_table(path, shard=shard, shard_bytes=size)
+            table = scan_table(path, shard=shard, shard_bytes=size, unread=self.unread)
         else:
             with closing(self._source.open_shard(shard)) as stream:
                 counted: Any = _Counted(stream)
-                found = scan_table(counted, shard=shard, shard_bytes=0)
+
+                def whole() -> MappedFile:
+                    file = whole_shard(self._source, shard)
+                    counted.size = len(file.view)
+                    return file
+
+                found = scan_table(
+                    counted, shard=shard, shard_bytes=0, unread=self.unread, whole=whole
+                )
             table = found.for_shard(counted.size, known.sha256)
         table.checked = True
-        kept = self._kept_at(shard, path)
+        kept = self._kept_at(shard, path) if table.alone else None
         if kept is not None and (path is None or table.head.shard_bytes >= _WORTH_KEEPING):
             # The cache saves time; where it cannot be written, there is none.
             with suppress(OSError):
@@ -420,6 +436,8 @@ class ShardTables:
             identity = known.sha256
         else:
             return None
+        # 2: tables of before knew fewer members as samples.
+        identity = f"2\0{identity}"
         name = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
         return cache_folder() / "tables" / f"{name}{SUFFIX}"
 

@@ -6,9 +6,9 @@ import hashlib
 import io
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -18,9 +18,12 @@ from atdata._refs import parse_blob_ref
 from atdata._regular import open_file
 from atdata._secrets import redacted_repr
 from atdata._shardlist import ShardInfo
+from atdata.dataset.whole import whole_shard
 from atdata.errors import AtdataError, IntegrityError, RefError
 from atdata.shards.offsets import HEAD_BYTES, SUFFIX, parse_head
 from atdata.shards.reader import count_samples
+from atdata.shards.unread import Unread
+from atdata.shards.window import MappedFile
 from atdata.sources.offers import local_path
 
 if TYPE_CHECKING:
@@ -98,21 +101,24 @@ class Verdict:
     """Why it did not pass."""
     samples: int | None = None
     bytes: int | None = None
+    unread: Mapping[str, int] = field(default_factory=dict)
+    """Members that are no samples and are not read: kind, such as ``.png`` → number."""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types, what is not known left out."""
         found = {name: getattr(self, name) for name in self.__slots__}
-        return {name: value for name, value in found.items() if value not in (None, "")}
+        return {name: value for name, value in found.items() if value not in (None, "", {})}
 
 
 def verify_shards(source: DataSource, shards: tuple[ShardInfo, ...]) -> Iterator[Verdict]:
     """Read every shard to its end, and hold size, hash and count against what is known.
 
     Known is what an index recorded, the CID of a blob, or the hash in the sample table beside
-    a local file.
+    a local file. Members that are no samples are counted, and a warning tells of all of them.
     """
-    for shard in shards:
-        yield _verdict(source, _known(source, shard))
+    with Unread().reading() as unread:
+        for shard in shards:
+            yield _verdict(source, _known(source, shard), unread)
 
 
 def _known(source: DataSource, shard: ShardInfo) -> ShardInfo:
@@ -136,14 +142,23 @@ def _known(source: DataSource, shard: ShardInfo) -> ShardInfo:
     return shard
 
 
-def _verdict(source: DataSource, known: ShardInfo) -> Verdict:
+def _verdict(source: DataSource, known: ShardInfo, unread: Unread) -> Verdict:
     tee = None
+    others = Unread()
     try:
         with closing(_Hashing(source.open_shard(known.url))) as tee:
             stream: Any = io.BufferedReader(tee, 1 << 20)
-            samples = count_samples(stream, shard=known.url)
+
+            def whole() -> MappedFile:
+                while stream.read(1 << 20):
+                    pass
+                return whole_shard(source, known.url)
+
+            samples = count_samples(stream, shard=known.url, unread=others, whole=whole)
     except (AtdataError, OSError) as error:
         return Verdict(known.url, "failed", str(error))
+    unread.join(others)
+    left_out = others.of(known.url)
     size, sha256 = tee.size, tee.digest.hexdigest()
     found = {"bytes": size, "samples": samples, "sha256": sha256}
     wrong = [
@@ -152,10 +167,11 @@ def _verdict(source: DataSource, known: ShardInfo) -> Verdict:
         if getattr(known, name) not in (None, value)
     ]
     if wrong:
-        return Verdict(known.url, "failed", "; ".join(wrong), samples, size)
+        return Verdict(known.url, "failed", "; ".join(wrong), samples, size, left_out)
     if known.sha256 is None:
-        return Verdict(known.url, "not checkable", "no hash is recorded", samples, size)
-    return Verdict(known.url, "passed", "", samples, size)
+        reason = "no hash is recorded"
+        return Verdict(known.url, "not checkable", reason, samples, size, left_out)
+    return Verdict(known.url, "passed", "", samples, size, left_out)
 
 
 class _Hashing(io.RawIOBase):

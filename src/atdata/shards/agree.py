@@ -13,6 +13,7 @@ from atdata.shards.header import (
     GNU_LINK,
     GNU_NAME,
     PAX_NEXT,
+    SUFFIXES,
     WITHOUT_DATA,
     Extended,
     key_of,
@@ -36,6 +37,9 @@ _NAME: Final = 100
 _CUT: Final = 97
 """Bytes of a name from which on it may be the beginning of a longer one: a character of four bytes
 may not fit."""
+_MSGPACK: Final = np.frombuffer(b".msgpack\0", np.uint8)
+_ENDING: Final = len(_MSGPACK)
+"""Bytes of the longest ending of a sample's name, with the zero after it."""
 
 
 class Spots:
@@ -123,12 +127,20 @@ def names_agree(data: Bytes, at: Integers, sizes: Integers, keys: KeyMatrix) -> 
             return False
     inside = keys != 0
     if inside[:, -1].all():
-        if spots.read(length - BLOCK, 1).tobytes() != b"." * count:
+        if spots.read(-BLOCK, length).tobytes() != keys.tobytes():
             return False
-        return spots.read(-BLOCK, length).tobytes() == keys.tobytes()
-    names = spots.matrix(-BLOCK, length + 1)
-    behind = names[np.arange(count), inside.sum(axis=1)]
-    return bool((behind == ord(".")).all() and (names[:, :length] == keys)[inside].all())
+        ending = bytes(data[int(at[0]) + length - BLOCK :][:_ENDING]).partition(b"\0")[0] + b"\0"
+        if not ending.startswith(b".") or ending[1:-1].lower() not in SUFFIXES:
+            return False
+        endings: bytes = spots.read(length - BLOCK, len(ending)).tobytes()
+        return bool(endings == ending * count)
+    names = spots.matrix(-BLOCK, _NAME)
+    wanted = np.zeros((count, length + _ENDING), np.uint8)
+    wanted[:, :length] = keys
+    rows, lengths = np.arange(count)[:, None], inside.sum(axis=1)[:, None]
+    wanted[rows, lengths + np.arange(_ENDING)] = _MSGPACK
+    fits = length + _ENDING <= _NAME
+    return fits and bool((names[:, : wanted.shape[1]] == wanted).all())
 
 
 def key_agrees(header: bytes, key: bytes, before: Callable[[], bytes]) -> bool:

@@ -15,13 +15,12 @@ BLOCK: Final = 512
 """Bytes of a tar record: headers take one, payloads are padded to a multiple."""
 ZEROS: Final = bytes(BLOCK)
 SUFFIXES: Final = frozenset({b"msgpack", b"mp", b"msg"})
-"""What follows the first dot of a sample's file name, in any case."""
+"""What follows the last dot of a sample's file name, in any case."""
 
-REGULAR: Final = frozenset(b"0\x007")
-"""Type flags of files."""
+HARD_LINK, SYMBOLIC_LINK, FOLDER = b"125"
 WITHOUT_DATA: Final = frozenset(b"123456")
-"""Type flags of links, devices and folders, which no payload follows."""
-PAX_NEXT, PAX_GLOBAL, GNU_NAME, GNU_LINK, GNU_SPARSE = b"xgLKS"
+"""Type flags of links, devices and folders, which no payload follows; any other is a file."""
+PAX_NEXT, PAX_GLOBAL, GNU_NAME, GNU_LINK, GNU_SPARSE, PAX_SOLARIS = b"xgLKSX"
 
 _PAX_RECORD = re.compile(rb"(\d{1,18}) ([^=\n]+)=")
 _CHECKSUM: Final = slice(148, 156)
@@ -33,12 +32,14 @@ class Extended:
 
     size: int | None = None
     name: bytes | None = None
+    link: bytes | None = None
 
     def over(self, other: Extended) -> Extended:
         """This, and ``other`` where this says nothing."""
         return Extended(
             other.size if self.size is None else self.size,
             other.name if self.name is None else self.name,
+            other.link if self.link is None else self.link,
         )
 
 
@@ -62,22 +63,24 @@ def number(field: bytes, offset: int) -> int:
 
 
 def check(header: bytes, offset: int) -> None:
-    """Hold a header against its checksum.
+    """Check a header against its checksum.
 
     Raises:
-        ShardError: They disagree: damaged, or no tar.
+        ShardError: They disagree.
     """
+    if not checksum_holds(header):
+        raise ShardError("a damaged tar header: its checksum is wrong", offset=offset)
+
+
+def checksum_holds(header: bytes) -> bool:
+    """Whether a header has the checksum that it says."""
     try:
-        want = number(header[_CHECKSUM], offset)
+        want = number(header[_CHECKSUM], 0)
     except ShardError:
         want = -1
     found = sum(header) - sum(header[_CHECKSUM]) + 8 * 0x20
-    if found != want:
-        # Some old writers summed bytes as signed.
-        high = sum(byte > 127 for byte in header[:148] + header[156:])
-        if found - 256 * high != want:
-            problem = "not a tar" if offset == 0 else "a damaged tar header"
-            raise ShardError(f"{problem}: the header's checksum is wrong", offset=offset)
+    # Some old writers summed bytes as signed.
+    return found == want or found - 256 * sum(b > 127 for b in header[:148] + header[156:]) == want
 
 
 def name_of(header: bytes) -> bytes:
@@ -100,7 +103,7 @@ def read_extended(flag: int, data: bytes, offset: int) -> Extended:
         ShardError: It is damaged, or asks for what is not supported.
     """
     if flag == GNU_LINK:
-        return Extended()
+        return Extended(link=data.partition(b"\0")[0])
     if flag == GNU_NAME:
         return Extended(name=data.partition(b"\0")[0])
     found = Extended()
@@ -113,6 +116,8 @@ def read_extended(flag: int, data: bytes, offset: int) -> Extended:
         value = data[match.end() : end - 1]
         if match[2] == b"path":
             found.name = value
+        elif match[2] == b"linkpath":
+            found.link = value
         elif match[2] == b"size":
             if not value.isdigit() or len(value) > 18:
                 raise ShardError(f"a PAX header with the size {value[:40]!r}", offset=offset)
@@ -124,7 +129,9 @@ def read_extended(flag: int, data: bytes, offset: int) -> Extended:
 
 
 def key_of(name: bytes) -> bytes | None:
-    """The key of the sample that a file of this name is; None: it is none."""
-    folder, slash, file = name.rpartition(b"/")
-    stem, _, suffix = file.partition(b".")
-    return folder + slash + stem if stem and suffix.lower() in SUFFIXES else None
+    """The key of the sample that a file of this name is; None: it is none.
+
+    It is the name without ``.msgpack``, ``.mp`` or ``.msg``, dots included.
+    """
+    stem, dot, suffix = name.rpartition(b".")
+    return stem if dot and suffix.lower() in SUFFIXES else None

@@ -11,7 +11,7 @@ from __future__ import annotations
 import mmap
 import struct
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Final, TypeAlias
@@ -23,7 +23,8 @@ from atdata._once import once
 from atdata.errors import ShardError
 from atdata.shards.header import BLOCK, padded
 from atdata.shards.keys import KeyMatrix, key_list, key_text
-from atdata.shards.reader import find_samples
+from atdata.shards.reader import Whole, find_samples
+from atdata.shards.unread import Unread
 
 Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
@@ -87,6 +88,12 @@ class SampleTable:
         self._body = body
         self.checked = False
         """Whether `check` has found the whole of it right."""
+        self.alone = True
+        """Whether all members of the shard are samples with payloads of their own. The table of
+        another shard is never kept: it would hide what is not read, and links need more."""
+        self.names: Mapping[int, bytes] = {}
+        """Where samples are links: where each payload begins → the name in its header. Offsets
+        need not ascend then, and several samples may have one payload."""
 
     def __len__(self) -> int:
         return self.head.samples
@@ -252,7 +259,9 @@ class SampleTable:
     def for_shard(self, shard_bytes: int, sha256: str | None) -> SampleTable:
         """The same for a shard of this size and hash."""
         head = replace(self.head, shard_bytes=shard_bytes, sha256=sha256)
-        return SampleTable(head, self._body)
+        table = SampleTable(head, self._body)
+        table.alone, table.names = self.alone, self.names
+        return table
 
     @classmethod
     def of(
@@ -381,7 +390,13 @@ def _head_bytes(head: TableHead) -> bytes:
 
 
 def scan_table(
-    source: IO[bytes] | Path, *, shard: str, shard_bytes: int, sha256: str | None = None
+    source: IO[bytes] | Path,
+    *,
+    shard: str,
+    shard_bytes: int,
+    sha256: str | None = None,
+    unread: Unread | None = None,
+    whole: Whole | None = None,
 ) -> SampleTable:
     """Make the table of a shard by reading its headers.
 
@@ -390,6 +405,8 @@ def scan_table(
         shard: What errors call it.
         shard_bytes: Its size.
         sha256: Its hash, where it is known.
+        unread: As for `read_blocks`.
+        whole: As for `read_blocks`.
 
     Raises:
         ShardError: As in `read_blocks`.
@@ -397,15 +414,20 @@ def scan_table(
     offsets: list[Integers] = []
     sizes: list[Integers] = []
     keys: list[KeyMatrix | list[str]] = []
-    for found in find_samples(source, shard=shard):
+    walker = None
+    for found in find_samples(source, shard=shard, unread=unread, whole=whole):
         offsets.append(found.offsets)
         sizes.append(found.sizes)
         keys += found.keys
+        walker = found.walker
     none = np.empty(0, np.int64)
-    return SampleTable.of(
+    table = SampleTable.of(
         np.concatenate([none, *offsets]),
         np.concatenate([none, *sizes]),
         keys,
         shard_bytes=shard_bytes,
         sha256=sha256,
     )
+    if walker is not None:
+        table.alone, table.names = walker.alone, walker.names
+    return table

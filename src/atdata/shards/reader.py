@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import IO, Final, Generic, TypeVar
+from typing import IO, Final, Generic, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -17,7 +17,9 @@ from atdata.shards.cursor import Integers
 from atdata.shards.form import Column, finished
 from atdata.shards.keys import KeyMatrix, Keys, key_list
 from atdata.shards.lazy import StridedRows
+from atdata.shards.links import LinksError
 from atdata.shards.tar import Found, Walker, check_tail
+from atdata.shards.unread import Unread
 from atdata.shards.window import MappedFile, StreamChunks, Window, open_window
 
 T = TypeVar("T")
@@ -25,6 +27,8 @@ T = TypeVar("T")
 _ROWS: Final = 8192
 SCANNED: Final = 1 << 24
 """Bytes of a block that is scanned: the more headers at once, the less each of them costs."""
+Whole: TypeAlias = Callable[[], MappedFile]
+"""Gives the whole of a shard that is a stream, where what a link leads to has to be found in it."""
 LOOKED_UP: Final = 1 << 22
 """Bytes of a block that a table leads to, which stays in the processor's cache."""
 
@@ -139,6 +143,8 @@ def read_blocks(
     rows: int | None = None,
     first: int | None = None,
     copy: bool = True,
+    unread: Unread | None = None,
+    whole: Whole | None = None,
 ) -> Iterator[Block[T]]:
     """Read a shard in order.
 
@@ -156,19 +162,17 @@ def read_blocks(
             has at least ``rows``, and at most 8,192 or about 16 MB if these are more.
         first: Samples up to the first such end; None: ``rows``.
         copy: As for `Block`.
+        unread: Told of members that were not read. None: a warning tells of them at the end.
+        whole: Asked for the whole of a stream in which a sample is a link. None: that is an error.
 
     Raises:
         ShardError: Damaged, cut short, no tar; or it holds other members, but no samples.
     """
-    try:
-        window = source if isinstance(source, StreamChunks) else open_window(source)
+    for window, part in _read(source, shard, unread, whole, rows or 1, first or 0):
         file = window.file if isinstance(window, MappedFile) else None
-        for part in _parts(window, rows or 1, first or 0):
-            keys = partial(key_list, part.keys)
-            payloads = Payloads(part.view, part.starts, part.ends, file, window.base)
-            yield Block(shard, codec, payloads, keys, copy=copy)
-    except ShardError as error:
-        raise error.in_shard(shard) from None
+        keys = partial(key_list, part.keys)
+        payloads = Payloads(part.view, part.starts, part.ends, file, window.base)
+        yield Block(shard, codec, payloads, keys, copy=copy)
 
 
 @lru_cache(maxsize=64)
@@ -176,16 +180,19 @@ def _decoder_of(codec: SampleCodec[T]) -> Decoder[T]:
     return Decoder(codec)
 
 
-def count_samples(source: IO[bytes] | Path, *, shard: str) -> int:
-    """Count the samples of a shard, without decoding them.
+def count_samples(
+    source: IO[bytes] | Path,
+    *,
+    shard: str,
+    unread: Unread | None = None,
+    whole: Whole | None = None,
+) -> int:
+    """Count the samples of a shard, without decoding them; arguments as for `read_blocks`.
 
     Raises:
         ShardError: As in `read_blocks`.
     """
-    try:
-        return sum(len(part.starts) for part in _parts(open_window(source)))
-    except ShardError as error:
-        raise error.in_shard(shard) from None
+    return sum(len(part.starts) for _, part in _read(source, shard, unread, whole))
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,21 +204,65 @@ class Samples:
     sizes: Integers
     keys: Sequence[KeyMatrix | list[str]]
     """Their keys, in parts."""
+    walker: Walker
+    """What found them."""
 
 
-def find_samples(source: IO[bytes] | Path, *, shard: str) -> Iterator[Samples]:
-    """Find the samples of a shard, without decoding them.
+def find_samples(
+    source: IO[bytes] | Path,
+    *,
+    shard: str,
+    unread: Unread | None = None,
+    whole: Whole | None = None,
+) -> Iterator[Samples]:
+    """Find the samples of a shard, without decoding them; arguments as for `read_blocks`.
 
     Raises:
         ShardError: As in `read_blocks`.
     """
+    for window, part in _read(source, shard, unread, whole):
+        sizes = part.ends - part.starts
+        yield Samples(window.base + part.starts, sizes, part.keys, part.walker)
+
+
+def _read(
+    source: IO[bytes] | Path | StreamChunks,
+    shard: str,
+    unread: Unread | None,
+    whole: Whole | None,
+    rows: int = 1,
+    first: int = 0,
+) -> Iterator[tuple[Window, _Part]]:
+    """The parts of a shard, each with the window that it is in; arguments as for `read_blocks`."""
+    told, walker, done = unread or Unread(), Walker(), 0
     try:
-        window = open_window(source)
-        for part in _parts(window):
-            sizes = part.ends - part.starts
-            yield Samples(window.base + part.starts, sizes, part.keys)
+        window: Window = source if isinstance(source, StreamChunks) else open_window(source)
+        try:
+            for part in _parts(walker, window, rows, first):
+                yield window, part
+                done += len(part.starts)
+        except LinksError:
+            if whole is None:
+                raise ShardError(
+                    "a sample is a link, which is followed in files only, not in a stream"
+                ) from None
+            window, walker = whole(), Walker()
+            for part in _parts(walker, window, rows, first):
+                known, done = done, max(0, done - len(part.starts))
+                if known < len(part.starts):
+                    yield window, part.after(known)
     except ShardError as error:
         raise error.in_shard(shard) from None
+    except GeneratorExit:
+        _tell(told, unread, shard, walker)
+        raise
+    _tell(told, unread, shard, walker)
+
+
+def _tell(told: Unread, unread: Unread | None, shard: str, walker: Walker) -> None:
+    told.add(shard, walker.others)
+    if unread is None:
+        told.tell()
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +273,15 @@ class _Part:
     starts: Integers
     ends: Integers
     keys: list[KeyMatrix | list[str]]
+    walker: Walker
+    """What found it."""
+
+    def after(self, row: int) -> _Part:
+        """What comes after some rows; their keys become text."""
+        if not row:
+            return self
+        keys: list[KeyMatrix | list[str]] = [key_list(self.keys)[row:]]
+        return _Part(self.view, self.starts[row:], self.ends[row:], keys, self.walker)
 
 
 def block_rows(size: int, rows: int, done: int, most: int) -> int:
@@ -237,8 +297,7 @@ def block_rows(size: int, rows: int, done: int, most: int) -> int:
     return max(1, fitting // rows) * rows - done % rows
 
 
-def _parts(window: Window, rows: int = 1, first: int = 0) -> Iterator[_Part]:
-    walker = Walker()
+def _parts(walker: Walker, window: Window, rows: int, first: int) -> Iterator[_Part]:
     at = 0
     gathered: list[Found] = []
     count = before = 0
@@ -253,7 +312,7 @@ def _parts(window: Window, rows: int = 1, first: int = 0) -> Iterator[_Part]:
         at = found.end
         go_on = bool(found.need) or at > len(window.view)
         if gathered and (count >= most or go_on or found.over):
-            yield _joined(window.view, gathered)
+            yield _joined(walker, window.view, gathered)
             window.release(at)
             before += count
             gathered, count = [], 0
@@ -266,7 +325,7 @@ def _parts(window: Window, rows: int = 1, first: int = 0) -> Iterator[_Part]:
             at = 0
 
 
-def _joined(view: memoryview, gathered: list[Found]) -> _Part:
+def _joined(walker: Walker, view: memoryview, gathered: list[Found]) -> _Part:
     starts = np.concatenate([np.asarray(found.offsets, np.int64) for found in gathered])
     sizes = np.concatenate([np.asarray(found.sizes, np.int64) for found in gathered])
-    return _Part(view, starts, starts + sizes, [found.keys for found in gathered])
+    return _Part(view, starts, starts + sizes, [found.keys for found in gathered], walker)

@@ -15,7 +15,7 @@ import numpy as np
 
 from atdata._limits import limits
 from atdata.shards.even import byte_sums, checksum_fields, even_run
-from atdata.shards.header import BLOCK, SUFFIXES
+from atdata.shards.header import BLOCK, key_of
 from atdata.shards.keys import KeyMatrix
 
 Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
@@ -28,7 +28,7 @@ _EVEN: Final = 32
 """Fewer members than this at a constant stride are looked at with those behind them."""
 _USTAR: Final = int.from_bytes(b"ustar\x0000", "little")
 _GNU: Final = int.from_bytes(b"ustar  \0", "little")
-_ZERO, _DOT, _SLASH = b"\0./"
+_ZERO, _DOT, _SLASH, _LOW = b"\0./_"
 _PAX_SEEN: Final = 104
 """Bytes that are looked at of a PAX header: one record of two digits of length."""
 
@@ -157,28 +157,26 @@ def _keys(names: Bytes) -> KeyMatrix:
     if not len(names):
         return none
     name = names[0].tobytes().partition(b"\0")[0]
-    file = name.rpartition(b"/")[2]
-    stem, _, suffix = file.partition(b".")
-    if not stem or suffix.lower() not in SUFFIXES:
+    key = key_of(name)
+    if not key:
         return none
-    file_at = len(name) - len(file)
-    dot_at = file_at + len(stem)
-    keys = np.ascontiguousarray(names[:, :dot_at])
-    ends = names[:, dot_at : len(name) + 1].tobytes()
+    size = len(key)
+    keys = np.ascontiguousarray(names[:, :size])
+    ends = names[:, size : len(name) + 1].tobytes()
     raw = keys.tobytes()
+    good: Mask = keys[:, -1] != _SLASH
     if (
-        not file_at
-        and ends == (name[dot_at:] + b"\0")[: names.shape[1] - dot_at] * len(names)
+        ends == (name[size:] + b"\0")[: names.shape[1] - size] * len(names)
         and raw.isascii()
-        and not any(byte in raw for byte in b"\0./")
+        and b"\0" not in raw
+        and b"._" not in raw
+        and good.all()
     ):
         return keys
-    good = (names[:, dot_at : len(name)] == names[0, dot_at : len(name)]).all(axis=1)
+    good &= (names[:, size : len(name)] == names[0, size : len(name)]).all(axis=1)
     if len(name) < names.shape[1]:
         good &= names[:, len(name)] == _ZERO
-    if file_at:
-        good &= names[:, file_at - 1] == _SLASH
     good &= ((keys > 0) & (keys < 0x80)).all(axis=1)
-    stems = names[:, file_at:dot_at]
-    good &= ((stems != _DOT) & (stems != _SLASH)).all(axis=1)
+    # What macOS's tar adds may be named like that: its payload tells.
+    good &= ~((keys[:, :-1] == _DOT) & (keys[:, 1:] == _LOW)).any(axis=1)
     return keys[: _leading(good)]

@@ -18,6 +18,7 @@ from atdata.shards.header import BLOCK
 from atdata.shards.lazy import BY_READING
 from atdata.shards.offsets import SUFFIX, SampleTable
 from atdata.shards.reader import LOOKED_UP, Block, block_rows, read_blocks
+from atdata.shards.unread import Unread
 from atdata.shards.window import MappedFile
 
 T = TypeVar("T")
@@ -38,6 +39,7 @@ def read_by_table(
     rows: int | None = None,
     first: int | None = None,
     copy: bool = True,
+    unread: Unread | None = None,
 ) -> Iterator[Block[T]]:
     """Read a shard in order as `read_blocks` does, without looking at every header.
 
@@ -53,6 +55,7 @@ def read_by_table(
         rows: As for `read_blocks`.
         first: As for `read_blocks`.
         copy: As for `Block`.
+        unread: As for `read_blocks`.
 
     Raises:
         ShardError: The file is damaged; or the table is not of this file, which was found out
@@ -60,7 +63,9 @@ def read_by_table(
     """
     window = MappedFile(path)
     if not _is_of(table, window.view):
-        yield from read_blocks(path, shard=shard, codec=codec, rows=rows, first=first, copy=copy)
+        yield from read_blocks(
+            path, shard=shard, codec=codec, rows=rows, first=first, copy=copy, unread=unread
+        )
         return
     done, count = 0, len(table)
     typical = max(BLOCK, table.head.shard_bytes // max(1, count))

@@ -1,40 +1,28 @@
 """The samples of a tar, window by window of memory.
 
-A sample is a file member ``<key>.msgpack`` (``.mp`` and ``.msg`` are read as well); the key
-is the name up to the first dot after its last slash. Other members are passed over.
+A sample is a file ``<key>.msgpack`` (``.mp`` and ``.msg`` are read as well), or a link of such a
+name to a file of the same tar. The key is the name without its ending, dots included. Other
+members are not read, but counted.
 
 Stricter than `tarfile`, which ends in silence where a shard is cut or damaged: a shard ends
-with its end-of-archive marker and nothing but zeros behind it, or it is an error.
+with its end-of-archive marker and nothing but zeros after it, or it is an error.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from atdata._limits import limits
 from atdata.errors import ShardError
-from atdata.shards.header import (
-    BLOCK,
-    GNU_LINK,
-    GNU_NAME,
-    GNU_SPARSE,
-    PAX_GLOBAL,
-    PAX_NEXT,
-    REGULAR,
-    SUFFIXES,
-    WITHOUT_DATA,
-    ZEROS,
-    Extended,
-    check,
-    name_of,
-    number,
-    padded,
-    read_extended,
-)
+from atdata.shards.header import BLOCK, HARD_LINK, SYMBOLIC_LINK, Extended, key_of
 from atdata.shards.keys import KeyMatrix, KeyRegister
+from atdata.shards.links import LinksError, Tree
+from atdata.shards.members import Marker, Member, Members, Short
 from atdata.shards.scan import SHORTEST, Integers, find_run
+from atdata.shards.unread import add_kind, is_apple_double, kind_of, listed
 
 Buffer: TypeAlias = memoryview
 
@@ -44,13 +32,6 @@ _WORTHWHILE: Final = 32
 """Samples of a run that was worth looking for."""
 _LONGEST_WALK: Final = 1024
 """Samples after which a run is looked for again at the latest."""
-_COMPRESSED: Final = {
-    b"\x1f\x8b": "gzip",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ\0": "xz",
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"PK\x03\x04": "zip",
-}
 
 
 @dataclass(slots=True)
@@ -63,7 +44,7 @@ class Found:
     """Bytes of each payload."""
     keys: list[str] | KeyMatrix = field(default_factory=list)
     end: int = 0
-    """Where the next member begins; behind the window where a member is passed over."""
+    """Where the next member begins; after the window where a member is not read."""
     need: int = 0
     """Bytes from ``end`` on that the next step needs, where the window was too short."""
     over: bool = False
@@ -75,12 +56,24 @@ class Walker:
 
     def __init__(self) -> None:
         self.samples = 0
+        self.others: Counter[str] = Counter()
+        """Members that are no samples, by what they are called in a warning."""
         self._bytes = 0
-        self._global = Extended()
-        self._others: dict[str, None] = {}
         self._keys = KeyRegister()
+        self._members = Members()
+        self._tree: Tree | None = None
         self._patience = 1
         self._left_to_walk = 0
+
+    @property
+    def names(self) -> dict[int, bytes]:
+        """Where each payload begins → the name in its header; empty unless samples are links."""
+        return self._tree.names if self._tree is not None else {}
+
+    @property
+    def alone(self) -> bool:
+        """Whether every member so far is a sample with a payload of its own."""
+        return not self.others and self._tree is None
 
     @property
     def typical(self) -> int:
@@ -100,8 +93,9 @@ class Walker:
         Raises:
             ShardError: Damaged, cut short, no tar, or two samples with one key. Its offset
                 is counted from the start of the tar.
+            LinksError: A sample is a link, and the window is not the whole tar.
         """
-        if self._left_to_walk <= 0 and most >= SHORTEST and self._global == Extended():
+        if self._left_to_walk <= 0 and most >= SHORTEST and self._members.everywhere == Extended():
             run = find_run(window, at, span=(most + 1) * self.typical * 5 // 4, most=most)
             if run is not None and len(run.offsets) >= min(_WORTHWHILE, most):
                 self._patience = 1
@@ -110,7 +104,8 @@ class Walker:
                 self._patience = min(4 * self._patience, _LONGEST_WALK)
                 self._left_to_walk = self._patience
             if run is not None:
-                self._keys.add_many(run.keys, base + run.offsets)
+                self._keys.add_many(run.keys, base + run.offsets - BLOCK)
+                self._members.last_key = run.keys[-1].tobytes().decode("ascii")
                 self._count(len(run.offsets), run.end - at, base + at)
                 return Found(run.offsets, run.sizes, run.keys, run.end)
         found = self._walk(window, at, base, final, min(most, max(self._left_to_walk, SHORTEST)))
@@ -123,101 +118,84 @@ class Walker:
         sizes: list[int] = []
         keys: list[str] = []
         found = Found(offsets, sizes, keys, end=at)
-        extended = Extended()
-        chain = 0
         while len(offsets) < most:
-            here = base + at
-            if here == 0 and (final or len(window) >= BLOCK):
-                _refuse_other_forms(window)
-            if len(window) - at < BLOCK:
+            if found.end > len(window) and not final:
+                # What follows a long member is in the next window.
+                return found
+            member = self._members.next(window, found.end, base=base, final=final)
+            if isinstance(member, Short):
+                found.need = member.need
+                return found
+            if isinstance(member, Marker):
+                found.end, found.over = member.at, True
+                return found
+            here, start = base + member.header, found.end
+            key = self._key(member, here)
+            if key is None:
                 if final:
-                    raise _cut(here, "the end-of-archive marker is missing", keys)
-                found.need = at + BLOCK - found.end
-                return found
-            header = bytes(window[at : at + BLOCK])
-            if header == ZEROS:
-                if at != found.end:
-                    raise ShardError("an extended header without a member", offset=here)
-                found.over = True
-                return found
-            check(header, here)
-            flag = header[156]
-            size = number(header[124:136], here)
-            data = at + BLOCK
-            if flag in (PAX_NEXT, PAX_GLOBAL, GNU_NAME, GNU_LINK):
-                chain += 1
-                if chain > limits.extended_headers:
-                    # They all have to be in memory together with the member that they speak of.
-                    problem = f"more than {limits.extended_headers} extended headers in a row"
-                    raise ShardError(problem, offset=here)
-                if size > limits.extended_bytes:
-                    raise ShardError(f"an extended header of {size:,} bytes", offset=here)
-                if data + padded(size) > len(window):
-                    if final:
-                        raise _cut(here, "an extended header is cut short", keys)
-                    found.need = data + padded(size) - found.end
-                    return found
-                said = read_extended(flag, bytes(window[data : data + size]), here + BLOCK)
-                at = data + padded(size)
-                if flag == PAX_GLOBAL:
-                    self._global = said.over(self._global)
-                    found.end = at if at == found.end else found.end
-                else:
-                    extended = said.over(extended)
+                    self._members.check_whole(member, window, base)
+                self._other(kind_of(member))
+                found.end = member.end
                 continue
-            if flag == GNU_SPARSE:
-                raise ShardError("a sparse member, which is not supported", offset=here)
-            extended = extended.over(self._global)
-            if extended.size is not None:
-                size = extended.size
-            name = extended.name or name_of(header)
-            extended, chain = Extended(), 0
-            if len(name) > limits.member_name:
-                raise ShardError(f"a name of {len(name):,} bytes", offset=here)
-            end = data if flag in WITHOUT_DATA else data + padded(size)
-            is_file = flag in REGULAR and not (flag == 0 and name.endswith(b"/"))
-            key = self._key(name, here) if is_file else None
-            if key is not None and size > limits.sample_bytes:
-                raise ShardError(f"a sample of {size:,} bytes", offset=here, key=key)
-            if final and end > len(window):
-                there = f"{size:,} bytes, {end - data:,} with padding; {len(window) - data:,}"
-                raise _cut(here, f"a member of {there} are there", keys)
-            if key is not None:
-                if end > len(window):
-                    found.need = end - found.end
-                    return found
-                self._keys.add(key, here)
-                self._count(1, end - found.end, here)
-                offsets.append(data)
-                sizes.append(size)
-                keys.append(key)
-            at = found.end = end
+            if member.has_data and member.size > limits.sample_bytes:
+                raise ShardError(f"a sample of {member.size:,} bytes", offset=here, key=key)
+            if final:
+                self._members.check_whole(member, window, base)
+            if member.end > len(window):
+                found.need = member.end - start
+                return found
+            file = member if member.has_data else self._followed(member, window, base, final)
+            found.end = member.end
+            if is_apple_double(member.name, window[file.data : file.data + 4]):
+                self._other("of macOS (._)")
+                continue
+            self._keys.add(key, here)
+            offsets.append(file.data)
+            sizes.append(file.size)
+            keys.append(key)
+            self._members.last_key = key
+            self._count(1, found.end - start, here)
         return found
 
     def finish(self) -> None:
-        """Told that the marker was reached.
+        """Check what was found, after the marker was reached.
 
         Raises:
             ShardError: There are members, but no samples.
         """
-        if self._others and not self.samples:
+        if self.others and not self.samples:
             raise ShardError(
-                f"holds {', '.join(self._others)} members, no .msgpack samples; such a shard "
+                f"holds {listed(self.others)} members, no .msgpack samples; such a shard "
                 "has to be converted to samples of a type first"
             )
 
-    def _key(self, name: bytes, offset: int) -> str | None:
-        folder, slash, file = name.rpartition(b"/")
-        stem, _, suffix = file.partition(b".")
-        if suffix.lower() not in SUFFIXES or not stem:
-            if len(self._others) < 8:
-                shown = suffix.decode("utf-8", "replace")[:40]
-                self._others["." + shown if suffix else "unnamed"] = None
+    def _key(self, member: Member, offset: int) -> str | None:
+        """The key of the sample that a member is, or None."""
+        raw = key_of(member.name)
+        if raw is None or not (member.has_data or member.flag in (HARD_LINK, SYMBOLIC_LINK)):
             return None
         try:
-            return (folder + slash + stem).decode("utf-8")
+            key = raw.decode("utf-8")
         except UnicodeDecodeError:
-            raise ShardError(f"the name {name[:80]!r} is not UTF-8", offset=offset) from None
+            problem = f"the name {member.name[:80]!r} is not UTF-8"
+            raise ShardError(problem, offset=offset) from None
+        if not key or key.endswith("/"):
+            raise ShardError(f"a sample without a key: {key}.msgpack", offset=offset)
+        return key
+
+    def _other(self, kind: str | None) -> None:
+        if kind is not None:
+            add_kind(self.others, kind)
+
+    def _followed(self, link: Member, window: Buffer, base: int, final: bool) -> Member:
+        """The file that a link leads to."""
+        if base or not final:
+            raise LinksError
+        self._tree = self._tree or Tree(window)
+        file = self._tree.file(link)
+        if file.size > limits.sample_bytes:
+            raise ShardError(f"a sample of {file.size:,} bytes", offset=file.header)
+        return file
 
     def _count(self, samples: int, size: int, offset: int) -> None:
         self.samples += samples
@@ -244,19 +222,3 @@ def check_tail(tail: Iterable[Buffer], offset: int) -> None:
                 offset=offset,
             )
         offset += len(piece)
-
-
-def _cut(offset: int, what: str, keys: list[str]) -> ShardError:
-    behind = f"; the last whole sample is {keys[-1]!r}" if keys else ""
-    return ShardError(f"the shard is cut short: {what}{behind}", offset=offset)
-
-
-def _refuse_other_forms(window: Buffer) -> None:
-    start = bytes(window[:8])
-    if not start:
-        raise ShardError("the shard is empty: not one byte")
-    if bytes(window[257:262]) == b"ustar":
-        return  # a tar begins with its first key, which may begin like anything
-    for magic, name in _COMPRESSED.items():
-        if start.startswith(magic):
-            raise ShardError(f"compressed with {name}; decompress it to a plain .tar first")

@@ -42,8 +42,9 @@ def check_key(key: str) -> None:
     stem = key.rpartition("/")[2]
     if not stem or "." in stem or "\0" in key:
         problem = (
-            "a key cannot be empty, end with a slash, have a dot after its last slash, or have "
-            "a zero character"
+            "a key that is written cannot be empty, end with a slash, have a dot after its last "
+            "slash, where WebDataset's readers would end it, or have a zero character. "
+            "atdata.write_samples(dataset, path) writes the same samples under numbers"
         )
         raise ShardError(problem, key=key[:200])
     try:

@@ -25,6 +25,7 @@ from atdata.errors import (
 )
 from atdata.shards.offsets import SampleTable, scan_table
 from atdata.shards.unfinished import ShardSink, hand_table
+from atdata.shards.unread import Unread
 from atdata.shards.writer import PackedSample, write_shards
 from atdata.stores.journal import Journal
 
@@ -220,12 +221,16 @@ def _write(out: IO[bytes], chunk: bytes, name: str) -> None:
 
 
 def _table_of(file: Path, shard: ShardInfo) -> SampleTable | None:
-    """The table of a shard that was copied; None where reading it would be an error, too."""
+    """The table of a shard that was copied; None where it would not tell all, or be an error."""
     try:
         size = file.stat().st_size
-        return scan_table(file, shard=shard.url, shard_bytes=size, sha256=shard.sha256)
+        # Every member is copied: nobody has to be warned.
+        table = scan_table(
+            file, shard=shard.url, shard_bytes=size, sha256=shard.sha256, unread=Unread()
+        )
     except ShardError:
         return None
+    return table if table.alone else None
 
 
 def check_prefix(prefix: str) -> str:
