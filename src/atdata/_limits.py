@@ -83,6 +83,8 @@ class Limits:
     """Most pages of one listing."""
     message_bytes: int = 5_000_000
     """Largest message of a firehose; the blocks of a commit have at most 2,000,000 bytes."""
+    page_bytes: int = 4_000_000
+    """Bytes of entries after which one page of a local index ends; one entry may be larger."""
     listing_seconds: int = 600
     """Longest that the pages of one listing may be waited for, together."""
     head_bytes: int = 200_000

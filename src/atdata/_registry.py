@@ -30,6 +30,7 @@ INDEX_BACKENDS: dict[str, Provider] = {
     "sqlite": Provider("atdata.local.backends.sqlite:SqliteBackend"),
     "redis": Provider("atdata.local.backends.redis:RedisBackend", "redis"),
     "rediss": Provider("atdata.local.backends.redis:RedisBackend", "redis"),
+    "unix": Provider("atdata.local.backends.redis:RedisBackend", "redis"),
     "postgresql": Provider("atdata.local.backends.postgres:PostgresBackend", "postgres"),
     "postgres": Provider("atdata.local.backends.postgres:PostgresBackend", "postgres"),
 }

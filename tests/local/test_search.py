@@ -11,10 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import atdata
-from atdata.errors import OptionError
+from atdata.errors import BackendError, OptionError
 from atdata.local import LocalDatasetEntry, LocalIndex
 from atdata.local.words import entry_terms, query_terms, word_terms, words
 from tests.local.conftest import Digit, MakeDigits
+from tests.services.redis import RedisServer
+from tests.services.redis import start as start_redis
 
 
 @atdata.packable
@@ -31,6 +33,12 @@ def names(found: list[LocalDatasetEntry]) -> list[str]:
 @pytest.fixture
 def filled(index: LocalIndex, digits: MakeDigits, tmp_path: Path) -> LocalIndex:
     """Five datasets that share words, tags, licences and schemas."""
+    fill(index, digits, tmp_path)
+    return index
+
+
+def fill(index: LocalIndex, digits: MakeDigits, folder: Path) -> None:
+    """Insert those five, and label one."""
     said: list[tuple[str, dict[str, Any]]] = [
         ("mnist-train", {"description": "Handwritten digits.", "tags": ["vision", "small"]}),
         ("street_numbers", {"description": "Digits on houses in Århus", "license": "MIT"}),
@@ -39,9 +47,9 @@ def filled(index: LocalIndex, digits: MakeDigits, tmp_path: Path) -> LocalIndex:
     ]
     for label, (name, details) in enumerate(said):
         index.insert_dataset(digits(label), name=name, **details)
-    photos = atdata.write_samples([Photo("x")], tmp_path / "photos.tar")
+    photos = atdata.write_samples([Photo("x")], folder / "photos.tar")
     index.insert_dataset(photos, name="PhotoAlbum2024", tags=["Vision"])
-    return index
+    index.label("digits", "1.0.0", index.get_dataset("digits"))
 
 
 def test_words_are_found_wherever_they_were_said(filled: LocalIndex) -> None:
@@ -156,6 +164,119 @@ def make_first_version(place: str) -> None:
             "ALTER TABLE entries DROP COLUMN indexed; PRAGMA user_version = 1;"
         )
         database.close()
+
+
+def test_an_index_of_the_second_version_is_searched(place: str, digits: MakeDigits) -> None:
+    """A database that keeps terms as the second version did is brought up to date when opened."""
+    with LocalIndex(place) as index:
+        index.insert_dataset(digits(1), name="a", description="old words")
+        index.insert_dataset(digits(2), name="a", description="first words")
+        entry = index.insert_dataset(digits(3), name="b", description="other words")
+        index.label("b", "1.0.0", entry)
+        before = list(index.list_datasets())
+    make_first_version(place)
+    make_second_version(place)
+    for _ in range(2):
+        with LocalIndex(place) as index:
+            assert names(index.search("words")) == ["a", "b"]
+            assert names(index.search("first")) == ["a"]
+            assert index.search("old") == []
+            assert list(index.list_datasets()) == before
+    if place.startswith("redis://"):
+        import redis
+
+        with redis.Redis.from_url(place) as client:
+            assert not list(client.scan_iter("atdata:term:*"))
+            assert not list(client.scan_iter("atdata:terms:*"))
+
+
+def make_second_version(place: str) -> None:
+    """Make of a database of the first version one of the second."""
+    if place.startswith("redis://"):
+        import redis
+
+        client = redis.Redis.from_url(place)
+        for name in ("a", "b"):
+            client.sadd("atdata:term:wwords", name)
+            client.sadd(f"atdata:terms:{name}", "wwords")
+        client.zadd("atdata:term-keys", {"wwords": 0})
+        client.sadd("atdata:unindexed", "b")
+        client.set("atdata:format", "2")
+        client.close()
+    elif place.startswith("postgresql://"):
+        import psycopg
+
+        with psycopg.connect(place) as connection:
+            connection.execute("ALTER TABLE atdata_entries ADD COLUMN terms tsvector")
+            connection.execute("UPDATE atdata_entries SET terms = 'wwords'::tsvector WHERE newest")
+            connection.execute(
+                "CREATE INDEX atdata_entries_terms ON atdata_entries USING gin (terms) WHERE newest"
+            )
+            connection.execute(
+                "CREATE INDEX atdata_entries_unindexed ON atdata_entries (id) "
+                "WHERE newest AND terms IS NULL"
+            )
+            connection.execute(
+                'CREATE TABLE atdata_notes (key text COLLATE "C" PRIMARY KEY, value text NOT NULL)'
+            )
+            connection.execute("UPDATE atdata_format SET version = 2")
+    else:
+        database = sqlite3.connect(place)
+        database.executescript(
+            "ALTER TABLE entries ADD COLUMN indexed INTEGER NOT NULL DEFAULT 0;"
+            "CREATE INDEX entries_unindexed ON entries (id) WHERE newest AND NOT indexed;"
+            "CREATE VIRTUAL TABLE found_by USING fts5(terms, tokenize = 'ascii', detail = 'none');"
+            "INSERT INTO found_by (rowid, terms) SELECT id, 'wwords' FROM entries WHERE newest;"
+            "UPDATE entries SET indexed = newest;"
+            "CREATE TABLE notes (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
+            "PRAGMA user_version = 2;"
+        )
+        database.close()
+
+
+def everything(index: LocalIndex) -> list[Any]:
+    """Every way of reading an index."""
+    return [
+        names(index.search("digits")),
+        names(index.search("d", tags=["vision"])),
+        names(index.search("nothing")),
+        names(index.search()),
+        [entry.name for entry in index.list_datasets()],
+        index.get_dataset("@local/digits@1.0.0").name,
+        len(index.history("digits")),
+        len(list(index.list_schemas())),
+    ]
+
+
+def test_reading_writes_nothing(
+    digits: MakeDigits, tmp_path: Path, postgres_url: str, redis_url: str, redis_server: RedisServer
+) -> None:
+    """An index is opened, read and searched where nothing can be written, on every backend."""
+    path = tmp_path / "index.db"
+    for place in (str(path), postgres_url, redis_url):
+        with LocalIndex(place) as index:
+            fill(index, digits, tmp_path)
+            expected = everything(index)
+    before = path.read_bytes()
+    with LocalIndex(path) as index:
+        assert everything(index) == expected
+        with index._backend._pool.use() as connection:  # type: ignore[attr-defined]
+            assert connection.total_changes == 0
+    assert path.read_bytes() == before
+    with LocalIndex(f"{postgres_url}?options=-c%20default_transaction_read_only%3Don") as index:
+        assert everything(index) == expected
+        with pytest.raises(BackendError, match="read-only"):
+            index.delete_dataset("digits")
+    import redis
+
+    with start_redis(replica_of=redis_server.port) as replica:
+        with redis.Redis.from_url(redis_url) as master:
+            assert master.wait(1, 60_000) == 1
+        number = int(redis_url.rpartition("/")[2])
+        with LocalIndex(replica.database(number)) as index:
+            assert everything(index) == expected
+            with pytest.raises(BackendError, match="read only"):
+                index.delete_dataset("digits")
 
 
 @given(st.text())

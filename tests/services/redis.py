@@ -50,18 +50,21 @@ def executable() -> Path:
     )
 
 
-def _pings(port: int) -> bool:
+def _answers(port: int, question: bytes, answer: bytes) -> bool:
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
-            connection.sendall(b"PING\r\n")
-            return connection.recv(16).startswith(b"+PONG")
+            connection.sendall(question + b"\r\n")
+            return answer in connection.recv(4_096)
     except OSError:
         return False
 
 
 @contextmanager
-def start() -> Iterator[RedisServer]:
+def start(replica_of: int | None = None) -> Iterator[RedisServer]:
     """Run a server until the block ends.
+
+    Args:
+        replica_of: The port of another one, whose data it has; it cannot be written to.
 
     Raises:
         ServiceUnavailable: No program for it.
@@ -80,7 +83,12 @@ def start() -> Iterator[RedisServer]:
         argv = [str(program)]
         for name, value in {**options, "dir": str(folder)}.items():
             argv += [f"--{name}", value]
-        with process.supervised([process.Command(argv)], folder, lambda: _pings(port)):
+        question, answer = b"PING", b"+PONG"
+        if replica_of is not None:
+            argv += ["--replicaof", "127.0.0.1", str(replica_of)]
+            question, answer = b"INFO replication", b"master_link_status:up"
+        command = process.Command(argv)
+        with process.supervised([command], folder, lambda: _answers(port, question, answer)):
             yield RedisServer(port, f"redis://127.0.0.1:{port}")
 
 

@@ -91,7 +91,7 @@ def _revision(backend: Backend, said: Mapping[str, Any]) -> EntryRow | None:
     if "revision" not in said:
         # Labels of older versions say the content alone. The first revision that has it is the
         # one that no later insertion can change.
-        return next((row for row in backend.history(name) if row.cid == cid), None)
+        return next((row for row in backend.each_revision(name) if row.cid == cid), None)
     row = backend.revision(name, said["revision"])
     if row is None or row.cid != cid:
         return None

@@ -96,7 +96,7 @@ def _find_by_name_ref(backend: Backend, ref: str) -> EntryRow:
     if (labelled := find_label(backend, parsed.name, parsed.version)) is not None:
         return labelled
     schemas: dict[str, EntryRow] = {}
-    for row in backend.history(parsed.name):
+    for row in backend.each_revision(parsed.name):
         version = from_row(row).schema_ref.rpartition("/")[2].rpartition("@")[2]
         schemas[version] = row
     if parsed.version in schemas:

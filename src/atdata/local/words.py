@@ -11,6 +11,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 from atdata.local.entry import LocalDatasetEntry
@@ -44,39 +45,56 @@ def word_terms(text: str) -> Iterator[str]:
 
 def query_terms(text: str) -> list[str]:
     """The terms that an entry must have to be found by a text: words that begin like its words."""
-    return [f"w{word}*" for word in dict.fromkeys(words(text))]
+    return [f"w{word}*" for word in query_words(text)]
 
 
+def query_words(text: str) -> list[str]:
+    """The words of a text, each once."""
+    return list(dict.fromkeys(words(text)))
+
+
+@lru_cache(4_096)
 def label(kind: str, value: str) -> str:
     """The term of a tag, licence or schema, which is found whole or not at all."""
     folded = unicodedata.normalize("NFKC", value).casefold()
     return f"x{kind}{hashlib.sha256(folded.encode()).hexdigest()[:32]}"
 
 
-def entry_terms(entry: LocalDatasetEntry) -> list[str]:
-    """Every term of an entry, the first `MAX_TERMS`."""
-    return list(dict.fromkeys(_terms(entry)))[:MAX_TERMS]
+def entry_terms(entry: LocalDatasetEntry) -> dict[str, int]:
+    """Every term of an entry, the first `MAX_TERMS`, each with its level: where it stands."""
+    terms: dict[str, int] = {}
+    for term, level in _terms(entry):
+        if terms.setdefault(term, level) == level and len(terms) == MAX_TERMS:
+            break
+    return terms
 
 
-def _terms(entry: LocalDatasetEntry) -> Iterator[str]:
-    yield label("schema", entry.schema_ref)
-    yield label("class", class_name(entry.schema_ref))
+def _terms(entry: LocalDatasetEntry) -> Iterator[tuple[str, int]]:
+    yield label("schema", entry.schema_ref), 0
+    yield label("class", class_name(entry.schema_ref)), 0
     if entry.license:
-        yield label("license", entry.license)
+        yield label("license", entry.license), 0
     for tag in entry.tags:
-        yield label("tag", tag)
-    for _, text in weighed_texts(entry):
-        yield from word_terms(text)
+        yield label("tag", tag), 0
+    for level, text in _texts(entry):
+        for term in _terms_of_label(text) if level in (1, 2) else word_terms(text):
+            yield term, level
 
 
-def weighed_texts(entry: LocalDatasetEntry) -> Iterator[tuple[int, str]]:
-    """The texts of an entry, each with how much a word in it counts."""
-    yield 8, entry.title or entry.name
+@lru_cache(4_096)
+def _terms_of_label(text: str) -> tuple[str, ...]:
+    # Thousands of entries share a class, a licence and tags.
+    return tuple(word_terms(text))
+
+
+def _texts(entry: LocalDatasetEntry) -> Iterator[tuple[int, str]]:
+    """The texts of an entry, each with the level of its words, the highest first."""
+    yield 3, entry.title or entry.name
     for tag in entry.tags:
-        yield 4, tag
-    yield 2, class_name(entry.schema_ref)
-    yield 2, entry.license or ""
-    yield 1, entry.description or ""
+        yield 2, tag
+    yield 1, class_name(entry.schema_ref)
+    yield 1, entry.license or ""
+    yield 0, entry.description or ""
 
 
 def class_name(schema_ref: str) -> str:
@@ -87,12 +105,17 @@ def class_name(schema_ref: str) -> str:
 
 def _plain(text: str) -> str:
     """Compatible characters as one, accents left out."""
+    if text.isascii():
+        return text
     apart = unicodedata.normalize("NFKD", text)
     bare = "".join(c for c in apart if not unicodedata.combining(c))
     return unicodedata.normalize("NFKC", bare)
 
 
 def _parted(run: str) -> Iterator[str]:
+    if run.isascii():
+        yield run[:_MAX_WORD]
+        return
     # Folding may bring back what is no letter or digit, and parts of a run that is too long.
     for piece in _RUN.findall(_UNSPACED.sub(r" \g<0> ", run)):
         yield piece[:_MAX_WORD]

@@ -13,13 +13,14 @@ The scheme of the URL must be registered with an entry point in the group ``atda
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from random import Random
 
 import pytest
 
 from atdata import _registry
-from atdata.local.backends.base import Backend, EntryRow, SchemaRow
+from atdata.local.backends.base import Backend, EntryRow, SchemaRow, Terms
 
 __all__ = ["BackendSuite"]
 
@@ -186,51 +187,91 @@ class BackendSuite:
     def test_terms_find_the_newest_revision(self, open_backend: OpenBackend) -> None:
         """A name is found by all terms of its newest revision together, and by no older ones."""
         backend, other = open_backend(), open_backend()
-        backend.add_entry(EntryRow("b", 1, "x", "1"), ["wcat", "wdog", "xt1"])
-        backend.add_entry(EntryRow("a", 1, "y", "2"), ["wcattle", "wé日", "xt1"])
+        backend.add_entry(EntryRow("b", 1, "x", "1"), {"wcat": 0, "wdog": 0, "xt1": 0})
+        backend.add_entry(EntryRow("a", 1, "y", "2"), {"wcattle": 0, "wé日": 0, "xt1": 0})
         backend.add_entry(EntryRow("none", 1, "y", "3"))
 
-        def names(*terms: str) -> list[str]:
-            return [row.name for row in other.search(terms, "", 10)]
+        def names(words: str, *labels: str) -> list[str]:
+            return [row.name for row in other.search(words.split(), labels, 10)]
 
-        assert names("wcat*") == ["a", "b"]
-        assert names("wcat") == ["b"]
-        assert names("wcat*", "wdog", "xt1") == ["b"]
-        assert names("wé*", "xt1") == ["a"]
-        assert names("wca") == names("at") == names("wdog", "wcattle") == []
-        backend.add_entry(EntryRow("b", 2, "z", "4"), ["wbird"])
-        assert not backend.add_entry(EntryRow("b", 2, "z", "5"), ["wfish"])
-        assert names("wcat*") == ["a"]
-        assert names("wfish") == []
-        assert other.search(["wbird"], "", 10) == [EntryRow("b", 2, "z", "4")]
+        assert names("cat") == ["b", "a"]
+        assert names("cat dog", "xt1") == ["b"]
+        assert names("é", "xt1") == ["a"]
+        assert names("", "xt1") == ["a", "b"]
+        assert names("ca") == ["a", "b"]
+        assert names("at") == names("dog cattle") == names("", "xt") == []
+        backend.add_entry(EntryRow("b", 2, "z", "4"), {"wbird": 0})
+        assert not backend.add_entry(EntryRow("b", 2, "z", "5"), {"wfish": 0})
+        assert names("cat") == ["a"]
+        assert names("fish") == []
+        assert other.search(["bird"], [], 10) == [EntryRow("b", 2, "z", "4")]
         backend.remove("b")
-        assert names("wbird") == []
-        assert names("xt1") == ["a"]
+        assert names("bird") == []
+        assert names("", "xt1") == ["a"]
 
-    def test_pages_of_a_search(self, backend: Backend) -> None:
-        """Found page after page, every name comes once, in the order of its bytes."""
+    def test_the_best_come_first(self, backend: Backend) -> None:
+        """Higher levels come before lower ones, whole words before beginnings, else the names."""
+        levels = {"d": 0, "c": 3, "b": 3, "a": 1}
+        for name, level in levels.items():
+            backend.add_entry(EntryRow(name, 1, "x", name), {"wsame": level, "wone": 3 - level})
+        backend.add_entry(EntryRow("e", 1, "x", "e"), {"wsamest": 3, "wone": 2})
+
+        def names(words: list[str], limit: int) -> list[str]:
+            return [row.name for row in backend.search(words, [], limit)]
+
+        assert names(["same"], 10) == ["b", "c", "e", "a", "d"]
+        assert names(["same"], 2) == ["b", "c"]
+        assert names(["same", "one"], 10) == ["b", "c", "d", "e", "a"]
+        backend.replace(EntryRow("d", 1, "x", "d"), {"wsame": 3})
+        assert names(["same"], 10) == ["b", "c", "d", "e", "a"]
+
+    def test_names_of_a_search_in_order(self, backend: Backend) -> None:
+        """Names that fit equally well come in the order of their bytes."""
         for name in reversed(NAMES):
-            backend.add_entry(EntryRow(name, 1, "x", name), ["wsame", f"w{name.encode().hex()}"])
-        seen: list[str] = []
-        while page := backend.search(["wsame"], seen[-1] if seen else "", 4):
-            seen += [row.name for row in page]
-        assert seen == NAMES
+            backend.add_entry(
+                EntryRow(name, 1, "x", name), {"wsame": 0, f"w{name.encode().hex()}": 0}
+            )
+        for limit in (3, 100):
+            assert [row.name for row in backend.search(["same"], [], limit)] == NAMES[:limit]
         for name in NAMES:
-            (row,) = backend.search([f"w{name.encode().hex()}", "ws*"], "", 10)
+            (row,) = backend.search([name.encode().hex(), "s"], [], 10)[:1]
             assert row.name == name
+
+    def test_searches_as_a_model_does(self, backend: Backend) -> None:
+        """After many changes, every search finds what a plain list of all terms says."""
+        random = Random(7)
+        model: dict[str, Terms] = {}
+        for _ in range(12):
+            rows: list[tuple[str, Terms]] = []
+            for _ in range(30):
+                name = f"n{random.randrange(200):03d}"
+                rows.append((name, _some_terms(random)))
+            for name, terms in rows:
+                if random.random() < 0.2:
+                    backend.remove(name)
+                    model.pop(name, None)
+                else:
+                    backend.replace(EntryRow(name, 1, "x", name), terms)
+                    model[name] = terms
+        for _ in range(60):
+            words = [f"{random.choice(['', 'a', 'ab', 'b'])}{random.choice('ab1')}"]
+            words += [f"{random.randrange(30):02d}"] if random.random() < 0.5 else []
+            labels = [f"xt{random.randrange(3)}"] if random.random() < 0.5 else []
+            limit = random.choice([1, 5, 1_000])
+            found = [row.name for row in backend.search(words, labels, limit)]
+            assert found == ranked(model, words, labels)[:limit], (words, labels)
 
     def test_replacing(self, backend: Backend) -> None:
         """A row put in the place of all revisions is the only one, found by its terms alone."""
         for revision in (1, 2, 3):
-            backend.add_entry(EntryRow("a", revision, f"x{revision}", "old"), ["wold"])
+            backend.add_entry(EntryRow("a", revision, f"x{revision}", "old"), {"wold": 0})
         for document in ("new", "newer"):
-            backend.replace(EntryRow("a", 1, "y", document), [f"w{document}"])
+            backend.replace(EntryRow("a", 1, "y", document), {f"w{document}": 0})
         assert backend.history("a") == [EntryRow("a", 1, "y", "newer")]
         assert backend.entry("x3") is None
         assert backend.entry("y") == backend.newest("a")
-        assert backend.search(["wold"], "", 10) == []
-        assert backend.search(["wnew"], "", 10) == []
-        assert [row.document for row in backend.search(["wnewer"], "", 10)] == ["newer"]
+        assert backend.search(["old"], [], 10) == []
+        assert [row.document for row in backend.search(["new"], [], 10)] == ["newer"]
         assert backend.names("", 10) == ["a"]
 
     def test_nothing_written_now_lacks_terms(self, backend: Backend) -> None:
@@ -308,6 +349,33 @@ class BackendSuite:
         if at:
             assert user.rpartition(":")[2] not in backend.address
         assert backend.address
+
+
+def _some_terms(random: Random) -> Terms:
+    words = [f"{random.choice('ab')}{random.choice('ab1')}{random.randrange(40)}" for _ in "123"]
+    words.append(f"{random.randrange(30):02d}")
+    terms = {f"w{word}": random.randrange(4) for word in words}
+    return {**terms, f"xt{random.randrange(3)}": 0}
+
+
+def ranked(model: Mapping[str, Terms], words: Sequence[str], labels: Sequence[str]) -> list[str]:
+    """The names that a search must find, best first, by looking at all terms of all names."""
+    scored = []
+    for name, terms in model.items():
+        best = [
+            max(
+                (
+                    2**level * (2 if term == f"w{word}" else 1)
+                    for term, level in terms.items()
+                    if term.startswith(f"w{word}")
+                ),
+                default=0,
+            )
+            for word in words
+        ]
+        if all(best) and all(label in terms for label in labels):
+            scored.append((-sum(best), name.encode()))
+    return [name.decode() for _, name in sorted(scored)]
 
 
 def _open(url: str) -> Backend:

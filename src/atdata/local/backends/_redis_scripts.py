@@ -1,30 +1,41 @@
 """What an index in Redis does on the server: Lua scripts, each of which runs alone.
 
-Keys are made in the scripts from the prefix, ``ARGV[1]``.
+Keys are made in the scripts from the prefix, ``ARGV[1]``. All but `UPGRADE` refuse a database
+that is not an index any more, and say so where keys that belong together are not all there.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-_TERMS: Final = """
+EMPTY: Final = "ATDATA-EMPTY"
+LOST: Final = "ATDATA-LOST"
+STALE: Final = -1
+"""The pages changed since they were read."""
+
+_HEAD: Final = f"""
 local p = ARGV[1]
-local function forget(name)
-  for _, term in ipairs(redis.call('SMEMBERS', p .. 'terms:' .. name)) do
-    redis.call('SREM', p .. 'term:' .. term, name)
-    if redis.call('EXISTS', p .. 'term:' .. term) == 0 then
-      redis.call('ZREM', p .. 'term-keys', term)
-    end
+if redis.call('EXISTS', p .. 'format') == 0 then return redis.error_reply('{EMPTY}') end
+local function lost(key) return redis.error_reply('{LOST} ' .. key) end
+"""
+_WRITING: Final = (
+    _HEAD
+    + """
+local function stale() return (redis.call('GET', p .. 'term-version') or '0') ~= ARGV[2] end
+local function write(first)
+  local at = first + 1
+  for _ = 1, tonumber(ARGV[first]) do
+    local key = ARGV[at]
+    redis.call('HSET', p .. 'term-pages', key, ARGV[at + 1])
+    local kind = string.sub(key, 1, 1)
+    if kind == 't' or kind == 'o' then redis.call('ZADD', p .. 'term-order', 0, key) end
+    at = at + 2
   end
-  redis.call('DEL', p .. 'terms:' .. name)
-  redis.call('SREM', p .. 'unindexed', name)
-end
-local function find_by(name, first)
-  for i = first, #ARGV do
-    redis.call('SADD', p .. 'term:' .. ARGV[i], name)
-    redis.call('ZADD', p .. 'term-keys', 0, ARGV[i])
-    redis.call('SADD', p .. 'terms:' .. name, ARGV[i])
+  for i = at, #ARGV do
+    redis.call('HDEL', p .. 'term-pages', ARGV[i])
+    redis.call('ZREM', p .. 'term-order', ARGV[i])
   end
+  redis.call('INCR', p .. 'term-version')
 end
 local function remove(name)
   local items = redis.call('LRANGE', p .. 'dataset:' .. name, 0, -1)
@@ -34,132 +45,154 @@ local function remove(name)
   end
   redis.call('DEL', p .. 'dataset:' .. name)
   redis.call('ZREM', p .. 'names', name)
-  forget(name)
+  redis.call('ZREM', p .. 'unindexed', name)
   return #items
 end
 local function add(name, revision, cid, document)
   redis.call('RPUSH', p .. 'dataset:' .. name, cid .. ' ' .. document)
   redis.call('ZADD', p .. 'names', 0, name)
+  redis.call('ZREM', p .. 'unindexed', name)
   redis.call('ZADD', p .. 'cid:' .. cid, redis.call('INCR', p .. 'added'), revision .. ' ' .. name)
 end
 """
-"""What several scripts share."""
+)
+"""What writes entries, and the pages with them."""
 
-ADD_SCHEMA: Final = """
-local p, key, document = ARGV[1], ARGV[2], ARGV[3]
+ADD_SCHEMA: Final = (
+    _HEAD
+    + """
+local key, document = ARGV[2], ARGV[3]
 local there = redis.call('HGET', p .. 'schemas', key)
+local listed = redis.call('ZSCORE', p .. 'schema-keys', key)
+if not there ~= not listed then return lost(there and 'schema-keys' or 'schemas') end
 if there then return there end
 redis.call('HSET', p .. 'schemas', key, document)
 redis.call('ZADD', p .. 'schema-keys', 0, key)
 return document
 """
-SCHEMAS: Final = """
-local p, found = ARGV[1], {}
+)
+SCHEMAS: Final = (
+    _HEAD
+    + """
+local found = {}
 local keys = redis.call('ZRANGEBYLEX', p .. 'schema-keys', ARGV[2], ARGV[3], 'LIMIT', 0, ARGV[4])
 for _, key in ipairs(keys) do
+  local document = redis.call('HGET', p .. 'schemas', key)
+  if not document then return lost('schemas') end
   found[#found + 1] = key
-  found[#found + 1] = redis.call('HGET', p .. 'schemas', key)
+  found[#found + 1] = document
 end
 return found
 """
+)
 ADD_ENTRY: Final = (
-    _TERMS
+    _WRITING
     + """
-local name, revision, cid, document = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local name, revision, cid, document = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 if redis.call('LLEN', p .. 'dataset:' .. name) ~= tonumber(revision) - 1 then return 0 end
+if stale() then return -1 end
 add(name, revision, cid, document)
-forget(name)
-find_by(name, 6)
+write(7)
 return 1
 """
 )
 REPLACE: Final = (
-    _TERMS
+    _WRITING
     + """
-local name, revision, cid, document = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local name, revision, cid, document = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+if stale() then return -1 end
 remove(name)
 add(name, revision, cid, document)
-find_by(name, 6)
+write(7)
+return 1
 """
 )
-REMOVE: Final = _TERMS + "return remove(ARGV[2])"
-NEWEST: Final = """
-local list = ARGV[1] .. 'dataset:' .. ARGV[2]
+REMOVE: Final = (
+    _WRITING
+    + """
+if redis.call('LLEN', p .. 'dataset:' .. ARGV[3]) == 0 then return 0 end
+if stale() then return -1 end
+write(4)
+return remove(ARGV[3])
+"""
+)
+INDEX: Final = (
+    _WRITING
+    + """
+local count = tonumber(ARGV[3])
+if stale() then return -1 end
+for i = 4, 3 + count do redis.call('ZREM', p .. 'unindexed', ARGV[i]) end
+write(4 + count)
+return 1
+"""
+)
+NEWEST: Final = (
+    _HEAD
+    + """
+local list = p .. 'dataset:' .. ARGV[2]
 local item = redis.call('LINDEX', list, -1)
-if not item then return {} end
+if not item then
+  if redis.call('ZSCORE', p .. 'names', ARGV[2]) then return lost('dataset:' .. ARGV[2]) end
+  return {}
+end
 return {ARGV[2], redis.call('LLEN', list), item}
 """
-ENTRY: Final = """
-local p, cid = ARGV[1], ARGV[2]
-local last = redis.call('ZRANGE', p .. 'cid:' .. cid, -1, -1)[1]
+)
+ENTRY: Final = (
+    _HEAD
+    + """
+local last = redis.call('ZRANGE', p .. 'cid:' .. ARGV[2], -1, -1)[1]
 if not last then return {} end
 local revision, name = string.match(last, '^(%d+) (.*)$')
 local item = redis.call('LINDEX', p .. 'dataset:' .. name, tonumber(revision) - 1)
+if not item then return lost('dataset:' .. name) end
 return {name, tonumber(revision), item}
 """
-ENTRIES: Final = """
-local p, found = ARGV[1], {}
-local names = redis.call('ZRANGEBYLEX', p .. 'names', ARGV[2], '+', 'LIMIT', 0, ARGV[3])
-for _, name in ipairs(names) do
-  local list = p .. 'dataset:' .. name
-  found[#found + 1] = name
-  found[#found + 1] = redis.call('LLEN', list)
-  found[#found + 1] = redis.call('LINDEX', list, -1)
+)
+_NEWEST_ROWS: Final = """
+local function rows(names, most)
+  local found, size = {}, 0
+  for _, name in ipairs(names) do
+    local list = p .. 'dataset:' .. name
+    local item = redis.call('LINDEX', list, -1)
+    if not item then return lost('dataset:' .. name) end
+    found[#found + 1] = name
+    found[#found + 1] = redis.call('LLEN', list)
+    found[#found + 1] = item
+    size = size + #item
+    if size >= most then break end
+  end
+  return found
+end
+"""
+ENTRIES: Final = (
+    _HEAD
+    + _NEWEST_ROWS
+    + """
+local names = redis.call('ZRANGEBYLEX', p .. ARGV[2], ARGV[3], '+', 'LIMIT', 0, ARGV[4])
+return rows(names, tonumber(ARGV[5]))
+"""
+)
+"""Of ``names``, or of those that are ``unindexed``."""
+PAGES: Final = (
+    _HEAD
+    + """
+local keys = redis.call(ARGV[2], p .. 'term-order', ARGV[3], ARGV[4], 'LIMIT', 0, ARGV[5])
+local found = {}
+for _, key in ipairs(keys) do
+  local value = redis.call('HGET', p .. 'term-pages', key)
+  if not value then return lost('term-pages') end
+  found[#found + 1] = key
+  found[#found + 1] = value
 end
 return found
 """
-SEARCH: Final = """
-local p, t = ARGV[1], ARGV[1] .. 'found'
-local found = nil
-for i = 4, #ARGV do
-  local term, terms = ARGV[i], {ARGV[i]}
-  if string.sub(term, -1) == '*' then
-    local stem = string.sub(term, 1, -2)
-    terms = redis.call('ZRANGEBYLEX', p .. 'term-keys', '[' .. stem, '(' .. stem .. '\\255')
-  end
-  local both = {}
-  for _, one in ipairs(terms) do
-    for _, name in ipairs(redis.call('SMEMBERS', p .. 'term:' .. one)) do
-      if found == nil or found[name] then both[name] = true end
-    end
-  end
-  found = both
-end
-for name in pairs(found) do redis.call('ZADD', t, 0, name) end
-local names, rows = redis.call('ZRANGEBYLEX', t, ARGV[2], '+', 'LIMIT', 0, ARGV[3]), {}
-redis.call('DEL', t)
-for _, name in ipairs(names) do
-  local list = p .. 'dataset:' .. name
-  rows[#rows + 1] = name
-  rows[#rows + 1] = redis.call('LLEN', list)
-  rows[#rows + 1] = redis.call('LINDEX', list, -1)
-end
-return rows
-"""
-UNINDEXED: Final = """
-local p, rows = ARGV[1], {}
-for _, name in ipairs(redis.call('SRANDMEMBER', p .. 'unindexed', ARGV[2])) do
-  local list = p .. 'dataset:' .. name
-  rows[#rows + 1] = name
-  rows[#rows + 1] = redis.call('LLEN', list)
-  rows[#rows + 1] = redis.call('LINDEX', list, -1)
-end
-return rows
-"""
-INDEX: Final = (
-    _TERMS
-    + """
-local name, revision, item = ARGV[2], ARGV[3], ARGV[4]
-if redis.call('SISMEMBER', p .. 'unindexed', name) == 0 then return end
-local list = p .. 'dataset:' .. name
-if redis.call('LLEN', list) ~= tonumber(revision) then return end
-if redis.call('LINDEX', list, -1) ~= item then return end
-forget(name)
-find_by(name, 5)
-"""
 )
-SET_NOTE: Final = """
-local p, key = ARGV[1], ARGV[2]
+"""A range of the pages for searching, in order."""
+SET_NOTE: Final = (
+    _HEAD
+    + """
+local key = ARGV[2]
 if #ARGV == 2 then
   redis.call('HDEL', p .. 'notes', key)
   redis.call('ZREM', p .. 'note-keys', key)
@@ -168,29 +201,70 @@ else
   redis.call('ZADD', p .. 'note-keys', 0, key)
 end
 """
-ADD_NOTE: Final = """
-local p, key, value = ARGV[1], ARGV[2], ARGV[3]
+)
+ADD_NOTE: Final = (
+    _HEAD
+    + """
+local key, value = ARGV[2], ARGV[3]
 local there = redis.call('HGET', p .. 'notes', key)
 if there then return there end
 redis.call('HSET', p .. 'notes', key, value)
 redis.call('ZADD', p .. 'note-keys', 0, key)
 return value
 """
-NOTES: Final = """
-local p, found = ARGV[1], {}
+)
+NOTES: Final = (
+    _HEAD
+    + """
+local found = {}
 local keys = redis.call('ZRANGEBYLEX', p .. 'note-keys', ARGV[2], ARGV[3], 'LIMIT', 0, ARGV[4])
 for _, key in ipairs(keys) do
+  local value = redis.call('HGET', p .. 'notes', key)
+  if not value then return lost('notes') end
   found[#found + 1] = key
-  found[#found + 1] = redis.call('HGET', p .. 'notes', key)
+  found[#found + 1] = value
 end
 return found
 """
+)
+CHECK: Final = (
+    _HEAD
+    + """
+if redis.call('HLEN', p .. 'schemas') ~= redis.call('ZCARD', p .. 'schema-keys') then
+  return lost('schemas or schema-keys')
+end
+if redis.call('HLEN', p .. 'notes') ~= redis.call('ZCARD', p .. 'note-keys') then
+  return lost('notes or note-keys')
+end
+local names, added = redis.call('ZCARD', p .. 'names'), redis.call('EXISTS', p .. 'added')
+if names > 0 and added == 0 then return lost('added') end
+if redis.call('GET', p .. 'format') == '3' and names > redis.call('ZCARD', p .. 'unindexed') then
+  for _, key in ipairs({'term-pages', 'term-order', 'term-version'}) do
+    if redis.call('EXISTS', p .. key) == 0 then return lost(key) end
+  end
+end
+return 1
+"""
+)
+"""Whether keys that belong together are all there, as far as a few looks say."""
 UPGRADE: Final = """
 local p = ARGV[1]
-if redis.call('GET', p .. 'format') ~= '1' then return end
-for _, name in ipairs(redis.call('ZRANGE', p .. 'names', 0, -1)) do
-  redis.call('SADD', p .. 'unindexed', name)
+if redis.call('TYPE', p .. 'unindexed').ok == 'set' then redis.call('DEL', p .. 'unindexed') end
+local names = redis.call('ZRANGEBYLEX', p .. 'names', ARGV[2], '+', 'LIMIT', 0, 1000)
+for _, name in ipairs(names) do
+  redis.call('ZADD', p .. 'unindexed', 0, name)
+  redis.call('UNLINK', p .. 'terms:' .. name)
 end
-redis.call('SET', p .. 'format', '2')
+local terms = redis.call('ZRANGE', p .. 'term-keys', 0, 999)
+for _, term in ipairs(terms) do
+  redis.call('UNLINK', p .. 'term:' .. term)
+  redis.call('ZREM', p .. 'term-keys', term)
+end
+if #names == 0 and #terms == 0 then
+  local format = redis.call('GET', p .. 'format')
+  if format == '1' or format == '2' then redis.call('SET', p .. 'format', '3') end
+  return {}
+end
+return {names[#names] or string.sub(ARGV[2], 2)}
 """
-"""From version 1, which has no terms and no notes, to version 2."""
+"""From versions 1 and 2 to version 3, a thousand names at a time; twice is as good as once."""

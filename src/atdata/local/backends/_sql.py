@@ -3,10 +3,52 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Final
 
+from atdata.local.backends._terms import Pages
 from atdata.local.backends.base import Backend, EntryRow, SchemaRow
+
+Query = Callable[..., Sequence[tuple[Any, ...]]]
+"""Runs a query, whose values stand as ``?``, and returns its rows."""
+_AT_ONCE: Final = 500
+"""Values of one list in a query: some SQLite take no more than 999."""
+
+
+class SqlPages(Pages):
+    """The pages for searching, in the table ``found_by``."""
+
+    def __init__(self, table: str, query: Query) -> None:
+        self._table = table
+        self._query = query
+
+    def some(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        found: dict[bytes, bytes] = {}
+        for start in range(0, len(keys), _AT_ONCE):
+            part = keys[start : start + _AT_ONCE]
+            marks = ", ".join("?" * len(part))
+            found.update(
+                self._query(f"SELECT key, value FROM {self._table} WHERE key IN ({marks})", *part)
+            )
+        return found
+
+    def range(self, start: bytes, end: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        rows = self._query(
+            f"SELECT key, value FROM {self._table} WHERE key >= ? AND key < ? ORDER BY key LIMIT ?",
+            start,
+            end,
+            limit,
+        )
+        return [(key, value) for key, value in rows]
+
+    def last(self, start: bytes, end: bytes) -> tuple[bytes, bytes] | None:
+        rows = self._query(
+            f"SELECT key, value FROM {self._table} WHERE key >= ? AND key <= ? "
+            "ORDER BY key DESC LIMIT 1",
+            start,
+            end,
+        )
+        return (rows[0][0], rows[0][1]) if rows else None
 
 
 class SqlBackend(Backend):
@@ -18,8 +60,16 @@ class SqlBackend(Backend):
     """The condition that the newest revision of a name was not given terms yet."""
 
     @abstractmethod
-    def _read(self, query: str, *values: str | int) -> Sequence[tuple[Any, ...]]:
+    def _read(self, query: str, *values: str | int | bytes) -> Sequence[tuple[Any, ...]]:
         """The rows of a query, whose values stand as ``?``."""
+
+    @abstractmethod
+    def _page(self, rest: str, *values: str | int) -> list[EntryRow]:
+        """The first of the entries that fit what follows WHERE, as many as a page has room for."""
+
+    @property
+    def pages(self) -> Pages:
+        return SqlPages(f"{self.prefix}found_by", self._read)
 
     def schema(self, key: str) -> SchemaRow | None:
         rows = self._read(f"SELECT key, document FROM {self.prefix}schemas WHERE key = ?", key)
@@ -44,15 +94,20 @@ class SqlBackend(Backend):
         rows = self._entries("cid = ? ORDER BY id DESC LIMIT 1", cid)
         return rows[0] if rows else None
 
-    def history(self, name: str) -> list[EntryRow]:
-        return self._entries("name = ? ORDER BY revision", name)
+    def revisions(self, name: str, after: int, limit: int) -> list[EntryRow]:
+        return self._page("name = ? AND revision > ? ORDER BY revision LIMIT ?", name, after, limit)
+
+    def newest_of(self, names: Sequence[str]) -> list[EntryRow]:
+        marks = ", ".join("?" * len(names))
+        rows = {row.name: row for row in self._entries(f"newest AND name IN ({marks})", *names)}
+        return [rows[name] for name in names if name in rows]
 
     def revision(self, name: str, number: int) -> EntryRow | None:
         rows = self._entries("name = ? AND revision = ?", name, number)
         return rows[0] if rows else None
 
     def entries(self, after: str, limit: int) -> list[EntryRow]:
-        return self._entries("newest AND name > ? ORDER BY name LIMIT ?", after, limit)
+        return self._page("newest AND name > ? ORDER BY name LIMIT ?", after, limit)
 
     def names(self, after: str, limit: int) -> list[str]:
         rows = self._read(
@@ -64,7 +119,7 @@ class SqlBackend(Backend):
         return [row[0] for row in rows]
 
     def unindexed(self, limit: int) -> list[EntryRow]:
-        return self._entries(f"newest AND {self.without_terms} ORDER BY id LIMIT ?", limit)
+        return self._page(f"newest AND {self.without_terms} ORDER BY id LIMIT ?", limit)
 
     def note(self, key: str) -> str | None:
         rows = self._read(f"SELECT value FROM {self.prefix}notes WHERE key = ?", key)

@@ -5,13 +5,15 @@ A backend knows nothing of datasets. It keeps
 - schemas: ``key`` → ``document``, written once;
 - entries: ``(name, revision)`` → ``cid`` and ``document``. The revisions of a name are
   1, 2, …, without gaps; all of them go away together;
-- terms: what the newest revision of a name is found by;
+- pages: what the newest revisions are found by, made of their terms by `_terms.plan`;
 - notes: ``key`` → ``value``, written again and again.
 
 Keys, names and terms are compared and ordered by their UTF-8 bytes. Documents and values are
-ASCII. A term has 1 to 100 letters and digits, of any alphabet, none in upper case. Every
-operation is atomic, and safe from several threads and processes. One that cannot be done
-raises `BackendError`, which names the address, without a password.
+ASCII. A term has 2 to 100 letters and digits, of any alphabet, none in upper case; those of
+words begin with ``w``. Entries come in pages that are bounded by their number and by
+``limits.page_bytes``, so that memory does not grow with what there is. Every operation is
+atomic, and safe from several threads and processes. One that cannot be done raises
+`BackendError`, which names the address, without a password.
 
 `atdata.testing.backends.BackendSuite` holds a backend to all of this.
 """
@@ -19,18 +21,26 @@ raises `BackendError`, which names the address, without a password.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
+from atdata._limits import limits
 from atdata._secrets import redacted_repr
+from atdata.local.backends._finding import find
+from atdata.local.backends._terms import Pages, Terms
 
-__all__ = ["FORMAT", "Backend", "EntryRow", "SchemaRow", "address_of"]
+__all__ = ["FORMAT", "Backend", "EntryRow", "SchemaRow", "Terms", "address_of"]
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Version of the layout, kept in every database. It goes up when older programs cannot read
-what newer ones write. A database of version 1, which has no terms and no notes, is brought up
-to this one when it is opened; its entries are then `unindexed`."""
+what newer ones write. A database of version 1, which has neither terms nor notes, or of version
+2, which keeps terms in another way, is brought up to this one when it is opened; its entries are
+then `unindexed`."""
+
+_ROWS: Final = 20
+"""Rows of a search that are read at a time."""
 
 
 @redacted_repr
@@ -94,7 +104,7 @@ class Backend(ABC):
         """At most ``limit`` schemas with ``after < key < before``, in order of their keys."""
 
     @abstractmethod
-    def add_entry(self, row: EntryRow, terms: Collection[str] = ()) -> bool:
+    def add_entry(self, row: EntryRow, terms: Terms | None = None) -> bool:
         """Add a revision of a name, if it is the next one, with what to find it by.
 
         Returns:
@@ -103,7 +113,7 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def replace(self, row: EntryRow, terms: Collection[str] = ()) -> None:
+    def replace(self, row: EntryRow, terms: Terms | None = None) -> None:
         """Put the row, a revision 1, in the place of all revisions of its name."""
 
     @abstractmethod
@@ -115,8 +125,25 @@ class Backend(ABC):
         """The row with this CID that was added last. Costs the same however many there are."""
 
     @abstractmethod
+    def revisions(self, name: str, after: int, limit: int) -> list[EntryRow]:
+        """At most ``limit`` revisions of a name from ``after + 1`` on, oldest first.
+
+        As many as a page has room for, and at least one where there is one.
+        """
+
+    def each_revision(self, name: str) -> Iterator[EntryRow]:
+        """All revisions of a name, oldest first, read page by page."""
+        last, more = 0, True
+        while more:
+            page = self.revisions(name, last, _ROWS)
+            yield from page
+            is_full = sum(len(row.document) for row in page) >= limits.page_bytes
+            more = is_full or len(page) == _ROWS
+            last += len(page)
+
     def history(self, name: str) -> list[EntryRow]:
         """All revisions of a name, oldest first; empty if there are none."""
+        return list(self.each_revision(name))
 
     @abstractmethod
     def revision(self, name: str, number: int) -> EntryRow | None:
@@ -124,9 +151,9 @@ class Backend(ABC):
 
     @abstractmethod
     def entries(self, after: str, limit: int) -> list[EntryRow]:
-        """The newest revisions of the first ``limit`` names above ``after``, in order of name.
+        """The newest revisions of at most ``limit`` names above ``after``, in order of name.
 
-        Fewer than ``limit`` only where no more names follow.
+        None only where no more names follow.
         """
 
     @abstractmethod
@@ -141,29 +168,46 @@ class Backend(ABC):
             How many there were.
         """
 
+    @property
     @abstractmethod
-    def search(self, terms: Sequence[str], after: str, limit: int) -> list[EntryRow]:
-        """The newest revisions that have every one of these terms, at least one.
+    def pages(self) -> Pages:
+        """What the newest revisions are found by, to be read."""
+
+    def search(self, words: Sequence[str], labels: Sequence[str], limit: int) -> list[EntryRow]:
+        """The newest revisions with a word that begins like each of these, and every label.
 
         Args:
-            terms: Terms; one that ends in ``*`` stands for every term that begins so.
-            after: Only names above this one.
-            limit: Most rows; fewer only where no more names follow.
+            words: Beginnings of words, without the ``w`` of their terms.
+            labels: Terms that are found whole.
+            limit: Most rows.
 
         Returns:
-            Rows in order of name.
+            The best first: by level, whole words before beginnings; else in order of name.
         """
+        found: dict[str, EntryRow] = {}
+        names = (name for name, _ in find(self.pages, words, labels))
+        while len(found) < limit:
+            wanted = list(islice(names, min(_ROWS, limit - len(found))))
+            if not wanted:
+                break
+            for row in self.newest_of(wanted):
+                found.setdefault(row.name, row)
+        return list(found.values())
+
+    @abstractmethod
+    def newest_of(self, names: Sequence[str]) -> list[EntryRow]:
+        """The newest revisions of a few names, in their order; names that are gone are left out."""
 
     @abstractmethod
     def unindexed(self, limit: int) -> list[EntryRow]:
-        """Newest revisions that an older version wrote, for which no terms were given yet.
+        """Newest revisions that an older version wrote, which are not in the pages yet.
 
         Costs the same however many others there are.
         """
 
     @abstractmethod
-    def index(self, row: EntryRow, terms: Collection[str]) -> None:
-        """Give an `unindexed` row its terms; nothing where it is not the newest any more."""
+    def index(self, rows: Sequence[tuple[EntryRow, Terms]]) -> None:
+        """Give `unindexed` rows their terms, except those that are not the newest any more."""
 
     @abstractmethod
     def set_note(self, key: str, value: str | None) -> None:

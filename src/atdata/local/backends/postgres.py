@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from atdata._limits import limits
 from atdata._logs import hide_in_logs
 from atdata._registry import require
 from atdata.errors import BackendError
 from atdata.local.backends._pool import ConnectionPool
-from atdata.local.backends._sql import SqlBackend
+from atdata.local.backends._sql import SqlBackend, SqlPages
+from atdata.local.backends._terms import Change, Terms, plan
 from atdata.local.backends.base import FORMAT, EntryRow, SchemaRow, address_of
 
 if TYPE_CHECKING:
@@ -20,8 +23,9 @@ if TYPE_CHECKING:
     Connection = psycopg.Connection[tuple[Any, ...]]
 
 _LOCKS: Final = 0x61746461
-"""First half of our advisory locks: 'atda'. The second is a hash of the name."""
+"""First half of our advisory locks: 'atda'."""
 _CREATION: Final = 0
+_ENTRIES: Final = 1
 _CONNECT_SECONDS: Final = 10
 
 _TABLES: Final = (
@@ -40,16 +44,25 @@ _TABLES: Final = (
     "CREATE UNIQUE INDEX atdata_entries_newest ON atdata_entries (name) WHERE newest",
     "CREATE INDEX atdata_entries_cid ON atdata_entries (cid, id)",
 )
+_NOTES: Final = """CREATE TABLE atdata_notes (
+    key text COLLATE "C" PRIMARY KEY,
+    value text NOT NULL)"""
+_FROM: Final = {
+    0: (*_TABLES, _NOTES),
+    1: (_NOTES,),
+    2: ("ALTER TABLE atdata_entries DROP COLUMN terms",),
+}
+"""What each older version lacks, or has in another way; 0: an empty database."""
 _SEARCH_TABLES: Final = (
-    "ALTER TABLE atdata_entries ADD COLUMN terms tsvector",
-    "CREATE INDEX atdata_entries_terms ON atdata_entries USING gin (terms) WHERE newest",
+    "ALTER TABLE atdata_entries ADD COLUMN terms boolean",
     """CREATE INDEX atdata_entries_unindexed ON atdata_entries (id)
         WHERE newest AND terms IS NULL""",
-    """CREATE TABLE atdata_notes (
-        key text COLLATE "C" PRIMARY KEY,
-        value text NOT NULL)""",
+    "DROP TABLE IF EXISTS atdata_found_by",
+    "CREATE TABLE atdata_found_by (key bytea PRIMARY KEY, value bytea NOT NULL)",
+    # Pages are small, and bits and numbers: looking for what repeats costs more than it saves.
+    "ALTER TABLE atdata_found_by ALTER COLUMN value SET STORAGE EXTERNAL",
 )
-"""What version 2 adds."""
+"""What version 3 adds. ``terms`` says whether an entry is in the pages."""
 
 
 class PostgresBackend(SqlBackend):
@@ -87,47 +100,43 @@ class PostgresBackend(SqlBackend):
             ).fetchall()
         return SchemaRow(*there[0])
 
-    def add_entry(self, row: EntryRow, terms: Collection[str] = ()) -> bool:
-        with self._writing(row.name) as connection:
+    def add_entry(self, row: EntryRow, terms: Terms | None = None) -> bool:
+        with self._writing_entries() as connection:
             found = connection.execute(
                 "SELECT revision FROM atdata_entries WHERE name = %s AND newest", (row.name,)
             ).fetchone()
             if (found[0] if found else 0) != row.revision - 1:
                 return False
             connection.execute(
-                "UPDATE atdata_entries SET newest = false, terms = NULL WHERE name = %s AND newest",
+                "UPDATE atdata_entries SET newest = false WHERE name = %s AND newest",
                 (row.name,),
             )
             _insert(connection, row, terms)
         return True
 
-    def replace(self, row: EntryRow, terms: Collection[str] = ()) -> None:
-        with self._writing(row.name) as connection:
+    def replace(self, row: EntryRow, terms: Terms | None = None) -> None:
+        with self._writing_entries() as connection:
             connection.execute("DELETE FROM atdata_entries WHERE name = %s", (row.name,))
             _insert(connection, row, terms)
 
     def remove(self, name: str) -> int:
-        with self._writing(name) as connection:
+        with self._writing_entries() as connection:
+            _write_terms(connection, (name, None))
             return connection.execute(
                 "DELETE FROM atdata_entries WHERE name = %s", (name,)
             ).rowcount
 
-    def search(self, terms: Sequence[str], after: str, limit: int) -> list[EntryRow]:
-        wanted = [f"'{term[:-1]}':*" if term[-1] == "*" else f"'{term}'" for term in terms]
-        return self._entries(
-            "newest AND terms @@ ?::tsquery AND name > ? ORDER BY name LIMIT ?",
-            " & ".join(wanted),
-            after,
-            limit,
-        )
-
-    def index(self, row: EntryRow, terms: Collection[str]) -> None:
-        with self._writing(row.name) as connection:
-            connection.execute(
-                "UPDATE atdata_entries SET terms = array_to_tsvector(%s::text[]) "
-                "WHERE name = %s AND revision = %s AND cid = %s AND newest AND terms IS NULL",
-                (list(terms), row.name, row.revision, row.cid),
-            )
+    def index(self, rows: Sequence[tuple[EntryRow, Terms]]) -> None:
+        terms = {(row.name, row.revision, row.cid): terms for row, terms in rows}
+        with self._writing_entries() as connection:
+            found = connection.execute(
+                "UPDATE atdata_entries AS e SET terms = true "
+                "FROM unnest(%s::text[], %s::integer[], %s::text[]) AS of (name, revision, cid) "
+                "WHERE e.name = of.name AND e.revision = of.revision AND e.cid = of.cid "
+                "AND newest AND terms IS NULL RETURNING e.name, e.revision, e.cid",
+                tuple(list(column) for column in zip(*terms, strict=True)),
+            ).fetchall()
+            _write_terms(connection, *((key[0], terms[key]) for key in found))
 
     def set_note(self, key: str, value: str | None) -> None:
         with self._writing() as connection:
@@ -177,16 +186,34 @@ class PostgresBackend(SqlBackend):
         connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         return connection
 
-    def _read(self, query: str, *values: str | int) -> Sequence[tuple[Any, ...]]:
+    def _read(self, query: str, *values: str | int | bytes) -> Sequence[tuple[Any, ...]]:
         with self._errors(), self._pool.use() as connection:
-            return connection.execute(query.replace("?", "%s").encode(), values).fetchall()
+            return _rows(connection, query, *values)
+
+    def _page(self, rest: str, *values: str | int) -> list[EntryRow]:
+        # The server sends a whole result: it ends where the sizes, which are known without
+        # reading the documents, add up to a page.
+        order = rest.partition("ORDER BY ")[2].partition(" ")[0]
+        rows = self._read(
+            "SELECT name, revision, cid, document FROM (SELECT *, "
+            f"sum(octet_length(document)) OVER (ORDER BY {order}) - octet_length(document) "
+            f"AS before FROM (SELECT * FROM atdata_entries WHERE {rest}) AS found) AS sized "
+            f"WHERE before < ? ORDER BY {order}",
+            *values,
+            limits.page_bytes,
+        )
+        return [EntryRow(*row) for row in rows]
 
     @contextmanager
-    def _writing(self, name: str | None = None) -> Iterator[Connection]:
-        """A transaction; with a name, alone among those that write this name."""
+    def _writing(self) -> Iterator[Connection]:
         with self._errors(), self._pool.use() as connection, connection.transaction():
-            if name is not None:
-                connection.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (_LOCKS, name))
+            yield connection
+
+    @contextmanager
+    def _writing_entries(self) -> Iterator[Connection]:
+        """A transaction, alone among those that write entries: all change the same pages."""
+        with self._writing() as connection:
+            connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", (_LOCKS, _ENTRIES))
             yield connection
 
     def _set_up(self, connection: Connection) -> None:
@@ -201,9 +228,9 @@ class PostgresBackend(SqlBackend):
         with connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", (_LOCKS, _CREATION))
             version = self._version(connection)
-            for statement in _TABLES if version == 0 else ():
-                connection.execute(statement.encode())
-            for statement in _SEARCH_TABLES if version < FORMAT else ():
+            if version == FORMAT:
+                return
+            for statement in (*_FROM[version], *_SEARCH_TABLES):
                 connection.execute(statement.encode())
             connection.execute("DELETE FROM atdata_format")
             connection.execute("INSERT INTO atdata_format VALUES (%s)", (FORMAT,))
@@ -252,12 +279,32 @@ class PostgresBackend(SqlBackend):
             ) from error
 
 
-def _insert(connection: Connection, row: EntryRow, terms: Collection[str]) -> None:
+def _insert(connection: Connection, row: EntryRow, terms: Terms | None) -> None:
     connection.execute(
         "INSERT INTO atdata_entries (name, revision, cid, newest, document, terms) "
-        "VALUES (%s, %s, %s, true, %s, array_to_tsvector(%s::text[]))",
-        (row.name, row.revision, row.cid, row.document, list(terms)),
+        "VALUES (%s, %s, %s, true, %s, true)",
+        (row.name, row.revision, row.cid, row.document),
     )
+    _write_terms(connection, (row.name, terms or {}))
+
+
+def _write_terms(connection: Connection, *changes: Change) -> None:
+    changed = plan(SqlPages("atdata_found_by", partial(_rows, connection)), changes)
+    written = [(key, value) for key, value in changed.items() if value is not None]
+    connection.execute(
+        "INSERT INTO atdata_found_by SELECT * FROM unnest(%s::bytea[], %s::bytea[]) "
+        "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        ([key for key, _ in written], [value for _, value in written]),
+    )
+    connection.execute(
+        "DELETE FROM atdata_found_by WHERE key = ANY(%s::bytea[])",
+        ([key for key, value in changed.items() if value is None],),
+    )
+
+
+def _rows(connection: Connection, query: str, *values: object) -> Sequence[tuple[Any, ...]]:
+    text = query.replace("?", "%s").encode()
+    return connection.execute(text, values, binary=True).fetchall()
 
 
 def _one_line(error: Exception) -> str:

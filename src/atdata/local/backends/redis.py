@@ -10,10 +10,10 @@ key, below the prefix      value
 ``names``                  sorted set of names, in order
 ``cid:{cid}``              sorted set of ``"{revision} {name}"``, last added last
 ``added``                  counter behind that order
-``term:{term}``            set of the names whose newest revision has the term
-``term-keys``              sorted set of the terms that some name has, in order
-``terms:{name}``           set of the terms of a name
-``unindexed``              set of names that an older version wrote, without terms
+``term-pages``             hash: the pages for searching, as `_terms` says
+``term-order``             sorted set of the keys of pages that are read in order
+``term-version``           counter of what was written to the pages
+``unindexed``              sorted set of names that an older version wrote, without pages
 ``notes``                  hash: key → value
 ``note-keys``              sorted set of the keys of notes, in order
 =========================  ========================================================
@@ -21,15 +21,18 @@ key, below the prefix      value
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlencode
 
+from atdata._limits import limits
 from atdata._logs import hide_in_logs
 from atdata._registry import require
 from atdata.errors import BackendError, UrlError
 from atdata.local.backends import _redis_scripts as lua
+from atdata.local.backends._terms import Change, Pages, Terms, plan
 from atdata.local.backends.base import FORMAT, Backend, EntryRow, SchemaRow, address_of
 
 if TYPE_CHECKING:
@@ -37,6 +40,10 @@ if TYPE_CHECKING:
 
 DEFAULT_PREFIX: Final = "atdata:"
 _CONNECT_SECONDS: Final = 10
+_AT_ONCE: Final = 500
+"""Pages of one command: other clients wait no longer than for these."""
+_AS_BYTES: Final[dict[str, Any]] = {"NEVER_DECODE": []}
+"""The option of redis-py's commands whose answers are bytes, whatever the client decodes."""
 
 
 class RedisBackend(Backend):
@@ -54,34 +61,26 @@ class RedisBackend(Backend):
         redis = require("redis", purpose="Indexes in Redis")
         hide_in_logs("redis")
         self._error = redis.RedisError
+        self._no_script = redis.exceptions.NoScriptError
+        self._pages = _RedisPages(self)
         self._client = client
         self._owned = False
         self._prefix = prefix
         suffix = f"?{urlencode({'prefix': prefix})}" if prefix != DEFAULT_PREFIX else ""
         self.address = (address or _address_of_client(client)) + suffix
-        scripts = {
-            "add_schema": lua.ADD_SCHEMA,
-            "schemas": lua.SCHEMAS,
-            "add_entry": lua.ADD_ENTRY,
-            "replace": lua.REPLACE,
-            "newest": lua.NEWEST,
-            "entry": lua.ENTRY,
-            "entries": lua.ENTRIES,
-            "remove": lua.REMOVE,
-            "search": lua.SEARCH,
-            "unindexed": lua.UNINDEXED,
-            "index": lua.INDEX,
-            "set_note": lua.SET_NOTE,
-            "add_note": lua.ADD_NOTE,
-            "notes": lua.NOTES,
-            "upgrade": lua.UPGRADE,
+        self._scripts = {
+            name: client.register_script(text)
+            for name, text in vars(lua).items()
+            if name.isupper() and isinstance(text, str)
         }
-        self._scripts = {name: client.register_script(text) for name, text in scripts.items()}
         self._set_up()
 
     @classmethod
     def open(cls, url: str) -> RedisBackend:
-        """Open ``redis://`` or ``rediss://``; the option ``prefix`` is ours, others redis-py's."""
+        """Open ``redis://``, ``rediss://`` or ``unix://``.
+
+        The option ``prefix`` is ours, the others are redis-py's.
+        """
         redis = require("redis", purpose="Indexes in Redis")
         base, _, query = url.partition("?")
         options = dict(parse_qsl(query, keep_blank_values=True))
@@ -94,7 +93,7 @@ class RedisBackend(Backend):
             # The message may hold the URL, password included.
             raise UrlError(
                 f"{address_of(url)} is not a Redis URL. Write redis://user:password@host:port/0, "
-                "special characters of the password as %XX."
+                "special characters of the password as %XX, or unix:///path/redis.sock?db=0."
             ) from None
         try:
             backend = cls(client, prefix=prefix, address=address_of(url))
@@ -105,93 +104,155 @@ class RedisBackend(Backend):
         return backend
 
     def add_schema(self, row: SchemaRow) -> SchemaRow:
-        return SchemaRow(row.key, _text(self._run("add_schema", row.key, row.document)))
+        return SchemaRow(row.key, _text(self._run("ADD_SCHEMA", row.key, row.document)))
 
     def schema(self, key: str) -> SchemaRow | None:
-        with self._errors():
-            document: Any = self._client.hget(f"{self._prefix}schemas", key)
+        (document,) = self._ask(("HGET", f"{self._prefix}schemas", key))
         return None if document is None else SchemaRow(key, _text(document))
 
     def schemas(self, after: str, before: str | None, limit: int) -> list[SchemaRow]:
-        upper = "+" if before is None else f"({before}"
-        flat = [_text(item) for item in self._run("schemas", f"({after}", upper, limit)]
+        end = "+" if before is None else f"({before}"
+        flat = [_text(item) for item in self._run("SCHEMAS", f"({after}", end, limit)]
         return [SchemaRow(*pair) for pair in zip(flat[::2], flat[1::2], strict=True)]
 
-    def add_entry(self, row: EntryRow, terms: Collection[str] = ()) -> bool:
-        added = self._run("add_entry", row.name, row.revision, row.cid, row.document, *terms)
-        return int(added) == 1
+    def add_entry(self, row: EntryRow, terms: Terms | None = None) -> bool:
+        values = (row.name, row.revision, row.cid, row.document)
+        return bool(self._write("ADD_ENTRY", [(row.name, terms or {})], *values))
 
-    def replace(self, row: EntryRow, terms: Collection[str] = ()) -> None:
-        self._run("replace", row.name, row.revision, row.cid, row.document, *terms)
+    def replace(self, row: EntryRow, terms: Terms | None = None) -> None:
+        values = (row.name, row.revision, row.cid, row.document)
+        self._write("REPLACE", [(row.name, terms or {})], *values)
 
     def newest(self, name: str) -> EntryRow | None:
-        return next(_rows(self._run("newest", name)), None)
+        return next(_rows(self._run("NEWEST", name)), None)
+
+    def newest_of(self, names: Sequence[str]) -> list[EntryRow]:
+        return [row for name in names if (row := self.newest(name)) is not None]
 
     def entry(self, cid: str) -> EntryRow | None:
-        return next(_rows(self._run("entry", cid)), None)
+        return next(_rows(self._run("ENTRY", cid)), None)
 
-    def history(self, name: str) -> list[EntryRow]:
-        with self._errors():
-            items: Any = self._client.lrange(f"{self._prefix}dataset:{name}", 0, -1)
-        return [_row(name, number, item) for number, item in enumerate(items, start=1)]
+    def revisions(self, name: str, after: int, limit: int) -> list[EntryRow]:
+        key = f"{self._prefix}dataset:{name}"
+        (items,) = self._ask(("LRANGE", key, after, after))
+        if items and limit > 1:
+            # The others are mostly as large as the first.
+            most = min(limit - 1, limits.page_bytes // len(items[0]))
+            (more,) = self._ask(("LRANGE", key, after + 1, after + most))
+            items = [*items, *more]
+        return [_row(name, number, item) for number, item in enumerate(items, after + 1)]
 
     def revision(self, name: str, number: int) -> EntryRow | None:
         if number < 1:
             return None
-        with self._errors():
-            item: Any = self._client.lindex(f"{self._prefix}dataset:{name}", number - 1)
+        (item,) = self._ask(("LINDEX", f"{self._prefix}dataset:{name}", number - 1))
         return None if item is None else _row(name, number, item)
 
     def entries(self, after: str, limit: int) -> list[EntryRow]:
-        return list(_rows(self._run("entries", f"({after}", limit)))
+        return list(_rows(self._run("ENTRIES", "names", f"({after}", limit, limits.page_bytes)))
 
     def names(self, after: str, limit: int) -> list[str]:
-        with self._errors():
-            names: Any = self._client.zrangebylex(
-                f"{self._prefix}names", f"({after}", "+", start=0, num=limit
-            )
+        (names,) = self._ask(
+            ("ZRANGEBYLEX", f"{self._prefix}names", f"({after}", "+", "LIMIT", 0, limit)
+        )
         return [_text(name) for name in names]
 
     def remove(self, name: str) -> int:
-        return int(self._run("remove", name))
+        return self._write("REMOVE", [(name, None)], name)
 
-    def search(self, terms: Sequence[str], after: str, limit: int) -> list[EntryRow]:
-        return list(_rows(self._run("search", f"({after}", limit, *terms)))
+    @property
+    def pages(self) -> Pages:
+        return self._pages
 
     def unindexed(self, limit: int) -> list[EntryRow]:
-        return list(_rows(self._run("unindexed", limit)))
+        return list(_rows(self._run("ENTRIES", "unindexed", "-", limit, limits.page_bytes)))
 
-    def index(self, row: EntryRow, terms: Collection[str]) -> None:
-        self._run("index", row.name, row.revision, f"{row.cid} {row.document}", *terms)
+    def index(self, rows: Sequence[tuple[EntryRow, Terms]]) -> None:
+        while True:
+            version = self._version()
+            waiting = f"{self._prefix}unindexed"
+            listed = self._ask(*(("ZSCORE", waiting, row.name) for row, _ in rows))
+            newest = self.newest_of([row.name for row, _ in rows])
+            known = {row.name: row for row in newest}
+            todo = [
+                (row.name, terms)
+                for (row, terms), is_listed in zip(rows, listed, strict=True)
+                if is_listed is not None and known.get(row.name) == row
+            ]
+            names = [name for name, _ in todo]
+            if self._try("INDEX", version, todo, len(names), *names) != lua.STALE:
+                return
 
     def set_note(self, key: str, value: str | None) -> None:
-        self._run("set_note", key, *(() if value is None else (value,)))
+        self._run("SET_NOTE", key, *(() if value is None else (value,)))
 
     def add_note(self, key: str, value: str) -> str:
-        return _text(self._run("add_note", key, value))
+        return _text(self._run("ADD_NOTE", key, value))
 
     def note(self, key: str) -> str | None:
-        with self._errors():
-            value: Any = self._client.hget(f"{self._prefix}notes", key)
+        (value,) = self._ask(("HGET", f"{self._prefix}notes", key))
         return None if value is None else _text(value)
 
     def notes(self, after: str, before: str, limit: int) -> list[tuple[str, str]]:
-        flat = [_text(item) for item in self._run("notes", f"({after}", f"({before}", limit)]
+        flat = [_text(item) for item in self._run("NOTES", f"({after}", f"({before}", limit)]
         return list(zip(flat[::2], flat[1::2], strict=True))
 
     def close(self) -> None:
         if self._owned:
             self._client.close()
 
-    def _run(self, script: str, *values: str | int) -> Any:
+    def _run(self, script: str, *values: str | int | bytes) -> Any:
         with self._errors():
             return self._scripts[script](args=[self._prefix, *values], client=self._client)
+
+    def _run_as_bytes(self, name: str, *values: str | int | bytes) -> list[bytes]:
+        script = self._scripts[name]
+        command = ("EVALSHA", script.sha, 0, self._prefix, *values)
+        client: Any = self._client
+        with self._errors():
+            try:
+                found: list[bytes] = client.execute_command(*command, **_AS_BYTES)
+            except self._no_script:
+                client.script_load(script.script)
+                found = client.execute_command(*command, **_AS_BYTES)
+        return found
+
+    def _ask(self, *commands: tuple[Any, ...], **options: Any) -> list[Any]:
+        """The answers of commands, asked together, by a database that is still an index."""
+        client: Any = self._client
+        with self._errors(), client.pipeline(transaction=False) as pipeline:
+            pipeline.exists(f"{self._prefix}format")
+            for command in commands:
+                pipeline.execute_command(*command, **options)
+            answers: list[Any] = pipeline.execute()
+        if not answers[0]:
+            raise self._emptied()
+        return answers[1:]
+
+    def _version(self) -> str:
+        (version,) = self._ask(("GET", f"{self._prefix}term-version"))
+        return "0" if version is None else _text(version)
+
+    def _write(self, script: str, changes: Sequence[Change], *values: str | int) -> int:
+        """Write entries and what they are found by, until nobody else writes in between."""
+        while (answer := self._try(script, self._version(), changes, *values)) == lua.STALE:
+            pass
+        return answer
+
+    def _try(self, script: str, version: str, changes: Sequence[Change], *values: str | int) -> int:
+        changed = plan(self._pages, changes)
+        written = {key: value for key, value in changed.items() if value is not None}
+        flat = [item for pair in written.items() for item in pair]
+        removed = [key for key, value in changed.items() if value is None]
+        return int(self._run(script, version, *values, len(written), *flat, *removed))
 
     def _set_up(self) -> None:
         key = f"{self._prefix}format"
         with self._errors():
             kind = _text(self._client.type(key))
             if kind == "none":
+                if self._client.exists(f"{self._prefix}names"):
+                    raise self._lost(key)
                 self._client.set(key, str(FORMAT), nx=True)
             found: Any = self._client.get(key) if kind in ("none", "string") else None
         text = "" if found is None else _text(found)
@@ -205,18 +266,86 @@ class RedisBackend(Backend):
                 f"{self.address} was written by a newer atdata (format {int(text)}; this one "
                 f"reads {FORMAT}). Upgrade with: pip install --upgrade atdata"
             )
+        self._check_memory()
+        self._run("CHECK")
         if int(text) < FORMAT:
-            self._run("upgrade")
+            start = "-"
+            while last := self._run("UPGRADE", start):
+                start = f"({_text(last[0])}"
+
+    def _check_memory(self) -> None:
+        """Refuse a server that throws keys away when its memory is full."""
+        try:
+            server: Any = {**self._client.info("memory"), **self._client.info("replication")}
+        except self._error:
+            return  # a user who may not ask
+        policy = str(server.get("maxmemory_policy", ""))
+        if not policy.startswith("allkeys") or server.get("role") != "master":
+            return
+        what = (
+            f"{self.address}: the server has maxmemory-policy {policy}: when its memory is full it "
+            "throws parts of the index away. Set maxmemory-policy noeviction in its "
+            "configuration, or name another server."
+        )
+        if server.get("maxmemory"):
+            raise BackendError(what)
+        warnings.warn(what, stacklevel=2)
+
+    def _emptied(self) -> BackendError:
+        return BackendError(
+            f"{self.address} no longer holds this index: the server was emptied, restarted without "
+            "its data, or evicted keys. Nothing was written. Restore its data; to begin an empty "
+            "index there, open it again. Let the server save its data (appendonly yes) and keep "
+            "all of it (maxmemory-policy noeviction)."
+        )
+
+    def _lost(self, key: str) -> BackendError:
+        return BackendError(
+            f"{self.address} has lost a part of the index: {key} does not agree with the rest. "
+            "Servers that evict keys when their memory is full do so: set maxmemory-policy "
+            "noeviction, and restore the data from a copy."
+        )
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
         try:
             yield
         except self._error as error:
+            text = str(error)
+            if lua.EMPTY in text:
+                raise self._emptied() from None
+            if lua.LOST in text:
+                raise self._lost(text.partition(lua.LOST)[2].split()[0]) from None
             raise BackendError(
-                f"{self.address}: Redis does not answer or refused: {str(error).rstrip('.')}. "
+                f"{self.address}: Redis does not answer or refused: {text.rstrip('.')}. "
                 "Check that it runs, and the host, port, user and password."
             ) from error
+
+
+class _RedisPages(Pages):
+    """The pages for searching, in one hash."""
+
+    def __init__(self, backend: RedisBackend) -> None:
+        self._backend = backend
+
+    def some(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        parts = [keys[start : start + _AT_ONCE] for start in range(0, len(keys), _AT_ONCE)]
+        key = f"{self._backend._prefix}term-pages"
+        answers = self._backend._ask(*(("HMGET", key, *part) for part in parts), **_AS_BYTES)
+        pairs = zip(keys, (value for answer in answers for value in answer), strict=True)
+        return {key: value for key, value in pairs if value is not None}
+
+    def range(self, start: bytes, end: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        return self._between("ZRANGEBYLEX", b"[" + start, b"(" + end, limit)
+
+    def last(self, start: bytes, end: bytes) -> tuple[bytes, bytes] | None:
+        return next(iter(self._between("ZREVRANGEBYLEX", b"[" + end, b"[" + start, 1)), None)
+
+    def _between(
+        self, command: str, first: bytes, last: bytes, limit: int
+    ) -> list[tuple[bytes, bytes]]:
+        flat = self._backend._run_as_bytes("PAGES", command, first, last, limit)
+        return list(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _text(value: Any) -> str:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
+from atdata._limits import limits
 from atdata.errors import BackendError, UrlError
 from atdata.local.backends._pool import ConnectionPool
-from atdata.local.backends._sql import SqlBackend
+from atdata.local.backends._sql import SqlBackend, SqlPages
+from atdata.local.backends._terms import Change, Terms, plan
 from atdata.local.backends.base import FORMAT, EntryRow, SchemaRow
 
 APPLICATION_ID: Final = 0x61746461
@@ -33,15 +35,18 @@ _TABLES: Final = (
     "CREATE UNIQUE INDEX entries_newest ON entries (name) WHERE newest",
     "CREATE INDEX entries_cid ON entries (cid, id)",
 )
+_NOTES: Final = "CREATE TABLE notes (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
+_FROM: Final = {
+    0: (*_TABLES, _NOTES, "ALTER TABLE entries ADD COLUMN indexed INTEGER NOT NULL DEFAULT 0"),
+    1: (_NOTES, "ALTER TABLE entries ADD COLUMN indexed INTEGER NOT NULL DEFAULT 0"),
+    2: ("UPDATE entries SET indexed = 0 WHERE indexed", "DROP TABLE found_by"),
+}
+"""What each older version lacks, or has in another way; 0: an empty file."""
 _SEARCH_TABLES: Final = (
-    "ALTER TABLE entries ADD COLUMN indexed INTEGER NOT NULL DEFAULT 0",
-    "CREATE INDEX entries_unindexed ON entries (id) WHERE newest AND NOT indexed",
-    # The tokenizer parts at every ASCII character but letters and digits: terms stay whole.
-    "CREATE VIRTUAL TABLE found_by USING fts5(terms, tokenize = 'ascii', detail = 'none')",
-    "CREATE TABLE notes (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE INDEX IF NOT EXISTS entries_unindexed ON entries (id) WHERE newest AND NOT indexed",
+    "CREATE TABLE found_by (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
 )
-"""What version 2 adds."""
-_ADD_TERMS: Final = "INSERT INTO found_by (rowid, terms) VALUES (?, ?)"
+"""What version 3 adds."""
 
 
 class SqliteBackend(SqlBackend):
@@ -84,52 +89,41 @@ class SqliteBackend(SqlBackend):
             ).fetchone()
         return SchemaRow(row.key, there[0])
 
-    def add_entry(self, row: EntryRow, terms: Collection[str] = ()) -> bool:
+    def add_entry(self, row: EntryRow, terms: Terms | None = None) -> bool:
         with self._writing() as connection:
             found = connection.execute(
                 "SELECT revision FROM entries WHERE name = ? AND newest", (row.name,)
             ).fetchone()
             if (found[0] if found else 0) != row.revision - 1:
                 return False
-            _drop_terms(connection, row.name)
             connection.execute(
                 "UPDATE entries SET newest = 0 WHERE name = ? AND newest", (row.name,)
             )
             _insert(connection, row, terms)
         return True
 
-    def replace(self, row: EntryRow, terms: Collection[str] = ()) -> None:
+    def replace(self, row: EntryRow, terms: Terms | None = None) -> None:
         with self._writing() as connection:
-            _drop_terms(connection, row.name)
             connection.execute("DELETE FROM entries WHERE name = ?", (row.name,))
             _insert(connection, row, terms)
 
     def remove(self, name: str) -> int:
         with self._writing() as connection:
-            _drop_terms(connection, name)
+            _write_terms(connection, (name, None))
             return connection.execute("DELETE FROM entries WHERE name = ?", (name,)).rowcount
 
-    def search(self, terms: Sequence[str], after: str, limit: int) -> list[EntryRow]:
-        wanted = [
-            f'"{term.removesuffix("*")}"{term[-1] if term[-1] == "*" else ""}' for term in terms
-        ]
-        return self._entries(
-            "id IN (SELECT rowid FROM found_by WHERE found_by MATCH ?) "
-            "AND name > ? ORDER BY name LIMIT ?",
-            " AND ".join(wanted),
-            after,
-            limit,
-        )
-
-    def index(self, row: EntryRow, terms: Collection[str]) -> None:
+    def index(self, rows: Sequence[tuple[EntryRow, Terms]]) -> None:
         with self._writing() as connection:
-            found = connection.execute(
-                "UPDATE entries SET indexed = 1 WHERE name = ? AND revision = ? AND cid = ? "
-                "AND newest AND NOT indexed RETURNING id",
-                (row.name, row.revision, row.cid),
-            ).fetchall()
-            for (number,) in found:
-                connection.execute(_ADD_TERMS, (number, " ".join(terms)))
+            found = [
+                (row.name, terms)
+                for row, terms in rows
+                if connection.execute(
+                    "UPDATE entries SET indexed = 1 WHERE name = ? AND revision = ? AND cid = ? "
+                    "AND newest AND NOT indexed",
+                    (row.name, row.revision, row.cid),
+                ).rowcount
+            ]
+            _write_terms(connection, *found)
 
     def set_note(self, key: str, value: str | None) -> None:
         with self._writing() as connection:
@@ -158,9 +152,26 @@ class SqliteBackend(SqlBackend):
             self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
 
-    def _read(self, query: str, *values: str | int) -> Sequence[tuple[Any, ...]]:
+    def _read(self, query: str, *values: str | int | bytes) -> Sequence[tuple[Any, ...]]:
         with self._errors(), self._pool.use() as connection:
             return connection.execute(query, values).fetchall()
+
+    def _page(self, rest: str, *values: str | int) -> list[EntryRow]:
+        query = f"SELECT name, revision, cid, document FROM entries WHERE {rest}"
+        rows: list[EntryRow] = []
+        size = 0
+        with (
+            self._errors(),
+            self._pool.use() as connection,
+            closing(connection.execute(query, values)) as found,
+        ):
+            # Rows are read as they are asked for.
+            for values_of_row in found:
+                rows.append(EntryRow(*values_of_row))
+                size += len(rows[-1].document)
+                if size >= limits.page_bytes:
+                    break
+        return rows
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -173,9 +184,9 @@ class SqliteBackend(SqlBackend):
         _use_wal(connection)
         with _transaction(connection):
             version = self._version(connection)
-            for statement in _TABLES if version == 0 else ():
-                connection.execute(statement)
-            for statement in _SEARCH_TABLES if version < FORMAT else ():
+            if version == FORMAT:
+                return
+            for statement in (*_FROM[version], *_SEARCH_TABLES):
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {FORMAT}")
@@ -215,19 +226,27 @@ class SqliteBackend(SqlBackend):
             ) from error
 
 
-def _insert(connection: sqlite3.Connection, row: EntryRow, terms: Collection[str]) -> None:
-    number = connection.execute(
+def _insert(connection: sqlite3.Connection, row: EntryRow, terms: Terms | None) -> None:
+    connection.execute(
         "INSERT INTO entries (name, revision, cid, newest, indexed, document) "
         "VALUES (?, ?, ?, 1, 1, ?)",
         (row.name, row.revision, row.cid, row.document),
-    ).lastrowid
-    connection.execute(_ADD_TERMS, (number, " ".join(terms)))
+    )
+    _write_terms(connection, (row.name, terms or {}))
 
 
-def _drop_terms(connection: sqlite3.Connection, name: str) -> None:
-    connection.execute(
-        "DELETE FROM found_by WHERE rowid IN (SELECT id FROM entries WHERE name = ? AND newest)",
-        (name,),
+def _write_terms(connection: sqlite3.Connection, *changes: Change) -> None:
+    def query(text: str, *values: object) -> Sequence[tuple[Any, ...]]:
+        return connection.execute(text, values).fetchall()
+
+    changed = plan(SqlPages("found_by", query), changes)
+    connection.executemany(
+        "INSERT INTO found_by VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        ((key, value) for key, value in changed.items() if value is not None),
+    )
+    connection.executemany(
+        "DELETE FROM found_by WHERE key = ?",
+        ((key,) for key, value in changed.items() if value is None),
     )
 
 
