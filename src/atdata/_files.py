@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import platform
+import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from typing import Final, Self
 _ABANDONED: Final = 86_400.0
 """Seconds after which a scratch folder without changes belongs to no process any more, where its
 lock cannot tell."""
-_LOCK: Final = "lock"
+_LOCK: Final = ".lock"
 _AT_ONCE: Final = 8
 _NO_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM})
 """What file systems answer that cannot sync folders, or folders that may not be read."""
@@ -84,7 +85,10 @@ def make_folders(folder: Path, *, within: Path | None = None, sync: bool = True)
         if not inside and above.is_dir():
             break
         names.append(above)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from None
     if sync:
         for name in reversed(names):
             sync_folder(name.parent)
@@ -139,51 +143,44 @@ def unlock(file: int) -> None:
 class Scratch:
     """A folder for unfinished files. A context manager: it is removed at the end.
 
-    It is locked as long as its process lives, and only then: whoever makes the next one at the
-    same place removes those of processes that were killed.
+    The file ``<folder>.lock`` is locked as long as its process lives, and only then: whoever makes
+    the next one at the same place removes those of processes that were killed.
 
     Args:
         place: Where; made if it is not there. Where it has no ``prefix`` it is for scratch folders
             alone, and is removed when it is empty.
         prefix: What its name, and those of the others, begin with.
+        needed: Which one has to stay although its process was killed.
 
     Raises:
         OSError: It cannot be made.
     """
 
-    def __init__(self, place: Path, prefix: str = "") -> None:
+    def __init__(
+        self,
+        place: Path,
+        prefix: str = "",
+        *,
+        needed: Callable[[Path], bool] = lambda folder: False,
+    ) -> None:
         self._place = place
         self._own_place = not prefix
-        self._descriptor: int | None = None
+        self._left = False
         self._process = os.getpid()
         with suppress(OSError):
-            remove_abandoned(place, prefix)
-        self.path = self._made(prefix)
-        with suppress(OSError):
-            self._descriptor = self._locked()
-
-    def _made(self, prefix: str) -> Path:
+            _remove_abandoned(place, prefix, needed)
         while True:
-            self._place.mkdir(parents=True, exist_ok=True)
+            place.mkdir(parents=True, exist_ok=True)
+            self.path = place / f"{prefix}{_machine()}-{secrets.token_hex(8)}"
             # Another process may remove the place just now, as it was empty.
             with suppress(FileNotFoundError):
-                return Path(tempfile.mkdtemp(prefix=prefix, dir=self._place))
-
-    def _locked(self) -> int:
-        """Lock it. No other process ever sees its lock free."""
-        path = self.path / f"{_LOCK}.part"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            os.write(descriptor, _machine().encode())
-            lock(descriptor, 0.0)
-            path.rename(self.path / _LOCK)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        return descriptor
+                self._descriptor = _new_lock(_lock_of(self.path))
+                self.path.mkdir(mode=0o700)
+                return
 
     def leave(self) -> None:
-        """Let go of it, and leave it where it is."""
+        """Let go of it, and leave it where it is: `close` does nothing then."""
+        self._left = True
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             if self._process == os.getpid():
@@ -193,9 +190,9 @@ class Scratch:
 
     def close(self) -> None:
         """Remove it, unless it belongs to the process that this one was forked from."""
-        if self._process != os.getpid():
+        if self._left or self._process != os.getpid():
             return
-        shutil.rmtree(self.path, ignore_errors=True)
+        remove_scratch(self.path)
         self.leave()
         if self._own_place:
             with suppress(OSError):
@@ -213,25 +210,11 @@ class Scratch:
         self.close()
 
 
-def remove_abandoned(
-    place: Path, prefix: str = "", *, needed: Callable[[Path], bool] = lambda folder: False
-) -> None:
-    """Remove the scratch folders of processes that have ended.
-
-    Args:
-        place: Where they are.
-        prefix: What their names begin with.
-        needed: Whether one has to stay.
-    """
-    for folder in place.glob(f"{prefix}*"):
-        # Its owner, or another process that cleans up, may remove it just now.
-        with suppress(OSError):
-            stat = folder.lstat()
-            if not folder.is_dir() or folder.is_symlink() or stat.st_uid != os.geteuid():
-                continue
-            with held_if_abandoned(folder) as abandoned:
-                if abandoned and not needed(folder):
-                    shutil.rmtree(folder, ignore_errors=True)
+def remove_scratch(folder: Path) -> None:
+    """Remove a scratch folder that belongs to this process, or was `held_if_abandoned`."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        _lock_of(folder).unlink()
 
 
 @contextmanager
@@ -246,9 +229,9 @@ def held_if_abandoned(folder: Path, *, patience: float = 0.0) -> Iterator[bool]:
         OSError: It is not there.
     """
     try:
-        descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
+        descriptor = os.open(_lock_of(folder), os.O_RDWR | os.O_NOFOLLOW)
     except FileNotFoundError:
-        # Made this moment, or where there are no locks.
+        # Made where there are no locks.
         yield _is_old(folder)
         return
     try:
@@ -258,21 +241,62 @@ def held_if_abandoned(folder: Path, *, patience: float = 0.0) -> Iterator[bool]:
             yield False
             return
         # Not every lock is seen by other machines.
-        same = os.pread(descriptor, 256, 0).decode("utf-8", "replace") == _machine()
-        yield same or _is_old(folder)
+        yield _machine() in folder.name or _is_old(_lock_of(folder), folder)
     finally:
         os.close(descriptor)
 
 
-def _is_old(folder: Path) -> bool:
-    newest = max(file.stat().st_mtime for file in (folder, *folder.iterdir()))
+def _remove_abandoned(place: Path, prefix: str, needed: Callable[[Path], bool]) -> None:
+    for name in {path.name.removesuffix(_LOCK) for path in place.glob(f"{prefix}*")}:
+        folder = place / name
+        # Its owner, or another process that cleans up, may remove it just now.
+        with suppress(OSError):
+            if folder.is_symlink() or (folder.exists() and not _is_own_folder(folder)):
+                continue
+            with held_if_abandoned(folder) as abandoned:
+                if abandoned and not needed(folder):
+                    remove_scratch(folder)
+
+
+def _is_own_folder(folder: Path) -> bool:
+    return folder.is_dir() and folder.stat().st_uid == os.geteuid()
+
+
+def _lock_of(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}{_LOCK}")
+
+
+def _new_lock(path: Path) -> int | None:
+    """Make a file that no other process ever finds unlocked; None where there are no locks."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        lock(descriptor, 0.0)
+    except BlockingIOError:
+        # Who cleans up found it before it was locked, and removes it.
+        os.close(descriptor)
+        raise FileNotFoundError(path) from None
+    except OSError:
+        os.close(descriptor)
+        path.unlink()
+        return None
+    if not path.exists():
+        os.close(descriptor)
+        raise FileNotFoundError(path)
+    return descriptor
+
+
+def _is_old(*files: Path) -> bool:
+    there = [file for file in files if file.exists()]
+    inside = [file for folder in there if folder.is_dir() for file in folder.iterdir()]
+    newest = max((file.stat().st_mtime for file in (*there, *inside)), default=0.0)
     return newest < time.time() - _ABANDONED
 
 
 @cache
 def _machine() -> str:
-    """Tells machines, and their runs, apart."""
+    """Tells machines, and their runs, apart: 8 hex digits."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        known = Path("/proc/sys/kernel/random/boot_id").read_text()
     except OSError:
-        return platform.node()
+        known = platform.node()
+    return hashlib.sha256(known.encode()).hexdigest()[:8]

@@ -276,7 +276,10 @@ class ShardFiles:
         shard, path = self._shards[number], self._path(number)
         if path is not None:
             check_file(path, self._known.get(shard), self._verify)
-            return FileBytes(path)
+            file = FileBytes(path)
+            # Refuses one that was replaced before it was open.
+            local_path(self._source, shard)
+            return file
         made = ranges_of(self._source, shard)
         if made is None:
             return self._copy(number)

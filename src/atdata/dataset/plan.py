@@ -124,7 +124,7 @@ class Plan:
         place = local_path(self.source, shard)
         if place is not None:
             check_file(place, self.known.get(shard), self.verify)
-            yield from read(place)
+            yield from self._opened(shard, read(place))
             return
         with closing(self._stream_of(shard)) as stream:
             yield from read(stream)
@@ -162,11 +162,19 @@ class Plan:
                     blocks = self._streamed(shard, options, remote, behind)
                 else:
                     check_file(place, self.known.get(shard), self.verify)
-                    blocks = self._mapped(shard, place, tables.trusted(number, place), options)
+                    table = tables.trusted(number, place)
+                    blocks = self._opened(shard, self._mapped(shard, place, table, options))
                 for block in blocks:
                     rows, kept = self.stepped(block)
                     yield rows, before + kept + 1
                     before += len(block)
+
+    def _opened(self, shard: str, blocks: Iterator[Block[Any]]) -> Iterator[Block[Any]]:
+        """The rows of a local shard, unless it was replaced before it was open."""
+        for number, block in enumerate(blocks):
+            if not number:
+                local_path(self.source, shard)
+            yield block
 
     def _mapped(
         self, shard: str, place: Path, table: SampleTable | None, options: dict[str, Any]

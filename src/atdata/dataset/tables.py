@@ -16,6 +16,7 @@ from weakref import WeakSet
 
 import numpy as np
 
+from atdata._files import make_folders, place_file
 from atdata._folders import cache_folder
 from atdata._protocols import DataSource
 from atdata._regular import is_own, open_file, open_own
@@ -416,11 +417,12 @@ class ShardTables:
         if kept is not None and (path is None or table.head.shard_bytes >= _WORTH_KEEPING):
             # The cache saves time; where it cannot be written, there is none.
             with suppress(OSError):
-                kept.parent.mkdir(parents=True, exist_ok=True)
+                if not kept.parent.is_dir():
+                    make_folders(kept.parent)
                 part = kept.with_name(f"{kept.name}.{secrets.token_hex(8)}.part")
                 with open_own(part) as file:
                     file.write(table.to_bytes())
-                part.replace(kept)
+                place_file(part, kept)
         return table
 
     def _kept_at(self, shard: str, path: Path | None) -> Path | None:

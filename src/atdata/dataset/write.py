@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Final, TypeVar
 
+from atdata._files import Scratch, make_folders, place_file, sync_files
 from atdata._shardlist import ShardInfo
 from atdata.dataset.dataset import Dataset
 from atdata.errors import NoDataUrlsError, OptionError, SampleTypeError, StoreError
@@ -18,6 +17,7 @@ from atdata.samples.dict_sample import DictSample
 from atdata.shards.column_writer import write_shard_columns
 from atdata.shards.offsets import SUFFIX
 from atdata.shards.pieces import Values
+from atdata.shards.replacing import place_together, scratch_next_to
 from atdata.shards.sample_writer import write_shard_samples
 
 T = TypeVar("T")
@@ -36,7 +36,8 @@ def write_samples(
     """Write samples to tar shards and return them as a dataset.
 
     Nothing appears under ``path`` until every sample has been written. The same samples give
-    the same bytes. Shards of an earlier call with the same path are replaced.
+    the same bytes. Shards of an earlier call with the same path are replaced: whoever opens the
+    path finds all the new ones or none of them, also where this process is killed meanwhile.
 
     Args:
         samples: Instances of one packable class, or `DictSample`; read once, in order.
@@ -45,9 +46,10 @@ def write_samples(
             the shards are named after it.
         maxcount: Most samples in a shard.
         maxsize: Most bytes in a shard, padding included. A sample is never split.
-        fsync: Wait until the disk has the bytes of every shard. Without, the system brings them
-            there when it likes to, which a process that ends does not change; but after a power
-            cut a shard may be empty, cut short or missing. Shards appear whole for every reader
+        fsync: Wait until the disk has the bytes and the name of every shard, and of the folders
+            that were made. Without, the system brings them there when it likes to, which a
+            process that ends does not change; but after a power cut a shard may be empty, cut
+            short or missing, or old and new ones be mixed. Shards appear whole for every reader
             in any case, and their SHA-256 is recorded, by which `atdata verify` finds a lost one.
 
     Raises:
@@ -66,7 +68,8 @@ def write_samples(
     sample_type = type(first)
     if type(samples) not in (list, tuple):
         samples = chain([first], iterator)
-    place = _Place(Path(path), numbered=maxcount is not None or maxsize is not None)
+    numbered = maxcount is not None or maxsize is not None
+    place = _Place(Path(path), numbered=numbered, fsync=fsync)
     urls = write_shard_samples(
         samples,
         codec_of(sample_type),
@@ -118,7 +121,8 @@ def write_columns(
             "Columns are written as a type that says what they are: pass a packable class as "
             "sample_type. write_samples takes DictSample."
         )
-    place = _Place(Path(path), numbered=maxcount is not None or maxsize is not None)
+    numbered = maxcount is not None or maxsize is not None
+    place = _Place(Path(path), numbered=numbered, fsync=fsync)
     urls = write_shard_columns(
         columns,
         codec_of(sample_type),
@@ -135,31 +139,32 @@ def write_columns(
 class _Place:
     """The folder that the shards go to; they are renamed into it when all are there."""
 
-    def __init__(self, path: Path, *, numbered: bool) -> None:
+    def __init__(self, path: Path, *, numbered: bool, fsync: bool) -> None:
         self.single = path.suffix == ".tar" and not numbered
         self.folder = path.parent if path.suffix == ".tar" else path
         self.stem = path.stem if path.suffix == ".tar" else path.name
         if not self.stem:
             raise OptionError(f"{str(path)!r} names no shard; write a path such as 'digits.tar'.")
         self._path = path
-        self._waiting: list[tuple[Path, Path]] = []
-        self._tables: list[tuple[Path, Path]] = []
-        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._fsync = fsync
+        self._shards: dict[str, str] = {}
+        self._tables: dict[str, str] = {}
+        self._scratch: Scratch | None = None
 
     def scratch(self) -> Path:
-        """A hidden folder beside the shards, on the same file system."""
+        """A hidden folder next to the shards, on the same file system."""
         if self._scratch is None:
             try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                self._scratch = tempfile.TemporaryDirectory(prefix=".atdata-", dir=self.folder)
+                make_folders(self.folder, sync=self._fsync)
+                self._scratch = scratch_next_to(self.folder)
             except OSError as error:
                 raise StoreError(f"Shards cannot be written to {self.folder}: {error}.") from error
-        return Path(self._scratch.name)
+        return self._scratch.path
 
     def accept(self, name: str, file: Path, info: ShardInfo) -> str:
         """Keep a finished shard until all are."""
         target = self._path if self.single else self.folder / name
-        self._waiting.append((file, target))
+        self._shards[file.name] = target.name
         return str(target.absolute())
 
     def accept_table(self, name: str, table: bytes) -> None:
@@ -167,34 +172,48 @@ class _Place:
         target = self._path if self.single else self.folder / name
         file = self.scratch() / f"{len(self._tables)}{SUFFIX}"
         file.write_bytes(table)
-        self._tables.append((file, target.with_name(target.name + SUFFIX)))
+        self._tables[file.name] = target.name + SUFFIX
 
     def discard(self) -> None:
         """Forget the shards."""
-        self._waiting.clear()
-        self._tables.clear()
         if self._scratch is not None:
-            self._scratch.cleanup()
+            self._scratch.close()
             self._scratch = None
 
     def publish(self, shards: tuple[ShardInfo, ...]) -> tuple[ShardInfo, ...]:
-        """Rename every shard to its place."""
+        """Give every shard its name, and its table the name next to it."""
         try:
-            self._refuse_leftovers({target.name for _, target in self._waiting})
-            # Tables last: one that is older than its shard would say nothing true of it.
-            for kept, target in (*self._waiting, *self._tables):
-                os.replace(kept, target)  # noqa: PTH105 (the pair reads better)
+            if self._fsync:
+                sync_files(self.scratch() / kept for kept in self._tables)
+            self._place_all()
         except OSError as error:
             if isinstance(error, StoreError):
                 raise
-            raise StoreError(f"Shards cannot be placed in {self.folder}: {error}.") from error
+            raise StoreError(f"Shards cannot be placed in {self.folder}: {error}") from error
         finally:
             self.discard()
         return shards
 
-    def _refuse_leftovers(self, names: set[str]) -> None:
+    def _place_all(self) -> None:
+        assert self._scratch is not None
+        # Tables last: one that is older than its shard would say nothing true of it.
+        moves = {**self._shards, **self._tables}
         if self.single:
+            for kept, name in moves.items():
+                place_file(self._scratch.path / kept, self.folder / name, sync=self._fsync)
             return
+        self._refuse_leftovers()
+        place_together(
+            self._scratch,
+            moves,
+            folder=self.folder,
+            stem=self.stem,
+            check=self._refuse_leftovers,
+            sync=self._fsync,
+        )
+
+    def _refuse_leftovers(self) -> None:
+        names = set(self._shards.values())
         left = sorted(
             found.name
             for found in self.folder.glob(f"{glob_escape(self.stem)}-*.tar")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 from atdata._digest import sha256_of
-from atdata._files import lock, unlock
+from atdata._files import lock, make_folders, sync_folder, unlock
 from atdata._once import once
 from atdata._protocols import DataSource
 from atdata._regular import open_file, open_own, private_folder
@@ -72,7 +72,13 @@ class CachedSource:
         if not whole or self.max_bytes < 1:
             raise OptionError(f"max_bytes={self.max_bytes!r}: expected a whole number from 1 on.")
         try:
-            self.folder = private_folder(Path(self.folder).absolute())
+            folder = Path(self.folder).absolute()
+            there = folder.is_dir()
+            if not there:
+                make_folders(folder.parent)
+            self.folder = private_folder(folder)
+            if not there:
+                sync_folder(folder.parent)
             writable = os.access(self.folder, os.W_OK | os.X_OK)
             reason = "" if writable else "it may not be written by this user"
         except OSError as error:
@@ -240,6 +246,7 @@ class CachedSource:
                 if not path.exists() and not self._make_room(part.size):
                     return None
                 part.place(path)
+            sync_folder(self.folder)
         except OSError:
             return None
         return path

@@ -6,20 +6,23 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, Protocol
+from typing import IO, TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from atdata._once import once
 from atdata._registry import shard_reader
 from atdata._secrets import redacted
 from atdata._shardlist import LocatedUrl, expand_braces, preview
-from atdata.errors import NoDataUrlsError, ShardNotFoundError, UrlError
-from atdata.sources.disk import DiskReader
+from atdata.errors import IntegrityError, NoDataUrlsError, ShardNotFoundError, UrlError
+from atdata.shards.replacing import head_of, settle
+from atdata.sources.disk import DiskReader, path_of
 from atdata.sources.policy import STRANGER, Policy
 from atdata.sources.ranges import ShardBytes
 
 if TYPE_CHECKING:
     from atdata.sources.s3_access import S3Access
 
+Seen: TypeAlias = tuple[int, int] | None
+"""Size and time of change of a file; None: there is none."""
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _COMMAND: Final = re.compile(r"pipe:", re.IGNORECASE)
 
@@ -86,6 +89,8 @@ class URLSource:
         self._endpoint = endpoint
         self._region = region
         self._access: S3Access | None = None
+        self._seen: dict[str, tuple[str, Seen]] = {}
+        """What numbered shards have in common → the first of them, as it was when listed."""
 
     @property
     def shard_list(self) -> list[str]:
@@ -121,11 +126,24 @@ class URLSource:
         return self._open(own)
 
     def local_path(self, shard_id: str) -> Path | None:
-        """The shard as a file of this machine, or None."""
+        """The shard as a file of this machine, or None.
+
+        Raises:
+            IntegrityError: The shards were replaced since they were listed: with those that were
+                read before, they would be a mixture.
+        """
         item = self._origins.get(shard_id)
         if item is None or _scheme(shard_id) != "file" or self._policy_of(item) is not None:
             return None
-        return self._reader(item, "file").local_path(shard_id)
+        path = self._reader(item, "file").local_path(shard_id)
+        first, seen = self._seen.get(head_of(shard_id) or "", ("", None))
+        if first and _seen(first) != seen:
+            raise IntegrityError(
+                "the shards of this dataset were written again since it was opened. Open the "
+                "dataset again",
+                shard=first,
+            )
+        return path
 
     def ranges(self, shard_id: str) -> ShardBytes | None:
         """The shard as bytes by position, or None where its server gives whole files only."""
@@ -153,6 +171,31 @@ class URLSource:
 
     @once
     def _shards(self) -> tuple[str, ...]:
+        while True:
+            found = self._listed()
+            firsts = self._first_shards(found)
+            self._seen = {head: (path, _seen(path)) for head, path in firsts.items()}
+            # Whoever replaces shards just now, or was killed over it: wait, or complete it. What
+            # is replaced from here on is seen when it is read.
+            if settle(firsts.values()):
+                continue
+            # More shards than before may have come to a folder before its first one was seen.
+            if not firsts or found == self._listed():
+                return found
+
+    def _first_shards(self, shards: Iterable[str]) -> dict[str, str]:
+        """What numbered files of this machine have in common → the first of them."""
+        found: dict[str, str] = {}
+        for shard in shards:
+            head = head_of(shard)
+            if head is None or head in found or _scheme(shard) != "file":
+                continue
+            if self._policy_of(shard) is None:
+                path = str(path_of(shard))
+                found[head] = path
+        return found
+
+    def _listed(self) -> tuple[str, ...]:
         found: list[str] = []
         for item in self._given:
             matched = self._expand(item)
@@ -255,6 +298,15 @@ class URLSource:
 
     def __repr__(self) -> str:
         return f"URLSource({redacted(preview(map(repr, self._given)))})"
+
+
+def _seen(path: str) -> Seen:
+    """Whole new shards differ in this from what had their names."""
+    try:
+        stat = os.stat(path)  # noqa: PTH116 (once a shard: a Path would cost more than this)
+    except OSError:
+        return None
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _checked(item: str | Path) -> str:

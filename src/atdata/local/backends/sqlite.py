@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
+from atdata._files import make_folders
 from atdata._limits import limits
 from atdata.errors import BackendError, UrlError
 from atdata.local.backends._pool import ConnectionPool
@@ -64,7 +65,8 @@ class SqliteBackend(SqlBackend):
         self.address = f"sqlite://{quote(str(self.path))}"
         self._pool = ConnectionPool(self._connect, usable=lambda connection: True)
         with self._errors():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if not self.path.parent.is_dir():
+                make_folders(self.path.parent)
             with self._pool.use() as connection:
                 self._set_up(connection)
 

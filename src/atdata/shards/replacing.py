@@ -1,0 +1,250 @@
+"""Shards that take their names together: a reader finds all the new ones, or none of them.
+
+Renaming many files is not one step. Before the first one is renamed, a link next to the shards,
+``.{stem}.replacing``, leads to the scratch folder with all of them and a list of their names. Who
+finds that link waits for its process, or, where that was killed, does what was left to do.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from atdata._files import Scratch, held_if_abandoned, place_file, remove_scratch, sync_folder
+from atdata.errors import SourceError
+
+UNFINISHED: Final = ".atdata-unfinished"
+"""The folder for scratch folders, next to the shards."""
+_MOVES: Final = "moves.json"
+_SCRATCH: Final = re.compile(rf"{re.escape(UNFINISHED)}/[0-9a-f]+-[0-9a-f]+")
+_PATIENCE: Final = 60.0
+"""Seconds to wait for a process that is renaming its shards."""
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL})
+
+
+class _BrokenError(Exception):
+    """A process was killed while it replaced shards, and that cannot be completed here."""
+
+
+def scratch_next_to(folder: Path) -> Scratch:
+    """A scratch folder on the file system of the shards to be.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    return Scratch(folder / UNFINISHED, needed=_is_needed)
+
+
+def place_together(
+    scratch: Scratch,
+    moves: Mapping[str, str],
+    *,
+    folder: Path,
+    stem: str,
+    check: Callable[[], None],
+    sync: bool,
+) -> None:
+    """Give many files their names, so that readers see all of them or none.
+
+    Args:
+        scratch: Where the files are, `scratch_next_to` the folder. Interrupted once the first has
+            its name, it is left where it is: the next reader or writer completes the rest.
+        moves: Names in the scratch folder → names in the folder, in this order.
+        folder: Where they go.
+        stem: What the names of the shards begin with.
+        check: Called when nobody else can place shards of this stem; may raise.
+        sync: Whether to wait for the disk.
+
+    Raises:
+        OSError: They cannot be renamed; or another process is at it, or was and cannot be helped.
+    """
+    link = _link(folder, stem)
+    linked = _taken(link, scratch)
+    try:
+        check()
+        part = scratch.path / f"{_MOVES}.part"
+        part.write_text(json.dumps({"link": link.name, "moves": dict(moves)}))
+        place_file(part, scratch.path / _MOVES, sync=sync)
+        if sync:
+            sync_folder(folder)
+    except BaseException:
+        if linked:
+            link.unlink(missing_ok=True)
+        raise
+    try:
+        _move(scratch.path, folder, moves)
+        if sync:
+            sync_folder(folder)
+    except BaseException:
+        scratch.leave()
+        raise
+    if linked:
+        link.unlink(missing_ok=True)
+        if sync:
+            # Before the scratch folder goes: a link to nothing would be an error.
+            sync_folder(folder)
+
+
+def _link(folder: Path, stem: str) -> Path:
+    return folder / f".{stem}.replacing"
+
+
+def _taken(link: Path, scratch: Scratch) -> bool:
+    """Have no other process place shards of this stem; False where there are no links."""
+    target = f"{UNFINISHED}/{scratch.path.name}"
+    while True:
+        try:
+            link.symlink_to(target)
+            return True
+        except FileExistsError:
+            try:
+                _finish(link)
+            except _BrokenError:
+                # All of its shards get others in their place.
+                other = link.with_name(f"{link.name}-{secrets.token_hex(8)}")
+                other.symlink_to(target)
+                other.replace(link)
+                return True
+        except OSError as error:
+            if error.errno in _NO_LINKS:
+                return False
+            raise
+
+
+def settle(datasets: Iterable[str]) -> bool:
+    """Wait for those that replace shards, or complete what they left.
+
+    Args:
+        datasets: The path of one numbered shard of each.
+
+    Returns:
+        Whether there was anything: then the shards have to be listed again.
+
+    Raises:
+        SourceError: Shards of several datasets are mixed for good.
+    """
+    found = False
+    for shard in datasets:
+        folder, stem = os.path.split(head_of(shard) or shard)
+        link = _link(Path(folder), stem)
+        if not os.path.lexists(link):
+            continue
+        found = True
+        try:
+            _finish(link)
+        except (_BrokenError, OSError) as error:
+            raise SourceError(
+                f"{folder}: old and new shards {stem}-… are mixed: whoever replaced them was "
+                f"stopped before all had their names ({error}). Let the user who wrote them read "
+                f"or write them once, which completes it; or write them again, or remove {link} "
+                "if they are right."
+            ) from error
+    return found
+
+
+def head_of(shard: str) -> str | None:
+    """What the path of a numbered shard has in common with the others of its dataset."""
+    head, _, ending = shard.rpartition("-")
+    numbered = head and len(ending) >= 10 and ending.endswith(".tar") and ending[:-4].isdecimal()
+    return head if numbered else None
+
+
+def _finish(link: Path) -> None:
+    """Wait until shards have their names, or give them those; the link is another then, or none.
+
+    Raises:
+        OSError: Their process is not done with it.
+        _BrokenError: It was killed, and what it left cannot be completed by this process.
+    """
+    try:
+        target = link.readlink()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _BrokenError(f"{link.name} is no link") from error
+    if not _SCRATCH.fullmatch(str(target)):
+        raise _BrokenError(f"{link.name} leads elsewhere")
+    scratch = link.parent / target
+    try:
+        with held_if_abandoned(scratch, patience=_PATIENCE) as abandoned:
+            if not _leads_to(link, target):
+                return
+            if not abandoned:
+                raise OSError(f"the process that uses {scratch} still runs, maybe elsewhere")
+            _complete(link, scratch)
+    except FileNotFoundError as error:
+        if _leads_to(link, target):
+            raise _BrokenError(f"{error.filename or scratch} is missing") from error
+
+
+def _leads_to(link: Path, target: Path) -> bool:
+    with suppress(OSError):
+        return link.readlink() == target
+    return False
+
+
+def _complete(link: Path, scratch: Path) -> None:
+    folder = link.parent
+    if not scratch.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(scratch))
+    try:
+        if (scratch / _MOVES).exists():
+            _check_own(scratch)
+            _move(scratch, folder, _read_moves(scratch, link))
+            sync_folder(folder)
+        link.unlink(missing_ok=True)
+        sync_folder(folder)
+    except PermissionError as error:
+        raise _BrokenError(str(error)) from error
+    remove_scratch(scratch)
+    with suppress(OSError):
+        scratch.parent.rmdir()
+
+
+def _check_own(scratch: Path) -> None:
+    """Refuse to rename what another user may have put there."""
+    for path in (scratch.parent, scratch, scratch / _MOVES):
+        stat = path.lstat()
+        if path.is_symlink() or stat.st_uid != os.geteuid():
+            raise _BrokenError(f"{path} belongs to another user")
+
+
+def _read_moves(scratch: Path, link: Path) -> dict[str, str]:
+    try:
+        moves = json.loads((scratch / _MOVES).read_bytes())["moves"]
+        stem = link.name.removeprefix(".").removesuffix(".replacing")
+        good = all(
+            "/" not in kept and "/" not in name and name.startswith(stem)
+            for kept, name in moves.items()
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _BrokenError(f"{scratch / _MOVES} is damaged") from error
+    if not good:
+        raise _BrokenError(f"{scratch / _MOVES} names other files")
+    return dict(moves)
+
+
+def _move(scratch: Path, folder: Path, moves: Mapping[str, str]) -> None:
+    for kept, name in moves.items():
+        try:
+            (scratch / kept).replace(folder / name)
+        except FileNotFoundError:
+            # Done before.
+            if not (folder / name).exists():
+                raise
+
+
+def _is_needed(scratch: Path) -> bool:
+    """Whether its files are still to get their names."""
+    try:
+        link = scratch.parent.parent / json.loads((scratch / _MOVES).read_bytes())["link"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return _leads_to(link, Path(UNFINISHED, scratch.name))
