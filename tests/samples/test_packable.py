@@ -384,3 +384,137 @@ def _npy(array: np.ndarray) -> bytes:
     from atdata.samples.ndarray import encode_array
 
     return encode_array(array)
+
+
+def shifted(make: Any) -> Any:
+    """A class with an array, a float and a field that takes no part in comparisons."""
+
+    class Measured:
+        x: NDArray[Any]
+        ratio: float = 0.0
+        note: str = dataclasses.field(default="", compare=False)
+
+    return make(Measured)
+
+
+def body_of(cls: type) -> dict[str, Any]:
+    """What a class statement would make the class of."""
+    return {k: v for k, v in cls.__dict__.items() if k not in ("__dict__", "__weakref__")}
+
+
+EQUALITY = {
+    "packable": atdata.packable,
+    "packable frozen": atdata.packable(frozen=True),
+    "dataclass": lambda c: atdata.packable(dataclasses.dataclass(c)),
+    "slots": lambda c: atdata.packable(dataclasses.dataclass(slots=True)(c)),
+    "frozen slots": lambda c: atdata.packable(dataclasses.dataclass(slots=True, frozen=True)(c)),
+    "order": lambda c: atdata.packable(dataclasses.dataclass(order=True)(c)),
+    "inherited": lambda c: type("Measured", (atdata.PackableSample,), body_of(c)),
+}
+
+
+@pytest.mark.parametrize("make", EQUALITY.values(), ids=EQUALITY)
+def test_samples_are_equal_when_their_fields_are(make: Any) -> None:
+    """However the class was made: arrays by content, NaN as NaN, without what is not compared."""
+    cls = shifted(make)
+    one = cls(np.arange(3), math.nan, "a")
+    assert one == cls(np.arange(3), math.nan, "b") == cls.from_bytes(one.packed)
+    assert one in [cls(np.zeros(2)), cls(np.arange(3), math.nan)]
+    assert one != cls(np.arange(3.0), math.nan)
+    assert one != cls(np.arange(4), math.nan)
+    assert one != cls(np.arange(3), 1.0)
+    assert one != "one"
+    records = np.array([(1, math.nan)], [("a", "i4"), ("b", "f8")])
+    assert cls(records) == cls(records.copy())
+
+
+def test_what_a_class_says_of_equality_is_kept() -> None:
+    """eq=False compares by identity, an __eq__ of one's own decides, order=True orders."""
+
+    @atdata.packable
+    @dataclasses.dataclass(eq=False)
+    class Same:
+        x: int
+
+    one = Same(1)
+    assert one == one
+    assert one != Same(1)
+    assert len({one, Same(1)}) == 2
+
+    for make in (atdata.packable, lambda c: atdata.packable(dataclasses.dataclass(c))):
+
+        class Modulo:
+            x: int
+
+            def __eq__(self, other: Any) -> bool:
+                return bool(self.x % 10 == other.x % 10)
+
+        cls: Any = make(Modulo)
+        assert cls(1) == cls(11)
+
+    @atdata.packable
+    @dataclasses.dataclass(order=True)
+    class Ranked:
+        x: int
+        y: str
+
+    assert Ranked(1, "b") < Ranked(2, "a") < Ranked(2, "b")
+    assert sorted([Ranked(2, "b"), Ranked(1, "b")])[0] == Ranked(1, "b")
+
+
+def test_equal_frozen_samples_have_one_hash() -> None:
+    """NaN included, which equals itself here."""
+
+    @atdata.packable
+    @dataclasses.dataclass(frozen=True)
+    class Key:
+        x: float
+        name: str
+
+    assert {Key(float("nan"), "a"), Key(float("nan"), "a")} == {Key(float("nan"), "a")}
+    assert len({Key(1.0, "a"), Key(1.0, "b"), Key(1.0, "b")}) == 2
+
+
+def test_annotations_of_jaxtyping_are_dtype_and_shape() -> None:
+    """A number is a length; a name, an expression or _ is any; ... is any number of axes."""
+    from jaxtyping import Bool, Float, Float32, Num, Shaped, UInt8
+
+    from atdata.samples.codec import codec_of
+    from atdata.samples.kinds import Array
+
+    @atdata.packable
+    class Typed:
+        points: Float32[np.ndarray, "21 3"]  # noqa: F722
+        picture: UInt8[np.ndarray, "h w rgb=3"] | None  # noqa: F722
+        mask: Bool[np.ndarray, "n n+1 _ #4"]  # noqa: F722
+        scalar: Float32[np.ndarray, ""]  # noqa: F722
+        anything: Shaped[np.ndarray, "..."]  # noqa: UP037
+        several: list[UInt8[np.ndarray, "..."]]  # noqa: UP037
+
+    kinds = {field.name: field.kind for field in codec_of(Typed).fields}
+    assert kinds["points"] == Array("float32", (21, 3))
+    assert kinds["picture"] == Array("uint8", (None, None, 3))
+    assert kinds["mask"] == Array("bool", (None, None, None, None))
+    assert kinds["scalar"] == Array("float32", ())
+    assert kinds["anything"] == Array()
+    sample = Typed(
+        points=np.zeros((21, 3), np.float32),
+        picture=None,
+        mask=np.zeros((2, 3, 1, 4), np.bool_),
+        scalar=np.array(1, np.float32),
+        anything=np.arange(3),
+        several=[],
+    )
+    assert Typed.from_bytes(sample.packed) == sample
+    with pytest.raises(EncodeError, match=r"\$\.points: expected float32 \(21, 3\)"):
+        _ = dataclasses.replace(sample, points=np.zeros((3, 21), np.float32)).packed
+    odd = [
+        (Float[np.ndarray, "a"], "Float.*one dtype"),
+        (Num[np.ndarray, "a"], "one dtype"),
+        (Float32[np.ndarray, "... 3"], "any number of axes"),
+        (Float32[np.ndarray, "*batch 3"], "any number of axes"),
+        (Float32[list, "3"], "NumPy arrays"),
+    ]
+    for annotation, message in odd:
+        with pytest.raises(SampleTypeError, match=rf"Odd\.x: .*{message}"):
+            atdata.packable(type("Odd", (), {"__annotations__": {"x": annotation}}))

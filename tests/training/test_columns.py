@@ -79,7 +79,10 @@ def test_arrays_that_may_be_missing(tmp_path: Path) -> None:
         assert values[1] is None
         assert values[3].shape == (3, 2)
     nothing = write_samples([Maybe(None)] * 2, tmp_path / "none.tar")
-    assert next(nothing.batches(2, ragged="pad")) == {"scores": [None, None]}
+    batch = next(nothing.batches(2, ragged="pad"))
+    assert (batch["scores"].shape, batch["scores"].dtype) == ((2, 0), np.float32)
+    assert batch["scores.lengths"].tolist() == [0, 0]
+    assert batch["scores.mask"].tolist() == [False, False]
 
 
 def test_without_a_word_on_ragged_fields_they_are_an_error(tokens: Dataset[Text]) -> None:

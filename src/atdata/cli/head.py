@@ -49,5 +49,5 @@ def head(
 
 def _fields(sample: Any) -> dict[str, Any]:
     if isinstance(sample, Mapping):
-        return dict(sample)
+        return {name: sample[name] for name in sample}
     return {field.name: getattr(sample, field.name) for field in sample.__atdata_codec__.fields}

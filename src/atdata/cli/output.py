@@ -72,7 +72,7 @@ def _as_json(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Mapping):
-        return dict(value)
+        return {key: value[key] for key in value}
     codec = getattr(value, "__atdata_codec__", None)
     if codec is not None:
         return {field.name: getattr(value, field.name) for field in codec.fields}

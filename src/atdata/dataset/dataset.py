@@ -214,13 +214,15 @@ class Dataset(Readable[T]):
 
         Args:
             function: Called once a sample, in reading order.
-            sample_type: Type that it returns; None: that of its return annotation, else the
-                type of this dataset.
+            sample_type: Type that it returns; None: that of its return annotation, where that is
+                a sample type. What it returns is checked against it, and a dict with its fields
+                becomes a sample. Where neither says a type, what it returns is taken as it is,
+                dicts with all of their fields.
         """
         from atdata.dataset.describe import returned_type
 
-        result = sample_type or returned_type(function) or self._sample_type
-        return self._with(Map(function), cast("type[U]", result))
+        declared = returned_type(function) if sample_type in (None, Any) else sample_type
+        return self._with(Map(function, declared), cast("type[U]", declared or self._sample_type))
 
     def as_type(self, sample_type: type[U], lens: Lens[T, U] | None = None) -> Dataset[U]:
         """The same samples seen as another type.

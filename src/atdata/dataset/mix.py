@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, Final, Literal, TypeAlias, TypeVar, overload
@@ -24,6 +24,8 @@ from atdata.dataset.stream import EpochStream
 from atdata.dataset.trainable import Trainable
 from atdata.errors import NoDataUrlsError, OptionError, SampleTypeError
 from atdata.samples.batch import SampleBatch
+from atdata.samples.codec import fields_of
+from atdata.samples.kinds import Field
 
 T = TypeVar("T")
 
@@ -105,6 +107,10 @@ class Mixture(Trainable[T]):
         )
         return made
 
+    @property
+    def _is_declared(self) -> bool:
+        return all(dataset._is_declared for dataset in self._datasets)
+
     @overload
     def shuffled(
         self, batch_size: None = None, *, epoch: int = ..., window: int | None = ...
@@ -120,7 +126,8 @@ class Mixture(Trainable[T]):
         if batch_size is not None:
             check_batch_size(batch_size)
         shuffle = Shuffle(self._seed, epoch, window=window)
-        cut = self._datasets[0]._cut(batch_size)
+        part = next((d for d in self._datasets if not d._is_declared), self._datasets[0])
+        cut = part._cut(batch_size)
         return Reading(EpochStream(self._epoch, shuffle, self._share, cut, batch_size))
 
     def _shuffle(
@@ -196,6 +203,10 @@ class MixedEpoch:
         text = f"{parts} {self._weights.tolist()} {self._seed} {self._stop}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+    @once
+    def _fields(self) -> Mapping[str, Field]:
+        return fields_of(self._datasets[0].sample_type)
+
     def __len__(self) -> int:
         return len(self._choices)
 
@@ -244,7 +255,7 @@ class MixedEpoch:
             kept.append(mine[left])
         together = np.concatenate(kept)
         order = np.argsort(together)
-        return JoinedRows(found, order), together[order]
+        return JoinedRows(found, order, self._fields), together[order]
 
     def _one(self, dataset: int, number: int) -> Epoch:
         """One pass through one dataset."""

@@ -21,6 +21,7 @@ from atdata._protocols import DataSource
 from atdata._secrets import redacted_repr
 from atdata._shardlist import ShardInfo
 from atdata.dataset.ahead import OpenedAhead
+from atdata.dataset.results import checked_results, type_of_results
 from atdata.dataset.rows import Integers, Rows, SampleRows, SharedRows, ViewedRows, joined
 from atdata.dataset.tables import ShardTables
 from atdata.dataset.verify import Verify, check_file, of_stream
@@ -28,7 +29,7 @@ from atdata.dataset.whole import whole_shard
 from atdata.errors import OptionError
 from atdata.lenses.lens import Lens
 from atdata.samples.batch import SampleBatch
-from atdata.samples.codec import SampleCodec, codec_of
+from atdata.samples.codec import SampleCodec, codec_of, fields_of
 from atdata.shards.keys import Keys
 from atdata.shards.offsets import SampleTable
 from atdata.shards.reader import Block, read_blocks
@@ -61,9 +62,14 @@ class Map:
     """Replace each sample by what a function makes of it."""
 
     function: Callable[[Any], Any]
+    declared: type | None
+    """What it returns; None: nothing says so, and what it gives is taken as it is."""
 
     def apply(self, rows: Rows) -> Rows:
-        return SampleRows(rows.keys, [self.function(sample) for sample in rows.samples()])
+        made = [self.function(sample) for sample in rows.samples()]
+        if self.declared is not None:
+            made = checked_results(self.function, made, self.declared, rows.keys)
+        return SampleRows(rows.keys, made)
 
 
 @redacted_repr
@@ -204,6 +210,14 @@ class Plan:
             if len(rows):
                 yield rows
 
+    @property
+    def is_declared(self) -> bool:
+        """Whether something says of which type the samples are that come out."""
+        for step in reversed(self.steps):
+            if not isinstance(step, Filter):
+                return isinstance(step, View) or step.declared is not None
+        return True
+
     def stepped(self, rows: Rows) -> tuple[Rows, Integers]:
         """Rows with every step applied, and which of them are left."""
         left = np.arange(len(rows), dtype=np.int64)
@@ -224,9 +238,17 @@ def samples_of(runs: Iterator[Run]) -> Iterator[tuple[Any, int]]:
 
 
 def batches_of(
-    runs: Iterator[Run], sample_type: type, size: int, *, drop_last: bool = False
+    runs: Iterator[Run],
+    sample_type: type,
+    size: int,
+    *,
+    declared: bool = True,
+    drop_last: bool = False,
 ) -> Iterator[tuple[SampleBatch[Any], int]]:
-    """Every row, ``size`` at a time; the last batch may be smaller, or is dropped."""
+    """Every row, ``size`` at a time; the last batch may be smaller, or is dropped.
+
+    ``sample_type`` and ``declared`` are as for `batch_of`.
+    """
     waiting: list[Rows] = []
     have = behind = 0
     for run, taken in runs:
@@ -236,7 +258,7 @@ def batches_of(
             need = size - have
             waiting.append(rows if need == count else rows.take(slice(at, at + need)))
             at += need
-            yield batch_of(sample_type, waiting), int(taken[at - 1])
+            yield batch_of(sample_type, waiting, declared=declared), int(taken[at - 1])
             have, waiting = 0, []
         if at < count:
             waiting.append(rows.take(slice(at, count)) if at else rows)
@@ -245,7 +267,7 @@ def batches_of(
         # What is read next takes the place of these rows, where nobody needs them any more.
         del run, rows
     if have and not drop_last:
-        yield batch_of(sample_type, waiting), behind
+        yield batch_of(sample_type, waiting, declared=declared), behind
 
 
 def check_batch_size(value: object) -> None:
@@ -258,11 +280,25 @@ def check_batch_size(value: object) -> None:
         raise OptionError(f"batch_size is {value!r}; it must be an int of 1 or more.")
 
 
-def batch_of(sample_type: type, parts: Sequence[Rows]) -> SampleBatch[Any]:
-    """Rows as one batch, column by column where they have columns."""
+def batch_of(
+    sample_type: type, parts: Sequence[Rows], *, declared: bool = True
+) -> SampleBatch[Any]:
+    """Rows as one batch, column by column where they have columns.
+
+    Args:
+        sample_type: Type of the samples.
+        parts: The rows.
+        declared: Whether that is known to be their type; else it is what they turn out to be of.
+
+    Raises:
+        SampleTypeError: They turn out to have no fields, or to be of several types.
+    """
     keys = Keys.joined([part.keys for part in parts])
-    known = [columns for part in parts if (columns := part.columns())]
+    fields = fields_of(sample_type)
+    # Samples without a type may each have other fields, so that columns are the batch's.
+    known = [columns for part in parts if fields and (columns := part.columns())]
     if known and len(known) == len(parts):
-        return SampleBatch(sample_type, keys, joined(known))
+        return SampleBatch(sample_type, keys, joined(known, fields))
     samples = [sample for part in parts for sample in part.samples()]
-    return SampleBatch(sample_type, keys, samples=samples)
+    made = type_of_results(samples, sample_type, declared=declared)
+    return SampleBatch(made, keys, samples=samples)

@@ -43,6 +43,10 @@ class Readable(Trainable[T]):
         return self._plan.is_filtered
 
     @property
+    def _is_declared(self) -> bool:
+        return self._plan.is_declared
+
+    @property
     def _known(self) -> dict[str, ShardInfo]:
         return self._gather.known
 
@@ -140,7 +144,12 @@ class Readable(Trainable[T]):
             return samples_of
         check_batch_size(batch_size)
         self._check_batchable()
-        return partial(batches_of, sample_type=self._sample_type, size=batch_size)
+        return partial(
+            batches_of,
+            sample_type=self._sample_type,
+            size=batch_size,
+            declared=self._is_declared,
+        )
 
     @overload
     def __getitem__(self, index: int) -> T: ...
@@ -167,7 +176,7 @@ class Readable(Trainable[T]):
             sample: T = rows.samples()[0]
             return sample
         self._check_batchable()
-        return batch_of(self._sample_type, [rows])
+        return batch_of(self._sample_type, [rows], declared=self._is_declared)
 
     def by_key(self, key: str) -> T:
         """The sample with this key; of several shards that have it, the first one's.

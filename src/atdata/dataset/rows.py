@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias, cast
 
@@ -12,8 +12,8 @@ import numpy as np
 from atdata._once import once
 from atdata._secrets import redacted_repr
 from atdata.lenses.lens import Lens
-from atdata.samples.texts import Texts
-from atdata.shards.form import Column, Finished, finished
+from atdata.samples.kinds import Field, Kind
+from atdata.shards.form import Column, Finished, as_list, finished
 from atdata.shards.lazy import StridedRows, buffers, joined_rows
 
 Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
@@ -135,6 +135,8 @@ class JoinedRows:
     parts: Sequence[Rows]
     order: Indices
     """Of all rows, counted through the parts, which comes first, second, …; shape (n,)."""
+    fields: Mapping[str, Field]
+    """The fields of their type."""
 
     def __len__(self) -> int:
         return len(cast("np.ndarray[Any, Any]", self.order))
@@ -151,10 +153,11 @@ class JoinedRows:
         known = [column for column in columns if column]
         if len(known) < len(columns):
             return None
-        return {name: self._ordered_column(values) for name, values in joined(known).items()}
+        whole = joined(known, self.fields)
+        return {name: self._ordered_column(values) for name, values in whole.items()}
 
     def take(self, indices: Indices) -> JoinedRows:
-        return JoinedRows(self.parts, np.asarray(self.order)[indices])
+        return JoinedRows(self.parts, np.asarray(self.order)[indices], self.fields)
 
     def _ordered_column(self, values: Finished) -> Column:
         if isinstance(values, np.ndarray):
@@ -165,14 +168,19 @@ class JoinedRows:
         return [values[i] for i in np.asarray(self.order).tolist()]
 
 
-def joined(parts: Sequence[dict[str, Column]]) -> dict[str, Finished]:
-    """Columns of several parts, one behind the other, nothing left to be copied later."""
+def joined(parts: Sequence[dict[str, Column]], fields: Mapping[str, Field]) -> dict[str, Finished]:
+    """Columns of several parts, one behind the other, nothing left to be copied later.
+
+    Args:
+        parts: The columns of each, all of the same fields.
+        fields: The fields of their type, by name.
+    """
     if len(parts) == 1:
         return {name: finished(column) for name, column in parts[0].items()}
-    return {name: _join([part[name] for part in parts]) for name in parts[0]}
+    return {name: _join([part[name] for part in parts], fields[name].kind) for name in parts[0]}
 
 
-def _join(parts: Sequence[Column]) -> Finished:
+def _join(parts: Sequence[Column], kind: Kind) -> Finished:
     strided = [part for part in parts if isinstance(part, StridedRows)]
     if len(strided) == len(parts) and len({(p.header.dtype, p.header) for p in strided}) == 1:
         return joined_rows(strided)
@@ -189,14 +197,7 @@ def _join(parts: Sequence[Column]) -> Finished:
         # A view has its own byte order; what concatenate makes would be native.
         room = buffers.take(size).view(first.dtype).reshape(shape) if size else None
         return np.concatenate(arrays, out=np.empty(shape, first.dtype) if room is None else room)
-    return [value for part in done for value in _listed(part)]
-
-
-def _listed(column: Finished) -> list[Any]:
-    if isinstance(column, Texts) or (isinstance(column, np.ndarray) and column.ndim == 1):
-        # A column of numbers beside a list: Python's own numbers, as in a list.
-        return list(column.tolist())
-    return list(column)
+    return [value for part in done for value in as_list(part, kind)]
 
 
 @redacted_repr

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import numpy as np
 
 from atdata.errors import MissingExtraError
-from atdata.samples.batch import Column
+from atdata.samples.columnar import Column
 from atdata.samples.ndarray import AnyArray
 
 try:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from atdata.dataset.epoch import Epoch, Shuffle
 from atdata.dataset.plan import check_batch_size
-from atdata.dataset.ragged import Columns, Ragged, check_ragged
+from atdata.dataset.ragged import Columns, Fill, Forms, Ragged
 from atdata.dataset.split import Even, Share, find_share
 from atdata.dataset.state import Reading
 from atdata.dataset.stream import EpochStream
 from atdata.errors import SampleTypeError
-from atdata.samples.batch import Column
-from atdata.samples.codec import is_sample_type
+from atdata.samples.codec import fields_of, is_sample_type
+from atdata.samples.columnar import Column
 
 if TYPE_CHECKING:
     from atdata.dataset.torch import TorchLoader
@@ -37,6 +37,11 @@ class Trainable(ABC, Generic[T]):
     def _is_filtered(self) -> bool:
         """Whether some samples may be left out."""
 
+    @property
+    @abstractmethod
+    def _is_declared(self) -> bool:
+        """Whether something says of which type the samples are, see `Plan`."""
+
     def batches(
         self,
         batch_size: int,
@@ -47,8 +52,14 @@ class Trainable(ABC, Generic[T]):
         window: int | None = None,
         drop_last: bool = False,
         ragged: Ragged = None,
+        fill: Fill = None,
     ) -> Reading[dict[str, Column]]:
         """One epoch in batches of columns: field name → NumPy array, or list for what is none.
+
+        The form of a column follows from the type of its field and from ``ragged`` and ``fill``,
+        never from the values of a batch: int is int64, float float64, bool bool, arrays are
+        stacked to (B, *S), and everything else, also what may be None, is a list. Samples without
+        a type are an error where their values leave the form open.
 
         JAX takes these dicts as they are. For a part of the data on each rank, read
         ``split().batches(…)``.
@@ -61,13 +72,17 @@ class Trainable(ABC, Generic[T]):
             window: Samples that are mixed with each other; None: about 32 MB of them.
             drop_last: Leave out a smaller batch at the end.
             ragged: What is made of arrays that differ in shape: ``"pad"``, ``"flat"``,
-                ``"list"``, or a dict with one of these for each field that needs it.
+                ``"list"``, or a dict with one of these for each field that needs it. ``"list"``
+                may be asked for of any field by its name.
+            fill: Field → what stands for None in it. Its column has the form that it would have
+                if it could not be None, and ``{field}.mask`` of shape (B,) says where values are.
 
         Raises:
-            OptionError: An argument out of its range.
-            RaggedFieldError: Arrays differ in shape, and ``ragged`` says nothing of the field.
+            OptionError: An argument out of its range, or a ``fill`` that its field cannot have.
+            RaggedFieldError: Arrays differ in shape, or an int is beyond int64, and ``ragged``
+                says nothing of the field; names it.
         """
-        columns = self._columns(batch_size, drop_last=drop_last, ragged=ragged)
+        columns = self._columns(batch_size, drop_last=drop_last, ragged=ragged, fill=fill)
         how = self._shuffle(seed, epoch, window) if shuffle else None
         return Reading(EpochStream(self._epoch, how, self._share, columns, batch_size))
 
@@ -83,6 +98,7 @@ class Trainable(ABC, Generic[T]):
         even: Even | None = None,
         drop_last: bool = False,
         ragged: Ragged = None,
+        fill: Fill = None,
         pin_memory: bool = False,
         prefetch_factor: int | None = None,
         persistent_workers: bool = True,
@@ -104,6 +120,7 @@ class Trainable(ABC, Generic[T]):
             even: ``"drop"`` or ``"pad"``, so that all ranks have equally many samples.
             drop_last: Leave out a smaller batch at the end.
             ragged: As for `batches`.
+            fill: As for `batches`.
             pin_memory: Put tensors into pinned memory, where there is a device to pin it for.
             prefetch_factor: Batches that each worker has ready; None: 2.
             persistent_workers: Let the processes live on behind an epoch, for the next one, as
@@ -120,7 +137,9 @@ class Trainable(ABC, Generic[T]):
         share = self._share
         if share == Share() or even is not None:
             share = find_share(None, None, even) if share == Share() else _evened(share, even)
-        columns = self._columns(batch_size, drop_last=drop_last, ragged=ragged, then=as_tensors)
+        columns = self._columns(
+            batch_size, drop_last=drop_last, ragged=ragged, fill=fill, then=as_tensors
+        )
         how = self._shuffle(seed, epoch, window, agreed=True) if shuffle else None
         return TorchLoader(
             EpochStream(self._epoch, how, share, columns, batch_size),
@@ -139,12 +158,15 @@ class Trainable(ABC, Generic[T]):
         *,
         drop_last: bool,
         ragged: Ragged,
+        fill: Fill,
         then: Callable[[dict[str, Column]], Any] | None = None,
     ) -> Columns:
         check_batch_size(batch_size)
         self._check_batchable()
-        check_ragged(ragged, self._sample_type)
-        return Columns(self._sample_type, batch_size, drop_last, ragged, then)
+        forms = Forms(ragged, fill)
+        if self._is_declared:
+            forms.of(fields_of(self._sample_type))
+        return Columns(self._sample_type, self._is_declared, batch_size, drop_last, forms, then)
 
     def _shuffle(
         self, seed: int | None, epoch: int, window: int | None, *, agreed: bool = False
@@ -155,7 +177,7 @@ class Trainable(ABC, Generic[T]):
         return Shuffle(seed, epoch, window=window)
 
     def _check_batchable(self) -> None:
-        if not is_sample_type(self._sample_type):
+        if self._is_declared and not is_sample_type(self._sample_type):
             raise SampleTypeError(
                 f"Samples of {self._sample_type!r} cannot be batched field by field. "
                 "Let the function given to map() return a packable class."

@@ -64,8 +64,7 @@ class SampleCodec(Generic[T]):
         self.positional = positional
         self.depth = max((depth_of(field.kind) for field in fields), default=0)
         """How deep lists, maps and samples are nested in a sample."""
-        self.holding_arrays = {field.name: isinstance(field.kind, Array) for field in fields}
-        """Field name → whether its values are arrays."""
+        self.by_name = {field.name: field for field in fields}
         self._steps = tuple((field.name, field.value_kind) for field in fields)
         head = map_head(len(fields))
         self._empty = head
@@ -121,6 +120,31 @@ class SampleCodec(Generic[T]):
             return self.from_wire(data)
         except Misfit as misfit:
             raise DecodeError(f"{self.sample_type.__name__} {misfit}") from None
+
+    def taken(self, made: Any) -> T:
+        """A sample as a function made it, or the mapping that it gave as one, each value checked.
+
+        Arrays are not copied. A sample is given back as it is.
+
+        Raises:
+            Misfit: It is none, a value does not fit, a field has neither value nor default, or
+                there is no such field.
+        """
+        if isinstance(made, self.sample_type):
+            for name, kind in self._steps:
+                _at(name, kind.taken, getattr(made, name))
+            return made
+        if not isinstance(made, Mapping):
+            raise Misfit(self.sample_type.__name__, made)
+        for name in made:
+            if name not in self._names:
+                raise Misfit(f"fields among {', '.join(self.by_name)}", repr(name))
+        return self.build(
+            {
+                name: _at(name, kind.taken, made[name]) if name in made else self.missing(name)
+                for name, kind in self._steps
+            }
+        )
 
     def from_mapping(self, data: Mapping[str, Any]) -> T:
         """A sample of field values as a caller has them, each checked. Copies arrays.
@@ -185,7 +209,7 @@ class SampleCodec(Generic[T]):
         """
         default = self.defaults.get(name)
         if default is None:
-            field = next(field for field in self.fields if field.name == name)
+            field = self.by_name[name]
             hint = "Give the field a default to read samples that lack it."
             raise Misfit(field.kind.describe(), "no such field in the sample", hint).at(f".{name}")
         return default()
@@ -243,6 +267,11 @@ def check_sample_type(cls: object) -> None:
         )
     hint = f" Pass the class, {type(cls).__name__}, itself." if is_sample_type(type(cls)) else ""
     raise SampleTypeError(f"Expected a sample type, found {cls!r:.80}.{hint}")
+
+
+def fields_of(sample_type: type) -> Mapping[str, Field]:
+    """The fields of a packable class, by name; none: of another class, or of `DictSample`."""
+    return sample_type.__atdata_codec__.by_name if is_sample_type(sample_type) else {}  # type: ignore[attr-defined]
 
 
 def codec_of(sample_type: type[T]) -> SampleCodec[T]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -11,8 +11,9 @@ from atdata._limits import limits
 from atdata.errors import DecodeError, EncodeError
 from atdata.samples.codec import SampleCodec
 from atdata.samples.kinds import Field, Misfit, Primitive
+from atdata.samples.members import member
 from atdata.samples.ndarray import decode_array, encode_array, looks_like_array
-from atdata.samples.packable import PackableSample, same_value
+from atdata.samples.packable import as_wds, same_value
 from atdata.samples.packing import pack_wire
 from atdata.samples.wire import check_readable, unpack_map
 
@@ -22,6 +23,9 @@ class DictSample(Mapping[str, Any]):
 
     Bytes that are an array, in either form that shards hold, are decoded to one.
 
+    A field that is called as a method hides it. The class still has it:
+    ``DictSample.items(sample)``, ``DictSample.get(sample, "label")``.
+
     Example:
         >>> sample = DictSample({"label": 3})
         >>> sample.label, sample["label"]
@@ -29,51 +33,65 @@ class DictSample(Mapping[str, Any]):
     """
 
     __atdata_codec__: ClassVar[SampleCodec[Any]]
-    __slots__ = ("_data",)
+    __slots__ = ("__data__",)
 
     def __init__(self, data: Mapping[str, Any] | None = None, /, **fields: Any) -> None:
-        self._data: dict[str, Any] = {**(data or {}), **fields}
+        self.__data__ = {**_fields_of(data or {}), **fields}
 
     def __getitem__(self, name: str) -> Any:
-        return self._data[name]
+        return _data(self)[name]
+
+    def __getattribute__(self, name: str) -> Any:
+        if not name.startswith("__"):
+            data = _data(self)
+            if name in data:
+                return data[name]
+        return object.__getattribute__(self, name)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             # copy, pickle and NumPy look for such names, and do what they say: data may not.
             raise AttributeError(f"A field {name!r} is reached as sample[{name!r}] only.")
-        try:
-            return object.__getattribute__(self, "_data")[name]
-        except KeyError:
-            raise AttributeError(
-                f"This sample has no field {name!r}. It has: {', '.join(self._data) or 'none'}."
-            ) from None
+        raise AttributeError(
+            f"This sample has no field {name!r}. It has: {', '.join(_data(self)) or 'none'}."
+        )
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._data)
+        return iter(_data(self))
 
     def __len__(self) -> int:
-        return len(self._data)
+        return len(_data(self))
+
+    def __contains__(self, name: object) -> bool:
+        return name in _data(self)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, DictSample):
             return NotImplemented
-        return same_value(self._data, other._data)
+        return same_value(_data(self), _data(other))
 
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        inside = ", ".join(f"{k}={v!r}" for k, v in self._data.items())
+        inside = ", ".join(f"{k}={v!r}" for k, v in _data(self).items())
         return f"DictSample({inside})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return DictSample, (self._data,)
+        return DictSample, (_data(self),)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as a new dict; the values are not copied."""
-        return dict(self._data)
+        return dict(_data(self))
 
-    packed = PackableSample.packed
-    as_wds = PackableSample.as_wds
+    @member
+    def packed(self) -> bytes:
+        """As `PackableSample.packed`."""
+        return type(self).__atdata_codec__.pack(self)
+
+    @member
+    def as_wds(self) -> dict[str, Any]:
+        """As `PackableSample.as_wds`."""
+        return as_wds(type(self).__atdata_codec__.pack(self))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> DictSample:
@@ -89,6 +107,14 @@ class DictSample(Mapping[str, Any]):
     def from_data(cls, data: Mapping[str, Any]) -> DictSample:
         """Make a sample of field values."""
         return cls(data)
+
+
+_data: Callable[[DictSample], dict[str, Any]] = DictSample.__dict__["__data__"].__get__
+
+
+def _fields_of(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A mapping that may be spread: a sample may have a field that is called keys."""
+    return _data(data) if isinstance(data, DictSample) else data
 
 
 class _DictCodec(SampleCodec[DictSample]):
@@ -116,7 +142,7 @@ class _DictCodec(SampleCodec[DictSample]):
 
     def to_wire(self, sample: DictSample) -> dict[str, Any]:
         wire = {}
-        for name, value in sample.items():
+        for name, value in DictSample.items(sample):
             if not isinstance(name, str):
                 raise Misfit("str as the name of a field", type(name).__name__)
             wire[_encode(name, " name of a field", 1)] = _encode(value, f".{name}", 1)
@@ -160,8 +186,8 @@ def _encode(value: Any, path: str, depth: int) -> Any:
         return [_encode(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(value)]
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         return {
-            _encode(key, f"{path} key", depth): _encode(item, f"{path}[{key!r}]", depth + 1)
-            for key, item in value.items()
+            _encode(key, f"{path} key", depth): _encode(value[key], f"{path}[{key!r}]", depth + 1)
+            for key in value
         }
     raise EncodeError(
         f"DictSample ${path}: expected None, bool, int, float, str, bytes, an array, a list or a "

@@ -86,6 +86,14 @@ class Kind:
         """
         raise Misfit(self.describe(), wire)
 
+    def taken(self, value: Any) -> Any:
+        """A Python value, checked, as it would be read again. Arrays are not copied.
+
+        Raises:
+            Misfit: It does not fit.
+        """
+        return self.decode(self.encode(value))
+
 
 @dataclass(frozen=True)
 class Primitive(Kind):
@@ -160,6 +168,9 @@ class DateTime(Kind):
         # A subclass, such as pandas.Timestamp, may write more than a datetime reads.
         return datetime.isoformat(value)
 
+    def taken(self, value: Any) -> datetime:
+        return value if isinstance(value, datetime) else self.decode(self.encode(value))
+
     def decode(self, wire: Any) -> datetime:
         if not isinstance(wire, str):
             raise Misfit("datetime as an ISO 8601 str", _found(wire))
@@ -226,6 +237,15 @@ class Array(Kind):
         except ValueError as error:
             raise Misfit(self.describe(), f"{value.dtype} {value.shape}", str(error)) from None
 
+    def taken(self, value: Any) -> np.ndarray[Any, np.dtype[Any]]:
+        if not isinstance(value, np.ndarray) or value.dtype.hasobject:
+            found = _found(value)
+            if isinstance(value, np.ndarray):
+                found = "an array of Python objects"
+            raise Misfit(self.describe(), found, "Pass a NumPy array: np.asarray(value).")
+        self.check(value)
+        return value
+
     def decode(self, wire: Any) -> np.ndarray[Any, np.dtype[Any]]:
         if not isinstance(wire, (bytes, memoryview)):
             raise Misfit(self.describe(), _found(wire))
@@ -268,6 +288,11 @@ class ListOf(Kind):
             raise Misfit(self.describe(), _found(wire))
         return _each(self.items.decode, wire)
 
+    def taken(self, value: Any) -> list[Any]:
+        if not isinstance(value, (list, tuple)):
+            raise Misfit(self.describe(), _found(value))
+        return _each(self.items.taken, value)
+
 
 def _each(convert: Callable[[Any], Any], values: list[Any] | tuple[Any, ...]) -> list[Any]:
     out: list[Any] = []
@@ -297,6 +322,9 @@ class MapOf(Kind):
     def decode(self, wire: Any) -> dict[str, Any]:
         return self._convert(wire, self.values.decode)
 
+    def taken(self, value: Any) -> dict[str, Any]:
+        return self._convert(value, self.values.taken)
+
     def _convert(self, value: Any, convert: Callable[[Any], Any]) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise Misfit(self.describe(), _found(value))
@@ -325,6 +353,9 @@ class Maybe(Kind):
 
     def decode(self, wire: Any) -> Any:
         return None if wire is None else self.kind.decode(wire)
+
+    def taken(self, value: Any) -> Any:
+        return None if value is None else self.kind.taken(value)
 
 
 @dataclass(frozen=True)
@@ -373,6 +404,9 @@ class Nested(Kind):
         if not isinstance(wire, dict):
             raise Misfit(self.describe(), _found(wire))
         return self._codec().from_wire(wire)
+
+    def taken(self, value: Any) -> Any:
+        return self._codec().taken(value)
 
     def _codec(self) -> Any:
         if self.python is None:

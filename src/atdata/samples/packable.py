@@ -89,7 +89,7 @@ class PackableSample:
     @property
     def as_wds(self) -> dict[str, Any]:
         """The sample as WebDataset writers take it: a fresh ``__key__``, and ``msgpack``."""
-        return {"__key__": str(uuid.uuid4()), "msgpack": self.packed}
+        return as_wds(self.packed)
 
     @classmethod
     def from_bytes(cls: type[S], data: bytes) -> S:
@@ -111,6 +111,11 @@ class PackableSample:
         """
         sample: S = cls.__atdata_codec__.from_mapping(data)
         return sample
+
+
+def as_wds(packed: bytes) -> dict[str, Any]:
+    """Msgpack bytes as WebDataset writers take them, under a key that is new."""
+    return {"__key__": str(uuid.uuid4()), "msgpack": packed}
 
 
 def equip(cls: type, name: str, fields: tuple[Field, ...]) -> None:

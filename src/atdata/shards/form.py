@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from atdata.samples.forms import rows_of
 from atdata.samples.kinds import Array, Kind, Maybe
 from atdata.samples.texts import Texts
 from atdata.shards.lazy import StridedRows
@@ -64,5 +65,4 @@ def as_list(column: Column, kind: Kind) -> list[Any]:
         return column.tolist()
     if not isinstance(kind.kind if isinstance(kind, Maybe) else kind, Array):
         return list(column.tolist())
-    # Iterating over one dimension would give NumPy's scalars instead of arrays.
-    return [column[i, ...] for i in range(len(column))] if column.ndim == 1 else list(column)
+    return rows_of(column)

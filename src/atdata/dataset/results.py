@@ -1,0 +1,87 @@
+"""What functions given to map() return: checked where a type is declared, else taken as it is"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from atdata.errors import EncodeError, SampleTypeError
+from atdata.samples.codec import codec_of, is_sample_type
+from atdata.samples.dict_sample import DictSample
+from atdata.samples.kinds import Misfit
+
+
+def checked_results(
+    function: Callable[..., Any], made: list[Any], declared: type, keys: Sequence[str]
+) -> list[Any]:
+    """What a function returned, as samples of the type that was declared.
+
+    A mapping with the fields of the type becomes a sample of it, whose arrays are not copied.
+
+    Args:
+        function: The function, for errors.
+        made: What it returned.
+        declared: The type.
+        keys: Key of the sample that each was made of, for errors.
+
+    Raises:
+        SampleTypeError: One is not of the type.
+        EncodeError: A value does not fit its field, or a field is missing or unknown.
+    """
+    if not is_sample_type(declared):
+        for row, result in enumerate(made):
+            if not isinstance(result, declared):
+                raise _wrong_type(function, result, declared, keys[row])
+        return made
+    take: Callable[[Any], Any] = codec_of(declared).taken
+    out: list[Any] = []
+    for row, result in enumerate(made):
+        try:
+            out.append(take(result))
+        except Misfit as misfit:
+            if not isinstance(result, Mapping | declared):
+                raise _wrong_type(function, result, declared, keys[row]) from None
+            raise EncodeError(
+                f"map({_name(function)}), sample {keys[row]!r}: {declared.__name__} {misfit}"
+            ) from None
+    return out
+
+
+def type_of_results(samples: list[Any], expected: type, *, declared: bool) -> type:
+    """The type of a batch.
+
+    Args:
+        samples: Its samples.
+        expected: Their type, or that of what they were made of.
+        declared: Whether it is known to be their type.
+
+    Raises:
+        SampleTypeError: They have no fields, or are of several types.
+    """
+    types = set() if declared else set(map(type, samples))
+    if len(types) == 1 and is_sample_type(found := next(iter(types))):
+        return found
+    if all(issubclass(found, expected) for found in types) and is_sample_type(expected):
+        return expected
+    if all(issubclass(found, Mapping) for found in types):
+        return DictSample
+    names = ", ".join(sorted(found.__name__ for found in types))
+    raise SampleTypeError(
+        f"Samples of {names} cannot be batched field by field. Let the function given to map() "
+        "return a packable class, always the same, or a dict."
+    )
+
+
+def _wrong_type(
+    function: Callable[..., Any], result: object, declared: type, key: str
+) -> SampleTypeError:
+    return SampleTypeError(
+        f"map({_name(function)}), sample {key!r}: expected {declared.__name__}, found "
+        f"{type(result).__name__}. Return what is declared, or declare what is returned: "
+        "map(…, sample_type=…)."
+    )
+
+
+def _name(function: Callable[..., Any]) -> str:
+    inner = getattr(function, "func", function)  # of a functools.partial
+    return str(getattr(inner, "__qualname__", None) or type(inner).__qualname__)

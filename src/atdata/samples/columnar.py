@@ -1,0 +1,154 @@
+"""What a batch holds: the columns of its fields, and the samples that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from atdata.errors import RaggedFieldError
+from atdata.samples.forms import as_array, is_number, listed, rows_of, untyped_array
+from atdata.samples.kinds import Array, Field
+from atdata.samples.ndarray import AnyArray
+from atdata.samples.texts import Texts
+
+Column: TypeAlias = AnyArray | list[Any]
+"""One field of many samples: an array whose first axis counts the samples, or a list."""
+
+
+class Columnar:
+    """Several samples of one type, field by field. The arguments are those of `SampleBatch`."""
+
+    def __init__(
+        self,
+        sample_type: type,
+        keys: Sequence[str],
+        columns: Mapping[str, Column | Texts] | None,
+        samples: Sequence[Any] | None,
+    ) -> None:
+        self.sample_type = sample_type
+        self.keys = keys
+        self._columns: dict[str, Column | Texts] = dict(columns or {})
+        self._samples = None if samples is None else list(samples)
+        self.kinds: dict[str, Field] = sample_type.__atdata_codec__.by_name  # type: ignore[attr-defined]
+        """The fields that the type has, by name; none: samples without a type."""
+        found = (n for s in samples or () if isinstance(s, Mapping) for n in s)
+        self.fields = tuple(self.kinds or self._columns or dict.fromkeys(found))
+        """Names of the fields, in order; of samples without a type, those of the data."""
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def key_list(self) -> list[str]:
+        """Key of each sample, made where they were not."""
+        if not isinstance(self.keys, list):
+            self.keys = list(self.keys)
+        return self.keys
+
+    @property
+    def samples(self) -> list[Any]:
+        """The samples, made of the columns where there are none."""
+        if self._samples is None:
+            build = self.sample_type.__atdata_codec__.build  # type: ignore[attr-defined]
+            columns = [self.values(name) for name in self.fields]
+            self._samples = [
+                build(dict(zip(self.fields, row, strict=True)))
+                for row in zip(*columns, strict=True)
+            ]
+        return self._samples
+
+    def attribute(self, name: str) -> Column:
+        """A field as an attribute of its batch: arrays stacked, everything else a list."""
+        field = self.kinds.get(name)
+        if field is None:
+            values = self.values(name)
+            if not any(isinstance(value, np.ndarray) for value in values):
+                return values
+            return self.column(name)
+        if field.optional or not isinstance(field.kind, Array):
+            return self.values(name)
+        return self.column(name)
+
+    def values(self, name: str) -> list[Any]:
+        """A field as a list of values; arrays are views where they are stacked."""
+        column = self._listed(name)
+        if isinstance(column, list):
+            return column
+        kind = self.kinds[name].kind if name in self.kinds else None
+        # Without a type: a column of one axis is numbers.
+        of_arrays = isinstance(kind, Array) if kind else column.ndim > 1
+        return rows_of(column) if of_arrays else list(column.tolist())
+
+    def column(self, name: str, fill: Any = None) -> AnyArray:
+        """A field as an array, see `SampleBatch.column`."""
+        field = self.kinds.get(name)
+        found = self._columns.get(name)
+        if isinstance(found, Texts):
+            found = found.array()
+        column = found if isinstance(found, np.ndarray) else self._listed(name)
+        if isinstance(column, list) and fill is not None:
+            column = [fill if value is None else value for value in column]
+        if field is None:
+            return self._untyped(name, column, keep=fill is None)
+        if field.optional and fill is None:
+            raise RaggedFieldError(
+                f"{name}: it may be None, which no array holds. Pass what stands for it: "
+                f"batch.column({name!r}, fill=…). {listed(name)}"
+            )
+        if isinstance(fill, np.ndarray) and not len(self):
+            column = np.empty((0, *fill.shape), fill.dtype)
+        made = as_array(name, field.kind, column, self.keys)
+        if fill is None and (is_number(field.kind) or isinstance(field.kind, Array)):
+            self._columns[name] = made
+        return made
+
+    def _untyped(self, name: str, column: Column, *, keep: bool) -> AnyArray:
+        made = column if isinstance(column, np.ndarray) else None
+        if made is None:
+            made = untyped_array(name, list(column), self.keys)
+        if keep and made.ndim > 1:
+            self._columns[name] = made
+        return made
+
+    def present(self, name: str) -> AnyArray:
+        """Which samples have a value in a field; shape (B,), bool."""
+        column = self._columns.get(name)
+        if isinstance(column, np.ndarray | Texts):
+            return np.ones(len(self), np.bool_)
+        return np.array([value is not None for value in self.values(name)], np.bool_)
+
+    def _listed(self, name: str) -> Column:
+        """A column, texts as a list, which is kept."""
+        column = self._columns.get(name)
+        if column is None:
+            if name not in self.fields:
+                raise self.no_field(name)
+            column = [_value(sample, name) for sample in self.samples]
+        elif isinstance(column, Texts):
+            column = column.tolist()
+        self._columns[name] = column
+        return column
+
+    def no_field(self, name: str) -> AttributeError:
+        """The error of a field that there is not."""
+        return AttributeError(
+            f"A batch of {self.sample_type.__name__} has no field {name!r}. "
+            f"It has: {', '.join(map(str, self.fields))}."
+        )
+
+    def __str__(self) -> str:
+        shown = []
+        for name in self.fields:
+            column = self._columns.get(name)
+            if isinstance(column, np.ndarray):
+                shown.append(f"{name}: {column.dtype} {column.shape}")
+            else:
+                shown.append(str(name))
+        return f"{len(self)} {self.sample_type.__name__}: {', '.join(shown)}"
+
+
+def _value(sample: Any, name: str) -> Any:
+    if isinstance(sample, Mapping):
+        return sample[name] if name in sample else None  # noqa: SIM401 (a field may be called get)
+    return getattr(sample, name)
