@@ -33,6 +33,8 @@ class ShardInfo:
     """Lower-case hex."""
     mime: str | None = field(default=None, compare=False, repr=False)
     """Of a blob: the MIME type under which its server keeps it, which references must repeat."""
+    split: str | None = None
+    """The split that it is of, such as ``train``; None where nothing says one."""
 
     def at(self, url: str) -> ShardInfo:
         """The same bytes under another URL."""
@@ -40,13 +42,19 @@ class ShardInfo:
 
     def to_dict(self) -> dict[str, Any]:
         """What is known, as JSON types."""
-        known = {"bytes": self.bytes, "samples": self.samples, "sha256": self.sha256}
+        known = {
+            "bytes": self.bytes,
+            "samples": self.samples,
+            "sha256": self.sha256,
+            "split": self.split,
+        }
         return {"url": self.url, **{k: v for k, v in known.items() if v is not None}}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> ShardInfo:
         """The opposite of `to_dict`; keys it does not know are passed over."""
-        return cls(data["url"], data.get("samples"), data.get("bytes"), data.get("sha256"))
+        known = {name: data.get(name) for name in ("samples", "bytes", "sha256", "split")}
+        return cls(data["url"], **known)
 
 
 class ShardUrls(list[str]):

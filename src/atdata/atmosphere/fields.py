@@ -25,6 +25,18 @@ def blob_shard(did: str, value: object, path: str) -> ShardInfo:
     return ShardInfo(str(BlobRef(did, blob_cid(sha256))), None, size, sha256, mime)
 
 
+def split_name(row: Mapping[str, Any], path: str) -> str | None:
+    """The split that a record says of a shard, or None.
+
+    Raises:
+        RecordError: It is empty, long, or has control characters.
+    """
+    split = text(row, "split", path)
+    if split is not None and not (0 < len(split) <= 64 and split.isprintable()):
+        raise RecordError(f"{path}.split: expected 1 to 64 characters, found {shown(split)}.")
+    return split
+
+
 def urls_of(value: object, path: str) -> list[str]:
     """A list of URLs, braces written out."""
     urls: list[str] = []

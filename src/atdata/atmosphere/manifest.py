@@ -25,7 +25,7 @@ from atdata._shardlist import LocatedUrl, ShardInfo, fold_urls
 from atdata.atmosphere.blobs import known_blob, place_of
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.entry import AtmosphereIndexEntry
-from atdata.atmosphere.fields import mapping, sequence, shown, urls_of
+from atdata.atmosphere.fields import mapping, sequence, shown, split_name, urls_of
 from atdata.errors import AtdataError, IntegrityError, NotFoundError, RecordError
 from atdata.sources.blob import BlobReader
 from atdata.sources.documents import parse_json
@@ -148,6 +148,8 @@ class Manifest:
             "bytes": [shard.bytes for shard in shards],
             "sha256": [shard.sha256 for shard in shards],
         }
+        if any(shard.split for shard in shards):
+            said["splits"] = [shard.split for shard in shards]
         if not all(_is_blob(did, shard) for shard in shards):
             said["urls"] = [fold_urls([str(shard.url) for shard in shards])]
         return cls(json.dumps(said, separators=(",", ":"), sort_keys=True).encode())
@@ -286,7 +288,18 @@ def _read(did: str, data: bytes) -> list[ShardInfo]:
     for n, sha in enumerate(hashes):
         if sha is not None:
             _cid(sha, f"$.sha256[{n}]")
-    return [ShardInfo(*row) for row in zip(urls, samples, sizes, hashes, strict=True)]
+    splits = _splits(said.get("splits"), len(urls))
+    rows = zip(urls, samples, sizes, hashes, splits, strict=True)
+    return [ShardInfo(url, n, size, sha, split=split) for url, n, size, sha, split in rows]
+
+
+def _splits(value: object, number: int) -> list[str | None]:
+    if value is None:
+        return [None] * number
+    found = sequence(value, "$.splits")
+    if len(found) != number:
+        raise RecordError("$.splits: does not have one item a shard.")
+    return [split_name({"split": item}, f"$.splits[{n}]") for n, item in enumerate(found)]
 
 
 def _cid(sha256: object, path: str) -> str:

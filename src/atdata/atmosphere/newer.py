@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from atdata._refs import parse_blob_ref
 from atdata._shardlist import ShardInfo, preview
-from atdata.atmosphere.fields import blob_shard, mapping, sequence, shown, text, urls_of
+from atdata.atmosphere.fields import blob_shard, mapping, sequence, shown, split_name, text, urls_of
 from atdata.errors import RecordError
 
 _FAMILY: Final = "science.alt.dataset"
@@ -43,7 +44,8 @@ def newer_shards(did: str, storage: Mapping[str, Any]) -> tuple[ShardInfo, ...]:
             at = f"$.storage.blobs[{i}]"
             # Older ones of the family have the reference itself here.
             row = mapping(item, at)
-            found.append(blob_shard(did, row.get("blob", row), at))
+            blob = blob_shard(did, row.get("blob", row), at)
+            found.append(replace(blob, split=split_name(row, at)))
         return tuple(found)
     raise RecordError(
         f"$.storage.$type: expected {_FAMILY}.storageHttp, storageS3 or storageBlobs, found "
@@ -60,25 +62,24 @@ def newer_storage(
         RecordError: They are of several kinds, of which a storage has one.
     """
     urls = [str(shard.url) for shard in shards]
-    checksums = [_checksum(shard) for shard in shards]
+    known = [_known(shard) for shard in shards]
     if all(url.startswith(("https://", "http://")) for url in urls):
-        rows = [{"url": u, "checksum": c} for u, c in zip(urls, checksums, strict=True)]
+        rows = [{"url": u, **c} for u, c in zip(urls, known, strict=True)]
         return {"$type": f"{_FAMILY}.storageHttp", "shards": rows}
     buckets = {url.removeprefix("s3://").partition("/")[0] for url in urls}
     if all(url.startswith("s3://") for url in urls) and len(buckets) == 1:
         keys = [url.removeprefix("s3://").partition("/")[2] for url in urls]
-        rows = [{"key": k, "checksum": c} for k, c in zip(keys, checksums, strict=True)]
+        rows = [{"key": k, **c} for k, c in zip(keys, known, strict=True)]
         place = {"endpoint": endpoint, "region": region}
-        known = {key: value for key, value in place.items() if value}
         return {
             "$type": f"{_FAMILY}.storageS3",
             "bucket": buckets.pop(),
-            **known,
+            **{key: value for key, value in place.items() if value},
             "shards": rows,
         }
     blobs = own_blobs(did, shards)
     if len(blobs) == len(shards):
-        rows = [{"blob": b, "checksum": c} for b, c in zip(blobs, checksums, strict=True)]
+        rows = [{"blob": b, **c} for b, c in zip(blobs, known, strict=True)]
         return {"$type": f"{_FAMILY}.storageBlobs", "blobs": rows}
     raise RecordError(
         "Records of the newer family name shards by http(s), of one bucket, or blobs of their "
@@ -86,10 +87,12 @@ def newer_storage(
     )
 
 
-def _checksum(shard: ShardInfo) -> dict[str, str]:
-    if shard.sha256 is None:
-        return {"algorithm": "none", "digest": ""}
-    return {"algorithm": "sha256", "digest": shard.sha256}
+def _known(shard: ShardInfo) -> dict[str, Any]:
+    checksum = {"algorithm": "none", "digest": ""}
+    if shard.sha256 is not None:
+        checksum = {"algorithm": "sha256", "digest": shard.sha256}
+    # An addition of ours: others pass over what they do not know.
+    return {"checksum": checksum, **({"split": shard.split} if shard.split else {})}
 
 
 def own_blobs(did: str, shards: Sequence[ShardInfo]) -> list[dict[str, Any]]:
@@ -113,7 +116,8 @@ def _each(
     for i, item in enumerate(sequence(storage.get(key), f"$.storage.{key}")):
         at = f"$.storage.{key}[{i}]"
         row = mapping(item, at)
-        found.append(ShardInfo(url_of(row, at), sha256=_sha256(row.get("checksum"), at)))
+        sha256, split = _sha256(row.get("checksum"), at), split_name(row, at)
+        found.append(ShardInfo(url_of(row, at), sha256=sha256, split=split))
     return tuple(found)
 
 

@@ -18,6 +18,7 @@ from atdata.atmosphere.fields import (
     mapping,
     sequence,
     shown,
+    split_name,
     strings,
     text,
     time,
@@ -174,6 +175,7 @@ def _joined(shard: ShardInfo, detail: ShardInfo | None) -> ShardInfo:
         detail.bytes if shard.bytes is None else shard.bytes,
         shard.sha256 or detail.sha256,
         shard.mime,
+        detail.split,
     )
 
 
@@ -188,5 +190,5 @@ def _details(value: object, path: str) -> dict[str, ShardInfo]:
         if sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", sha256):
             raise RecordError(f"{at}.sha256: expected 64 hex digits, found {shown(sha256)}.")
         samples, size = count(row, "samples", at), count(row, "bytes", at)
-        found[url] = ShardInfo(url, samples, size, sha256)
+        found[url] = ShardInfo(url, samples, size, sha256, split=split_name(row, at))
     return found

@@ -14,6 +14,7 @@ from atdata._secrets import redacted
 from atdata._shardlist import LocatedUrl, ShardInfo
 from atdata.dataset.describe import describe
 from atdata.dataset.gather import Gather
+from atdata.dataset.named_splits import splits_of
 from atdata.dataset.plan import (
     Filter,
     Map,
@@ -242,7 +243,7 @@ class Dataset(Readable[T]):
         return self._with(View(found), sample_type)
 
     def packed(self) -> Iterator[PackedSample]:
-        """Each sample's key and msgpack bytes and the number of its shard, in reading order.
+        """Each sample's key and msgpack bytes, its shard's number and split, in reading order.
 
         Stored samples are checked against their type and passed on byte for byte; those that
         went through filter, map or a lens are packed anew.
@@ -252,6 +253,7 @@ class Dataset(Readable[T]):
 
     def _made(self, unread: Unread) -> Iterator[PackedSample]:
         codec = codec_of(self._sample_type)
+        splits = splits_of(self.known_shards())
         for number, shard in enumerate(self.shard_list):
             for rows in self._plan.rows_of(shard, unread):
                 for key, sample in zip(rows.keys, rows.samples(), strict=True):
@@ -260,14 +262,15 @@ class Dataset(Readable[T]):
                             f"Sample {key!r}: expected {self._sample_type.__name__}, found "
                             f"{type(sample).__name__}. Pass map(…, sample_type=…)."
                         )
-                    yield PackedSample(key, codec.pack(sample), number)
+                    yield PackedSample(key, codec.pack(sample), number, splits[number])
 
     def _stored(self, unread: Unread) -> Iterator[PackedSample]:
+        splits = splits_of(self.known_shards())
         for number, shard in enumerate(self.shard_list):
             for block in self._plan.blocks_of(shard, unread):
                 block.samples()
                 for key, payload in zip(block.keys, block.payloads(), strict=True):
-                    yield PackedSample(key, bytes(payload), number)
+                    yield PackedSample(key, bytes(payload), number, splits[number])
 
     def known_shards(self) -> tuple[ShardInfo, ...]:
         """Every shard with what is known of it without reading any."""

@@ -19,6 +19,7 @@ from atdata._secrets import redacted_repr
 from atdata._shardlist import LocatedUrl, ShardInfo, shards_of
 from atdata._version import __version__
 from atdata.dataset.dataset import Dataset
+from atdata.dataset.named_splits import keep_splits, splits_of, with_splits
 from atdata.errors import (
     IntegrityError,
     NoDataUrlsError,
@@ -121,7 +122,7 @@ def write_to_store(
         except ShardExistsError:
             place = _place_of_content(prefix.strip("/"), schema_ref, ds, limits)
             urls = store.write_shards(ds, prefix=place, **limits)
-    shards = shards_of(urls)
+    shards = keep_splits(shards_of(urls), ds.known_shards())
     if not shards:
         raise NoDataUrlsError(f"The store wrote no shard for {name!r}. No entry was written.")
     # The protocol does not ask for these two: stores with an address have them.
@@ -140,6 +141,8 @@ def _place_of_content(
         return OwnPrefix(f"{folder}/{secrets.token_hex(8)}".lstrip("/"))
     # What decides over the bytes beside the samples.
     writers = [f"atdata {__version__}", f"numpy {np.__version__}", f"msgpack {msgpack.version}"]
+    splits = splits_of(known)
+    writers += [repr(splits)] if any(splits) else []
     parts = "\n".join([schema_ref, repr(sorted(limits.items())), *writers, *hashes])
     return f"{folder}/{hashlib.sha256(parts.encode()).hexdigest()[:16]}".lstrip("/")
 
@@ -166,7 +169,7 @@ def leave_in_place(ds: Dataset[Any]) -> Placed:
     endpoint, region = s3_address(ds)
     shards = tuple(
         shard.at(str(shard.url) if "://" in shard.url else os.path.abspath(shard.url))  # noqa: PTH100
-        for shard in ds.describe_shards()
+        for shard in with_splits(ds.describe_shards())
     )
     stranger = any(isinstance(url, LocatedUrl) and url.stranger for url in ds.shard_list)
     return Placed(shards, endpoint, region, stranger=stranger)

@@ -11,6 +11,7 @@ from atdata._protocols import AbstractIndex, IndexEntry
 from atdata._refs import NameRef, parse_name_ref
 from atdata._shardlist import ShardInfo
 from atdata.dataset.dataset import Dataset
+from atdata.dataset.named_splits import DEFAULT, splits_of
 from atdata.errors import DatasetNotFoundError, NoDataUrlsError, UnknownKindError
 from atdata.samples.codec import check_sample_type
 from atdata.samples.dict_sample import DictSample
@@ -18,21 +19,7 @@ from atdata.sources.subset import SubsetSource
 
 T = TypeVar("T")
 
-SPLITS: Final = {
-    "train": "train",
-    "training": "train",
-    "test": "test",
-    "testing": "test",
-    "eval": "test",
-    "evaluation": "test",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "dev": "validation",
-}
-"""Words in file and folder names → name of the split that they mean."""
 _PATTERN: Final = re.compile(r"[*?\[{]")
-_WORDS: Final = re.compile(r"[a-z]+")
 
 
 class DatasetDict(dict[str, Dataset[T]]):
@@ -106,8 +93,9 @@ def load_dataset(
             network for the others.
 
     Returns:
-        With ``split``, a Dataset. Without, a DatasetDict; shards whose names say no split
-        are ``train``.
+        With ``split``, a Dataset. Without, a DatasetDict. The splits are those that the
+        dataset's entry or record says of its shards, else what their names say; shards of which
+        neither says one are ``train``.
 
     Raises:
         KeyError: No such dataset or split.
@@ -177,14 +165,14 @@ def open_entry(
 
 
 def split_of(dataset: Dataset[T]) -> DatasetDict[T]:
-    """Sort the shards of a dataset into splits by the words in their names."""
+    """Sort the shards of a dataset into splits, as recorded or as their names say."""
     groups: dict[str, list[str]] = {}
-    shards = dataset.shard_list
-    for shard, split in zip(shards, _split_names(shards), strict=True):
-        groups.setdefault(split, []).append(shard)
+    shards = dataset.known_shards()
+    for shard, split in zip(shards, splits_of(shards), strict=True):
+        groups.setdefault(split or DEFAULT, []).append(shard.url)
     if len(groups) == 1:
         return DatasetDict({next(iter(groups)): dataset})
-    known = {shard.url: shard for shard in dataset.known_shards()}
+    known = {shard.url: shard for shard in shards}
     return DatasetDict(
         {
             name: Dataset.of(
@@ -197,22 +185,3 @@ def split_of(dataset: Dataset[T]) -> DatasetDict[T]:
 
 def _of(known: dict[str, ShardInfo], urls: Iterable[str]) -> list[ShardInfo]:
     return [known[url] for url in urls]
-
-
-def _split_names(shards: Sequence[str]) -> list[str]:
-    """For each shard the split that its file name says, or else a folder that tells it apart."""
-    paths = [shard.partition("?")[0].lower().split("/") for shard in shards]
-    shared = 0
-    while all(len(path) > shared + 1 and path[shared] == paths[0][shared] for path in paths):
-        shared += 1
-    return [_split_name(path, shared) for path in paths]
-
-
-def _split_name(path: Sequence[str], shared: int) -> str:
-    for part in reversed(path[shared:]):
-        for word in _WORDS.findall(part):
-            if word in SPLITS:
-                return SPLITS[word]
-    # A folder that all shards share says something only if the split is all that it says.
-    parent = path[-2] if len(path) > 1 else ""
-    return parent if parent in SPLITS.values() else "train"

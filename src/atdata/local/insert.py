@@ -8,6 +8,7 @@ from pathlib import Path
 from atdata._secrets import redacted_repr
 from atdata.dataset.details import Details
 from atdata.dataset.insertion import Placed, has_size
+from atdata.dataset.named_splits import same_splits
 from atdata.local.backends.base import Backend
 from atdata.local.entry import LocalDatasetEntry, content_cid, from_row, to_row
 from atdata.local.words import entry_terms
@@ -91,6 +92,8 @@ def _in_place(newest: LocalDatasetEntry, placed: Placed) -> bool:
     """Whether the shards of the newest revision, same in content, are where they are wanted."""
     said = (placed.endpoint, placed.region, placed.stranger)
     if (newest.endpoint, newest.region, newest.stranger) != said:
+        return False
+    if not same_splits(newest.shards, placed.shards):
         return False
     old = [shard.url for shard in newest.shards]
     if old == [shard.url for shard in placed.shards]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from atdata._protocols import AbstractDataStore, AbstractIndex, IndexEntry
-from atdata._shardlist import ShardInfo, shards_of
+from atdata._shardlist import ShardInfo
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.publicity import refuse_private
 from atdata.atmosphere.publish import publish_dataset
@@ -109,7 +109,7 @@ def promote_to_atmosphere(
     def place() -> Sequence[ShardInfo]:
         if data_store is None:
             return request.shards
-        shards = shards_of(copied(request, data_store, progress))
+        shards = copied(request, data_store, progress)
         refuse_private([shard.url for shard in shards], endpoint=request.place[0])
         return shards
 

@@ -9,13 +9,16 @@ from atdata._protocols import AbstractDataStore
 from atdata._shardlist import ShardInfo, ShardUrls, shards_of
 from atdata.atmosphere.blobs import PDSBlobStore
 from atdata.dataset.dataset import Dataset
+from atdata.dataset.named_splits import keep_splits
 from atdata.promote.request import Request
 from atdata.sources.subset import SubsetSource
 from atdata.stores.spool import Progress
 
 
-def copied(request: Request, store: AbstractDataStore, progress: Progress | None) -> list[str]:
-    """Every shard, in the store.
+def copied(
+    request: Request, store: AbstractDataStore, progress: Progress | None
+) -> tuple[ShardInfo, ...]:
+    """Every shard, in the store, with the split that it had.
 
     Raises:
         IntegrityError: A shard does not have the bytes that were recorded.
@@ -23,14 +26,16 @@ def copied(request: Request, store: AbstractDataStore, progress: Progress | None
         OptionError: A single sample is larger than the blobs that the server takes.
     """
     dataset = request.dataset()
+    known = {shard.url: shard for shard in request.shards}
     if not callable(getattr(store, "copy_shards", None)):
         # A store with the three members of the protocol alone: it gets the samples.
-        return store.write_shards(dataset, prefix=request.prefix)
-    known = {shard.url: shard for shard in request.shards}
+        written = store.write_shards(dataset, prefix=request.prefix)
+        return keep_splits(shards_of(written), request.shards)
     shards = [known.get(url, ShardInfo(url)) for url in dataset.shard_list]
     if request.oversize == "split" and isinstance(store, PDSBlobStore):
-        return _split(dataset, shards, store, request.prefix, progress)
-    return _copied(store, shards, dataset.source.open_shard, request.prefix, progress)
+        return _split(dataset, shards, store, request.prefix, progress).shards
+    copies = _copied(store, shards, dataset.source.open_shard, request.prefix, progress)
+    return keep_splits(shards_of(copies), shards, copies=True)
 
 
 def _copied(
@@ -65,7 +70,8 @@ def _split(
         if shard.url in small:
             placed.append(small[shard.url])
             continue
-        alone = Dataset.of(dataset.sample_type, SubsetSource(dataset.source, [shard.url]))
+        source = SubsetSource(dataset.source, [shard.url])
+        alone = Dataset.of(dataset.sample_type, source, shards=[shard])
         # The same samples give the same shards, so that a second run sends none of them again.
         placed += store.write_shards(alone, prefix=prefix, maxsize=limit).shards
         if progress is not None:

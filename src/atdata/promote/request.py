@@ -21,6 +21,7 @@ from atdata.atmosphere.keys import slug
 from atdata.atmosphere.manifest import ObjectStore, Shelf, keeps_objects
 from atdata.atmosphere.records import content_of
 from atdata.dataset.dataset import Dataset
+from atdata.dataset.named_splits import with_splits
 from atdata.errors import OptionError
 from atdata.schema.model import Schema
 from atdata.schema.record import from_record
@@ -118,7 +119,7 @@ class Request:
     @property
     def shards(self) -> tuple[ShardInfo, ...]:
         """Every shard, where it is now."""
-        return shards_of_entry(self.entry)
+        return with_splits(shards_of_entry(self.entry))
 
     @property
     def content(self) -> str:

@@ -67,12 +67,21 @@ class OpenShard:
         crew: Threads for what is done beside the packing, two for each shard.
         beside: As for `Trail`.
         fsync: Whether to wait for the disk.
+        split: The split that its samples are of.
     """
 
     def __init__(
-        self, name: str, folder: Path, crew: Executor, *, beside: bool, fsync: bool
+        self,
+        name: str,
+        folder: Path,
+        crew: Executor,
+        *,
+        beside: bool,
+        fsync: bool,
+        split: str | None = None,
     ) -> None:
         self.name = name
+        self.split = split
         self.size = 0
         """Bytes so far."""
         self.samples = 0
@@ -142,7 +151,7 @@ class OpenShard:
         with self._disk_errors():
             sha256 = self._trail.result()
             self._file.close()
-        info = ShardInfo(self.name, self.samples, self.size, sha256)
+        info = ShardInfo(self.name, self.samples, self.size, sha256, split=self.split)
         placed = info.at(sink.accept(self.name, self.path, info))
         table = SampleTable.joined(
             np.concatenate(self._offsets),
@@ -208,8 +217,8 @@ class ShardLine:
                 shard.remove()
             self._sink.discard()
 
-    def begin(self) -> OpenShard:
-        """Begin the next shard. The first of `most` others has to be ended."""
+    def begin(self, split: str | None = None) -> OpenShard:
+        """Begin the next shard, of this split. The first of `most` others has to be ended."""
         while len(self._waiting) >= self._most:
             self._hand_first()
         number = len(self._done) + len(self._waiting)
@@ -219,6 +228,7 @@ class ShardLine:
             self._crew,
             beside=self._beside,
             fsync=self._fsync,
+            split=split,
         )
         self._waiting.append(shard)
         return shard

@@ -35,6 +35,8 @@ class PackedSample(NamedTuple):
     """The sample as msgpack."""
     shard: int = 0
     """Number of the shard that it came from; where it changes, a new shard may begin."""
+    split: str | None = None
+    """Split of that shard; where it changes, a new shard begins, which keeps it."""
 
 
 def write_shards(
@@ -47,10 +49,10 @@ def write_shards(
 ) -> ShardUrls:
     """Write samples, in order, to shards ``{stem}-000000.tar``, ``{stem}-000001.tar``, …
 
-    Without ``maxcount`` and ``maxsize`` a new shard begins where `PackedSample.shard`
-    changes; with either, they alone decide, and a key that another shard's sample has already
-    gets the number of its shard behind it. After an error, Ctrl-C included, nothing unfinished is
-    left; whether finished shards are is the sink's to decide.
+    A new shard begins where `PackedSample.split` changes. Without ``maxcount`` and ``maxsize``
+    one begins where `PackedSample.shard` changes, too; with either, they decide, and a key that
+    another shard's sample has already gets the number of its shard after it. After an error, Ctrl-C
+    included, nothing unfinished is left; whether finished shards are is the sink's to decide.
 
     Args:
         samples: At least one.
@@ -72,6 +74,9 @@ def write_shards(
     joined = maxcount is not None or maxsize is not None
     with ShardLine(sink, stem, most=2) as line:
         for sample in samples:
+            if shard is not None and sample.split != shard.split:
+                shard.end()
+                shard = None
             if joined and sample.shard > 0 and shard is not None and sample.key in shard.keys:
                 # Keys are unique within a shard only, and two shards may become one here.
                 sample = sample._replace(key=f"{sample.key}-{sample.shard:06d}")
@@ -87,7 +92,7 @@ def write_shards(
                 shard.end()
                 shard = None
             if shard is None:
-                shard = _KeyedShard(line.begin())
+                shard = _KeyedShard(line.begin(sample.split))
             came_from = sample.shard
             shard.add(sample, head)
         if shard is not None:
@@ -228,10 +233,11 @@ class _KeyedShard:
         self.samples = 0
         self.keys = KeyLog()
         self._shard = shard
+        self.split = shard.split
         self._begin()
 
     def add(self, sample: PackedSample, head: bytes) -> None:
-        key, payload, _ = sample
+        key, payload = sample.key, sample.payload
         size = len(payload)
         if not self.keys.add(key):
             raise ShardError("two samples have this key", shard=self._shard.name, key=key)

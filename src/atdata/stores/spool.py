@@ -197,7 +197,7 @@ class _Copier:
                 "copied",
                 shard=shard.url,
             )
-        return ShardInfo(name, shard.samples, size, digest.hexdigest())
+        return ShardInfo(name, shard.samples, size, digest.hexdigest(), split=shard.split)
 
     def _noted(self, placed: ShardInfo) -> None:
         if self._sink.place is not None:

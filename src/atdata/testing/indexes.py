@@ -24,6 +24,7 @@ import pytest
 
 from atdata._protocols import AbstractIndex, IndexEntry
 from atdata.dataset.dataset import Dataset
+from atdata.dataset.load import load_dataset
 from atdata.dataset.write import write_samples
 from atdata.errors import SchemaConflictError
 from atdata.samples.dict_sample import DictSample
@@ -90,6 +91,26 @@ class IndexSuite(IndexSchemaSuite):
         sample_type = index.decode_schema(entry.schema_ref)
         (decoded,) = Dataset.of(sample_type, entry.data_urls[0])
         assert values(decoded) == values(scene())
+
+    def test_shards_keep_their_split(self, index: AbstractIndex, tmp_path: Path) -> None:
+        """A shard of ``train/`` or ``test/`` stays of it, wherever the index has it and whatever it
+        is called there: by the entry, and by its URL alone."""
+        samples = points(1, samples=20)
+        places = ("train/a", "test/a", "train/b")
+        for number, place in enumerate(places):
+            write_samples(samples[number * 5 :][:5], tmp_path / f"{place}.tar", maxcount=2)
+        paths = [str(path) for place in places for path in sorted(tmp_path.glob(f"{place}*.tar"))]
+        index.insert_dataset(Dataset.of(Point, paths), name="points")
+        entry: Any = index.get_dataset("points")
+        assert [shard.split for shard in entry.shards] == ["train"] * 3 + ["test"] * 3 + [
+            "train"
+        ] * 3
+        for where in (entry.data_urls[0], entry.data_urls):
+            found = load_dataset(where, Point)
+            assert {name: list(one) for name, one in found.items()} == {
+                "train": samples[:5] + samples[10:15],
+                "test": samples[5:10],
+            }
 
     def test_what_is_said_of_a_dataset_is_kept(
         self, index: AbstractIndex, make_dataset: MakeDataset

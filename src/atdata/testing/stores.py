@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -114,6 +114,20 @@ class StoreSuite:
         assert all(len(self.read(store, url)) <= 20_480 for url in urls)
         assert self.labels(store, urls) == list(range(100))
 
+    def test_shards_keep_their_split(self, store: AbstractDataStore, tmp_path: Path) -> None:
+        """A shard has samples of one split, however they are divided, and says of which."""
+        for number, split in enumerate(("test", "train")):
+            pictures = _pictures(10, start=10 * number)
+            write_samples(pictures, tmp_path / split / "pictures.tar", maxcount=4)
+        dataset = Dataset[_Picture](str(tmp_path / "{test,train}" / "*.tar"))
+        for maxcount in (None, 7):
+            urls = store.write_shards(dataset, prefix=f"suite/{maxcount}", maxcount=maxcount)
+            half = len(urls) // 2
+            splits = [shard.split for shard in shards_of(urls)]
+            assert splits == ["test"] * half + ["train"] * half
+            assert self.labels(store, urls[:half]) == list(range(10))
+            assert self.labels(store, urls[half:]) == list(range(10, 20))
+
     def test_shards_with_the_same_keys_are_joined(
         self, store: AbstractDataStore, tmp_path: Path
     ) -> None:
@@ -209,6 +223,7 @@ class StoreSuite:
     def test_copies_are_exact(self, store: AbstractDataStore, tmp_path: Path) -> None:
         """Copied shards have the same bytes, in the same order, whatever was known of them."""
         shards, bodies = self.bodies()
+        shards = [replace(shard, split=split) for shard, split in zip(shards, "abca", strict=True)]
         unknown = [ShardInfo(shard.url) for shard in shards]
         for known in (shards, unknown):
             copies = shards_of(self.copy(store, known, bodies))
@@ -216,6 +231,7 @@ class StoreSuite:
             assert [copy.sha256 for copy in copies] == [shard.sha256 for shard in shards]
             assert [copy.bytes for copy in copies] == [shard.bytes for shard in shards]
             assert [copy.samples for copy in copies] == [shard.samples for shard in known]
+            assert [copy.split for copy in copies] == [shard.split for shard in known]
 
     def test_what_is_there_is_not_copied_again(self, store: AbstractDataStore) -> None:
         """A second run reads no shard that the first has copied, and gives the same URLs."""
