@@ -64,17 +64,14 @@ def test_splits_survive_promotion(
     plan = plan_promotion(entry, local, client, **options)
     uri = promote_to_atmosphere(entry, local, client, **options)
     assert plan.manifest == (way == "manifest")
-    assert set(shard.split for shard in AtmosphereIndex(client).get_dataset(uri).shards) == {
-        *SPLITS
-    }
+    found = AtmosphereIndex(client).get_dataset(uri)
+    assert {shard.split for shard in found.shards} == {*SPLITS}
     assert labels(uri) == SPLITS
     assert promote_to_atmosphere(entry, local, client, **options) == uri
 
 
-def test_a_record_without_splits_goes_by_names(
-    client: AtmosphereClient, local: LocalIndex, sorted_entry: LocalDatasetEntry, store: S3DataStore
-) -> None:
-    """Entries and records of older versions say no split: then names do, and blobs are train."""
+def test_an_entry_without_splits_goes_by_names(sorted_entry: LocalDatasetEntry) -> None:
+    """Entries of older versions say no split: then names do."""
     old = json.loads(json.dumps([shard.to_dict() for shard in sorted_entry.shards]))
     for shard in old:
         del shard["split"]
