@@ -42,6 +42,7 @@ from tests.atmosphere.publishing import (
 )
 from tests.atmosphere.test_accounts import administer, take_down
 from tests.services.proxy import FaultProxy
+from tests.services.s3 import S3Server
 
 
 @pytest.fixture(scope="module")
@@ -288,6 +289,39 @@ def test_more_shards_than_a_record_names(
     with LocalIndex(tmp_path / "mirror.db") as index:
         Mirror(index.mirrored).update(servers[0])
         assert list(index.get_dataset(entry.uri).shards) == shards
+
+
+def test_a_manifest_that_is_closed_to_us(
+    servers: list[str],
+    own_network: Network,
+    s3_server: S3Server,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """A dataset whose manifest a bucket keeps to itself is one that is broken: the others are
+    mirrored, and the account is asked again."""
+    monkeypatch.setenv("ATDATA_ALLOW_PRIVATE", "1")
+    client = logged_in(own_network.create_account())
+    closed = {
+        **dataset_record(client.did, "closed"),
+        "storage": {
+            "$type": "ac.foundation.dataset.storageObject",
+            "manifestObject": {
+                "url": "s3://another-team/manifest.json",
+                "cid": "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku",
+                "endpoint": s3_server.endpoint,
+            },
+        },
+    }
+    opened = dataset_record(client.did, "opened")
+    write_all(client, [create(DATASET, "closed", closed), create(DATASET, "opened", opened)])
+    with LocalIndex(tmp_path / "mirror.db") as index:
+        mirror = Mirror(index.mirrored)
+        mirror.update(servers[0])
+        kept = {entry.name for entry in index.list_datasets()}
+        assert f"@{client.handle}/opened" in kept
+        assert f"@{client.handle}/closed" not in kept
+        assert mirror.counts.broken == 1
 
 
 def test_a_connection_that_ends_is_made_again(

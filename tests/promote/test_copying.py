@@ -257,6 +257,14 @@ def test_large_shards_are_split(
     sent = uploads(pds)
     assert promote_to_atmosphere(entry, local, through, data_store=blobs, oversize="split") == uri
     assert uploads(pds) == sent
+    for description in (None, "Some are large"):
+        said = {"data_store": blobs, "oversize": "split", "description": description}
+        plan = plan_promotion(entry, local, through, **said)
+        assert (plan.shards_to_copy, plan.bytes_to_copy, plan.uploads) == (0, 0, 0)
+        assert plan.shards_to_split == 0
+        assert plan.record == ("unchanged" if description is None else "update")
+        assert promote_to_atmosphere(entry, local, through, **said) == uri
+        assert uploads(pds) == sent
     with pytest.raises(OptionError, match="oversize"):
         plan_promotion(entry, local, client, oversize="shrink")  # type: ignore[arg-type]
 

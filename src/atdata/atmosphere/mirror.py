@@ -33,6 +33,7 @@ from atdata.errors import (
     SchemaError,
     ShardError,
     SourceError,
+    StoreError,
     UrlError,
 )
 from atdata.sources.identity import signing_key, verified_handle
@@ -297,9 +298,10 @@ class Mirror:
             UrlError,
             ShardError,
             SourceError,
+            StoreError,  # a bucket that is closed to us, or gone
             NotFoundError,
         ) as error:
-            if isinstance(error, (SourceError, NotFoundError)):
+            if isinstance(error, (SourceError, StoreError, NotFoundError)):
                 self._unread[record.uri.authority] += 1
             self.counts.broken += 1
             self._report(str(error))

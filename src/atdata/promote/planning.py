@@ -13,7 +13,7 @@ from atdata.atmosphere.blobs import PDSBlobStore
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.data_model import check_record, record_size, refuse_secret
 from atdata.atmosphere.lexicon import validate
-from atdata.atmosphere.manifest import holders
+from atdata.atmosphere.manifest import followed, holders
 from atdata.atmosphere.publicity import (
     check_store,
     loopback_warning,
@@ -21,7 +21,7 @@ from atdata.atmosphere.publicity import (
     refuse_secrets,
     why_unreadable,
 )
-from atdata.atmosphere.publish import draft_dataset
+from atdata.atmosphere.publish import Draft, draft_dataset
 from atdata.atmosphere.records import check_details
 from atdata.atmosphere.schemas import find_schema, schema_uri_of
 from atdata.dataset.dataset import Dataset
@@ -277,25 +277,35 @@ def _with_record(
 ) -> PromotionPlan:
     """What is written last: as new, in place of what is there, or not at all."""
     assert plan.schema is not None
-    client = request.client
+    client, schema_uri = request.client, plan.schema.uri
     endpoint, region = request.place
     planned = getattr(request.data_store, "planned", None)
     shards = request.shards
     if callable(planned):
         shards = tuple(planned(shards, prefix=request.prefix))
-    draft = draft_dataset(
-        client,
-        name=request.name,
-        schema_uri=plan.schema.uri,
-        shards=shards,
-        endpoint=endpoint,
-        region=region,
-        content=request.content,
-        sources=request.sources,
-        collection=request.dataset_collection,
-        shelf=request.shelf,
-        **details,
-    )
+
+    def draft_of(shards: Sequence[ShardInfo]) -> Draft:
+        return draft_dataset(
+            client,
+            name=request.name,
+            schema_uri=schema_uri,
+            shards=shards,
+            endpoint=endpoint,
+            region=region,
+            content=request.content,
+            sources=request.sources,
+            collection=request.dataset_collection,
+            shelf=request.shelf,
+            **details,
+        )
+
+    draft = draft_of(shards)
+    if plan.shards_to_split and draft.there is not None:
+        split = followed(draft.there).shards
+        if _came_of(split, request.shards, shards, client.blob_limit):
+            # An earlier promotion wrote the pieces, and the record keeps them.
+            draft = draft_of(split)
+            plan = replace(plan, shards_to_copy=0, bytes_to_copy=0, shards_to_split=0, uploads=0)
     check_record(draft.record)
     validate(draft.record)
     manifest, place = draft.manifest is not None, None
@@ -319,6 +329,33 @@ def _with_record(
         uploads=plan.uploads + (manifest and place is None and state != "unchanged"),
         write_points=plan.write_points + points,
     )
+
+
+def _came_of(
+    there: Sequence[ShardInfo],
+    before: Sequence[ShardInfo],
+    planned: Sequence[ShardInfo],
+    limit: int,
+) -> bool:
+    """Whether published shards are those planned, each that is too large in pieces.
+
+    Pieces have no names or hashes that are known before they are written: their samples are those
+    of the shard.
+    """
+    at = 0
+    for shard, copy in zip(before, planned, strict=True):
+        if (shard.bytes or 0) <= limit:
+            if at == len(there) or str(there[at].url) != copy.url:
+                return False
+            at += 1
+            continue
+        left = shard.samples
+        while left and at < len(there) and there[at].samples:
+            left -= there[at].samples or 0
+            at += 1
+        if left != 0:
+            return False
+    return at == len(there)
 
 
 def _dear(plan: PromotionPlan) -> list[str]:

@@ -88,11 +88,12 @@ class Request:
         if isinstance(sources, str):
             raise OptionError("sources: expected a list of AT URIs or entries, found a str.")
         given = {"description": description, "tags": tags, "license": license}
+        # What is empty was not said of the entry: it takes nothing from what is published.
         said = {
-            key: getattr(entry, key, None) if value is None else value
+            key: (getattr(entry, key, None) or None) if value is None else value
             for key, value in given.items()
         }
-        said["metadata"] = entry.metadata if metadata is None else metadata
+        said["metadata"] = (entry.metadata or None) if metadata is None else metadata
         return cls(
             entry,
             index,

@@ -102,9 +102,8 @@ class IndexSuite(IndexSchemaSuite):
         paths = [str(path) for place in places for path in sorted(tmp_path.glob(f"{place}*.tar"))]
         index.insert_dataset(Dataset.of(Point, paths), name="points")
         entry: Any = index.get_dataset("points")
-        assert [shard.split for shard in entry.shards] == ["train"] * 3 + ["test"] * 3 + [
-            "train"
-        ] * 3
+        splits = [shard.split for shard in entry.shards]
+        assert splits == ["train"] * 3 + ["test"] * 3 + ["train"] * 3
         for where in (entry.data_urls[0], entry.data_urls):
             found = load_dataset(where, Point)
             assert {name: list(one) for name, one in found.items()} == {
