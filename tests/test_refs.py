@@ -16,6 +16,7 @@ from atdata._refs import (
     LocalSchemaRef,
     NameRef,
     Version,
+    account_of,
     check_name,
     is_did,
     is_handle,
@@ -24,8 +25,11 @@ from atdata._refs import (
     parse_blob_ref,
     parse_name_ref,
     parse_schema_ref,
+    reference,
 )
-from atdata.errors import DatasetNameError, RefError, SchemaRefError
+from atdata.atmosphere import AtmosphereClient
+from atdata.errors import DatasetNameError, IdentityError, RefError, SchemaRefError
+from atdata.sources.identity import resolve_handle
 
 BLOB = blob_cid(hashlib.sha256(b"hello").hexdigest())
 
@@ -136,3 +140,33 @@ def test_versions_are_ordered() -> None:
     """1.10.0 comes after 1.9.0."""
     assert Version.parse("1.10.0") > Version.parse("1.9.0")
     assert str(Version.parse("1.10.0")) == "1.10.0"
+
+
+INVISIBLE = "\u200b\u200e\u202a\u202c\u2066\u2068\u2069\ufeff\u00ad \n\t"
+"""What web pages and files put around a handle, or into it."""
+
+
+@given(
+    st.text(INVISIBLE, max_size=3), st.text(INVISIBLE, max_size=3), st.text(INVISIBLE, max_size=3)
+)
+def test_marks_around_what_is_pasted_do_not_count(before: str, between: str, after: str) -> None:
+    """A handle copied from a page means the handle; a path or a name stays as it is."""
+    assert account_of(f"{before}@{between}alice.example.com{after}") == "alice.example.com"
+    ref = f"{before}@{between}alice.example.com{after}/digits"
+    assert reference(ref) == "@alice.example.com/digits"
+    assert parse_name_ref(ref) == NameRef("alice.example.com", "digits")
+    assert reference(f"{before}at://did:plc:abc/a.b/c{after}") == "at://did:plc:abc/a.b/c"
+    for other in (f"{before}folder/digits.tar{after}", f"digits{after}"):
+        assert reference(other) is other
+
+
+@pytest.mark.parametrize("mark", INVISIBLE.replace(" ", ""))
+def test_a_mark_within_a_handle_is_named(mark: str) -> None:
+    """In the middle it could make another account's handle of it: an error says where it is."""
+    handle = f"alice{mark}.example.com"
+    with pytest.raises(RefError, match=f"invisible character U\\+{ord(mark):04X}"):
+        parse_name_ref(f"@{handle}/digits")
+    with pytest.raises(IdentityError, match=f"invisible character U\\+{ord(mark):04X}"):
+        resolve_handle(handle)
+    with pytest.raises(IdentityError, match=f"invisible character U\\+{ord(mark):04X}"):
+        AtmosphereClient("https://pds.example.com").login(handle, "password")

@@ -123,6 +123,49 @@ class NameRef:
         return f"@{self.owner}/{self.name}" + (f"@{self.version}" if self.version else "")
 
 
+def pasted(text: str) -> str:
+    """A reference without what copying puts around it: spaces, and marks that nobody sees.
+
+    Web pages wrap handles in marks for the direction of text (U+202A, U+2068, …), and files begin
+    with U+FEFF.
+    """
+    start, end = 0, len(text)
+    while start < end and _is_unseen(text[start]):
+        start += 1
+    while end > start and _is_unseen(text[end - 1]):
+        end -= 1
+    return text[start:end]
+
+
+def reference(text: str) -> str:
+    """`pasted`, where that gives ``@owner/name`` or an AT URI; else as it is: a path, or a name."""
+    bare = pasted(text)
+    if not bare.startswith(("@", "at://")):
+        return text
+    start = "@" if bare.startswith("@") else "at://"
+    owner, slash, rest = bare.removeprefix(start).partition("/")
+    plain = f"{start}{pasted(owner)}{slash}{rest}"
+    return text if text == plain else plain  # a str of a class of ours knows of its shards
+
+
+def account_of(text: str) -> str:
+    """A handle or DID as it was pasted: without an ``@`` before it, and as `pasted` has it."""
+    return pasted(pasted(text).removeprefix("@"))
+
+
+def unseen_in(text: str) -> str:
+    """A sentence about the first character of a text that nobody sees, for errors; "" for none."""
+    for char in text:
+        if _is_unseen(char) and char != " ":
+            name = unicodedata.name(char, "a control character")
+            return f" It has the invisible character U+{ord(char):04X} ({name}): type it anew."
+    return ""
+
+
+def _is_unseen(char: str) -> bool:
+    return char.isspace() or unicodedata.category(char) in ("Cf", "Cc")
+
+
 def is_did(text: str) -> bool:
     """Whether ``text`` has the form of a DID."""
     return len(text) <= 2048 and _DID.fullmatch(text) is not None
@@ -184,7 +227,9 @@ def parse_at_uri(uri: str) -> AtUri:
         raise RefError(f"{uri!r} is not an AT URI. Write at://did/collection/rkey.")
     authority, collection, rkey = parts
     if not (is_did(authority) or is_handle(authority)):
-        raise RefError(f"{uri!r}: {authority!r} is neither a DID nor a handle.")
+        raise RefError(
+            f"{uri!r}: {authority!r} is neither a DID nor a handle.{unseen_in(authority)}"
+        )
     if len(collection) > 317 or not _NSID.fullmatch(collection):
         raise RefError(f"{uri!r}: {collection!r} is not the name of a collection.")
     if not is_rkey(rkey):
@@ -214,11 +259,15 @@ def parse_name_ref(ref: str) -> NameRef:
         RefError: Another form.
         DatasetNameError: The name is not one.
     """
-    owner, slash, rest = str(ref).removeprefix("@").partition("/")
-    if not str(ref).startswith("@") or not slash:
+    text = pasted(str(ref))
+    owner, slash, rest = text.partition("/")
+    if not text.startswith("@") or not slash:
         raise RefError(f"{ref!r} is not a dataset by name. Write @local/name or @handle/name.")
+    owner = account_of(owner)
     if owner != "local" and not (is_did(owner) or is_handle(owner)):
-        raise RefError(f"{ref!r}: {owner!r} is neither 'local' nor a handle nor a DID.")
+        raise RefError(
+            f"{ref!r}: {owner!r} is neither 'local' nor a handle nor a DID.{unseen_in(owner)}"
+        )
     name, at, version = rest.rpartition("@")
     if not at or not _VERSION.fullmatch(version):
         return NameRef(owner, check_name(rest))

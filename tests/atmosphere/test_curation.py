@@ -187,7 +187,11 @@ def test_a_dataset_is_taken_back(index: AtmosphereIndex, digits: Dataset[Digit])
     assert list(client.list_records(client.did, NEWER_LABEL_COLLECTION)) == []
     with pytest.raises(DatasetNotFoundError):
         index.get_dataset(one.uri)
-    assert sorted(index.unpublish(two.uri).blobs) == sorted(str(s.url) for s in two.shards)
+    by_name = index.unpublish(f"@{client.handle}/two")
+    assert by_name.uri == two.uri
+    assert sorted(by_name.blobs) == sorted(str(s.url) for s in two.shards)
+    with pytest.raises(DatasetNotFoundError):
+        index.unpublish("two")
     with pytest.raises(DatasetNotFoundError):
         index.unpublish(two.uri)
 

@@ -318,7 +318,7 @@ def test_a_manifest_that_is_closed_to_us(
     with LocalIndex(tmp_path / "mirror.db") as index:
         mirror = Mirror(index.mirrored)
         mirror.update(servers[0])
-        kept = {entry.name for entry in index.list_datasets()}
+        kept = {entry.title for entry in index.list_datasets()}
         assert f"@{client.handle}/opened" in kept
         assert f"@{client.handle}/closed" not in kept
         assert mirror.counts.broken == 1

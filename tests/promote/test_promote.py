@@ -33,6 +33,7 @@ from atdata.errors import (
     DatasetNameError,
     IntegrityError,
     NoDataUrlsError,
+    OptionError,
     PrivateUrlError,
     SchemaConflictError,
     SchemaError,
@@ -166,6 +167,41 @@ def test_promoted_twice_is_promoted_once(
     assert promote_to_atmosphere(entry, local, client, data_store=PDSBlobStore(client)) == first
     assert counts(client) == (1, 1)
     assert records(client, DATASET_COLLECTION)[0].cid == revision
+
+
+def test_promoted_again_keeps_what_was_said(
+    client: AtmosphereClient, published: AtmosphereIndex, local: LocalIndex, tmp_path: Path
+) -> None:
+    """Tags and all else that an earlier promotion said stay, where entry and caller say nothing."""
+    silent = local.insert_dataset(
+        atdata.write_samples(features(2), tmp_path / "silent.tar"), name="silent"
+    )
+    said = {"description": "d", "tags": ["a"], "license": "MIT", "metadata": {"k": 1}}
+    blobs = PDSBlobStore(client)
+    uri = promote_to_atmosphere(silent, local, client, data_store=blobs, **said)  # type: ignore[arg-type]
+    assert plan_promotion(silent, local, client, data_store=blobs).record == "unchanged"
+    assert promote_to_atmosphere(silent, local, client, data_store=blobs) == uri
+    found = published.get_dataset(uri)
+    assert (found.description, found.tags, found.license) == ("d", ("a",), "MIT")
+    assert found.metadata == {"k": 1}
+    assert promote_to_atmosphere(silent, local, client, data_store=blobs, tags=[]) == uri
+    assert published.get_dataset(uri).tags == ()
+
+
+def test_what_is_none_of_its_arguments(
+    client: AtmosphereClient, local: LocalIndex, entry: LocalDatasetEntry
+) -> None:
+    """A name in place of an entry, or something else than an index, a client or a store, is an
+    error that says how to get what is wanted."""
+    for arguments, options, hint in (
+        (("vectors", local, client), {}, r"index\.get_dataset\('vectors'\)"),
+        ((entry, "index.db", client), {}, r"such as LocalIndex\(\)"),
+        ((entry, local, "alice"), {}, "AtmosphereClient that is logged in"),
+        ((entry, local, client), {"data_store": "s3://b"}, r"PDSBlobStore\(client\)"),
+    ):
+        for call in (promote_to_atmosphere, plan_promotion):
+            with pytest.raises(OptionError, match=hint):
+                call(*arguments, **options)  # type: ignore[arg-type]
 
 
 def test_two_datasets_share_a_schema(

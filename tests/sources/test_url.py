@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from atdata import Dataset
 from atdata._protocols import DataSource
 from atdata._shardlist import LocatedUrl, fold_urls
 from atdata.errors import NoDataUrlsError, ShardNotFoundError, SourceError, UnsafeUrlError, UrlError
@@ -179,3 +182,32 @@ def test_web_shards_with_braces(web: WebServer) -> None:
     assert [stream.read() for _, stream in source.shards()] == [b"0", b"1", b"2"]
     assert source.local_path(source.shard_list[0]) is None
     assert "s3cret" not in repr(source)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["a\0.tar", "https://example.com/a\n.tar", "s3://bucket/a\x1b.tar", "https://h/\udc80.tar"],
+)
+def test_characters_that_no_url_has(url: str) -> None:
+    """A NUL in any name, a control character or half of a character in a URL is a UrlError that
+    says which, before anything is opened."""
+    for several in (url, ["b.tar", url]):
+        with pytest.raises(UrlError, match=r"the character U\+"):
+            URLSource(several)
+
+
+def test_names_of_files_may_be_no_text(tmp_path: Path) -> None:
+    """A file on this machine is read whatever its name, line breaks and other bytes included."""
+    for name in ("two\nlines.tar", "latin \udce9.tar"):
+        (tmp_path / name).write_bytes(b"shard")
+        source = URLSource(tmp_path / name)
+        assert [stream.read() for _, stream in source.shards()] == [b"shard"]
+
+
+@pytest.mark.parametrize(
+    "thing", [1, None, b"a.tar", {"image": [1]}, np.zeros(3), [1, 2], object()], ids=type
+)
+def test_what_names_no_shards(thing: Any) -> None:
+    """Data in place of their path are an error that says how data become shards."""
+    with pytest.raises(UrlError, match=r"found \w+.*write_samples.*write_columns"):
+        Dataset(thing)

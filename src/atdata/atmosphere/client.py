@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import IO, Any, Final, TypeVar
 
 from atdata._digest import RAW, cid_sha256
-from atdata._refs import AtUri, is_did, parse_at_uri
+from atdata._refs import AtUri, account_of, is_did, parse_at_uri, unseen_in
 from atdata._secrets import guarded, redacted
 from atdata.atmosphere.data_model import check_record
 from atdata.atmosphere.lexicon import validate
@@ -18,6 +18,7 @@ from atdata.atmosphere.xrpc import Body, XrpcServer
 from atdata.errors import (
     AtmosphereError,
     AuthenticationError,
+    IdentityError,
     OptionError,
     RefError,
     SessionExpiredError,
@@ -49,7 +50,7 @@ class AtmosphereClient(Reader):
         super().__init__()
         self._patience = patience
         chosen = server or os.environ.get(PDS_URL) or ""
-        if chosen and not chosen.startswith(("https://", "http://")):
+        if chosen and not (chosen.startswith(("https://", "http://")) and chosen.isprintable()):
             raise OptionError(f"{chosen!r} is not the URL of a server: it begins with https://.")
         self._chosen = chosen.rstrip("/")
         self._given = server is not None
@@ -71,9 +72,11 @@ class AtmosphereClient(Reader):
             IdentityError: The handle does not resolve.
             AtmosphereError: The server cannot be reached.
         """
-        name = handle.strip().removeprefix("@")
+        name = account_of(handle)
         if not name or not password:
             raise AuthenticationError("Logging in needs a handle and a password; one is empty.")
+        if unseen := unseen_in(name):
+            raise IdentityError(f"{handle!r} is not a handle.{unseen}")
         server = self._chosen or _own_server(name)
         try:
             self._session = self._log_in(server, name, password)

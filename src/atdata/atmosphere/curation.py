@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
+from atdata._refs import reference
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.data_model import refuse_secret
 from atdata.atmosphere.entry import AtmosphereIndexEntry
@@ -23,6 +24,10 @@ class Curation(ABC):
     @abstractmethod
     def get_dataset(self, ref: str) -> AtmosphereIndexEntry:
         """The dataset behind a reference."""
+
+    @abstractmethod
+    def _uri_of(self, ref: str) -> str:
+        """The AT URI of the dataset that a name means, whether its shards can be named or not."""
 
     @abstractmethod
     def publish_schema(self, sample_type: type) -> str:
@@ -51,10 +56,14 @@ class Curation(ABC):
         found = self.get_dataset(entry if isinstance(entry, str) else entry.uri)
         return set_label(self.client, name, version, found, move=move)
 
-    def unpublish(self, uri: str) -> Unpublished:
+    def unpublish(self, ref: str) -> Unpublished:
         """Delete a dataset, schema, lens or label of one's own.
 
         Labels that lead to a dataset go with it. Who has read it has it still.
+
+        Args:
+            ref: Its AT URI; or of a dataset its name or ``@handle/name``, which mean its newest
+                revision. Older ones stay, and the name then means the newest of those.
 
         Returns:
             What is gone, with the blobs that no other dataset of the account has.
@@ -64,7 +73,10 @@ class Curation(ABC):
             SchemaInUseError: Something of the account refers to this schema.
             RefError: Not of the account that is logged in.
         """
-        return unpublish(self.client, uri)
+        ref = reference(ref)
+        if not ref.startswith("at://"):
+            ref = self._uri_of(ref)
+        return unpublish(self.client, ref)
 
     def publish_lens(
         self, lens: Lens[Any, Any], *, getter: Code, putter: Code, description: str | None = None

@@ -15,6 +15,7 @@ from atdata._refs import (
     check_name,
     parse_at_uri,
     parse_name_ref,
+    reference,
 )
 from atdata._secrets import redacted
 from atdata.atmosphere.client import AtmosphereClient
@@ -217,6 +218,7 @@ class AtmosphereIndex(Curation):
         """
         if not isinstance(ref, str):
             raise RefError(f"A dataset is named by a str, not by {type(ref).__name__}.")
+        ref = reference(ref)
         if ref.startswith("at://"):
             return self._at(ref)
         if not ref.startswith("@"):
@@ -240,6 +242,17 @@ class AtmosphereIndex(Curation):
             except DatasetNotFoundError:
                 raise self._no_version(did, ref, parsed, versions) from None
         return self._newest(did, parsed.name, ref)
+
+    def _uri_of(self, ref: str) -> str:
+        did, name = self.client.did, ref
+        if ref.startswith("@"):
+            parsed = parse_name_ref(ref)
+            if parsed.owner == "local" or parsed.version is not None:
+                return self.get_dataset(ref).uri
+            did, name = self.client.did_of(parsed.owner), parsed.name
+        found = entries_of(self.client, did, check_name(name))
+        # Without its manifest: what cannot be read can be taken back.
+        return max(found, key=age).uri if found else self.get_dataset(ref).uri
 
     def _at(self, ref: str) -> AtmosphereIndexEntry:
         uri = parse_at_uri(ref)

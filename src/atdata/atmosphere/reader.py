@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from atdata._limits import limits
-from atdata._refs import AtUri, BlobRef, is_did, parse_at_uri
+from atdata._refs import AtUri, BlobRef, account_of, is_did, parse_at_uri
 from atdata._secrets import redacted_repr
 from atdata.atmosphere.pages import rows
 from atdata.atmosphere.xrpc import XrpcServer
@@ -83,7 +83,7 @@ class Reader:
         Raises:
             IdentityError: It does not resolve.
         """
-        name = account.removeprefix("@")
+        name = account_of(account)
         return name if is_did(name) else resolve_handle(name)
 
     def get_record(self, uri: str | AtUri) -> Record:

@@ -19,7 +19,6 @@ from atdata.atmosphere.data_model import (
     record_size,
 )
 from atdata.atmosphere.entry import StrongRef
-from atdata.atmosphere.licenses import check_license
 from atdata.atmosphere.newer import newer_storage, own_blobs
 from atdata.dataset.details import Details
 
@@ -149,6 +148,6 @@ def check_details(
     return {
         "description": details.description,
         "tags": details.tags,
-        "license": None if details.license is None else check_license(details.license),
+        "license": details.license,
         "metadata": details.metadata,
     }

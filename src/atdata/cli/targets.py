@@ -12,10 +12,13 @@ from atdata._protocols import IndexEntry
 from atdata._refs import (
     DATASET_COLLECTION,
     NEWER_DATASET_COLLECTION,
+    account_of,
     is_did,
     is_handle,
     parse_at_uri,
     parse_name_ref,
+    reference,
+    unseen_in,
 )
 from atdata.cli.output import note
 from atdata.dataset.dataset import Dataset
@@ -62,14 +65,17 @@ def check_account(account: str) -> None:
     Raises:
         RefError: It is neither.
     """
-    if not (is_did(account) or is_handle(account.removeprefix("@").lower())):
+    name = account_of(account)
+    if not (is_did(name) or is_handle(name.lower())):
         raise RefError(
             f"{account!r} is not an account. Give a handle, such as alice.example.com, or a DID."
+            f"{unseen_in(name)}"
         )
 
 
 def find_entry(target: str, where: str | None) -> tuple[IndexEntry, Any]:
     """The entry that a name or AT URI means, and the index that it is in."""
+    target = reference(target)
     if target.startswith("at://"):
         index = network_index()
     elif target.startswith("@"):
@@ -82,6 +88,7 @@ def find_entry(target: str, where: str | None) -> tuple[IndexEntry, Any]:
 
 def find_schema(target: str, where: str | None) -> tuple[Schema, str]:
     """The schema that a reference, ``Class@1.0.0`` or a dataset's name means, and its ref."""
+    target = reference(target)
     if _CLASS_AT_VERSION.fullmatch(target):
         target = f"atdata://local/sampleSchema/{target}"
     if target.startswith(("atdata://", "local://")):
@@ -104,6 +111,7 @@ def find_dataset(target: str, where: str | None) -> Dataset[Any]:
     Raises:
         DatasetNotFoundError: It is no name in the index, and there is no such path.
     """
+    target = reference(target)
     if (target.startswith("at://") and "/blob/" not in target) or target.startswith("@"):
         return open_entry(*find_entry(target, where))
     if "://" in target or _PATH.match(target):

@@ -13,10 +13,13 @@ from atdata.cli.output import emit
 
 
 def unpublish(
-    uri: Annotated[
+    target: Annotated[
         str,
         typer.Argument(
-            metavar="URI", show_default=False, help="AT URI of a dataset, schema, lens or label."
+            metavar="DATASET",
+            show_default=False,
+            help="A name or @handle/name of a dataset, or the AT URI of a dataset, schema, lens or "
+            "label.",
         ),
     ],
     handle: Handle,
@@ -24,11 +27,12 @@ def unpublish(
 ) -> None:
     """Delete a record of one's own from the network, and say what goes with it.
 
-    A schema that is in use is refused. Who has read a dataset has it still.
+    A name means its newest revision; older ones stay. A schema that is in use is refused. Who has
+    read a dataset has it still.
     """
     from atdata.atmosphere import AtmosphereIndex
 
-    gone = AtmosphereIndex(signed_in(handle)).unpublish(uri)
+    gone = AtmosphereIndex(signed_in(handle)).unpublish(target)
     if as_json:
         emit(asdict(gone))
         return

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from atdata._secrets import redacted_repr
+from atdata.dataset.licenses import check_license
 from atdata.errors import EncodeError, OptionError
 
 MAX_TAGS: Final = 30
@@ -43,7 +44,7 @@ class Details:
         """Take what a caller gave. Metadata are copied, tuples as lists, NumPy scalars as Python's.
 
         Raises:
-            OptionError: A description, tag or licence that is not one.
+            OptionError: A description or tag that is not one, or a licence that SPDX does not have.
             EncodeError: Metadata that cannot be stored; the message has the path.
         """
         if metadata is not None and not isinstance(metadata, Mapping):
@@ -51,7 +52,7 @@ class Details:
         return cls(
             None if description is None else _text("description", description, None),
             None if tags is None else _tags(tags),
-            None if license is None else _text("license", license, MAX_LICENSE_LENGTH),
+            None if license is None else _license(license),
             None if metadata is None else dict(_value(metadata, "metadata $", 1)),
         )
 
@@ -63,6 +64,10 @@ class Details:
             older.license if self.license is None else self.license,
             older.metadata if self.metadata is None else self.metadata,
         )
+
+
+def _license(value: object) -> str:
+    return check_license(_text("license", value, MAX_LICENSE_LENGTH))
 
 
 def _text(what: str, value: object, longest: int | None) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, overload
 
 from atdata._protocols import AbstractIndex, IndexEntry
-from atdata._refs import NameRef, parse_name_ref
+from atdata._refs import NameRef, parse_name_ref, reference
 from atdata._shardlist import ShardInfo
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.named_splits import DEFAULT, splits_of
@@ -103,7 +103,9 @@ def load_dataset(
     """
     if sample_type is not None:
         check_sample_type(sample_type)
-    if isinstance(where, str) and (where.startswith("@") or where.startswith("at://")):
+    if isinstance(where, str):
+        where = reference(where)
+    if isinstance(where, str) and where.startswith(("@", "at://")):
         dataset = _from_index(where, sample_type, index)
     else:
         if index is not None:

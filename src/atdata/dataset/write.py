@@ -143,7 +143,7 @@ class _Place:
         self.single = path.suffix == ".tar" and not numbered
         self.folder = path.parent if path.suffix == ".tar" else path
         self.stem = path.stem if path.suffix == ".tar" else path.name
-        if not self.stem:
+        if not self.stem or "\0" in str(path):
             raise OptionError(f"{str(path)!r} names no shard; write a path such as 'digits.tar'.")
         self._path = path
         self._fsync = fsync

@@ -6,7 +6,7 @@ import difflib
 from typing import Final
 
 from atdata._digest import DAG_CBOR, cid_sha256
-from atdata._refs import check_name, parse_name_ref
+from atdata._refs import check_name, parse_name_ref, reference
 from atdata.errors import DatasetNotFoundError, RefError
 from atdata.local.backends.base import Backend, EntryRow
 from atdata.local.entry import from_row
@@ -25,6 +25,7 @@ def find(backend: Backend, ref: str) -> EntryRow:
     """
     if not isinstance(ref, str):
         raise RefError(f"A dataset is named by a str, not by {type(ref).__name__}.")
+    ref = reference(ref)
     if ref.startswith("at://"):
         mirrored = backend.newest(ref)
         if mirrored is None:

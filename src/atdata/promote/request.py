@@ -74,8 +74,9 @@ class Request:
         """Fill in from the entry what the caller did not give.
 
         Raises:
-            OptionError: ``manifest_store``, ``oversize``, ``sources`` or ``family`` is not one.
+            OptionError: An argument that is not what it should be; says how to get it.
         """
+        _check_kinds(entry, index, client, data_store)
         if manifest_store is not None and not keeps_objects(manifest_store):
             raise OptionError(
                 f"manifest_store: expected a store that keeps files beside its shards, such as an "
@@ -157,6 +158,31 @@ class Request:
     def dataset(self) -> Dataset[Any]:
         """The dataset, to be read."""
         return Dataset.of(self.index.decode_schema(self.entry.schema_ref), self.entry)
+
+
+def _check_kinds(entry: object, index: object, client: object, data_store: object) -> None:
+    """Refuse what is of another kind than it should be, and say how to get what is wanted."""
+    if not isinstance(entry, IndexEntry):
+        name = repr(entry) if isinstance(entry, str) else "'name'"
+        raise OptionError(
+            f"entry: expected what an index says of a dataset, found {type(entry).__name__}. Get "
+            f"it with index.get_dataset({name})."
+        )
+    if not callable(getattr(index, "get_schema", None)):
+        raise OptionError(
+            "index: expected the index that has the entry's schema, such as LocalIndex(), found "
+            f"{type(index).__name__}."
+        )
+    if not isinstance(client, AtmosphereClient):
+        raise OptionError(
+            "client: expected an AtmosphereClient that is logged in, found "
+            f"{type(client).__name__}."
+        )
+    if data_store is not None and not isinstance(data_store, AbstractDataStore):
+        raise OptionError(
+            "data_store: expected a store such as PDSBlobStore(client), found "
+            f"{type(data_store).__name__}."
+        )
 
 
 def _schema_of_ref(index: AbstractIndex, ref: str) -> Schema:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
-from atdata._refs import is_did, is_handle
+from atdata._refs import account_of, is_did, is_handle, unseen_in
 from atdata.errors import (
     AtmosphereError,
     IdentityError,
@@ -59,10 +59,11 @@ def resolve_handle(handle: str) -> str:
         IdentityError: Not a handle, it does not resolve, or its DID does not name it.
         AtmosphereError: The directory cannot be reached.
     """
-    name = handle.removeprefix("@").lower()
+    name = account_of(handle).lower()
     if not is_handle(name):
         raise IdentityError(
             f"{handle!r} is not a handle. A handle is a domain name, such as alice.example.com."
+            f"{unseen_in(name)}"
         )
     did = claimed_did(name, network_policy())
     if did is None:

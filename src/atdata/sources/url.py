@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 Seen: TypeAlias = tuple[int, int] | None
 """Size and time of change of a file; None: there is none."""
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_UNFIT: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+"""Control characters, and halves of characters that no URL can have."""
+_NUL: Final = re.compile("\0")
 _COMMAND: Final = re.compile(r"pipe:", re.IGNORECASE)
 
 
@@ -78,7 +81,9 @@ class URLSource:
         endpoint: str | None = None,
         region: str | None = None,
     ) -> None:
-        given = list(url) if isinstance(url, Iterable) and not isinstance(url, str) else [url]
+        given: list[Any] = [url]
+        if isinstance(url, Sequence | Set | Iterator) and not isinstance(url, str | bytes):
+            given = list(url)
         if not given:
             raise NoDataUrlsError(
                 "No URLs were given. Name at least one shard, for example 'data-000000.tar'."
@@ -309,14 +314,33 @@ def _seen(path: str) -> Seen:
     return stat.st_size, stat.st_mtime_ns
 
 
+def _no_shards(found: object) -> UrlError:
+    return UrlError(
+        f"Shards are named by a str or a path, found {type(found).__name__}. Dataset(…) reads what "
+        "is stored: give it the path or URL of shards, several of them, an entry of an index, or a "
+        "source. Store samples in memory first: atdata.write_samples(samples, 'data.tar'), or "
+        "atdata.write_columns(columns, 'data.tar', sample_type=…) for columns, such as dict(df) of "
+        "a DataFrame."
+    )
+
+
 def _checked(item: str | Path) -> str:
     if not isinstance(item, str | os.PathLike):
-        raise UrlError(f"A shard is named by a str or a path, not by {type(item).__name__}.")
+        raise _no_shards(item)
     text = item if isinstance(item, str) else os.fspath(item)
     if not text.strip():
         raise UrlError("An empty URL was given. Name a shard, for example 'data-000000.tar'.")
+    # A name on this machine may be no text at all, but has no NUL.
+    unfit = _UNFIT if _SCHEME.match(text) else _NUL
+    if (bad := unfit.search(text)) is not None:
+        raise UrlError(
+            f"{redacted(text)[:200]!r} has the character U+{ord(bad[0]):04X}, which no URL or path "
+            "of a shard can have. Remove it, or write it as %XX if the name on the server has it."
+        )
     if _COMMAND.match(text):
-        raise UrlError(f"{text[:80]!r}: commands are never run. Give the URL of the shard itself.")
+        raise UrlError(
+            f"{redacted(text)[:80]!r}: commands are never run. Give the URL of the shard itself."
+        )
     return text
 
 

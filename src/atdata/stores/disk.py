@@ -50,6 +50,8 @@ class DiskDataStore:
     def __init__(self, path: str | Path) -> None:
         if not isinstance(path, str | os.PathLike) or not os.fspath(path):
             raise OptionError(f"DiskDataStore: expected the path of a folder, found {path!r}.")
+        if "\0" in str(path):
+            raise OptionError(f"DiskDataStore: {str(path)!r} has a NUL, which no path can have.")
         if "://" in os.fspath(path):
             raise OptionError(f"DiskDataStore keeps shards in a folder; {path!s} is a URL.")
         self.path = path_of(os.fspath(path))

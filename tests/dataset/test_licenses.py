@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from atdata.atmosphere.licenses import check_license
+from atdata.dataset.licenses import check_license
 from atdata.errors import OptionError
 
 
@@ -26,9 +26,16 @@ def test_written_as_spdx_writes_them(given: str, written: str) -> None:
 
 @pytest.mark.parametrize(
     ("given", "hint"),
-    [("CC-BY", "CC-BY-"), ("apache 2.0", "Apache-2.0"), ("MIT AND", "MIT"), ("free as air", "")],
+    [("CC-BY", "CC-BY-"), ("apache 2.0", "Apache-2.0"), ("gpl 3", "GPL-3.0"), ("MTI", "MIT")],
 )
 def test_what_is_none_is_refused(given: str, hint: str) -> None:
     """Anything else is refused, with those that are like it."""
-    with pytest.raises(OptionError, match=f"spdx.org.*LicenseRef|{hint}"):
+    with pytest.raises(OptionError, match=r"spdx\.org.*LicenseRef") as caught:
         check_license(given)
+    assert f"Did you mean '{hint}" in str(caught.value)
+
+
+def test_what_is_like_none_is_refused() -> None:
+    """Words that are like no licence are refused without a guess."""
+    with pytest.raises(OptionError, match=r"'free as air' is no SPDX expression\. Write"):
+        check_license("free as air")
