@@ -146,9 +146,10 @@ INVISIBLE = "\u200b\u200e\u202a\u202c\u2066\u2068\u2069\ufeff\u00ad \n\t"
 """What web pages and files put around a handle, or into it."""
 
 
-@given(
-    st.text(INVISIBLE, max_size=3), st.text(INVISIBLE, max_size=3), st.text(INVISIBLE, max_size=3)
-)
+MARKS = st.text(INVISIBLE, max_size=3)
+
+
+@given(MARKS, MARKS, MARKS)
 def test_marks_around_what_is_pasted_do_not_count(before: str, between: str, after: str) -> None:
     """A handle copied from a page means the handle; a path or a name stays as it is."""
     assert account_of(f"{before}@{between}alice.example.com{after}") == "alice.example.com"

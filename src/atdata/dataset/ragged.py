@@ -73,6 +73,7 @@ class Forms:
         return Ready(ragged if isinstance(ragged, str) else None, ways, fills)
 
 
+@redacted_repr
 @dataclass(frozen=True)
 class Ready:
     """What a caller asks of columns, checked."""

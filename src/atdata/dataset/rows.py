@@ -128,6 +128,7 @@ class _Slice:
         return self.rows.part(self.place).take(indices)
 
 
+@redacted_repr
 @dataclass(frozen=True, slots=True)
 class JoinedRows:
     """Rows of several datasets of one type, put in another order."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from atdata._secrets import redacted_repr
 
+
+@redacted_repr
 @dataclass(frozen=True, slots=True)
 class Version:
     """What a server said of a file when it was first asked for it."""

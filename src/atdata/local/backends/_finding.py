@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from atdata._secrets import redacted_repr
 from atdata.local.backends._terms import (
     CHUNK,
     MAX_WORDS,
@@ -35,6 +36,7 @@ Found = tuple[str, Terms]
 Numbers = NDArray[np.int64]
 
 
+@redacted_repr
 @dataclass
 class _List:
     """Where a term is."""
