@@ -23,6 +23,7 @@ LAYERS = [
         "_digest",
         "_files",
         "_folders",
+        "_levels",
         "_limits",
         "_logs",
         "_nesting",

@@ -12,10 +12,16 @@ CACHE_DIR: Final = "ATDATA_CACHE_DIR"
 """Environment variable: the folder for everything that can be made again."""
 
 
+def user_path(path: str | os.PathLike[str]) -> Path:
+    """A path as a person writes it: ``~`` and ``~user`` are home folders, as in a shell."""
+    # Path.expanduser fails for a file whose name begins with ~ where no such user is.
+    return Path(os.path.expanduser(path))  # noqa: PTH111
+
+
 def data_folder() -> Path:
     """The folder for what is kept; not made."""
     if folder := os.environ.get(DATA_DIR):
-        return Path(folder)
+        return user_path(folder)
     import platformdirs
 
     return Path(platformdirs.user_data_dir("atdata", appauthor=False))
@@ -24,7 +30,7 @@ def data_folder() -> Path:
 def cache_folder() -> Path:
     """The folder for what can be made again; not made."""
     if folder := os.environ.get(CACHE_DIR):
-        return Path(folder)
+        return user_path(folder)
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("atdata", appauthor=False))

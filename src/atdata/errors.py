@@ -355,3 +355,7 @@ class UnknownFieldWarning(AtdataWarning):
 
 class UnreadMembersWarning(UserWarning):
     """A shard has members that are no samples; they were not read. Says how many, of what kind."""
+
+
+class UnreadFilesWarning(UserWarning):
+    """A folder has compressed tars next to its shards; they were not read."""

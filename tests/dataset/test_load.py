@@ -8,6 +8,7 @@ import pytest
 
 import atdata
 from atdata import DatasetDict, load_dataset, write_samples
+from atdata.errors import OptionError
 
 
 @atdata.packable
@@ -54,3 +55,56 @@ def test_without_a_type_samples_are_dicts(tmp_path: Path) -> None:
     write_samples(items(1), tmp_path / "a.tar")
     (sample,) = load_dataset(tmp_path, split="train")
     assert sample.n == 1
+
+
+@pytest.mark.parametrize("name", ["nope.tar", "{a,nope}.tar", "folder/nope.tar"])
+def test_a_path_that_does_not_exist_fails_at_once(name: str, tmp_path: Path) -> None:
+    """load_dataset says which file is missing; a Dataset says so when it is read."""
+    write_samples(items(1), tmp_path / "a.tar")
+    with pytest.raises(FileNotFoundError, match=r"no file or folder .*nope\.tar"):
+        load_dataset(str(tmp_path / name))
+    with pytest.raises(FileNotFoundError, match=r"nope\.tar"):
+        list(atdata.Dataset[Item](str(tmp_path / name)))
+
+
+def test_a_bare_name_points_to_the_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever forgets the '@' of a dataset's name is told."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KeyError, match="'@local/photos' for a local index"):
+        load_dataset("photos")
+
+
+def test_numbered_names_of_webdataset_are_written(tmp_path: Path) -> None:
+    """A path with -%06d gives the shards that it gives webdataset's writer; others are refused."""
+    write_samples(items(1, 2, 3), tmp_path / "data-%06d.tar", maxcount=2)
+    assert sorted(p.name for p in tmp_path.glob("*.tar")) == ["data-000000.tar", "data-000001.tar"]
+    write_samples(items(4), tmp_path / "one-%06d.tar")
+    assert [i.n for i in load_dataset(tmp_path / "one-000000.tar", Item, split="train")] == [4]
+    with pytest.raises(OptionError, match=r"data-%06d\.tar"):
+        write_samples(items(1), tmp_path / "data_%04d.tar")
+    with pytest.raises(FileNotFoundError, match=r"data-\{000000\.\.000009\}\.tar"):
+        load_dataset(tmp_path / "data-%06d.tar")
+
+
+def test_home_folders_are_the_same_wherever_a_path_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is written below ~ is read there; no folder of that name is made."""
+    from atdata.local import DiskDataStore, LocalIndex
+
+    home, work = tmp_path / "home", tmp_path / "work"
+    home.mkdir()
+    work.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(work)
+    dataset = write_samples(items(1), "~/a.tar")
+    atdata.write_columns({"n": [2]}, "~/cols.tar", sample_type=Item)
+    DiskDataStore("~/store").write_shards(dataset, prefix="p")
+    LocalIndex("~/i.db").insert_dataset(dataset.cached("~/copies"), name="x")
+    assert [i.n for i in atdata.Dataset[Item](Path("~/a.tar"))] == [1]
+    assert [i.n for i in load_dataset("~/cols.tar", Item, split="train")] == [2]
+    for variable, folder in (("ATDATA_CACHE_DIR", "cache"), ("ATDATA_DATA_DIR", "data")):
+        monkeypatch.setenv(variable, f"~/{folder}")
+    LocalIndex().insert_dataset(dataset, name="x")
+    assert {p.name for p in home.iterdir()} >= {"a.tar", "cols.tar", "store", "i.db", "data"}
+    assert not list(work.iterdir())

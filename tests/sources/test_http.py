@@ -180,6 +180,23 @@ def test_a_content_encoding_is_never_undone(web: WebServer) -> None:
     assert web.asked[0][1]["accept-encoding"] == "identity"
 
 
+def test_a_server_that_compresses_is_named(web: WebServer) -> None:
+    """A shard that only its server compresses is not said to be a compressed file."""
+    web.files["/a.tar"], web.encoding = gzip.compress(DATA[:10_000]), "gzip"
+    with (
+        HttpReader().open(f"{web.url}/a.tar") as stream,
+        pytest.raises(
+            SourceError, match=r"a\.tar: the server sends it with Content-Encoding: gzip"
+        ),
+    ):
+        stream.read()
+    # Objects are often stored with a header that is not true of them.
+    for encoding, body in (("gzip", DATA), ("aws-chunked", DATA)):
+        web.files["/a.tar"], web.encoding = body, encoding
+        with HttpReader().open(f"{web.url}/a.tar") as stream:
+            assert stream.read() == body
+
+
 def test_redirects_are_followed(web: WebServer) -> None:
     """A redirect leads to the file."""
     web.files["/a.tar"] = DATA

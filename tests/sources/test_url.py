@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import pwd
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,14 @@ import pytest
 from atdata import Dataset
 from atdata._protocols import DataSource
 from atdata._shardlist import LocatedUrl, fold_urls
-from atdata.errors import NoDataUrlsError, ShardNotFoundError, SourceError, UnsafeUrlError, UrlError
+from atdata.errors import (
+    NoDataUrlsError,
+    ShardNotFoundError,
+    SourceError,
+    UnreadFilesWarning,
+    UnsafeUrlError,
+    UrlError,
+)
 from atdata.sources.policy import STRANGER
 from atdata.sources.url import URLSource
 from tests.sources.web import WebServer
@@ -211,3 +220,67 @@ def test_what_names_no_shards(thing: Any) -> None:
     """Data in place of their path are an error that says how data become shards."""
     with pytest.raises(UrlError, match=r"found \w+.*write_samples.*write_columns"):
         Dataset(thing)
+
+
+ODD = ["[raw] v1", "set{A}", "q?x", "100%", "a#b", "two words", "a*b", "{x,y}", "~", "back\\slash"]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_folder_that_exists_is_no_pattern(name: str, tmp_path: Path) -> None:
+    """Whatever characters the names of folders have, patterns after them find what is in them."""
+    folder = tmp_path / name
+    folder.mkdir()
+    names = [f"x-{number:06d}.tar" for number in range(3)]
+    for shard in names:
+        (folder / shard).write_bytes(b"x")
+    for tail in ("", "/*.tar", "/x-??????.tar", "/x-{000000..000002}.tar", "/{x-*,none*}.tar"):
+        for given in (f"{folder}{tail}", Path(f"{folder}{tail}")):
+            assert URLSource(given).shard_list == [str(folder / shard) for shard in names]
+    odd = folder / f"{name}.tar"
+    odd.write_bytes(b"odd")
+    assert URLSource(str(odd)).open_shard(str(odd)).read() == b"odd"
+
+
+def test_home_folders_are_those_of_a_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ~ leads home, ~user to that user's home; a name that begins with ~ is a name."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "home").mkdir()
+    for place in ("home/a.tar", "~mine.tar"):
+        (tmp_path / place).write_bytes(b"x")
+    for given in ("~/a.tar", "~/*.tar", "~/{a,}.tar", Path("~/a.tar")):
+        assert str(tmp_path / "home" / "a.tar") in URLSource(given).shard_list
+    assert URLSource("~mine.tar").shard_list == [str(tmp_path / "~mine.tar")]
+    root = pwd.getpwuid(os.getuid())
+    assert URLSource(f"~{root.pw_name}/x.tar").shard_list == [f"{root.pw_dir}/x.tar"]
+
+
+@pytest.mark.parametrize(
+    ("files", "hint"),
+    [
+        (
+            ["train/a.tar", "test/b.tar"],
+            r"one level down, in test/, train/: .*\*\.tar' for all",
+        ),
+        (["a.tar.gz", "b.tgz"], r"holds 2 compressed tars, such as a\.tar\.gz: decompress"),
+        (["1.jpg", "2.JPG", "k.json"], r"other files \(2 \.jpg, 1 \.json\): make samples"),
+        (["a.TAR"], "whose ending has to be .tar"),
+        ([], r"matches no tar file\.$"),
+    ],
+)
+def test_a_folder_without_shards_says_what_it_holds(
+    files: list[str], hint: str, tmp_path: Path
+) -> None:
+    """Whoever names the wrong folder is told what is in it, and what to do."""
+    for file in files:
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_bytes(b"x")
+    with pytest.raises(NoDataUrlsError, match=hint):
+        _ = URLSource(tmp_path).shard_list
+
+
+def test_compressed_shards_next_to_plain_ones_are_reported(folder: Path) -> None:
+    """A folder of which a part is compressed is not read in part without a word."""
+    (folder / "a-000003.tar.gz").write_bytes(b"x")
+    with pytest.warns(UnreadFilesWarning, match=r"1 compressed tar was not read, such as a-000003"):
+        assert len(URLSource(folder).shard_list) == 3

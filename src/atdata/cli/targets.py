@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 from contextlib import redirect_stdout
-from pathlib import Path
 from typing import Any, Final
 
+from atdata._folders import user_path
 from atdata._protocols import IndexEntry
 from atdata._refs import (
     DATASET_COLLECTION,
@@ -47,7 +47,7 @@ def existing_index(where: str | None) -> Any | None:
     from atdata.local.place import VARIABLE, default_path
 
     place = where or os.environ.get(VARIABLE) or str(default_path())
-    if "://" not in place and not Path(place).expanduser().exists():
+    if "://" not in place and not user_path(place).exists():
         return None
     return local_index(where)
 
@@ -116,7 +116,7 @@ def find_dataset(target: str, where: str | None) -> Dataset[Any]:
         return open_entry(*find_entry(target, where))
     if "://" in target or _PATH.match(target):
         return Dataset(target)
-    is_path = Path(target).exists()
+    is_path = user_path(target).exists()
     index = existing_index(where)
     if index is not None:
         try:
@@ -150,7 +150,7 @@ def find_store(place: str) -> tuple[Any, str | None]:
         raise OptionError(f"{place!r} is no store. Give a folder or s3://bucket/prefix.")
     from atdata.stores.disk import DiskDataStore
 
-    return DiskDataStore(Path(place)), None
+    return DiskDataStore(place), None
 
 
 def find_type(name: str) -> type:

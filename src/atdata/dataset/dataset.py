@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 from weakref import WeakValueDictionary
 
-from atdata._folders import cache_folder
+from atdata._folders import cache_folder, user_path
 from atdata._protocols import DataSource, IndexEntry, is_source
 from atdata._secrets import redacted
 from atdata._shardlist import LocatedUrl, ShardInfo
@@ -175,7 +175,7 @@ class Dataset(Readable[T]):
         Raises:
             OptionError: The folder cannot be written, or ``max_bytes`` is below 1.
         """
-        place = Path(folder) if folder is not None else cache_folder() / "shards"
+        place = user_path(folder) if folder is not None else cache_folder() / "shards"
         bound = MAX_BYTES if max_bytes is None else max_bytes
         source = self.source
         below = source.source if isinstance(source, CachedSource) else source

@@ -7,19 +7,28 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar, overload
 
+from atdata._folders import user_path
 from atdata._protocols import AbstractIndex, IndexEntry
 from atdata._refs import NameRef, parse_name_ref, reference
 from atdata._shardlist import ShardInfo
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.named_splits import DEFAULT, splits_of
-from atdata.errors import DatasetNotFoundError, NoDataUrlsError, UnknownKindError
+from atdata.errors import (
+    DatasetNotFoundError,
+    NoDataUrlsError,
+    ShardNotFoundError,
+    UnknownKindError,
+)
 from atdata.samples.codec import check_sample_type
 from atdata.samples.dict_sample import DictSample
+from atdata.sources.offers import local_path
 from atdata.sources.subset import SubsetSource
 
 T = TypeVar("T")
 
 _PATTERN: Final = re.compile(r"[*?\[{]")
+_PATH: Final = re.compile(r"[*?\[{/.~]")
+"""What a path has, and the name of a dataset seldom."""
 
 
 class DatasetDict(dict[str, Dataset[T]]):
@@ -111,6 +120,7 @@ def load_dataset(
         if index is not None:
             _check_is_place(where)
         dataset = Dataset.of(sample_type or DictSample, where)
+        _check_files(dataset, where)
     splits = split_of(dataset)
     return splits if split is None else splits[split]
 
@@ -119,12 +129,33 @@ def _check_is_place(where: str | Path | Sequence[str | Path]) -> None:
     """Refuse the bare name of a dataset, given with an index."""
     if not isinstance(where, str) or "://" in where or _PATTERN.search(where):
         return
-    if not Path(where).expanduser().exists():
+    if not user_path(where).exists():
         raise DatasetNotFoundError(
             f"There is no file or folder {where!r}. A dataset of an index is named with an '@': "
             f"load_dataset('@local/{where}', index=…) for a local index, '@handle/{where}' for "
             "the network."
         )
+
+
+def _check_files(dataset: Dataset[Any], where: str | Path | Sequence[str | Path]) -> None:
+    """Refuse shards that are files of this machine and are not there.
+
+    Raises:
+        ShardNotFoundError: Names the first one.
+    """
+    for shard in dataset.shard_list:
+        path = local_path(dataset.source, shard)
+        if path is None or path.exists():
+            continue
+        hint = ""
+        if "%" in path.name:
+            hint = " Shards with numbers are named 'data-{000000..000009}.tar' or 'data-*.tar'."
+        elif isinstance(where, str) and not _PATH.search(where):
+            hint = (
+                f" A dataset of an index is named with an '@': '@local/{where}' for a local index, "
+                f"'@handle/{where}' for the network."
+            )
+        raise ShardNotFoundError(f"There is no file or folder {str(path)!r}.{hint}")
 
 
 def _from_index(

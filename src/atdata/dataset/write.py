@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from atdata._files import Scratch, make_folders, place_file, sync_files
+from atdata._folders import user_path
 from atdata._shardlist import ShardInfo
 from atdata.dataset.dataset import Dataset
 from atdata.errors import NoDataUrlsError, OptionError, SampleTypeError, StoreError
@@ -22,6 +23,7 @@ from atdata.shards.sample_writer import write_shard_samples
 
 T = TypeVar("T")
 
+_PATTERN: Final = re.compile(r"(.+?)([-_.]?%\d*d)\.tar")
 _NUMBER: Final = re.compile(r"-\d{6}\.tar")
 
 
@@ -42,8 +44,8 @@ def write_samples(
     Args:
         samples: Instances of one packable class, or `DictSample`; read once, in order.
         path: ``digits.tar`` for one shard, or ``digits-000000.tar``, ``digits-000001.tar``, …
-            where ``maxcount`` or ``maxsize`` is given; any other path is a folder, in which
-            the shards are named after it.
+            where ``maxcount`` or ``maxsize`` is given, or the path is ``digits-%06d.tar``; any
+            other path is a folder, in which the shards are named after it.
         maxcount: Most samples in a shard.
         maxsize: Most bytes in a shard, padding included. A sample is never split.
         fsync: Wait until the disk has the bytes and the name of every shard, and of the folders
@@ -69,7 +71,7 @@ def write_samples(
     if type(samples) not in (list, tuple):
         samples = chain([first], iterator)
     numbered = maxcount is not None or maxsize is not None
-    place = _Place(Path(path), numbered=numbered, fsync=fsync)
+    place = _Place(path, numbered=numbered, fsync=fsync)
     urls = write_shard_samples(
         samples,
         codec_of(sample_type),
@@ -122,7 +124,7 @@ def write_columns(
             "sample_type. write_samples takes DictSample."
         )
     numbered = maxcount is not None or maxsize is not None
-    place = _Place(Path(path), numbered=numbered, fsync=fsync)
+    place = _Place(path, numbered=numbered, fsync=fsync)
     urls = write_shard_columns(
         columns,
         codec_of(sample_type),
@@ -139,7 +141,17 @@ def write_columns(
 class _Place:
     """The folder that the shards go to; they are renamed into it when all are there."""
 
-    def __init__(self, path: Path, *, numbered: bool, fsync: bool) -> None:
+    def __init__(self, named: str | Path, *, numbered: bool, fsync: bool) -> None:
+        path = user_path(named)
+        pattern = _PATTERN.fullmatch(path.name)
+        if pattern is not None:
+            # As webdataset names shards; ours have six digits after a hyphen.
+            if pattern[2] != "-%06d":
+                raise OptionError(
+                    f"{str(named)!r}: shards are numbered with six digits after a hyphen. Write "
+                    f"{pattern[1]}-%06d.tar, or {pattern[1]}.tar with maxcount or maxsize."
+                )
+            path, numbered = path.with_name(f"{pattern[1]}.tar"), True
         self.single = path.suffix == ".tar" and not numbered
         self.folder = path.parent if path.suffix == ".tar" else path
         self.stem = path.stem if path.suffix == ".tar" else path.name

@@ -8,7 +8,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from atdata import _registry
-from atdata._folders import data_folder
+from atdata._folders import data_folder, user_path
 from atdata._registry import require
 from atdata.errors import OptionError, UrlError
 from atdata.local.backends.base import Backend
@@ -54,7 +54,7 @@ def open_backend(where: str | Path | None, redis: Any = None) -> Backend:
             "An index cannot be kept in memory: each thread would have its own. Name a file, "
             "for example in tempfile.mkdtemp()."
         )
-    absolute = str(Path(path).expanduser().absolute())
+    absolute = str(user_path(path).absolute())
     backend = _registry.index_backend("sqlite").open(f"sqlite://{quote(absolute)}")
     return backend
 

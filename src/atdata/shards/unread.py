@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from types import FrameType
 from typing import Final
 
+from atdata._levels import user_level
 from atdata.errors import UnreadMembersWarning
 from atdata.shards.header import FOLDER, HARD_LINK, SYMBOLIC_LINK
 from atdata.shards.members import Member
@@ -20,8 +19,6 @@ _MOST_KINDS: Final = 64
 """Kinds that are counted one by one; a name may end in anything."""
 _PACKED: Final = frozenset({"gz", "bz2", "xz", "zst", "lz4"})
 _APPLE: Final = b"\x00\x05\x16\x07"
-_OURS: Final = frozenset({__name__.partition(".")[0], "contextlib", "functools"})
-"""Modules of calls that are on the way from a user's line to a warning."""
 
 
 def is_apple_double(name: bytes, payload: memoryview) -> bool:
@@ -112,14 +109,5 @@ class Unread:
                 f"{where}: {what} not read: {listed(total)}. A sample is a member whose name ends "
                 "in .msgpack, .mp or .msg"
             ),
-            stacklevel=_levels(),
+            stacklevel=user_level(),
         )
-
-
-def _levels() -> int:
-    """How many calls up the first code is that is not of this package."""
-    frame: FrameType | None = sys._getframe(1)
-    levels = 1
-    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] in _OURS:
-        frame, levels = frame.f_back, levels + 1
-    return levels

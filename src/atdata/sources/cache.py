@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 from atdata._digest import sha256_of
 from atdata._files import lock, make_folders, sync_folder, unlock
+from atdata._folders import user_path
 from atdata._once import once
 from atdata._protocols import DataSource
 from atdata._regular import open_file, open_own, private_folder
@@ -72,7 +73,7 @@ class CachedSource:
         if not whole or self.max_bytes < 1:
             raise OptionError(f"max_bytes={self.max_bytes!r}: expected a whole number from 1 on.")
         try:
-            folder = Path(self.folder).absolute()
+            folder = user_path(self.folder).absolute()
             there = folder.is_dir()
             if not there:
                 make_folders(folder.parent)

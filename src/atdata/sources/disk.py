@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import IO, Final
 from urllib.parse import quote, unquote, urlsplit
 
+from atdata._folders import user_path
 from atdata._regular import open_file
 from atdata.errors import ShardNotFoundError, SourceError, UnsafeUrlError, UrlError
+from atdata.sources.nearby import warn_of_compressed
 from atdata.sources.policy import Policy
 
 BUFFER: Final = 1 << 20
@@ -62,10 +64,13 @@ class DiskReader:
         path = path_of(url, self._base)
         if path.is_dir():
             found = sorted(str(p) for p in path.glob("*.tar") if p.is_file())
-        elif glob.has_magic(named := str(_named(url))) and not path.exists():
+            if found:
+                warn_of_compressed(path)
+        elif glob.has_magic(str(_named(url))) and not path.exists():
+            folder, left = existing_part(str(_named(url)), self._base)
             # The folder that it starts from is no pattern; Path.glob takes no absolute one.
-            pattern = os.path.join(glob.escape(self._base or os.getcwd()), named)  # noqa: PTH109, PTH118
-            matches = map(Path, glob.glob(pattern, recursive=True))  # noqa: PTH207
+            start = glob.escape(os.path.join(self._base or os.getcwd(), folder))  # noqa: PTH109, PTH118
+            matches = map(Path, glob.glob(start + left, recursive=True))  # noqa: PTH207
             found = sorted(str(_absolute(match)) for match in matches if match.is_file())
         else:
             found = [str(path)]
@@ -74,6 +79,23 @@ class DiskReader:
     def local_path(self, url: str) -> Path | None:
         """The file itself."""
         return path_of(url, self._base)
+
+
+def existing_part(path: str, base: str | None = None) -> tuple[str, str]:
+    """A path in two: folders that exist by just these names, and what is left of it.
+
+    So ``[raw] v1/*.tar`` finds the tars in a folder whose name looks like a pattern.
+
+    Args:
+        path: A path, maybe with a pattern.
+        base: As for `path_of`.
+    """
+    end = 0
+    while (slash := path.find("/", end)) >= 0:
+        if not os.path.isdir(os.path.join(base or "", user_path(path[: slash + 1]))):  # noqa: PTH112, PTH118
+            break
+        end = slash + 1
+    return path[:end], path[end:]
 
 
 def path_of(url: str, base: str | None = None) -> Path:
@@ -91,7 +113,7 @@ def path_of(url: str, base: str | None = None) -> Path:
 
 def _named(url: str) -> Path:
     if not url.startswith("file:"):
-        return Path(url).expanduser()
+        return user_path(url)
     parts = urlsplit(url.replace("?", "%3F").replace("#", "%23"))
     if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
         raise UrlError(f"{url!r} names no file of this machine. Write file:///folder/name.tar.")

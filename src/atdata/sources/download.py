@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from urllib3.exceptions import HTTPError
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 BUFFER: Final = 1 << 20
 """Bytes read from the network at once."""
+_ENCODINGS: Final = {"gzip": b"\x1f\x8b", "x-gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
+"""Content encodings, and how what has them begins."""
+_PACKED: Final = (".gz", ".tgz", ".zst", ".tzst")
 _CAREFUL: Final = 64 << 10
 """The same after a failure, so that a connection that breaks early still gets on."""
 
@@ -42,6 +46,7 @@ class Download(io.RawIOBase):
         restart: bool,
         name: str,
         patience: Patience | None,
+        encoded: bool,
     ) -> None:
         super().__init__()
         self._url = url
@@ -58,6 +63,8 @@ class Download(io.RawIOBase):
         self._pace = Pace(name)
         self._pid = os.getpid()
         self._total: int | None = None
+        self._encoding = ""
+        self._encoded_is_fine = encoded
         self._version = Version(None, None, None)
         self._response: BaseHTTPResponse | None = self._begin()
 
@@ -100,6 +107,11 @@ class Download(io.RawIOBase):
                 continue
             self._retries.progressed(len(chunk))
             view[: len(chunk)] = chunk
+            if not self._at and self._encoding in _ENCODINGS:
+                # Some servers say so of a plain file, and of one that is compressed itself.
+                path = urlsplit(self._url).path.lower()
+                if chunk.startswith(_ENCODINGS[self._encoding]) and not path.endswith(_PACKED):
+                    raise self._encoded()
             self._at += len(chunk)
             if self._total is not None and self._at > self._total:
                 raise IntegrityError(
@@ -107,6 +119,13 @@ class Download(io.RawIOBase):
                     shard=self.name,
                 )
             return len(chunk)
+
+    def _encoded(self) -> SourceError:
+        return SourceError(
+            f"{self.name}: the server sends it with Content-Encoding: {self._encoding}, though it "
+            "was asked for the file as it is (Accept-Encoding: identity). Have the server, or a "
+            "proxy on the way, not compress .tar files; in a bucket, store them without it."
+        )
 
     def _read(self, response: BaseHTTPResponse, size: int) -> bytes:
         if self._policy is None:
@@ -139,6 +158,8 @@ class Download(io.RawIOBase):
 
     def _begin(self) -> BaseHTTPResponse:
         response = self._fetch({}, accept=(200,))
+        if not self._encoded_is_fine:
+            self._encoding = response.headers.get("Content-Encoding", "").strip().lower()
         self._total = _length(response)
         self._version = Version.of(response.headers, self._total)
         if self._total is not None:
@@ -151,6 +172,8 @@ class Download(io.RawIOBase):
 
     def _check_size(self, size: int) -> None:
         if self._expect is not None and size != self._expect:
+            if self._encoding in _ENCODINGS:
+                raise self._encoded()
             raise IntegrityError(
                 f"it should have {self._expect} bytes and has {size}", shard=self.name
             )

@@ -32,6 +32,7 @@ def open_url(
     restart: bool = False,
     name: str | None = None,
     patience: Patience | None = None,
+    encoded: bool = True,
 ) -> IO[bytes]:
     """Open a URL as a stream that survives dropped connections.
 
@@ -49,6 +50,8 @@ def open_url(
             drop, begin again and pass over what was read.
         name: What to call it in errors; the URL without its query by default.
         patience: How often and how long to try again.
+        encoded: Whether bytes that have a content encoding are given as they are; else they are
+            an error, as a shard would be taken for a compressed file.
 
     Returns:
         A buffered binary stream, not seekable. Reading it raises SourceError where the
@@ -70,6 +73,7 @@ def open_url(
         restart=restart,
         name=name or redacted(url),
         patience=patience,
+        encoded=encoded,
     )
     return io.BufferedReader(raw, BUFFER)
 
@@ -126,7 +130,7 @@ class HttpReader:
 
     def open(self, url: str, *, policy: Policy | None = None) -> IO[bytes]:
         """See `open_url`."""
-        return open_url(url, policy=policy)
+        return open_url(url, policy=policy, encoded=False)
 
     def expand(self, url: str, *, policy: Policy | None = None) -> list[str]:
         """The URL itself: http has no listings."""

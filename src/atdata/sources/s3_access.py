@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from atdata._folders import user_path
 from atdata._secrets import redacted_repr
 from atdata.errors import CredentialsError, OptionError, UrlError
 
@@ -132,7 +133,7 @@ def read_env_file(path: Path) -> dict[str, str]:
         CredentialsError: The file cannot be read, or a line is not one. Values are not shown.
     """
     try:
-        text = path.expanduser().read_text(encoding="utf-8")
+        text = user_path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise CredentialsError(f"The credentials file {path} cannot be read: {reason}.") from error

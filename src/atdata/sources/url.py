@@ -8,13 +8,15 @@ from collections.abc import Iterable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
+from atdata._folders import user_path
 from atdata._once import once
 from atdata._registry import shard_reader
 from atdata._secrets import redacted
 from atdata._shardlist import LocatedUrl, expand_braces, preview
 from atdata.errors import IntegrityError, NoDataUrlsError, ShardNotFoundError, UrlError
 from atdata.shards.replacing import head_of, settle
-from atdata.sources.disk import DiskReader, path_of
+from atdata.sources.disk import DiskReader, existing_part, path_of
+from atdata.sources.nearby import instead_of_shards
 from atdata.sources.policy import STRANGER, Policy
 from atdata.sources.ranges import ShardBytes
 
@@ -207,12 +209,21 @@ class URLSource:
             if not matched:
                 raise NoDataUrlsError(
                     f"No shards were found: {redacted(item)!r} matches no tar file."
+                    f"{self._hint(item)}"
                 )
             if isinstance(item, LocatedUrl):
                 found += (item.at(url) for url in matched)
             else:
                 found += matched
         return tuple(found)
+
+    def _hint(self, item: str) -> str:
+        """What a folder without shards holds."""
+        if self._policy_of(item) is not None or _scheme(item) != "file":
+            return ""
+        path = path_of(item, self._base)
+        hint = instead_of_shards(path) if path.is_dir() else ""
+        return f" {hint}" if hint else ""
 
     @once
     def _origins(self) -> dict[str, str]:
@@ -225,13 +236,16 @@ class URLSource:
             policy is None
             and _scheme(item) == "file"
             and os.path.lexists(
-                os.path.join(self._base or "", item)  # noqa: PTH118
+                os.path.join(self._base or "", user_path(item))  # noqa: PTH118
             )
         ):
             return self._reader(item, "file").expand(item)
         found: list[str] = []
+        # Braces in the name of a folder that exists are no pattern.
+        local = policy is None and _scheme(item) == "file" and not item.startswith("file:")
+        folder, left = existing_part(item, self._base) if local else ("", item)
         # Alternatives in braces may differ in scheme.
-        for url in expand_braces(item):
+        for url in (folder + part for part in expand_braces(left)):
             if policy is not None:
                 policy.check_url(url)
             found += self._reader(item, _scheme(url)).expand(url, policy=policy)

@@ -11,6 +11,7 @@ from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from atdata._files import make_folders
+from atdata._folders import user_path
 from atdata._limits import limits
 from atdata.errors import BackendError, UrlError
 from atdata.local.backends._pool import ConnectionPool
@@ -61,7 +62,7 @@ class SqliteBackend(SqlBackend):
     without_terms = "NOT indexed"
 
     def __init__(self, path: Path) -> None:
-        self.path = path.expanduser().absolute()
+        self.path = user_path(path).absolute()
         self.address = f"sqlite://{quote(str(self.path))}"
         self._pool = ConnectionPool(self._connect, usable=lambda connection: True)
         with self._errors():

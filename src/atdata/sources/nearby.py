@@ -1,0 +1,92 @@
+"""What a folder holds in place of shards, or next to them, in words for errors and warnings."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from atdata._levels import user_level
+from atdata.errors import UnreadFilesWarning
+
+_LOOKED_AT: Final = 10_000
+"""Files of a folder that are looked at."""
+_KINDS: Final = 5
+_COMPRESSED: Final = re.compile(
+    r"\.(tar\.(gz|bz2|xz|zst|zstd|lz4|Z)|tgz|tbz2?|txz|tzst)$", re.IGNORECASE
+)
+_TAR: Final = re.compile(r"\.tar$")
+
+
+def warn_of_compressed(folder: Path) -> None:
+    """Warn where compressed tars lie next to the shards of a folder: they are not read."""
+    found = sorted(entry.name for entry in _entries(folder) if _COMPRESSED.search(entry.name))
+    if found:
+        warnings.warn(
+            UnreadFilesWarning(
+                f"{folder}: {len(found):,} compressed {_s(len(found), 'tar')} {_were(found)} not "
+                f"read, such as {found[0]}. Decompress them to plain .tar files"
+            ),
+            stacklevel=user_level(),
+        )
+
+
+def instead_of_shards(folder: Path) -> str:
+    """What a folder without a .tar in it holds, and what to do; "" where that is nothing."""
+    kinds: Counter[str] = Counter()
+    compressed, below, others = [], [], []
+    for entry in _entries(folder):
+        if entry.is_dir():
+            if any(_TAR.search(inner.name) for inner in _entries(Path(entry.path))):
+                below.append(entry.name)
+        elif _COMPRESSED.search(entry.name):
+            compressed.append(entry.name)
+        elif _TAR.search(entry.name.lower()):
+            others.append(entry.name)
+        else:
+            kinds[os.path.splitext(entry.name)[1].lower() or "without an ending"] += 1  # noqa: PTH122
+    if compressed:
+        found = min(compressed)
+        return (
+            f"It holds {len(compressed):,} compressed {_s(len(compressed), 'tar')}, such as "
+            f"{found}: decompress them to plain .tar files first."
+        )
+    if below:
+        return (
+            f"Its shards are one level down, in {_some(below)}: name one of these folders, or "
+            f"{str(folder / '*' / '*.tar')!r} for all."
+        )
+    if others:
+        return f"It holds {min(others)}, whose ending has to be .tar."
+    if kinds:
+        held = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common(_KINDS))
+        return (
+            f"It holds other files ({held}): make samples of them, and write these with "
+            "atdata.write_samples."
+        )
+    return ""
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return [e for e in islice(entries, _LOOKED_AT) if not e.name.startswith(".")]
+    except OSError:
+        return []
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(f"{name}/" for name in sorted(names)[:3])
+    return f"{shown}, …" if len(names) > 3 else shown
+
+
+def _s(count: int, word: str) -> str:
+    return word if count == 1 else f"{word}s"
+
+
+def _were(found: list[str]) -> str:
+    return "was" if len(found) == 1 else "were"
