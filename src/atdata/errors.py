@@ -77,6 +77,10 @@ class SampleTypeError(AtdataError, TypeError):
     """A class cannot be a sample type, for instance for an annotation that is not supported."""
 
 
+class NotSendableError(AtdataError, TypeError):
+    """Another process would not find a class or function by its name."""
+
+
 class EncodeError(AtdataError, ValueError):
     """A value does not fit its field. The message starts with the path, such as ``$.image``."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -25,7 +26,7 @@ from atdata.atmosphere.entry import AtmosphereIndexEntry, age
 from atdata.atmosphere.labels import find_label, label_versions
 from atdata.atmosphere.manifest import Shelf, as_far_as_known, followed
 from atdata.atmosphere.parsing import entries_of, list_entries, read_entry
-from atdata.atmosphere.publicity import check_public, check_store
+from atdata.atmosphere.publicity import check_public, check_store, name_warning
 from atdata.atmosphere.publish import publish_dataset
 from atdata.atmosphere.records import check_details
 from atdata.atmosphere.schemas import (
@@ -46,6 +47,7 @@ from atdata.dataset.insertion import (
 )
 from atdata.errors import (
     AtdataError,
+    AtdataWarning,
     AtmosphereError,
     DatasetNotFoundError,
     NotFoundError,
@@ -385,6 +387,8 @@ class AtmosphereIndex(Curation):
             schema, version = sample_type, version or sample_type.version
         else:
             schema = schema_of(sample_type)
+        if warning := name_warning(schema.name):
+            warnings.warn(warning, AtdataWarning, stacklevel=2)
         if description is not None:
             schema = replace(schema, description=description)
         if metadata is not None:

@@ -101,6 +101,16 @@ def loopback_warning(urls: Sequence[str], *, endpoint: str | None = None) -> str
     )
 
 
+def name_warning(schema_name: str) -> str | None:
+    """What to say of the name of a schema that is published; None where nothing is."""
+    if not schema_name.startswith("__main__."):
+        return None
+    return (
+        f"{schema_name}: the class was defined in a notebook or a script, and others know it by "
+        "this name, which any other program may have, too. Define it in a module of its own."
+    )
+
+
 def why_unreadable(
     url: str, *, endpoint: str | None = None, region: str | None = None
 ) -> str | None:

@@ -30,6 +30,7 @@ from atdata.lenses.lens import Lens
 from atdata.lenses.network import find_lens
 from atdata.samples.codec import check_sample_type, codec_of, is_sample_type
 from atdata.samples.dict_sample import DictSample
+from atdata.samples.sending import check_type, defined_again
 from atdata.shards.unread import Unread
 from atdata.shards.writer import PackedSample
 from atdata.sources.cache import MAX_BYTES, CachedSource
@@ -112,6 +113,8 @@ class Dataset(Readable[T]):
         return _restore(made, sample_type, self._plan.with_step(step), self._gather, self._share)
 
     def __reduce__(self) -> tuple[Any, ...]:
+        check_type(self._sample_type)
+        self._plan.check_sendable()
         made: Any = Dataset
         if is_sample_type(self._sample_type):
             # A class made by brackets cannot be found by its name.
@@ -258,9 +261,11 @@ class Dataset(Readable[T]):
             for rows in self._plan.rows_of(shard, unread):
                 for key, sample in zip(rows.keys, rows.samples(), strict=True):
                     if not isinstance(sample, self._sample_type):
+                        hint = "Pass map(…, sample_type=…)."
+                        again = defined_again(self._sample_type, type(sample))
                         raise SampleTypeError(
                             f"Sample {key!r}: expected {self._sample_type.__name__}, found "
-                            f"{type(sample).__name__}. Pass map(…, sample_type=…)."
+                            f"{type(sample).__name__}. {again or hint}"
                         )
                     yield PackedSample(key, codec.pack(sample), number, splits[number])
 

@@ -26,6 +26,7 @@ from atdata.errors import NoDataUrlsError, OptionError, SampleTypeError
 from atdata.samples.batch import SampleBatch
 from atdata.samples.codec import fields_of
 from atdata.samples.kinds import Field
+from atdata.samples.sending import defined_again
 
 T = TypeVar("T")
 
@@ -78,7 +79,10 @@ class Mixture(Trainable[T]):
         types = {dataset.sample_type for dataset in datasets}
         if len(types) > 1:
             names = ", ".join(sorted(t.__name__ for t in types))
-            raise SampleTypeError(f"Datasets of several types cannot be mixed: {names}.")
+            again = " ".join(filter(None, {defined_again(a, b) for a in types for b in types}))
+            raise SampleTypeError(
+                f"Datasets of several types cannot be mixed: {names}. {again}".rstrip()
+            )
         if any(dataset._share != Share() for dataset in datasets):
             raise OptionError("Mix whole datasets, and split the mixture: mix(…).split().")
         if stop not in ("first", "all"):

@@ -30,6 +30,7 @@ from atdata.errors import OptionError
 from atdata.lenses.lens import Lens
 from atdata.samples.batch import SampleBatch
 from atdata.samples.codec import SampleCodec, codec_of, fields_of
+from atdata.samples.sending import check_function, check_type
 from atdata.shards.keys import Keys
 from atdata.shards.offsets import SampleTable
 from atdata.shards.reader import Block, read_blocks
@@ -106,6 +107,19 @@ class Plan:
     def with_step(self, step: Step) -> Plan:
         """The same plan with one step more."""
         return replace(self, steps=(*self.steps, step))
+
+    def check_sendable(self) -> None:
+        """Refuse what another process would not find.
+
+        Raises:
+            NotSendableError: A class or a function of a step; says what to do.
+        """
+        check_type(self.stored_type)
+        for step in self.steps:
+            if isinstance(step, Filter):
+                check_function(step.predicate, "the function of filter()")
+            elif isinstance(step, Map):
+                check_function(step.function, "the function of map()")
 
     @property
     def is_plain(self) -> bool:

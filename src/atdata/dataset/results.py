@@ -9,6 +9,7 @@ from atdata.errors import EncodeError, SampleTypeError
 from atdata.samples.codec import codec_of, is_sample_type
 from atdata.samples.dict_sample import DictSample
 from atdata.samples.kinds import Misfit
+from atdata.samples.sending import defined_again
 
 
 def checked_results(
@@ -75,10 +76,10 @@ def type_of_results(samples: list[Any], expected: type, *, declared: bool) -> ty
 def _wrong_type(
     function: Callable[..., Any], result: object, declared: type, key: str
 ) -> SampleTypeError:
+    hint = "Return what is declared, or declare what is returned: map(…, sample_type=…)."
     return SampleTypeError(
         f"map({_name(function)}), sample {key!r}: expected {declared.__name__}, found "
-        f"{type(result).__name__}. Return what is declared, or declare what is returned: "
-        "map(…, sample_type=…)."
+        f"{type(result).__name__}. {defined_again(declared, type(result)) or hint}"
     )
 
 

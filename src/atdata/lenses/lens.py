@@ -6,10 +6,12 @@ import inspect
 import sys
 import typing
 from collections.abc import Callable, Mapping
+from types import FunctionType
 from typing import Any, Generic, TypeVar
 
 from atdata.errors import LensError
 from atdata.samples.codec import is_sample_type
+from atdata.samples.sending import check_name
 
 S = TypeVar("S")
 V = TypeVar("V")
@@ -152,6 +154,8 @@ class Lens(Generic[S, V]):
     def __reduce__(self) -> str | tuple[Any, ...]:
         if self._recipe is not None:
             return self._recipe
+        if isinstance(self._get, FunctionType):
+            check_name(self, self._get, f"the lens {self.name}")
         self.__module__ = self._get.__module__
         return str(getattr(self._get, "__qualname__", self.name))
 

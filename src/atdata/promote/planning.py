@@ -17,6 +17,7 @@ from atdata.atmosphere.manifest import followed, holders
 from atdata.atmosphere.publicity import (
     check_store,
     loopback_warning,
+    name_warning,
     refuse_private,
     refuse_secrets,
     why_unreadable,
@@ -125,7 +126,10 @@ def plan_of(request: Request) -> PromotionPlan:
         plan = _with_schema(plan, request, schema, refusals)
     if not refusals.found and details is not None:
         plan = refusals.of(lambda: _with_record(plan, request, details)) or plan
-    return replace(plan, refusals=tuple(refusals.found), warnings=(*plan.warnings, *_dear(plan)))
+    warnings = [*plan.warnings, *_dear(plan)]
+    if plan.schema is not None and plan.schema.state == "new" and schema is not None:
+        warnings += filter(None, [name_warning(schema.name)])
+    return replace(plan, refusals=tuple(refusals.found), warnings=tuple(warnings))
 
 
 @dataclass

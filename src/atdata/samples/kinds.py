@@ -29,6 +29,7 @@ import numpy as np
 
 from atdata.errors import DecodeError
 from atdata.samples.ndarray import decode_array, dtype_fits, encode_array
+from atdata.samples.sending import defined_again
 
 PRIMITIVES: Final[dict[str, type]] = {
     "str": str,
@@ -397,7 +398,8 @@ class Nested(Kind):
         if isinstance(value, Mapping):
             value = codec.from_mapping(value)
         if not isinstance(value, codec.sample_type):
-            raise Misfit(self.describe(), _found(value))
+            again = defined_again(codec.sample_type, type(value))
+            raise Misfit(self.describe(), _found(value), again)
         return codec.to_wire(value)  # type: ignore[no-any-return]
 
     def decode(self, wire: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 from atdata._shardlist import ShardUrls
 from atdata.errors import EncodeError, SampleTypeError
 from atdata.samples.codec import SampleCodec
+from atdata.samples.sending import defined_again
 from atdata.shards.column_writer import RunPacker
 from atdata.shards.pieces import pack_list, packed_values
 from atdata.shards.runs import FIRST_ROWS, RUN, Run, most_rows, rows_after
@@ -105,9 +106,11 @@ class _Gathered:
         pack, sample_type = self._codec.pack, self._codec.sample_type
         for sample in samples:
             if type(sample) is not sample_type:
+                again = defined_again(sample_type, type(sample))
                 raise SampleTypeError(
                     f"Sample {first + len(packed)}: expected {sample_type.__name__} like the "
-                    f"first, found {type(sample).__name__}. A dataset has samples of one type."
+                    f"first, found {type(sample).__name__}. "
+                    f"{again or 'A dataset has samples of one type.'}"
                 )
             try:
                 payload = pack(sample)
