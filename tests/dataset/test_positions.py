@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from operator import length_hint
 from pathlib import Path
 from typing import Any
 
@@ -322,9 +323,44 @@ def test_a_server_without_ranges_or_tables_is_read_whole(dataset: Dataset[Point]
         site.ranges = False
         for shard in dataset.shard_list:
             site.files[f"/{Path(shard).name}"] = Path(shard).read_bytes()
+        urls = [f"{site.url}/{Path(s).name}" for s in dataset.shard_list]
+        assert Dataset[Point](urls)[[24, 3]].number == [24, 3]
+        assert Dataset[Point](urls).count() == 25
+
+
+@pytest.mark.parametrize("ranges", [False, True])
+@pytest.mark.parametrize("tables", [False, True])
+def test_counting_never_reads_a_server_twice(
+    dataset: Dataset[Point], ranges: bool, tables: bool
+) -> None:
+    """list() and progress bars ask for the length: no shard is read for it, and each once."""
+    with web_server() as site:
+        site.ranges = ranges
+        for path in Path(dataset.shard_list[0]).parent.iterdir():
+            if tables or path.suffix != ".idx":
+                site.files[f"/{path.name}"] = path.read_bytes()
         remote = Dataset[Point]([f"{site.url}/{Path(s).name}" for s in dataset.shard_list])
-        assert len(remote) == 25
-        assert remote[[24, 3]].number == [24, 3]
+
+        def asked() -> list[str]:
+            names = [path for path, _ in site.asked if path.endswith(".tar")]
+            site.asked.clear()
+            return names
+
+        assert length_hint(remote, -1) == (25 if tables else -1)
+        assert asked() == []
+        assert list(remote) == points(25)
+        assert asked() == [f"/{Path(s).name}" for s in dataset.shard_list]
+        if tables:
+            assert len(remote) == 25
+        else:
+            with pytest.raises(LengthError, match=r"dataset\.count\(\)"):
+                len(remote)
+            with pytest.raises(LengthError):
+                len(remote.split(0, 2))
+        assert site.asked == []
+        assert remote.count() == len(remote) == remote.count() == 25
+        assert remote.split(0, 2).count() == len(remote.split(0, 2)) == 13
+        assert len(asked()) == (0 if tables else len(dataset.shard_list))
 
 
 def test_no_room_for_a_copy_is_told(dataset: Dataset[Point]) -> None:

@@ -136,7 +136,7 @@ def _read_as_a_stranger(uri: str) -> None:
     # No login, no type, no index: what load_dataset makes of the URI alone.
     dataset = load_dataset(uri, split="train")
     shards = dataset.shard_list
-    found = f"{len(dataset):,} {dataset.sample_type.__name__} in {len(shards)} blobs"
+    found = f"{dataset.count():,} {dataset.sample_type.__name__} in {len(shards)} blobs"
     _say("stranger", f"load_dataset(uri), no login and no type given: {found}")
     _say("", shards[0])
     _compare(dataset, "the network")

@@ -153,7 +153,7 @@ class Mixture(Trainable[T]):
             LengthError: A dataset is filtered.
         """
         for dataset in self._datasets:
-            len(dataset)
+            dataset._check_countable("length")
         stream: Any = EpochStream(self._epoch, None, self._share, samples_of, None)
         return int(stream.samples_left([]))
 

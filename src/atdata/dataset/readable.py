@@ -208,15 +208,46 @@ class Readable(Trainable[T]):
         return iter(self.ordered())
 
     def __len__(self) -> int:
-        """Number of samples: as recorded where it is, else counted once by reading the shards.
+        """Number of samples: as recorded, as the shards' tables say, or counted in local shards.
+
+        `list` and progress bars ask for it, so shards on servers are never read for it.
 
         Raises:
-            LengthError: The dataset is filtered; how many stay is known after reading only.
+            LengthError: The dataset is filtered; how many stay is known after reading only. Or
+                only reading shards on servers would tell; `count` does that. A TypeError, after
+                which `list` and progress bars go without.
         """
         self._check_countable("length")
+        return self._length(self._counted())
+
+    def count(self) -> int:
+        """Number of samples, as `len`; shards on servers that have no table are read for it.
+
+        Once: afterwards `len` is known, and so are positions.
+
+        Raises:
+            LengthError: The dataset is filtered.
+            ShardError: A shard is damaged.
+            SourceError: One cannot be read.
+        """
+        self._check_countable("length")
+        found = self._counted()
+        return self._length(len(self._gather) if found is None else found)
+
+    def _counted(self) -> int | None:
+        """Samples of the whole dataset, where that is known without reading remote shards."""
         shards = [self._known.get(shard) for shard in self.shard_list]
         counts = [shard.samples for shard in shards if shard and shard.samples is not None]
-        whole = sum(counts) if len(counts) == len(shards) else len(self._gather)
+        if len(counts) == len(shards):
+            return sum(counts)
+        return len(self._gather) if self._gather.tables.ready() else None
+
+    def _length(self, whole: int | None) -> int:
+        if whole is None:
+            raise LengthError(
+                "How many samples there are is not recorded, and nothing but reading every shard "
+                "would tell. dataset.count() does that; sum(1 for _ in dataset) counts in passing."
+            )
         return length(share_of(left_of(whole, []), self._share))
 
 

@@ -82,6 +82,8 @@ class ShardTables:
         self._heads: dict[int, TableHead] = {}
         self._tables: dict[int, SampleTable] = {}
         self._scanned: set[int] = set()
+        self._absent: set[int] = set()
+        """Shards on servers that were found to have no table to go by."""
         self._mapped_bytes = self._used = 0
         self._identities: dict[int, Identity] = {}
         self.unread = Unread()
@@ -127,7 +129,7 @@ class ShardTables:
     def glance(self, number: int) -> SampleTable:
         """The table of one shard, of which maybe only the head was checked."""
         if number not in self._tables:
-            table = self._read(number)
+            table = None if number in self._absent else self._read(number)
             if table is None:
                 self._put(number, self._scanned_table(number))
             else:
@@ -266,8 +268,11 @@ class ShardTables:
         """Find the head without reading the samples; of a local shard, scan it."""
         path = local_path(self._source, self.shards[number])
         if path is None:
-            table = self._read(number)
-            if table is not None:
+            # Asked for once: a server that has none is not asked again.
+            table = None if number in self._absent else self._read(number)
+            if table is None:
+                self._absent.add(number)
+            else:
                 self._tables[number], self._heads[number] = table, table.head
             return table is not None
         found = self._local(number, path)
