@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import mmap
-import os
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Final, TypeAlias
-from weakref import WeakSet
+from typing import IO, Any, Final
 
 import numpy as np
 
 from atdata._files import make_folders, place_file
 from atdata._folders import cache_folder
 from atdata._protocols import DataSource
-from atdata._regular import is_own, open_file, open_own
+from atdata._regular import open_file, open_own
 from atdata._shardlist import ShardInfo
+from atdata.dataset.table_files import Identity, bytes_of, identity_of, opened, read_at_most, sound
 from atdata.dataset.whole import whole_shard
 from atdata.errors import IntegrityError, NotFoundError, ShardError, SourceError
 from atdata.shards.header import BLOCK
@@ -42,25 +40,16 @@ _WORTH_KEEPING: Final = 16 << 20
 _AT_ONCE: Final = 16
 _CHECKED_AT_ONCE: Final = 4
 """Tables that are checked at the same time: all of each is in memory meanwhile."""
-_MAPPED: Final = 128
-"""Most tables that are mapped in a process, and no more than an eighth of the files that the system
-allows: each takes one. Others are read into memory."""
 _MARKER: Final = 1 << 16
 """Bytes of the longest end of a shard that is read with its table; tar pads to 10 kB."""
 _RESIDENT: Final = 8 << 20
 """Bytes of mapped tables from which on their pages are given back between reads."""
 _USED: Final = 1 << 14
 """Entries whose pages may stay in memory."""
-Identity: TypeAlias = tuple[str, int, int, int]
-"""Path, size, time of change, inode."""
-_sound: set[Identity] = set()
-"""Tables that this process has found right."""
 _complete: set[tuple[Identity, Identity]] = set()
 """Tables that this process has found to leave nothing out of a shard, and the shards."""
 _confirmed: set[Identity] = set()
 """Tables that this process has found to say the same as the headers of their shards."""
-_maps: WeakSet[mmap.mmap] = WeakSet()
-"""Tables that are mapped now, in all datasets of this process."""
 
 
 class ShardTables:
@@ -148,7 +137,7 @@ class ShardTables:
                 table.check()
                 self.rest(number)
                 if number in self._identities:
-                    _sound.add(self._identities[number])
+                    sound.add(self._identities[number])
             except ShardError:
                 claimed = len(table)
                 if not self.replace(number) or len(self._tables[number]) != claimed:
@@ -206,7 +195,7 @@ class ShardTables:
         with suppress(ShardError):
             if not table.checked:
                 table.check()
-                _sound.add(identity)
+                sound.add(identity)
             return table
         return None
 
@@ -334,7 +323,7 @@ class ShardTables:
         kept = self._kept_at(shard, None)
         if kept is not None:
             with suppress(OSError, ShardError, ValueError):
-                _, table = _opened(kept, own=True)
+                _, table = opened(kept, own=True)
                 if self._fits(table.head, shard, None):
                     return table
         return None
@@ -352,12 +341,12 @@ class ShardTables:
             return None
         if not self._full:
             with suppress(OSError, ShardError, ValueError):
-                identity, table = _opened(path.with_name(path.name + SUFFIX))
-                whole = (identity, _identity(path, stat))
+                identity, table = opened(path.with_name(path.name + SUFFIX))
+                whole = (identity, identity_of(path, stat))
                 if self._fits(table.head, shard, stat.st_size) and identity[2] >= stat.st_mtime_ns:
                     if whole not in _complete:
                         with open_file(path, 0) as file:
-                            read = partial(_pread, file.fileno())
+                            read = partial(bytes_of, file.fileno())
                             if not self._leaves_nothing_out(table, shard, read):
                                 raise ShardError("a sample table that leaves samples out")
                         if not self._is_counted(shard):
@@ -366,7 +355,7 @@ class ShardTables:
         kept = self._kept_at(shard, path) if stat.st_size >= _WORTH_KEEPING else None
         if kept is not None:
             with suppress(OSError, ShardError, ValueError):
-                identity, table = _opened(kept, own=True)
+                identity, table = opened(kept, own=True)
                 if self._fits(table.head, shard, stat.st_size):
                     return identity, table
         return None
@@ -374,7 +363,7 @@ class ShardTables:
     def _read_beside(self, shard: str) -> SampleTable | None:
         try:
             with closing(open_beside(self._source, shard, SUFFIX)) as stream:
-                data = _read_at_most(stream, largest_table())
+                data = read_at_most(stream, largest_table())
         except (NotFoundError, SourceError, ShardError):
             # No table, or one that is not for us to see: a scan tells as well.
             return None
@@ -460,46 +449,3 @@ class _Counted:
         data = self._stream.read(size)
         self.size += len(data)
         return data
-
-
-def _opened(place: Path, *, own: bool = False) -> tuple[Identity, SampleTable]:
-    """A table from a file: mapped, or, where many are, read into memory.
-
-    Args:
-        place: The file.
-        own: Whether it has to be this user's, and nobody else's to write.
-    """
-    with open_file(place, follow=not own) as file:
-        stat = os.fstat(file.fileno())
-        if own and not is_own(stat):
-            raise PermissionError(f"{place} may be written by others")
-        identity = _identity(place, stat)
-        if len(_maps) < min(_MAPPED, os.sysconf("SC_OPEN_MAX") // 8):
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            _maps.add(mapped)
-            table = SampleTable.opened(memoryview(mapped))
-        else:
-            table = SampleTable.opened(file.read(largest_table() + 1))
-    table.checked = identity in _sound
-    return identity, table
-
-
-def _pread(number: int, start: int, size: int) -> bytes:
-    data = os.pread(number, size, start)
-    if len(data) < size:
-        raise ShardError("cut short while it was opened")
-    return data
-
-
-def _identity(place: Path, stat: os.stat_result) -> Identity:
-    return str(place), stat.st_size, stat.st_mtime_ns, stat.st_ino
-
-
-def _read_at_most(stream: IO[bytes], most: int) -> bytes:
-    pieces, left = [], most + 1
-    while left and (piece := stream.read(min(left, 1 << 20))):
-        pieces.append(piece)
-        left -= len(piece)
-    if not left:
-        raise ShardError(f"a sample table of more than {most:,} bytes")
-    return b"".join(pieces)
