@@ -6,12 +6,14 @@ import importlib
 import math
 import weakref
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-from atdata.errors import MissingExtraError
+from atdata.errors import MissingExtraError, RaggedFieldError
 from atdata.samples.columnar import Column
+from atdata.samples.forms import rows_of
 from atdata.samples.ndarray import AnyArray
 
 try:
@@ -31,12 +33,80 @@ _SPARE: Final = 4
 _FREE, _IN_USE = 0, 1
 
 
+_OF_ML_DTYPES: Final = (
+    "bfloat16",
+    "float8_e4m3fn",
+    "float8_e4m3fnuz",
+    "float8_e5m2",
+    "float8_e5m2fnuz",
+    "float8_e8m0fnu",
+)
+"""Dtypes that NumPy has from ml_dtypes, and torch under the same names."""
+
+
 def as_tensors(columns: Mapping[str, Column]) -> dict[str, Any]:
     """Columns as tensors, which share their memory; lists of arrays as lists of tensors.
 
     The tensors of a list are views of one that was made for them, where their dtype is the same.
+    Arrays of a dtype that torch does not have stay arrays of NumPy, in a list.
+
+    Raises:
+        RaggedFieldError: Arrays of such a dtype are padded or joined.
     """
+    columns = listed_where_no_tensor(columns)
     return {name: _tensor(column) for name, column in columns.items()}
+
+
+def listed_where_no_tensor(columns: Mapping[str, Column]) -> Mapping[str, Column]:
+    """Columns, those of a dtype that torch does not have as lists of arrays.
+
+    Raises:
+        RaggedFieldError: One of them is padded or joined.
+    """
+    lists = {
+        name: rows_of(column)
+        for name, column in columns.items()
+        if isinstance(column, np.ndarray) and _torch_dtype(column.dtype) is None
+    }
+    for name in lists:
+        if not columns.keys().isdisjoint((f"{name}.lengths", f"{name}.offsets")):
+            raise RaggedFieldError(
+                f"{name}: torch has no dtype {columns[name].dtype}, so that there is no tensor of "  # type: ignore[union-attr]
+                f"its arrays, padded or joined. Pass ragged={{{name!r}: 'list'}}."
+            )
+    return {**columns, **lists} if lists else columns
+
+
+class _TorchDtype(NamedTuple):
+    """A dtype of NumPy in the words of torch."""
+
+    numpy: np.dtype[Any]
+    """What torch takes from NumPy, in native byte order."""
+    torch: Any
+    """What it is then seen as; None: the same."""
+
+
+@lru_cache(maxsize=256)
+def _torch_dtype(dtype: np.dtype[Any]) -> _TorchDtype | None:
+    """What torch calls a dtype; None: it has none of that sort."""
+    if dtype.name in _OF_ML_DTYPES:
+        name: str = dtype.name
+        seen = getattr(torch, name, None)
+        return None if seen is None else _TorchDtype(np.dtype(f"u{dtype.itemsize}"), seen)
+    if dtype.kind not in "biufc":
+        return None
+    # Of two dtypes that are equal, as uint64 and ulonglong, torch may know one only.
+    plain = np.dtype(dtype.newbyteorder("=").str)
+    try:
+        torch.from_numpy(np.empty(0, plain))
+    except TypeError:
+        return None
+    return _TorchDtype(plain, None)
+
+
+def _flat_tensor(memory: AnyArray, dtype: _TorchDtype) -> Any:
+    made = torch.from_numpy(memory)
+    return made if dtype.torch is None else made.view(dtype.torch)
 
 
 def pinned(column: Any) -> Any:
@@ -63,6 +133,7 @@ class Parcel:
     """
 
     def __init__(self, columns: Mapping[str, Column]) -> None:
+        columns = listed_where_no_tensor(columns)
         self._fields = {name: _packed(column) for name, column in columns.items()}
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -72,8 +143,9 @@ class Parcel:
 class _Joined(NamedTuple):
     """Arrays of one dtype, one behind the other."""
 
+    dtype: _TorchDtype
     parts: list[AnyArray]
-    """Of one axis each, without gaps, in native byte order."""
+    """Of one axis each, without gaps, in native byte order, of the dtype for torch."""
     shapes: Shape | list[Shape | None]
     """The shape of the only one, or of each; None where there is none."""
 
@@ -81,7 +153,7 @@ class _Joined(NamedTuple):
 class _Packed(NamedTuple):
     """The same on its way."""
 
-    dtype: np.dtype[Any]
+    dtype: _TorchDtype
     shapes: Shape | list[Shape | None]
     size: int
     """Bytes of all of them."""
@@ -90,17 +162,22 @@ class _Packed(NamedTuple):
 
 
 def _joined(column: AnyArray | Sequence[Any]) -> _Joined | None:
-    """What is one piece of memory; None where that is no array, or arrays of several dtypes."""
+    """What is one piece of memory; None where that is no array, arrays of several dtypes, or of
+    one that torch does not have.
+    """
     there = [column] if isinstance(column, np.ndarray) else [v for v in column if v is not None]
     if not there or not all(isinstance(value, np.ndarray) for value in there):
         return None
     if len({value.dtype for value in there}) > 1:
         return None
-    dtype = there[0].dtype.newbyteorder("=")
-    parts = [np.ascontiguousarray(value, dtype).reshape(-1) for value in there]
+    native = there[0].dtype.newbyteorder("=")
+    dtype = _torch_dtype(native)
+    if dtype is None:
+        return None
+    parts = [np.ascontiguousarray(value, native).reshape(-1).view(dtype.numpy) for value in there]
     if isinstance(column, np.ndarray):
-        return _Joined(parts, column.shape)
-    return _Joined(parts, [None if value is None else value.shape for value in column])
+        return _Joined(dtype, parts, column.shape)
+    return _Joined(dtype, parts, [None if value is None else value.shape for value in column])
 
 
 def _cut(flat: Any, shapes: Shape | list[Shape | None]) -> Any:
@@ -117,28 +194,37 @@ def _cut(flat: Any, shapes: Shape | list[Shape | None]) -> Any:
 
 def _tensor(column: Column) -> Any:
     if isinstance(column, np.ndarray):
-        if not column.dtype.isnative:
-            column = column.astype(column.dtype.newbyteorder("="))
-        return torch.from_numpy(column)
+        return _one_tensor(column)
     joined = _joined(column)
     if joined is None:
-        return [_tensor(v) if isinstance(v, np.ndarray) else v for v in column]
-    return _cut(torch.from_numpy(np.concatenate(joined.parts)), joined.shapes)
+        return [_one_tensor(v) if isinstance(v, np.ndarray) else v for v in column]
+    return _cut(_flat_tensor(np.concatenate(joined.parts), joined.dtype), joined.shapes)
+
+
+def _one_tensor(array: AnyArray) -> Any:
+    """An array as a tensor that shares its memory where torch can; as it is where it has none."""
+    dtype = _torch_dtype(array.dtype)
+    if dtype is None:
+        return array
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    steps = [step for step, size in zip(array.strides, array.shape, strict=True) if size > 1]
+    if not array.flags.writeable or any(s < 0 or s % array.itemsize for s in steps):
+        array = array.copy()
+    return _flat_tensor(array.view(dtype.numpy), dtype)
 
 
 def _packed(column: Column) -> Any:
     joined = _joined(column)
     if joined is None:
+        if isinstance(column, np.ndarray):
+            return column
         return [_packed(v) if isinstance(v, np.ndarray) else v for v in column]
-    parts, shapes = joined
-    dtype = parts[0].dtype
-    # An error of a dtype that torch has not is the worker's, as of a sample that cannot be read.
-    torch.from_numpy(np.empty(0, dtype))
+    dtype, parts, shapes = joined
     size = sum(part.nbytes for part in parts)
     if size <= _IN_MESSAGE:
         return _Packed(dtype, shapes, size, b"".join(parts))  # type: ignore[arg-type]
     block, memory = _blocks.take(size)
-    np.concatenate(parts, out=memory[:size].view(dtype))
+    np.concatenate(parts, out=memory[:size].view(dtype.numpy))
     return _Packed(dtype, shapes, size, block)
 
 
@@ -152,14 +238,14 @@ def _arrived(field: Any) -> Any:
     if not isinstance(field, _Packed):
         return field
     if isinstance(field.memory, bytes):
-        memory = np.frombuffer(bytearray(field.memory), field.dtype)
+        memory = np.frombuffer(bytearray(field.memory), field.dtype.numpy)
     else:
         whole = field.memory.numpy()
         # What tensors are made of holds this array.
         released = weakref.finalize(whole, _release, field.memory.numpy())
         released.atexit = False
-        memory = whole[: field.size].view(field.dtype)
-    return _cut(torch.from_numpy(memory), field.shapes)
+        memory = whole[: field.size].view(field.dtype.numpy)
+    return _cut(_flat_tensor(memory, field.dtype), field.shapes)
 
 
 def _release(memory: AnyArray) -> None:
