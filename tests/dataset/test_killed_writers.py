@@ -217,6 +217,6 @@ def test_a_dataset_that_was_opened_before_is_not_read_on_with_others(tmp_path: P
     reading = iter(dataset)
     assert next(reading).call == 1
     write(tmp_path, 2, 15)
-    with pytest.raises(IntegrityError, match="written again since it was opened"):
+    with pytest.raises(IntegrityError, match="changed since it was opened"):
         assert {sample.call for sample in reading} == {1}
     assert read(tmp_path) == (2, 15)

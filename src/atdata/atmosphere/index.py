@@ -111,7 +111,8 @@ class AtmosphereIndex(Curation):
         name unless they are given; an empty one (``""``, ``[]``, ``{}``) clears it.
 
         Args:
-            ds: The dataset. Without a data store it must be as stored: no filter, map or lens.
+            ds: The dataset. Without a data store it must be as stored: no filter, map or
+            lens, and no rank's part.
             name: 1 to 256 characters.
             schema_ref: AT URI of the samples' schema; None: that of ``ds.sample_type``,
                 published with ``version=None``.
@@ -179,9 +180,9 @@ class AtmosphereIndex(Curation):
             )
         if not ds.is_plain:
             raise OptionError(
-                f"{name!r}: the dataset is filtered, mapped or seen through a lens, so that its "
-                "shards hold other samples than it gives. Publish it with a data store, which "
-                "writes new shards."
+                f"{name!r}: the dataset is filtered, mapped, seen through a lens, or a rank's "
+                "part: its shards hold other samples than it gives. Publish it with a "
+                "data store, which writes new shards."
             )
         endpoint, _ = s3_address(ds)
         check_public(ds.shard_list, endpoint=endpoint)

@@ -13,7 +13,8 @@ from atdata._protocols import DataSource, IndexEntry, is_source
 from atdata._secrets import redacted
 from atdata._shardlist import LocatedUrl, ShardInfo
 from atdata.dataset.describe import describe
-from atdata.dataset.gather import Gather
+from atdata.dataset.epoch import runs_of
+from atdata.dataset.gather import Gather, GatheredRows
 from atdata.dataset.named_splits import splits_of
 from atdata.dataset.plan import (
     Filter,
@@ -23,7 +24,8 @@ from atdata.dataset.plan import (
     View,
 )
 from atdata.dataset.readable import Readable
-from atdata.dataset.split import Even, Share, find_share
+from atdata.dataset.rows import Rows
+from atdata.dataset.split import Even, Share, find_share, left_of, positions_in, share_of
 from atdata.dataset.verify import Verify
 from atdata.errors import OptionError, SampleTypeError
 from atdata.lenses.lens import Lens
@@ -31,7 +33,7 @@ from atdata.lenses.network import find_lens
 from atdata.samples.codec import check_sample_type, codec_of, is_sample_type
 from atdata.samples.dict_sample import DictSample
 from atdata.samples.sending import check_type, defined_again
-from atdata.shards.unread import Unread
+from atdata.shards.reader import Block
 from atdata.shards.writer import PackedSample
 from atdata.sources.cache import MAX_BYTES, CachedSource
 from atdata.sources.url import URLSource
@@ -246,36 +248,60 @@ class Dataset(Readable[T]):
         return self._with(View(found), sample_type)
 
     def packed(self) -> Iterator[PackedSample]:
-        """Each sample's key and msgpack bytes, its shard's number and split, in reading order.
+        """Each sample's key and msgpack bytes, its shard's number and split: those samples that
+        iterating gives, in the same order, of a rank's part as well.
 
         Stored samples are checked against their type and passed on byte for byte; those that
         went through filter, map or a lens are packed anew.
         """
+        if self._share.world_size > 1:
+            yield from self._part()
+            return
+        splits = splits_of(self.known_shards())
         with self._gather.tables.unread.reading() as unread:
-            yield from self._stored(unread) if self.is_plain else self._made(unread)
+            for number, shard in enumerate(self.shard_list):
+                for block in self._plan.blocks_of(shard, unread):
+                    rows, _ = self._plan.stepped(block)
+                    for key, payload in self._payloads(rows, block):
+                        yield PackedSample(key, payload, number, splits[number])
 
-    def _made(self, unread: Unread) -> Iterator[PackedSample]:
+    def _part(self) -> Iterator[PackedSample]:
+        epoch = self._epoch(None)
+        ranges = share_of(left_of(len(epoch), []), self._share)
+        splits, behind = splits_of(self.known_shards()), -1
+        for rows, taken in runs_of(epoch, ranges, size=None):
+            positions = positions_in(ranges, taken - 1)
+            stored = rows.block if isinstance(rows, GatheredRows) else None
+            found = zip(
+                self._payloads(rows, stored),
+                positions.tolist(),
+                self._gather.shards_of(positions).tolist(),
+                strict=True,
+            )
+            for (key, payload), position, number in found:
+                if position > behind:
+                    behind, shard = position, number
+                    yield PackedSample(key, payload, number, splits[number])
+                else:
+                    # The sample that makes all parts equally long: a key is unique in its shard.
+                    yield PackedSample(f"{key}-again", payload, shard, splits[shard])
+
+    def _payloads(self, rows: Rows, stored: Block[Any] | None) -> Iterator[tuple[str, bytes]]:
+        """Key and bytes of each sample; of stored ones the bytes that they have."""
+        samples = rows.samples()
+        if self._plan.is_plain and stored is not None:
+            yield from zip(rows.keys, map(bytes, stored.payloads()), strict=True)
+            return
         codec = codec_of(self._sample_type)
-        splits = splits_of(self.known_shards())
-        for number, shard in enumerate(self.shard_list):
-            for rows in self._plan.rows_of(shard, unread):
-                for key, sample in zip(rows.keys, rows.samples(), strict=True):
-                    if not isinstance(sample, self._sample_type):
-                        hint = "Pass map(…, sample_type=…)."
-                        again = defined_again(self._sample_type, type(sample))
-                        raise SampleTypeError(
-                            f"Sample {key!r}: expected {self._sample_type.__name__}, found "
-                            f"{type(sample).__name__}. {again or hint}"
-                        )
-                    yield PackedSample(key, codec.pack(sample), number, splits[number])
-
-    def _stored(self, unread: Unread) -> Iterator[PackedSample]:
-        splits = splits_of(self.known_shards())
-        for number, shard in enumerate(self.shard_list):
-            for block in self._plan.blocks_of(shard, unread):
-                block.samples()
-                for key, payload in zip(block.keys, block.payloads(), strict=True):
-                    yield PackedSample(key, bytes(payload), number, splits[number])
+        for key, sample in zip(rows.keys, samples, strict=True):
+            if not isinstance(sample, self._sample_type):
+                hint = "Pass map(…, sample_type=…)."
+                again = defined_again(self._sample_type, type(sample))
+                raise SampleTypeError(
+                    f"Sample {key!r}: expected {self._sample_type.__name__}, found "
+                    f"{type(sample).__name__}. {again or hint}"
+                )
+            yield key, codec.pack(sample)
 
     def known_shards(self) -> tuple[ShardInfo, ...]:
         """Every shard with what is known of it without reading any."""
@@ -295,8 +321,8 @@ class Dataset(Readable[T]):
 
     @property
     def is_plain(self) -> bool:
-        """Whether samples come out as they are stored: no filter, map or lens."""
-        return not self._plan.steps
+        """Whether the samples are those of its shards: no filter, map or lens, no rank's part."""
+        return self._plan.is_plain and self._share.world_size == 1
 
     def __repr__(self) -> str:
         shards = self.shard_list

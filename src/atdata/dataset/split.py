@@ -6,11 +6,14 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
 
 from atdata.errors import OptionError, StateError
 
 Even: TypeAlias = Literal["drop", "pad"]
+Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 Ranges: TypeAlias = list[tuple[int, int]]
 """Places in the order of an epoch, each from the first to before the second, none empty."""
 
@@ -129,6 +132,14 @@ def share_of(ranges: Ranges, share: Share) -> Ranges:
         first = (part or ranges)[0][0]
         return [*part, (first, first + 1)]
     return part
+
+
+def positions_in(ranges: Ranges, numbers: Integers) -> Integers:
+    """Places, counted from the first one of some ranges → places in the order of the epoch."""
+    starts, stops = np.array(ranges, np.int64).reshape(-1, 2).T
+    ends = np.cumsum(stops - starts)
+    which = np.searchsorted(ends, numbers, side="right")
+    return numbers + (stops - ends)[which]
 
 
 Taken: TypeAlias = "int | list[int]"

@@ -89,7 +89,8 @@ class LocalIndex:
         last.
 
         Args:
-            ds: The dataset. Without a data store it must be as stored: no filter, map or lens.
+            ds: The dataset. Without a data store it must be as stored: no filter, map or
+            lens, and no rank's part.
             name: 1 to 256 characters.
             schema_ref: Schema of the samples; None: that of ``ds.sample_type``, published with
                 ``version=None``.
@@ -158,9 +159,9 @@ class LocalIndex:
         details = _checked(ds, name, description, tags, license, metadata)
         if not ds.is_plain:
             raise OptionError(
-                f"{name!r}: the dataset is filtered, mapped or seen through a lens, so that its "
-                "shards hold other samples than it gives. Insert it with a data store, which "
-                "writes new shards, or insert the dataset that it was made of."
+                f"{name!r}: the dataset is filtered, mapped, seen through a lens, or a rank's "
+                "part: its shards hold other samples than it gives. Insert it with a "
+                "data store, which writes new shards, or insert the dataset that it was made of."
             )
         placed = leave_in_place(ds)
         ref = self._schema_ref(ds, schema_ref)

@@ -144,10 +144,11 @@ class URLSource:
             return None
         path = self._reader(item, "file").local_path(shard_id)
         first, seen = self._seen.get(head_of(shard_id) or "", ("", None))
-        if first and _seen(first) != seen:
+        now = _seen(first) if seen is not None else None
+        if now not in (None, seen):
             raise IntegrityError(
-                "the shards of this dataset were written again since it was opened. Open the "
-                "dataset again",
+                "the shards of this dataset were written again: they have changed since it was "
+                "opened. Open it again",
                 shard=first,
             )
         return path
