@@ -21,6 +21,8 @@ class RedisServer:
 
     port: int
     url: str
+    socket: str
+    """Path of its Unix socket."""
 
     def database(self, number: int) -> str:
         """URL of one of its 64 databases."""
@@ -80,8 +82,8 @@ def start(replica_of: int | None = None) -> Iterator[RedisServer]:
         "daemonize": "no",
     }
     with process.temporary_folder("redis") as folder:
-        argv = [str(program)]
-        for name, value in {**options, "dir": str(folder)}.items():
+        argv, path = [str(program)], str(folder / "redis.sock")
+        for name, value in {**options, "dir": str(folder), "unixsocket": path}.items():
             argv += [f"--{name}", value]
         question, answer = b"PING", b"+PONG"
         if replica_of is not None:
@@ -89,7 +91,7 @@ def start(replica_of: int | None = None) -> Iterator[RedisServer]:
             question, answer = b"INFO replication", b"master_link_status:up"
         command = process.Command(argv)
         with process.supervised([command], folder, lambda: _answers(port, question, answer)):
-            yield RedisServer(port, f"redis://127.0.0.1:{port}")
+            yield RedisServer(port, f"redis://127.0.0.1:{port}", path)
 
 
 if __name__ == "__main__":

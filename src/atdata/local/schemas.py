@@ -24,6 +24,8 @@ from atdata.schema.reflect import schema_of
 
 PAGE: Final = 200
 """Rows that are asked of the backend at a time."""
+_TRIES: Final = 100
+"""How often others may be faster."""
 
 
 class SchemaRecord(dict[str, Any]):
@@ -67,7 +69,7 @@ class Schemas:
 
     def _publish_as(self, schema: Schema) -> str:
         """Find the schema under its version, or add it."""
-        while True:
+        for _ in range(_TRIES):
             row = self._backend.schema(_key(_ref_of(schema)))
             if row is not None:
                 there = self._read(row)
@@ -77,10 +79,11 @@ class Schemas:
             # Another process may add it in between: then look again.
             if self._add(schema):
                 return str(_ref_of(schema))
+        raise self._unsettled(schema)
 
     def _publish_next(self, schema: Schema) -> str:
         """Find the newest version with these fields, or add the one after the latest."""
-        while True:
+        for _ in range(_TRIES):
             rows = self._versions(schema.class_name)
             if rows:
                 # Classes of several modules may share a name, and so the row of versions.
@@ -96,6 +99,14 @@ class Schemas:
                     schema = schema.with_version(str(Version(last.major + 1, 0, 0)))
             if self._add(schema):
                 return str(_ref_of(schema))
+        raise self._unsettled(schema)
+
+    def _unsettled(self, schema: Schema) -> BackendError:
+        return BackendError(
+            f"{self._backend.address}: {_ref_of(schema)} was neither found nor could it be added, "
+            f"{_TRIES} times. If many programs publish versions of {schema.name} at once, try "
+            "again; else the index is damaged: restore it from a copy."
+        )
 
     def _add(self, schema: Schema) -> bool:
         record = to_record(schema, self._publish_nested)

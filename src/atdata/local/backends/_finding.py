@@ -13,6 +13,7 @@ from atdata._secrets import redacted_repr
 from atdata.local.backends._terms import (
     CHUNK,
     MAX_WORDS,
+    META,
     PLANE,
     Pages,
     Terms,
@@ -111,7 +112,7 @@ def _asked(pages: Pages, words: Sequence[str], labels: Sequence[str]) -> tuple[l
     whole = [f"tw{word}".encode() for word in words]
     begun = [f"p{word}".encode() for word in words]
     exact = [f"t{label}".encode() for label in labels]
-    values = pages.some([b"m", *whole, *begun, *exact])
+    values = pages.some([META, *whole, *begun, *exact])
     double = tuple(2 * worth for worth in WORTH)
     asked = []
     for key, beginning in zip(whole, begun, strict=True):
@@ -123,7 +124,7 @@ def _asked(pages: Pages, words: Sequence[str], labels: Sequence[str]) -> tuple[l
         asked.append(each)
     for key in exact:
         asked.append(_Asked([_List(key, values[key], (1, 1, 1, 1))] if key in values else []))
-    return asked, count_of(values.get(b"m"))
+    return asked, count_of(values.get(META))
 
 
 def _beginning(

@@ -16,7 +16,7 @@ STALE: Final = -1
 _HEAD: Final = f"""
 local p = ARGV[1]
 if redis.call('EXISTS', p .. 'format') == 0 then return redis.error_reply('{EMPTY}') end
-local function lost(key) return redis.error_reply('{LOST} ' .. key) end
+local function lost(key) return redis.error_reply('{LOST} ' .. key .. ';') end
 """
 _WRITING: Final = (
     _HEAD
@@ -110,7 +110,10 @@ return 1
 REMOVE: Final = (
     _WRITING
     + """
-if redis.call('LLEN', p .. 'dataset:' .. ARGV[3]) == 0 then return 0 end
+if redis.call('LLEN', p .. 'dataset:' .. ARGV[3]) == 0 then
+  if redis.call('ZSCORE', p .. 'names', ARGV[3]) then return lost('dataset:' .. ARGV[3]) end
+  return 0
+end
 if stale() then return -1 end
 write(4)
 return remove(ARGV[3])
@@ -178,6 +181,9 @@ PAGES: Final = (
     _HEAD
     + """
 local keys = redis.call(ARGV[2], p .. 'term-order', ARGV[3], ARGV[4], 'LIMIT', 0, ARGV[5])
+if #keys == 0 and redis.call('EXISTS', p .. 'term-order') == 0 then
+  if redis.call('EXISTS', p .. 'term-pages') == 1 then return lost('term-order') end
+end
 local found = {}
 for _, key in ipairs(keys) do
   local value = redis.call('HGET', p .. 'term-pages', key)

@@ -47,7 +47,8 @@ CHUNKED: Final = 16
 ORDER: Final = 512
 """Most names of a page of the order."""
 _FREE: Final = 256
-_META: Final = b"m"
+META: Final = b"m"
+"""The key of the page that is read before any other."""
 _ID: Final = struct.Struct(">I")
 
 
@@ -109,8 +110,8 @@ class _Plan:
         self._costs: dict[bytes, int] = {}
 
     def made(self, changes: Mapping[str, Terms | None]) -> dict[bytes, bytes | None]:
-        self._load([_META, *(_name_key(name) for name in changes)])
-        meta = self._known[_META] or b"\0\0\0\0"
+        self._load([META, *(_name_key(name) for name in changes)])
+        meta = self._known[META] or b"\0\0\0\0"
         self._next, *self._free = struct.unpack(f"<{len(meta) // 4}I", meta)
         numbered = {name: self._known[_name_key(name)] for name in changes}
         self._load([doc_key(_ID.unpack(value)[0]) for value in numbered.values() if value])
@@ -134,10 +135,8 @@ class _Plan:
                 said = " ".join(f"{level}{term}" for term, level in terms.items())
                 self._put(doc_key(number), f"{name}\0{said}".encode())
             changed.append((number, old, terms or {}))
-        self._put(
-            _META,
-            struct.pack(f"<{1 + len(self._free[-_FREE:])}I", self._next, *self._free[-_FREE:]),
-        )
+        if came or went:
+            self._put(META, _pack([self._next, *self._free[-_FREE:]]))
         self._leave(went)
         self._enter(sorted(came, key=lambda pair: pair[0].encode()))
         self._list(changed)

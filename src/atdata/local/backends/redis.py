@@ -32,7 +32,7 @@ from atdata._logs import hide_in_logs
 from atdata._registry import require
 from atdata.errors import BackendError, UrlError
 from atdata.local.backends import _redis_scripts as lua
-from atdata.local.backends._terms import Change, Pages, Terms, plan
+from atdata.local.backends._terms import META, Change, Pages, Terms, plan
 from atdata.local.backends.base import FORMAT, Backend, EntryRow, SchemaRow, address_of
 
 if TYPE_CHECKING:
@@ -134,7 +134,10 @@ class RedisBackend(Backend):
 
     def revisions(self, name: str, after: int, limit: int) -> list[EntryRow]:
         key = f"{self._prefix}dataset:{name}"
-        (items,) = self._ask(("LRANGE", key, after, after))
+        names = f"{self._prefix}names"
+        items, listed = self._ask(("LRANGE", key, after, after), ("ZSCORE", names, name))
+        if not items and not after and listed is not None:
+            raise self._lost(f"dataset:{name}")
         if items and limit > 1:
             # The others are mostly as large as the first.
             most = min(limit - 1, limits.page_bytes // len(items[0]))
@@ -145,7 +148,12 @@ class RedisBackend(Backend):
     def revision(self, name: str, number: int) -> EntryRow | None:
         if number < 1:
             return None
-        (item,) = self._ask(("LINDEX", f"{self._prefix}dataset:{name}", number - 1))
+        key, names = f"{self._prefix}dataset:{name}", f"{self._prefix}names"
+        item, count, listed = self._ask(
+            ("LINDEX", key, number - 1), ("LLEN", key), ("ZSCORE", names, name)
+        )
+        if not count and listed is not None:
+            raise self._lost(f"dataset:{name}")
         return None if item is None else _row(name, number, item)
 
     def entries(self, after: str, limit: int) -> list[EntryRow]:
@@ -180,7 +188,7 @@ class RedisBackend(Backend):
                 if is_listed is not None and known.get(row.name) == row
             ]
             names = [name for name, _ in todo]
-            if self._try("INDEX", version, todo, len(names), *names) != lua.STALE:
+            if not todo or self._try("INDEX", version, todo, len(names), *names) != lua.STALE:
                 return
 
     def set_note(self, key: str, value: str | None) -> None:
@@ -315,7 +323,7 @@ class RedisBackend(Backend):
             if lua.EMPTY in text:
                 raise self._emptied() from None
             if lua.LOST in text:
-                raise self._lost(text.partition(lua.LOST)[2].split()[0]) from None
+                raise self._lost(text.partition(lua.LOST)[2].partition(";")[0].strip()) from None
             raise BackendError(
                 f"{self.address}: Redis does not answer or refused: {text.rstrip('.')}. "
                 "Check that it runs, and the host, port, user and password."
@@ -333,7 +341,14 @@ class _RedisPages(Pages):
         key = f"{self._backend._prefix}term-pages"
         answers = self._backend._ask(*(("HMGET", key, *part) for part in parts), **_AS_BYTES)
         pairs = zip(keys, (value for answer in answers for value in answer), strict=True)
-        return {key: value for key, value in pairs if value is not None}
+        found = {key: value for key, value in pairs if value is not None}
+        # Every reader and writer asks for this page first.
+        if META in keys and META not in found:
+            version = f"{self._backend._prefix}term-version"
+            was_written, meta = self._backend._ask(("EXISTS", version), ("HEXISTS", key, META))
+            if was_written and not meta:
+                raise self._backend._lost("term-pages")
+        return found
 
     def range(self, start: bytes, end: bytes, limit: int) -> list[tuple[bytes, bytes]]:
         return self._between("ZRANGEBYLEX", b"[" + start, b"(" + end, limit)
