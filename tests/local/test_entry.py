@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 import atdata
 from atdata._digest import cid_sha256
 from atdata._shardlist import LocatedUrl, ShardInfo, expand_braces
-from atdata.errors import BackendError
-from atdata.local import LocalDatasetEntry
+from atdata.errors import BackendError, NoDataUrlsError, OptionError, SchemaNotFoundError
+from atdata.local import LocalDatasetEntry, LocalIndex
 from atdata.local.backends.base import EntryRow
 from atdata.local.entry import content_cid, from_row, to_row
+from tests.local.conftest import Digit, MakeDigits
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 VALUES = st.recursive(
@@ -106,3 +107,64 @@ def test_entries_can_be_sent_to_other_processes() -> None:
     assert again == entry
     assert hash(again) == hash(entry)
     assert isinstance(again, atdata.IndexEntry)
+
+
+REF = "atdata://local/sampleSchema/Digit@1.0.0"
+
+
+def test_an_entry_is_made_of_urls() -> None:
+    """Name, schema and URLs make an entry; the same ones make an equal one with the same CID."""
+    urls = ["https://example.org/a-{000..002}.tar", "https://example.org/b.tar"]
+    one = LocalDatasetEntry(name="digits", schema_ref=REF, data_urls=urls)
+    other = LocalDatasetEntry("digits", REF, urls)
+    assert one == other
+    assert hash(one) == hash(other)
+    assert one.cid == other.cid == content_cid(REF, one.shards)
+    assert [shard.url for shard in one.shards] == [
+        *(f"https://example.org/a-00{n}.tar" for n in range(3)),
+        "https://example.org/b.tar",
+    ]
+    assert expand_braces(one.data_urls[0]) == [shard.url for shard in one.shards]
+    single = LocalDatasetEntry(name="digits", schema_ref=REF, data_urls=["s3://b/c.tar"])
+    assert single.data_urls == ["s3://b/c.tar"]
+    assert single != one
+    assert single.cid != one.cid
+    assert pickle.loads(pickle.dumps(one)) == one
+    for wrong in ({"data_urls": "a.tar"}, {"data_urls": ["a"], "shards": ["b"]}, {"shards": [1]}):
+        with pytest.raises(OptionError):
+            LocalDatasetEntry(name="digits", schema_ref=REF, **wrong)  # type: ignore[arg-type]
+
+
+@given(ENTRIES)
+def test_the_urls_of_an_entry_make_its_shards_again(entry: LocalDatasetEntry) -> None:
+    """What is known of shards, their place and their mark goes with the URLs of an entry."""
+    made = LocalDatasetEntry(entry.name, entry.schema_ref, data_urls=entry.data_urls)
+    assert (made.shards, made.cid) == (entry.shards, entry.cid)
+    assert made.stranger == entry.stranger
+    assert made.endpoint == (entry.endpoint or None)
+
+
+def test_an_entry_made_by_hand_is_inserted(index: LocalIndex, digits: MakeDigits) -> None:
+    """add_entry takes an entry: what it says is recorded, checked as a dataset is."""
+    dataset = digits()
+    ref = index.publish_schema(Digit)
+    made = LocalDatasetEntry(
+        name="mine",
+        schema_ref=ref,
+        data_urls=["https://example.org/{0..3}.tar"],
+        metadata={"a": 1},
+        tags=["t"],
+    )
+    added = index.add_entry(made)
+    assert added == made == index.get_dataset("mine")
+    local = LocalDatasetEntry("local", ref, data_urls=dataset.shard_list)
+    again = index.add_entry(local, name="other", license="MIT")
+    assert (again.name, again.license) == ("other", "MIT")
+    assert list(atdata.Dataset[Digit](again)) == list(dataset)
+    assert all(shard.sha256 for shard in again.shards)
+    with pytest.raises(NoDataUrlsError):
+        index.add_entry(LocalDatasetEntry("empty", ref))
+    with pytest.raises(SchemaNotFoundError):
+        index.add_entry(LocalDatasetEntry("none", REF.replace("Digit", "None"), ["a.tar"]))
+    with pytest.raises(OptionError, match="name="):
+        index.add_entry(dataset)

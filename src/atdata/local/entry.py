@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -13,17 +13,30 @@ import msgpack
 
 from atdata._digest import record_cid
 from atdata._secrets import redacted_repr
-from atdata._shardlist import LocatedUrl, ShardInfo, fold_urls
-from atdata.errors import BackendError, UrlError
+from atdata._shardlist import LocatedUrl, ShardInfo, expand_braces, fold_urls
+from atdata.errors import BackendError, OptionError, UrlError
 from atdata.local.backends.base import EntryRow
 
 
 @redacted_repr
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class LocalDatasetEntry:
     """A dataset in a local index: where its shards are, what they hold, and what was said of it.
 
-    Properties do no I/O.
+    Properties do no I/O. Two entries are equal that say the same of the same revision, whenever
+    they were recorded. One can be made by hand, and given to `LocalIndex.add_entry`::
+
+        LocalDatasetEntry(name="digits", schema_ref=ref, data_urls=["https://…/{000..006}.tar"])
+
+    Args:
+        name: As the field, and so are the others.
+        schema_ref: See there.
+        shards: Shards, or their URLs.
+        data_urls: URLs instead, with braces or without.
+
+    Raises:
+        OptionError: Both shards and URLs were given, or something else than a list.
+        UrlError: Braces that do not match.
     """
 
     name: str
@@ -42,7 +55,7 @@ class LocalDatasetEntry:
     region: str | None = None
     stranger: bool = False
     """Whether the URLs came from the network; they are opened with the same care as there."""
-    created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    created_at: datetime = field(default_factory=lambda: datetime.now(UTC), compare=False)
     """When this revision was recorded, in UTC."""
     revision: int = 1
     """1, 2, … of this name."""
@@ -52,14 +65,61 @@ class LocalDatasetEntry:
     title: str | None = None
     """Of a copy of a network record: ``@{handle}/{name}``, as it is called there."""
 
-    def __post_init__(self) -> None:
-        if not self.cid:
-            object.__setattr__(self, "cid", content_cid(self.schema_ref, self.shards))
-        if self.stranger:
+    def __init__(
+        self,
+        name: str,
+        schema_ref: str,
+        shards: Iterable[ShardInfo | str] = (),
+        metadata: dict[str, Any] | None = None,
+        description: str | None = None,
+        tags: Iterable[str] = (),
+        license: str | None = None,
+        endpoint: str | None = None,
+        region: str | None = None,
+        stranger: bool = False,
+        created_at: datetime | None = None,
+        revision: int = 1,
+        cid: str = "",
+        title: str | None = None,
+        *,
+        data_urls: Iterable[str] | None = None,
+    ) -> None:
+        for what, given in (("shards", shards), ("data_urls", data_urls), ("tags", tags)):
+            if isinstance(given, str):
+                raise OptionError(f"{what}: expected a list, found a str. Write [{given!r}].")
+        known = tuple(_expanded(shards))
+        if data_urls is not None:
+            if known:
+                raise OptionError("Give an entry either shards= or data_urls=, not both.")
+            urls = list(data_urls)
+            known = tuple(_expanded(urls))
+            # URLs of another entry say where they are, and that they came from the network.
+            marks = [url for url in urls if isinstance(url, LocatedUrl)]
+            endpoint = endpoint or next((url.endpoint for url in marks if url.endpoint), None)
+            region = region or next((url.region for url in marks if url.region), None)
+            stranger = stranger or any(url.stranger for url in marks)
+        if stranger:
             # One by one they are a stranger's too.
-            place = LocatedUrl("", endpoint=self.endpoint, region=self.region, stranger=True)
-            marked = tuple(shard.at(place.at(shard.url)) for shard in self.shards)
-            object.__setattr__(self, "shards", marked)
+            place = LocatedUrl("", endpoint=endpoint, region=region, stranger=True)
+            known = tuple(shard.at(place.at(shard.url)) for shard in known)
+        values = {
+            "name": name,
+            "schema_ref": schema_ref,
+            "shards": known,
+            "metadata": metadata,
+            "description": description,
+            "tags": tuple(tags),
+            "license": license,
+            "endpoint": endpoint,
+            "region": region,
+            "stranger": stranger,
+            "created_at": created_at or datetime.now(UTC),
+            "revision": revision,
+            "cid": cid or content_cid(schema_ref, known),
+            "title": title,
+        }
+        for key, value in values.items():
+            object.__setattr__(self, key, value)
 
     @property
     def data_urls(self) -> list[str]:
@@ -69,6 +129,18 @@ class LocalDatasetEntry:
         folded = fold_urls([shard.url for shard in self.shards])
         place = {"endpoint": self.endpoint, "region": self.region}
         return [LocatedUrl(folded, **place, stranger=self.stranger, shards=self.shards)]
+
+
+def _expanded(given: Iterable[ShardInfo | str]) -> Iterator[ShardInfo]:
+    for shard in given:
+        if isinstance(shard, ShardInfo):
+            yield shard
+        elif isinstance(shard, LocatedUrl) and shard.shards:
+            yield from shard.shards
+        elif isinstance(shard, str):
+            yield from map(ShardInfo, expand_braces(shard))
+        else:
+            raise OptionError(f"A shard is a URL or a ShardInfo, not {type(shard).__name__}.")
 
 
 def content_cid(schema_ref: str, shards: Sequence[ShardInfo]) -> str:

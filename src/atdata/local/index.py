@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -13,6 +14,7 @@ from atdata._secrets import redacted
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.details import Details
 from atdata.dataset.insertion import check_insertable, leave_in_place, write_to_store
+from atdata.dataset.load import open_entry
 from atdata.errors import OptionError, SchemaConflictError
 from atdata.local.entry import LocalDatasetEntry, from_row
 from atdata.local.insert import Draft, record
@@ -142,9 +144,9 @@ class LocalIndex:
 
     def add_entry(
         self,
-        ds: Dataset[Any],
+        ds: Dataset[Any] | LocalDatasetEntry,
         *,
-        name: str,
+        name: str | None = None,
         schema_ref: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         description: str | None = None,
@@ -155,7 +157,27 @@ class LocalIndex:
 
         Local files are read once, for their hash and number of samples, and recorded with
         absolute paths. Arguments, result and errors are those of `insert_dataset`.
+
+        Args:
+            ds: The dataset; or an entry of another index, or one made by hand. What is not
+                given beside an entry is what it says. Its schema must be published here.
+            name: 1 to 256 characters; left out with an entry only.
+            schema_ref: See `insert_dataset`, as for the rest.
+            metadata: Whatever should be kept with it.
+            description: What it is.
+            tags: At most 30 words to find it by.
+            license: SPDX identifier.
         """
+        if isinstance(ds, LocalDatasetEntry):
+            entry, schema_ref = ds, schema_ref or ds.schema_ref
+            name = entry.name if name is None else name
+            metadata = entry.metadata if metadata is None else metadata
+            description = entry.description if description is None else description
+            tags = (entry.tags or None) if tags is None else tags
+            license = entry.license if license is None else license
+            ds = open_entry(replace(entry, schema_ref=schema_ref), self)
+        if name is None:
+            raise OptionError("add_entry needs the name of the dataset: name='…'.")
         details = _checked(ds, name, description, tags, license, metadata)
         if not ds.is_plain:
             raise OptionError(
