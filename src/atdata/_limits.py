@@ -92,6 +92,9 @@ class Limits:
     document_seconds: int = 120
     """Longest that one answer or document may take, from connecting to its last byte; of a
     shard, to the first byte of its body."""
+    patience: int = 120
+    """Longest that a server which has answered before may refuse connections until reading from it
+    is an error, in seconds: what a restart may take."""
     redirects: int = 10
     """Most redirects that are followed."""
 

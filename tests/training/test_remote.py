@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,6 +45,20 @@ def test_connections_that_drop_lose_nothing(remote: Remote, way: str) -> None:
     proxy.answer(503, times=2, match=SHARDS)
     proxy.answer(500, times=1, match=SHARDS)
     assert read(dataset, way) == ALL
+
+
+@pytest.mark.parametrize("way", ["ordered", "shuffled"])
+def test_a_restart_in_an_epoch_loses_nothing(remote: Remote, way: str) -> None:
+    """A server that resets all connections and refuses new ones for 3 s is waited for."""
+    proxy, dataset = remote
+    reading = dataset.ordered(10) if way == "ordered" else dataset.shuffled(10, seed=1, window=50)
+    found = list(next(reading).number)
+    proxy.refuse()
+    back = threading.Timer(3, proxy.accept)
+    back.start()
+    found += [n for batch in reading for n in batch.number]
+    back.join()
+    assert sorted(found) == ALL
 
 
 @pytest.mark.parametrize("way", WAYS)

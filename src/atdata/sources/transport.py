@@ -113,8 +113,10 @@ def fetch(
                     "SSL_CERT_FILE to the certificates that you trust."
                 ) from error
             connecting = isinstance(error, NewConnectionError | ConnectTimeoutError | ProxyError)
-            retries.wait(describe(error), error, connecting=connecting)
+            away = connecting and _origin(target) in _answered
+            retries.wait(describe(error), error, connecting=connecting, away=away)
             continue
+        _answered.add(_origin(target))
         if not refused:
             return response
         if response.status in _TRANSIENT:
@@ -131,6 +133,15 @@ def fetch(
         if refusal is not None:
             raise refusal
         retries.wait(f"the server answers {response.status}")
+
+
+_answered: set[str] = set()
+"""Servers that have answered this process."""
+
+
+def _origin(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.partition('/')[0].rpartition('@')[2]}".lower()
 
 
 def describe(error: Exception) -> str:
