@@ -45,6 +45,14 @@ class Clip:
     name: str
 
 
+@atdata.packable
+class Blob:
+    """Bytes as an array."""
+
+    data: NDArray[np.uint8]
+    number: int
+
+
 def items(count: int) -> list[Item]:
     """Items numbered from 0 on."""
     return [Item(np.full((2, 3), i, np.float32), i, f"n{i}") for i in range(count)]

@@ -5,8 +5,10 @@ Needs PyTorch, which is not among the locked packages: `make test-torch` install
 
 from __future__ import annotations
 
+import gc
 import json
 import multiprocessing
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -219,3 +221,80 @@ def test_a_loader_is_sent_without_its_workers(numbered: Dataset[Item]) -> None:
     whole = numbers(loader)
     assert numbers(pickle.loads(pickle.dumps(loader))) == whole
     assert numbers(loader) == whole
+
+
+@pytest.mark.parametrize("drops", ["child", "parent"])
+def test_a_fork_shares_no_memory_that_is_filled_again(dataset: Dataset[Clip], drops: str) -> None:
+    """What one process holds of a batch stays as it is, whatever the other does with its copy."""
+    loader = dataset.to_torch(8, ragged=LISTS, num_workers=1, prefetch_factor=1)
+    batches = iter(loader)
+    batch = next(batches)
+    expected = batch["frame"].numpy().copy()
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        # With NumPy: threads of PyTorch that the parent had would be waited for.
+        held = batch["frame"].numpy()
+        del batch
+        if drops == "parent":
+            os.read(read, 1)
+            os._exit(not np.array_equal(held, expected))
+        del held
+        os._exit(0)
+    if drops == "child":
+        assert os.waitpid(child, 0)[1] == 0
+        assert len(list(batches)) == 5
+        assert np.array_equal(batch["frame"], expected)
+    else:
+        del batch
+        assert len(list(batches)) == 5
+        os.write(write, b"x")
+        assert os.waitpid(child, 0)[1] == 0
+    os.close(read)
+    os.close(write)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_forked_child_reads_the_rest_of_a_loop(numbered: Dataset[Item], workers: int) -> None:
+    """Parent and child go on with one loop, each to its end; or the child lets go of it."""
+    loader = numbered.to_torch(8, shuffle=True, seed=4, num_workers=workers)
+    whole = [b["number"].tolist() for b in numbered.batches(8, shuffle=True, seed=4)]
+    batches = iter(loader)
+    begin = [next(batches)["number"].tolist() for _ in range(3)]
+    for lets_go in (True, False):
+        child = os.fork()
+        if not child:
+            if lets_go:
+                del batches, loader
+                gc.collect()
+                os._exit(0)
+            state = json.loads(json.dumps(loader.state_dict()))
+            right = state["taken"] == 24 and begin + numbers(batches) == whole
+            del batches, loader
+            os._exit(not right)
+        assert os.waitpid(child, 0)[1] == 0
+    assert begin + numbers(batches) == whole
+
+
+@pytest.mark.parametrize("persistent", [True, False])
+def test_workers_of_a_loop_that_was_left_go_with_the_loader(
+    numbered: Dataset[Item], persistent: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Without the garbage collector's help, and without a word from workers that come later."""
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(2):
+            loader = numbered.to_torch(8, num_workers=2, persistent_workers=persistent)
+            next(iter(loader))
+            left = multiprocessing.active_children()
+            assert len(left) == (2 if persistent else 0)
+            other = numbered.to_torch(8, num_workers=1, persistent_workers=persistent)
+            assert len(numbers(other)) == 13
+            del loader
+            assert not set(left) & set(multiprocessing.active_children())
+            del other
+            assert not multiprocessing.active_children()
+    finally:
+        gc.enable()
+    assert capfd.readouterr().err == ""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import math
+import os
 import weakref
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -30,7 +32,8 @@ _IN_MESSAGE: Final = 1 << 20
 """Bytes of a field up to which they are copied through the pipe: less work than a mapped file."""
 _SPARE: Final = 4
 """Blocks of shared memory that a worker keeps for its next batches."""
-_FREE, _IN_USE = 0, 1
+_FREE, _IN_USE, _LEFT = 0, 1, 2
+"""What the last byte of shared memory says. What was left, a worker never uses again."""
 
 
 _OF_ML_DTYPES: Final = (
@@ -158,7 +161,7 @@ class _Packed(NamedTuple):
     size: int
     """Bytes of all of them."""
     memory: Any
-    """bytes, or a tensor of shared memory with `_IN_USE` in the last byte."""
+    """bytes, or a tensor of shared memory whose last byte says `_IN_USE`."""
 
 
 def _joined(column: AnyArray | Sequence[Any]) -> _Joined | None:
@@ -241,15 +244,37 @@ def _arrived(field: Any) -> Any:
         memory = np.frombuffer(bytearray(field.memory), field.dtype.numpy)
     else:
         whole = field.memory.numpy()
+        number = next(_numbers)
+        _lent[number] = field.memory.numpy()
         # What tensors are made of holds this array.
-        released = weakref.finalize(whole, _release, field.memory.numpy())
+        released = weakref.finalize(whole, _release, number)
         released.atexit = False
         memory = whole[: field.size].view(field.dtype.numpy)
     return _cut(_flat_tensor(memory, field.dtype), field.shapes)
 
 
-def _release(memory: AnyArray) -> None:
-    memory[-1] = _FREE
+_lent: dict[int, AnyArray] = {}
+"""Shared memory that tensors of this process are in."""
+_numbers = itertools.count()
+
+
+def _release(number: int) -> None:
+    memory = _lent.pop(number, None)
+    if memory is not None:
+        memory[-1] = _FREE
+
+
+def _leave() -> None:
+    # The child has the same memory, not a copy: neither process knows when the other lets go of it.
+    while _lent:
+        try:
+            _, memory = _lent.popitem()
+        except KeyError:
+            break
+        memory[-1] = _LEFT
+
+
+os.register_at_fork(before=_leave, after_in_child=_lent.clear)
 
 
 class _Blocks:
