@@ -23,6 +23,7 @@ LAYERS = [
         "_digest",
         "_files",
         "_folders",
+        "_forks",
         "_levels",
         "_limits",
         "_logs",
@@ -98,6 +99,14 @@ def test_a_room_imports_only_from_rooms_below(path: Path) -> None:
 def test_no_file_says_too_much(path: Path) -> None:
     """A file says one thing: none is over 500 lines."""
     assert len(path.read_text().splitlines()) <= 500
+
+
+def test_locks_are_free_in_a_forked_child() -> None:
+    """A lock that a thread holds at a fork would be held for ever in the child: none is bare."""
+    bare = re.compile(r"\bR?Lock\(\)")
+    found = {path.name for path in MODULES if bare.search(path.read_text())}
+    # The one that makes such locks, and one that renews its own.
+    assert found == {"_forks.py", "_once.py"}
 
 
 def test_every_public_name_exists() -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Mapping
 from typing import IO, Any, Final, TypeVar
 
 from atdata._digest import RAW, cid_sha256
+from atdata._forks import ForkLock
 from atdata._refs import AtUri, account_of, is_did, parse_at_uri, unseen_in
 from atdata._secrets import guarded, redacted
 from atdata.atmosphere.data_model import check_record
@@ -55,7 +55,7 @@ class AtmosphereClient(Reader):
         self._chosen = chosen.rstrip("/")
         self._given = server is not None
         self._session: Session | None = None
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         self._limits: dict[str, int] = {}
 
     def login(self, handle: str, password: str) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from itertools import chain
 from typing import Any, Final
 
+from atdata._forks import ForkLock
 from atdata._refs import DATASET_COLLECTION, NEWER_DATASET_COLLECTION, is_did
 from atdata.atmosphere.commits import changes_of
 from atdata.atmosphere.dag import cid_of
@@ -73,7 +74,7 @@ class Mirror:
         self._again: dict[str, tuple[float, float]] = {}
         """Accounts to ask again → when, and how long they will rest after another failure."""
         self._unread: Counter[str] = Counter()
-        self._lock = threading.RLock()
+        self._lock = ForkLock()
         self.counts = MirrorCounts()
 
     def update(self, server: str, stop: threading.Event | None = None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
+from atdata._forks import ForkLock
 from atdata._protocols import DataSource
 from atdata._shardlist import ShardInfo
 from atdata.dataset.verify import Verify, check_file
@@ -97,7 +97,7 @@ class ShardFiles:
         self._kinds: dict[int, tuple[bool, int, int]] = {}
         self._pid = os.getpid()
         self._pool: ThreadPoolExecutor | None = None
-        self._opening = threading.RLock()
+        self._opening = ForkLock()
 
     def get(self, number: int) -> ShardBytes:
         """One shard, open.
@@ -123,7 +123,6 @@ class ShardFiles:
         """In a forked child, threads did not come along; files did."""
         if self._pid != os.getpid():
             self._pid, self._pool = os.getpid(), None
-            self._opening = threading.RLock()
 
     def are_local(self, numbers: Sequence[int]) -> bool:
         """Whether these shards are files of this machine."""

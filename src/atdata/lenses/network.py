@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from functools import reduce
 from typing import Any, TypeAlias, TypeVar
 
+from atdata._forks import ForkLock
 from atdata.errors import LensError, LensNotFoundError
 from atdata.lenses.lens import Lens
 from atdata.lenses.views import field_view, same_structure, view_problems
@@ -24,7 +24,7 @@ of its schema are one node, so that a lens written for the class serves data fro
 class LensNetwork:
     """Every lens of this process. All instances share one network; it is safe with threads."""
 
-    _lock = threading.RLock()
+    _lock = ForkLock()
     _lenses: dict[Node, dict[Node, AnyLens]] = {}  # noqa: RUF012 (shared on purpose)
 
     def register(self, lens: AnyLens) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copyreg
 import dataclasses
-import threading
 from collections import OrderedDict
 from collections.abc import Hashable
 from datetime import datetime
@@ -14,6 +13,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from atdata._forks import ForkLock
 from atdata._protocols import Packable
 from atdata.errors import SampleTypeError, SchemaError, UnknownKindError
 from atdata.samples.kinds import (
@@ -46,7 +46,7 @@ class _Built(metaclass=_BuiltType):
     __atdata_schema__: ClassVar[Schema]
 
 
-_lock = threading.RLock()
+_lock = ForkLock()
 _alive: WeakValueDictionary[Hashable, type] = WeakValueDictionary()
 _recent: OrderedDict[Hashable, type] = OrderedDict()
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import mmap
 import sys
-import threading
 from typing import Any, Final, TypeAlias
 
 import numpy as np
+
+from atdata._forks import ForkLock
 
 Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -35,7 +36,7 @@ class Buffers:
     def __init__(self, most: int = 2) -> None:
         self._most = most
         self._kept: list[Bytes] = []
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
 
     def take(self, size: int) -> Bytes:
         """So many bytes, of any content. In use as long as an array or a memoryview of them is."""

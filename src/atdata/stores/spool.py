@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-import threading
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import IO, Final, Protocol, TypeAlias
 
+from atdata._forks import ForkLock
 from atdata._shardlist import ShardInfo, ShardUrls
 from atdata.errors import (
     AtdataError,
@@ -150,7 +150,7 @@ class _Copier:
         self._open_shard = open_shard
         self._sink = sink
         self._progress = progress
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
 
     def copy(self, number: int, shard: ShardInfo) -> ShardInfo:
         name = copy_name(number)
