@@ -86,6 +86,8 @@ _UNSLASHED: Final = re.compile(
     r"\b((?:postgres(?:ql)?|rediss?|mysql|https?|s3)(?:\+\w+)?:/?)(?!/)[^\s'\"@]{1,300}@",
     re.IGNORECASE,
 )
+_QUOTED_PAIR: Final = re.compile(r"(?<=[\"'])[^\s\"'@/:]{1,80}:[^\s\"'@]{1,300}@(?=[\w.\[-])")
+"""User and password before a host, where the scheme has been taken away."""
 _SHAPED: Final = re.compile(
     r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?"
     r"|\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b"
@@ -111,6 +113,7 @@ def redacted(text: str) -> str:
     if not _WORTH_A_LOOK.search(text):
         return str(text)
     text = _with_urls_hidden(text)
+    text = _QUOTED_PAIR.sub("", text)
     text = _UNSLASHED.sub(r"\1", text)
     for named in (_IN_HEADER, _IN_JSON, _IN_XML, _ASSIGNED):
         text = named.sub(_without_value, text)

@@ -27,7 +27,7 @@ from atdata.dataset.readable import Readable
 from atdata.dataset.rows import Rows
 from atdata.dataset.split import Even, Share, find_share, left_of, positions_in, share_of
 from atdata.dataset.verify import Verify
-from atdata.errors import OptionError, SampleTypeError
+from atdata.errors import AtdataError, OptionError, SampleTypeError
 from atdata.lenses.lens import Lens
 from atdata.lenses.network import find_lens
 from atdata.samples.codec import check_sample_type, codec_of, is_sample_type
@@ -325,8 +325,12 @@ class Dataset(Readable[T]):
         return self._plan.is_plain and self._share.world_size == 1
 
     def __repr__(self) -> str:
-        shards = self.shard_list
-        shown = shards[0] if len(shards) == 1 else f"{len(shards)} shards, {shards[0]} …"
+        try:
+            shards = self.shard_list
+        except AtdataError:
+            shown = repr(self.source)  # a repr does not fail for shards that cannot be listed
+        else:
+            shown = shards[0] if len(shards) == 1 else f"{len(shards)} shards, {shards[0]} …"
         name = getattr(self._sample_type, "__name__", self._sample_type)
         return redacted(f"<Dataset[{name}] {shown}>")
 

@@ -26,11 +26,17 @@ def parse_s3(url: str) -> tuple[str, str]:
     """``s3://bucket/key`` → bucket and key, the key as it is: nothing in it is escaped.
 
     Raises:
-        UrlError: No bucket.
+        UrlError: No bucket, or keys before it.
     """
     bucket, _, key = url.partition("://")[2].partition("/")
     if not url.lower().startswith("s3://") or not bucket:
         raise UrlError(f"{url!r} is not an s3 URL. Write s3://bucket/folder/name.tar.")
+    if "@" in bucket or (":" in bucket and not bucket.startswith("arn:")):
+        raise UrlError(
+            f"{url!r} has keys before its bucket, which s3 URLs do not have. Give them to "
+            "S3DataStore(credentials=…) or S3Source(access_key=…, secret_key=…), or set "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+        )
     return bucket, key
 
 
