@@ -96,7 +96,9 @@ def draft_dataset(
     if old is not None:
         shards = _typed(shards, old.shards)
     # A new revision is described as the one before it, unless something else is given.
-    before = old or _newest(client, name)
+    before = old
+    if old is None and None in (description, tags, license, metadata):
+        before = _newest(client, name)
     time = now()
     draft = partial(
         dataset_record,
