@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import logging
 import pickle
 import traceback
+import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -48,6 +51,11 @@ def error_classes() -> Iterator[type[BaseException]]:
     for value in vars(errors).values():
         if inspect.isclass(value) and issubclass(value, errors.AtdataError):
             yield value
+
+
+def is_warning(value: object) -> bool:
+    """Whether this is a class of warnings of ours."""
+    return inspect.isclass(value) and issubclass(value, errors.AtdataWarning)
 
 
 def made(kind: type[BaseException], text: str) -> BaseException:
@@ -135,3 +143,26 @@ def test_log_lines_show_no_secrets(caplog: pytest.LogCaptureFixture) -> None:
     assert len(caplog.records) == 4
     assert CANARY not in caplog.text
     assert "example.com" in caplog.text
+
+
+@pytest.mark.parametrize("kind", [w for w in vars(errors).values() if is_warning(w)], ids=str)
+def test_no_warning_shows_a_secret(kind: type[Warning]) -> None:
+    """A warning of any class of ours hides what its text has."""
+    for text in SECRETS:
+        with pytest.warns(kind) as caught:
+            warnings.warn(text.format(CANARY), kind, stacklevel=1)
+        assert CANARY not in str(caught[0].message)
+
+
+def test_every_warning_is_of_a_class_of_ours() -> None:
+    """Only those hide secrets: the default, UserWarning, does not."""
+    ours = {name for name, value in vars(errors).items() if is_warning(value)}
+    wrong = []
+    for path in sorted(Path(errors.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "warnings.warn":
+                # A category, or the warning itself.
+                given = node.args[:2] + [k.value for k in node.keywords if k.arg == "category"]
+                if not {ast.unparse(one).partition("(")[0] for one in given} & ours:
+                    wrong.append(f"{path.name}:{node.lineno}")
+    assert wrong == []

@@ -357,9 +357,9 @@ class UnknownFieldWarning(AtdataWarning):
     """A sample holds a field that its type does not have; the field is passed over."""
 
 
-class UnreadMembersWarning(UserWarning):
+class UnreadMembersWarning(AtdataWarning):
     """A shard has members that are no samples; they were not read. Says how many, of what kind."""
 
 
-class UnreadFilesWarning(UserWarning):
+class UnreadFilesWarning(AtdataWarning):
     """A folder has compressed tars next to its shards; they were not read."""

@@ -30,7 +30,7 @@ from urllib.parse import parse_qsl, urlencode
 from atdata._limits import limits
 from atdata._logs import hide_in_logs
 from atdata._registry import require
-from atdata.errors import BackendError, UrlError
+from atdata.errors import AtdataWarning, BackendError, UrlError
 from atdata.local.backends import _redis_scripts as lua
 from atdata.local.backends._terms import META, Change, Pages, Terms, plan
 from atdata.local.backends.base import FORMAT, Backend, EntryRow, SchemaRow, address_of
@@ -297,7 +297,7 @@ class RedisBackend(Backend):
         )
         if server.get("maxmemory"):
             raise BackendError(what)
-        warnings.warn(what, stacklevel=2)
+        warnings.warn(what, AtdataWarning, stacklevel=2)
 
     def _emptied(self) -> BackendError:
         return BackendError(
