@@ -17,6 +17,7 @@ MAX_CHARACTERS: Final = 1_000_000_000
 """Most characters that they may have together."""
 _RANGE = re.compile(r"([0-9]{1,18})\.\.([0-9]{1,18})")
 _SPECIAL = re.compile(r"[{},\\]")
+_PATTERN = re.compile(r"[{}\\*?\[]")
 
 
 @redacted_repr
@@ -58,11 +59,14 @@ class ShardInfo:
 
 
 class ShardUrls(list[str]):
-    """The URLs of written shards, one each, with what is known of them in ``shards``."""
+    """The URLs of written shards, one each, with what is known of them in ``shards``.
+
+    Each names its shard as it is, braces and stars included.
+    """
 
     def __init__(self, shards: Iterable[ShardInfo]) -> None:
         self.shards: tuple[ShardInfo, ...] = tuple(shards)
-        super().__init__(shard.url for shard in self.shards)
+        super().__init__(exactly(shard.url) for shard in self.shards)
 
     def __repr__(self) -> str:
         return redacted(super().__repr__())
@@ -83,6 +87,8 @@ class LocatedUrl(str):
     """Whether the URL came from the network, and must pass the policy for such URLs."""
     shards: tuple[ShardInfo, ...]
     """What is known of the shards that it stands for; elsewhere nothing."""
+    exact: bool
+    """Whether it names one shard as it is: braces, stars and brackets in it mean themselves."""
 
     def __new__(
         cls,
@@ -92,21 +98,23 @@ class LocatedUrl(str):
         region: str | None = None,
         stranger: bool = False,
         shards: tuple[ShardInfo, ...] = (),
+        exact: bool = False,
     ) -> LocatedUrl:
         made = super().__new__(cls, url)
         made.endpoint, made.region, made.stranger = endpoint, region, stranger
-        made.shards = shards
+        made.shards, made.exact = shards, exact
         return made
 
     def at(self, url: str) -> LocatedUrl:
-        """Another URL in the same place, of which no shards are known."""
-        return LocatedUrl(url, endpoint=self.endpoint, region=self.region, stranger=self.stranger)
+        """The URL of one shard in the same place, of which nothing is known."""
+        return _located(url, self.endpoint, self.region, self.stranger, (), exact=True)
 
     def __repr__(self) -> str:
         return redacted(super().__repr__())
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _located, (str(self), self.endpoint, self.region, self.stranger, self.shards)
+        place = (self.endpoint, self.region, self.stranger)
+        return _located, (str(self), *place, self.shards, self.exact)
 
 
 def _located(
@@ -115,8 +123,18 @@ def _located(
     region: str | None,
     stranger: bool,
     shards: tuple[ShardInfo, ...],
+    exact: bool = False,
 ) -> LocatedUrl:
-    return LocatedUrl(url, endpoint=endpoint, region=region, stranger=stranger, shards=shards)
+    return LocatedUrl(
+        url, endpoint=endpoint, region=region, stranger=stranger, shards=shards, exact=exact
+    )
+
+
+def exactly(url: str) -> str:
+    """The URL of one shard as it is, also for a reader that would see a pattern in it."""
+    if isinstance(url, LocatedUrl) or not _PATTERN.search(url):
+        return url
+    return LocatedUrl(url, exact=True)
 
 
 def shards_of(urls: Iterable[str]) -> tuple[ShardInfo, ...]:

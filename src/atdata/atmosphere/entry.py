@@ -55,7 +55,7 @@ class AtmosphereIndexEntry:
         if not self.shards:
             return []
         folded = fold_urls([shard.url for shard in self.shards])
-        place = {"endpoint": self.endpoint, "region": self.region}
+        place: dict[str, Any] = {"endpoint": self.endpoint, "region": self.region}
         return [LocatedUrl(folded, **place, stranger=True, shards=self.shards)]
 
     @property

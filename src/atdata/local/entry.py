@@ -127,7 +127,7 @@ class LocalDatasetEntry:
         if not self.shards:
             return []
         folded = fold_urls([shard.url for shard in self.shards])
-        place = {"endpoint": self.endpoint, "region": self.region}
+        place: dict[str, Any] = {"endpoint": self.endpoint, "region": self.region}
         return [LocatedUrl(folded, **place, stranger=self.stranger, shards=self.shards)]
 
 

@@ -12,7 +12,7 @@ from atdata._folders import user_path
 from atdata._once import once
 from atdata._registry import shard_reader
 from atdata._secrets import redacted
-from atdata._shardlist import LocatedUrl, expand_braces, preview
+from atdata._shardlist import LocatedUrl, exactly, expand_braces, preview
 from atdata.errors import IntegrityError, NoDataUrlsError, ShardNotFoundError, UrlError
 from atdata.shards.replacing import head_of, settle
 from atdata.sources.disk import DiskReader, existing_part, path_of
@@ -215,7 +215,7 @@ class URLSource:
             if isinstance(item, LocatedUrl):
                 found += (item.at(url) for url in matched)
             else:
-                found += matched
+                found += map(exactly, matched)
         return tuple(found)
 
     def _hint(self, item: str) -> str:
@@ -233,6 +233,10 @@ class URLSource:
 
     def _expand(self, item: str) -> list[str]:
         policy = self._policy_of(item)
+        if isinstance(item, LocatedUrl) and item.exact:
+            if policy is not None:
+                policy.check_url(item)
+            return [str(item)]
         if (
             policy is None
             and _scheme(item) == "file"

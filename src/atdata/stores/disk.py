@@ -12,7 +12,7 @@ from atdata._digest import sha256_of
 from atdata._files import Scratch, make_folders, place_file, sync_folder
 from atdata._regular import open_file
 from atdata._secrets import redacted
-from atdata._shardlist import ShardInfo, ShardUrls
+from atdata._shardlist import ShardInfo, ShardUrls, exactly
 from atdata.errors import AtdataError, OptionError, StoreError, UrlError
 from atdata.shards.offsets import SUFFIX
 from atdata.sources.disk import path_of
@@ -131,7 +131,7 @@ class DiskDataStore:
         path = path_of(url)
         if not path.is_relative_to(self.path):
             raise UrlError(f"{url!r} is not in this store, whose folder is {self.path}.")
-        return str(path)
+        return exactly(str(path))
 
     def supports_streaming(self) -> bool:
         """Always: files are read in place."""

@@ -14,7 +14,7 @@ from atdata._digest import sha256_of
 from atdata._files import Scratch
 from atdata._registry import require
 from atdata._secrets import redacted
-from atdata._shardlist import ShardInfo, ShardUrls
+from atdata._shardlist import ShardInfo, ShardUrls, exactly
 from atdata.errors import OptionError, StoreError, UrlError
 from atdata.shards.offsets import SUFFIX
 from atdata.sources.s3 import S3Reader, parse_s3
@@ -202,7 +202,7 @@ class S3DataStore:
         """
         if parse_s3(url)[0] != self.bucket:
             raise UrlError(f"{url!r} is not in this store, whose bucket is {self.bucket!r}.")
-        return url
+        return exactly(url)
 
     def supports_streaming(self) -> bool:
         """Always: shards are read in place."""

@@ -220,6 +220,21 @@ class StoreSuite:
         with pytest.raises(ValueError, match="prefix"):
             store.write_shards(dataset, prefix=prefix)
 
+    @pytest.mark.parametrize("prefix", ["p{1..3}/*", "a[1]{b,c}?", r"back\slash/{", "a b%20#c~ü"])
+    def test_every_prefix_gives_urls_that_are_read(
+        self, store: AbstractDataStore, dataset: Dataset[_Picture], prefix: str
+    ) -> None:
+        """What is written under a name that looks like a pattern is read by its URLs, at once,
+        one by one, by what `read_url` makes of them, and by the shards of a dataset of them."""
+        urls = store.write_shards(dataset, prefix=f"suite/{prefix}", maxcount=60)
+        readable = [store.read_url(url) for url in urls]
+        for given in (urls, list(urls), readable, Dataset[_Picture](urls).shard_list):
+            read = Dataset[_Picture](given)
+            assert [sample.label for sample in read] == list(range(100))
+        (last,) = Dataset[_Picture](urls[1]).shard_list
+        assert last == URLSource(urls[1]).shard_list[0]
+        assert [sample.label for sample in Dataset[_Picture](last)] == list(range(60, 100))
+
     def test_copies_are_exact(self, store: AbstractDataStore, tmp_path: Path) -> None:
         """Copied shards have the same bytes, in the same order, whatever was known of them."""
         shards, bodies = self.bodies()
