@@ -53,7 +53,7 @@ class Trainable(ABC, Generic[T]):
         drop_last: bool = False,
         ragged: Ragged = None,
         fill: Fill = None,
-    ) -> Reading[dict[str, Column]]:
+    ) -> Reading[dict[str, Any]]:
         """One epoch in batches of columns: field name → NumPy array, or list for what is none.
 
         The form of a column follows from the type of its field and from ``ragged`` and ``fill``,

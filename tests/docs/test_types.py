@@ -1,0 +1,131 @@
+"""Type checkers: the README passes mypy and Pyright, strict, and so does what a user writes."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+from tests.docs.test_pages import ROOT, program_of
+
+PROGRAM = """
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import atdata
+
+
+class Digit(atdata.PackableSample):
+    image: NDArray[np.uint8]
+    label: int
+    seen: datetime | None = None
+
+
+@atdata.packable(frozen=True)
+class Plain:
+    image: NDArray[np.uint8]
+    label: int = 0
+
+
+digit = Digit(np.zeros((28, 28), np.uint8), 3)
+packed: bytes = digit.packed
+again: Digit = Digit.from_bytes(packed)
+made: Digit = Digit.from_data({"image": digit.image, "label": 3})
+written: atdata.Dataset[Digit] = atdata.write_samples([digit, again, made], "digits.tar")
+
+dataset = atdata.Dataset[Digit]("digits.tar")
+for batch in dataset.ordered(batch_size=3):
+    shape: tuple[int, ...] = batch.image.shape
+    labels: list[int] = batch.label
+    total: int = sum(sample.label for sample in batch)
+    first: Digit = batch.samples[0]
+    keys: list[str] = batch.keys
+    column = batch.column("image").mean()
+for columns in dataset.batches(3, fill={"seen": datetime(2024, 1, 1)}):
+    print(columns["image"].shape, columns["seen.mask"].sum())
+for tensors in dataset.to_torch(3, num_workers=2):
+    print(tensors["image"].shape)
+one: Digit = dataset[0]
+labels_of_some: list[int] = dataset[:2].label
+by_key: Digit = dataset.by_key("000000000")
+numbers: list[int] = list(dataset.map(lambda sample: sample.label, int))
+threes: atdata.Dataset[Digit] = dataset.filter(lambda sample: sample.label == 3)
+untyped = atdata.DictSample({"x": 1})
+x: Any = untyped.x
+plain = Plain(digit.image)
+print(plain.label + 1, plain.image.shape)
+"""
+
+WRONG = """
+import atdata
+
+
+@atdata.packable
+class Digit:
+    label: int
+
+
+class Point(atdata.PackableSample):
+    x: float
+
+
+Digit("3")  # wrong
+Point()  # wrong
+for digit in atdata.Dataset[Digit]("digits.tar"):
+    print(digit.lable)  # wrong
+"""
+
+PROGRAMS = {
+    "readme": program_of((ROOT / "README.md").read_text()),
+    "right": PROGRAM,
+    "wrong": WRONG,
+}
+
+
+def mypy(folder: Path) -> dict[str, set[int]]:
+    """Lines with errors, by file."""
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir=cache", "."]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    return _by_file(re.findall(r"^(\w+)\.py:(\d+): error", done.stdout, re.MULTILINE), done.stdout)
+
+
+def pyright(folder: Path) -> dict[str, set[int]]:
+    """The same."""
+    (folder / "pyrightconfig.json").write_text('{"typeCheckingMode": "strict"}')
+    command = [sys.executable, "-m", "basedpyright", "--pythonpath", sys.executable, "--outputjson"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    errors = [e for e in json.loads(done.stdout)["generalDiagnostics"] if e["severity"] == "error"]
+    found = [(Path(e["file"]).stem, e["range"]["start"]["line"] + 1) for e in errors]
+    return _by_file(found, json.dumps(errors, indent=1))
+
+
+def _by_file(found: Iterable[tuple[str, int | str]], said: str) -> dict[str, set[int]]:
+    print(said)
+    lines: dict[str, set[int]] = {name: set() for name in PROGRAMS}
+    for name, line in found:
+        lines[name].add(int(line))
+    return lines
+
+
+@pytest.mark.parametrize("checker", [mypy, pyright])
+def test_type_checkers_pass_what_is_right(
+    checker: Callable[[Path], dict[str, set[int]]], tmp_path: Path
+) -> None:
+    """No errors in the README and a user's program; those that there are, are found."""
+    for name, text in PROGRAMS.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    found = checker(tmp_path)
+    assert (found["readme"], found["right"]) == (set(), set())
+    marked = {n for n, line in enumerate(WRONG.splitlines(), 1) if line.endswith("# wrong")}
+    assert len(marked) == 3
+    assert marked <= found["wrong"]
