@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Kind = Literal["answer", "cut", "cut_upload", "delay", "pause", "flip"]
+Kind = Literal["answer", "cut", "cut_upload", "delay", "pause", "flip", "lose"]
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,10 @@ class FaultProxy:
         """
         self._rules.add(Rule("cut", re.compile(match), times, after=after, abrupt=abrupt))
 
+    def lose(self, *, times: int | None = 1, match: str = "") -> None:
+        """Have the service do what it is asked, and reset the connection in place of its answer."""
+        self._rules.add(Rule("lose", re.compile(match), times))
+
     def flip(self, *, at: int, times: int | None = 1, match: str = "") -> None:
         """Change the byte at this place of a response's body, and nothing else."""
         self._rules.add(Rule("flip", re.compile(match), times, after=at))
