@@ -60,6 +60,12 @@ class Limits:
     """Most lists and maps in one sample or message: one takes a byte there, 64 in memory."""
     marks: int = 1_500_000
     """Most brackets, braces, commas and colons of one JSON document: no more values are in it."""
+    json_nesting: int = 128
+    """Deepest nesting of lists and objects in a JSON document."""
+    record_nesting: int = 64
+    """Deepest nesting of lists and maps in a record, a message of a firehose, or metadata."""
+    brace_nesting: int = 16
+    """Deepest nesting of braces in a URL that stands for several."""
     array_header: int = 10_000
     """Longest header of an array, in bytes. What it claims must be the bytes that are there."""
     array_dimensions: int = 32

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Final
 
+from atdata._limits import limits
 from atdata._secrets import redacted, redacted_repr
 from atdata.errors import UrlError
 
@@ -168,8 +169,8 @@ def expand_braces(
 
 
 def _sequence(text: str, at: int, bounds: tuple[int, int], *, depth: int) -> tuple[list[str], int]:
-    if depth > 16:
-        raise UrlError(f"{text[:80]!r}…: braces nested more than 16 deep.")
+    if depth > limits.brace_nesting:
+        raise UrlError(f"{text[:80]!r}…: braces nested more than {limits.brace_nesting} deep.")
     heads, literal = [""], []
     while at < len(text) and not (depth and text[at] in ",}") and text[at] != "}":
         if text[at] == "\\" and at + 1 < len(text) and _SPECIAL.match(text[at + 1]):

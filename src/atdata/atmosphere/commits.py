@@ -17,7 +17,7 @@ import libipld
 from atdata._refs import AtUri, is_rkey
 from atdata._registry import require
 from atdata._secrets import redacted_repr
-from atdata.atmosphere.dag import CID_SIZE, CID_STARTS, link, to_json
+from atdata.atmosphere.dag import CID_SIZE, CID_STARTS, decoded, link, to_json
 from atdata.errors import RecordError
 
 _DEPTH: Final = 64
@@ -55,7 +55,7 @@ def changes_of(body: Mapping[str, Any], key: bytes, collections: Collection[str]
     """
     try:
         return list(_changes(body, key, collections))
-    except (KeyError, ValueError, TypeError, AttributeError, IndexError, RecursionError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
         if isinstance(error, RecordError):
             raise
         raise RecordError(f"A commit cannot be read ({type(error).__name__}).") from error
@@ -66,7 +66,7 @@ def _changes(body: Mapping[str, Any], key: bytes, collections: Collection[str]) 
     did = body["repo"]
     if root != body["commit"]:
         raise RecordError(f"A commit of {did}: its blocks are those of another commit.")
-    commit = libipld.decode_dag_cbor(blocks[root])
+    commit = decoded(blocks[root])
     if (commit["did"], commit["rev"], commit["version"]) != (did, body["rev"], 3):
         raise RecordError(f"A commit of {did}: the message says something else than the commit.")
     if not is_signed_by(key, signed_part(commit), commit["sig"]):
@@ -83,7 +83,7 @@ def _changes(body: Mapping[str, Any], key: bytes, collections: Collection[str]) 
         if cid is None:
             yield Change(uri, None, None)
         else:
-            value = to_json(libipld.decode_dag_cbor(blocks[cid]))
+            value = to_json(decoded(blocks[cid]))
             if not isinstance(value, dict):
                 raise RecordError(f"{uri}: expected a record, found {type(value).__name__}.")
             yield Change(uri, libipld.encode_cid(cid), value)
@@ -96,7 +96,7 @@ def blocks_of(car: bytes) -> tuple[dict[bytes, bytes], bytes]:
         RecordError: Not one, or a block whose bytes do not have its hash.
     """
     size, at = _varint(car, 0)
-    header = libipld.decode_dag_cbor(car[at : at + size])
+    header = decoded(car[at : at + size])
     at += size
     blocks: dict[bytes, bytes] = {}
     while at < len(car):
@@ -136,7 +136,7 @@ def find(blocks: Mapping[bytes, bytes], root: bytes, key: bytes) -> bytes | None
             return None
         if at not in blocks:
             raise RecordError("A commit's blocks do not show where its records are.")
-        node = libipld.decode_dag_cbor(blocks[at])
+        node = decoded(blocks[at])
         at, last = node["l"], b""
         for entry in node["e"]:
             last = last[: entry["p"]] + entry["k"]

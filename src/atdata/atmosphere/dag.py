@@ -13,6 +13,8 @@ from typing import Any, Final
 import libipld
 
 from atdata._digest import cid_sha256
+from atdata._limits import limits
+from atdata._nesting import value_is_deeper
 from atdata.atmosphere.data_model import bytes_from_json
 from atdata.errors import RecordError, RefError
 
@@ -21,6 +23,30 @@ CID_STARTS: Final = (b"\x01\x71\x12\x20", b"\x01\x55\x12\x20")
 """What the CIDs in use begin with: of records, and of blobs."""
 _HEADS: Final = bytes(range(0x80, 0xC0))
 """Bytes that a list or a map begins with."""
+
+
+def decoded(block: bytes) -> Any:
+    """What a block of DAG-CBOR holds.
+
+    Raises:
+        RecordError: Not DAG-CBOR, or nested more than ``limits.record_nesting`` deep.
+    """
+    try:
+        value = libipld.decode_dag_cbor(block)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise RecordError(f"A block is not DAG-CBOR ({type(error).__name__}).") from error
+    check_depth(value)
+    return value
+
+
+def check_depth(value: Any) -> None:
+    """Refuse a value that functions here would follow too deep.
+
+    Raises:
+        RecordError: It is nested more than ``limits.record_nesting`` deep.
+    """
+    if value_is_deeper(value, limits.record_nesting):
+        raise RecordError(f"A block is nested more than {limits.record_nesting} deep.")
 
 
 def to_json(value: Any) -> Any:
@@ -46,9 +72,10 @@ def cid_of(record: Mapping[str, Any]) -> str:
     Raises:
         RecordError: It holds what no record can.
     """
+    check_depth(record)
     try:
         block = _encoded(record)
-    except (TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (TypeError, ValueError, AttributeError) as error:
         if isinstance(error, RecordError):
             raise
         raise RecordError(f"A record cannot be written ({type(error).__name__}).") from error

@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgpack
 
 from atdata._limits import limits
+from atdata._nesting import value_is_deeper
 from atdata._secrets import find_secret
 from atdata.errors import DecodeError, RecordError, SecretUrlError
 from atdata.samples.wire import unpack_map
@@ -25,7 +26,6 @@ MAX_RECORD: Final = 100_000
 MAX_METADATA: Final = 100_000
 """Largest metadata, in bytes of msgpack."""
 _INTEGERS: Final = range(-(2**53) + 1, 2**53)
-_DEPTH: Final = 64
 
 
 def check_record(record: Mapping[str, Any]) -> None:
@@ -73,8 +73,8 @@ def record_size(record: Mapping[str, Any]) -> int:
 
 
 def _check(value: Any, path: str, depth: int) -> None:
-    if depth > _DEPTH:
-        raise RecordError(f"{path[:200]}: nested more than {_DEPTH} deep.")
+    if depth > limits.record_nesting:
+        raise RecordError(f"{path[:200]}: nested more than {limits.record_nesting} deep.")
     match value:
         case None | bool():
             pass
@@ -151,9 +151,12 @@ def unpack_metadata(value: Any, path: str) -> dict[str, Any]:
             f"{path}: {len(packed):,} bytes; at most {limits.metadata:,} are allowed."
         )
     try:
-        return unpack_map(packed)
+        metadata = unpack_map(packed)
     except DecodeError as error:
         raise RecordError(f"{path}: expected a msgpack map with str keys: {error}.") from None
+    if value_is_deeper(metadata, limits.record_nesting):
+        raise RecordError(f"{path}: nested more than {limits.record_nesting} deep.")
+    return metadata
 
 
 def now() -> str:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import libipld
 
 from atdata._limits import limits
+from atdata._nesting import value_is_deeper
 from atdata._registry import require
 from atdata._secrets import redacted_repr
 from atdata.atmosphere.dag import most_containers
@@ -123,6 +124,8 @@ class Firehose:
             if most_containers(message) > limits.containers:
                 raise ValueError("too many lists and maps")
             header, body = libipld.decode_dag_cbor_multi(message)
+            if value_is_deeper([header, body], limits.record_nesting + 1):
+                raise ValueError("nested too deep")
             kind, seq = header.get("t", ""), body.get("seq")
             if header["op"] == -1:
                 raise self._refused(body)

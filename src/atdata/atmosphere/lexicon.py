@@ -16,12 +16,12 @@ from importlib.resources import files
 from typing import Any, Final
 
 from atdata._digest import cid_sha256
+from atdata._limits import limits
 from atdata._refs import parse_at_uri
 from atdata.atmosphere.data_model import bytes_from_json
 from atdata.atmosphere.fields import shown
 from atdata.errors import RecordError, RefError
 
-_DEPTH: Final = 64
 _URI: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{0,80}:\S{1,8192}")
 _ZWJ: Final = "\u200d"
 
@@ -61,8 +61,8 @@ class _Place:
         self.home = home
         self.path = path
         self.depth = depth
-        if depth > _DEPTH:
-            raise RecordError(f"{path[:200]}: nested more than {_DEPTH} deep.")
+        if depth > limits.record_nesting:
+            raise RecordError(f"{path[:200]}: nested more than {limits.record_nesting} deep.")
 
     def at(self, step: str) -> _Place:
         return _Place(self.home, f"{self.path}{step}", self.depth + 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import binascii
-import json
 import time
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Any, Final
 from atdata._refs import is_did
 from atdata._secrets import redacted_repr
 from atdata.errors import AtmosphereError, AuthenticationError
+from atdata.sources.documents import parse_json
 
 _SEPARATOR: Final = ":::"
 _MARGIN: Final = 60
@@ -79,7 +79,7 @@ def _expiry(token: str) -> float:
     """When a JWT says that it ends; infinity for what is not one."""
     try:
         payload = token.split(".")[1]
-        claims = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        claims = parse_json(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         return float(claims["exp"])
-    except (IndexError, KeyError, TypeError, ValueError, binascii.Error, RecursionError):
+    except (IndexError, KeyError, TypeError, ValueError, binascii.Error):
         return float("inf")

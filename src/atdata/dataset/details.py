@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from atdata._limits import limits
 from atdata._secrets import redacted_repr
 from atdata.dataset.licenses import check_license
 from atdata.errors import EncodeError, OptionError
@@ -17,8 +18,6 @@ MAX_TAGS: Final = 30
 MAX_TAG_LENGTH: Final = 128
 """Longest tag, in characters."""
 MAX_LICENSE_LENGTH: Final = 256
-MAX_DEPTH: Final = 64
-"""Deepest nesting of lists and dicts in metadata."""
 _INTEGERS: Final = range(-(2**63), 2**64)
 
 
@@ -99,8 +98,8 @@ def _tags(tags: object) -> tuple[str, ...]:
 
 
 def _value(value: Any, path: str, depth: int) -> Any:
-    if depth > MAX_DEPTH:
-        raise EncodeError(f"{path[:200]}: nested more than {MAX_DEPTH} deep.")
+    if depth > limits.record_nesting:
+        raise EncodeError(f"{path[:200]}: nested more than {limits.record_nesting} deep.")
     if isinstance(value, np.generic):
         value = value.item()
     match value:

@@ -156,10 +156,13 @@ class DateTime(Kind):
     def encode(self, value: Any) -> str:
         exact = True
         if isinstance(value, np.datetime64) and not np.isnat(value):
-            moment = value.astype("datetime64[us]")
-            # A value out of the range of the other unit wraps, and is not equal either.
-            exact = bool(moment.astype(value.dtype) == value)
-            value = moment.item()
+            try:
+                moment = value.astype("datetime64[us]")
+                # Before NumPy 2.5 a value out of range wraps, and is not equal then.
+                exact = bool(moment.astype(value.dtype) == value)
+                value = moment.item()
+            except OverflowError:
+                raise Misfit("datetime", f"{value}") from None
         # pandas.NaT is a datetime that equals nothing.
         if not isinstance(value, datetime) or value != value:
             raise Misfit("datetime", _found(value))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from atdata._limits import limits
+from atdata._nesting import value_is_deeper
 from atdata.errors import SchemaError
 
 
@@ -45,9 +46,11 @@ def as_bool(value: object, path: str) -> bool:
 
 def as_json(value: object, path: str, limit: int) -> str:
     """A value as JSON text of at most ``limit`` characters."""
+    if value_is_deeper(value, limits.record_nesting):
+        raise wrong(path, f"JSON of at most {limits.record_nesting} levels", value)
     try:
         text = json.dumps(value, allow_nan=False, sort_keys=True)
-    except (TypeError, ValueError, RecursionError):
+    except (TypeError, ValueError):
         raise wrong(path, "JSON", value) from None
     if len(text) > limit:
         raise SchemaError(f"{path}: {len(text):,} characters; at most {limit:,} are allowed.")

@@ -8,6 +8,7 @@ from typing import Any, Final
 from urllib3.response import BaseHTTPResponse
 
 from atdata._limits import limits
+from atdata._nesting import text_is_deeper
 from atdata.errors import SourceError
 from atdata.sources.deadline import within
 
@@ -45,7 +46,10 @@ def parse_json(data: bytes) -> Any:
     """
     if sum(map(data.count, _MARKS)) > limits.marks:
         raise ValueError(f"more than {limits.marks:,} of {b''.join(_MARKS).decode()}")
+    # The json module gives up at depths that differ from one Python to the next.
+    if text_is_deeper(data, limits.json_nesting):
+        raise ValueError(f"nested more than {limits.json_nesting} deep")
     try:
         return json.loads(data)
-    except RecursionError:
+    except RecursionError:  # UTF-16, in which quotes are not where they seem to be
         raise ValueError("nested too deep") from None
