@@ -6,6 +6,7 @@ Needs PyTorch, which is not among the locked packages: `make test-torch` install
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import multiprocessing
 import os
@@ -298,3 +299,27 @@ def test_workers_of_a_loop_that_was_left_go_with_the_loader(
     finally:
         gc.enable()
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("steps", [2, 6])
+def test_workers_take_their_shared_memory_along(dataset: Dataset[Clip], steps: int) -> None:
+    """No file of the strategy "file_system" is left behind by the workers of an epoch."""
+    before = torch.multiprocessing.get_sharing_strategy()
+    torch.multiprocessing.set_sharing_strategy("file_system")
+    try:
+        loader = dataset.to_torch(8, ragged=LISTS, num_workers=2, persistent_workers=False)
+        workers: set[int | None] = set()
+        for _ in range(2):
+            frame = None
+            for batch in itertools.islice(loader, steps):
+                workers |= {process.pid for process in multiprocessing.active_children()}
+                frame = batch["frame"][:2]
+                del batch
+            kept = frame.numpy().copy()  # type: ignore[attr-defined]
+            assert np.array_equal(frame, kept)
+        assert len(workers) == 4
+        del frame
+        left = {path.name.split("_")[1] for path in Path("/dev/shm").glob("torch_*")}
+        assert not left & {str(worker) for worker in workers}
+    finally:
+        torch.multiprocessing.set_sharing_strategy(before)

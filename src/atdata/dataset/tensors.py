@@ -8,7 +8,10 @@ import math
 import os
 import weakref
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
+from multiprocessing.util import Finalize
+from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -32,7 +35,7 @@ _IN_MESSAGE: Final = 1 << 20
 """Bytes of a field up to which they are copied through the pipe: less work than a mapped file."""
 _SPARE: Final = 4
 """Blocks of shared memory that a worker keeps for its next batches."""
-_FREE, _IN_USE, _LEFT = 0, 1, 2
+_FREE, _FILLED, _SENT, _HELD, _LEFT = range(5)
 """What the last byte of shared memory says. What was left, a worker never uses again."""
 
 
@@ -140,6 +143,8 @@ class Parcel:
         self._fields = {name: _packed(column) for name, column in columns.items()}
 
     def __reduce__(self) -> tuple[Any, ...]:
+        for field in self._fields.values():
+            _send(field)
         return _unpacked, (self._fields,)
 
 
@@ -161,7 +166,7 @@ class _Packed(NamedTuple):
     size: int
     """Bytes of all of them."""
     memory: Any
-    """bytes, or a tensor of shared memory whose last byte says `_IN_USE`."""
+    """bytes, or a tensor of shared memory."""
 
 
 def _joined(column: AnyArray | Sequence[Any]) -> _Joined | None:
@@ -231,6 +236,14 @@ def _packed(column: Column) -> Any:
     return _Packed(dtype, shapes, size, block)
 
 
+def _send(field: Any) -> None:
+    if isinstance(field, list):
+        for value in field:
+            _send(value)
+    elif isinstance(field, _Packed) and isinstance(field.memory, torch.Tensor):
+        field.memory.numpy()[-1] = _SENT
+
+
 def _unpacked(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _arrived(field) for name, field in fields.items()}
 
@@ -244,6 +257,7 @@ def _arrived(field: Any) -> Any:
         memory = np.frombuffer(bytearray(field.memory), field.dtype.numpy)
     else:
         whole = field.memory.numpy()
+        whole[-1] = _HELD
         number = next(_numbers)
         _lent[number] = field.memory.numpy()
         # What tensors are made of holds this array.
@@ -282,10 +296,27 @@ class _Blocks:
 
     def __init__(self) -> None:
         self._made: list[tuple[Any, AnyArray]] = []
+        self._process: int | None = None
+
+    def _close(self) -> None:
+        # A file of the strategy "file_system" stays if a process ends without letting go of it.
+        lost = [block for block in self._made if block[1][-1] in (_FILLED, _SENT)]
+        self._made = []
+        if torch.multiprocessing.get_sharing_strategy() == "file_system":
+            for tensor, _ in lost:
+                # Nobody will receive it: it is in a message of a loop that was left.
+                _, name, _ = tensor.untyped_storage()._share_filename_cpu_()
+                with suppress(OSError):
+                    Path(f"/dev/shm{name.decode()}").unlink()
+            # The process ends without letting go of these: they would be removed twice.
+            self._made = lost
 
     def take(self, size: int) -> tuple[Any, AnyArray]:
         """Memory that is in use now, as a tensor and as an array; longer than ``size`` bytes."""
-        used = [block for block in self._made if block[1][-1] == _IN_USE]
+        if self._process != os.getpid():
+            self._process = os.getpid()
+            Finalize(self, self._close, exitpriority=0)
+        used = [block for block in self._made if block[1][-1] in (_FILLED, _SENT, _HELD)]
         free = [block for block in self._made if block[1][-1] == _FREE]
         fitting = (at for at, (_, memory) in enumerate(free) if size < len(memory) <= 2 * size)
         at = next(fitting, None)
@@ -294,7 +325,7 @@ class _Blocks:
         else:
             made = torch.empty(size + 1, dtype=torch.uint8).share_memory_()
             taken = made, made.numpy()
-        taken[1][-1] = _IN_USE
+        taken[1][-1] = _FILLED
         self._made = [*used, taken, *free[:_SPARE]]
         return taken
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from multiprocessing.connection import wait
+from operator import itemgetter
 from typing import Any, Final
 from weakref import WeakSet
 
@@ -140,7 +141,8 @@ class Batches(torch.utils.data.Dataset):  # type: ignore[misc]
         worker, workers = worker_of_all()
         runs = self._stream.runs(history, worker=worker, workers=workers, single=self._filtered)
         if not self._filtered:
-            return (parcel for parcel, _ in self._columns(runs))
+            # No frame of a generator here, which would hold the last parcel and its memory.
+            return map(itemgetter(0), self._columns(runs))
         return ((SampleRows(rows.keys, rows.samples()), taken) for rows, taken in runs)
 
 
