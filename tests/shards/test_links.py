@@ -328,4 +328,7 @@ def test_no_member_is_lost_without_a_word(
             if expected is None:
                 assert told, way
             else:
-                assert Counter(payload(number) for number in found) == expected, way
+                read = Counter(payload(number) for number in found)
+                # Of a.msgpack and ./a.msgpack, which have two keys, unpacking leaves the later.
+                twice = len({os.path.normpath(name) for name, _ in made}) < len(made)
+                assert not expected - read if twice else read == expected, way

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from functools import reduce
 from typing import Any, Final, cast
 
@@ -15,7 +16,17 @@ from atdata._protocols import DataSource
 from atdata.dataset.dataset import Dataset
 from atdata.errors import NoDataUrlsError, OptionError
 from atdata.samples.dict_sample import DictSample
-from atdata.samples.kinds import PRIMITIVES, Array, Field, Kind, ListOf, MapOf, Maybe, Primitive
+from atdata.samples.kinds import (
+    PRIMITIVES,
+    Array,
+    DateTime,
+    Field,
+    Kind,
+    ListOf,
+    MapOf,
+    Maybe,
+    Primitive,
+)
 from atdata.schema.build import build_type
 from atdata.schema.model import Schema
 
@@ -109,6 +120,8 @@ def _form(value: Any) -> _Form:
         return _Form(ListOf, _items(value))
     if isinstance(value, Mapping):
         return _Form(MapOf, _items(value.values()))
+    if isinstance(value, datetime):
+        return _Form(DateTime())
     name = type(value).__name__
     if name not in PRIMITIVES:
         raise _Apart(name)

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, Final
 
+import msgpack
 import numpy as np
 
 from atdata._limits import limits
 from atdata.errors import DecodeError, EncodeError
 from atdata.samples.codec import SampleCodec
-from atdata.samples.kinds import Field, Misfit, Primitive
+from atdata.samples.kinds import DateTime, Field, Misfit, Primitive
 from atdata.samples.members import member
-from atdata.samples.ndarray import decode_array, encode_array, looks_like_array
+from atdata.samples.ndarray import (
+    decode_array,
+    decode_foreign_array,
+    encode_array,
+    is_foreign_array,
+    looks_like_array,
+)
 from atdata.samples.packable import as_wds, same_value
 from atdata.samples.packing import pack_wire
-from atdata.samples.wire import check_readable, unpack_map
+from atdata.samples.wire import check_readable, foreign_value, moment_of, timestamp_of, unpack_map
 
 
 class DictSample(Mapping[str, Any]):
@@ -135,7 +143,10 @@ class _DictCodec(SampleCodec[DictSample]):
         return packed
 
     def unpack(self, payload: bytes | memoryview) -> DictSample:
-        return self.from_wire(unpack_map(payload))
+        try:
+            return self.from_wire(unpack_map(payload))
+        except _Foreign:
+            raise DecodeError(f"not a msgpack sample: {foreign_value(payload)}") from None
 
     def from_mapping(self, data: Mapping[str, Any]) -> DictSample:
         return DictSample(data)
@@ -152,6 +163,11 @@ class _DictCodec(SampleCodec[DictSample]):
         return DictSample({name: _decode(value, 1) for name, value in wire.items()})
 
 
+class _Foreign(Exception):
+    """A value of another program's, of which only a search can say where it is."""
+
+
+_DATETIME: Final = DateTime()
 _NUMBERS_AND_TEXT: Final = (
     ((int, np.integer), Primitive("int")),
     ((float, np.float32, np.float16), Primitive("float")),
@@ -182,6 +198,8 @@ def _encode(value: Any, path: str, depth: int) -> Any:
             return encode_array(value)
         except ValueError as error:
             raise EncodeError(f"DictSample ${path}: {error}") from None
+    if isinstance(value, datetime):
+        return _timestamp(value, path)
     if isinstance(value, (list, tuple)):
         return [_encode(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(value)]
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
@@ -190,9 +208,21 @@ def _encode(value: Any, path: str, depth: int) -> Any:
             for key in value
         }
     raise EncodeError(
-        f"DictSample ${path}: expected None, bool, int, float, str, bytes, an array, a list or a "
-        f"dict with str keys, found {type(value).__name__}."
+        f"DictSample ${path}: expected None, bool, int, float, str, bytes, a datetime, an array, a "
+        f"list or a dict with str keys, found {type(value).__name__}."
     )
+
+
+def _timestamp(value: datetime, path: str) -> msgpack.Timestamp:
+    try:
+        moment = datetime.fromisoformat(_DATETIME.encode(value))
+    except Misfit as misfit:
+        raise misfit.at(path) from None
+    if moment.utcoffset() != timedelta(0):
+        found = "one without a time zone" if moment.tzinfo is None else f"{moment}"
+        hint = "Write value.astimezone(timezone.utc), or a class with a field of datetime."
+        raise Misfit("a datetime in UTC", found, hint).at(path)
+    return timestamp_of(moment)
 
 
 def _decode(wire: Any, depth: int) -> Any:
@@ -203,7 +233,16 @@ def _decode(wire: Any, depth: int) -> Any:
     if isinstance(wire, list):
         return [_decode(item, depth + 1) for item in wire]
     if isinstance(wire, dict):
+        if is_foreign_array(wire):
+            return decode_foreign_array(wire)
+        if not all(type(key) is str for key in wire):
+            raise _Foreign
         return {key: _decode(item, depth + 1) for key, item in wire.items()}
+    if isinstance(wire, msgpack.Timestamp):
+        try:
+            return moment_of(wire)
+        except DecodeError:
+            raise _Foreign from None
     return wire
 
 

@@ -25,11 +25,19 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Final
 
+import msgpack
 import numpy as np
 
 from atdata.errors import DecodeError
-from atdata.samples.ndarray import decode_array, dtype_fits, encode_array
+from atdata.samples.ndarray import (
+    decode_array,
+    decode_foreign_array,
+    dtype_fits,
+    encode_array,
+    is_foreign_array,
+)
 from atdata.samples.sending import defined_again
+from atdata.samples.wire import moment_of
 
 PRIMITIVES: Final[dict[str, type]] = {
     "str": str,
@@ -176,6 +184,11 @@ class DateTime(Kind):
         return value if isinstance(value, datetime) else self.decode(self.encode(value))
 
     def decode(self, wire: Any) -> datetime:
+        if isinstance(wire, msgpack.Timestamp):
+            try:
+                return moment_of(wire)
+            except DecodeError as error:
+                raise Misfit("datetime, to the microsecond", str(error)) from None
         if not isinstance(wire, str):
             raise Misfit("datetime as an ISO 8601 str", _found(wire))
         try:
@@ -251,10 +264,11 @@ class Array(Kind):
         return value
 
     def decode(self, wire: Any) -> np.ndarray[Any, np.dtype[Any]]:
-        if not isinstance(wire, (bytes, memoryview)):
+        foreign = is_foreign_array(wire)
+        if not foreign and not isinstance(wire, (bytes, memoryview)):
             raise Misfit(self.describe(), _found(wire))
         try:
-            array = decode_array(wire)
+            array = decode_foreign_array(wire) if foreign else decode_array(wire)
         except DecodeError as error:
             raise Misfit(self.describe(), f"bytes that are no array: {error}") from None
         self.check(array)

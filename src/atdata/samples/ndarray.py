@@ -25,6 +25,7 @@ from numpy.lib import format as npy
 from atdata._limits import limits
 from atdata._nesting import text_is_deeper
 from atdata.errors import DecodeError
+from atdata.samples.wire import FOREIGN
 
 AnyArray: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
@@ -243,6 +244,28 @@ def decode_array(data: bytes | memoryview) -> AnyArray:
         return flat.reshape(header.shape, order=order).copy(order="K")
     except (ValueError, OverflowError, MemoryError) as error:
         raise DecodeError(f"no array of {header.dtype} {header.shape}: {error}") from None
+
+
+def is_foreign_array(wire: Any) -> bool:
+    """Whether a value of msgpack is an array as the package msgpack-numpy writes it: a map."""
+    return isinstance(wire, dict) and wire.keys() == FOREIGN
+
+
+def decode_foreign_array(wire: dict[Any, Any]) -> AnyArray:
+    """An array as msgpack-numpy writes it; writable, its own copy of the data.
+
+    Raises:
+        DecodeError: It is none, or of Python objects, or of records.
+    """
+    shape, data, name = wire[b"shape"], wire[b"data"], wire[b"type"]
+    if wire[b"nd"] is not True or wire[b"kind"] not in (b"", "") or not isinstance(name, str):
+        raise DecodeError("an array of msgpack-numpy of Python objects or records, or damaged")
+    whole = isinstance(shape, list) and all(type(n) is int and 0 <= n < 2**40 for n in shape)
+    dtype = name.encode("utf-8", "replace")
+    if not whole or len(shape) > 64 or len(dtype) > 64 or not isinstance(data, bytes):
+        raise DecodeError("a damaged array of msgpack-numpy")
+    head = struct.pack(f"<B{len(dtype)}sB{len(shape)}q", len(dtype), dtype, len(shape), *shape)
+    return decode_array(head + data)
 
 
 def looks_like_array(data: bytes) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
 import msgpack
@@ -24,19 +27,21 @@ def unpack_map(payload: bytes | memoryview, *, nested: bool = True) -> dict[str,
     """
     try:
         data = msgpack.unpackb(payload, **_options(len(payload), unique=nested))
+    except _ExtensionError as error:
+        raise DecodeError(f"not a msgpack sample: {foreign_value(payload) or error}") from None
     except DecodeError:
         raise
     except msgpack.StackError:
         raise DecodeError("not a msgpack sample: nested too deep") from None
     except _UNFIT as error:
-        reason = str(error) or type(error).__name__
-        raise DecodeError(f"not a msgpack sample: {reason[:200]}") from None
+        reason = foreign_value(payload) or str(error) or type(error).__name__
+        raise DecodeError(f"not a msgpack sample: {reason[:300]}") from None
     if not isinstance(data, dict):
         raise DecodeError(f"not a msgpack sample: a {type(data).__name__}, not a map")
     if not nested and _declared(payload) != len(data):
         raise DecodeError("not a msgpack sample: the map has a key twice")
     if any(type(key) is not str for key in data):
-        raise DecodeError("not a msgpack sample: the map has a key that is no str")
+        raise DecodeError(f"not a msgpack sample: {foreign_value(payload)}")
     return data
 
 
@@ -135,5 +140,92 @@ def _unique_keys(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
     return data
 
 
+class _ExtensionError(DecodeError):
+    """A value of an extension type."""
+
+
 def _no_extension(code: int, data: bytes) -> Any:
-    raise DecodeError(f"not a msgpack sample: extension type {code} has no meaning here")
+    raise _ExtensionError(f"not a msgpack sample: extension type {code} has no meaning here")
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def moment_of(timestamp: msgpack.Timestamp) -> datetime:
+    """A timestamp of msgpack as a datetime in UTC.
+
+    Raises:
+        DecodeError: A datetime cannot hold it exactly.
+    """
+    moment = None
+    if not timestamp.nanoseconds % 1000:
+        passed = timedelta(microseconds=timestamp.nanoseconds // 1000)
+        with suppress(OverflowError):
+            moment = _EPOCH + timedelta(seconds=timestamp.seconds) + passed
+    if moment is None:
+        raise DecodeError(
+            f"a timestamp of {timestamp.seconds} s and {timestamp.nanoseconds} ns: datetimes go "
+            "from year 1 to 9999, to the microsecond"
+        )
+    return moment
+
+
+def timestamp_of(moment: datetime) -> msgpack.Timestamp:
+    """A datetime in UTC as a timestamp of msgpack."""
+    passed = moment - _EPOCH
+    return msgpack.Timestamp(passed.days * 86_400 + passed.seconds, passed.microseconds * 1000)
+
+
+FOREIGN: Final = frozenset({b"nd", b"type", b"kind", b"shape", b"data"})
+"""Keys of a map that is an array, as the package msgpack-numpy writes it."""
+
+
+class _Pairs(list[tuple[Any, Any]]):
+    """A map, of which no dict is made: keys of a stranger's choice could take long to hash."""
+
+
+def foreign_value(payload: bytes | memoryview) -> str | None:
+    """What other programs put into msgpack that no sample can hold, with its path.
+
+    Args:
+        payload: Bytes that were found not to be a sample.
+
+    Returns:
+        None: it is something else that is wrong.
+    """
+    # A search of more could take long.
+    if len(payload) > limits.containers:
+        return None
+    try:
+        data = msgpack.unpackb(payload, raw=False, strict_map_key=False, object_pairs_hook=_Pairs)
+    except _UNFIT:
+        return None
+    return _foreign(data, "$", 0)
+
+
+def _foreign(value: Any, path: str, depth: int) -> str | None:
+    if depth > limits.sample_nesting:
+        return None
+    inside: Iterable[tuple[str, Any]] = ()
+    if isinstance(value, msgpack.ExtType):
+        return f"{path}: extension type {value.code} has no meaning here"
+    if isinstance(value, msgpack.Timestamp):
+        try:
+            moment_of(value)
+        except DecodeError as error:
+            return f"{path}: {error}"
+    elif isinstance(value, _Pairs):
+        names = [key for key, _ in value if type(key) is bytes]
+        is_array = len(names) == len(value) == len(FOREIGN) and set(names) == FOREIGN
+        for key, _ in () if is_array else value:
+            if type(key) is not str:
+                found = f"{type(key).__name__} {key!r:.40}"
+                return f"{path}: expected a map with keys of str, found the key {found}"
+        inside = ((f"[{key!r:.40}]" if depth else f".{key:.40}", v) for key, v in value)
+    elif isinstance(value, list):
+        inside = ((f"[{i}]", item) for i, item in enumerate(value))
+    for step, item in inside:
+        found_inside = _foreign(item, path + step, depth + 1)
+        if found_inside is not None:
+            return found_inside
+    return None
