@@ -42,6 +42,10 @@ SECRETS = [
     '{{"accessJwt": "{}", "handle": "bob"}}',
     "<SecretAccessKey>{}</SecretAccessKey>",
     "https%3A//example.com/a.tar%3Fsig%3D{}",
+    "connection to bob:{}@db.example.com",
+    "Invalid bucket name 'AKIDEXAMPLE:ab/{}@bucket'",
+    "AccountName=data;AccountKey={}==;EndpointSuffix=core.windows.net",
+    "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBg{}\n-----END PRIVATE KEY-----",
 ]
 """Texts with a secret in them; ``{}`` is the secret."""
 

@@ -44,7 +44,8 @@ _NAME_WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _OPAQUE: Final = re.compile(r"[A-Za-z0-9_+/=~.%-]{20,}")
 
 _WORTH_A_LOOK: Final = re.compile(
-    rf"//|[=@]|%3D|eyJ|AKIA|ASIA|gh[pousr]_|hf_|Bearer|integer value|{_LONG}", re.IGNORECASE
+    rf"//|[=@]|%3D|eyJ|AKIA|ASIA|gh[pousr]_|hf_|Bearer|integer value|PRIVATE KEY|{_LONG}",
+    re.IGNORECASE,
 )
 _SCHEME_CHARACTERS: Final = frozenset(
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-"
@@ -57,6 +58,8 @@ _EXAMPLES: Final = frozenset({"user:password"})
 """User information in our own hints."""
 _NO_USER: Final = frozenset({"at", "atdata", "local", "file", "sqlite"})
 """Schemes whose URLs have no user information: ``@`` and ``:`` mean something else there."""
+_PLAIN_USER: Final = frozenset({"ssh", "git", "git+ssh", "ssh+git", "svn+ssh"})
+"""Schemes in which a user alone, mostly ``git``, is no secret."""
 _NAMES_WITH_AT: Final = frozenset(
     {"http", "https", "s3", "gs", "gcs", "az", "abfs", "abfss", "hf", "ws", "wss"}
 )
@@ -86,7 +89,9 @@ _UNSLASHED: Final = re.compile(
     r"\b((?:postgres(?:ql)?|rediss?|mysql|https?|s3)(?:\+\w+)?:/?)(?!/)[^\s'\"@]{1,300}@",
     re.IGNORECASE,
 )
-_QUOTED_PAIR: Final = re.compile(r"(?<=[\"'])[^\s\"'@/:]{1,80}:[^\s\"'@]{1,300}@(?=[\w.\[-])")
+_PAIR: Final = re.compile(
+    r"(?<![\w/@:.-])[\w.%+-]{1,80}:[^\s\"'@]{1,300}@(?=[A-Za-z\[]|\d+\.\d+\.\d+\.\d)"
+)
 """User and password before a host, where the scheme has been taken away."""
 _SHAPED: Final = re.compile(
     r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?"
@@ -95,6 +100,7 @@ _SHAPED: Final = re.compile(
     r"|(?<=Bearer )[A-Za-z0-9._~+/=-]{6,}"
     r"|(?<=Signature:\n)[0-9a-f]{32,}"
     r"|(?<=cast to integer value as ).+"
+    r"|(?<=PRIVATE KEY-----)[^-]{16,}"
 )
 """What is a secret by its looks: tokens in three parts, keys of AWS, GitHub and Hugging Face; and
 what urllib calls a port, which may be a password that has a slash."""
@@ -113,7 +119,6 @@ def redacted(text: str) -> str:
     if not _WORTH_A_LOOK.search(text):
         return str(text)
     text = _with_urls_hidden(text)
-    text = _QUOTED_PAIR.sub("", text)
     text = _UNSLASHED.sub(r"\1", text)
     for named in (_IN_HEADER, _IN_JSON, _IN_XML, _ASSIGNED):
         text = named.sub(_without_value, text)
@@ -196,16 +201,16 @@ def _with_urls_hidden(text: str) -> str:
     done = 0
     for start, mark, end in _places(text):
         parts += (
-            _queryless(text[done : mark + 3]),
+            _plain(text[done : mark + 3]),
             _shown(text[start:mark].lower(), text[mark + 3 : end]),
         )
         done = end
-    return "".join(parts) + _queryless(text[done:])
+    return "".join(parts) + _plain(text[done:])
 
 
-def _queryless(text: str) -> str:
-    """Text between URLs; a log of a server or a client has paths with queries."""
-    return _RELATIVE_QUERY.sub(f"?{HIDDEN}", text)
+def _plain(text: str) -> str:
+    """Text between URLs: a log has paths with queries, and hosts whose scheme was taken away."""
+    return _RELATIVE_QUERY.sub(f"?{HIDDEN}", _PAIR.sub("", text))
 
 
 def _places(text: str) -> Iterator[tuple[int, int, int]]:
@@ -229,8 +234,7 @@ def _end_of_url(text: str, start: int, rest: int) -> int:
         close = text.find(quote, rest)
         while close > 0 and text[close - 1] == "\\":
             close = text.find(quote, close + 1)
-        line = text.find("\n", rest)
-        if close >= 0 and (line < 0 or close < line):
+        if close >= 0 and text.find("\n", rest, close) < 0:
             return close
     found = _URL_END.search(text, rest)
     end = len(text) if found is None else found.start()
@@ -295,7 +299,12 @@ def find_secret(text: str) -> str | None:
     for scheme, rest in _urls(text):
         if scheme in _NO_USER:
             continue
-        if _split_user(scheme, rest)[0] or _is_odd(rest):
+        user, _ = _split_user(scheme, rest)
+        if scheme in _PLAIN_USER:
+            user = user if ":" in user else ""
+        elif _is_odd(rest):
+            user = user or rest
+        if user and user not in _EXAMPLES:
             return "user information before the host"
         plain = unquote(rest)
         if plain != rest and "@" in plain.partition("/")[0]:

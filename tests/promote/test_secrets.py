@@ -63,6 +63,20 @@ def nothing_written(client: AtmosphereClient) -> bool:
     return not any(list(client.list_records(client.did, kind)) for kind in kinds)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *PLAIN,
+        "ssh://git@git.example.com/team/code",
+        "Write postgresql://user:password@host:port/database.",
+        "at://did:plc:abcdefghijklmnopqrstuvwx/blob/bafkreia",
+    ],
+)
+def test_what_is_no_secret(text: str) -> None:
+    """Which file is wanted, a user that all have, and an example are no secrets."""
+    assert find_secret(text) is None
+
+
 @pytest.mark.parametrize("url", URLS)
 def test_a_secret_is_found_and_not_named(url: str) -> None:
     """Whatever way a URL carries a secret, it is found, said of what kind it is, and not shown."""
