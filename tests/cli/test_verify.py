@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,24 @@ def test_a_shard_that_is_cut_or_gone_fails(folder: Path) -> None:
     code, found = verdicts(folder, "rows-{000000..000002}.tar")
     assert code == 5
     assert [v["status"] for v in found] == ["failed", "failed", "passed"]
+
+
+def test_what_is_not_read_is_said(folder: Path) -> None:
+    """verify and insert say which members of a shard are no samples: in a line, and as data."""
+    shard = folder / "rows-000000.tar"
+    with tarfile.open(shard, "a") as tar:
+        for name in ("a.png", "b.png", "k.json"):
+            tar.addfile(tarfile.TarInfo(name))
+    verified = atdata_command(folder, "verify", "rows-000000.tar")
+    assert "not read: 2 .png, 1 .json" in verified.stdout
+    inserted = atdata_command(
+        folder, "insert", "rows-000000.tar", "--name", "rows", "--type", "rows:Row"
+    )
+    for done in (verified, inserted):
+        [line] = [line for line in done.stderr.splitlines() if "not read" in line]
+        assert line.startswith(f"warning: {shard}: 3 members are no samples and were not read")
+    found = documents(folder, "verify", "rows")
+    assert [v["unread"] for v in found] == [{".png": 2, ".json": 1}]
 
 
 def test_what_cannot_be_checked_has_not_passed(folder: Path) -> None:

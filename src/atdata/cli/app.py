@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+import warnings
 from typing import Annotated, Any
 
 import typer
@@ -39,7 +40,9 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.showwarning = _warned
+                return super().invoke(ctx)
         except (KeyboardInterrupt, typer.Abort):
             raise typer.Exit(ExitCode.INTERRUPTED) from None
         except BrokenPipeError:
@@ -61,6 +64,11 @@ class Commands(TyperGroup):
             print(redacted(trace), end="", file=sys.stderr)
         print(f"error: {plain(redacted(in_options(message)), lines=True)}", file=sys.stderr)
         return typer.Exit(exit_code_of(error))
+
+
+def _warned(message: Warning | str, *_: Any, **__: Any) -> None:
+    # A line of a program means nothing to whoever types commands.
+    print(f"warning: {plain(redacted(str(message)), lines=True)}", file=sys.stderr)
 
 
 def _is_ours(error: Exception) -> bool:
