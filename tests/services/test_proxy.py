@@ -175,3 +175,16 @@ def test_flips_a_byte(object_url: tuple[FaultProxy, str]) -> None:
     changed, whole = _get(url).data, _get(url).data
     assert [i for i, byte in enumerate(changed) if byte != PAYLOAD[i]] == [500_000]
     assert whole == PAYLOAD
+
+
+def test_loses_answers(s3_server: S3Server, s3_bucket: str, proxy_to: ProxyTo) -> None:
+    """The service did what it was asked, and the client hears nothing of it."""
+    proxy = proxy_to(s3_server.endpoint)
+    proxy.lose(match="PUT")
+    signed = s3_server.client(proxy.url).generate_presigned_url(
+        "put_object", Params={"Bucket": s3_bucket, "Key": "shard.tar"}
+    )
+    with pytest.raises(urllib3.exceptions.ProtocolError):
+        urllib3.request("PUT", signed, body=PAYLOAD, retries=False, timeout=30)
+    stored = s3_server.client().get_object(Bucket=s3_bucket, Key="shard.tar")
+    assert stored["Body"].read() == PAYLOAD

@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 from atdata._digest import blob_cid
+from atdata._files import Scratch
 from atdata._refs import SHARD_BLOBS_COLLECTION, AtUri, BlobRef, parse_blob_ref
 from atdata._shardlist import ShardInfo, ShardUrls
 from atdata.atmosphere.client import AtmosphereClient
@@ -154,8 +155,8 @@ class PDSBlobStore:
         """
         samples = packed_of(ds)
         self.client.check_session()
-        with tempfile.TemporaryDirectory(prefix="atdata-blobs-") as folder:
-            sink = _Sink(self, Path(folder))
+        with Scratch(Path(tempfile.gettempdir()), "atdata-blobs-") as scratch:
+            sink = _Sink(self, scratch.path)
             urls = write_packed(samples, sink, stem=STEM, maxcount=maxcount, maxsize=maxsize)
             return sink.as_stored(urls)
 
@@ -188,8 +189,8 @@ class PDSBlobStore:
         self.client.check_session()
         for shard in shards:
             self.check_size(shard.url, shard.bytes or 0)
-        with tempfile.TemporaryDirectory(prefix="atdata-blobs-") as folder:
-            sink = _Sink(self, Path(folder))
+        with Scratch(Path(tempfile.gettempdir()), "atdata-blobs-") as scratch:
+            sink = _Sink(self, scratch.path)
             return sink.as_stored(copy_packed(shards, open_shard, sink, progress=progress))
 
     def planned(self, shards: Sequence[ShardInfo], *, prefix: str) -> list[ShardInfo]:

@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Final
 
+from atdata._files import Scratch
 from atdata._protocols import DataSource
 from atdata.shards.window import MappedFile
 from atdata.sources.offers import local_path
@@ -24,8 +25,8 @@ def temporary_copy(shard: str, open_shard: Callable[[str], IO[bytes]]) -> Iterat
     Raises:
         SourceError: The shard cannot be read, or there is no room for it.
     """
-    with room_for(shard), tempfile.TemporaryDirectory(prefix="atdata-") as folder:
-        path = Path(folder) / "shard.tar"
+    with room_for(shard), Scratch(Path(tempfile.gettempdir()), "atdata-copy-") as folder:
+        path = folder.path / "shard.tar"
         with closing(open_shard(shard)) as stream, path.open("wb") as file:
             shutil.copyfileobj(stream, file, _COPY)
         yield path
