@@ -97,3 +97,16 @@ def test_all_columns_at_once(tmp_path: Path) -> None:
     batch = next(atdata.write_samples(samples, tmp_path / "p.tar").ordered(batch_size=5))
     columns = batch.as_numpy()
     assert {name: column.shape for name, column in columns.items()} == {"x": (5, 3), "y": (5,)}
+
+
+def test_a_type_without_fields_is_batched(tmp_path: Path) -> None:
+    """Its batches have samples and keys, and no columns."""
+
+    @atdata.packable
+    class Nothing:
+        pass
+
+    dataset = atdata.write_samples([Nothing()] * 3, tmp_path / "n.tar")
+    batch = next(dataset.ordered(batch_size=3))
+    assert (len(batch), batch.fields, batch.samples) == (3, (), [Nothing()] * 3)
+    assert next(dataset.batches(3)) == {}

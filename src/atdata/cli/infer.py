@@ -58,7 +58,7 @@ def infer_type(
     counts: dict[str, int] = {}
     with closing(cast("Any", Dataset.of(DictSample, source).ordered())) as samples:
         for sample in samples:
-            for field, value in sample.items():
+            for field, value in DictSample.items(sample):
                 forms[field] = _with(forms.get(field, _Form()), value, f"$.{field}", seen)
                 counts[field] = counts.get(field, 0) + 1
             seen += 1

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from atdata.errors import RaggedFieldError
+from atdata.samples.dict_sample import as_dict
 from atdata.samples.forms import as_array, is_number, listed, rows_of, untyped_array
 from atdata.samples.kinds import Array, Field
 from atdata.samples.ndarray import AnyArray
@@ -33,7 +35,9 @@ class Columnar:
         self._samples = None if samples is None else list(samples)
         self.kinds: dict[str, Field] = sample_type.__atdata_codec__.by_name  # type: ignore[attr-defined]
         """The fields that the type has, by name; none: samples without a type."""
-        found = (n for s in samples or () if isinstance(s, Mapping) for n in s)
+        untyped = samples if samples and issubclass(sample_type, Mapping) else ()
+        self._dicts = [as_dict(sample) for sample in untyped]
+        found = chain.from_iterable(self._dicts)
         self.fields = tuple(self.kinds or self._columns or dict.fromkeys(found))
         """Names of the fields, in order; of samples without a type, those of the data."""
 
@@ -124,7 +128,10 @@ class Columnar:
         if column is None:
             if name not in self.fields:
                 raise self.no_field(name)
-            column = [_value(sample, name) for sample in self.samples]
+            if self._dicts:
+                column = [fields.get(name) for fields in self._dicts]
+            else:
+                column = [getattr(sample, name) for sample in self.samples]
         elif isinstance(column, Texts):
             column = column.tolist()
         self._columns[name] = column
@@ -146,9 +153,3 @@ class Columnar:
             else:
                 shown.append(str(name))
         return f"{len(self)} {self.sample_type.__name__}: {', '.join(shown)}"
-
-
-def _value(sample: Any, name: str) -> Any:
-    if isinstance(sample, Mapping):
-        return sample[name] if name in sample else None  # noqa: SIM401 (a field may be called get)
-    return getattr(sample, name)

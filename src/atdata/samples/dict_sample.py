@@ -44,7 +44,7 @@ class DictSample(Mapping[str, Any]):
     __slots__ = ("__data__",)
 
     def __init__(self, data: Mapping[str, Any] | None = None, /, **fields: Any) -> None:
-        self.__data__ = {**_fields_of(data or {}), **fields}
+        self.__data__ = {**as_dict(data or {}), **fields}
 
     def __getitem__(self, name: str) -> Any:
         return _data(self)[name]
@@ -120,9 +120,11 @@ class DictSample(Mapping[str, Any]):
 _data: Callable[[DictSample], dict[str, Any]] = DictSample.__dict__["__data__"].__get__
 
 
-def _fields_of(data: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A mapping that may be spread: a sample may have a field that is called keys."""
-    return _data(data) if isinstance(data, DictSample) else data
+def as_dict(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a mapping, which may be one that is called keys; not to be changed."""
+    if isinstance(data, DictSample):
+        return _data(data)
+    return data if type(data) is dict else {name: data[name] for name in data}
 
 
 class _DictCodec(SampleCodec[DictSample]):
