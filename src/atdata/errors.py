@@ -46,6 +46,7 @@ Each is ours and also the builtin that a caller would expect, so that both
     ├── MissingExtraError (ImportError)      an optional dependency is not installed
     ├── SandboxError (RuntimeError)          the local network cannot be started
     ├── StateError (ValueError)              a state of another dataset, order or version
+    ├── NotSendableError (TypeError)         what cannot go to a worker process
     ├── LengthError (TypeError)              a dataset whose length is known after reading only
     └── OptionError (ValueError)             an argument out of its range
 """
