@@ -63,7 +63,7 @@ def test_views_of_random_types_keep_the_laws(data: st.DataObject, source: Any) -
     """GetPut and PutGet hold for every view on some of the fields of any type, renamed too."""
     fields = schema_of(source).fields
     chosen = data.draw(st.lists(st.sampled_from(fields), min_size=1, unique_by=lambda f: f.name))
-    renames = {f"{f.name}_{i}": f.name for i, f in enumerate(chosen)}
+    renames = {f"v{f.name}_{i}": f.name for i, f in enumerate(chosen)}
     seen = tuple(Field(new, f.kind, f.optional) for new, f in zip(renames, chosen, strict=True))
     view: Any = build_type(Schema("lab.View", "1.0.0", seen))
     lens = field_view(source, view, renames)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import importlib.util
 import itertools
+import keyword
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +41,18 @@ HOSTILE = Schema(
         Field("last", Primitive("str")),
     ),
 )
+
+
+RESERVED = Schema(
+    "lab.mro",
+    "1.0.0",
+    tuple(
+        Field(name, Nested("lab.type", (Field("mro", INT),)) if name == "mro" else INT, i % 2 == 1)
+        for i, name in enumerate(sorted({*dir(type), *dir(object), *dir(builtins)}))
+        if not name.startswith("__") and not keyword.iskeyword(name)
+    ),
+)
+"""Every name that means something to Python without an import."""
 
 
 def load(source: str, folder: Path) -> ModuleType:
@@ -129,9 +143,15 @@ def test_nothing_that_a_stranger_wrote_becomes_code(tmp_path: Path) -> None:
     assert fields_of(load(source, tmp_path), HOSTILE) == HOSTILE.fields
 
 
+def test_names_that_mean_something_to_python_are_names(tmp_path: Path) -> None:
+    """A field may be called as a function, a type or a method of classes, such as `mro`."""
+    assert fields_of(load(stub(RESERVED), tmp_path), RESERVED) == RESERVED.fields
+
+
 def test_a_type_checker_understands_the_source(tmp_path: Path) -> None:
     """The source of an ordinary and of a hostile schema passes a strict type checker."""
-    for name, schema in (("ordinary", schema_of(Everything)), ("hostile", HOSTILE)):
+    ordinary = schema_of(Everything)
+    for name, schema in (("ordinary", ordinary), ("hostile", HOSTILE), ("reserved", RESERVED)):
         (tmp_path / f"{name}.py").write_text(stub(schema), "utf-8")
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", "--config-file=", str(tmp_path)],
