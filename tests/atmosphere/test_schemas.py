@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,6 +12,7 @@ from atdata._refs import SCHEMA_COLLECTION
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex
 from atdata.atmosphere.schemas import publish_schema
 from atdata.errors import (
+    AtdataWarning,
     RecordError,
     SchemaConflictError,
     SchemaError,
@@ -215,3 +217,15 @@ def test_metadata_without_floats(index: AtmosphereIndex) -> None:
     with pytest.raises(RecordError, match="no floats"):
         index.publish_schema(Digit, metadata={"scale": 0.5})
     assert len(list(index.list_schemas())) == 1
+
+
+def test_a_class_of_a_notebook_is_published_with_a_warning(index: AtmosphereIndex) -> None:
+    """Its name is `__main__.…`, which tells nobody whose it is. Others warn of nothing."""
+    body = {"__annotations__": {"x": int}, "__module__": "__main__"}
+    sample_type = packable(type("Notebook", (), body))
+    with pytest.warns(AtdataWarning, match=r"__main__\.Notebook: .*in a module of its own"):
+        ref = index.publish_schema(sample_type)
+    assert schema_of(index.decode_schema(ref)).name == "__main__.Notebook"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        index.publish_schema(Inner)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -162,6 +163,22 @@ def test_who_can_read_is_asked(
     assert len(plan.unreadable) == 2
     assert plan.readable == ()
     assert any("cannot read" in warning for warning in plan.warnings)
+
+
+def test_the_name_of_a_class_of_a_notebook_is_a_warning(
+    client: AtmosphereClient, local: LocalIndex, tmp_path: Path
+) -> None:
+    """A schema that would be published as `__main__.…`; not one that is there already."""
+    body = {"__annotations__": {"x": int}, "__module__": "__main__"}
+    sample_type: Any = atdata.packable(type("Notebook", (), body))
+    dataset = atdata.write_samples([sample_type(1)], tmp_path / "n.tar")
+    entry = local.insert_dataset(dataset, name="numbers")
+    store = PDSBlobStore(client)
+    plan = plan_promotion(entry, local, client, data_store=store)
+    assert any("__main__.Notebook" in warning for warning in plan.warnings)
+    with pytest.warns(atdata.errors.AtdataWarning, match=r"__main__\.Notebook"):
+        promote_to_atmosphere(entry, local, client, data_store=store)
+    assert plan_promotion(entry, local, client, data_store=store).warnings == ()
 
 
 def test_without_login_there_is_no_plan(
