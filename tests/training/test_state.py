@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from atdata import write_samples
+from atdata import mix, write_samples
 from atdata.dataset.state import merge_states
 from atdata.errors import LengthError, OptionError, StateError
 from tests.training.counted import Item, dataset_of, numbers
@@ -81,3 +81,44 @@ def test_options_out_of_range_are_refused(option: str) -> None:
     for wrong in (-1, 1.5, True):
         with pytest.raises(OptionError, match=option):
             dataset_of((23, 7)).shuffled(**{option: wrong})
+
+
+def test_a_reading_that_failed_begins_where_it_stood() -> None:
+    """After an error what comes next is what would have come, not an end without a word."""
+    fails = [12]
+
+    def sometimes(item: Item) -> Item:
+        if item.number in fails:
+            raise OSError("not now")
+        return item
+
+    dataset = dataset_of((23, 7))
+    whole = numbers(dataset.shuffled(seed=5))
+    for batch in (None, 4):
+        fails[:] = [12]
+        reading: Any = dataset.map(sometimes).shuffled(batch, seed=5)
+        seen: list[int] = []
+        for number in range(3):
+            try:
+                for item in reading:
+                    seen += [item.number] if batch is None else item.number
+                break
+            except OSError:
+                assert number < 2
+                assert reading.state_dict()["history"] == ([[1, len(seen)]] if seen else [])
+                with pytest.raises(OSError, match="not now"):
+                    next(reading)
+                if number:
+                    fails.clear()
+        assert seen == whole
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 4])
+def test_a_mixture_is_resumed_in_any_epoch(epoch: int) -> None:
+    """Epochs of a mixture differ in length; a state of one is loaded where another one begins."""
+    mixture = mix([dataset_of((23, 7)), dataset_of((40,))], seed=4)
+    reading = mixture.shuffled(epoch=epoch)
+    begin = [next(reading).number for _ in range(17)]
+    rest = mixture.shuffled()
+    rest.load_state_dict(reading.state_dict())
+    assert begin + numbers(rest) == numbers(mixture.shuffled(epoch=epoch))

@@ -94,12 +94,15 @@ class EpochStream(Generic[X]):
 
     def adopt(self, state: Mapping[str, Any]) -> None:
         """See `Stream`."""
-        same_or_raise({"samples": len(self.epoch), "data": self.epoch.fingerprint}, state)
         said = state.get("shuffle")
+        found = self
         if self._shuffle is not None:
-            self.set_shuffle(self._shuffle.loaded(said, state["atdata_state"]))
+            found = self.in_epoch(self._shuffle.loaded(said, state["atdata_state"]))
         elif said is not None:
             raise StateError("The state is of shuffled samples; these come as they are stored.")
+        # Epochs of a mixture differ in length.
+        same_or_raise({"samples": len(found.epoch), "data": found.epoch.fingerprint}, state)
+        self.__dict__.update(found.__dict__)
 
     def set_shuffle(self, shuffle: Shuffle | None) -> None:
         """Read another epoch from now on."""
