@@ -11,6 +11,8 @@ import pytest
 import atdata
 from atdata.errors import NoDataUrlsError, StoreError
 from atdata.local import DiskDataStore, LocalIndex, S3DataStore
+from atdata.sources.s3_access import access_for
+from atdata.sources.s3_client import client_for
 from tests.local.conftest import Digit, MakeDigits
 from tests.services.proxy import FaultProxy
 from tests.services.s3 import S3Server
@@ -103,6 +105,36 @@ def test_what_was_filtered_mapped_and_seen_otherwise(index: LocalIndex, digits: 
     with pytest.raises(NoDataUrlsError):
         index.insert_dataset(dataset.filter(lambda sample: False), name="none")
     assert [entry.name for entry in index.list_datasets()] == ["odd"]
+
+
+def test_what_nobody_else_can_have_found_is_removed(
+    index: LocalIndex, digits: MakeDigits, store: Any
+) -> None:
+    """A mapped dataset that fails late leaves no shard: its place is named by chance."""
+    shards: list[list[str]] = []
+
+    def fails(sample: Digit) -> Digit:
+        shards.append(stored(store))
+        if len(shards) == 20:
+            raise ArithmeticError("late")
+        return sample
+
+    dataset = atdata.Dataset[Digit](
+        [url for n in range(5) for url in digits(n, samples=4).shard_list]
+    )
+    with pytest.raises(ArithmeticError, match="late"):
+        index.insert_dataset(dataset.map(fails), name="digits")
+    assert shards[-1]
+    assert stored(store) == []
+
+
+def stored(store: Any) -> list[str]:
+    """The shards and tables in a store."""
+    if isinstance(store, DiskDataStore):
+        return [path.name for path in store.path.rglob("data-*") if path.is_file()]
+    client, _ = client_for(access_for(store.bucket)[0])
+    found = client.list_objects_v2(Bucket=store.bucket).get("Contents", ())
+    return [row["Key"] for row in found]
 
 
 def test_the_entry_knows_its_server(

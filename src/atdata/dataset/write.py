@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Final, TypeVar
 
-from atdata._files import Scratch, make_folders, place_file, sync_files
+from atdata._files import Scratch, make_folders, sync_files, sync_folder
 from atdata._folders import user_path
 from atdata._shardlist import ShardInfo
 from atdata.dataset.dataset import Dataset
@@ -212,7 +212,9 @@ class _Place:
         moves = {**self._shards, **self._tables}
         if self.single:
             for kept, name in moves.items():
-                place_file(self._scratch.path / kept, self.folder / name, sync=self._fsync)
+                (self._scratch.path / kept).replace(self.folder / name)
+            if self._fsync:
+                sync_folder(self.folder)
             return
         self._refuse_leftovers()
         place_together(

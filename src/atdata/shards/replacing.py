@@ -12,6 +12,7 @@ import json
 import os
 import re
 import secrets
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +27,8 @@ _MOVES: Final = "moves.json"
 _SCRATCH: Final = re.compile(rf"{re.escape(UNFINISHED)}/[0-9a-f]+-[0-9a-f]+")
 _PATIENCE: Final = 60.0
 """Seconds to wait for a process that is renaming its shards."""
+_PATIENCE_WITH_OTHERS: Final = 5.0
+"""Seconds to wait where nothing tells whether that process, of another user, still runs."""
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL})
 
 
@@ -179,6 +182,13 @@ def _finish(link: Path) -> None:
             if not abandoned:
                 raise OSError(f"the process that uses {scratch} still runs, maybe elsewhere")
             _complete(link, scratch)
+    except PermissionError as error:
+        # Another user's, who is at it, most likely.
+        end = time.monotonic() + _PATIENCE_WITH_OTHERS
+        while _leads_to(link, target):
+            if time.monotonic() > end:
+                raise _BrokenError(str(error)) from error
+            time.sleep(0.05)
     except FileNotFoundError as error:
         if _leads_to(link, target):
             raise _BrokenError(f"{error.filename or scratch} is missing") from error
