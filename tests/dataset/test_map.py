@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 import atdata
-from atdata import Dataset, mix, write_samples
+from atdata import Dataset, DictSample, mix, write_samples
 from atdata.errors import AtdataError, EncodeError, OptionError, SampleTypeError
 
 
@@ -69,6 +69,24 @@ def test_their_columns_have_all_fields(photos: Dataset[Photo], shuffle: bool) ->
     )
 
 
+def test_numbers_of_numpy_keep_their_dtype(photos: Dataset[Photo]) -> None:
+    """A function's np.float32 is a column of float32, its np.float64 that of a float."""
+    mapped = photos.map(
+        lambda photo: {
+            "a": np.float32(photo.label),
+            "b": np.float64(photo.label) if photo.label % 2 else 0.5,
+            "c": np.uint8(photo.label),
+            "d": np.bool_(photo.label),
+            "e": photo.pixels.sum(dtype=np.longdouble),
+        }
+    )
+    columns = next(mapped.batches(7))
+    dtypes = [columns[name].dtype for name in "abcde"]
+    assert dtypes == [np.float32, np.float64, np.uint8, np.bool_, np.longdouble]
+    assert columns["c"].tolist() == list(range(7))
+    assert mapped[:2].a == [0, 1]
+
+
 def test_fields_of_some_results_are_kept(photos: Dataset[Photo]) -> None:
     """A key that only some dicts have is a field of the batches that have one of those."""
     mapped = photos.map(lambda photo: {"label": 1, "odd": "x"} if photo.label % 2 else {"label": 0})
@@ -111,6 +129,16 @@ def test_a_dict_with_the_declared_fields_becomes_a_sample(
         found = sorted(way(mapped), key=lambda made: made.label)
         assert found == [Score(i, 1.0) for i in range(7)]
         assert type(found[0].label) is int
+
+
+def test_samples_without_a_type_can_be_declared(photos: Dataset[Photo], tmp_path: Path) -> None:
+    """As DictSample, dicts with any fields are samples, which can be written."""
+    mapped = photos.map(untyped, DictSample)
+    assert mapped[3] == DictSample(label=3, half=1.5, more="n3")
+    assert next(mapped.batches(2))["more"] == ["n0", "n1"]
+    assert list(write_samples(mapped, tmp_path / "d.tar")) == list(mapped)
+    with pytest.raises(SampleTypeError, match="expected DictSample, found int"):
+        list(photos.map(lambda photo: photo.label, DictSample))  # type: ignore[arg-type, return-value]
 
 
 def misspelt(photo: Photo) -> Score:

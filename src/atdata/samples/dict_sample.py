@@ -153,6 +153,11 @@ class _DictCodec(SampleCodec[DictSample]):
     def from_mapping(self, data: Mapping[str, Any]) -> DictSample:
         return DictSample(data)
 
+    def taken(self, made: Any) -> DictSample:
+        if not isinstance(made, Mapping):
+            raise Misfit("DictSample", made)
+        return made if isinstance(made, DictSample) else DictSample(made)
+
     def to_wire(self, sample: DictSample) -> dict[str, Any]:
         wire = {}
         for name, value in DictSample.items(sample):

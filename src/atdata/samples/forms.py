@@ -20,6 +20,10 @@ _NUMBERS: Final[dict[str, tuple[type, tuple[type, ...]]]] = {
     "bool": (np.bool_, (bool, np.bool_)),
 }
 """Kind → dtype of its column, and the Python types of its values."""
+_PLAIN_NUMBERS: Final[dict[type, str]] = {
+    **{float: "float", int: "int", bool: "bool"},
+    **{np.float64: "float", np.int64: "int", np.bool_: "bool"},
+}
 _PLAIN: Final[dict[type, Kind]] = {
     str: Primitive("str"),
     bytes: Primitive("bytes"),
@@ -76,6 +80,8 @@ def untyped_array(name: str, values: list[Any], keys: Keys) -> AnyArray:
         RaggedFieldError: They are not, or of a sort that makes no array.
     """
     kind = untyped_kind(name, values, keys)
+    if isinstance(kind, Array) and kind.shape is not None:
+        return np.array(values, kind.dtype)
     sorts = set(map(type, values))
     if kind is None and len(sorts) == 1:
         kind = _PLAIN.get(next(iter(sorts)))
@@ -109,10 +115,9 @@ def _array_kind(sort: type) -> Kind | None:
     """What values of a Python type are, where columns of them are arrays of numbers."""
     if sort is np.ndarray:
         return Array()
-    for plain, (_, sorts) in reversed(_NUMBERS.items()):
-        if issubclass(sort, sorts) and not issubclass(sort, np.longdouble):
-            return Primitive(plain)
-    return None
+    if sort in _PLAIN_NUMBERS:
+        return Primitive(_PLAIN_NUMBERS[sort])
+    return Array(np.dtype(sort).name, ()) if issubclass(sort, np.number) else None
 
 
 def fills_of(fill: Mapping[str, Any] | None, fields: Mapping[str, Field]) -> dict[str, Any]:
