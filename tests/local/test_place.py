@@ -114,6 +114,56 @@ def test_places_that_are_none(where: str) -> None:
         LocalIndex(where or "  ")
 
 
+@pytest.mark.parametrize(
+    "where",
+    [
+        "postgresql:bob:s3cret@host/db",
+        "postgresql:/bob:s3cret@host/db",
+        "POSTGRES:bob:s3cret@host/db",
+        "postgresql+psycopg:bob:s3cret@host/db",
+        "mysql:/bob:s3cret@host/db",
+        "redis:bob:s3cret@host/0",
+        "rediss:/:s3cret@host",
+        "redis:s3cret",
+        "unix:/s3cret",
+        "sqlite:/s3cret.db",
+        "host=db user=bob password=s3cret",
+        Path("postgresql://bob:s3cret@host/db"),
+        "postgresql://bob:s3cret@x@host/db",
+        "postgresql://bob:x/s3cret@host/db",
+        "postgresql://bob:x?s3cret@host/db",
+        "postgresql://bob:x#s3cret@host/db",
+        "postgresql://bob:x@y/s3cret@host/db",
+        "redis://:s3cret@x@host/0",
+        "redis://bob:12/s3cret@host/0",
+        "rediss://bob:#s3cret@host/0",
+    ],
+    ids=str,
+)
+def test_urls_that_would_show_a_password(
+    where: str | Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A URL without its slashes or with a bare '@' makes no file and shows no password."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ATDATA_INDEX", str(where))
+    for place in (where, None):
+        with pytest.raises(UrlError) as caught:
+            LocalIndex(place)
+        assert "s3cret" not in str(caught.value)
+        assert caught.value.__cause__ is None
+        assert "://" in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_with_names_like_urls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of such a name is opened where it is written as a path, or exists."""
+    monkeypatch.chdir(tmp_path)
+    LocalIndex("./redis:mine.db").close()
+    LocalIndex("redis:mine.db").close()
+    LocalIndex("a=b:c@d.db").close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a=b:c@d.db", "redis:mine.db"]
+
+
 @pytest.mark.parametrize("where", [3, b"index.db", object()])
 def test_places_of_a_wrong_type(where: Any) -> None:
     """Something else than a path or URL is refused."""

@@ -22,8 +22,8 @@ from atdata.local.labels import set_label
 from atdata.local.lookup import find, find_by_cid, find_by_name, not_found
 from atdata.local.mirrored import MirroredRecords
 from atdata.local.place import open_backend
-from atdata.local.schemas import PAGE, SchemaRecord, Schemas
-from atdata.local.search import index_what_is_not, search
+from atdata.local.schemas import SchemaRecord, Schemas
+from atdata.local.search import all_entries, index_what_is_not, search
 from atdata.samples.dict_sample import DictSample
 from atdata.schema.build import build_type
 from atdata.schema.evolve import compare
@@ -227,10 +227,7 @@ class LocalIndex:
         Read in pages. What others write meanwhile may or may not appear; everything else
         appears once.
         """
-        last = ""
-        while page := self._backend.entries(last, PAGE):
-            yield from map(from_row, page)
-            last = page[-1].name
+        return map(from_row, all_entries(self._backend))
 
     def search(
         self,

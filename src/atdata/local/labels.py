@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from atdata._refs import Version, check_name
 from atdata.errors import BackendError, DatasetNotFoundError, LabelExistsError
-from atdata.local.backends.base import Backend, EntryRow
+from atdata.local.backends.base import Backend, EntryRow, in_pages
 from atdata.local.entry import LocalDatasetEntry, from_row
 
 _LAST: Final = "\U0010ffff"
@@ -77,11 +77,11 @@ def find_label(backend: Backend, name: str, version: str) -> EntryRow | None:
 
 def versions_of(backend: Backend, name: str) -> list[str]:
     """The versions that labels of this name have, in order."""
-    start, found = _key(name, ""), []
-    last = start
-    while page := backend.notes(last, start + _LAST, _PAGE):
-        found += [key.removeprefix(start) for key, _ in page]
-        last = page[-1][0]
+    start = _key(name, "")
+    notes = in_pages(
+        lambda last: backend.notes(last, start + _LAST, _PAGE), lambda note: note[0], start
+    )
+    found = [key.removeprefix(start) for key, _ in notes]
     return sorted((version for version in found if "/" not in version), key=Version.parse)
 
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import takewhile
+from operator import itemgetter
 from typing import Any, Final
 
 from atdata._protocols import IndexEntry
-from atdata.local.backends.base import Backend
+from atdata.errors import BackendError
+from atdata.local.backends.base import Backend, in_pages
 from atdata.local.entry import LocalDatasetEntry, from_row, to_row
 from atdata.local.words import entry_terms
 
@@ -110,7 +113,13 @@ class MirroredRecords:
 
     def _read(self, key: str) -> dict[str, Any] | None:
         value = self._backend.note(key)
-        return None if value is None else dict(json.loads(value))
+        try:
+            return None if value is None else dict(json.loads(value))
+        except (ValueError, TypeError) as error:
+            raise BackendError(
+                f"The index is damaged: {key!r} cannot be read ({type(error).__name__}). Restore "
+                "the index from a copy, or mirror into a new one."
+            ) from error
 
     def _write(self, key: str, value: Mapping[str, Any] | None) -> None:
         self._put_note(key, None if value is None else json.dumps(value))
@@ -120,18 +129,11 @@ class MirroredRecords:
             self._backend.set_note(key, value)
 
     def _entries(self, start: str) -> Iterator[str]:
-        last = start
-        while page := self._backend.names(last, _PAGE):
-            for name in page:
-                if not name.startswith(start):
-                    return
-                yield name
-            last = page[-1]
+        names = in_pages(lambda last: self._backend.names(last, _PAGE), str, start)
+        return takewhile(lambda name: name.startswith(start), names)
 
     def _notes(self, start: str, cut: int) -> list[str]:
-        found: list[str] = []
-        last = start
-        while page := self._backend.notes(last, f"{start}{_LAST}", _PAGE):
-            found += [key[cut:] for key, _ in page]
-            last = page[-1][0]
-        return found
+        notes = in_pages(
+            lambda last: self._backend.notes(last, f"{start}{_LAST}", _PAGE), itemgetter(0), start
+        )
+        return [key[cut:] for key, _ in notes]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -13,6 +14,16 @@ from atdata._registry import require
 from atdata.errors import OptionError, UrlError
 from atdata.local.backends.base import Backend
 
+_SERVERS: Final = ("postgresql", "postgres", "redis", "rediss")
+_AUTHORITY_END: Final = re.compile(r"[/?#]")
+_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+_SETTINGS: Final = re.compile(r"(?:^|\s)(?:password|host|dbname|user)\s*=", re.IGNORECASE)
+_FORMS: Final = {
+    "sqlite": "sqlite:///absolute/path/index.db",
+    "unix": "unix:///path/redis.sock?db=0",
+    **{scheme: f"{scheme}://user:password@host/0" for scheme in ("redis", "rediss")},
+    **{scheme: f"{scheme}://user:password@host/db" for scheme in ("postgresql", "postgres")},
+}
 VARIABLE: Final = "ATDATA_INDEX"
 """Names the index where the program does not."""
 
@@ -39,6 +50,7 @@ def open_backend(where: str | Path | None, redis: Any = None) -> Backend:
     backend: Backend
     if isinstance(where, str) and "://" in where:
         scheme = where.partition("://")[0].lower()
+        _check_authority(scheme, where)
         backend = _registry.index_backend(scheme).open(where)
         return backend
     if not isinstance(where, (str, os.PathLike)):
@@ -54,9 +66,41 @@ def open_backend(where: str | Path | None, redis: Any = None) -> Backend:
             "An index cannot be kept in memory: each thread would have its own. Name a file, "
             "for example in tempfile.mkdtemp()."
         )
+    _check_slashes(path)
     absolute = str(user_path(path).absolute())
     backend = _registry.index_backend("sqlite").open(f"sqlite://{quote(absolute)}")
     return backend
+
+
+def _check_authority(scheme: str, url: str) -> None:
+    """Refuse a URL of a server whose password could be taken for something else, and shown."""
+    if scheme not in _SERVERS:
+        return
+    rest = url.partition("://")[2]
+    authority = _AUTHORITY_END.split(rest, maxsplit=1)[0]
+    after = rest[len(authority) :]
+    before_options = after.partition("?")[0]
+    if authority.count("@") > 1 or "@" in (before_options if "@" in authority else after):
+        raise UrlError(
+            f"{scheme}://…: the URL of an index has one '@', between the password and the host. "
+            "Write '@', ':', '/', '?', '#' and '%' of a user, password or database as %40, %3A, "
+            "%2F, %3F, %23 and %25: urllib.parse.quote(password, safe='')."
+        )
+
+
+def _check_slashes(where: str) -> None:
+    """Refuse what is meant as a URL, and would become a file whose name has a password."""
+    scheme = where.partition(":")[0].lower()
+    is_url = _URL.match(where) and (
+        scheme in _registry.index_backends() or "@" in where or where[len(scheme) + 1 :][:1] == "/"
+    )
+    if (is_url or _SETTINGS.search(where)) and not Path(where).exists():
+        form = _FORMS.get(scheme, "postgresql://user:password@host/db")
+        raise UrlError(
+            f"{scheme + ':…' if is_url else 'host=… password=…'} is neither a path nor the URL of "
+            f"an index. Such a URL has two slashes: {form}. For a file of that name, write ./ "
+            "before it."
+        )
 
 
 def default_path() -> Path:

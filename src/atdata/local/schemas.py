@@ -7,12 +7,13 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any, Final
 
 from atdata._limits import limits
 from atdata._refs import AtUri, LocalSchemaRef, Version, parse_schema_ref
 from atdata.errors import BackendError, SchemaConflictError, SchemaError, SchemaNotFoundError
-from atdata.local.backends.base import Backend, SchemaRow
+from atdata.local.backends.base import Backend, SchemaRow, in_pages
 from atdata.local.mirrored import SCHEMA_NOTE
 from atdata.samples.kinds import Nested
 from atdata.schema.checks import check_limits
@@ -132,7 +133,7 @@ class Schemas:
             SchemaNotFoundError: There is none.
         """
         if str(ref).startswith("at://") and (kept := self._backend.note(f"{SCHEMA_NOTE}{ref}")):
-            return SchemaRecord(ref, json.loads(kept))
+            return _mirrored(ref, kept)
         parsed = self.parse(ref)
         row = self._backend.schema(_key(parsed))
         if row is None:
@@ -142,11 +143,12 @@ class Schemas:
     def records(self) -> Iterator[SchemaRecord]:
         """Every schema, by class name and then by version; then copies of the network's."""
         yield from map(_record, self._rows("", None))
-        after = f"{SCHEMA_NOTE}at://"
-        while page := self._backend.notes(after, f"{SCHEMA_NOTE}at;", PAGE):
-            for key, kept in page:
-                yield SchemaRecord(key.removeprefix(SCHEMA_NOTE), json.loads(kept))
-            after = page[-1][0]
+        for key, kept in in_pages(
+            lambda after: self._backend.notes(after, f"{SCHEMA_NOTE}at;", PAGE),
+            itemgetter(0),
+            f"{SCHEMA_NOTE}at://",
+        ):
+            yield _mirrored(key.removeprefix(SCHEMA_NOTE), kept)
 
     def schema(self, ref: str) -> Schema:
         """The schema behind a reference, nested ones filled in.
@@ -180,9 +182,9 @@ class Schemas:
         return list(self._rows(f"{class_name} ", f"{class_name}!"))
 
     def _rows(self, after: str, before: str | None) -> Iterator[SchemaRow]:
-        while page := self._backend.schemas(after, before, PAGE):
-            yield from page
-            after = page[-1].key
+        return in_pages(
+            lambda last: self._backend.schemas(last, before, PAGE), lambda row: row.key, after
+        )
 
     def _not_found(self, ref: LocalSchemaRef) -> SchemaNotFoundError:
         name = ref.class_name
@@ -245,14 +247,28 @@ def _key(ref: LocalSchemaRef) -> str:
 
 def _parse_key(key: str) -> LocalSchemaRef:
     class_name, _, version = key.rpartition(" ")
-    return LocalSchemaRef(class_name, str(Version(*map(int, version.split(".")))))
+    try:
+        return LocalSchemaRef(class_name, str(Version(*map(int, version.split(".")))))
+    except (ValueError, TypeError) as error:
+        raise _damaged(key, error) from error
 
 
 def _record(row: SchemaRow) -> SchemaRecord:
     try:
         return SchemaRecord(str(_parse_key(row.key)), json.loads(row.document))
     except (ValueError, TypeError) as error:
-        raise BackendError(
-            f"The index is damaged: the schema {row.key!r} cannot be read "
-            f"({type(error).__name__}). Restore the index from a copy."
-        ) from error
+        raise _damaged(row.key, error) from error
+
+
+def _mirrored(uri: str, kept: str) -> SchemaRecord:
+    try:
+        return SchemaRecord(uri, json.loads(kept))
+    except (ValueError, TypeError) as error:
+        raise _damaged(uri, error) from error
+
+
+def _damaged(what: str, error: Exception) -> BackendError:
+    return BackendError(
+        f"The index is damaged: the schema {what!r} cannot be read ({type(error).__name__}). "
+        "Restore the index from a copy."
+    )

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Final
 
 from atdata.errors import BackendError, OptionError
-from atdata.local.backends.base import Backend, EntryRow, Terms
+from atdata.local.backends.base import Backend, EntryRow, Terms, in_pages
 from atdata.local.entry import LocalDatasetEntry, from_row
 from atdata.local.schemas import PAGE
 from atdata.local.words import entry_terms, label, query_words
@@ -42,14 +42,21 @@ def search(
     if schema is not None:
         labels.append(_schema_label(schema))
     if not words and not labels:
-        return [from_row(row) for row in islice(_all(backend), limit)]
+        return [from_row(row) for row in islice(all_entries(backend), limit)]
     return [from_row(row) for row in backend.search(words, list(dict.fromkeys(labels)), limit)]
 
 
 def index_what_is_not(backend: Backend) -> None:
     """Give the entries that an older version wrote their terms."""
+    done: list[EntryRow] = []
     while page := backend.unindexed(_AT_ONCE):
+        if page == done:
+            raise BackendError(
+                f"{backend.address} is damaged: what {page[0].name!r} is found by cannot be "
+                "written. Restore it from a copy."
+            )
         backend.index([(row, _terms(row)) for row in page])
+        done = page
 
 
 def _terms(row: EntryRow) -> Terms:
@@ -65,8 +72,6 @@ def _schema_label(schema: str | type) -> str:
     return label("schema" if "@" in schema or "://" in schema else "class", schema)
 
 
-def _all(backend: Backend) -> Iterator[EntryRow]:
-    last = ""
-    while page := backend.entries(last, PAGE):
-        yield from page
-        last = page[-1].name
+def all_entries(backend: Backend) -> Iterator[EntryRow]:
+    """The newest revision of every name, in order of names."""
+    return in_pages(lambda last: backend.entries(last, PAGE), lambda row: row.name)

@@ -17,6 +17,7 @@ from atdata.local.backends._terms import (
     PLANE,
     Pages,
     Terms,
+    after,
     chunk_key,
     count_of,
     doc_key,
@@ -226,7 +227,7 @@ def _walked(pages: Pages, numbers: Numbers, count: int) -> Iterator[Found]:
     start, step = b"o", 0
     kept: list[NDArray[Any]] = []
     while found := pages.range(start, b"p", _ORDER_PAGES[min(step, len(_ORDER_PAGES) - 1)]):
-        start, step = found[-1][0] + b"\0", step + 1
+        start, step = after(start, found), step + 1
         for _, value in found:
             listed = np.frombuffer(value, "<u4")
             listed = listed[listed < count]

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Final
 
+from atdata.errors import BackendError
 from atdata.local.backends._terms import Pages
 from atdata.local.backends.base import Backend, EntryRow, SchemaRow
 
@@ -49,6 +50,20 @@ class SqlPages(Pages):
             end,
         )
         return (rows[0][0], rows[0][1]) if rows else None
+
+
+def entry_row(values: Sequence[Any]) -> EntryRow:
+    """A row of the table, where its columns have their types: SQLite keeps what it is given.
+
+    Raises:
+        BackendError: One is of another type.
+    """
+    name, revision, cid, document = values
+    if not (isinstance(revision, int) and all(isinstance(v, str) for v in (name, cid, document))):
+        raise BackendError(
+            f"The index is damaged: a row of {name!r} makes no sense. Restore it from a copy."
+        )
+    return EntryRow(name, revision, cid, document)
 
 
 class SqlBackend(Backend):
@@ -138,4 +153,4 @@ class SqlBackend(Backend):
     def _entries(self, rest: str, *values: str | int) -> list[EntryRow]:
         """The entries that fit what follows WHERE."""
         query = f"SELECT name, revision, cid, document FROM {self.prefix}entries WHERE {rest}"
-        return [EntryRow(*row) for row in self._read(query, *values)]
+        return [entry_row(row) for row in self._read(query, *values)]

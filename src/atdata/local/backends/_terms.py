@@ -26,14 +26,19 @@ import json
 import struct
 from bisect import bisect_right, insort
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Final, Protocol
+
+from atdata.errors import BackendError
 
 Terms = Mapping[str, int]
 """What a name is found by: each term with its level, 0 to 3; a higher one fits better."""
 Change = tuple[str, Terms | None]
 """A name and its terms from now on; None: it is removed."""
 
+MAX_NAMES: Final = 100_000_000
+"""Most names of an index; more are a sign of damage."""
 CHUNK: Final = 4_096
 """Names of one chunk."""
 PLANE: Final = CHUNK // 8
@@ -77,7 +82,13 @@ def chunk_key(key: bytes, chunk: int) -> bytes:
 
 def count_of(meta: bytes | None) -> int:
     """One more than the greatest number that a name has."""
-    return 0 if meta is None else int(struct.unpack_from("<I", meta)[0])
+    return 0 if meta is None else _checked_count(struct.unpack_from("<I", meta)[0])
+
+
+def _checked_count(count: int) -> int:
+    if count > MAX_NAMES:
+        raise ValueError(f"{count} names")
+    return count
 
 
 def parse_doc(value: bytes) -> tuple[str, dict[str, int]]:
@@ -91,12 +102,28 @@ def parse_list(value: bytes) -> list[int]:
     return list(struct.unpack(f"<{len(value) // 4}I", value[1:]))
 
 
+@contextmanager
+def sensible(where: str) -> Iterator[None]:
+    """Turn what comes of pages that make no sense into an error that says so."""
+    try:
+        yield
+    except (struct.error, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise BackendError(
+            f"{where} is damaged: what it is searched by makes no sense "
+            f"({type(error).__name__}). Restore it from a copy."
+        ) from error
+
+
 def plan(pages: Pages, changes: Iterable[Change]) -> dict[bytes, bytes | None]:
     """Which pages change, and to what, when names get other terms; None: the page is removed.
 
     The pages must not change until all of this is written.
+
+    Raises:
+        BackendError: Pages that make no sense.
     """
-    return _Plan(pages).made(dict(changes))
+    with sensible("The index"):
+        return _Plan(pages).made(dict(changes))
 
 
 class _Plan:
@@ -112,7 +139,8 @@ class _Plan:
     def made(self, changes: Mapping[str, Terms | None]) -> dict[bytes, bytes | None]:
         self._load([META, *(_name_key(name) for name in changes)])
         meta = self._known[META] or b"\0\0\0\0"
-        self._next, *self._free = struct.unpack(f"<{len(meta) // 4}I", meta)
+        count, *self._free = struct.unpack(f"<{len(meta) // 4}I", meta)
+        self._next = _checked_count(count)
         numbered = {name: self._known[_name_key(name)] for name in changes}
         self._load([doc_key(_ID.unpack(value)[0]) for value in numbered.values() if value])
         changed: list[tuple[int, dict[str, int], Terms]] = []
@@ -328,7 +356,7 @@ class _Plan:
         at = start
         while found := self._pages.range(at, start + b"\xff", 1_000):
             yield from found
-            at = found[-1][0] + b"\0"
+            at = after(at, found)
 
     def _read(self, key: bytes, value: bytes) -> Iterable[tuple[int, int]]:
         if value != b"b":
@@ -357,6 +385,14 @@ class _Plan:
 
     def _put(self, key: bytes, value: bytes | None) -> None:
         self._changed[key] = value
+
+
+def after(at: bytes, found: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """Where the next pages begin after those that were found from ``at`` on."""
+    last = found[-1][0]
+    if last < at:
+        raise ValueError("pages out of order")
+    return last + b"\0"
 
 
 def _expanded(terms: Terms, lists: Mapping[str, Sequence[bytes]]) -> dict[bytes, int]:

@@ -21,15 +21,16 @@ atomic, and safe from several threads and processes. One that cannot be done rai
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final
+from typing import Final, TypeVar
 
 from atdata._limits import limits
 from atdata._secrets import redacted_repr
+from atdata.errors import BackendError
 from atdata.local.backends._finding import find
-from atdata.local.backends._terms import Pages, Terms
+from atdata.local.backends._terms import Pages, Terms, sensible
 
 __all__ = ["FORMAT", "Backend", "EntryRow", "SchemaRow", "Terms", "address_of"]
 
@@ -185,6 +186,17 @@ class Backend(ABC):
             The best first: by level, whole words before beginnings; else in order of name.
         """
         found: dict[str, EntryRow] = {}
+        with sensible(self.address):
+            self._search(found, words, labels, limit)
+        return list(found.values())
+
+    def _search(
+        self,
+        found: dict[str, EntryRow],
+        words: Sequence[str],
+        labels: Sequence[str],
+        limit: int,
+    ) -> None:
         names = (name for name, _ in find(self.pages, words, labels))
         while len(found) < limit:
             wanted = list(islice(names, min(_ROWS, limit - len(found))))
@@ -192,7 +204,6 @@ class Backend(ABC):
                 break
             for row in self.newest_of(wanted):
                 found.setdefault(row.name, row)
-        return list(found.values())
 
     @abstractmethod
     def newest_of(self, names: Sequence[str]) -> list[EntryRow]:
@@ -232,6 +243,27 @@ class Backend(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let go of connections. The backend is not to be used afterwards."""
+
+
+T = TypeVar("T")
+
+
+def in_pages(
+    read: Callable[[str], Sequence[T]], key: Callable[[T], str], after: str = ""
+) -> Iterator[T]:
+    """Rows in order of a key, page after page.
+
+    Raises:
+        BackendError: They are not in order, so that there would be no end.
+    """
+    while page := read(after):
+        yield from page
+        last = key(page[-1])
+        if last.encode() <= after.encode():
+            raise BackendError(
+                f"The index is damaged: {last!r} comes after {after!r}. Restore it from a copy."
+            )
+        after = last
 
 
 def address_of(url: str) -> str:

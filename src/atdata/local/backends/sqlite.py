@@ -15,7 +15,7 @@ from atdata._folders import user_path
 from atdata._limits import limits
 from atdata.errors import BackendError, UrlError
 from atdata.local.backends._pool import ConnectionPool
-from atdata.local.backends._sql import SqlBackend, SqlPages
+from atdata.local.backends._sql import SqlBackend, SqlPages, entry_row
 from atdata.local.backends._terms import Change, Terms, plan
 from atdata.local.backends.base import FORMAT, EntryRow, SchemaRow
 
@@ -170,7 +170,7 @@ class SqliteBackend(SqlBackend):
         ):
             # Rows are read as they are asked for.
             for values_of_row in found:
-                rows.append(EntryRow(*values_of_row))
+                rows.append(entry_row(values_of_row))
                 size += len(rows[-1].document)
                 if size >= limits.page_bytes:
                     break
@@ -220,6 +220,12 @@ class SqliteBackend(SqlBackend):
             yield
         except sqlite3.Error as error:
             raise BackendError(f"{self.address}: {_explained(error)}") from error
+        except UnicodeError as error:
+            # SQLite keeps whatever bytes are called text, in the message of an error as well.
+            raise BackendError(
+                f"{self.address}: the file is damaged (text that is no Unicode). Restore it from "
+                "a copy."
+            ) from error
         except OSError as error:
             if isinstance(error, BackendError):
                 raise
@@ -277,6 +283,9 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             time.sleep(0.01)
 
 
+_DAMAGED: Final = ("malformed", "corrupt", "decode", "no such table", "no such column")
+
+
 def _explained(error: sqlite3.Error) -> str:
     text = str(error)
     if "not a database" in text:
@@ -284,7 +293,7 @@ def _explained(error: sqlite3.Error) -> str:
             "the file is not an index: it is no SQLite database. Give the path of a file that "
             "does not exist yet."
         )
-    if "malformed" in text:
+    if any(sign in text for sign in _DAMAGED):
         return f"the file is damaged ({text}). Restore it from a copy."
     if "locked" in text:
         return (
