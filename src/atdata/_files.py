@@ -72,15 +72,15 @@ def make_folders(folder: Path, *, within: Path | None = None, sync: bool = True)
         folder: The folder.
         within: The names of all folders from this one down are synced, whoever made them: another
             process may have been killed before it came to that. Without it, those that are made
-            here, and the name of ``folder``.
+            here.
         sync: Whether to wait for the disk.
 
     Raises:
         OSError: They cannot be made.
     """
     folder = folder.absolute()
-    names = [folder]
-    for above in folder.parents:
+    names: list[Path] = []
+    for above in (folder, *folder.parents):
         inside = within is not None and above.is_relative_to(within.absolute())
         if not inside and above.is_dir():
             break

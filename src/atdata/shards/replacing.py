@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from atdata._files import Scratch, held_if_abandoned, place_file, remove_scratch, sync_folder
+from atdata._files import Scratch, held_if_abandoned, remove_scratch, sync_files, sync_folder
 from atdata.errors import SourceError
 
 UNFINISHED: Final = ".atdata-unfinished"
@@ -74,8 +74,11 @@ def place_together(
         check()
         part = scratch.path / f"{_MOVES}.part"
         part.write_text(json.dumps({"link": link.name, "moves": dict(moves)}))
-        place_file(part, scratch.path / _MOVES, sync=sync)
         if sync:
+            sync_files([part])
+        part.rename(scratch.path / _MOVES)
+        if sync:
+            sync_folder(scratch.path)
             sync_folder(folder)
     except BaseException:
         if linked:
@@ -88,11 +91,10 @@ def place_together(
     except BaseException:
         scratch.leave()
         raise
+    # File systems keep the order of removals: after a power cut the link is not there without the
+    # scratch folder, and whoever finds both has nothing left to do.
     if linked:
         link.unlink(missing_ok=True)
-        if sync:
-            # Before the scratch folder goes: a link to nothing would be an error.
-            sync_folder(folder)
 
 
 def _link(folder: Path, stem: str) -> Path:
