@@ -26,7 +26,7 @@ from atdata._protocols import AbstractIndex, IndexEntry
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.load import load_dataset
 from atdata.dataset.write import write_samples
-from atdata.errors import SchemaConflictError
+from atdata.errors import OptionError, SchemaConflictError
 from atdata.samples.dict_sample import DictSample
 from atdata.testing.schemas import IndexSchemaSuite, Point, Scene, points, scene, values
 
@@ -81,6 +81,19 @@ class IndexSuite(IndexSchemaSuite):
         assert list(Dataset.of(Point, entry.data_urls[0])) == samples
         decoded = list(Dataset.of(sample_type, entry.data_urls[0]))
         assert [values(sample) for sample in decoded] == [values(sample) for sample in samples]
+
+    def test_a_part_is_never_inserted_as_the_whole(
+        self, index: AbstractIndex, make_dataset: MakeDataset
+    ) -> None:
+        """What is split among ranks is inserted as the part that it is, or refused."""
+        part = make_dataset(points(1, samples=20)).split(1, 3)
+        samples = list(part)
+        try:
+            entry = index.insert_dataset(part, name="part")
+        except OptionError:
+            assert list(index.list_datasets()) == []
+        else:
+            assert list(Dataset.of(Point, entry.data_urls[0])) == samples
 
     def test_every_kind_of_field_comes_back(
         self, index: AbstractIndex, make_dataset: MakeDataset
