@@ -175,6 +175,7 @@ class _Foreign(Exception):
 
 
 _DATETIME: Final = DateTime()
+_AS_THEY_ARE: Final = frozenset({type(None), bool, float})
 _NUMBERS_AND_TEXT: Final = (
     ((int, np.integer), Primitive("int")),
     ((float, np.float32, np.float16), Primitive("float")),
@@ -185,8 +186,13 @@ _NUMBERS_AND_TEXT: Final = (
 def _encode(value: Any, path: str, depth: int) -> Any:
     if depth > limits.sample_nesting:
         raise EncodeError(f"DictSample ${path}: nested more than {limits.sample_nesting} deep.")
-    if value is None or isinstance(value, (bool, np.bool_)):
-        return value if value is None else bool(value)
+    sort = type(value)
+    if sort in _AS_THEY_ARE or (sort is str and value.isascii()):
+        return value
+    if sort is int and -(2**63) <= value < 2**64:
+        return value
+    if isinstance(value, np.bool_):
+        return bool(value)
     for sorts, kind in _NUMBERS_AND_TEXT:
         if isinstance(value, sorts):
             try:
@@ -211,7 +217,7 @@ def _encode(value: Any, path: str, depth: int) -> Any:
         return [_encode(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(value)]
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         return {
-            _encode(key, f"{path} key", depth): _encode(value[key], f"{path}[{key!r}]", depth + 1)
+            _encode(key, path, depth): _encode(value[key], f"{path}[{key!r}]", depth + 1)
             for key in value
         }
     raise EncodeError(

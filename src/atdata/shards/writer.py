@@ -129,6 +129,8 @@ def write_runs(
     once where it is known beforehand which samples are in each.
     """
     _check_limits(maxcount, maxsize)
+    if source.count is not None and maxsize is None:
+        _check_samples(min(source.count, maxcount or source.count))
     starts = range(0)
     # A disk takes files in turn sooner than by turns: one is on its way while the next is filled.
     if source.count is not None and maxcount is not None and maxsize is None and not fsync:
@@ -187,6 +189,7 @@ def _write_in_turn(
                 fitting = written + maxsize - len(END) - shard.size
                 end = min(end, int(np.searchsorted(behind, fitting, side="right")))
             if end > start:
+                _check_samples(shard.samples + end - start)
                 whole = start == 0 and end == len(run)
                 writer.write(run if whole else run.part(start, end), shard)
             elif not shard.samples:
@@ -209,6 +212,19 @@ def _check_limits(maxcount: int | None, maxsize: int | None) -> None:
     for option, value in (("maxcount", maxcount), ("maxsize", maxsize)):
         if value is not None and value < 1:
             raise OptionError(f"{option}={value}: has to be at least 1.")
+
+
+def _check_samples(count: int) -> None:
+    """Refuse a shard of so many samples that reading it would be refused.
+
+    Raises:
+        ShardError: Says which limit it is.
+    """
+    if count > limits.samples:
+        raise ShardError(
+            f"a shard of {count:,} samples could not be read back: limits.samples is "
+            f"{limits.samples:,}. Pass maxcount= to write several"
+        )
 
 
 def _too_large(key: str, size: int, maxsize: int) -> OptionError:
@@ -239,6 +255,7 @@ class _KeyedShard:
     def add(self, sample: PackedSample, head: bytes) -> None:
         key, payload = sample.key, sample.payload
         size = len(payload)
+        _check_samples(self.samples + 1)
         if not self.keys.add(key):
             raise ShardError("two samples have this key", shard=self._shard.name, key=key)
         padding = _PADDING[-size % BLOCK]
