@@ -7,7 +7,7 @@ Each is ours and also the builtin that a caller would expect, so that both
     ├── SampleTypeError (TypeError)          a class that cannot be a sample type
     ├── EncodeError (ValueError)             a value that does not fit its field, found when written
     ├── DecodeError (ValueError)             bytes that do not hold what the type says
-    ├── RaggedFieldError (ValueError)        arrays of several shapes cannot be stacked
+    ├── RaggedFieldError (ValueError)        values that make no column, as arrays of several shapes
     ├── ShardError (ValueError)              a shard that is damaged or is no tar
     │   └── IntegrityError                   bytes that do not have the hash or size they should
     ├── LensError (TypeError)                a lens that cannot be made or applied
@@ -87,7 +87,8 @@ class EncodeError(AtdataError, ValueError):
 
 
 class RaggedFieldError(AtdataError, ValueError):
-    """The arrays of one field differ in shape or dtype and cannot be stacked."""
+    """The values of one field make no column: arrays that differ in shape or dtype, an int beyond
+    int64, None where nothing stands for it."""
 
 
 class _InShard(AtdataError, ValueError):

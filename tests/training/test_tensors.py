@@ -87,6 +87,21 @@ def test_every_sort_of_field_has_one_form(tmp_path: Path, workers: int) -> None:
         )
 
 
+@pytest.mark.parametrize("options", [{}, {"fill": {"maybe": 0.0}}])
+def test_batches_of_any_size_have_the_same_forms(tmp_path: Path, options: Any) -> None:
+    """Whatever is None in them, shuffled or not, with workers or without."""
+    dataset = write_samples(sorts(7), tmp_path / "s.tar", maxcount=2)
+    loaders = [dataset.to_torch(size, shuffle=size > 1, **options) for size in (1, 2, 3, 7)]
+    loaders.append(dataset.filter(lambda s: s.number > 0).to_torch(1, num_workers=2, **options))
+    found = [
+        {name: getattr(column, "dtype", type(column)) for name, column in batch.items()}
+        for loader in loaders
+        for batch in loader
+    ]
+    assert all(one == found[0] for one in found)
+    assert found[0]["maybe"] == (torch.float64 if options else list)
+
+
 @atdata.packable
 class Any_:  # noqa: N801
     """An array of any dtype."""
