@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 5.0
 """What is left after so many seconds was left for ever."""
 IN_THE_MAKING = 60.0
-"""The same for workers that have not begun: what is importing PyTorch looks at nothing meanwhile."""
+"""The same for workers that have not begun: while PyTorch is imported, nothing is looked at."""
 MARK = "ATDATA_TEST_KILLED"
 SIZES = [1_000, 64_000, 100_000, 200_000, 640_000, 3_000_000]
 """Bytes of a batch; pipes have room for 64 kB, and what is over 1 MB is in shared memory."""
@@ -167,8 +167,8 @@ def main() -> None:
                 print(f"{left} processes left after {took:.1f} s: {how}", flush=True)
     print(
         f"{asked.runs} training processes killed, seed {asked.seed}: of {failed} something was "
-        f"left after {SECONDS} s; the longest took {longest[True]:.2f} s, and {longest[False]:.2f} s "
-        "of those whose workers had not begun"
+        f"left after {SECONDS} s; the longest took {longest[True]:.2f} s, and of those whose "
+        f"workers had not begun {longest[False]:.2f} s"
     )
     sys.exit(failed > 0)
 
