@@ -20,6 +20,7 @@ from random import Random
 import pytest
 
 from atdata import _registry
+from atdata._limits import limits
 from atdata.local.backends.base import Backend, EntryRow, SchemaRow, Terms
 
 __all__ = ["BackendSuite"]
@@ -149,6 +150,22 @@ class BackendSuite:
         assert [row.name for row in seen] == [f"n{number:02d}" for number in range(25)]
         assert {(row.revision, row.document) for row in seen} == {(2, "new")}
         assert backend.names("n04", 3) == ["n05", "n06", "n07"]
+
+    def test_pages_are_bounded_in_bytes(self, backend: Backend) -> None:
+        """Large entries come in short pages, of names and of revisions; each comes once."""
+        with limits.set(page_bytes=10_000):
+            for number in range(10):
+                backend.add_entry(EntryRow(f"n{number}", 1, "x", str(number) * 4_000))
+                backend.add_entry(EntryRow("many", number + 1, "x", str(number) * 4_000))
+            backend.add_entry(EntryRow("n8x", 1, "x", "8" * 50_000))
+            names: list[str] = []
+            while page := backend.entries(names[-1] if names else "", 100):
+                assert len(page) == 1 or sum(len(row.document) for row in page[:-1]) < 10_000
+                names += [row.name for row in page]
+            assert names == sorted(["many", "n8x", *(f"n{number}" for number in range(10))])
+            assert len(backend.revisions("many", 0, 100)) == 3
+            assert [row.document[0] for row in backend.history("many")] == list("0123456789")
+            assert backend.revisions("many", 10, 100) == backend.revisions("none", 0, 100) == []
 
     def test_pages_while_others_write(self, open_backend: OpenBackend) -> None:
         """Names that stay come once each, though others are added and removed between pages."""

@@ -30,8 +30,6 @@ WORTH: Final = (1, 2, 4, 8)
 """What a word counts for, by its level; twice that where it is whole."""
 _SORTED: Final = 512
 """Names that are sorted; more are looked for in the order that is kept."""
-_ENOUGH: Final = 64
-"""Names that are read together while many are looked for."""
 _ORDER_PAGES: Final = (4, 16, 64, 256)
 
 Found = tuple[str, Terms]
@@ -225,15 +223,22 @@ def _walked(pages: Pages, numbers: Numbers, count: int) -> Iterator[Found]:
     wanted = np.zeros(count, np.bool_)
     wanted[numbers] = True
     start, step = b"o", 0
-    kept: list[NDArray[Any]] = []
     while found := pages.range(start, b"p", _ORDER_PAGES[min(step, len(_ORDER_PAGES) - 1)]):
         start, step = after(start, found), step + 1
-        for _, value in found:
-            listed = np.frombuffer(value, "<u4")
-            listed = listed[listed < count]
-            kept.append(listed[wanted[listed]])
-            if sum(map(len, kept)) >= _ENOUGH:
-                yield from _sorted(pages, np.concatenate(kept))
-                kept = []
-    if kept:
-        yield from _sorted(pages, np.concatenate(kept))
+        values = [value for _, value in found]
+        # Names that are looked for may all be far down the order: most pages have none.
+        hits = _hits(b"".join(values), wanted)
+        if not len(hits):
+            continue
+        if len(hits) <= _SORTED:
+            yield from _sorted(pages, hits)
+        else:
+            for value in values:
+                yield from _sorted(pages, _hits(value, wanted))
+
+
+def _hits(value: bytes, wanted: NDArray[np.bool_]) -> NDArray[Any]:
+    listed: NDArray[Any] = np.frombuffer(value, "<u4")
+    known: NDArray[Any] = listed[listed < len(wanted)]
+    hits: NDArray[Any] = known[wanted[known]]
+    return hits
