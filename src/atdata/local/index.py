@@ -242,7 +242,7 @@ class LocalIndex:
 
         Words are looked for in names, tags, the schema's class, licences and descriptions, in
         capitals or not, with accents or without, and from their beginning: ``digit`` finds
-        ``digits``. Costs grow with what is found, not with what is there.
+        ``digits``. Reads some bits for each entry of the index, and the entries that it returns.
 
         Args:
             text: Words; none: whatever has the tags, licence and schema.

@@ -120,6 +120,8 @@ def _asked(pages: Pages, words: Sequence[str], labels: Sequence[str]) -> tuple[l
             each.lists.append(_List(key, values[key], double))
         for other, value in _beginning(pages, key, beginning, values.get(beginning)):
             each.lists.append(_List(other, value, WORTH))
+        if not each.lists:
+            return [], 0
         asked.append(each)
     for key in exact:
         asked.append(_Asked([_List(key, values[key], (1, 1, 1, 1))] if key in values else []))
