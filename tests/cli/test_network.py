@@ -121,7 +121,7 @@ def test_private_urls_are_not_promoted(folder: Path, network: Network, account: 
     documents(folder, *INSERT, "--type", "rows:Row")
     done = atdata_command(folder, "promote", "rows", more=writing(network, account))
     assert done.returncode == 4
-    assert "data_store" in done.stderr
+    assert "--store blobs" in done.stderr
     assert documents(folder, "ls", "--network", account.did, more=reading(network)) == []
 
 
