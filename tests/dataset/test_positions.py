@@ -417,3 +417,25 @@ def test_a_dataset_can_be_sent_to_another_process(dataset: Dataset[Point]) -> No
     for other in (pickle.loads(pickle.dumps(dataset)), copy.copy(dataset)):
         assert other[7] == points(25)[7]
         assert other.sample_type is Point
+
+
+_IN_MID_EPOCH = """
+import resource, sys
+from atdata import Dataset
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+kept = []
+for _ in range(60):
+    dataset = Dataset(sys.argv[1])
+    reading = dataset.shuffled(50, seed=0)
+    assert len(next(reading).number) == 50
+    assert dataset[[0, 300, 599]].number == [0, 300, 599]
+    kept.append((dataset, reading))
+for dataset, reading in kept[::20]:
+    assert sum(len(batch) for batch in reading) == 550
+"""
+
+
+def test_datasets_kept_in_mid_epoch_share_the_files_that_may_be_open(tmp_path: Path) -> None:
+    """Any number of them is read on, with no more files open than one of them may have."""
+    write_samples(points(600), tmp_path / "points.tar", maxcount=60)
+    subprocess.run([sys.executable, "-c", _IN_MID_EPOCH, f"{tmp_path}/*.tar"], check=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import numpy as np
 from atdata._forks import ForkLock
 from atdata._protocols import DataSource
 from atdata._shardlist import ShardInfo
+from atdata.dataset.held import hold
 from atdata.dataset.verify import Verify, check_file
 from atdata.dataset.whole import temporary_copy
 from atdata.errors import IntegrityError
@@ -29,9 +29,6 @@ _AT_ONCE: Final = 16
 """Ranges that are asked for at the same time: as many connections to a host are kept."""
 _FROM_SERVERS: Final = 16 << 20
 """Bytes of ranges that are asked for together."""
-_OPEN: Final = 4096
-"""Most files that are open at a time, and no more than a quarter of what the system allows: a map
-takes one more."""
 _ALONG: Final = 1 << 18
 """Bytes between two parts of a map that are read along, because asking twice costs more."""
 _IN_HALVES: Final = 1 << 23
@@ -90,9 +87,8 @@ class ShardFiles:
         self._known = known
         self._verify = verify
         self._size_of = size_of
-        self._open: OrderedDict[int, ShardBytes] = OrderedDict()
+        self._open: dict[int, ShardBytes] = {}
         self._copies: dict[int, FileBytes] = {}
-        self._most = min(_OPEN, os.sysconf("SC_OPEN_MAX") // 4)
         self._paths: dict[int, Path | None] = {}
         self._kinds: dict[int, tuple[bool, int, int]] = {}
         self._pid = os.getpid()
@@ -111,13 +107,17 @@ class ShardFiles:
         if found is not None:
             return found
         with self._opening:
-            if number not in self._open:
-                made = self._opened(number)
-                while len(self._open) >= self._most:
-                    # Closed when nobody reads it any more.
-                    self._open.popitem(last=False)
-                self._open[number] = made
-            return self._open[number]
+            found = self._open.get(number)
+            if found is None:
+                found = self._open[number] = self._opened(number)
+                # What a server was asked stays: it knows which version of a file is read.
+                if isinstance(found, FileBytes) and number not in self._copies:
+                    hold(self, number)
+            return found
+
+    def let_go(self, number: int) -> None:
+        """See `Holder`."""
+        self._open.pop(number, None)
 
     def _in_child(self) -> None:
         """In a forked child, threads did not come along; files did."""
@@ -158,8 +158,9 @@ class ShardFiles:
 
     def rest(self) -> None:
         """Give the memory of maps back."""
+        self._in_child()
         with self._opening:
-            for file in self._open.values():
+            for file in list(self._open.values()):
                 if isinstance(file, FileBytes):
                     file.rest()
 
