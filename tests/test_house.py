@@ -18,12 +18,12 @@ SRC = ROOT / "src" / "atdata"
 LAYERS = [
     {"_secrets"},
     {"errors"},
+    {"_forks"},
     {
         "_registry",
         "_digest",
         "_files",
         "_folders",
-        "_forks",
         "_levels",
         "_limits",
         "_logs",

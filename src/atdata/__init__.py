@@ -18,9 +18,9 @@ AT Protocol network, and `atdata.promote` publishes from the one to the other.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from atdata._forks import load_module
 from atdata._version import __version__
 
 if TYPE_CHECKING:
@@ -133,11 +133,11 @@ _ROOMS: Final = ("atmosphere", "errors", "local", "promote")
 
 def __getattr__(name: str) -> Any:
     if name in _ROOMS:
-        return import_module(f"atdata.{name}")
+        return load_module(f"atdata.{name}")
     if name not in _WHERE:
         raise AttributeError(f"module 'atdata' has no attribute {name!r}")
     module, _, original = _WHERE[name].partition(":")
-    value = getattr(import_module(f"atdata.{module}"), original or name)
+    value = getattr(load_module(f"atdata.{module}"), original or name)
     globals()[name] = value
     return value
 

@@ -1,10 +1,16 @@
-"""Locks that are free in a forked child: who held one in the parent does not run there"""
+"""What a process that forks cares for: locks that are free in the child, modules that are whole"""
 
 from __future__ import annotations
 
+# Their locks are taken before a fork as well, and importing needs them: what is registered later is
+# called sooner, so they have to be registered before.
+import concurrent.futures.thread  # noqa: F401
+import importlib
+import logging  # noqa: F401
 import os
 import threading
-from types import TracebackType
+from types import ModuleType, TracebackType
+from typing import Final
 from weakref import WeakSet
 
 
@@ -44,3 +50,36 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
+
+_loading = threading.RLock()
+_LONGEST: Final = 20.0
+"""Seconds that a fork waits at most."""
+
+
+def load_module(name: str) -> ModuleType:
+    """Import a module on first use; a process that forks waits until that is done.
+
+    A child that is forked while a thread imports a module would wait for that thread, which did not
+    come along, when it needs the module itself (Python's own locks, one a module).
+    """
+    with _loading:
+        return importlib.import_module(name)
+
+
+_waited: list[bool] = []
+
+
+def _wait_for_imports() -> None:
+    _waited.append(_loading.acquire(timeout=_LONGEST))
+
+
+def _let_imports_go_on() -> None:
+    if _waited.pop():
+        _loading.release()
+
+
+os.register_at_fork(
+    before=_wait_for_imports,
+    after_in_parent=_let_imports_go_on,
+    after_in_child=_let_imports_go_on,
+)

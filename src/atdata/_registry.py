@@ -6,13 +6,13 @@ rows with entry points in the groups ``atdata.index`` and ``atdata.source``.
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any
 
+from atdata._forks import load_module
 from atdata.errors import MissingExtraError, UrlError
 
 
@@ -74,7 +74,7 @@ def require(module: str, *, purpose: str) -> ModuleType:
         MissingExtraError: It is not installed; the message has the install line.
     """
     try:
-        return importlib.import_module(module)
+        return load_module(module)
     except ModuleNotFoundError as error:
         root = module.partition(".")[0]
         if error.name is None or error.name.partition(".")[0] != root:
@@ -96,7 +96,7 @@ def _with_entry_points(group: str) -> dict[str, Provider]:
 
 def _load(provider: Provider) -> Any:
     module, _, name = provider.target.partition(":")
-    return getattr(importlib.import_module(module), name)
+    return getattr(load_module(module), name)
 
 
 def index_backends() -> dict[str, Provider]:

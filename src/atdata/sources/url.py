@@ -270,12 +270,11 @@ class URLSource:
     def _reader(self, url: str, scheme: str) -> ShardReader:
         reader: ShardReader
         if scheme == "s3":
-            from atdata.sources.s3 import S3Reader
-
+            make = shard_reader("s3")
             endpoint, region = self._endpoint, self._region
             if isinstance(url, LocatedUrl):
                 endpoint, region = url.endpoint or endpoint, url.region or region
-            reader = S3Reader(self._access, endpoint=endpoint, region=region)
+            reader = make(self._access, endpoint=endpoint, region=region)
         elif scheme == "file":
             reader = DiskReader(self._base)
         else:
