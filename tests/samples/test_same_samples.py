@@ -133,11 +133,11 @@ def test_the_same_samples_give_the_same_shard(
     samples, others = [list(each) for each in zip(*several, strict=True)]
     names = [field.name for field in codec_of(Everything).fields]
     columns = {name: [getattr(s, name) for s in others] for name in names}
-    dataset = atdata.write_samples(samples, folder / "a.tar")
-    atdata.write_samples(iter(others), folder / "b.tar")
-    atdata.write_columns(columns, folder / "c.tar", sample_type=Everything)
+    dataset = atdata.write_samples(samples, folder / "a.tar", fsync=False)
+    atdata.write_samples(iter(others), folder / "b.tar", fsync=False)
+    atdata.write_columns(columns, folder / "c.tar", sample_type=Everything, fsync=False)
     batch = next(iter(dataset.ordered(batch_size=len(samples))))
-    atdata.write_samples(list(batch), folder / "d.tar")
+    atdata.write_samples(list(batch), folder / "d.tar", fsync=False)
     shards = {path.read_bytes() for path in folder.glob("*.tar")}
     assert len(shards) == 1
 
@@ -199,8 +199,8 @@ def test_what_was_in_memory_before_is_not_written(dtype: np.dtype[Any], tmp_path
         rows = [filled(byte), filled(byte)]
         folder = tmp_path / str(number)
         folder.mkdir()
-        atdata.write_samples([Row(row) for row in rows], folder / "a.tar")
-        atdata.write_samples((Row(row) for row in rows), folder / "b.tar")
+        atdata.write_samples([Row(row) for row in rows], folder / "a.tar", fsync=False)
+        atdata.write_samples((Row(row) for row in rows), folder / "b.tar", fsync=False)
         atdata.write_columns({"x": np.stack(rows, dtype=dtype)}, folder / "c.tar", sample_type=Row)
         atdata.write_columns({"x": rows}, folder / "d.tar", sample_type=Row)
     assert len({path.read_bytes() for path in tmp_path.rglob("*.tar")}) == 1

@@ -99,9 +99,11 @@ def test_every_dtype_comes_back_or_is_refused(shape: tuple[int, ...], tmp_path: 
         samples = [Anything(array, i) for i in range(12)]
         columns = {"array": np.stack([array] * 12, dtype=array.dtype), "number": np.arange(12)}
         ways: list[Callable[[Path], Any]] = [
-            lambda path, samples=samples: atdata.write_samples(samples, path),
-            lambda path, samples=samples: atdata.write_samples(iter(samples), path),
-            lambda path, columns=columns: atdata.write_columns(columns, path, sample_type=Anything),
+            lambda path, samples=samples: atdata.write_samples(samples, path, fsync=False),
+            lambda path, samples=samples: atdata.write_samples(iter(samples), path, fsync=False),
+            lambda path, columns=columns: atdata.write_columns(
+                columns, path, sample_type=Anything, fsync=False
+            ),
         ]
         found = [written(way, tmp_path / f"{number}-{i}.tar") for i, way in enumerate(ways)]
         assert len({dataset is None for dataset in found}) == 1, dtype
