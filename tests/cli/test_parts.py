@@ -187,7 +187,8 @@ def test_every_sample_fits_the_inferred_type(
     [
         ([{"a": 1}, {"a": "x"}], r"\$\.a: sample 1 holds str, earlier ones int\."),
         ([{"a": [1]}, {"a": []}, {"a": ["x"]}], r"\$\.a\[\]: sample 2 holds str"),
-        ([{"a": {"b": 1, "c": "x"}}], r"\$\.a\[\]: sample 0 holds str, earlier ones int"),
+        ([{"a": {"b c": 1, "d": "x"}}], r"\$\.a\[\]: some maps hold str, others int.*keys"),
+        ([{"a": {"b": 1, "c": "x"}}, {"a": {"b": "x", "c": "x"}}], r"\$\.a.*sample 1 holds str"),
         ([{"a": 0.5}, {"a": 2**53 + 1}], r"\$\.a: sample 1 holds int, .* large"),
     ],
 )
@@ -199,6 +200,27 @@ def test_what_cannot_be_inferred_is_said(
     with pytest.raises(OptionError, match=said) as caught:
         infer_type(written.source, "x")
     assert "--type" in str(caught.value)
+
+
+def test_a_map_of_several_kinds_is_a_nested_sample(tmp_path: Path) -> None:
+    """An object of JSON, whose values differ in kind, is kept field by field."""
+    samples: list[dict[str, object]] = [
+        {"meta": {"width": 3, "caption": "x"}, "boxes": [{"x": 1, "of": "cat"}]},
+        {"meta": {"width": 4, "caption": "y", "tags": ["a"]}, "boxes": []},
+        {"meta": {"width": 5, "caption": None}, "late": {"a": 1.5, "b": {"c": b"", "d": 2}}},
+    ]
+    written = atdata.write_samples(map(atdata.DictSample, samples), tmp_path / "x.tar")
+    found = infer_type(written.source, "x")
+    meta = atdata.schema_of(found).fields[0].kind
+    assert [field.describe() for field in meta.fields] == [  # type: ignore[attr-defined]
+        "width: int",
+        "caption: str | None",
+        "tags: list[str] | None",
+    ]
+    read = list(atdata.Dataset.of(found, written.source))
+    assert [sample.meta.caption for sample in read] == ["x", "y", None]
+    assert read[0].boxes[0].of == "cat"
+    assert read[2].late.b.d == 2
 
 
 @pytest.mark.parametrize("value", [None, [], {}, [[]], [None]])

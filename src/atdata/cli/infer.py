@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import reduce
 from typing import Any, Final, cast
 
 import numpy as np
 
+from atdata._limits import limits
 from atdata._protocols import DataSource
 from atdata.dataset.dataset import Dataset
-from atdata.errors import NoDataUrlsError, OptionError
+from atdata.errors import NoDataUrlsError, OptionError, SchemaError
 from atdata.samples.dict_sample import DictSample
 from atdata.samples.kinds import (
     PRIMITIVES,
@@ -25,14 +26,17 @@ from atdata.samples.kinds import (
     ListOf,
     MapOf,
     Maybe,
+    Nested,
     Primitive,
 )
 from atdata.schema.build import build_type
+from atdata.schema.checks import check_identifier
 from atdata.schema.model import Schema
 
 _HINT: Final = "Say what a sample is with --type module:Class or --schema REF."
 _UNSAID: Final = Primitive("str")
 """What is assumed where every value is None, or every list or map empty."""
+_MODULE: Final = "inferred"
 _EXACT: Final = 2**53
 """Integers up to this one become floats without losing a digit."""
 
@@ -64,16 +68,26 @@ def infer_type(
             seen += 1
     if not seen:
         raise NoDataUrlsError(f"There are no samples in the shards. {_HINT}")
+    class_name = _class_name(name)
     fields = []
     for field, form in forms.items():
         optional = form.nullable or counts[field] < seen
-        fields.append(Field(field, _kind(form), optional=optional))
+        try:
+            kind = _kind(form, class_name, field)
+        except _Apart as apart:
+            raise OptionError(
+                f"$.{field}{apart.step}: some maps hold {apart.found}, others {apart.earlier}, "
+                f"and their keys cannot be fields. {_HINT}"
+            ) from None
+        fields.append(Field(field, kind, optional=optional))
         if _is_assumed(form):
             report(
                 f"$.{field}: no sample holds a value that tells its kind; recorded as "
                 f"{fields[-1].describe()}. {_HINT}"
             )
-    return build_type(Schema(f"inferred.{_class_name(name)}", "1.0.0", tuple(fields)))
+        elif counts[field] < seen:
+            report(f"$.{field}: {seen - counts[field]:,} of {seen:,} samples lack it")
+    return build_type(Schema(f"{_MODULE}.{class_name}", "1.0.0", tuple(fields)))
 
 
 @dataclass(frozen=True)
@@ -88,9 +102,15 @@ class _Form:
     """Whether one of the values was None."""
     large: bool = False
     """Whether one of the values was an integer that no float is equal to."""
+    keys: Mapping[str, _Form] | None = None
+    """Of maps with few keys: what each key holds. They are fields where ``apart`` says so."""
+    always: frozenset[str] = frozenset()
+    """The keys that every map had."""
+    apart: _Apart | None = None
+    """Why the values of maps cannot be of one kind; None: they can."""
 
     def __str__(self) -> str:
-        return _kind(self).describe()
+        return "map" if self.kind is MapOf else _kind(self, "", "").describe()
 
 
 class _Apart(Exception):
@@ -119,13 +139,40 @@ def _form(value: Any) -> _Form:
     if isinstance(value, list):
         return _Form(ListOf, _items(value))
     if isinstance(value, Mapping):
-        return _Form(MapOf, _items(value.values()))
+        return _map(value)
     if isinstance(value, datetime):
         return _Form(DateTime())
     name = type(value).__name__
     if name not in PRIMITIVES:
         raise _Apart(name)
     return _Form(Primitive(name), large=name == "int" and abs(value) > _EXACT)
+
+
+def _map(value: Mapping[str, Any]) -> _Form:
+    keys = {key: _form(item) for key, item in value.items()}
+    items, apart = _joined(keys.values())
+    few = keys if len(keys) <= limits.fields else None
+    return _Form(MapOf, items, keys=few, always=frozenset(keys), apart=apart)
+
+
+def _joined(forms: Iterable[_Form]) -> tuple[_Form | None, _Apart | None]:
+    try:
+        return reduce(_join, forms, _Form()), None
+    except _Apart as apart:
+        return None, _inside(apart)
+
+
+def _join_maps(a: _Form, b: _Form) -> _Form:
+    items, apart = None, a.apart or b.apart
+    if apart is None and a.items and b.items:
+        items, apart = _joined((a.items, b.items))
+    keys: dict[str, _Form] | None = None
+    if a.keys is not None and b.keys is not None and len(a.keys) + len(b.keys) <= limits.fields:
+        keys = {**a.keys, **b.keys}
+        for key in a.keys.keys() & b.keys.keys():
+            keys[key] = _join(a.keys[key], b.keys[key])
+    always = a.always & b.always
+    return _Form(MapOf, items, a.nullable or b.nullable, keys=keys, always=always, apart=apart)
 
 
 def _items(values: Collection[Any]) -> _Form:
@@ -139,6 +186,8 @@ def _items(values: Collection[Any]) -> _Form:
 
 
 def _join(a: _Form, b: _Form) -> _Form:
+    if a.kind is b.kind is MapOf:
+        return _join_maps(a, b)
     large = a.large or b.large
     kind: Any
     match a.kind, b.kind:
@@ -154,6 +203,9 @@ def _join(a: _Form, b: _Form) -> _Form:
             kind = Primitive("float")
         case _:
             raise _Apart(b, a)
+    if a.kind is MapOf or b.kind is MapOf:
+        held = a if a.kind is MapOf else b
+        return replace(held, nullable=a.nullable or b.nullable)
     items = a.items or b.items
     if a.items and b.items:
         try:
@@ -167,15 +219,42 @@ def _inside(apart: _Apart) -> _Apart:
     return _Apart(apart.found, apart.earlier, f"[]{apart.step}")
 
 
-def _kind(form: _Form) -> Kind:
-    """The kind of the values that are not None."""
+def _kind(form: _Form, owner: str, field: str) -> Kind:
+    """The kind of the values that are not None.
+
+    Args:
+        form: What they have in common.
+        owner: Class that has the field.
+        field: Its name, after which a nested class is called.
+
+    Raises:
+        _Apart: Values of maps differ in kind, and their keys cannot be fields.
+    """
+    if form.apart is not None:
+        return _nested(form, form.apart, owner + _class_name(field).removeprefix("Sample"))
     if form.items is not None and isinstance(form.kind, type):
-        item = _kind(form.items)
+        item = _kind(form.items, owner, field)
         return form.kind(Maybe(item) if form.items.nullable else item)
     return form.kind if isinstance(form.kind, Kind) else _UNSAID
 
 
+def _nested(form: _Form, apart: _Apart, name: str) -> Kind:
+    if form.keys is None:
+        raise apart
+    fields = []
+    for key, held in form.keys.items():
+        try:
+            check_identifier(key, name)
+        except SchemaError:
+            raise apart from None
+        optional = held.nullable or key not in form.always
+        fields.append(Field(key, _kind(held, name, key), optional=optional))
+    return Nested(f"{_MODULE}.{name}", tuple(fields))
+
+
 def _is_assumed(form: _Form) -> bool:
+    if form.apart is not None:
+        return any(map(_is_assumed, (form.keys or {}).values()))
     return form.kind is None or (form.items is not None and _is_assumed(form.items))
 
 
