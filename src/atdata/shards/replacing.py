@@ -72,6 +72,7 @@ def place_together(
     linked = _taken(link, scratch)
     try:
         check()
+        _make_newer(scratch.path, folder, moves)
         part = scratch.path / f"{_MOVES}.part"
         part.write_text(json.dumps({"link": link.name, "moves": dict(moves)}))
         if sync:
@@ -95,6 +96,20 @@ def place_together(
     # scratch folder, and whoever finds both has nothing left to do.
     if linked:
         link.unlink(missing_ok=True)
+
+
+def _make_newer(scratch: Path, folder: Path, moves: Mapping[str, str]) -> None:
+    """Date new shards after those that they replace, by which readers tell them apart."""
+    try:
+        before = (folder / next(iter(moves.values()))).stat().st_mtime_ns
+    except FileNotFoundError:
+        return
+    for kept in moves:
+        path = scratch / kept
+        found = path.stat()
+        # Clocks of file systems stand still for some milliseconds.
+        if found.st_mtime_ns <= before:
+            os.utime(path, ns=(found.st_atime_ns, before + 1000))
 
 
 def _link(folder: Path, stem: str) -> Path:
