@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import InitVar, dataclass, field
 from datetime import datetime
-from enum import IntEnum
+from enum import Enum, IntEnum
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -260,6 +260,43 @@ def test_what_a_field_cannot_hold_is_refused(change: dict[str, Any], tmp_path: P
 def test_numbers_for_a_field_of_float_become_floats(value: Any) -> None:
     """What is read is what Python's own `float` makes of a number."""
     assert Plain.from_bytes(plain(ratio=value).packed) == plain(ratio=float(value))
+
+
+class Mood(Enum):
+    GOOD = "good"
+
+
+@atdata.packable
+class Part:
+    x: int
+    note: str = ""
+
+
+@atdata.packable
+class Larger(Part):
+    z: int = 0
+
+
+@atdata.packable
+class Whole:
+    part: Part
+    mood: Mood
+    parts: list[Part]
+
+
+def test_values_that_stand_for_others_come_back_equal() -> None:
+    """A dict for a nested sample, the value of an Enum, a tuple for a list."""
+    given = Whole({"x": 1}, "good", ({"x": 2}, Part(3)))  # type: ignore[arg-type]
+    back = Whole.from_bytes(given.packed)
+    assert back == given == Whole(Part(1), Mood.GOOD, [Part(2), Part(3)])
+    assert back != Whole({"x": 2}, "good", ())  # type: ignore[arg-type]
+    assert back != Whole({"y": 2}, "bad", ())  # type: ignore[arg-type]
+
+
+def test_a_nested_sample_of_a_subclass_is_refused() -> None:
+    """Its own fields would be lost, as those of a sample in a dataset of another type."""
+    with pytest.raises(EncodeError, match=r"\$\.part: .*What Larger adds to Part would be lost"):
+        _ = Whole(Larger(1, "", 5), Mood.GOOD, []).packed
 
 
 def test_an_hour_that_a_clock_repeats_comes_back_equal() -> None:

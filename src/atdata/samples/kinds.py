@@ -414,9 +414,11 @@ class Nested(Kind):
         codec = self._codec()
         if isinstance(value, Mapping):
             value = codec.from_mapping(value)
-        if not isinstance(value, codec.sample_type):
-            again = defined_again(codec.sample_type, type(value))
-            raise Misfit(self.describe(), _found(value), again)
+        if type(value) is not codec.sample_type:
+            hint = defined_again(codec.sample_type, type(value))
+            if isinstance(value, codec.sample_type):
+                hint = f"What {type(value).__name__} adds to {self.describe()} would be lost."
+            raise Misfit(self.describe(), _found(value), hint)
         return codec.to_wire(value)  # type: ignore[no-any-return]
 
     def decode(self, wire: Any) -> Any:

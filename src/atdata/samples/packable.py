@@ -10,11 +10,12 @@ import unicodedata
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from enum import Enum
 from typing import Any, ClassVar, TypeVar, dataclass_transform, overload
 
 import numpy as np
 
-from atdata.errors import SampleTypeError
+from atdata.errors import EncodeError, SampleTypeError
 from atdata.samples.annotations import kind_of, resolve
 from atdata.samples.codec import SampleCodec, defaults_of
 from atdata.samples.kinds import Field, Kind, Maybe
@@ -246,7 +247,8 @@ def _hash(self: Any) -> int:
 
 def same_value(a: Any, b: Any) -> bool:
     """Whether two field values are the same: arrays by dtype, shape and content, NaN as NaN,
-    lists as tuples, moments by their time.
+    lists as tuples, moments by their time, members of an Enum as their values, nested samples
+    as the dicts that stand for them.
     """
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
         return isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and _same_array(a, b)
@@ -254,11 +256,24 @@ def same_value(a: Any, b: Any) -> bool:
         return len(a) == len(b) and all(map(same_value, a, b))
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         return a.keys() == b.keys() and all(same_value(a[k], b[k]) for k in a)
+    if isinstance(a, Enum) != isinstance(b, Enum):
+        return bool(getattr(a, "value", a) == getattr(b, "value", b))
+    if isinstance(a, Mapping) != isinstance(b, Mapping):
+        return _is_given_by(a, b) if isinstance(b, Mapping) else _is_given_by(b, a)
     if isinstance(a, float) and isinstance(b, float) and a != a:
         return b != b
     if isinstance(a, datetime) and isinstance(b, datetime) and a != b:
         return _same_moment(a, b)
     return bool(a == b)
+
+
+def _is_given_by(sample: Any, values: Mapping[str, Any]) -> bool:
+    """Whether a field that takes a nested sample, or its values, is the same with either."""
+    codec = getattr(type(sample), "__atdata_codec__", None)
+    try:
+        return codec is not None and bool(codec.from_mapping(values) == sample)
+    except EncodeError:
+        return False
 
 
 def _same_array(a: AnyArray, b: AnyArray) -> bool:
