@@ -266,7 +266,7 @@ def extracted(path: Path) -> Counter[bytes] | None:
             names.add(place)
         try:
             tar.extractall(folder, filter="tar")
-        except (tarfile.TarError, OSError, KeyError):
+        except (tarfile.TarError, OSError, KeyError, RecursionError):
             return None
         for name in names:
             place = Path(folder) / name

@@ -266,6 +266,19 @@ def judged(tar: bytes, most: int) -> list[tuple[str, int, int]] | str:
 
 
 @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+@pytest.mark.parametrize("twice", [1, 20, 39])
+def test_a_key_twice_names_the_header_of_the_second(form: int, twice: int) -> None:
+    """Judged many at once or one by one, the error leads to one byte: the later header's."""
+    names = [f"{i:05d}.msgpack" for i in range(40)]
+    names[twice] = names[0]
+    data = tar_of([(name, PAYLOAD) for name in names], format=form)
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        header = tar.getmembers()[twice].offset_data - 512
+    wanted = f"byte {header}, sample '00000': two samples have this key"
+    assert judged(data, 64) == judged(data, 7) == wanted
+
+
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 @given(st.data())
 def test_headers_are_judged_together_as_they_are_one_by_one(form: int, data: st.DataObject) -> None:
     """Whatever is changed in headers, many at once are taken for what each is taken for alone."""
