@@ -30,7 +30,7 @@ WORTH: Final = (1, 2, 4, 8)
 """What a word counts for, by its level; twice that where it is whole."""
 _SORTED: Final = 512
 """Names that are sorted; more are looked for in the order that is kept."""
-_ORDER_PAGES: Final = (4, 16, 64, 256)
+_ORDER_PAGES: Final = (4, 16, 64, 128)
 
 Found = tuple[str, Terms]
 Numbers = NDArray[np.int64]

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PREFIX: Final = "atdata:"
 _CONNECT_SECONDS: Final = 10
-_AT_ONCE: Final = 500
+_AT_ONCE: Final = 200
 """Pages of one command: other clients wait no longer than for these."""
 _AS_BYTES: Final[dict[str, Any]] = {"NEVER_DECODE": []}
 """The option of redis-py's commands whose answers are bytes, whatever the client decodes."""
