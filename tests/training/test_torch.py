@@ -246,7 +246,7 @@ def test_workers_read_blobs_and_share_a_cache(blobs: Remote, tmp_path: Path) -> 
     """Workers bring blobs once each into the cache that they share."""
     proxy, dataset = blobs
     cached = dataset.cached(tmp_path / "cache")
-    assert len(cached) == 600
+    assert cached.count() == 600
     before = len(proxy.requests)
     for _ in range(2):
         loader = cached.to_torch(32, shuffle=True, num_workers=3)
