@@ -14,6 +14,7 @@ import numpy as np
 
 from atdata._limits import limits
 from atdata._protocols import DataSource
+from atdata._secrets import redacted_repr
 from atdata.dataset.dataset import Dataset
 from atdata.errors import NoDataUrlsError, OptionError, SchemaError
 from atdata.samples.dict_sample import DictSample
@@ -90,6 +91,7 @@ def infer_type(
     return build_type(Schema(f"{_MODULE}.{class_name}", "1.0.0", tuple(fields)))
 
 
+@redacted_repr
 @dataclass(frozen=True)
 class _Form:
     """What all values seen at one place have in common."""
