@@ -2,7 +2,8 @@
 
 In front of an HTTP service it understands requests; in front of anything else (Redis,
 PostgreSQL) it passes bytes, and only ``cut``, ``delay``, ``pause``, ``refuse`` and the counters
-of bytes and connections apply, each to a connection instead of a request.
+of bytes and connections apply, each to a connection instead of a request; and ``lose``, whose
+``match`` is searched for in what the client sends.
 
     proxy = proxy_to(s3_server.endpoint)
     proxy.cut(after=100_000, match="GET .*shard-000001")

@@ -147,9 +147,13 @@ def pass_bytes(
     client: socket.socket, service: socket.socket, cut: Rule | None, rules: Rules
 ) -> None:
     """Pass bytes both ways until either side ends or the cut is reached."""
-    threading.Thread(target=_pass_up, args=(client, service, rules), daemon=True).start()
+    lost = threading.Event()
+    threading.Thread(target=_pass_up, args=(client, service, rules, lost), daemon=True).start()
     left = cut.after if cut else None
     while data := service.recv(1 << 16):
+        if lost.is_set():
+            reset(client)
+            break
         piece = data if left is None else data[:left]
         client.sendall(piece)
         rules.count(down=len(piece))
@@ -162,9 +166,13 @@ def pass_bytes(
     hang_up(client)
 
 
-def _pass_up(client: socket.socket, service: socket.socket, rules: Rules) -> None:
+def _pass_up(
+    client: socket.socket, service: socket.socket, rules: Rules, lost: threading.Event
+) -> None:
     try:
         while data := client.recv(1 << 16):
+            if rules.take("lose", data.decode("latin-1")) is not None:
+                lost.set()
             service.sendall(data)
             rules.count(up=len(data))
     except OSError:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import pytest
 
 import atdata
 from atdata.errors import BackendError
 from atdata.local import LocalIndex
+from atdata.local.backends import _redis_scripts as lua
 from tests.local.conftest import Digit, MakeDigits
+from tests.services.proxy import FaultProxy
 from tests.services.redis import RedisServer
 
 
@@ -178,3 +182,55 @@ def test_others_wait_for_no_search(redis_url: str) -> None:
             }
             assert stats["cmdstat_hmget"]["calls"] < 20
             assert stats["cmdstat_hget"]["calls"] < 100
+
+
+@pytest.mark.parametrize(
+    ("script", "write"),
+    [
+        (lua.ADD_SCHEMA, lambda index, _: index.publish_schema(Other)),
+        (lua.ADD_ENTRY, lambda index, ds: index.insert_dataset(ds, name="new").revision),
+        (lua.ADD_ENTRY, lambda index, ds: index.insert_dataset(ds, name="digits").revision),
+        (lua.ADD_NOTE, lambda index, _: index.label("x", "1.0.0", index.get_dataset("digits"))),
+        (lua.REMOVE, lambda index, _: index.delete_dataset("digits")),
+    ],
+    ids=["publish", "insert", "insert a revision", "label", "delete"],
+)
+def test_a_lost_answer_to_a_client_that_tries_again(
+    redis_url: str,
+    digits: MakeDigits,
+    proxy_to: Callable[[str], FaultProxy],
+    script: str,
+    write: Callable[[LocalIndex, object], object],
+) -> None:
+    """A write that redis-py sends twice, as its answer was lost, is done and answered once."""
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    first, second, new = digits(1), digits(2), digits(3)
+    proxy = proxy_to(redis_url)
+    at = urlsplit(proxy.url)
+    client = redis.Redis(
+        host="127.0.0.1", port=at.port or 0, db=int(at.path[1:]), retry=Retry(NoBackoff(), 3)
+    )
+    said, left = [], []
+    for faulty in (False, True):
+        with LocalIndex(redis=client) as index:
+            for ds in (first, second):
+                index.insert_dataset(ds, name="digits", description="some")
+            before = proxy.connections
+            if faulty:
+                proxy.lose(match=hashlib.sha1(script.encode()).hexdigest())
+            said.append(write(index, new))
+            assert proxy.connections == before + faulty
+            left.append(
+                (
+                    [(e.name, e.revision, e.cid) for e in index.list_datasets()],
+                    [e.name for e in index.search("some")],
+                    len(list(index.list_schemas())),
+                )
+            )
+        client.flushdb()
+    client.close()
+    assert said[0] == said[1]
+    assert left[0] == left[1]

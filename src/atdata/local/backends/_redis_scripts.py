@@ -12,6 +12,8 @@ EMPTY: Final = "ATDATA-EMPTY"
 LOST: Final = "ATDATA-LOST"
 STALE: Final = -1
 """The pages changed since they were read."""
+REMEMBERED_SECONDS: Final = 600
+"""How long the answer to a write is kept: longer than any client tries."""
 
 _HEAD: Final = f"""
 local p = ARGV[1]
@@ -20,6 +22,14 @@ local function lost(key) return redis.error_reply('{LOST} ' .. key .. ';') end
 """
 _WRITING: Final = (
     _HEAD
+    + f"""
+local before = redis.call('GET', p .. 'done:' .. ARGV[3])
+if before then return tonumber(before) end
+local function done(answer)
+  redis.call('SET', p .. 'done:' .. ARGV[3], answer, 'EX', {REMEMBERED_SECONDS})
+  return answer
+end
+"""
     + """
 local function stale() return (redis.call('GET', p .. 'term-version') or '0') ~= ARGV[2] end
 local function write(first)
@@ -56,7 +66,8 @@ local function add(name, revision, cid, document)
 end
 """
 )
-"""What writes entries, and the pages with them."""
+"""What writes entries, and the pages with them. A client whose answer was lost may send it again:
+the token, ``ARGV[3]``, tells, and the answer is the same."""
 
 ADD_SCHEMA: Final = (
     _HEAD
@@ -88,45 +99,45 @@ return found
 ADD_ENTRY: Final = (
     _WRITING
     + """
-local name, revision, cid, document = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local name, revision, cid, document = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 if redis.call('LLEN', p .. 'dataset:' .. name) ~= tonumber(revision) - 1 then return 0 end
 if stale() then return -1 end
 add(name, revision, cid, document)
-write(7)
-return 1
+write(8)
+return done(1)
 """
 )
 REPLACE: Final = (
     _WRITING
     + """
-local name, revision, cid, document = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local name, revision, cid, document = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 if stale() then return -1 end
 remove(name)
 add(name, revision, cid, document)
-write(7)
-return 1
+write(8)
+return done(1)
 """
 )
 REMOVE: Final = (
     _WRITING
     + """
-if redis.call('LLEN', p .. 'dataset:' .. ARGV[3]) == 0 then
-  if redis.call('ZSCORE', p .. 'names', ARGV[3]) then return lost('dataset:' .. ARGV[3]) end
+if redis.call('LLEN', p .. 'dataset:' .. ARGV[4]) == 0 then
+  if redis.call('ZSCORE', p .. 'names', ARGV[4]) then return lost('dataset:' .. ARGV[4]) end
   return 0
 end
 if stale() then return -1 end
-write(4)
-return remove(ARGV[3])
+write(5)
+return done(remove(ARGV[4]))
 """
 )
 INDEX: Final = (
     _WRITING
     + """
-local count = tonumber(ARGV[3])
+local count = tonumber(ARGV[4])
 if stale() then return -1 end
-for i = 4, 3 + count do redis.call('ZREM', p .. 'unindexed', ARGV[i]) end
-write(4 + count)
-return 1
+for i = 5, 4 + count do redis.call('ZREM', p .. 'unindexed', ARGV[i]) end
+write(5 + count)
+return done(1)
 """
 )
 NEWEST: Final = (

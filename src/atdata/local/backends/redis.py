@@ -16,11 +16,13 @@ key, below the prefix      value
 ``unindexed``              sorted set of names that an older version wrote, without pages
 ``notes``                  hash: key → value
 ``note-keys``              sorted set of the keys of notes, in order
+``done:{token}``           the answer to a write, for ten minutes
 =========================  ========================================================
 """
 
 from __future__ import annotations
 
+import secrets
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 
 DEFAULT_PREFIX: Final = "atdata:"
 _CONNECT_SECONDS: Final = 10
+_ANSWER_SECONDS: Final = 30
+"""How long a server may be silent; some versions of redis-py wait for ever."""
 _AT_ONCE: Final = 200
 """Pages of one command: other clients wait no longer than for these."""
 _AS_BYTES: Final[dict[str, Any]] = {"NEVER_DECODE": []}
@@ -86,6 +90,7 @@ class RedisBackend(Backend):
         options = dict(parse_qsl(query, keep_blank_values=True))
         prefix = options.pop("prefix", DEFAULT_PREFIX)
         options.setdefault("socket_connect_timeout", str(_CONNECT_SECONDS))
+        options.setdefault("socket_timeout", str(_ANSWER_SECONDS))
         try:
             client = redis.Redis.from_url(f"{base}?{urlencode(options)}")
             client.connection_pool.make_connection()
@@ -252,7 +257,9 @@ class RedisBackend(Backend):
         written = {key: value for key, value in changed.items() if value is not None}
         flat = [item for pair in written.items() for item in pair]
         removed = [key for key, value in changed.items() if value is None]
-        return int(self._run(script, version, *values, len(written), *flat, *removed))
+        # redis-py may send a command again whose answer was lost, and which was carried out.
+        token = secrets.token_hex(8)
+        return int(self._run(script, version, token, *values, len(written), *flat, *removed))
 
     def _set_up(self) -> None:
         key = f"{self._prefix}format"
