@@ -27,6 +27,13 @@ _LOCKS: Final = 0x61746461
 _CREATION: Final = 0
 _ENTRIES: Final = 1
 _CONNECT_SECONDS: Final = 10
+_SILENCE: Final = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+"""After how many seconds the system asks whether the server is still there, how often, and how
+many questions may stay without an answer: a network that swallows everything ends in an error."""
+_SILENT_MS: Final = 60_000
+"""The same for what was sent and not acknowledged, in milliseconds."""
+_CAN_BOUND_SENDING: Final = 120_000
+"""First version of libpq that can."""
 
 _TABLES: Final = (
     "CREATE TABLE atdata_format (version integer NOT NULL)",
@@ -167,12 +174,21 @@ class PostgresBackend(SqlBackend):
 
     def _connect(self) -> Connection:
         psycopg = self._psycopg
+        ours: dict[str, str | int] = {
+            "connect_timeout": _CONNECT_SECONDS,
+            "application_name": "atdata",
+            **_SILENCE,
+        }
+        if psycopg.pq.version() >= _CAN_BOUND_SENDING:
+            ours["tcp_user_timeout"] = _SILENT_MS
         try:
+            given = psycopg.conninfo.conninfo_to_dict(self._url)
             connection: Connection = psycopg.connect(
                 self._url,
+                **{key: value for key, value in ours.items() if key not in given},
                 autocommit=True,
-                connect_timeout=_CONNECT_SECONDS,
-                application_name="atdata",
+                # Whatever the environment or the server's settings say: text is Unicode.
+                client_encoding="utf8",
                 # Statements prepared on the server do not survive a pooler between.
                 prepare_threshold=None,
             )
