@@ -36,6 +36,8 @@ _PLAIN_HEADER = re.compile(
     rb"\{'descr': '([<>|=][?bBiufcSUVMm]\d{0,9}(?:\[\d{0,9}[A-Za-z]{1,2}\])?)', "
     rb"'fortran_order': (True|False), 'shape': \(((?:\d{1,19}(?:, \d{1,19})*,?)?)\), \} *\n"
 )
+_LONG_OF_PYTHON_2 = re.compile(r"(?<=\d)L(?=[,)])")
+_SHAPE = re.compile(r"'shape': \([\dL, ]*\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,7 +348,7 @@ def _parse_npy(raw: bytes, at: int) -> ArrayHeader:
             raise DecodeError(
                 f"an .npy header nested too deep; limits.sample_nesting is {limits.sample_nesting}"
             )
-        spec = ast.literal_eval(text)
+        spec = _evaluated(text)
         if set(spec) != {"descr", "fortran_order", "shape"}:
             raise ValueError(f"keys {sorted(map(str, spec))}")
         dtype, shape = npy.descr_to_dtype(spec["descr"]), spec["shape"]
@@ -357,6 +359,14 @@ def _parse_npy(raw: bytes, at: int) -> ArrayHeader:
     except (RecursionError, MemoryError):
         raise DecodeError("an .npy header nested too deep to be parsed") from None
     return _checked(dtype, shape, fortran=spec["fortran_order"] is True, length=len(raw))
+
+
+def _evaluated(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except SyntaxError:
+        # Python 2 wrote the lengths of some arrays as 3L.
+        return ast.literal_eval(_SHAPE.sub(lambda shape: _LONG_OF_PYTHON_2.sub("", shape[0]), text))
 
 
 def _compact(data: bytes | memoryview) -> ArrayHeader:
