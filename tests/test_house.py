@@ -27,6 +27,7 @@ LAYERS = [
         "_levels",
         "_limits",
         "_logs",
+        "_mounts",
         "_nesting",
         "_once",
         "_regular",

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import quote, unquote
 
 from atdata._files import make_folders
 from atdata._folders import user_path
 from atdata._limits import limits
+from atdata._mounts import network_file_system
 from atdata.errors import BackendError, UrlError
 from atdata.local.backends._pool import ConnectionPool
 from atdata.local.backends._sql import SqlBackend, SqlPages, entry_row
 from atdata.local.backends._terms import Change, Terms, plan
 from atdata.local.backends.base import FORMAT, EntryRow, SchemaRow
 
+T = TypeVar("T")
+
 APPLICATION_ID: Final = 0x61746461
 """In the file's header: 'atda'. https://www.sqlite.org/pragma.html#pragma_application_id"""
 BUSY_SECONDS: Final = 60.0
 """How long a writer waits for the others."""
+_CHANGES: Final = 50
+"""How often reading begins again where a file that may only be read is changed meanwhile."""
 
 _TABLES: Final = (
     "CREATE TABLE schemas (key TEXT PRIMARY KEY, document TEXT NOT NULL) WITHOUT ROWID",
@@ -54,8 +60,13 @@ _SEARCH_TABLES: Final = (
 class SqliteBackend(SqlBackend):
     """An index in one file. Several processes may use it, on one machine.
 
+    A new file has a write-ahead log, which needs memory that its users share. One on a file system
+    across a network has a rollback journal instead, and one that has a log gets a journal when it
+    is opened there; how safe it is from several machines depends on the locks of that file system.
+
     Args:
-        path: The file; it and the folders above it are made when they are not there.
+        path: The file; it and the folders above it are made when they are not there. Where it may
+            only be read, it can be.
     """
 
     prefix = ""
@@ -64,7 +75,7 @@ class SqliteBackend(SqlBackend):
     def __init__(self, path: Path) -> None:
         self.path = user_path(path).absolute()
         self.address = f"sqlite://{quote(str(self.path))}"
-        self._pool = ConnectionPool(self._connect, usable=lambda connection: True)
+        self._pool = ConnectionPool(self._connect, usable=lambda _: self._may_write())
         with self._errors():
             if not self.path.parent.is_dir():
                 make_folders(self.path.parent)
@@ -149,32 +160,72 @@ class SqliteBackend(SqlBackend):
         self._pool.close()
 
     def _connect(self) -> sqlite3.Connection:
+        name = self.path.as_uri()
+        if not self._may_write():
+            name += "?mode=ro" if self._as_it_lies() is None else "?mode=ro&immutable=1"
         # Autocommit: transactions are begun and ended by hand. The pool sees to it that one
         # thread at a time uses a connection.
         return sqlite3.connect(
-            self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            name, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=True
+        )
+
+    def _may_write(self) -> bool:
+        """Whether files beside the database can be made, as reading it needs while others write."""
+        return not self.path.exists() or (
+            os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK)
+        )
+
+    def _as_it_lies(self) -> tuple[int, ...] | None:
+        """What changes with a file that is read without locks; None: it is read with them.
+
+        SQLite cannot read a file with a log where it may not write, unless it is told that nobody
+        changes it: then that is seen to here.
+        """
+        if self._may_write() or self.path.with_name(f"{self.path.name}-wal").exists():
+            return None
+        with self.path.open("rb") as file:
+            has_log = file.read(20)[18:20] == b"\2\2"
+            said = os.fstat(file.fileno())
+        return (said.st_ino, said.st_size, said.st_mtime_ns) if has_log else None
+
+    def _reading(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        with self._errors():
+            for _ in range(_CHANGES):
+                before = self._as_it_lies()
+                try:
+                    with self._pool.use() as connection:
+                        found = read(connection)
+                except sqlite3.Error:
+                    if before == self._as_it_lies():
+                        raise
+                else:
+                    if before == self._as_it_lies():
+                        return found
+        raise BackendError(
+            f"{self.address}: the index cannot be read, as another program changes it again and "
+            "again, and you may not write beside it, as it takes to wait for the other. Try again "
+            "later."
         )
 
     def _read(self, query: str, *values: str | int | bytes) -> Sequence[tuple[Any, ...]]:
-        with self._errors(), self._pool.use() as connection:
-            return connection.execute(query, values).fetchall()
+        return self._reading(lambda connection: connection.execute(query, values).fetchall())
 
     def _page(self, rest: str, *values: str | int) -> list[EntryRow]:
         query = f"SELECT name, revision, cid, document FROM entries WHERE {rest}"
-        rows: list[EntryRow] = []
-        size = 0
-        with (
-            self._errors(),
-            self._pool.use() as connection,
-            closing(connection.execute(query, values)) as found,
-        ):
-            # Rows are read as they are asked for.
-            for values_of_row in found:
-                rows.append(entry_row(values_of_row))
-                size += len(rows[-1].document)
-                if size >= limits.page_bytes:
-                    break
-        return rows
+
+        def read(connection: sqlite3.Connection) -> list[EntryRow]:
+            rows: list[EntryRow] = []
+            size = 0
+            with closing(connection.execute(query, values)) as found:
+                # Rows are read as they are asked for.
+                for values_of_row in found:
+                    rows.append(entry_row(values_of_row))
+                    size += len(rows[-1].document)
+                    if size >= limits.page_bytes:
+                        break
+            return rows
+
+        return self._reading(read)
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -182,9 +233,12 @@ class SqliteBackend(SqlBackend):
             yield connection
 
     def _set_up(self, connection: sqlite3.Connection) -> None:
-        if self._version(connection) == FORMAT:
+        version = self._version(connection)
+        across = network_file_system(self.path) is not None
+        if version == 0 or (across and _journal(connection) == "wal" and self._may_write()):
+            _use_journal(connection, "DELETE" if across else "WAL")
+        if version == FORMAT:
             return
-        _use_wal(connection)
         with _transaction(connection):
             version = self._version(connection)
             if version == FORMAT:
@@ -265,17 +319,23 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        connection.execute("ROLLBACK")
+        # SQLite itself rolls back where the disk is full; the error that says so is to be seen.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
 
 
-def _use_wal(connection: sqlite3.Connection) -> None:
+def _journal(connection: sqlite3.Connection) -> str:
+    return str(connection.execute("PRAGMA journal_mode").fetchone()[0])
+
+
+def _use_journal(connection: sqlite3.Connection, kind: str) -> None:
     # Changing the journal does not wait for others as statements do: it fails at once.
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA journal_mode = {kind}")
             return
         except sqlite3.OperationalError as error:
             if "locked" not in str(error) or time.monotonic() > deadline:
@@ -299,6 +359,11 @@ def _explained(error: sqlite3.Error) -> str:
         return (
             f"another program has kept the index locked for {BUSY_SECONDS:.0f} seconds. "
             "Try again when it has ended."
+        )
+    if "full" in text or "disk I/O" in text:
+        return (
+            f"the disk is full, or fails ({text}). Nothing was written: make room, or see what is "
+            "wrong with the disk, and try again."
         )
     if "unable to open" in text or "readonly" in text:
         return f"{text}. Check that it is a file, not a folder, and that you can write to it."
