@@ -108,3 +108,17 @@ def test_home_folders_are_the_same_wherever_a_path_is_taken(
     LocalIndex().insert_dataset(dataset, name="x")
     assert {p.name for p in home.iterdir()} >= {"a.tar", "cols.tar", "store", "i.db", "data"}
     assert not list(work.iterdir())
+
+
+@pytest.mark.parametrize(
+    "url", ["s3://bucket/x.tar", "https://host/x.tar?token=abc", "file:///tmp/x.tar", "at://a/b"]
+)
+def test_samples_are_written_to_paths(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A URL is refused, and no folder of its name is made."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OptionError, match="URL") as caught:
+        write_samples(items(1), url)
+    assert "abc" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []

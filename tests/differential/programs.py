@@ -268,7 +268,13 @@ class Program:
         assert plain.in_some_order(mixed, held.samples)
         chosen = self.rng.randrange(world)
         self.held.append(
-            replace(held, dataset=parts[chosen], samples=read[chosen], keys=None, part=world > 1)
+            replace(
+                held,
+                dataset=parts[chosen],
+                samples=read[chosen],
+                keys=held.keys if world == 1 else None,
+                part=world > 1,
+            )
         )
 
     def rewrite(self) -> None:

@@ -142,6 +142,11 @@ class _Place:
     """The folder that the shards go to; they are renamed into it when all are there."""
 
     def __init__(self, named: str | Path, *, numbered: bool, fsync: bool) -> None:
+        if isinstance(named, str) and "://" in named:
+            raise OptionError(
+                f"{named!r} is a URL; samples are written to a path. To a bucket: "
+                "S3DataStore(bucket=…).write_shards(dataset, prefix=…). Nothing was written."
+            )
         path = user_path(named)
         pattern = _PATTERN.fullmatch(path.name)
         if pattern is not None:

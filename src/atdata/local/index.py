@@ -63,10 +63,10 @@ class LocalIndex:
                 f"data_store: expected a store such as DiskDataStore(path), found "
                 f"{data_store!r:.80}."
             )
+        self.data_store = data_store
         self._backend = open_backend(where, redis)
         index_what_is_not(self._backend)
         self._schemas = Schemas(self._backend)
-        self.data_store = data_store
 
     def insert_dataset(
         self,
@@ -385,6 +385,8 @@ class LocalIndex:
         self.close()
 
     def __repr__(self) -> str:
+        if "_backend" not in vars(self):
+            return "<LocalIndex that could not be opened>"
         store = f", data_store={self.data_store!r}" if self.data_store is not None else ""
         return redacted(f"LocalIndex({self._backend.address!r}{store})")
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
+import traceback
 from contextlib import closing
 
 import pytest
 
+from atdata.errors import BackendError
 from atdata.local import LocalIndex
 from atdata.local.backends.postgres import PostgresBackend
 from tests.local.conftest import MakeDigits
@@ -43,3 +45,22 @@ def test_a_network_that_swallows_everything_is_noticed(
             assert there.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) == 10
             assert there.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT) == 3
             assert there.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000
+
+
+@pytest.mark.parametrize("password", ["Zq7hunter2Xw%zz", "Zq7hunter2Xw", "Zq7hunter2Xw%40"])
+def test_what_led_to_an_error_has_no_password(password: str) -> None:
+    """No exception that led to ours holds a part of the password, in its text or elsewhere."""
+    with pytest.raises(BackendError) as caught:
+        LocalIndex(f"postgresql://u:{password}@127.0.0.1:1/d")
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert "hunter2" not in repr((error.args, vars(error)))
+        error = error.__cause__ or error.__context__
+
+
+def test_an_index_that_did_not_open_can_be_shown() -> None:
+    """A traceback with local variables shows the error itself."""
+    with pytest.raises(BackendError) as caught:
+        LocalIndex("postgresql://u@127.0.0.1:1/d")
+    shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    assert "BackendError" in "".join(shown.format())

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
 from atdata._limits import limits
 from atdata._logs import hide_in_logs
 from atdata._registry import require
+from atdata._secrets import guarded
 from atdata.errors import BackendError
 from atdata.local.backends._pool import ConnectionPool
 from atdata.local.backends._sql import SqlBackend, SqlPages
@@ -181,6 +183,14 @@ class PostgresBackend(SqlBackend):
         }
         if psycopg.pq.version() >= _CAN_BOUND_SENDING:
             ours["tcp_user_timeout"] = _SILENT_MS
+        # What psycopg says of a URL or a connection repeats parts of it.
+        with guarded(*_secrets_of(self._url)), self._errors():
+            connection = self._opened(ours)
+        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+        return connection
+
+    def _opened(self, ours: Mapping[str, str | int]) -> Connection:
+        psycopg = self._psycopg
         try:
             given = psycopg.conninfo.conninfo_to_dict(self._url)
             connection: Connection = psycopg.connect(
@@ -199,7 +209,6 @@ class PostgresBackend(SqlBackend):
                 "postgresql://user:password@host:port/database, special characters of the "
                 "password as %XX."
             ) from None
-        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         return connection
 
     def _read(self, query: str, *values: str | int | bytes) -> Sequence[tuple[Any, ...]]:
@@ -284,6 +293,8 @@ class PostgresBackend(SqlBackend):
         try:
             yield
         except psycopg.OperationalError as error:
+            # The options of the connection, password included.
+            vars(error)["_pgconn"] = None
             raise BackendError(
                 f"{self.address}: PostgreSQL does not answer or refused: {_one_line(error)}. "
                 "Check that it runs, and the host, database, user and password."
@@ -293,6 +304,12 @@ class PostgresBackend(SqlBackend):
                 f"{self.address}: PostgreSQL refused: {_one_line(error)}. Check that the user may "
                 "create and write tables there."
             ) from error
+
+
+def _secrets_of(url: str) -> tuple[str, ...]:
+    """The password of a URL, as it stands there and as it is meant."""
+    password = url.partition("://")[2].rpartition("@")[0].partition(":")[2]
+    return password, unquote(password)
 
 
 def _insert(connection: Connection, row: EntryRow, terms: Terms | None) -> None:
