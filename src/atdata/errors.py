@@ -337,7 +337,9 @@ class SandboxError(AtdataError, RuntimeError):
 
 
 class StateError(AtdataError, ValueError):
-    """A state of reading is not of this dataset or order, or is no state."""
+    """A state of reading is not of this dataset or order, or is no state; or two threads read at
+    once what has only one.
+    """
 
 
 class LengthError(AtdataError, TypeError):

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Generic, Protocol, TypeVar
 
+from atdata._forks import ForkLock
 from atdata.dataset.permute import SHORT_LAST_WINDOW, VERSION
 from atdata.dataset.split import Share, Taken, check_history
 from atdata.errors import StateError
@@ -49,7 +50,8 @@ class Stream(Protocol[X_co]):
 class Reading(Generic[X_co]):
     """Samples or batches of one epoch, one after the other; an iterator that has a state.
 
-    Not made by itself: `Dataset.ordered` and its like return it.
+    Not made by itself: `Dataset.ordered` and its like return it. Threads may take turns; one that
+    asks while another does gets a StateError.
     """
 
     def __init__(self, stream: Stream[X_co]) -> None:
@@ -73,8 +75,8 @@ class Reading(Generic[X_co]):
                         return
             except GeneratorExit:
                 raise
-            except BaseException:
-                self._failed(items)
+            except BaseException as error:
+                self._failed(items, error)
                 raise
 
     def __next__(self) -> X_co:
@@ -83,12 +85,18 @@ class Reading(Generic[X_co]):
             item, self._taken = next(items)
         except StopIteration:
             raise
-        except BaseException:
-            self._failed(items)
+        except BaseException as error:
+            self._failed(items, error)
             raise
         return item
 
-    def _failed(self, items: Iterator[Any]) -> None:
+    def _failed(self, items: Iterator[Any], error: BaseException) -> None:
+        if str(error) == _BUSY and getattr(items, "gi_frame", None) is not None:
+            raise StateError(
+                "Two threads ask for the next samples of one reading at once. Give each thread a "
+                "part of its own, dataset.split(thread, threads).ordered(), or let one read for "
+                "all. Nothing was read twice or lost."
+            ) from error
         # A generator that has failed is at its end: what comes next would be missing in silence.
         if items is self._items:
             self._begin_again()
@@ -101,9 +109,14 @@ class Reading(Generic[X_co]):
     def _begun(self) -> Iterator[tuple[X_co, int]]:
         if self._process != _process:
             self._after_fork()
-        if self._items is None:
-            self._items = self._stream.begin(self._history)
-        return self._items
+        items = self._items
+        if items is None:
+            # Of several threads that begin at once, one does.
+            with self.__dict__.setdefault("_beginning", ForkLock()):
+                items = self._items
+                if items is None:
+                    items = self._items = self._stream.begin(self._history)
+        return items
 
     def _after_fork(self) -> None:
         # What threads of the parent had in hand did not come along: it is read again.
@@ -149,6 +162,8 @@ def _forked() -> None:
 
 os.register_at_fork(after_in_child=_forked)
 
+_BUSY: Final = "generator already executing"
+"""What Python says in a ValueError where a second thread asks."""
 _NOTHING: Final[Iterator[Any]] = iter(())
 _inherited: list[object] = []
 """Iterators of a process that this one was forked from: closing them could wait for its threads."""
