@@ -26,6 +26,7 @@ from atdata._refs import (
     parse_name_ref,
     parse_schema_ref,
 )
+from atdata._secrets import redacted
 from atdata._shardlist import expand_braces, fold_urls
 from atdata.atmosphere.commits import changes_of
 from atdata.atmosphere.manifest import _read as manifest_shards
@@ -42,7 +43,7 @@ from atdata.schema.reflect import schema_of
 from atdata.schema.stubs import stub
 from atdata.shards.offsets import HEAD_BYTES, SampleTable
 from atdata.shards.reader import read_blocks
-from atdata.sources.policy import Policy, is_public, redact
+from atdata.sources.policy import Policy, is_public
 from atdata.sources.s3_access import S3Access
 from fuzz import values
 from fuzz.values import DID, Bytes, edited
@@ -212,7 +213,7 @@ def url(data: bytes) -> None:
     text = data.decode("utf-8", "surrogateescape")
     end, _ = _outcome(lambda: Policy(allow_private=False).check_url(text))
     assert end != "read" or text.lower().startswith(("https://", "s3://", "at://"))
-    redact(text)
+    redacted(text)
     _outcome(lambda: S3Access(text))
     if len(data) in (4, 16):
         import ipaddress

@@ -96,7 +96,7 @@ def test_blobs_that_drop_for_ever_are_one_clear_error(blobs: Remote, way: str) -
     """A blob's server has no ranges: where no connection holds, the error comes in seconds."""
     proxy, dataset = blobs
     proxy.cut(after=1_000_000, times=None, match=SHARDS)
-    with pytest.raises(SourceError, match=r"at://.*at byte 1000000.*Gave up after 6 attempts"):
+    with pytest.raises(SourceError, match=r"at://.*at byte \d+ of .*Gave up after 6 attempts"):
         read(dataset, way)
     assert len(proxy.requests) < 60  # three shards at once
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from atdata._secrets import redacted_repr
 from atdata.dataset.chunks import Chunks, SharedStart
 from atdata.dataset.ragged import Columns
 from atdata.dataset.state import History, continued, history_of, next_epoch_of, state_of
@@ -17,6 +18,7 @@ from atdata.dataset.workers import Batches, Workers
 from atdata.errors import LengthError, OptionError, StateError
 
 
+@redacted_repr
 @dataclass(frozen=True)
 class Start:
     """Where a loop begins."""
