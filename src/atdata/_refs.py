@@ -176,6 +176,12 @@ def is_handle(text: str) -> bool:
     return len(text) <= 253 and _HANDLE.fullmatch(text) is not None
 
 
+def is_email(text: str) -> bool:
+    """Whether ``text`` has the form of an e-mail address."""
+    user, at, host = text.rpartition("@")
+    return bool(user and at) and not any(map(_is_unseen, user)) and is_handle(host)
+
+
 def is_rkey(text: str) -> bool:
     """Whether ``text`` may be a record key."""
     return _RKEY.fullmatch(text) is not None and text not in (".", "..")

@@ -92,6 +92,19 @@ class TestLogin:
         with pytest.raises(AuthenticationError, match="empty"):
             AtmosphereClient().login(handle, password)
 
+    @pytest.mark.parametrize(
+        "given", ["hunter2secret", "p@ss word", "hun.ter2!", "x@y", "\u200bpw"]
+    )
+    def test_a_password_in_place_of_the_handle(
+        self, given: str, account: Account, proxy_to: ProxyTo
+    ) -> None:
+        """What is no handle, DID or e-mail address is refused, neither sent nor repeated."""
+        proxy = proxy_to(account.server_url)
+        with pytest.raises(IdentityError, match="the handle first") as caught:
+            AtmosphereClient(proxy.url).login(given, account.handle)
+        assert given.strip("\u200b") not in str(caught.value)
+        assert proxy.requests == []
+
     def test_server_that_is_no_url(self) -> None:
         """A server is named by a URL."""
         with pytest.raises(OptionError, match="https://"):

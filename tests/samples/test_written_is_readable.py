@@ -10,7 +10,7 @@ from dataclasses import InitVar, dataclass, field
 from datetime import datetime
 from enum import Enum, IntEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import ml_dtypes
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 import atdata
 from atdata import limits
 from atdata.errors import EncodeError, SampleTypeError, ShardError
+from atdata.samples.kinds import Array, Misfit
 from atdata.samples.packable import same_value
 
 
@@ -486,3 +487,68 @@ def test_a_copy_with_slots_of_a_sample_type_is_none() -> None:
 
     with pytest.raises(SampleTypeError, match="packable above @dataclass"):
         atdata.write_samples([Copied(1)], "never.tar")
+
+
+@given(
+    st.sampled_from(["Y", "M", "W", "D", "3D", "h", "m", "s", "ms", "us", "ns", "ps"]),
+    st.integers(-400, 400),
+)
+def test_moments_of_every_unit_come_back_equal_or_are_refused(unit: str, count: int) -> None:
+    """Equal as NumPy compares them, and as samples; else an error that says what to write."""
+    sample = plain(when=np.datetime64(count, unit))
+    try:
+        back = Plain.from_bytes(sample.packed)
+    except EncodeError as error:
+        assert unit not in ("h", "m", "s", "ms", "us")
+        if "Write it in" in str(error):
+            advised = plain(when=sample.when.astype("datetime64[us]"))
+            assert Plain.from_bytes(advised.packed) == advised
+        return
+    assert back.when == sample.when
+    assert back == sample
+
+
+@atdata.packable
+class Noted:
+    note: str
+    remark: str | None = None
+    grade: int | None = None
+    seen: datetime | None = None
+    level: Literal["a", "b"] | None = None
+    scan: NDArray[np.float32] | None = None
+
+
+@pytest.mark.parametrize(
+    "missing", [float("nan"), np.float32("nan"), np.datetime64("NaT")], ids=repr
+)
+@pytest.mark.parametrize("name", ["remark", "grade", "seen", "level", "scan"])
+def test_a_mark_of_a_missing_value_is_to_be_written_as_none(name: str, missing: Any) -> None:
+    """NaN, as tables have it, for a field that may be None."""
+    with pytest.raises(EncodeError, match=rf"\$\.{name}: .*\| None, found Na[NT]\. Write None"):
+        _ = Noted("x", **{name: missing}).packed
+
+
+def test_a_field_that_has_no_none_says_how_it_gets_one() -> None:
+    """NaN for a field of str."""
+    with pytest.raises(EncodeError, match=r"x if x == x else None.* annotated str \| None\."):
+        _ = Noted(float("nan")).packed  # type: ignore[arg-type]
+
+
+FAMILIES = [np.float32, np.uint8, np.datetime64, np.timedelta64, np.str_, np.bytes_, np.complex64]
+
+
+@given(
+    st.sampled_from([np.dtype(f).name for f in FAMILIES] + ["<M8[D]", ">f8", "bool", "<U3"]),
+    st.sampled_from([[1.5], [3], [True], ["a"], ["2024-01-01"], [b"1"], [2j], [np.timedelta64(1)]]),
+)
+def test_advice_to_convert_an_array_works(dtype: str, values: list[Any]) -> None:
+    """The ``.astype(…)`` of an error gives an array that the field takes."""
+    kind, array = Array(dtype), np.array(values)
+    if kind.fits(array.dtype, array.shape):
+        return
+    with pytest.raises(Misfit) as caught:
+        kind.check(array)
+    advice = re.fullmatch(r"Convert it with \.astype\('(.*)'\)\.|", caught.value.hint)
+    assert advice is not None
+    if advice[1] is not None:
+        kind.check(array.astype(advice[1]))

@@ -8,7 +8,7 @@ from typing import IO, Any, Final, TypeVar
 
 from atdata._digest import RAW, cid_sha256
 from atdata._forks import ForkLock
-from atdata._refs import AtUri, account_of, is_did, parse_at_uri, unseen_in
+from atdata._refs import AtUri, account_of, is_did, is_email, is_handle, parse_at_uri, unseen_in
 from atdata._secrets import guarded, redacted
 from atdata.atmosphere.data_model import check_record
 from atdata.atmosphere.lexicon import validate
@@ -69,14 +69,14 @@ class AtmosphereClient(Reader):
 
         Raises:
             AuthenticationError: The server refuses the handle or the password.
-            IdentityError: The handle does not resolve.
+            IdentityError: The handle does not resolve, or has not the form of one; then nothing is
+                sent, and the error does not repeat it, as it may be a password.
             AtmosphereError: The server cannot be reached.
         """
         name = account_of(handle)
         if not name or not password:
             raise AuthenticationError("Logging in needs a handle and a password; one is empty.")
-        if unseen := unseen_in(name):
-            raise IdentityError(f"{handle!r} is not a handle.{unseen}")
+        check_login_name(name)
         server = self._chosen or _own_server(name)
         try:
             self._session = self._log_in(server, name, password)
@@ -350,3 +350,17 @@ def _known_server(account: str) -> str | None:
         return _own_server(account)
     except AtmosphereError:
         return None
+
+
+def check_login_name(name: str) -> None:
+    """Refuse what no server knows as an account.
+
+    Raises:
+        IdentityError: It has not the form of a name to log in with, which it does not repeat.
+    """
+    if not (is_handle(name) or is_did(name) or is_email(name)):
+        raise IdentityError(
+            "What was given as the handle is none, and was not sent: expected a handle such as "
+            "alice.example.com, a DID or an e-mail address. It is not repeated here, as it may be "
+            f"a password: login takes the handle first, then the password.{unseen_in(name)}"
+        )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
 
+from atdata._refs import account_of
 from atdata.errors import AuthenticationError
 
 if TYPE_CHECKING:
@@ -33,9 +34,12 @@ def signed_in(handle: str) -> AtmosphereClient:
 
     Raises:
         AuthenticationError: There is no password, or the server refuses it.
+        IdentityError: The handle is none.
     """
     from atdata.atmosphere import AtmosphereClient
+    from atdata.atmosphere.client import check_login_name
 
+    check_login_name(account_of(handle))
     client = AtmosphereClient()
     client.login(handle, _password(handle))
     return client

@@ -30,6 +30,7 @@ import numpy as np
 
 from atdata.errors import DecodeError
 from atdata.samples.ndarray import (
+    conversion,
     decode_array,
     decode_foreign_array,
     dtype_fits,
@@ -57,6 +58,10 @@ class Misfit(Exception):
         self.expected = expected
         self.found = found if isinstance(found, str) else type(found).__name__
         self.hint = hint
+        if not isinstance(found, str) and (none := _none_instead(found)):
+            field = f"{expected} | None" if expected.isidentifier() else "T | None"
+            self.found, missing = none
+            self.hint = f"{missing} A field that may lack a value is annotated {field}."
         self.steps: list[str] = []
 
     def at(self, step: str) -> Misfit:
@@ -156,7 +161,11 @@ _ACCEPT: Final[dict[str, tuple[tuple[type, ...], Callable[[Any], Any]]]] = {
 
 @dataclass(frozen=True)
 class DateTime(Kind):
-    """A datetime, to the microsecond. With a time zone, its offset is kept, not its name."""
+    """A datetime, to the microsecond. With a time zone, its offset is kept, not its name.
+
+    A ``datetime64`` is taken when written, in the units from hours to microseconds: those of which
+    NumPy says that they equal the datetime that is read back.
+    """
 
     def describe(self) -> str:
         return "datetime"
@@ -168,9 +177,13 @@ class DateTime(Kind):
                 moment = value.astype("datetime64[us]")
                 # Before NumPy 2.5 a value out of range wraps, and is not equal then.
                 exact = bool(moment.astype(value.dtype) == value)
-                value = moment.item()
+                found, value = value, moment.item()
             except OverflowError:
                 raise Misfit("datetime", f"{value}") from None
+            # NumPy compares neither days and longer units nor nanoseconds with a datetime.
+            if exact and isinstance(value, datetime) and found != value:
+                hint = "Write it in microseconds, which read back equal: .astype('datetime64[us]')."
+                raise Misfit("datetime", f"{found.dtype} {found}", hint)
         # pandas.NaT is a datetime that equals nothing.
         if not isinstance(value, datetime) or value != value:
             raise Misfit("datetime", _found(value))
@@ -213,7 +226,7 @@ class Choice(Kind):
         if isinstance(value, str) and value in self.values:
             check_text(value)
             return str.__str__(value)
-        raise Misfit(self.describe(), repr(value)[:60])
+        raise Misfit(self.describe(), value if _none_instead(value) else repr(value)[:60])
 
     def decode(self, wire: Any) -> Any:
         if not isinstance(wire, str) or wire not in self.values:
@@ -281,9 +294,7 @@ class Array(Kind):
             Misfit: It is not.
         """
         if not self.fits(array.dtype, array.shape):
-            hint = ""
-            if self.dtype is not None and not dtype_fits(array.dtype, self.dtype):
-                hint = f"Convert it with .astype({self.dtype!r})."
+            hint = "" if self.dtype is None else conversion(array, self.dtype)
             raise Misfit(self.describe(), f"{array.dtype} {array.shape}", hint)
 
 
@@ -367,7 +378,14 @@ class Maybe(Kind):
         return f"{self.kind.describe()} | None"
 
     def encode(self, value: Any) -> Any:
-        return None if value is None else self.kind.encode(value)
+        if value is None:
+            return None
+        try:
+            return self.kind.encode(value)
+        except Misfit as misfit:
+            if misfit.steps or not (none := _none_instead(value)):
+                raise
+            raise Misfit(self.describe(), *none) from None
 
     def decode(self, wire: Any) -> Any:
         return None if wire is None else self.kind.decode(wire)
@@ -470,5 +488,19 @@ def check_text(value: str) -> None:
         raise Misfit("str", "a str with lone surrogates") from None
 
 
-def _found(value: Any) -> str:
-    return "None" if value is None else type(value).__name__
+def _found(value: Any) -> Any:
+    """A value for an error: what is said of it, or itself, where None should be written for it."""
+    if value is None or not _none_instead(value):
+        return "None" if value is None else type(value).__name__
+    return value
+
+
+def _none_instead(value: Any) -> tuple[str, str] | None:
+    """What a mark of a missing value is called, and what to write for it; None: it is none."""
+    name = type(value).__name__
+    if name in ("NAType", "NaTType") and type(value).__module__.startswith("pandas."):
+        return str(value), "Write None for it: None if pandas.isna(x) else x."
+    if isinstance(value, float | np.floating | np.datetime64) and value != value:
+        shown = "NaT" if isinstance(value, np.datetime64) else "NaN"
+        return shown, "Write None for it: x if x == x else None."
+    return None

@@ -288,6 +288,19 @@ def dtype_name(dtype: np.dtype[Any]) -> str:
     return dtype.name if dtype.isnative else dtype.str
 
 
+def conversion(array: AnyArray, dtype: str) -> str:
+    """How an array becomes one of a field's dtype, for an error; nothing: it is, or cannot be."""
+    if dtype_fits(array.dtype, dtype) or (array.dtype.kind == "c" and "complex" not in dtype):
+        return ""
+    unit = "[us]" if array.dtype.kind in "US" else "[s]"
+    target = f"{dtype}{unit}" if dtype in ("datetime64", "timedelta64") else dtype
+    try:
+        converted = array.flat[:1].astype(target)
+    except (TypeError, ValueError, OverflowError):
+        return ""
+    return f"Convert it with .astype({target!r})." if dtype_fits(converted.dtype, dtype) else ""
+
+
 @lru_cache(maxsize=1024)
 def dtype_fits(dtype: np.dtype[Any], name: str) -> bool:
     """Whether an array of this dtype is one of the dtype that a schema names.

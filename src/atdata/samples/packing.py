@@ -204,14 +204,18 @@ def _bytes_packer(before: bytes) -> Packer:
 
 
 def _maybe_packer(kind: Kind, before: bytes) -> Packer:
-    pack_value = packer_of(kind, before)
+    pack_value, optional = packer_of(kind, before), Maybe(kind)
     nil = before + NIL
 
     def pack(value: Any, out: list[Any]) -> None:
         if value is None:
             out.append(nil)
-        else:
+            return
+        try:
             pack_value(value, out)
+        except Misfit:
+            optional.encode(value)  # where it says more
+            raise
 
     return pack
 

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from atdata.samples.kinds import Array, Field, Misfit, Primitive
-from atdata.samples.ndarray import has_padding, refuse_mask, without_padding
+from atdata.samples.ndarray import conversion, has_padding, refuse_mask, without_padding
 from atdata.samples.packing import (
     BOOLS,
     FLOAT,
@@ -145,7 +145,7 @@ def pack_of(field: Field, column: Values, before: bytes) -> Pack:
 def _pack_arrays(kind: Array, column: AnyArray, before: bytes) -> Pack:
     shape = column.shape[1:]
     if not kind.fits(column.dtype, shape):
-        hint = f"Convert it with .astype({kind.dtype!r})." if kind.dtype else ""
+        hint = conversion(column, kind.dtype) if kind.dtype else ""
         raise Misfit(kind.describe(), f"a column of {column.dtype} {shape}", hint)
     head = before + array_head(kind, column.dtype, shape)
 
