@@ -29,6 +29,7 @@ import msgpack
 import numpy as np
 
 from atdata.errors import DecodeError
+from atdata.samples.absent import found_in, none_instead
 from atdata.samples.ndarray import (
     conversion,
     decode_array,
@@ -58,7 +59,7 @@ class Misfit(Exception):
         self.expected = expected
         self.found = found if isinstance(found, str) else type(found).__name__
         self.hint = hint
-        if not isinstance(found, str) and (none := _none_instead(found)):
+        if not isinstance(found, str) and (none := none_instead(found)):
             field = f"{expected} | None" if expected.isidentifier() else "T | None"
             self.found, missing = none
             self.hint = f"{missing} A field that may lack a value is annotated {field}."
@@ -126,7 +127,7 @@ class Primitive(Kind):
             return self._in_range(value)
         sorts, convert = _ACCEPT[self.name]
         if not isinstance(value, sorts) or isinstance(value, bool):
-            raise Misfit(self.name, _found(value))
+            raise Misfit(self.name, found_in(value))
         try:
             return self._in_range(convert(value))
         except OverflowError:
@@ -146,7 +147,7 @@ class Primitive(Kind):
         # Writers that know no float64 put whole numbers as integers.
         if self.name == "float" and kind is int:
             return float(wire)
-        raise Misfit(self.name, _found(wire))
+        raise Misfit(self.name, found_in(wire))
 
 
 _ACCEPT: Final[dict[str, tuple[tuple[type, ...], Callable[[Any], Any]]]] = {
@@ -186,7 +187,7 @@ class DateTime(Kind):
                 raise Misfit("datetime", f"{found.dtype} {found}", hint)
         # pandas.NaT is a datetime that equals nothing.
         if not isinstance(value, datetime) or value != value:
-            raise Misfit("datetime", _found(value))
+            raise Misfit("datetime", found_in(value))
         if not exact or (hasattr(value, "nanosecond") and value.nanosecond):
             hint = "Store an array of datetime64 to keep smaller units."
             raise Misfit("datetime, to the microsecond", f"{value}", hint)
@@ -203,7 +204,7 @@ class DateTime(Kind):
             except DecodeError as error:
                 raise Misfit("datetime, to the microsecond", str(error)) from None
         if not isinstance(wire, str):
-            raise Misfit("datetime as an ISO 8601 str", _found(wire))
+            raise Misfit("datetime as an ISO 8601 str", found_in(wire))
         try:
             return datetime.fromisoformat(wire)
         except ValueError:
@@ -226,7 +227,7 @@ class Choice(Kind):
         if isinstance(value, str) and value in self.values:
             check_text(value)
             return str.__str__(value)
-        raise Misfit(self.describe(), value if _none_instead(value) else repr(value)[:60])
+        raise Misfit(self.describe(), value if none_instead(value) else repr(value)[:60])
 
     def decode(self, wire: Any) -> Any:
         if not isinstance(wire, str) or wire not in self.values:
@@ -260,7 +261,7 @@ class Array(Kind):
     def encode(self, value: Any) -> bytes:
         if not isinstance(value, np.ndarray):
             hint = "Pass a NumPy array: np.asarray(value)."
-            raise Misfit(self.describe(), _found(value), hint)
+            raise Misfit(self.describe(), found_in(value), hint)
         self.check(value)
         try:
             return encode_array(value)
@@ -269,7 +270,7 @@ class Array(Kind):
 
     def taken(self, value: Any) -> np.ndarray[Any, np.dtype[Any]]:
         if not isinstance(value, np.ndarray) or value.dtype.hasobject:
-            found = _found(value)
+            found = found_in(value)
             if isinstance(value, np.ndarray):
                 found = "an array of Python objects"
             raise Misfit(self.describe(), found, "Pass a NumPy array: np.asarray(value).")
@@ -279,7 +280,7 @@ class Array(Kind):
     def decode(self, wire: Any) -> np.ndarray[Any, np.dtype[Any]]:
         foreign = is_foreign_array(wire)
         if not foreign and not isinstance(wire, (bytes, memoryview)):
-            raise Misfit(self.describe(), _found(wire))
+            raise Misfit(self.describe(), found_in(wire))
         try:
             array = decode_foreign_array(wire) if foreign else decode_array(wire)
         except DecodeError as error:
@@ -309,17 +310,17 @@ class ListOf(Kind):
 
     def encode(self, value: Any) -> list[Any]:
         if not isinstance(value, (list, tuple)):
-            raise Misfit(self.describe(), _found(value))
+            raise Misfit(self.describe(), found_in(value))
         return _each(self.items.encode, value)
 
     def decode(self, wire: Any) -> list[Any]:
         if not isinstance(wire, list):
-            raise Misfit(self.describe(), _found(wire))
+            raise Misfit(self.describe(), found_in(wire))
         return _each(self.items.decode, wire)
 
     def taken(self, value: Any) -> list[Any]:
         if not isinstance(value, (list, tuple)):
-            raise Misfit(self.describe(), _found(value))
+            raise Misfit(self.describe(), found_in(value))
         return _each(self.items.taken, value)
 
 
@@ -356,11 +357,11 @@ class MapOf(Kind):
 
     def _convert(self, value: Any, convert: Callable[[Any], Any]) -> dict[str, Any]:
         if not isinstance(value, dict):
-            raise Misfit(self.describe(), _found(value))
+            raise Misfit(self.describe(), found_in(value))
         out: dict[str, Any] = {}
         for key, item in value.items():
             if not isinstance(key, str):
-                raise Misfit("str as a key", _found(key))
+                raise Misfit("str as a key", found_in(key))
             try:
                 out[str.__str__(key)] = convert(item)
             except Misfit as misfit:
@@ -383,7 +384,7 @@ class Maybe(Kind):
         try:
             return self.kind.encode(value)
         except Misfit as misfit:
-            if misfit.steps or not (none := _none_instead(value)):
+            if misfit.steps or not (none := none_instead(value)):
                 raise
             raise Misfit(self.describe(), *none) from None
 
@@ -436,12 +437,12 @@ class Nested(Kind):
             hint = defined_again(codec.sample_type, type(value))
             if isinstance(value, codec.sample_type):
                 hint = f"What {type(value).__name__} adds to {self.describe()} would be lost."
-            raise Misfit(self.describe(), _found(value), hint)
+            raise Misfit(self.describe(), found_in(value), hint)
         return codec.to_wire(value)  # type: ignore[no-any-return]
 
     def decode(self, wire: Any) -> Any:
         if not isinstance(wire, dict):
-            raise Misfit(self.describe(), _found(wire))
+            raise Misfit(self.describe(), found_in(wire))
         return self._codec().from_wire(wire)
 
     def taken(self, value: Any) -> Any:
@@ -486,21 +487,3 @@ def check_text(value: str) -> None:
         value.encode("utf-8")
     except UnicodeEncodeError:
         raise Misfit("str", "a str with lone surrogates") from None
-
-
-def _found(value: Any) -> Any:
-    """A value for an error: what is said of it, or itself, where None should be written for it."""
-    if value is None or not _none_instead(value):
-        return "None" if value is None else type(value).__name__
-    return value
-
-
-def _none_instead(value: Any) -> tuple[str, str] | None:
-    """What a mark of a missing value is called, and what to write for it; None: it is none."""
-    name = type(value).__name__
-    if name in ("NAType", "NaTType") and type(value).__module__.startswith("pandas."):
-        return str(value), "Write None for it: None if pandas.isna(x) else x."
-    if isinstance(value, float | np.floating | np.datetime64) and value != value:
-        shown = "NaT" if isinstance(value, np.datetime64) else "NaN"
-        return shown, "Write None for it: x if x == x else None."
-    return None
