@@ -81,9 +81,14 @@ class Place:
 
     epoch: int | None
     left: tuple[int, ...]
+    """What was left where the run of ranks began that it is in."""
     is_part: bool = False
     """Whether some of the epoch was read before."""
     after: int | None = None
+    world: int = 1
+    """Ranks of the run."""
+    taken: int = 0
+    """What each of them has taken."""
 
 
 @dataclass(eq=False)
@@ -182,14 +187,22 @@ class Program:
             return self._whole(None)
         return self._whole(place.epoch + 1 if place.after is None else place.after)
 
+    def _run(self, place: Place) -> tuple[list[int], int]:
+        """What was left where the run began, and what each rank has taken of it."""
+        if place.world == self._how.world:
+            return list(place.left), place.taken
+        parts = parts_of(list(place.left), place.world)
+        return [number for part in parts for number in part[place.taken :]], 0
+
     def _part(self, place: Place) -> list[int]:
-        how, total = self._how, len(place.left)
-        part = parts_of(list(place.left), how.world)[how.rank]
+        how, (left, taken) = self._how, self._run(place)
+        total = len(left)
+        part = parts_of(left, how.world)[how.rank]
         if how.even == "drop":
             part = part[: total // how.world]
         elif how.even == "pad" and len(part) < -(-total // how.world):
-            part = [*part, (part or list(place.left))[0]]
-        return part
+            part = [*part, (part or left)[0]]
+        return part[taken:]
 
     def _batches(self, place: Place) -> list[tuple[list[int], int]]:
         kept = [
@@ -275,12 +288,12 @@ class Program:
         place = self._next
         if loop is not None:
             assert loop.place is not None
-            taken = loop.expected[loop.given - 1][1]
-            parts = parts_of(list(loop.place.left), self._how.world)
-            left = tuple(number for part in parts for number in part[taken:])
+            left, before = self._run(loop.place)
+            taken = before + loop.expected[loop.given - 1][1]
             following = self._following(Place(loop.place.epoch, ()))
             after = None if following == self._next else self._next.epoch
-            place = Place(loop.place.epoch, left, True, after)
+            world = self._how.world
+            place = Place(loop.place.epoch, tuple(left), True, after, world, taken)
         self._saved.append(Saved(state, place))
 
     def _load(self) -> None:

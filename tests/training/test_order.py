@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -146,6 +147,73 @@ def test_stopped_and_continued_elsewhere_nothing_is_lost_or_repeated(
         assert all(len(json.dumps(s)) < 600 for s in states)
         state = merge_states(states)
     assert sorted(seen) == list(range(sum(counts)))
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    COUNTS,
+    st.none() | st.integers(0, 2**40),
+    st.tuples(st.integers(1, 6), st.integers(0, 4)),
+    st.integers(1, 6),
+    st.sampled_from([None, "drop", "pad"]),
+    st.lists(st.tuples(st.integers(0, 5), st.none() | st.integers(1, 5)), min_size=1, max_size=3),
+    st.booleans(),
+)
+def test_a_part_goes_on_as_if_it_had_not_stopped(
+    counts: tuple[int, ...],
+    seed: int | None,
+    before: tuple[int, int],
+    world: int,
+    even: Any,
+    stops: list[tuple[int, int | None]],
+    merged: bool,
+) -> None:
+    """What a rank gets before and after its stops is what it gets without them, to the last."""
+    dataset = dataset_of(counts)
+
+    def readings(world: int, batch: int | None, state: Any) -> list[Any]:
+        parts = [dataset.split(rank, world, even=even) for rank in range(world)]
+        made: list[Any] = [
+            part.ordered(batch) if seed is None else part.shuffled(batch, seed=seed, window=16)
+            for part in parts
+        ]
+        for rank, reading in enumerate(made):
+            if state is not None:
+                reading.load_state_dict(state[rank % len(state)])
+        return made
+
+    def taken(reading: Any, steps: int, batch: int | None) -> list[int]:
+        items = list(itertools.islice(reading, steps))
+        return [n for item in items for n in ([item.number] if batch is None else item.number)]
+
+    def saved(made: list[Any]) -> list[Any]:
+        states: list[Any] = json.loads(json.dumps([reading.state_dict() for reading in made]))
+        return [merge_states(states)] if merged and even is not None else states
+
+    # Other ranks may have begun the epoch.
+    others = readings(before[0], None, None)
+    for reading in others:
+        taken(reading, before[1], None)
+    state: Any = [merge_states([reading.state_dict() for reading in others])]
+    whole = [taken(reading, 10**9, None) for reading in readings(world, None, state)]
+    seen: list[list[int]] = [[] for _ in range(world)]
+    for steps, batch in [*stops, (10**9, 3)]:
+        made = readings(world, batch, state)
+        for rank, reading in enumerate(made):
+            seen[rank] += taken(reading, steps, batch)
+        state = saved(made)
+    assert seen == whole
+
+
+def test_the_sample_that_makes_parts_equal_is_the_same_after_a_stop() -> None:
+    """Of 5 samples on 2 ranks, the second one repeats its first, wherever it was stopped."""
+    part = dataset_of((5,)).split(1, 2, even="pad")
+    assert numbers(part.ordered()) == [3, 4, 3]
+    for steps in range(4):
+        reading, rest = part.ordered(), part.ordered()
+        begun = [next(reading).number for _ in range(steps)]
+        rest.load_state_dict(reading.state_dict())
+        assert begun + numbers(rest) == [3, 4, 3]
 
 
 @settings(deadline=None, max_examples=40)

@@ -123,7 +123,7 @@ def part_of(ranges: Ranges, rank: int, world_size: int) -> Ranges:
 
 
 def share_of(ranges: Ranges, share: Share) -> Ranges:
-    """The places that one rank goes through."""
+    """The places that one rank goes through, where a run begins with all of these."""
     total = length(ranges)
     part = part_of(ranges, share.rank, share.world_size)
     if share.even == "drop":
@@ -157,6 +157,24 @@ def left_of(samples: int, history: Sequence[tuple[int, Taken]]) -> Ranges:
     for world_size, taken in history:
         ranges = _after(ranges, world_size, taken)
     return ranges
+
+
+def left_for(samples: int, history: Sequence[tuple[int, Taken]], share: Share) -> Ranges:
+    """What one rank has still to go through, in the order that it would have gone on in.
+
+    Ranks that go on as many as they were, after equally many samples, go on with the run that
+    they began: what makes their parts equally long is chosen where a run begins.
+
+    Args:
+        samples: Samples of the epoch.
+        history: As for `left_of`.
+        share: Whose part.
+    """
+    world_size, done = history[-1] if history else (0, 0)
+    if world_size != share.world_size or not isinstance(done, int):
+        return share_of(left_of(samples, history), share)
+    part = share_of(left_of(samples, history[:-1]), share)
+    return cut(part, done, length(part))
 
 
 def check_history(samples: int, history: Sequence[tuple[int, Taken]]) -> None:

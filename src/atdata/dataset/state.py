@@ -266,6 +266,8 @@ def continued(history: History, world_size: int, taken: Taken) -> History:
 
 
 def _append(history: History, world_size: int, taken: Taken) -> None:
+    if isinstance(taken, list) and len(set(taken)) == 1:
+        taken = taken[0]
     world, before = history[-1] if history else (0, 0)
     if world == world_size and isinstance(taken, int) and isinstance(before, int):
         # What several ranks had left is split among as many of them as it was before.

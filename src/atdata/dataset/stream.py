@@ -16,7 +16,7 @@ from atdata.dataset.gather import Gather
 from atdata.dataset.order import ShuffleOrder
 from atdata.dataset.permute import VERSION
 from atdata.dataset.plan import Plan, Run
-from atdata.dataset.split import Share, left_of, length, share_of
+from atdata.dataset.split import Share, left_for, length
 from atdata.dataset.state import History, same_or_raise
 from atdata.errors import StateError
 
@@ -63,13 +63,13 @@ class EpochStream(Generic[X]):
 
     def samples_left(self, history: History) -> int:
         """Stored samples that are still to be read."""
-        return length(share_of(left_of(len(self.epoch), history), self.share))
+        return length(left_for(len(self.epoch), history, self.share))
 
     def runs(
         self, history: History, *, worker: int = 0, workers: int = 1, single: bool = False
     ) -> Iterator[Run]:
         """What one of several workers reads of it; ``single`` as in `runs_of`."""
-        ranges = share_of(left_of(len(self.epoch), history), self.share)
+        ranges = left_for(len(self.epoch), history, self.share)
         return runs_of(
             self.epoch, ranges, size=self._size, worker=worker, workers=workers, single=single
         )
