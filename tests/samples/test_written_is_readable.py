@@ -552,3 +552,17 @@ def test_advice_to_convert_an_array_works(dtype: str, values: list[Any]) -> None
     assert advice is not None
     if advice[1] is not None:
         kind.check(array.astype(advice[1]))
+
+
+@pytest.mark.parametrize("digits", [20, 400, 5000])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_integers_of_any_length_are_refused_alike(tmp_path: Path, digits: int, sign: int) -> None:
+    """A whole number that Python itself cannot print, or make a float of, is an error of ours."""
+    value = sign * 10**digits
+    with pytest.raises(EncodeError, match=r"Plain \$\.items\[1\]: expected int, found"):
+        _ = plain(items=[1, value]).packed
+    with pytest.raises(EncodeError, match=r"DictSample \$\.count: expected int, found"):
+        atdata.write_samples([atdata.DictSample({"count": value})], tmp_path / "x.tar")
+    if digits > 308:
+        with pytest.raises(EncodeError, match=r"Plain \$\.ratio: expected float, found"):
+            _ = plain(ratio=value).packed

@@ -13,6 +13,7 @@ from atdata._limits import limits
 from atdata._secrets import redacted_repr
 from atdata.dataset.licenses import check_license
 from atdata.errors import EncodeError, OptionError
+from atdata.samples.kinds import shown_int
 
 MAX_TAGS: Final = 30
 MAX_TAG_LENGTH: Final = 128
@@ -107,7 +108,9 @@ def _value(value: Any, path: str, depth: int) -> Any:
             return value
         case int():
             if value not in _INTEGERS:
-                raise EncodeError(f"{path}: an integer has at most 64 bits, found {value:.3e}.")
+                raise EncodeError(
+                    f"{path}: an integer has at most 64 bits, found {shown_int(value)}."
+                )
             return value
         case str():
             try:

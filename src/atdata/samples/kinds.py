@@ -131,11 +131,11 @@ class Primitive(Kind):
         try:
             return self._in_range(convert(value))
         except OverflowError:
-            raise Misfit(self.name, f"{value}"[:40], "No 64-bit float is near it.") from None
+            raise Misfit(self.name, shown_int(value), "No 64-bit float is near it.") from None
 
     def _in_range(self, value: Any) -> Any:
         if self.name == "int" and value not in _INT_RANGE:
-            raise Misfit("int", f"{value:.3e}", "An integer has at most 64 bits.")
+            raise Misfit("int", shown_int(value), "An integer has at most 64 bits.")
         if self.name == "str":
             check_text(value)
         return value
@@ -148,6 +148,12 @@ class Primitive(Kind):
         if self.name == "float" and kind is int:
             return float(wire)
         raise Misfit(self.name, found_in(wire))
+
+
+def shown_int(value: Any) -> str:
+    """A whole number of any size, in a few characters: Python prints none above 10^4300."""
+    bits = value.bit_length()
+    return f"{value:.3e}" if bits < 1000 else f"an int of {bits:,} bits"
 
 
 _ACCEPT: Final[dict[str, tuple[tuple[type, ...], Callable[[Any], Any]]]] = {
