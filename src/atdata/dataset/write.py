@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from atdata._files import Scratch, make_folders, sync_files, sync_folder
 from atdata._folders import user_path
 from atdata._shardlist import ShardInfo
 from atdata.dataset.dataset import Dataset
 from atdata.errors import NoDataUrlsError, OptionError, SampleTypeError, StoreError
-from atdata.samples.codec import check_sample_type, codec_of
+from atdata.samples.codec import check_sample_type, codec_of, is_sample_type
 from atdata.samples.dict_sample import DictSample
 from atdata.shards.column_writer import write_shard_columns
 from atdata.shards.offsets import SUFFIX
 from atdata.shards.pieces import Values
 from atdata.shards.replacing import place_together, scratch_next_to
 from atdata.shards.sample_writer import write_shard_samples
+from atdata.sources.nearby import COMPRESSED
 
 T = TypeVar("T")
 
@@ -45,7 +47,8 @@ def write_samples(
         samples: Instances of one packable class, or `DictSample`; read once, in order.
         path: ``digits.tar`` for one shard, or ``digits-000000.tar``, ``digits-000001.tar``, …
             where ``maxcount`` or ``maxsize`` is given, or the path is ``digits-%06d.tar``; any
-            other path is a folder, in which the shards are named after it.
+            other path is a folder, in which the shards are named after it. Shards are not
+            compressed: ``digits.tar.gz`` is refused.
         maxcount: Most samples in a shard.
         maxsize: Most bytes in a shard, padding included. A sample is never split.
         fsync: Wait until the disk has the bytes and the name of every shard, and of the folders
@@ -58,11 +61,13 @@ def write_samples(
         EncodeError: A value does not fit its field; names the sample and the path.
         SampleTypeError: Something that is not a sample, or samples of two types.
         NoDataUrlsError: There are no samples.
-        OptionError: A limit below 1, or one sample is larger than ``maxsize``.
+        OptionError: A limit below 1, one sample is larger than ``maxsize``, or a path that is
+            named as another kind of tar.
         StoreError: Longer-numbered shards of an earlier call would be left over, and be read
             together with the new ones; or the disk refuses.
     """
-    iterator = iter(samples)
+    place = _Place(path, numbered=maxcount is not None or maxsize is not None, fsync=fsync)
+    iterator = _iterated(samples)
     try:
         first = next(iterator)
     except StopIteration:
@@ -70,8 +75,6 @@ def write_samples(
     sample_type = type(first)
     if type(samples) not in (list, tuple):
         samples = chain([first], iterator)
-    numbered = maxcount is not None or maxsize is not None
-    place = _Place(path, numbered=numbered, fsync=fsync)
     urls = write_shard_samples(
         samples,
         codec_of(sample_type),
@@ -102,7 +105,9 @@ def write_columns(
     Args:
         columns: Field name → one value a sample: an array of shape (n, *S) for an array field,
             an array of shape (n,) for numbers, a list of n values for any field. A field with a
-            default needs no column. Read, not copied.
+            default needs no column. Read, not copied. Columns of other libraries that give an
+            array of NumPy (``__array__``, ``to_numpy``) are taken, as in ``dict(df)`` of a
+            DataFrame of pandas; where values are marked as missing, that is an error.
         path: As for `write_samples`.
         sample_type: The packable class of the samples.
         maxcount: Most samples in a shard.
@@ -123,8 +128,7 @@ def write_columns(
             "Columns are written as a type that says what they are: pass a packable class as "
             "sample_type. write_samples takes DictSample."
         )
-    numbered = maxcount is not None or maxsize is not None
-    place = _Place(path, numbered=numbered, fsync=fsync)
+    place = _Place(path, numbered=maxcount is not None or maxsize is not None, fsync=fsync)
     urls = write_shard_columns(
         columns,
         codec_of(sample_type),
@@ -138,6 +142,30 @@ def write_columns(
     return Dataset.of(sample_type, [Path(shard.url) for shard in shards], shards=shards)
 
 
+def _iterated(samples: Any) -> Iterator[Any]:
+    """Samples, where it is they that are given."""
+    if is_sample_type(type(samples)):
+        problem = f"found one {type(samples).__name__}. Put it into a list: write_samples([sample]"
+        raise SampleTypeError(f"Expected several samples, {problem}, path).")
+    # Of a table, iterating gives the names of columns or rows of plain values.
+    if isinstance(samples, Mapping) or hasattr(samples, "__dataframe__") or _is_table(samples):
+        columns = "table" if isinstance(samples, Mapping) else "dict(table)"
+        raise SampleTypeError(
+            f"Expected samples, found a table of columns, a {type(samples).__name__}. Write it "
+            f"with atdata.write_columns({columns}, path, sample_type=…)."
+        )
+    if not isinstance(samples, Iterable) or isinstance(samples, str | bytes | os.PathLike | type):
+        raise SampleTypeError(
+            f"Expected an iterable of samples, found {type(samples).__name__}: "
+            "write_samples([sample, …], 'data.tar')."
+        )
+    return iter(samples)
+
+
+def _is_table(value: Any) -> bool:
+    return hasattr(value, "columns") and hasattr(value, "to_numpy")
+
+
 class _Place:
     """The folder that the shards go to; they are renamed into it when all are there."""
 
@@ -147,7 +175,19 @@ class _Place:
                 f"{named!r} is a URL; samples are written to a path. To a bucket: "
                 "S3DataStore(bucket=…).write_shards(dataset, prefix=…). Nothing was written."
             )
+        if not isinstance(named, str | os.PathLike):
+            raise SampleTypeError(
+                f"Expected the path of a shard, such as 'data.tar', found {type(named).__name__}. "
+                "The samples, or columns, come first, then the path."
+            )
         path = user_path(named)
+        compressed = COMPRESSED.search(path.name)
+        stem = path.name[: compressed.start()] if compressed else path.stem
+        if compressed or (path.suffix != ".tar" and path.suffix.lower() == ".tar"):
+            raise OptionError(
+                f"{str(named)!r}: shards are plain files named .tar, not compressed, so that each "
+                f"sample is found by its position. Write {stem}.tar."
+            )
         pattern = _PATTERN.fullmatch(path.name)
         if pattern is not None:
             # As webdataset names shards; ours have six digits after a hyphen.

@@ -18,6 +18,7 @@ from atdata.samples.codec import SampleCodec
 from atdata.samples.kinds import Field, Misfit
 from atdata.samples.packing import map_head, map_key
 from atdata.samples.wire import check_readable
+from atdata.shards.given import given_columns
 from atdata.shards.pieces import Pack, Piece, RowMisfit, Values, pack_of
 from atdata.shards.runs import FIRST_ROWS, Run, most_rows, rows_after
 from atdata.shards.unfinished import ShardSink
@@ -131,10 +132,8 @@ class _Columns:
     """
 
     def __init__(self, columns: Mapping[str, Values], codec: SampleCodec[Any]) -> None:
-        name_of_type = codec.sample_type.__name__
-        if unknown := sorted(set(columns) - {field.name for field in codec.fields}):
-            raise EncodeError(f"{name_of_type} $.{unknown[0]}: no such field; it is a column.")
-        lengths = {name: _length(name, column) for name, column in columns.items()}
+        columns = given_columns(columns, codec)
+        lengths = {name: len(column) for name, column in columns.items()}
         if len(set(lengths.values())) > 1:
             told = ", ".join(f"{name} has {length:,}" for name, length in lengths.items())
             raise EncodeError(f"The columns differ in their number of values: {told}.")
@@ -175,14 +174,3 @@ class _Repeated(Sequence[Any]):
 
     def __getitem__(self, rows: Any) -> Any:
         return [self.value] * len(range(self.size)[rows])
-
-
-def _length(name: str, column: Values) -> int:
-    if isinstance(column, (np.ndarray, list, tuple)) and not (
-        isinstance(column, np.ndarray) and not column.ndim
-    ):
-        return len(column)
-    raise EncodeError(
-        f"Column {name!r}: expected an array or a list with one value a sample, found "
-        f"{type(column).__name__}."
-    )

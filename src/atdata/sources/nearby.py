@@ -16,15 +16,16 @@ from atdata.errors import UnreadFilesWarning
 _LOOKED_AT: Final = 10_000
 """Files of a folder that are looked at."""
 _KINDS: Final = 5
-_COMPRESSED: Final = re.compile(
+COMPRESSED: Final = re.compile(
     r"\.(tar\.(gz|bz2|xz|zst|zstd|lz4|Z)|tgz|tbz2?|txz|tzst)$", re.IGNORECASE
 )
+"""Ends of the names of compressed tars."""
 _TAR: Final = re.compile(r"\.tar$")
 
 
 def warn_of_compressed(folder: Path) -> None:
     """Warn where compressed tars lie next to the shards of a folder: they are not read."""
-    found = sorted(entry.name for entry in _entries(folder) if _COMPRESSED.search(entry.name))
+    found = sorted(entry.name for entry in _entries(folder) if COMPRESSED.search(entry.name))
     if found:
         warnings.warn(
             UnreadFilesWarning(
@@ -43,7 +44,7 @@ def instead_of_shards(folder: Path) -> str:
         if entry.is_dir():
             if any(_TAR.search(inner.name) for inner in _entries(Path(entry.path))):
                 below.append(entry.name)
-        elif _COMPRESSED.search(entry.name):
+        elif COMPRESSED.search(entry.name):
             compressed.append(entry.name)
         elif _TAR.search(entry.name.lower()):
             others.append(entry.name)
