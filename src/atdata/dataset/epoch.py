@@ -93,6 +93,10 @@ class Epoch(Protocol):
         """Number of stored samples."""
         ...
 
+    def check_sendable(self) -> None:
+        """Refuse what another process would not find, see `Plan.check_sendable`."""
+        ...
+
     @property
     def fingerprint(self) -> str:
         """Tells the samples from those of other datasets."""
@@ -131,6 +135,10 @@ class DatasetEpoch:
 
     def __len__(self) -> int:
         return len(self._gather)
+
+    def check_sendable(self) -> None:
+        """See `Epoch`."""
+        self._plan.check_sendable()
 
     @property
     def fingerprint(self) -> str:

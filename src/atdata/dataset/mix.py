@@ -195,6 +195,11 @@ class MixedEpoch:
         self._shuffle = shuffle
         self._epochs: dict[tuple[int, int], Epoch] = {}
 
+    def check_sendable(self) -> None:
+        """See `Epoch`."""
+        for dataset in self._datasets:
+            dataset._epoch(None).check_sendable()
+
     @once
     def shuffle(self) -> Shuffle | None:
         """See `Epoch`."""

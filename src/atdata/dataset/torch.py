@@ -275,6 +275,14 @@ class TorchLoader:
         idle, self._idle = self._idle, None
         if idle is not None and idle.are_mine():
             return idle
+        method = (
+            self._options["multiprocessing_context"]
+            or multiprocessing.get_start_method(allow_none=True)
+            or multiprocessing.get_all_start_methods()[0]
+        )
+        if method != "fork":
+            # PyTorch would say first, in a warning, what pickle says of it.
+            start.stream.epoch.check_sendable()
         return Workers(Batches(start.stream, self._columns, self._filtered), self._options)
 
 
