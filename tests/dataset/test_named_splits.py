@@ -32,6 +32,14 @@ def named(*urls: str) -> list[str | None]:
         (["/dev/project/latest.tar", "/dev/project/retrained.tar"], [None, None]),
         (["/data/validation/a.tar"], ["validation"]),
         (["a.tar?split=test", "b.tar"], [None, None]),
+        (["https://a.example/profile/x.test"], [None]),
+        (["https://a.example/test/page", "https://a.example/val/page"], [None, None]),
+        (["https://x.test", "http://dev.x.test:80"], [None, None]),
+        (
+            ["https://a.example/test/1.tar?key=a/b", "https://a.example/val/2.TAR"],
+            ["test", "validation"],
+        ),
+        (["https://a.example/profile/x.test", "/dev/project/latest.tar"], [None, None]),
     ],
 )
 def test_names_that_people_choose(urls: list[str], splits: list[str | None]) -> None:

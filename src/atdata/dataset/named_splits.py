@@ -27,7 +27,7 @@ DEFAULT: Final = "train"
 
 _TOKENS: Final = re.compile(r"[A-Za-z0-9]+")
 _RUNS: Final = re.compile(r"[a-z]+|[0-9]+")
-_AUTHORITY: Final = re.compile(r"^(?:https?|at)://[^/]*/", re.IGNORECASE)
+_AUTHORITY: Final = re.compile(r"https?://[^/]*/?", re.IGNORECASE)
 _RECORD_KEY: Final = re.compile(r"(?=.*[0-9])[2-7a-j][2-7a-z]{12}")
 """A record key made of the time: https://atproto.com/specs/tid"""
 _BASE64: Final = re.compile(r"[A-Za-z0-9_-]{22}|[A-Za-z0-9_-]{27}|[A-Za-z0-9_-]{43}")
@@ -47,9 +47,10 @@ def splits_of(shards: Sequence[ShardInfo]) -> list[str | None]:
     if any(shard.split is not None for shard in shards):
         return [shard.split for shard in shards]
     paths = [_path(shard.url) for shard in shards]
+    named = [path for path in paths if path]
     shared = 0
-    while paths and all(
-        len(path) > shared + 1 and path[shared] == paths[0][shared] for path in paths
+    while named and all(
+        len(path) > shared + 1 and path[shared] == named[0][shared] for path in named
     ):
         shared += 1
     return [_split_of(path, shared) for path in paths]
@@ -96,7 +97,10 @@ def _effective(shards: Sequence[ShardInfo]) -> list[str]:
 def _path(url: str) -> list[str]:
     if url.lower().startswith("at://"):
         return []  # an account and the hash of a blob
-    return _AUTHORITY.sub("", url).partition("?")[0].split("/")
+    host = _AUTHORITY.match(url)
+    path = url[host.end() if host else 0 :].partition("?")[0].partition("#")[0].split("/")
+    # Other pages of a server have names too, such as a profile's, which is a host's: x.test.
+    return path if host is None or path[-1].lower().endswith(".tar") else []
 
 
 def _split_of(path: Sequence[str], shared: int) -> str | None:
