@@ -6,11 +6,12 @@ rows with entry points in the groups ``atdata.index`` and ``atdata.source``.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from atdata._forks import load_module
 from atdata.errors import MissingExtraError, UrlError
@@ -61,6 +62,7 @@ _EXTRA_OF_MODULE = {
     "pytest": "testing",
     "hypothesis": "testing",
 }
+_ALMOST_URL: Final = re.compile(r"(?:^|/)([A-Za-z][A-Za-z0-9+.-]+):/?(?!/)")
 
 
 def require(module: str, *, purpose: str) -> ModuleType:
@@ -115,6 +117,14 @@ def index_backend(scheme: str) -> Any:
             "a plain path means an SQLite file."
         )
     return _load(rows[scheme])
+
+
+def slash_missing(path: object) -> str:
+    """A sentence for the error about a file that is not there, whose path begins as a URL might."""
+    found = _ALMOST_URL.search(str(path))
+    if found is None or found[1].lower() not in SHARD_READERS:
+        return ""
+    return f" A URL begins with {found[1]}://, with two slashes; this is a path."
 
 
 def shard_reader(scheme: str) -> Any:

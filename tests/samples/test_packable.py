@@ -518,3 +518,19 @@ def test_annotations_of_jaxtyping_are_dtype_and_shape() -> None:
     for annotation, message in odd:
         with pytest.raises(SampleTypeError, match=rf"Odd\.x: .*{message}"):
             atdata.packable(type("Odd", (), {"__annotations__": {"x": annotation}}))
+
+
+def test_a_decorated_function_is_refused() -> None:
+    """@packable above a def is an error that says what it is for."""
+    with pytest.raises(SampleTypeError, match=r"for classes, found .*load, a function"):
+
+        @atdata.packable  # type: ignore[type-var]
+        def load() -> int:
+            return 1
+
+
+@pytest.mark.parametrize("annotation", ["Node | None", "list[Node]", "dict[str, list[Node]]"])
+def test_a_class_that_holds_itself_is_said_to(annotation: str) -> None:
+    """Not that a packable class is no packable class."""
+    with pytest.raises(SampleTypeError, match=r"Node\.child: a class that holds itself"):
+        atdata.packable(type("Node", (), {"__annotations__": {"x": int, "child": annotation}}))

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+import atdata
 from atdata import Dataset
 from atdata._protocols import DataSource
 from atdata._shardlist import LocatedUrl, fold_urls
 from atdata.errors import (
+    AtdataError,
     NoDataUrlsError,
     ShardNotFoundError,
     SourceError,
@@ -284,3 +286,24 @@ def test_compressed_shards_next_to_plain_ones_are_reported(folder: Path) -> None
     (folder / "a-000003.tar.gz").write_bytes(b"x")
     with pytest.warns(UnreadFilesWarning, match=r"1 compressed tar was not read, such as a-000003"):
         assert len(URLSource(folder).shard_list) == 3
+
+
+@pytest.mark.parametrize("scheme", ["s3", "http", "https", "at", "gs", "hf", "HTTPS"])
+@pytest.mark.parametrize("rest", ["/bucket/a.tar", "/bucket/*.tar", "bucket/{0..1}.tar"])
+def test_a_url_that_lacks_a_slash_is_said_to(scheme: str, rest: str) -> None:
+    """It names a file of this machine, which is not there; the error says how URLs begin."""
+    with pytest.raises(AtdataError, match=f"A URL begins with {scheme}://"):
+        list(atdata.Dataset(f"{scheme}:{rest}"))
+    with pytest.raises(AtdataError, match=f"A URL begins with {scheme}://"):
+        atdata.load_dataset(f"{scheme}:{rest}", split="train")
+
+
+def test_an_open_file_is_named_by_its_path(tmp_path: Path) -> None:
+    """What was opened is not read line by line for URLs."""
+    path = tmp_path / "a.tar"
+    path.write_bytes(b"x\n")
+    with (
+        path.open("rb") as file,
+        pytest.raises(UrlError, match=r"an open file.*its path: '.*a\.tar'"),
+    ):
+        atdata.Dataset(file)  # type: ignore[arg-type]

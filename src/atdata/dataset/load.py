@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar, overload
 from atdata._folders import user_path
 from atdata._protocols import AbstractIndex, IndexEntry
 from atdata._refs import NameRef, parse_name_ref, reference
+from atdata._registry import slash_missing
 from atdata._shardlist import ShardInfo
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.named_splits import DEFAULT, splits_of
@@ -147,10 +148,10 @@ def _check_files(dataset: Dataset[Any], where: str | Path | Sequence[str | Path]
         path = local_path(dataset.source, shard)
         if path is None or path.exists():
             continue
-        hint = ""
+        hint = slash_missing(where)
         if "%" in path.name:
             hint = " Shards with numbers are named 'data-{000000..000009}.tar' or 'data-*.tar'."
-        elif isinstance(where, str) and not _PATH.search(where):
+        elif not hint and isinstance(where, str) and not _PATH.search(where):
             hint = (
                 f" A dataset of an index is named with an '@': '@local/{where}' for a local index, "
                 f"'@handle/{where}' for the network."

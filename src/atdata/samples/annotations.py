@@ -111,6 +111,11 @@ def kind_of(annotation: Any, *, depth: int = 1) -> Kind:
     raise _unsupported(annotation)
 
 
+def holds(annotation: Any, cls: type) -> bool:
+    """Whether an annotation is of this class, or of something that holds it."""
+    return annotation is cls or any(holds(arg, cls) for arg in typing.get_args(annotation))
+
+
 def _kind_of_class(cls: type, depth: int) -> Kind:
     if cls in _PRIMITIVE_NAMES:
         return Primitive(_PRIMITIVE_NAMES[cls])

@@ -266,6 +266,8 @@ def check_sample_type(cls: object) -> None:
             "or use atdata.DictSample for data without a type."
         )
     hint = f" Pass the class, {type(cls).__name__}, itself." if is_sample_type(type(cls)) else ""
+    if isinstance(cls, str):
+        hint = " Pass the class itself, not its name: without quotes."
     raise SampleTypeError(f"Expected a sample type, found {cls!r:.80}.{hint}")
 
 

@@ -11,15 +11,20 @@ import uuid
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import Enum
-from typing import Any, ClassVar, TypeVar, dataclass_transform, overload
+from typing import Any, ClassVar, Final, TypeVar, dataclass_transform, overload
 
 import numpy as np
 
 from atdata.errors import EncodeError, SampleTypeError
-from atdata.samples.annotations import kind_of, resolve
+from atdata.samples.annotations import holds, kind_of, resolve
 from atdata.samples.codec import SampleCodec, defaults_of
 from atdata.samples.kinds import Field, Kind, Maybe
 from atdata.samples.ndarray import AnyArray
+
+_RECURSIVE: Final = (
+    "a class that holds itself is not supported: samples have a fixed depth. Keep the parts in a "
+    "list of another class, each with the position of its parent."
+)
 
 T = TypeVar("T")
 S = TypeVar("S", bound="PackableSample")
@@ -63,6 +68,12 @@ def packable(
     names = sys._getframe(1).f_locals
 
     def make(cls: type[T]) -> type[T]:
+        if not isinstance(cls, type):
+            raise SampleTypeError(
+                f"@packable is for classes, found {getattr(cls, '__qualname__', repr(cls))!s:.80}, "
+                f"a {type(cls).__name__}. Write the fields of a sample as a class, each annotated "
+                "with its type."
+            )
         return _made(cls, names, frozen=frozen, kw_only=kw_only)
 
     return make if cls is None else make(cls)
@@ -185,7 +196,8 @@ def _made(cls: type, names: Mapping[str, Any], **options: bool) -> type[Any]:
         try:
             kind: Kind = kind_of(hints[field.name])
         except SampleTypeError as error:
-            raise SampleTypeError(f"{cls.__qualname__}.{field.name}: {error}") from None
+            problem = _RECURSIVE if holds(hints[field.name], cls) else error
+            raise SampleTypeError(f"{cls.__qualname__}.{field.name}: {problem}") from None
         optional = isinstance(kind, Maybe)
         inner = kind.kind if isinstance(kind, Maybe) else kind
         description = field.metadata.get("description")

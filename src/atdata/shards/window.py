@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, Protocol
 
+from atdata._registry import slash_missing
 from atdata._regular import NotAFileError
 from atdata.errors import ShardError, ShardNotFoundError
 from atdata.shards.lazy import FileRows
@@ -63,7 +64,9 @@ class MappedFile:
             size = self.file.size
             mapped = mmap.mmap(self.file.number, 0, access=mmap.ACCESS_READ) if size else b""
         except FileNotFoundError:
-            raise ShardNotFoundError(f"There is no shard {str(path)!r}.") from None
+            raise ShardNotFoundError(
+                f"There is no shard {str(path)!r}.{slash_missing(path)}"
+            ) from None
         except IsADirectoryError:
             raise ShardError("a folder, not a tar") from None
         except NotAFileError as error:

@@ -9,6 +9,7 @@ from typing import IO, Final
 from urllib.parse import quote, unquote, urlsplit
 
 from atdata._folders import user_path
+from atdata._registry import slash_missing
 from atdata._regular import open_file
 from atdata.errors import ShardNotFoundError, SourceError, UnsafeUrlError, UrlError
 from atdata.sources.nearby import warn_of_compressed
@@ -41,7 +42,9 @@ class DiskReader:
         try:
             return open_file(path, BUFFER)
         except FileNotFoundError as error:
-            raise ShardNotFoundError(f"{path}: there is no such file.") from error
+            raise ShardNotFoundError(
+                f"{path}: there is no such file.{slash_missing(path)}"
+            ) from error
         except IsADirectoryError as error:
             raise SourceError(f"{path} is a folder, where a shard was expected.") from error
         except OSError as error:

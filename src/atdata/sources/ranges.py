@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import IO, Protocol
 
+from atdata._registry import slash_missing
 from atdata._regular import open_file
 from atdata.errors import IntegrityError, ShardNotFoundError, SourceError
 
@@ -54,7 +55,9 @@ class FileBytes:
         try:
             self._file = open_file(path, 0) if file is None else file
         except FileNotFoundError as error:
-            raise ShardNotFoundError(f"{path}: there is no such file.") from error
+            raise ShardNotFoundError(
+                f"{path}: there is no such file.{slash_missing(path)}"
+            ) from error
         except OSError as error:
             raise SourceError(f"{path}: cannot be read ({error.strerror}).") from error
         self.path = path

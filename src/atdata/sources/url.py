@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from atdata._folders import user_path
 from atdata._once import once
-from atdata._registry import shard_reader
+from atdata._registry import shard_reader, slash_missing
 from atdata._secrets import redacted
 from atdata._shardlist import LocatedUrl, exactly, expand_braces, preview
 from atdata.errors import IntegrityError, NoDataUrlsError, ShardNotFoundError, UrlError
@@ -83,6 +83,12 @@ class URLSource:
         endpoint: str | None = None,
         region: str | None = None,
     ) -> None:
+        if hasattr(url, "read") and not isinstance(url, os.PathLike):
+            named = getattr(url, "name", None)
+            raise UrlError(
+                f"Shards are named by a str or a path, found an open file, {type(url).__name__}. "
+                f"Pass its path{f': {redacted(named)[:200]!r}' if isinstance(named, str) else ''}."
+            )
         given: list[Any] = [url]
         if isinstance(url, Sequence | Set | Iterator) and not isinstance(url, str | bytes):
             given = list(url)
@@ -224,7 +230,7 @@ class URLSource:
             return ""
         path = path_of(item, self._base)
         hint = instead_of_shards(path) if path.is_dir() else ""
-        return f" {hint}" if hint else ""
+        return f" {hint}" if hint else slash_missing(item)
 
     @once
     def _origins(self) -> dict[str, str]:
