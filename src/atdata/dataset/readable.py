@@ -23,7 +23,7 @@ from atdata.dataset.plan import (
 )
 from atdata.dataset.split import left_of, length, share_of
 from atdata.dataset.state import Reading
-from atdata.dataset.stream import BufferStream, EpochStream, StoredStream
+from atdata.dataset.stream import BufferStream, EpochStream, ShuffledStream, StoredStream
 from atdata.dataset.trainable import Trainable
 from atdata.errors import LengthError, OptionError, SampleNotFoundError
 from atdata.samples.batch import SampleBatch
@@ -115,9 +115,11 @@ class Readable(Trainable[T]):
     ) -> Reading[T] | Reading[SampleBatch[T]]:
         """Read every sample once, in random order.
 
-        Where every shard has a sample table this is a permutation of the whole dataset: small
-        blocks of neighbours are permuted globally, then their samples are mixed in a window.
-        Local files always have one. Without tables it is a buffer that is drawn from.
+        Where every shard is a local file or has a sample table beside it, this is a permutation
+        of the whole dataset: small blocks of neighbours are permuted globally, then their samples
+        are mixed in a window. Other shards are read once only: it is a buffer that is drawn from,
+        unless this is a rank's part, whatever else was asked of the dataset before. A state says
+        which of the two it is of, and is gone on with in the same.
 
         Args:
             batch_size: Samples a batch; None: one by one.
@@ -126,15 +128,18 @@ class Readable(Trainable[T]):
             epoch: Another order for each epoch, from 0 on.
             window: Samples that are mixed with each other; None: about 32 MB of them. Takes
                 that much memory twice, but for small samples of a few local shards.
-            buffer_samples: Without tables: samples held and drawn from.
-            buffer_shards: Without tables: shards read at the same time.
+            buffer_samples: Of a buffer: samples held and drawn from.
+            buffer_shards: Of a buffer: shards read at the same time.
         """
         cut = self._cut(batch_size)
         buffer = ShuffleOrder(buffer_samples, buffer_shards)
         shuffle = self._shuffle(seed, epoch, window)
-        if self._share.world_size == 1 and not self._gather.tables.ready():
-            return Reading(BufferStream(self._plan, buffer, shuffle, cut, self._gather))
-        return Reading(EpochStream(self._epoch, shuffle, self._share, cut, batch_size))
+        permuted: EpochStream[Any] = EpochStream(self._epoch, shuffle, self._share, cut, batch_size)
+        if self._share.world_size > 1:
+            return Reading(permuted)
+        buffered = BufferStream(self._plan, buffer, shuffle, cut, self._gather)
+        begins = permuted if self._gather.tables.are_beside() else buffered
+        return Reading(ShuffledStream(permuted, buffered, begins))
 
     def _epoch(self, shuffle: Shuffle | None) -> Epoch:
         return DatasetEpoch(self._plan, self._gather, shuffle)

@@ -95,6 +95,13 @@ class EpochStream(Generic[X]):
     def adopt(self, state: Mapping[str, Any]) -> None:
         """See `Stream`."""
         said = state.get("shuffle")
+        if is_of_buffer(state):
+            raise StateError(
+                "The state is of a whole dataset that was shuffled in a buffer, for want of sample "
+                "tables. Load it into dataset.shuffled(), not split among ranks, until that epoch "
+                "ends. batches(), to_torch() and ranks have an order of their own: begin an epoch "
+                "with them."
+            )
         found = self
         if self._shuffle is not None:
             found = self.in_epoch(self._shuffle.loaded(said, state["atdata_state"]))
@@ -195,13 +202,65 @@ class BufferStream(Generic[X]):
 
     def adopt(self, state: Mapping[str, Any]) -> None:
         """See `Stream`."""
-        same_or_raise(self._mine(), state)
-        said = state.get("shuffle")
-        if not isinstance(said, dict) or said.get("buffer") != self.describe()["shuffle"]["buffer"]:
-            raise StateError("The state is of another order, or of a buffer of another size.")
-        told = {name: value for name, value in said.items() if name != "buffer"}
-        self._shuffle = self._shuffle.loaded(told, VERSION)
+        said = dict(state["shuffle"])
+        if state.get("data") != self._mine()["data"]:
+            raise StateError(
+                "The state is of a dataset with other shards, or with shards of other names."
+            )
+        mine, found = self.describe()["shuffle"]["buffer"], said.pop("buffer")
+        if found != mine:
+            raise StateError(
+                f"The state is of a buffer with [buffer_samples, buffer_shards]={found!r:.80}; "
+                f"here it is {mine}. Pass these to shuffled()."
+            )
+        self._shuffle = self._shuffle.loaded(said, VERSION)
 
     def _mine(self) -> dict[str, Any]:
         names = "\n".join(self._plan.source.shard_list)
         return {"samples": None, "data": hashlib.sha256(names.encode()).hexdigest()[:16]}
+
+
+class ShuffledStream(Generic[X]):
+    """A permutation or what comes out of a buffer: whichever it begins as or its state is of.
+
+    Args:
+        permuted: The one.
+        buffered: The other.
+        begins: Which of them it is without a state.
+    """
+
+    def __init__(
+        self,
+        permuted: EpochStream[X],
+        buffered: BufferStream[X],
+        begins: EpochStream[X] | BufferStream[X],
+    ) -> None:
+        self.share = permuted.share
+        self._permuted = permuted
+        self._buffered = buffered
+        self._stream = begins
+
+    @property
+    def version(self) -> int:
+        """See `Stream`."""
+        return self._stream.version
+
+    def begin(self, history: History) -> Iterator[tuple[X, int]]:
+        """See `Stream`."""
+        return self._stream.begin(history)
+
+    def describe(self) -> dict[str, Any]:
+        """See `Stream`."""
+        return self._stream.describe()
+
+    def adopt(self, state: Mapping[str, Any]) -> None:
+        """See `Stream`."""
+        found = self._buffered if is_of_buffer(state) else self._permuted
+        found.adopt(state)
+        self._stream = found
+
+
+def is_of_buffer(state: Mapping[str, Any]) -> bool:
+    """Whether a state is of samples that were shuffled in a buffer."""
+    shuffle = state.get("shuffle")
+    return isinstance(shuffle, dict) and "buffer" in shuffle

@@ -73,6 +73,8 @@ class ShardTables:
         self._scanned: set[int] = set()
         self._absent: set[int] = set()
         """Shards on servers that were found to have no table to go by."""
+        self._beside: dict[int, bool] = {}
+        """Whether shards on servers have a table to go by beside them."""
         self._mapped_bytes = self._used = 0
         self._identities: dict[int, Identity] = {}
         self.unread = Unread()
@@ -90,6 +92,14 @@ class ShardTables:
         found = all(self._each(self._find_head, self._missing()))
         self.unread.tell()
         return found
+
+    def are_beside(self) -> bool:
+        """Whether every shard is a local file or has a table beside it.
+
+        Unlike `ready`, that does not depend on what was scanned before or is in the user's cache.
+        """
+        self.ready()
+        return all(self._beside.get(number, True) for number in range(len(self.shards)))
 
     def counts(self) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Samples of each shard, shape (number of shards,). Scans shards without a table.
@@ -311,7 +321,9 @@ class ShardTables:
         shard = self.shards[number]
         path = local_path(self._source, shard)
         if path is None:
-            return self._read_beside(shard) or self._read_kept(shard)
+            beside = self._read_beside(shard)
+            self._beside[number] = beside is not None
+            return self._read_kept(shard) if beside is None else beside
         found = self._local(number, path)
         if found is None:
             return None
