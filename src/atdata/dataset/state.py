@@ -91,7 +91,9 @@ class Reading(Generic[X_co]):
         return item
 
     def _failed(self, items: Iterator[Any], error: BaseException) -> None:
-        if str(error) == _BUSY and getattr(items, "gi_frame", None) is not None:
+        trace = error.__traceback__
+        # Raised where the next item is asked for, not within: reading is none the worse for it.
+        if str(error) == _BUSY and trace is not None and trace.tb_next is None:
             raise StateError(
                 "Two threads ask for the next samples of one reading at once. Give each thread a "
                 "part of its own, dataset.split(thread, threads).ordered(), or let one read for "
