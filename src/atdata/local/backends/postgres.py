@@ -184,7 +184,7 @@ class PostgresBackend(SqlBackend):
         if psycopg.pq.version() >= _CAN_BOUND_SENDING:
             ours["tcp_user_timeout"] = _SILENT_MS
         # What psycopg says of a URL or a connection repeats parts of it.
-        with guarded(*_secrets_of(self._url)), self._errors():
+        with guarded(*_guarded_parts(self._url)), self._errors():
             connection = self._opened(ours)
         connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         return connection
@@ -306,7 +306,7 @@ class PostgresBackend(SqlBackend):
             ) from error
 
 
-def _secrets_of(url: str) -> tuple[str, ...]:
+def _guarded_parts(url: str) -> tuple[str, ...]:
     """The password of a URL, as it stands there and as it is meant."""
     password = url.partition("://")[2].rpartition("@")[0].partition(":")[2]
     return password, unquote(password)
