@@ -21,6 +21,7 @@ from atdata._refs import (
     is_did,
     is_handle,
     is_rkey,
+    known_name,
     parse_at_uri,
     parse_blob_ref,
     parse_name_ref,
@@ -92,8 +93,37 @@ def test_names(text: str, parsed: NameRef) -> None:
 @pytest.mark.parametrize("name", ["", "  ", " x", "a\nb", "a\0", "x" * 257, "@a", "s3://b", 3])
 def test_bad_names_are_refused(name: str) -> None:
     """Empty, long, control characters and things that read as references are no names."""
-    with pytest.raises(DatasetNameError):
+    for check in (check_name, known_name):
+        with pytest.raises(DatasetNameError):
+            check(name)
+
+
+@pytest.mark.parametrize(
+    "char", ["\u200b", "\u202e", "\u2068", "\ufeff", "\u00ad", "\u2028", "\x85"]
+)
+@pytest.mark.parametrize("form", ["{}ab", "a{}b", "ab{}"])
+def test_a_new_name_has_no_character_that_nobody_sees(char: str, form: str) -> None:
+    """The error names the character, by its number too."""
+    with pytest.raises(DatasetNameError, match=f"U\\+{ord(char):04X}"):
+        check_name(form.format(char))
+
+
+@given(st.text(st.characters() | st.sampled_from("@.0\u200b\u202e\ufeff"), max_size=12))
+def test_a_new_name_is_what_its_reference_means(name: str) -> None:
+    """Whatever may be given to a dataset is reached by @local/name, and by nothing else."""
+    with suppress(DatasetNameError):
+        ref = f"@local/{check_name(name)}"
+        assert parse_name_ref(ref) == parse_name_ref(reference(ref)) == NameRef("local", name)
+        assert parse_name_ref(f"{ref}@1.0.0") == NameRef("local", name, "1.0.0")
+
+
+@pytest.mark.parametrize("name", ["d@1.0.0", "a b@0.0.12", "d@1.0.0@2.0.0"])
+def test_a_new_name_does_not_end_as_a_label(name: str) -> None:
+    """``@local/d@1.0.0`` would mean another dataset once ``d`` has this label."""
+    with pytest.raises(DatasetNameError, match="ends with a version"):
         check_name(name)
+    assert known_name(name) == name
+    assert check_name(f"{name}-rc1") == f"{name}-rc1"
 
 
 @given(st.text(max_size=40))

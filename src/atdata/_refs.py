@@ -276,12 +276,32 @@ def parse_name_ref(ref: str) -> NameRef:
         )
     name, at, version = rest.rpartition("@")
     if not at or not _VERSION.fullmatch(version):
-        return NameRef(owner, check_name(rest))
-    return NameRef(owner, check_name(name), version)
+        return NameRef(owner, known_name(rest))
+    return NameRef(owner, known_name(name), version)
 
 
 def check_name(name: str) -> str:
-    """A dataset's name as it is, if it can be one.
+    """A name as it is, if a dataset can be given it.
+
+    Raises:
+        DatasetNameError: `known_name` refuses it; or it has a character that nobody sees, or ends
+            with a version, so that references would mean another dataset, or none.
+    """
+    known_name(name)
+    if bad := [char for char in name if unicodedata.category(char) == "Cf"]:
+        raise DatasetNameError(f"The dataset's name {name!r} cannot be typed.{unseen_in(bad[0])}")
+    start, at, version = name.rpartition("@")
+    if at and _VERSION.fullmatch(version):
+        raise DatasetNameError(
+            f"The dataset's name {name!r} ends with a version, as a label of {start!r} would be "
+            f"named. Insert it under another name; index.label({start!r}, {version!r}, entry) "
+            "gives it a version."
+        )
+    return name
+
+
+def known_name(name: str) -> str:
+    """A name as it is, if a dataset can have it: one that was recorded, or is looked for.
 
     Raises:
         DatasetNameError: Empty, over MAX_NAME_LENGTH characters, control characters, space at
@@ -295,7 +315,9 @@ def check_name(name: str) -> str:
     if len(name) > MAX_NAME_LENGTH:
         raise DatasetNameError(f"The dataset's name has {len(name)} characters. {hint}")
     if bad := [c for c in name if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")]:
-        raise DatasetNameError(f"The dataset's name {name!r} has the character {bad[0]!r}. {hint}")
+        raise DatasetNameError(
+            f"The dataset's name {name!r} has the character U+{ord(bad[0]):04X}. {hint}"
+        )
     if name != name.strip():
         raise DatasetNameError(f"The dataset's name {name!r} begins or ends with a space.")
     if name.startswith("@") or "://" in name:

@@ -11,12 +11,13 @@ import pytest
 
 from atdata import load_dataset
 from atdata._protocols import AbstractIndex, IndexEntry
-from atdata._refs import DATASET_COLLECTION
+from atdata._refs import DATASET_COLLECTION, parse_at_uri
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
 from atdata.dataset.dataset import Dataset
 from atdata.errors import (
     AtdataError,
     AuthenticationError,
+    DatasetNameError,
     DatasetNotFoundError,
     IdentityError,
     OptionError,
@@ -67,12 +68,26 @@ class TestReading:
         assert reader.get_dataset(by_handle).uri == first.uri
         assert [e.uri for e in reader.list_datasets(index.client.handle)] == [first.uri]
 
-    def test_a_name_that_ends_like_a_version(
-        self, index: AtmosphereIndex, reader: AtmosphereIndex, public_digits: Dataset[Digit]
+    @pytest.mark.parametrize("name", ["digits@9.9.9", "zed\u200b", "re\u202ec"])
+    def test_names_that_references_do_not_reach(
+        self,
+        index: AtmosphereIndex,
+        reader: AtmosphereIndex,
+        public_digits: Dataset[Digit],
+        name: str,
     ) -> None:
-        """What looks like a version may be the end of a name."""
-        entry = index.insert_dataset(public_digits, name="digits@9.9.9")
-        assert reader.get_dataset(f"@{index.client.did}/digits@9.9.9").uri == entry.uri
+        """None is published any more; those that were are listed and found."""
+        with pytest.raises(DatasetNameError):
+            index.insert_dataset(public_digits, name=name)
+        assert list(index.list_schemas()) == []
+        entry = index.insert_dataset(public_digits, name="digits")
+        record = dict(index.client.get_record(parse_at_uri(entry.uri)).value)
+        older = write_raw(index.client, DATASET_COLLECTION, "older", {**record, "name": name})
+        assert {e.name for e in reader.list_datasets(index.client.did)} == {"digits", name}
+        assert index.get_dataset(name).uri == str(older.uri)
+        assert [e.uri for e in index.history(name)] == [str(older.uri)]
+        if "@" in name:
+            assert reader.get_dataset(f"@{index.client.did}/{name}").uri == str(older.uri)
 
     @pytest.mark.parametrize(
         ("ref", "error"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 import atdata
 from atdata.errors import (
+    DatasetNameError,
     DatasetNotFoundError,
     IntegrityError,
     OptionError,
@@ -22,6 +24,8 @@ from atdata.errors import (
     UrlError,
 )
 from atdata.local import DiskDataStore, Index, LocalDatasetEntry, LocalIndex
+from atdata.local.entry import to_row
+from atdata.local.words import entry_terms
 from tests.local.conftest import Digit, MakeDigits
 
 
@@ -283,11 +287,31 @@ def test_datasets_by_reference(index: LocalIndex, digits: MakeDigits) -> None:
     assert index.get_dataset("@local/digits") == new
     assert index.get_dataset("@local/digits@1.0.0") == old
     assert index.get_dataset("@local/digits@2.0.0") == new
-    odd = index.insert_dataset(dataset, name="odd@1.0.0", schema_ref=two)
-    assert index.get_dataset("odd@1.0.0") == odd
-    assert index.get_dataset("@local/odd@1.0.0") == odd
     with pytest.raises(DatasetNotFoundError, match=r"digits@3\.0\.0"):
         index.get_dataset("@local/digits@3.0.0")
+
+
+@pytest.mark.parametrize("name", ["zed\u200b", "re\u202ec", "odd@1.0.0"])
+def test_names_that_references_do_not_reach(
+    index: LocalIndex, digits: MakeDigits, name: str
+) -> None:
+    """No dataset is given one; those that were are listed, found, labelled and deleted."""
+    dataset = digits()
+    for insert in (index.insert_dataset, index.add_entry):
+        with pytest.raises(DatasetNameError):
+            insert(dataset, name=name)
+    assert list(index.list_schemas()) == []
+    entry = index.insert_dataset(dataset, name="plain")
+    older = replace(entry, name=name)
+    assert index._backend.add_entry(to_row(older), entry_terms(older))
+    assert [found.name for found in index.list_datasets()] == sorted(["plain", name])
+    assert index.get_dataset(name) == index.get_entry_by_name(name) == older
+    assert index.history(name) == [older]
+    index.label("plain", "3.0.0", older)
+    assert index.get_dataset("@local/plain@3.0.0") == older
+    if "@" in name:
+        assert index.get_dataset(f"@local/{name}") == older
+    assert index.delete_dataset(name) == 1
 
 
 @pytest.mark.parametrize(

@@ -309,7 +309,7 @@ def test_without_login_nothing_happens(
         promote_to_atmosphere(entry, local, AtmosphereClient())
 
 
-@pytest.mark.parametrize("name", ["", "x" * 300, "a\nb"])
+@pytest.mark.parametrize("name", ["", "x" * 300, "a\nb", "a\u200b", "a@1.0.0"])
 def test_bad_names_are_refused(
     name: str, client: AtmosphereClient, local: LocalIndex, entry: LocalDatasetEntry
 ) -> None:

@@ -14,6 +14,7 @@ from atdata._refs import (
     NEWER_DATASET_COLLECTION,
     NameRef,
     check_name,
+    known_name,
     parse_at_uri,
     parse_name_ref,
     reference,
@@ -225,7 +226,7 @@ class AtmosphereIndex(Curation):
         if ref.startswith("at://"):
             return self._at(ref)
         if not ref.startswith("@"):
-            return self._newest(self.client.did, check_name(ref), ref)
+            return self._newest(self.client.did, known_name(ref), ref)
         parsed = parse_name_ref(ref)
         if parsed.owner == "local":
             raise RefError(f"{ref!r} is in a local index: LocalIndex().get_dataset({ref!r}).")
@@ -253,7 +254,7 @@ class AtmosphereIndex(Curation):
             if parsed.owner == "local" or parsed.version is not None:
                 return self.get_dataset(ref).uri
             did, name = self.client.did_of(parsed.owner), parsed.name
-        found = entries_of(self.client, did, check_name(name))
+        found = entries_of(self.client, did, known_name(name))
         # Without its manifest: what cannot be read can be taken back.
         return max(found, key=age).uri if found else self.get_dataset(ref).uri
 
@@ -338,7 +339,7 @@ class AtmosphereIndex(Curation):
         did = self.client.did
         named = [entry for entry in list_entries(self.client, did) if entry.name == name]
         if not named:
-            self._newest(did, check_name(name), name)
+            self._newest(did, known_name(name), name)
         return [as_far_as_known(entry) for entry in sorted(named, key=age)]
 
     def delete_dataset(self, name: str) -> int:

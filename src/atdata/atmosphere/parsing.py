@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from atdata._digest import RAW, cid_sha256
-from atdata._refs import DATASET_COLLECTION, NEWER_DATASET_COLLECTION, AtUri, check_name
+from atdata._refs import DATASET_COLLECTION, NEWER_DATASET_COLLECTION, AtUri, known_name
 from atdata._shardlist import LocatedUrl, ShardInfo
 from atdata.atmosphere.data_model import unpack_metadata
 from atdata.atmosphere.entry import AtmosphereIndexEntry, StrongRef
@@ -84,7 +84,7 @@ def _read(uri: AtUri, cid: str, value: Mapping[str, Any]) -> AtmosphereIndexEntr
         raise RecordError(f"$.$type: expected {DATASET_COLLECTION!r}, found {shown(kind)}.")
     validate(value)
     try:
-        name = check_name(value.get("name"))  # type: ignore[arg-type]
+        name = known_name(value.get("name"))  # type: ignore[arg-type]
     except DatasetNameError as error:
         raise RecordError(f"$.name: {error}") from None
     schema_ref = value.get("schemaRef")

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from atdata._protocols import AbstractDataStore, Packable
-from atdata._refs import check_name
+from atdata._refs import check_name, known_name
 from atdata._secrets import redacted
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.details import Details
@@ -266,7 +266,7 @@ class LocalIndex:
         Raises:
             DatasetNotFoundError: There is none; names some that are alike.
         """
-        rows = self._backend.history(check_name(name))
+        rows = self._backend.history(known_name(name))
         if not rows:
             raise not_found(self._backend, name)
         return [from_row(row) for row in rows]
@@ -301,7 +301,7 @@ class LocalIndex:
         Raises:
             DatasetNotFoundError: There is none; names some that are alike.
         """
-        removed = self._backend.remove(check_name(name))
+        removed = self._backend.remove(known_name(name))
         if not removed:
             raise not_found(self._backend, name)
         return removed

@@ -6,7 +6,7 @@ import difflib
 from typing import Final
 
 from atdata._digest import DAG_CBOR, cid_sha256
-from atdata._refs import check_name, parse_name_ref, reference
+from atdata._refs import known_name, parse_name_ref, reference
 from atdata.errors import DatasetNotFoundError, RefError
 from atdata.local.backends.base import Backend, EntryRow
 from atdata.local.entry import from_row
@@ -33,7 +33,7 @@ def find(backend: Backend, ref: str) -> EntryRow:
         return mirrored
     if ref.startswith("@"):
         return _find_by_name_ref(backend, ref)
-    row = backend.newest(check_name(ref))
+    row = backend.newest(known_name(ref))
     if row is None and _is_cid(ref):
         row = backend.entry(ref)
     if row is None:
@@ -48,7 +48,7 @@ def find_by_name(backend: Backend, name: str) -> EntryRow:
         DatasetNotFoundError: There is none.
         DatasetNameError: ``name`` cannot be one.
     """
-    row = backend.newest(check_name(name))
+    row = backend.newest(known_name(name))
     if row is None:
         raise not_found(backend, name)
     return row
@@ -103,7 +103,7 @@ def _find_by_name_ref(backend: Backend, ref: str) -> EntryRow:
     if parsed.version in schemas:
         return schemas[parsed.version]
     # The version may be the end of a name.
-    named = backend.newest(check_name(f"{parsed.name}@{parsed.version}"))
+    named = backend.newest(known_name(f"{parsed.name}@{parsed.version}"))
     if named is not None:
         return named
     labels = versions_of(backend, parsed.name)
