@@ -21,6 +21,7 @@ LAYERS = [
     {"_forks"},
     {
         "_registry",
+        "_alike",
         "_digest",
         "_files",
         "_folders",

@@ -61,6 +61,27 @@ def test_promote_and_read_as_a_stranger(
         assert documents(stranger, "schema", "show", target, more=more)[0]["name"] == "rows.Row"
 
 
+def test_names_that_are_not_there(folder: Path, network: Network, account: Account) -> None:
+    """The account is named as it was asked for, with names that are like it and what to do."""
+    documents(folder, *INSERT, "--type", "rows:Row")
+    documents(folder, "label", "rows", "rows", "3.0.0")
+    more = writing(network, account)
+    documents(folder, "promote", "@local/rows@3.0.0", "--store", "blobs", more=more)
+    for target in ("rosw", "rosw@1.0.0"):
+        done = atdata_command(folder, "head", f"@{account.handle}/{target}", more=more)
+        assert done.returncode == 3
+        assert done.stderr == (
+            f"error: {account.handle} has published no dataset 'rosw'. Did you mean 'rows'? "
+            f"atdata ls --network {account.handle} shows all.\n"
+        )
+    done = atdata_command(folder, "unpublish", "other", more=more)
+    assert f"error: {account.handle} has published no dataset 'other'. atdata ls" in done.stderr
+    done = atdata_command(folder, "unpublish", "@local/rows", more=more)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "not of the network. atdata show '@local/rows' shows it." in done.stderr
+    assert documents(folder, "ls", "--network", account.handle, more=more)
+
+
 def test_a_dry_run_writes_nothing(folder: Path, network: Network, account: Account) -> None:
     """--dry-run prints the plan, ends as the promotion would, and publishes nothing."""
     documents(folder, *INSERT, "--type", "rows:Row")

@@ -203,3 +203,14 @@ def test_labels_never_move(
             else:
                 with pytest.raises(DatasetNotFoundError):
                     index.get_dataset(reference)
+
+
+def test_a_label_without_what_goes_before_it(index: LocalIndex, digits: MakeDigits) -> None:
+    """``name@1.0.0`` is no name; the error has the reference, if that leads to a dataset."""
+    entry = index.insert_dataset(digits(), name="digits")
+    index.label("digits", "7.0.0", entry)
+    for version in ("7.0.0", "1.0.0"):
+        with pytest.raises(DatasetNotFoundError, match=f"Did you mean '@local/digits@{version}'"):
+            index.get_dataset(f"digits@{version}")
+    with pytest.raises(DatasetNotFoundError, match="Did you mean 'digits'"):
+        index.get_dataset("digits@8.0.0")

@@ -137,6 +137,10 @@ def test_places_that_are_none(where: str) -> None:
         "redis://:s3cret@x@host/0",
         "redis://bob:12/s3cret@host/0",
         "rediss://bob:#s3cret@host/0",
+        "postgresql//me:s3cret@localhost/db",
+        "postgresql//me:s3/cret@localhost/db",
+        "postgresql/me:s3cret@localhost/db",
+        "mysql//me:s3cret@localhost/db",
     ],
     ids=str,
 )

@@ -207,7 +207,7 @@ def test_schemas_that_are_not_there(index: LocalIndex) -> None:
     index.publish_schema(Digit, version="1.2.0")
     with pytest.raises(SchemaNotFoundError, match=r"versions of Digit: 1\.0\.0, 1\.2\.0"):
         index.get_schema("atdata://local/sampleSchema/Digit@2.0.0")
-    with pytest.raises(SchemaNotFoundError, match="Did you mean Digit"):
+    with pytest.raises(SchemaNotFoundError, match="Did you mean 'Digit'"):
         index.get_schema("atdata://local/sampleSchema/Digits@1.0.0")
     with pytest.raises(SchemaNotFoundError, match="of the network"):
         index.get_schema("at://did:plc:abc/ac.foundation.dataset.sampleSchema/x")

@@ -6,13 +6,16 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
+from atdata._alike import did_you_mean
 from atdata._protocols import AbstractDataStore, Packable
 from atdata._refs import (
     DATASET_COLLECTION,
     NEWER_DATASET_COLLECTION,
     NameRef,
+    account_of,
     check_name,
     known_name,
     parse_at_uri,
@@ -62,6 +65,10 @@ from atdata.schema.build import build_type
 from atdata.schema.evolve import compare
 from atdata.schema.model import Schema
 from atdata.schema.reflect import schema_of
+
+
+_LOOKED_AT: Final = 1_000
+"""Datasets of an account whose names are compared with one that is not there."""
 
 
 class AtmosphereIndex(Curation):
@@ -229,7 +236,10 @@ class AtmosphereIndex(Curation):
             return self._newest(self.client.did, known_name(ref), ref)
         parsed = parse_name_ref(ref)
         if parsed.owner == "local":
-            raise RefError(f"{ref!r} is in a local index: LocalIndex().get_dataset({ref!r}).")
+            raise RefError(
+                f"{ref!r} is a dataset of a local index, not of the network. "
+                f"LocalIndex().get_dataset({ref!r}) finds it."
+            )
         did = self.client.did_of(parsed.owner)
         if parsed.version is not None:
             if labelled := find_label(self.client, did, parsed.name, parsed.version):
@@ -273,21 +283,26 @@ class AtmosphereIndex(Curation):
         if not found and (labelled := find_label(self.client, did, name)):
             return labelled.check(self._at(labelled.uri))
         if not found:
-            raise DatasetNotFoundError(
-                f"{did} has published no dataset {ref!r}. index.list_datasets() shows those "
-                "that there are."
-            )
+            raise self._not_found(did, name, ref)
         return followed(max(found, key=age))
+
+    def _not_found(self, did: str, name: str, ref: str) -> DatasetNotFoundError:
+        owner = account_of(ref.partition("/")[0]) if ref.startswith("@") else self.client.handle
+        named: set[str] = set()
+        with suppress(AtmosphereError):
+            named.update(e.name for e in islice(list_entries(self.client, did), _LOOKED_AT))
+        hint = did_you_mean(name, named)
+        return DatasetNotFoundError(
+            f"{owner} has published no dataset {name!r}. {hint}index.list_datasets({owner!r}) "
+            "shows all."
+        )
 
     def _no_version(
         self, did: str, ref: str, parsed: NameRef, schemas: list[str]
     ) -> DatasetNotFoundError:
         labels = label_versions(self.client, did, parsed.name)
         if not labels and not schemas:
-            return DatasetNotFoundError(
-                f"{did} has published no dataset {ref!r}. index.list_datasets() shows those "
-                "that exist."
-            )
+            return self._not_found(did, parsed.name, ref)
         return DatasetNotFoundError(
             f"{ref}: {parsed.name!r} of {parsed.owner} has no version {parsed.version}. "
             + (f"Its labels: {', '.join(labels)}. " if labels else "It has no labels. ")

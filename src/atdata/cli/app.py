@@ -37,6 +37,13 @@ from atdata.errors import AtdataError
 class Commands(TyperGroup):
     """Ends a failed command with a message and the exit code of its error."""
 
+    def make_context(self, *arguments: Any, **named: Any) -> Any:
+        """Read the command line, and print the help or version that it asks for."""
+        try:
+            return super().make_context(*arguments, **named)
+        except BrokenPipeError:
+            raise typer.Exit(CLOSED_PIPE) from None
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
         try:

@@ -10,7 +10,7 @@ from atdata.cli.account import OwnHandle, signed_in
 from atdata.cli.complete import names_of_datasets
 from atdata.cli.options import IndexUrl, Json
 from atdata.cli.output import emit, plain
-from atdata.cli.targets import local_index
+from atdata.cli.targets import index_with
 from atdata.errors import OptionError
 
 
@@ -47,7 +47,7 @@ def label(
     if index is None and dataset.startswith(("at://", "@")) and not dataset.startswith("@local/"):
         made = _on_the_network(dataset, name, version, handle, move)
     else:
-        with local_index(index) as local:
+        with index_with(dataset, index) as local:
             local.label(name, version, local.get_dataset(dataset), move=move)
         made = f"@local/{name}@{version}"
     if as_json:

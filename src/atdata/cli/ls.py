@@ -9,7 +9,7 @@ import typer
 from atdata.cli.entries import entry_facts
 from atdata.cli.options import IndexUrl, Json
 from atdata.cli.output import count, emit, size, table
-from atdata.cli.targets import check_account, local_index, network_index
+from atdata.cli.targets import check_account, index_to_list, network_index
 from atdata.errors import OptionError
 
 
@@ -36,7 +36,8 @@ def ls(
         check_account(network)
         entries = network_index().list_datasets(network)
     else:
-        entries = local_index(index).list_datasets()
+        found_in = index_to_list(index)
+        entries = found_in.list_datasets() if found_in is not None else iter(())
     found = (entry_facts(entry) for entry in entries)
     if as_json:
         for facts in found:

@@ -12,7 +12,7 @@ from atdata.cli.complete import names_of_datasets
 from atdata.cli.entries import total
 from atdata.cli.options import Description, IndexUrl, Json, License, Tags
 from atdata.cli.output import emit, plain, progress
-from atdata.cli.targets import find_store, local_index
+from atdata.cli.targets import find_store, index_with
 from atdata.errors import OptionError
 from atdata.promote import plan_promotion, promote_to_atmosphere, shards_of_entry
 
@@ -23,9 +23,9 @@ def promote(
     dataset: Annotated[
         str,
         typer.Argument(
-            metavar="NAME",
+            metavar="DATASET",
             show_default=False,
-            help="A name in the local index.",
+            help="A name or CID in the local index, or @local/NAME@VERSION.",
             autocompletion=names_of_datasets,
         ),
     ],
@@ -85,8 +85,8 @@ def promote(
             f"--store {store}: give 'blobs' or s3://bucket, where others can read the shards. "
             "Their place in the bucket is made of the name and the content."
         )
-    found_in = local_index(index)
-    entry = found_in.get_dataset(dataset.removeprefix("@local/"))
+    found_in = index_with(dataset, index)
+    entry = found_in.get_dataset(dataset)
     client = signed_in(handle)
     data_store: Any = None
     if store is not None:

@@ -10,7 +10,7 @@ from atdata._protocols import AbstractIndex
 from atdata.cli.exits import ExitCode
 from atdata.cli.options import IndexUrl, Json
 from atdata.cli.output import emit, plain, table
-from atdata.cli.targets import find_schema, local_index
+from atdata.cli.targets import find_schema, index_to_list
 from atdata.schema.evolve import compare
 from atdata.schema.model import Schema
 
@@ -22,12 +22,13 @@ _HELP = "A schema reference, Class@1.0.0, or the name or AT URI of a dataset."
 @app.command("ls")
 def ls(index: IndexUrl = None, as_json: Json = False) -> None:
     """List the schemas of the local index. With --json one JSON object a line."""
-    found: AbstractIndex = local_index(index)
+    found: AbstractIndex | None = index_to_list(index)
+    records = found.list_schemas() if found is not None else iter(())
     if as_json:
-        for record in found.list_schemas():
+        for record in records:
             emit(record)
         return
-    rows = ((r["name"], r["version"], str(len(r["fields"]))) for r in found.list_schemas())
+    rows = ((r["name"], r["version"], str(len(r["fields"]))) for r in records)
     table(("name", "version", "fields"), rows)
 
 

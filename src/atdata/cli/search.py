@@ -9,7 +9,7 @@ import typer
 from atdata.cli.entries import entry_facts
 from atdata.cli.options import IndexUrl, Json
 from atdata.cli.output import count, emit, note, table
-from atdata.cli.targets import local_index
+from atdata.cli.targets import index_to_list
 
 
 def search(
@@ -47,16 +47,19 @@ def search(
     Words are looked for in names, tags, classes, licences and descriptions, from their
     beginning. With --json one JSON object a line.
     """
-    with local_index(index) as found_in:
-        found = found_in.search(
-            " ".join(words or ()), tags=tag, license=license, schema=schema, limit=limit
-        )
+    found_in = index_to_list(index)
+    found: list[Any] = []
+    if found_in is not None:
+        with found_in:
+            found = found_in.search(
+                " ".join(words or ()), tags=tag, license=license, schema=schema, limit=limit
+            )
     facts = [{**entry_facts(entry), "title": entry.title} for entry in found]
     if as_json:
         for one in facts:
             emit(one)
     else:
-        if not facts:
+        if not facts and found_in is not None:
             note("no dataset of the index fits")
         table(("name", "samples", "tags", "license", "description"), map(_row, facts))
 

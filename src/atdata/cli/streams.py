@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 CLOSED_PIPE: Final = 141
@@ -22,17 +22,17 @@ def prepared() -> Iterator[None]:
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     code: object = 0
     try:
-        yield
-    except SystemExit as end:
-        code = end.code
-    except BrokenPipeError:
-        code = CLOSED_PIPE
-    try:
+        try:
+            yield
+        except SystemExit as end:
+            code = end.code
         sys.stdout.flush()
     except BrokenPipeError:
         code = CLOSED_PIPE
     except OSError as error:
-        print(f"error: standard output: {error.strerror}", file=sys.stderr)
+        # Commands end with messages of their own: this is from what was printed.
+        with suppress(OSError):
+            print(f"error: standard output: {error.strerror}", file=sys.stderr)
         code = code or _FAILED
     # Python flushes once more when it ends, and would complain there.
     _discard(sys.stdout)

@@ -44,12 +44,46 @@ def local_index(where: str | None, **options: Any) -> Any:
 
 def existing_index(where: str | None) -> Any | None:
     """The same, or None where it would be a new file: looking makes no index."""
-    from atdata.local.place import VARIABLE, default_path
+    from atdata.local.place import file_of
 
-    place = where or os.environ.get(VARIABLE) or str(default_path())
-    if "://" not in place and not user_path(place).exists():
-        return None
-    return local_index(where)
+    file = file_of(where)
+    return local_index(where) if file is None or file.exists() else None
+
+
+def index_to_list(where: str | None) -> Any | None:
+    """The same, where there may be none yet: a note says so.
+
+    Raises:
+        NotFoundError: ``--index`` names a file that is not there.
+    """
+    index = existing_index(where)
+    if index is None and where is not None:
+        raise _no_index(where)
+    if index is None:
+        note("there is no index yet; atdata insert makes one")
+    return index
+
+
+def index_with(target: str, where: str | None) -> Any:
+    """The local index that a dataset or schema is to be found in.
+
+    Raises:
+        NotFoundError: There is no index.
+    """
+    index = existing_index(where)
+    if index is None and where is not None:
+        raise _no_index(where)
+    if index is None:
+        raise DatasetNotFoundError(
+            f"There is no index yet, and so no {target!r} in it. atdata insert makes one."
+        )
+    return index
+
+
+def _no_index(where: str) -> NotFoundError:
+    return NotFoundError(
+        f"There is no index at {where!r}. Nothing was made there; atdata insert makes one."
+    )
 
 
 def network_index() -> Any:
@@ -80,9 +114,9 @@ def find_entry(target: str, where: str | None) -> tuple[IndexEntry, Any]:
         index = network_index()
     elif target.startswith("@"):
         local = parse_name_ref(target).owner == "local"
-        index = local_index(where) if local else network_index()
+        index = index_with(target, where) if local else network_index()
     else:
-        index = local_index(where)
+        index = index_with(target, where)
     return index.get_dataset(target), index
 
 
@@ -92,7 +126,7 @@ def find_schema(target: str, where: str | None) -> tuple[Schema, str]:
     if _CLASS_AT_VERSION.fullmatch(target):
         target = f"atdata://local/sampleSchema/{target}"
     if target.startswith(("atdata://", "local://")):
-        index = local_index(where)
+        index = index_with(target, where)
     elif target.startswith("at://") and parse_at_uri(target).collection not in _DATASETS:
         index = network_index()
     else:
@@ -118,6 +152,8 @@ def find_dataset(target: str, where: str | None) -> Dataset[Any]:
         return Dataset(target)
     is_path = user_path(target).exists()
     index = existing_index(where)
+    if index is None and where is not None and not is_path and not _SHARDS.search(target):
+        raise _no_index(where)
     if index is not None:
         try:
             entry = index.get_dataset(target)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Final
 
+from atdata._alike import did_you_mean
 from atdata._digest import DAG_CBOR, cid_sha256
 from atdata._refs import known_name, parse_name_ref, reference
 from atdata.errors import DatasetNotFoundError, RefError
@@ -80,12 +80,21 @@ def not_found(backend: Backend, name: str) -> DatasetNotFoundError:
     if len(first) == _LOOKED_AT:
         for start in {name[:1], name[:3]}:
             found.update(backend.names(start, _LOOKED_AT))
-    folded = {candidate.casefold(): candidate for candidate in sorted(found)}
-    close = [folded[match] for match in difflib.get_close_matches(name.casefold(), folded)]
-    hint = f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
+    hint = _did_you_mean_its_version(backend, name) or did_you_mean(name, found)
     return DatasetNotFoundError(
         f"This index has no dataset {name!r}. {hint}index.list_datasets() shows all."
     )
+
+
+def _did_you_mean_its_version(backend: Backend, name: str) -> str:
+    """A hint for ``name@1.0.0`` that was written without ``@local/`` before it."""
+    try:
+        parsed = parse_name_ref(f"@local/{name}")
+        if parsed.version and _of_version(backend, parsed.name, parsed.version)[0]:
+            return f"Did you mean '{parsed}'? "
+    except (RefError, DatasetNotFoundError):
+        pass
+    return ""
 
 
 def _find_by_name_ref(backend: Backend, ref: str) -> EntryRow:
@@ -94,14 +103,9 @@ def _find_by_name_ref(backend: Backend, ref: str) -> EntryRow:
         raise _elsewhere(ref)
     if parsed.version is None:
         return find_by_name(backend, parsed.name)
-    if (labelled := find_label(backend, parsed.name, parsed.version)) is not None:
-        return labelled
-    schemas: dict[str, EntryRow] = {}
-    for row in backend.each_revision(parsed.name):
-        version = from_row(row).schema_ref.rpartition("/")[2].rpartition("@")[2]
-        schemas[version] = row
-    if parsed.version in schemas:
-        return schemas[parsed.version]
+    row, schemas = _of_version(backend, parsed.name, parsed.version)
+    if row is not None:
+        return row
     # The version may be the end of a name.
     named = backend.newest(known_name(f"{parsed.name}@{parsed.version}"))
     if named is not None:
@@ -115,6 +119,16 @@ def _find_by_name_ref(backend: Backend, ref: str) -> EntryRow:
         + (f"Versions of its schema: {', '.join(schemas)}. " if schemas else "")
         + f"@local/{parsed.name} is the newest revision."
     )
+
+
+def _of_version(backend: Backend, name: str, version: str) -> tuple[EntryRow | None, list[str]]:
+    """What a label leads to, else the newest with this version of its schema; and which it has."""
+    if (labelled := find_label(backend, name, version)) is not None:
+        return labelled, []
+    schemas: dict[str, EntryRow] = {}
+    for row in backend.each_revision(name):
+        schemas[from_row(row).schema_ref.rpartition("/")[2].rpartition("@")[2]] = row
+    return schemas.get(version), list(schemas)
 
 
 def _is_cid(text: str) -> bool:

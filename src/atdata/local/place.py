@@ -17,6 +17,9 @@ from atdata.local.backends.base import Backend
 _SERVERS: Final = ("postgresql", "postgres", "redis", "rediss")
 _AUTHORITY_END: Final = re.compile(r"[/?#]")
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+_WITHOUT_COLON: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*//?[^/@:]+:[^/@]*@")
+"""``scheme//user:password@host``."""
 _SETTINGS: Final = re.compile(r"(?:^|\s)(?:password|host|dbname|user)\s*=", re.IGNORECASE)
 _FORMS: Final = {
     "sqlite": "sqlite:///absolute/path/index.db",
@@ -45,14 +48,40 @@ def open_backend(where: str | Path | None, redis: Any = None) -> Backend:
         if where is not None:
             raise OptionError("Give either the place of the index or redis=, not both.")
         return _over_client(redis)
-    if where is None:
-        where = os.environ.get(VARIABLE) or default_path()
+    where = _or_default(where)
     backend: Backend
     if isinstance(where, str) and "://" in where:
         scheme = where.partition("://")[0].lower()
         _check_authority(scheme, where)
         backend = _registry.index_backend(scheme).open(where)
         return backend
+    absolute = str(_checked_path(where))
+    backend = _registry.index_backend("sqlite").open(f"sqlite://{quote(absolute)}")
+    return backend
+
+
+def file_of(where: str | Path | None) -> Path | None:
+    """The SQLite file that `open_backend` would open, or make; None: the index is not in a file.
+
+    Raises:
+        UrlError: It is no path of one.
+        OptionError: It is neither a path nor a URL.
+    """
+    where = _or_default(where)
+    if isinstance(where, str) and "://" in where:
+        if where.partition("://")[0].lower() != "sqlite":
+            return None
+        from atdata.local.backends.sqlite import path_in
+
+        return path_in(where)
+    return _checked_path(where)
+
+
+def _or_default(where: str | Path | None) -> str | Path:
+    return (os.environ.get(VARIABLE) or default_path()) if where is None else where
+
+
+def _checked_path(where: str | Path) -> Path:
     if not isinstance(where, (str, os.PathLike)):
         raise OptionError(
             f"An index is named by a path or URL, not by {type(where).__name__}. "
@@ -67,9 +96,7 @@ def open_backend(where: str | Path | None, redis: Any = None) -> Backend:
             "for example in tempfile.mkdtemp()."
         )
     _check_slashes(path)
-    absolute = str(user_path(path).absolute())
-    backend = _registry.index_backend("sqlite").open(f"sqlite://{quote(absolute)}")
-    return backend
+    return user_path(path).absolute()
 
 
 def _check_authority(scheme: str, url: str) -> None:
@@ -90,16 +117,21 @@ def _check_authority(scheme: str, url: str) -> None:
 
 def _check_slashes(where: str) -> None:
     """Refuse what is meant as a URL, and would become a file whose name has a password."""
-    scheme = where.partition(":")[0].lower()
-    is_url = _URL.match(where) and (
-        scheme in _registry.index_backends() or "@" in where or where[len(scheme) + 1 :][:1] == "/"
+    name = _NAME.match(where)
+    scheme = name[0].lower() if name else ""
+    rest = where[len(scheme) :]
+    known = scheme in _registry.index_backends()
+    is_url = (
+        (_URL.match(where) and (known or "@" in where or rest.startswith(":/")))
+        or (known and rest.startswith("//"))
+        or _WITHOUT_COLON.match(where)
     )
     if (is_url or _SETTINGS.search(where)) and not Path(where).exists():
         form = _FORMS.get(scheme, "postgresql://user:password@host/db")
         raise UrlError(
-            f"{scheme + ':…' if is_url else 'host=… password=…'} is neither a path nor the URL of "
-            f"an index. Such a URL has two slashes: {form}. For a file of that name, write ./ "
-            "before it."
+            f"{scheme + '…' if is_url else 'host=… password=…'} is neither a path nor the URL of "
+            f"an index. Such a URL has a colon and two slashes: {form}. For a file of that name, "
+            "write ./ before it."
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -10,6 +9,7 @@ from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any, Final
 
+from atdata._alike import did_you_mean
 from atdata._limits import limits
 from atdata._refs import AtUri, LocalSchemaRef, Version, parse_schema_ref
 from atdata.errors import BackendError, SchemaConflictError, SchemaError, SchemaNotFoundError
@@ -194,10 +194,8 @@ class Schemas:
         else:
             rows = self._backend.schemas("", None, PAGE)
             rows += self._backend.schemas(name[:1], None, PAGE)
-            close = difflib.get_close_matches(
-                name, {_parse_key(row.key).class_name for row in rows}
-            )
-            hint = f"Did you mean {', '.join(close)}?" if close else "Publish it: publish_schema()."
+            names = {_parse_key(row.key).class_name for row in rows}
+            hint = did_you_mean(name, names).rstrip() or "Publish it: publish_schema()."
         return SchemaNotFoundError(
             f"This index has no schema {ref}. {hint} index.list_schemas() shows what is published."
         )

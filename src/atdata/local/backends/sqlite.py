@@ -84,14 +84,8 @@ class SqliteBackend(SqlBackend):
 
     @classmethod
     def open(cls, url: str) -> SqliteBackend:
-        """Open ``sqlite:///absolute/path``; percent signs as in every URL."""
-        path = unquote(url.partition("://")[2])
-        if not path.strip("/") or not path.startswith("/"):
-            raise UrlError(
-                f"{url!r} does not name a file. Write sqlite:///absolute/path/index.db, or just "
-                "the path."
-            )
-        return cls(Path("/" + path.lstrip("/")))
+        """Open what `path_in` gives."""
+        return cls(path_in(url))
 
     def add_schema(self, row: SchemaRow) -> SchemaRow:
         with self._writing() as connection:
@@ -287,6 +281,21 @@ class SqliteBackend(SqlBackend):
                 f"{self.address}: the folder of the index cannot be made: {error.strerror}. "
                 "Name a path that you can write to."
             ) from error
+
+
+def path_in(url: str) -> Path:
+    """The file of ``sqlite:///absolute/path``; percent signs as in every URL.
+
+    Raises:
+        UrlError: It names none.
+    """
+    path = unquote(url.partition("://")[2])
+    if not path.strip("/") or not path.startswith("/"):
+        raise UrlError(
+            f"{url!r} does not name a file. Write sqlite:///absolute/path/index.db, or just "
+            "the path."
+        )
+    return Path("/" + path.lstrip("/"))
 
 
 def _insert(connection: sqlite3.Connection, row: EntryRow, terms: Terms | None) -> None:
