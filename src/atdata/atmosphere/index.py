@@ -66,7 +66,6 @@ from atdata.schema.evolve import compare
 from atdata.schema.model import Schema
 from atdata.schema.reflect import schema_of
 
-
 _LOOKED_AT: Final = 1_000
 """Datasets of an account whose names are compared with one that is not there."""
 
