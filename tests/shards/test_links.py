@@ -191,6 +191,27 @@ def test_links_that_lead_nowhere_are_errors(members: Made, problem: str, tmp_pat
     assert verdict.status == "failed"
 
 
+@pytest.mark.parametrize("name", ["a/../z.msgpack", "../z.msgpack", "/z.msgpack"])
+def test_a_hard_link_finds_a_member_by_its_very_name(name: str, tmp_path: Path) -> None:
+    """Also one that unpacking would put elsewhere, and that was itself linked to before."""
+    members: Made = [
+        (name, payload(1)),
+        ("y.msgpack", (tarfile.LNKTYPE, name)),
+        (f"{name[:-9]}x.msgpack", (tarfile.LNKTYPE, "y.msgpack")),
+        ("w.msgpack", (tarfile.LNKTYPE, f"{name[:-9]}x.msgpack")),
+    ]
+    path = tar_at(tmp_path / "x.tar", members)
+    with tarfile.open(path) as tar:
+        linked: Any = tar.extractfile("y.msgpack")
+        assert linked.read() == payload(1)
+    for source in sources(path):
+        for read in WAYS.values():
+            assert read(atdata.Dataset(source)) == [1] * 4
+    missing = tar_at(tmp_path / "m.tar", [("y.msgpack", (tarfile.LNKTYPE, name)), *members[:1]])
+    with pytest.raises(ShardError, match="leads to .*outside of the shard"):
+        list(atdata.Dataset(missing))
+
+
 def test_devices_are_not_read_but_reported(tmp_path: Path) -> None:
     """A pipe or device that is named like a sample holds nothing, and is not opened."""
     kinds = [tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE]

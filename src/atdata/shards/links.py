@@ -37,6 +37,8 @@ class Tree:
     def __init__(self, window: memoryview) -> None:
         self._nodes: dict[_Path, _Node] = {(): None}
         self._broken: dict[_Path, str] = {}
+        self._outside: dict[bytes, Member] = {}
+        """Files that unpacking would put elsewhere, if it did, by their very names."""
         self.names: dict[int, bytes] = {}
         """Where each payload begins → the name in the header before it."""
         members, at = Members(), 0
@@ -55,8 +57,10 @@ class Tree:
 
     def _add(self, member: Member) -> None:
         path = _parts(member.name)
+        if _is_outside(member.name):
+            self._add_outside(member)
         if not path or b".." in path:
-            # Unpacked it would be elsewhere: nothing inside leads there.
+            # Unpacked it would be elsewhere: but for its very name, nothing inside leads there.
             return
         # A folder may be a link itself.
         try:
@@ -81,9 +85,23 @@ class Tree:
             return
         self._nodes[path] = target
 
+    def _add_outside(self, member: Member) -> None:
+        named = (member.name,)
+        self._outside.pop(member.name, None)
+        self._broken.pop(named, None)
+        if member.has_data:
+            self._outside[member.name] = member
+        elif member.flag == HARD_LINK:
+            try:
+                self._outside[member.name] = self._target(member)
+            except ShardError as error:
+                self._broken[named] = error.problem
+
     def _target(self, link: Member) -> Member:
         """What a hard link is another name of: something that is there already."""
-        if link.link.startswith(b"/") or b".." in _parts(link.link):
+        if link.link in self._outside:
+            return self._outside[link.link]
+        if _is_outside(link.link):
             self._refuse(link, "outside of the shard")
         target = _parts(link.link)
         folder = self._walk((), target[:-1], link) if target else ()
@@ -102,10 +120,14 @@ class Tree:
             ShardError: None within the shard: it leads outside, in a circle, to a folder, or to
                 what is not there.
         """
-        path = self._walk((), _parts(link.name), link)
+        path = _parts(link.name)
+        if b".." in path and link.flag == HARD_LINK:
+            path, found = (link.name,), self._outside.get(link.name)
+        else:
+            path = self._walk((), path, link)
+            found = self._nodes.get(path)
         if path in self._broken:
             raise ShardError(self._broken[path], offset=link.header)
-        found = self._nodes.get(path)
         if found is None:
             what = "a folder" if path in self._nodes else "nothing"
             self._refuse(link, f"which is {what} in the shard")
@@ -142,6 +164,10 @@ class Tree:
     def _refuse(link: Member, where: str) -> NoReturn:
         name, target = (text[:200].decode("utf-8", "replace") for text in (link.name, link.link))
         raise ShardError(f"the link {name!r} leads to {target!r}, {where}", offset=link.header)
+
+
+def _is_outside(name: bytes) -> bool:
+    return name.startswith(b"/") or b".." in _parts(name)
 
 
 def _parts(path: bytes) -> _Path:
