@@ -208,7 +208,7 @@ def test_a_hard_link_finds_a_member_by_its_very_name(name: str, tmp_path: Path) 
         for read in WAYS.values():
             assert read(atdata.Dataset(source)) == [1] * 4
     missing = tar_at(tmp_path / "m.tar", [("y.msgpack", (tarfile.LNKTYPE, name)), *members[:1]])
-    with pytest.raises(ShardError, match="leads to .*outside of the shard"):
+    with pytest.raises(ShardError, match=r"leads to .*outside of the shard"):
         list(atdata.Dataset(missing))
 
 
