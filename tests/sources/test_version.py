@@ -109,3 +109,28 @@ def test_streams_and_ranges_look_at_the_same(
                 part(read, 100_000)
         else:
             assert part(read, 100_000) == b"a" * 100_000
+
+
+@pytest.mark.parametrize("said", [[[], []], [['ETag: W/"1"']] * 2, [['ETag: "1"'], ['ETag: "2"']]])
+def test_a_range_that_breaks_off_is_of_one_version(said: list[list[str]]) -> None:
+    """A file that is replaced by one of its size meanwhile is an error, or read as it is now."""
+    answers = 0
+    strong = said[0] == ['ETag: "1"']
+
+    def script(send: Callable[[bytes], None], over: threading.Event) -> None:
+        nonlocal answers
+        answers += 1
+        start = 60_000 if answers > 1 and strong else 0
+        head = ["HTTP/1.1 206 Partial Content", *said[min(answers, 2) - 1]]
+        head.append(f"Content-Range: bytes {start}-99999/300000")
+        head += [f"Content-Length: {100_000 - start}", "Connection: close", "", ""]
+        send("\r\n".join(head).encode())
+        send(b"a" * 60_000 if answers == 1 else b"b" * (100_000 - start))
+
+    with saying(script) as origin:
+        read = HttpBytes(f"{origin}/x", name="x")
+        if strong:
+            with pytest.raises(IntegrityError, match="changed on the server"):
+                part(read, 0)
+        else:
+            assert part(read, 0) == b"b" * 100_000

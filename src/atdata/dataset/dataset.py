@@ -258,9 +258,10 @@ class Dataset(Readable[T]):
             yield from self._part()
             return
         splits = splits_of(self.known_shards())
-        with self._gather.tables.unread.reading() as unread:
-            for number, shard in enumerate(self.shard_list):
-                for block in self._plan.blocks_of(shard, unread):
+        tables = self._gather.tables
+        with tables.unread.reading():
+            for number in range(len(tables.shards)):
+                for block in self._plan.blocks_of(number, tables):
                     rows, _ = self._plan.stepped(block)
                     for key, payload in self._payloads(rows, block):
                         yield PackedSample(key, payload, number, splits[number])

@@ -17,6 +17,7 @@ from atdata._protocols import DataSource
 from atdata._shardlist import ShardInfo
 from atdata.dataset.held import hold
 from atdata.dataset.verify import Verify, check_file
+from atdata.dataset.versions import Versions
 from atdata.dataset.whole import temporary_copy
 from atdata.errors import IntegrityError
 from atdata.sources.offers import local_path, ranges_of
@@ -72,6 +73,7 @@ class ShardFiles:
         known: What is known of them, by identifier.
         verify: How local ones are held against that when they are opened.
         size_of: Bytes of a shard, as its table has it.
+        versions: Which version of each is read.
     """
 
     def __init__(
@@ -81,12 +83,14 @@ class ShardFiles:
         known: dict[str, ShardInfo],
         verify: Verify | None,
         size_of: Callable[[int], int],
+        versions: Versions,
     ) -> None:
         self._source = source
         self._shards = shards
         self._known = known
         self._verify = verify
         self._size_of = size_of
+        self._versions = versions
         self._open: dict[int, ShardBytes] = {}
         self._copies: dict[int, FileBytes] = {}
         self._paths: dict[int, Path | None] = {}
@@ -140,7 +144,7 @@ class ShardFiles:
             SourceError: It cannot be opened.
         """
         try:
-            return np.frombuffer(self._file(number).mapped(), np.uint8)
+            return np.frombuffer(self._as_before(number).mapped(), np.uint8)
         except IntegrityError as error:
             raise WrongTableError(number, error) from error
 
@@ -167,6 +171,13 @@ class ShardFiles:
     def _file(self, number: int) -> FileBytes:
         file = self.get(number)
         assert isinstance(file, FileBytes)
+        return file
+
+    def _as_before(self, number: int) -> Any:
+        """A shard, open; a file of this machine must not have been written over meanwhile."""
+        file = self.get(number)
+        if isinstance(file, FileBytes) and number not in self._copies:
+            self._versions.seen(number, file.stat())
         return file
 
     def _path(self, number: int) -> Path | None:
@@ -264,7 +275,7 @@ class ShardFiles:
         try:
             for of, view, start in parts:
                 if file is None or of != number:
-                    number, file = of, self.get(of)
+                    number, file = of, self._as_before(of)
                 try:
                     file.read_into(view, start)
                 except NoRangesError:
@@ -277,6 +288,7 @@ class ShardFiles:
         if path is not None:
             check_file(path, self._known.get(shard), self._verify)
             file = FileBytes(path)
+            self._versions.seen(number, file.stat())
             # Refuses one that was replaced before it was open.
             local_path(self._source, shard)
             return file
@@ -290,6 +302,13 @@ class ShardFiles:
         """A shard that can be read from its start only, as a temporary file without a name."""
         with self._opening:
             if number not in self._copies:
-                with temporary_copy(self._shards[number], self._source.open_shard) as path:
-                    self._open[number] = self._copies[number] = FileBytes(path)
+                shard, wanted = self._shards[number], self._size_of(number)
+                with temporary_copy(shard, self._source.open_shard) as path:
+                    file = FileBytes(path, name=shard)
+                if file.size != wanted:
+                    raise IntegrityError(
+                        f"expected {wanted} bytes, as its table says, found {file.size}",
+                        shard=shard,
+                    )
+                self._open[number] = self._copies[number] = file
             return self._copies[number]

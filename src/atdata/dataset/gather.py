@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -18,7 +19,7 @@ from atdata.dataset.placed import Bytes, Integers, Located, Part, Placer
 from atdata.dataset.rows import Indices
 from atdata.dataset.tables import ShardTables
 from atdata.dataset.verify import Verify
-from atdata.errors import DecodeError, SampleNotFoundError, ShardError
+from atdata.errors import DecodeError, IntegrityError, SampleNotFoundError, ShardError
 from atdata.samples.codec import SampleCodec, codec_of
 from atdata.shards.agree import header_agrees, headers_agree, key_agrees, names_agree
 from atdata.shards.columns import Payloads
@@ -127,6 +128,8 @@ class Gather:
         known: What is known of them, by URL.
         stored_type: What they hold.
         verify: How local shards are held against what is known of them when they are opened.
+        counts: Tells how many samples each shard had in the process that this one was sent from;
+            None: they were not counted there.
     """
 
     def __init__(
@@ -135,14 +138,17 @@ class Gather:
         known: dict[str, ShardInfo],
         stored_type: type,
         verify: Verify | None = None,
+        counts: str | None = None,
     ) -> None:
         self._source = source
         self.known = known
         self._stored_type = stored_type
         self.verify = verify
+        self._counts = counts
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Gather, (self._source, self.known, self._stored_type, self.verify)
+        counts = digest_of(self.ends) if "ends" in self.__dict__ else self._counts
+        return Gather, (self._source, self.known, self._stored_type, self.verify, counts)
 
     @once
     def tables(self) -> ShardTables:
@@ -158,6 +164,7 @@ class Gather:
             self.known,
             self.verify,
             lambda number: tables.glance(number).head.shard_bytes,
+            tables.versions,
         )
 
     @once
@@ -166,8 +173,18 @@ class Gather:
 
     @once
     def ends(self) -> Integers:
-        """Position behind the last sample of each shard, shape (number of shards,)."""
-        return np.cumsum(self.tables.counts())
+        """Position behind the last sample of each shard, shape (number of shards,).
+
+        Raises:
+            IntegrityError: This was sent here, and they were others where it came from.
+        """
+        ends = np.cumsum(self.tables.counts())
+        if self._counts not in (None, digest_of(ends)):
+            raise IntegrityError(
+                "the dataset was opened before its shards were changed: in the process that it was "
+                "sent from, they had other numbers of samples. Open the dataset again"
+            )
+        return ends
 
     def __len__(self) -> int:
         return int(self.ends[-1]) if len(self.ends) else 0
@@ -257,8 +274,8 @@ class Gather:
                 if wrong.replaced or self.tables.table(number) is not table:
                     # A scan has taken the place of a damaged one.
                     continue
-                if not self.tables.replace(number) or len(self.tables.glance(number)) != len(table):
-                    raise wrong.cause or self.tables.changed(number) from None
+                if not self.tables.replace(number):
+                    raise wrong.cause or self.tables.versions.changed(number) from None
 
     def one(self, position: int) -> Any:
         """The sample at a position; `rows` of one, without what serves many.
@@ -433,6 +450,11 @@ class Gather:
         data = bytearray(end - start)
         self._files.get(number).read_into(memoryview(data), start)
         return bytes(data)
+
+
+def digest_of(ends: Integers) -> str:
+    """16 hex digits that tell numbers of samples from others."""
+    return hashlib.sha256(ends.astype("<i8").tobytes()).hexdigest()[:16]
 
 
 def _check_linked(

@@ -35,7 +35,6 @@ from atdata.shards.keys import Keys
 from atdata.shards.offsets import SampleTable
 from atdata.shards.reader import Block, read_blocks
 from atdata.shards.tabled import read_by_table
-from atdata.shards.unread import Unread
 from atdata.shards.window import MappedFile
 from atdata.sources.offers import local_path
 from atdata.sources.verified import verified
@@ -131,23 +130,24 @@ class Plan:
         """Whether some samples may be left out."""
         return any(isinstance(step, Filter) for step in self.steps)
 
-    def blocks_of(self, shard: str, unread: Unread) -> Iterator[Block[Any]]:
+    def blocks_of(self, number: int, tables: ShardTables) -> Iterator[Block[Any]]:
         """The rows of one shard, before any step. Every header is looked at.
 
         Args:
-            shard: Which.
-            unread: Told of members that are not read.
+            number: Which.
+            tables: Told of members that are not read, and which version of the shard is.
         """
+        shard = tables.shards[number]
         codec: SampleCodec[Any] = codec_of(self.stored_type)
         whole = partial(self._whole, shard)
-        read = partial(read_blocks, shard=shard, codec=codec, unread=unread, whole=whole)
+        read = partial(read_blocks, shard=shard, codec=codec, unread=tables.unread, whole=whole)
         place = local_path(self.source, shard)
         if place is not None:
             check_file(place, self.known.get(shard), self.verify)
-            yield from self._opened(shard, read(place))
+            yield from self._opened(number, place, tables, read(place))
             return
         with closing(self._stream_of(shard)) as stream:
-            yield from read(stream)
+            yield from _counted(number, tables, read(stream))
 
     def _stream_of(self, shard: str) -> IO[bytes]:
         return verified(
@@ -179,21 +179,27 @@ class Plan:
                 behind = shards[number + 1] if number + 1 < len(shards) else None
                 place = local_path(self.source, shard)
                 if place is None:
-                    blocks = self._streamed(shard, options, remote, behind)
+                    streamed = self._streamed(shard, options, remote, behind)
+                    blocks = _counted(number, tables, streamed)
                 else:
                     check_file(place, self.known.get(shard), self.verify)
                     table = tables.trusted(number, place)
-                    blocks = self._opened(shard, self._mapped(shard, place, table, options))
+                    mapped = self._mapped(shard, place, table, options)
+                    blocks = self._opened(number, place, tables, mapped)
                 for block in blocks:
                     rows, kept = self.stepped(block)
                     yield rows, before + kept + 1
                     before += len(block)
 
-    def _opened(self, shard: str, blocks: Iterator[Block[Any]]) -> Iterator[Block[Any]]:
+    def _opened(
+        self, number: int, place: Path, tables: ShardTables, blocks: Iterator[Block[Any]]
+    ) -> Iterator[Block[Any]]:
         """The rows of a local shard, unless it was replaced before it was open."""
-        for number, block in enumerate(blocks):
-            if not number:
-                local_path(self.source, shard)
+        tables.versions.look(number, place)
+        for done, block in enumerate(_counted(number, tables, blocks)):
+            if not done:
+                local_path(self.source, tables.shards[number])
+                tables.versions.look(number, place)
             yield block
 
     def _mapped(
@@ -217,9 +223,9 @@ class Plan:
                     remote.prepare(behind)
                 yield block
 
-    def rows_of(self, shard: str, unread: Unread) -> Iterator[Rows]:
+    def rows_of(self, number: int, tables: ShardTables) -> Iterator[Rows]:
         """The rows of one shard, every step applied; arguments as for `blocks_of`."""
-        for block in self.blocks_of(shard, unread):
+        for block in self.blocks_of(number, tables):
             rows, _ = self.stepped(block)
             if len(rows):
                 yield rows
@@ -242,6 +248,18 @@ class Plan:
             else:
                 rows = step.apply(rows)
         return rows, left
+
+
+def _counted(
+    number: int, tables: ShardTables, blocks: Iterator[Block[Any]]
+) -> Iterator[Block[Any]]:
+    """The rows of a shard, which has to have as many as it had before."""
+    tables.versions.check(number)
+    count = 0
+    for block in blocks:
+        count += len(block)
+        yield block
+    tables.versions.counted(number, count)
 
 
 def samples_of(runs: Iterator[Run]) -> Iterator[tuple[Any, int]]:

@@ -186,10 +186,11 @@ class BufferStream(Generic[X]):
 
     def _runs(self, done: int) -> Iterator[Run]:
         order = replace(self._order, seed=[self._shuffle.seed or 0, self._shuffle.epoch])
-        shards = self._plan.source.shard_list
+        tables = self._gather.tables
         before = 0
-        with self._gather.tables.unread.reading() as unread:
-            for rows in order.mix([partial(self._plan.rows_of, s, unread) for s in shards]):
+        with tables.unread.reading():
+            rows_of = [partial(self._plan.rows_of, n, tables) for n in range(len(tables.shards))]
+            for rows in order.mix(rows_of):
                 skipped = min(len(rows), max(0, done - before))
                 left = rows.take(slice(skipped, len(rows))) if skipped else rows
                 yield left, np.arange(before + skipped + 1, before + len(rows) + 1) - done

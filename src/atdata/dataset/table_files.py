@@ -15,6 +15,8 @@ from atdata.shards.offsets import SampleTable, largest_table
 _MAPPED: Final = 128
 """Most tables that are mapped in a process, and no more than an eighth of the files that the system
 allows: each takes one. Others are read into memory."""
+_SMALL: Final = 1 << 18
+"""Bytes of a table up to which it is read into memory: what is mapped changes with its file."""
 Identity: TypeAlias = tuple[str, int, int, int]
 """Path, size, time of change, inode."""
 sound: set[Identity] = set()
@@ -24,7 +26,7 @@ _maps: WeakSet[mmap.mmap] = WeakSet()
 
 
 def opened(place: Path, *, own: bool = False) -> tuple[Identity, SampleTable]:
-    """A table from a file: mapped, or, where many are, read into memory.
+    """A table from a file: mapped, or, where it is small or many are, read into memory.
 
     Args:
         place: The file.
@@ -35,12 +37,13 @@ def opened(place: Path, *, own: bool = False) -> tuple[Identity, SampleTable]:
         if own and not is_own(stat):
             raise PermissionError(f"{place} may be written by others")
         identity = identity_of(place, stat)
-        if len(_maps) < min(_MAPPED, os.sysconf("SC_OPEN_MAX") // 8):
+        if stat.st_size > _SMALL and len(_maps) < min(_MAPPED, os.sysconf("SC_OPEN_MAX") // 8):
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             _maps.add(mapped)
             table = SampleTable.opened(memoryview(mapped))
         else:
-            table = SampleTable.opened(file.read(largest_table() + 1))
+            # One byte more than it had, to see that it grows.
+            table = SampleTable.opened(file.read(min(stat.st_size, largest_table()) + 1))
     table.checked = identity in sound
     return identity, table
 

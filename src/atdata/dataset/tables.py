@@ -19,8 +19,9 @@ from atdata._protocols import DataSource
 from atdata._regular import open_file, open_own
 from atdata._shardlist import ShardInfo
 from atdata.dataset.table_files import Identity, bytes_of, identity_of, opened, read_at_most, sound
+from atdata.dataset.versions import Versions
 from atdata.dataset.whole import whole_shard
-from atdata.errors import IntegrityError, NotFoundError, ShardError, SourceError
+from atdata.errors import NotFoundError, ShardError, SourceError
 from atdata.shards.header import BLOCK
 from atdata.shards.offsets import (
     SUFFIX,
@@ -29,6 +30,7 @@ from atdata.shards.offsets import (
     largest_table,
     scan_table,
 )
+from atdata.shards.tabled import is_of
 from atdata.shards.unread import Unread
 from atdata.shards.ustar import END
 from atdata.shards.window import MappedFile
@@ -77,6 +79,8 @@ class ShardTables:
         """Whether shards on servers have a table to go by beside them."""
         self._mapped_bytes = self._used = 0
         self._identities: dict[int, Identity] = {}
+        self.versions = Versions(self.shards)
+        """What was seen of the shards so far."""
         self.unread = Unread()
         """Members that are no samples, of this dataset's shards: each reported once."""
 
@@ -127,19 +131,21 @@ class ShardTables:
 
     def glance(self, number: int) -> SampleTable:
         """The table of one shard, of which maybe only the head was checked."""
+        self.versions.check(number)
         if number not in self._tables:
             table = None if number in self._absent else self._read(number)
             if table is None:
                 self._put(number, self._scanned_table(number))
             else:
-                self._tables[number], self._heads[number] = table, table.head
+                self._take(number, table)
         return self._tables[number]
 
     def table(self, number: int) -> SampleTable:
         """The table of one shard, all of it checked, once for each file.
 
         Raises:
-            IntegrityError: It is damaged, and had claimed another number of samples.
+            IntegrityError: It is damaged, and had claimed another number of samples; or the shard
+                was changed.
         """
         table = self.glance(number)
         if not table.checked:
@@ -149,9 +155,8 @@ class ShardTables:
                 if number in self._identities:
                     sound.add(self._identities[number])
             except ShardError:
-                claimed = len(table)
-                if not self.replace(number) or len(self._tables[number]) != claimed:
-                    raise self.changed(number) from None
+                if not self.replace(number):
+                    raise self.versions.changed(number) from None
         return self._tables[number]
 
     def load(self, numbers: Sequence[int]) -> None:
@@ -181,14 +186,6 @@ class ShardTables:
             for number in list(self._tables):
                 self.rest(number)
 
-    def changed(self, number: int) -> IntegrityError:
-        """The error of a shard that is no longer what it was."""
-        return IntegrityError(
-            "the samples are not where they were when this dataset was opened: the shard, or "
-            f"the table in {SUFFIX} beside it, was changed. Open the dataset again",
-            shard=self.shards[number],
-        )
-
     def trusted(self, number: int, path: Path) -> SampleTable | None:
         """The table of a local shard as it is now, by which it may be read without its headers.
 
@@ -197,6 +194,9 @@ class ShardTables:
         Args:
             number: Number of the shard.
             path: The file that it is.
+
+        Raises:
+            IntegrityError: The shard was changed since this dataset saw it first.
         """
         found = self._local(number, path)
         if found is None:
@@ -228,15 +228,14 @@ class ShardTables:
                 _confirmed.add(identity)
             return False
         self._put(number, found)
-        if len(found) != len(table):
-            raise self.changed(number)
         return True
 
     def replace(self, number: int) -> bool:
         """Scan a shard whose table was found wrong; False: the table was made by a scan.
 
         Raises:
-            ShardError: The shard is damaged.
+            IntegrityError: It has another number of samples, or was changed.
+            ShardError: It is damaged.
         """
         if number in self._scanned:
             return False
@@ -245,9 +244,14 @@ class ShardTables:
         return True
 
     def _put(self, number: int, scanned: SampleTable) -> None:
+        self._take(number, scanned)
         self._scanned.add(number)
         self._identities.pop(number, None)
-        self._tables[number], self._heads[number] = scanned, scanned.head
+
+    def _take(self, number: int, table: SampleTable) -> None:
+        """Read a shard by this table from now on, unless it is of another version."""
+        self.versions.counted(number, len(table))
+        self._tables[number], self._heads[number] = table, table.head
 
     def _missing(self) -> list[int]:
         return [number for number in range(len(self.shards)) if number not in self._heads]
@@ -265,6 +269,7 @@ class ShardTables:
 
     def _find_head(self, number: int) -> bool:
         """Find the head without reading the samples; of a local shard, scan it."""
+        self.versions.check(number)
         path = local_path(self._source, self.shards[number])
         if path is None:
             # Asked for once: a server that has none is not asked again.
@@ -272,11 +277,13 @@ class ShardTables:
             if table is None:
                 self._absent.add(number)
             else:
-                self._tables[number], self._heads[number] = table, table.head
+                self._take(number, table)
             return table is not None
         found = self._local(number, path)
         # Of many shards, only the heads stay open.
-        self._heads[number] = (self.table(number) if found is None else found[1]).head
+        head = (self.table(number) if found is None else found[1]).head
+        self.versions.counted(number, head.samples)
+        self._heads[number] = head
         return True
 
     def _fits(self, head: TableHead, shard: str, size: int | None) -> bool:
@@ -344,13 +351,18 @@ class ShardTables:
         """The table of a local shard as it is now, and which file that is.
 
         One beside the shard that fits, is not older, and leaves nothing out; or one in the
-        user's cache, where the shard's time of change is part of the name.
+        user's cache, where the shard's time of change is part of the name. Of both, headers are
+        looked at; see `is_of`.
+
+        Raises:
+            IntegrityError: The shard was changed since this dataset saw it first.
         """
         shard = self.shards[number]
         try:
             stat = path.stat()
         except OSError:
             return None
+        self.versions.seen(number, stat)
         if not self._full:
             with suppress(OSError, ShardError, ValueError):
                 identity, table = opened(path.with_name(path.name + SUFFIX))
@@ -361,6 +373,8 @@ class ShardTables:
                             read = partial(bytes_of, file.fileno())
                             if not self._leaves_nothing_out(table, shard, read):
                                 raise ShardError("a sample table that leaves samples out")
+                            if not is_of(table, read):
+                                raise ShardError("a sample table of another shard")
                         if not self._is_counted(shard):
                             _complete.add(whole)
                     return identity, table
@@ -368,8 +382,11 @@ class ShardTables:
         if kept is not None:
             with suppress(OSError, ShardError, ValueError):
                 identity, table = opened(kept, own=True)
-                if self._fits(table.head, shard, stat.st_size):
-                    return identity, table
+                with open_file(path, 0) as file:
+                    if self._fits(table.head, shard, stat.st_size) and is_of(
+                        table, partial(bytes_of, file.fileno())
+                    ):
+                        return identity, table
         return None
 
     def _read_beside(self, shard: str) -> SampleTable | None:
@@ -403,8 +420,10 @@ class ShardTables:
         path = local_path(self._source, shard)
         known = self._known.get(shard, ShardInfo(shard))
         if path is not None:
+            self.versions.look(number, path)
             size = path.stat().st_size if path.exists() else 0
             table = scan_table(path, shard=shard, shard_bytes=size, unread=self.unread)
+            self.versions.look(number, path)
         else:
             with closing(self._source.open_shard(shard)) as stream:
                 counted: Any = _Counted(stream)

@@ -137,7 +137,8 @@ class SampleTable:
             ShardError: One of them, with its header and padding, would not lie in the shard.
         """
         offsets, sizes = self.offsets[rows], self.sizes[rows]
-        if not self.checked:
+        # What is mapped may be written over after it was checked.
+        if not self.checked or isinstance(self._body.obj, mmap.mmap):
             _check_places(offsets, sizes, self.head.shard_bytes)
         return offsets, sizes
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
@@ -26,8 +26,10 @@ Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 
 _LARGE: Final = 1 << 25
 """Bytes of a block of large samples, which are copied one by one or to their last place."""
-_NAME: Final = 100
-"""Bytes of a header's name."""
+_WHOLE: Final = 1 << 20
+"""Bytes of a shard up to which every header is held against a table that is opened."""
+_LOOKED_AT: Final = 8
+"""Headers of a larger one."""
 
 
 def read_by_table(
@@ -62,7 +64,9 @@ def read_by_table(
             only after samples had been read by it.
     """
     window = MappedFile(path)
-    if not _is_of(table, window.view):
+    # A table may be older than the limit: the scan says what is wrong.
+    fits = table.head.shard_bytes == len(window.view) and len(table) <= limits.samples
+    if not fits or not is_of(table, partial(_part, window.view), rows=3, whole=0):
         yield from read_blocks(
             path, shard=shard, codec=codec, rows=rows, first=first, copy=copy, unread=unread
         )
@@ -81,19 +85,46 @@ def read_by_table(
         window.release(int(payloads.ends[-1]))
 
 
-def _is_of(table: SampleTable, view: memoryview) -> bool:
-    """Whether a table that fits by size agrees with some of the shard's headers as well."""
-    # A table may be older than the limit: the scan says what is wrong.
-    count = len(table)
-    if table.head.shard_bytes != len(view) or count > limits.samples:
-        return False
-    for row in {0, count // 2, count - 1} if count else ():
+def is_of(
+    table: SampleTable,
+    read: Callable[[int, int], bytes],
+    *,
+    rows: int = _LOOKED_AT,
+    whole: int = _WHOLE,
+) -> bool:
+    """Whether a table that fits by size agrees with the shard's headers as well.
+
+    Of a small shard, which is read for it, with all of them; of others with a few, the first and
+    the last one among them.
+
+    Args:
+        table: The table, whose samples lie in the shard.
+        read: Gives so many bytes of the shard, from a place on.
+        rows: How many are a few; at least 2.
+        whole: Bytes of the largest shard that is read.
+    """
+    count, size = len(table), table.head.shard_bytes
+    chosen = sorted({n * (count - 1) // (rows - 1) for n in range(rows)}) if count else []
+    if count and size <= whole:
+        data = read(0, size)
+        matrix = table.key_matrix(np.arange(count))
+        array: Bytes = np.frombuffer(data, np.uint8)
+        if matrix is not None and names_agree(array, table.offsets, table.sizes, matrix):
+            return True
+        read, chosen = partial(_part, memoryview(data)), list(range(count))
+    for row in chosen:
         at = int(table.offsets[row])
-        header = bytes(view[at - BLOCK : at])
-        key = table.key(row).encode("utf-8")[:_NAME]
-        if not header.startswith(key) or not header_agrees(header, int(table.sizes[row])):
+        header = read(at - BLOCK, BLOCK)
+        # What lies before a header may hold the rest of its name, which is not read for this.
+        if not header_agrees(header, int(table.sizes[row])) or not key_agrees(
+            header, table.key_bytes(row), bytes
+        ):
             return False
     return True
+
+
+def _part(view: memoryview, start: int, size: int) -> bytes:
+    return bytes(view[start : start + size])
 
 
 def _keys(payloads: Payloads, table: SampleTable, first: int, shard: str) -> list[str]:

@@ -84,7 +84,7 @@ class MappedFile:
         # The pages count as this process's memory until they are given back. Reading them
         # again is no error: they come from the file's cache.
         size = (before - self._released) // _RELEASE * _RELEASE
-        if size and isinstance(self._map, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        if size > 0 and isinstance(self._map, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED, self._released, size)
             self._released += size
 

@@ -25,6 +25,7 @@ class HttpBytes:
     """A file on a server that gives ranges.
 
     All of them are of one version, by ETag, Last-Modified and size, as far as the server says them.
+    Where it says the size alone, each is one answer's as a whole: one that breaks off begins again.
 
     Args:
         url: An http(s) URL, or with ``sign`` what the signer takes.
@@ -85,7 +86,8 @@ class HttpBytes:
                         raise HTTPError("closed early")
                     view[at : at + len(chunk)] = chunk
                     at += len(chunk)
-                    retries.progressed(len(chunk))
+                    if self._resumes():
+                        retries.progressed(len(chunk))
                 # What comes behind the range is not read, to keep the connection: it may not end.
                 (response.release_conn if response.length_remaining == 0 else response.close)()
             except (HTTPError, OSError) as error:
@@ -93,9 +95,15 @@ class HttpBytes:
                 if isinstance(error, AtdataError):
                     raise
                 retries.wait(f"{describe(error)} at byte {start + at}", error)
+                if not self._resumes():
+                    at = 0
             except BaseException:
                 response.close()
                 raise
+
+    def _resumes(self) -> bool:
+        """Whether the server tells versions apart, so that the rest of a range is of the same."""
+        return "first" in self._said and self._said["first"].is_told
 
     def _check(self, status: int, headers: Mapping[str, str], first: int, last: int) -> None:
         if status == 200:

@@ -42,6 +42,7 @@ class FileBytes:
     Args:
         path: Where it is.
         file: The file, open; None: it is opened.
+        name: What errors call it; None: by its path.
 
     Raises:
         ShardNotFoundError: There is no such file.
@@ -51,7 +52,9 @@ class FileBytes:
     gap: int = 8 << 10
     most: int = 1 << 30
 
-    def __init__(self, path: Path, file: IO[bytes] | None = None) -> None:
+    def __init__(
+        self, path: Path, file: IO[bytes] | None = None, *, name: str | None = None
+    ) -> None:
         try:
             self._file = open_file(path, 0) if file is None else file
         except FileNotFoundError as error:
@@ -60,8 +63,8 @@ class FileBytes:
             ) from error
         except OSError as error:
             raise SourceError(f"{path}: cannot be read ({error.strerror}).") from error
-        self.path = path
-        self.size: int | None = os.fstat(self._file.fileno()).st_size
+        self.name = name or str(path)
+        self.size: int | None = self.stat().st_size
         self._map: mmap.mmap | None = None
 
     def read_into(self, view: memoryview, start: int) -> None:
@@ -70,9 +73,13 @@ class FileBytes:
         while (count := os.preadv(number, [view], start)) < len(view):
             if not count:
                 raise IntegrityError(
-                    "the file ends here: it was cut short", shard=str(self.path), offset=start
+                    "the file ends here: it was cut short", shard=self.name, offset=start
                 )
             view, start = view[count:], start + count
+
+    def stat(self) -> os.stat_result:
+        """The file as it is now."""
+        return os.fstat(self._file.fileno())
 
     def mapped(self) -> mmap.mmap:
         """The whole file as memory, one map for all who ask.
@@ -81,8 +88,8 @@ class FileBytes:
             IntegrityError: It was truncated before now; afterwards, that ends the process.
         """
         number = self._file.fileno()
-        if not self.size or os.fstat(number).st_size < self.size:
-            raise IntegrityError("the file was cut short", shard=str(self.path))
+        if not self.size or self.stat().st_size < self.size:
+            raise IntegrityError("the file was cut short", shard=self.name)
         if self._map is None:
             self._map = mmap.mmap(number, self.size, access=mmap.ACCESS_READ)
         return self._map
@@ -92,7 +99,10 @@ class FileBytes:
         mapped = self._map or self.mapped()
         if hasattr(mmap, "MADV_WILLNEED"):
             start -= start % mmap.PAGESIZE
-            mapped.madvise(mmap.MADV_WILLNEED, start, min(end, len(mapped)) - start)
+            size = min(end, len(mapped)) - start
+            # What lies behind the end is told when it is read.
+            if size > 0:
+                mapped.madvise(mmap.MADV_WILLNEED, start, size)
 
     def rest(self) -> None:
         """Give the memory of the map back; what is used again is still in the file's cache."""
