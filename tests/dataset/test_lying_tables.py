@@ -175,6 +175,20 @@ def test_a_shard_rewritten_in_another_order_is_read_as_it_is(
         assert next(iter(Dataset[Item](shard).ordered(4))).keys[0] == "kk005"
 
 
+def test_a_damaged_header_is_an_error_in_all_ways(tmp_path: Path) -> None:
+    """Also a byte that says nothing of a sample, and whether there is a table or not."""
+    shard = Path(write_samples(items(), tmp_path / "x.tar", fsync=False).shard_list[0])
+    data = bytearray(shard.read_bytes())
+    data[1024 + 182] ^= 1
+    times = shard.stat()
+    shard.write_bytes(data)
+    os.utime(shard, ns=(times.st_atime_ns, times.st_mtime_ns))
+    for read in WAYS.values():
+        opened = Dataset[Item](shard)
+        with pytest.raises(ShardError, match="byte 1024"):
+            read(opened, [f"{n:09d}" for n in range(COUNT)])
+
+
 def test_no_record_is_made_of_a_lie(tmp_path: Path) -> None:
     """An index, a copy in a store and a full check count the samples, not the table's."""
     dataset = write_samples(items(), tmp_path / "x.tar", fsync=False)

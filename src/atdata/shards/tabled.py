@@ -12,7 +12,7 @@ import numpy as np
 from atdata._limits import limits
 from atdata.errors import ShardError
 from atdata.samples.codec import SampleCodec
-from atdata.shards.agree import header_agrees, key_agrees, names_agree
+from atdata.shards.agree import header_agrees, headers_agree, key_agrees, names_agree
 from atdata.shards.columns import Payloads
 from atdata.shards.header import BLOCK
 from atdata.shards.lazy import BY_READING
@@ -26,7 +26,7 @@ Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 
 _LARGE: Final = 1 << 25
 """Bytes of a block of large samples, which are copied one by one or to their last place."""
-_WHOLE: Final = 1 << 20
+_WHOLE: Final = 1 << 18
 """Bytes of a shard up to which every header is held against a table that is opened."""
 _LOOKED_AT: Final = 8
 """Headers of a larger one."""
@@ -109,7 +109,12 @@ def is_of(
         data = read(0, size)
         matrix = table.key_matrix(np.arange(count))
         array: Bytes = np.frombuffer(data, np.uint8)
-        if matrix is not None and names_agree(array, table.offsets, table.sizes, matrix):
+        places = table.offsets, table.sizes
+        if (
+            matrix is not None
+            and names_agree(array, *places, matrix)
+            and headers_agree(array, *places)
+        ):
             return True
         read, chosen = partial(_part, memoryview(data)), list(range(count))
     for row in chosen:
