@@ -113,7 +113,7 @@ def index_backend(scheme: str) -> Any:
     rows = _with_entry_points("atdata.index")
     if scheme not in rows:
         raise UrlError(
-            f"No index backend for {scheme!r}://. Known: {', '.join(sorted(rows))}; "
+            f"An index cannot be in {scheme}://…. Known: {', '.join(sorted(rows))}; "
             "a plain path means an SQLite file."
         )
     return _load(rows[scheme])

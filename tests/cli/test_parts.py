@@ -20,6 +20,7 @@ from atdata.cli.exits import MEANINGS, ExitCode, exit_code_of
 from atdata.cli.infer import infer_type
 from atdata.cli.output import brief, emit, plain, size
 from atdata.errors import AtdataError, OptionError
+from atdata.local import LocalIndex
 
 
 def kinds(base: type[AtdataError]) -> Iterator[type[AtdataError]]:
@@ -221,6 +222,65 @@ def test_a_map_of_several_kinds_is_a_nested_sample(tmp_path: Path) -> None:
     assert [sample.meta.caption for sample in read] == ["x", "y", None]
     assert read[0].boxes[0].of == "cat"
     assert read[2].late.b.d == 2
+
+
+DTYPES = {
+    "datetime64[D]": "datetime64",
+    "datetime64[25s]": "datetime64",
+    "timedelta64[s]": "timedelta64",
+    "timedelta64": "timedelta64",
+    "U5": "str",
+    ">U2": "str",
+    "S3": "bytes",
+    "V4": "void",
+    "i4, f8": "void",
+    ">f4": "float32",
+    ">u8": "uint64",
+    "?": "bool",
+    "longdouble": np.dtype("longdouble").name,
+}
+"""What a sample may hold, and what the schema says of it."""
+
+
+@pytest.mark.parametrize(("dtype", "said"), DTYPES.items())
+def test_arrays_of_every_dtype_are_inferred(tmp_path: Path, dtype: str, said: str) -> None:
+    """An array has the dtype that an annotation would give it, and is read as it was written."""
+    array = np.zeros(3, dtype)
+    samples = [atdata.DictSample({"a": array, "b": [array]}) for _ in range(2)]
+    written = atdata.write_samples(samples, tmp_path / "x.tar")
+    found = infer_type(written.source, "x")
+    fields = atdata.schema_of(found).fields
+    assert [field.kind.describe() for field in fields] == [said, f"list[{said}]"]
+    for sample in atdata.Dataset.of(found, written.source):
+        np.testing.assert_array_equal(sample.a, array)
+        np.testing.assert_array_equal(sample.b[0], array)
+    entry = LocalIndex(tmp_path / "index.db").insert_dataset(
+        atdata.Dataset.of(found, written.source), name="x"
+    )
+    again = LocalIndex(tmp_path / "index.db").decode_schema(entry.schema_ref)
+    assert atdata.schema_of(again).fields == fields
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "said"),
+    [
+        (("datetime64[D]", "datetime64[ns]"), "datetime64"),
+        (("U1", "U40"), "str"),
+        (("<f4", ">f4"), "float32"),
+        (("f4", "f8"), "array"),
+        (("i4, f8", "V3"), "void"),
+    ],
+)
+def test_arrays_of_several_units_or_lengths(
+    tmp_path: Path, dtypes: tuple[str, ...], said: str
+) -> None:
+    """What differs in unit, length, fields or byte order alone is of one sort."""
+    samples = [atdata.DictSample({"a": np.zeros(3, dtype)}) for dtype in dtypes]
+    written = atdata.write_samples(samples, tmp_path / "x.tar")
+    found = infer_type(written.source, "x")
+    assert [field.kind.describe() for field in atdata.schema_of(found).fields] == [said]
+    read = [sample.a.dtype for sample in atdata.Dataset.of(found, written.source)]
+    assert read == [np.dtype(dtype) for dtype in dtypes]
 
 
 @pytest.mark.parametrize("value", [None, [], {}, [[]], [None]])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -51,6 +53,10 @@ def test_a_shard_that_is_cut_or_gone_fails(folder: Path) -> None:
     code, found = verdicts(folder, "rows-{000000..000002}.tar")
     assert code == 5
     assert [v["status"] for v in found] == ["failed", "failed", "passed"]
+    done = atdata_command(folder, "verify", "rows-{000000..000002}.tar")
+    for line, verdict in zip(done.stdout.splitlines()[:2], found[:2], strict=True):
+        assert line == f"failed: {verdict['shard']}: {verdict['reason']}"
+        assert line.count(Path(verdict["shard"]).name) == 1
 
 
 def test_what_is_not_read_is_said(folder: Path) -> None:
@@ -78,3 +84,30 @@ def test_what_cannot_be_checked_has_not_passed(folder: Path) -> None:
     code, found = verdicts(folder, "rows-{000000..000002}.tar")
     assert code == 1
     assert [v["status"] for v in found] == ["not checkable"] * 3
+
+
+def test_what_is_no_file_ends_every_command_alike(folder: Path) -> None:
+    """A named pipe in the place of a shard is never waited for, nor a server's."""
+    os.mkfifo(folder / "pipe.tar")
+    (folder / "folder.tar" / "x.txt").touch()
+    for command in (
+        ("head", "pipe.tar"),
+        ("verify", "pipe.tar"),
+        ("insert", "pipe.tar", "--name", "x"),
+        ("insert", "pipe.tar", "--name", "x", "--type", "rows:Row"),
+        ("insert", "pipe.tar", "--name", "x", "--store", "copies"),
+    ):
+        done = atdata_command(folder, *command)
+        assert done.returncode == 5, done.stderr
+        assert "a named pipe" in done.stdout + done.stderr
+
+
+def test_a_shard_that_was_changed_says_what_to_do(folder: Path) -> None:
+    """Reading it names the shard once, and the way on."""
+    atdata_command(folder, "insert", "rows-000000.tar", "--name", "rows", "--type", "rows:Row")
+    shutil.copy(folder / "rows-000002.tar", folder / "rows-000000.tar")
+    done = atdata_command(folder, "head", "rows")
+    assert done.returncode == 5
+    assert done.stderr.count("rows-000000.tar") == 1
+    assert "insert the dataset again to record it as it is" in done.stderr
+    assert done.stderr.endswith(".\n")

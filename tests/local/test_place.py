@@ -208,7 +208,8 @@ def test_a_server_that_is_down(url: str) -> None:
     """A server that does not answer is a BackendError with its address, without the password."""
     error = failure(url)
     assert "127.0.0.1:1" in str(error)
-    assert "Check that it runs" in str(error)
+    assert ". Check that it runs" in str(error)
+    assert "?." not in str(error)
 
 
 def test_a_wrong_password_for_redis(redis_url: str) -> None:

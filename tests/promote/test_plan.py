@@ -24,7 +24,7 @@ from atdata.errors import (
     StoreError,
 )
 from atdata.local import DiskDataStore, LocalDatasetEntry, LocalIndex, S3DataStore
-from atdata.promote import plan_promotion, promote_to_atmosphere
+from atdata.promote import PromotionPlan, plan_promotion, promote_to_atmosphere
 from atdata.testing.network import Account, Network
 from tests.promote.conftest import Feature, features
 from tests.services.proxy import FaultProxy
@@ -200,3 +200,13 @@ def test_an_entry_without_shards(
     plan = plan_promotion(Bare(), local, client)
     assert [type(error) for error in plan.refusals] == [NoDataUrlsError]
     assert plan.schema is not None
+
+
+def test_one_of_each_is_said_as_one() -> None:
+    """A plan that people read counts one shard, sample, byte and upload in the singular."""
+    one = PromotionPlan("x", "a.test", "https://b.test", 1, 1, 1, uploads=1, write_points=1)
+    assert "data: 1 shard, 1 byte, 1 sample\n" in str(one)
+    assert "cost: 1 write point, 1 upload" in str(one)
+    two = PromotionPlan("x", "a.test", "https://b.test", 2, 2, 2, uploads=0, write_points=2_000)
+    assert "data: 2 shards, 2 bytes, 2 samples\n" in str(two)
+    assert "cost: 2,000 write points, 0 uploads" in str(two)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from atdata._regular import NotAFileError
 from atdata.errors import (
     AtmosphereError,
     AuthenticationError,
@@ -92,8 +93,20 @@ _BY_ERROR: tuple[tuple[type[Exception], ExitCode], ...] = (
 """The first row that an error is an instance of counts: narrow ones stand before wide ones."""
 
 
+_BY_CAUSE: tuple[tuple[type[Exception], ExitCode], ...] = (
+    (NotAFileError, ExitCode.DAMAGED),
+    (IsADirectoryError, ExitCode.DAMAGED),
+    (PermissionError, ExitCode.REFUSED),
+)
+"""Why a file of this machine is not read, where no server has to do with it."""
+
+
 def exit_code_of(error: BaseException) -> ExitCode:
     """The exit code of a command that ended with this error."""
+    if isinstance(error, SourceError):
+        for cause, code in _BY_CAUSE:
+            if isinstance(error.__cause__, cause):
+                return code
     for kind, code in _BY_ERROR:
         if isinstance(error, kind):
             return code

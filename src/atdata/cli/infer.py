@@ -30,14 +30,23 @@ from atdata.samples.kinds import (
     Nested,
     Primitive,
 )
+from atdata.samples.ndarray import dtype_name
 from atdata.schema.build import build_type
-from atdata.schema.checks import check_identifier
+from atdata.schema.checks import check_identifier, known_dtype
 from atdata.schema.model import Schema
 
 _HINT: Final = "Say what a sample is with --type module:Class or --schema REF."
 _UNSAID: Final = Primitive("str")
 """What is assumed where every value is None, or every list or map empty."""
 _MODULE: Final = "inferred"
+_SORTS: Final[dict[type, str]] = {
+    np.datetime64: "datetime64",
+    np.timedelta64: "timedelta64",
+    np.str_: "str",
+    np.bytes_: "bytes",
+    np.void: "void",
+    np.record: "void",
+}
 _EXACT: Final = 2**53
 """Integers up to this one become floats without losing a digit."""
 
@@ -137,7 +146,7 @@ def _form(value: Any) -> _Form:
     if value is None:
         return _Form(nullable=True)
     if isinstance(value, np.ndarray):
-        return _Form(Array(str(value.dtype)))
+        return _Form(Array(_dtype(value.dtype)))
     if isinstance(value, list):
         return _Form(ListOf, _items(value))
     if isinstance(value, Mapping):
@@ -148,6 +157,17 @@ def _form(value: Any) -> _Form:
     if name not in PRIMITIVES:
         raise _Apart(name)
     return _Form(Primitive(name), large=name == "int" and abs(value) > _EXACT)
+
+
+def _dtype(dtype: np.dtype[Any]) -> str | None:
+    """What a schema says of this dtype, as an annotation would; None: any dtype.
+
+    Neither units, lengths and fields nor byte orders are told apart: other samples may have others.
+    """
+    if dtype.type in _SORTS:
+        return _SORTS[dtype.type]
+    native = dtype_name(dtype.newbyteorder("="))
+    return native if known_dtype(native) is not None else None
 
 
 def _map(value: Mapping[str, Any]) -> _Form:

@@ -16,7 +16,7 @@ from atdata._digest import RAW, cid_sha256, sha256_of
 from atdata._protocols import DataSource
 from atdata._refs import parse_blob_ref
 from atdata._regular import open_file
-from atdata._secrets import redacted_repr
+from atdata._secrets import redacted, redacted_repr
 from atdata._shardlist import ShardInfo
 from atdata.dataset.whole import whole_shard
 from atdata.errors import AtdataError, IntegrityError, RefError
@@ -87,7 +87,11 @@ def _differs(known: ShardInfo, size: int, sha256: str | None) -> IntegrityError:
         wrong = f"expected {known.bytes} bytes, found {size}"
     else:
         wrong = f"expected SHA-256 {known.sha256}, found {sha256} ({size} bytes)"
-    return IntegrityError(f"{wrong}. It was changed after it was recorded", shard=known.url)
+    return IntegrityError(
+        f"{wrong}. The shard was changed after it was recorded: insert the dataset again to record "
+        "it as it is, or put back what it was.",
+        shard=known.url,
+    )
 
 
 @redacted_repr
@@ -156,7 +160,7 @@ def _verdict(source: DataSource, known: ShardInfo, unread: Unread) -> Verdict:
 
             samples = count_samples(stream, shard=known.url, unread=others, whole=whole)
     except (AtdataError, OSError) as error:
-        return Verdict(known.url, "failed", str(error))
+        return Verdict(known.url, "failed", _without_place(error, source, known.url))
     unread.join(others)
     left_out = others.of(known.url)
     size, sha256 = tee.size, tee.digest.hexdigest()
@@ -172,6 +176,15 @@ def _verdict(source: DataSource, known: ShardInfo, unread: Unread) -> Verdict:
         reason = "no hash is recorded"
         return Verdict(known.url, "not checkable", reason, samples, size, left_out)
     return Verdict(known.url, "passed", "", samples, size, left_out)
+
+
+def _without_place(error: Exception, source: DataSource, url: str) -> str:
+    """The message of an error without the shard that it begins with, which a verdict has."""
+    message = str(error)
+    for place in (redacted(url), str(local_path(source, url))):
+        for end in (": ", ", "):
+            message = message.removeprefix(f"{place}{end}")
+    return message
 
 
 class _Hashing(io.RawIOBase):

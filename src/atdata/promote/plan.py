@@ -113,7 +113,9 @@ class PromotionPlan:
             where = self.manifest_url or "a blob"
             manifest = f", what is known of the shards in {where}" if self.manifest else ""
             lines.append(f"record {self.uri}: {self.record}, {size}{manifest}")
-        lines.append(f"cost: {self.write_points} write points, {self.uploads} uploads")
+        lines.append(
+            f"cost: {_number(self.write_points, 'write point')}, {_number(self.uploads, 'upload')}"
+        )
         lines += [f"others can read: {url}" for url in self.readable]
         lines += [f"others cannot read: {url}" for url in self.unreadable]
         lines += [f"warning: {warning}" for warning in self.warnings]
@@ -121,7 +123,7 @@ class PromotionPlan:
         return redacted("\n".join(lines))
 
     def _samples(self) -> str:
-        return "" if self.samples is None else f", {self.samples:,} samples"
+        return "" if self.samples is None else f", {_number(self.samples, 'sample')}"
 
     def _copying(self) -> list[str]:
         if self.copies_to is None:
@@ -135,5 +137,9 @@ class PromotionPlan:
 
 
 def _amount(shards: int, size: int | None) -> str:
-    known = "size not known" if size is None else f"{size:,} bytes"
-    return f"{shards:,} shard{'' if shards == 1 else 's'}, {known}"
+    known = "size not known" if size is None else _number(size, "byte")
+    return f"{_number(shards, 'shard')}, {known}"
+
+
+def _number(number: int, of: str) -> str:
+    return f"{number:,} {of}{'' if number == 1 else 's'}"

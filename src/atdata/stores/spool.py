@@ -193,8 +193,8 @@ class _Copier:
         if shard.sha256 not in (None, digest.hexdigest()) or shard.bytes not in (None, size):
             raise IntegrityError(
                 f"expected {shard.bytes} bytes with SHA-256 {shard.sha256}, found {size} bytes "
-                f"with {digest.hexdigest()}. It was changed after it was recorded; it was not "
-                "copied",
+                f"with {digest.hexdigest()}. The shard was changed after it was recorded, and "
+                "was not copied: insert the dataset again to record it as it is.",
                 shard=shard.url,
             )
         return ShardInfo(name, shard.samples, size, digest.hexdigest(), split=shard.split)

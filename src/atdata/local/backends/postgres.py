@@ -341,7 +341,7 @@ def _rows(connection: Connection, query: str, *values: object) -> Sequence[tuple
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".")
+    return " ".join(str(error).split()).rstrip(".?")
 
 
 def _usable(connection: Connection) -> bool:
