@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 import atdata
@@ -487,6 +488,22 @@ def test_a_copy_with_slots_of_a_sample_type_is_none() -> None:
 
     with pytest.raises(SampleTypeError, match="packable above @dataclass"):
         atdata.write_samples([Copied(1)], "never.tar")
+
+
+@atdata.packable
+class Raw:
+    data: bytes
+
+
+@given(hnp.arrays(hnp.integer_dtypes() | hnp.floating_dtypes(), hnp.array_shapes(max_side=3)))
+def test_views_of_memory_come_back_equal_or_are_refused(array: Any) -> None:
+    """A view that equals bytes is written as them; one of other items says how."""
+    view = memoryview(array)
+    if (view.format, view.ndim) == ("B", 1):
+        assert Raw.from_bytes(Raw(view).packed).data == view  # type: ignore[arg-type]
+        return
+    with pytest.raises(EncodeError, match="tobytes"):
+        _ = Raw(view).packed  # type: ignore[arg-type]
 
 
 @given(

@@ -128,6 +128,10 @@ class Primitive(Kind):
         sorts, convert = _ACCEPT[self.name]
         if not isinstance(value, sorts) or isinstance(value, bool):
             raise Misfit(self.name, found_in(value))
+        if isinstance(value, memoryview) and (value.format != "B" or value.ndim != 1):
+            # It equals no bytes.
+            shown = f"a memoryview of {value.format!r} {value.shape}"
+            raise Misfit(self.name, shown, "Write its bytes: view.tobytes().")
         try:
             return self._in_range(convert(value))
         except OverflowError:
