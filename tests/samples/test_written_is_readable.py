@@ -258,10 +258,37 @@ def test_what_a_field_cannot_hold_is_refused(change: dict[str, Any], tmp_path: P
             atdata.write_columns({**columns, name: column}, tmp_path / "a.tar", sample_type=Plain)
 
 
-@given(st.integers(-(2**64), 2**64) | st.floats(width=32).map(np.float32) | st.floats())
-def test_numbers_for_a_field_of_float_become_floats(value: Any) -> None:
-    """What is read is what Python's own `float` makes of a number."""
-    assert Plain.from_bytes(plain(ratio=value).packed) == plain(ratio=float(value))
+@given(
+    st.integers(-(2**64), 2**64)
+    | st.integers(-4, 4).map(lambda i: 2**53 + i)
+    | st.floats(width=32).map(np.float32)
+    | st.floats().map(np.longdouble)
+    | st.just(np.longdouble(1) / 3)
+    | st.floats()
+)
+def test_a_field_of_float_takes_what_a_float_is_equal_to(
+    tmp_path_factory: pytest.TempPathFactory, value: Any
+) -> None:
+    """A number is read back equal, one by one and in columns; another one is refused."""
+    exact = float(value) == value or value != value
+    path = tmp_path_factory.mktemp("floats") / "a.tar"
+    columns = {f.name: [getattr(plain(), f.name)] for f in dataclasses.fields(Plain)}
+    ways: list[Any] = [[value]]
+    if not isinstance(value, int) or -(2**63) <= value < 2**63:
+        ways.append(np.array([value]))
+    if exact:
+        assert Plain.from_bytes(plain(ratio=value).packed) == plain(ratio=float(value))
+    else:
+        with pytest.raises(EncodeError, match=r"\$\.ratio.*float is equal to it"):
+            _ = plain(ratio=value).packed
+    for ratio in ways:
+        made = {**columns, "ratio": ratio}
+        if exact:
+            written = atdata.write_columns(made, path, sample_type=Plain, fsync=False)
+            assert list(written) == [plain(ratio=float(value))]
+        else:
+            with pytest.raises(EncodeError, match=r"\$\.ratio.*float is equal to it"):
+                atdata.write_columns(made, path, sample_type=Plain)
 
 
 class Mood(Enum):

@@ -113,7 +113,7 @@ class Kind:
 @dataclass(frozen=True)
 class Primitive(Kind):
     """str, int, float, bool or bytes. NumPy scalars of the same sort are taken when written, and
-    any number for a float, of which it becomes the nearest.
+    any number that a 64-bit float is equal to for a float.
     """
 
     name: str
@@ -133,9 +133,15 @@ class Primitive(Kind):
             shown = f"a memoryview of {value.format!r} {value.shape}"
             raise Misfit(self.name, shown, "Write its bytes: view.tobytes().")
         try:
-            return self._in_range(convert(value))
+            plain = self._in_range(convert(value))
         except OverflowError:
-            raise Misfit(self.name, shown_int(value), "No 64-bit float is near it.") from None
+            raise Misfit(self.name, shown_int(value), _NO_FLOAT) from None
+        # NumPy makes a float of its integer to compare the two.
+        given = int(value) if isinstance(value, np.integer) else value
+        if self.name == "float" and plain != given and plain == plain:
+            shown = shown_int(given) if isinstance(given, int) else repr(given)
+            raise Misfit(self.name, shown, _NO_FLOAT)
+        return plain
 
     def _in_range(self, value: Any) -> Any:
         if self.name == "int" and value not in _INT_RANGE:
@@ -160,6 +166,7 @@ def shown_int(value: Any) -> str:
     return f"{value:.3e}" if bits < 1000 else f"an int of {bits:,} bits"
 
 
+_NO_FLOAT: Final = "No 64-bit float is equal to it; round it with float(…) if that will do."
 _ACCEPT: Final[dict[str, tuple[tuple[type, ...], Callable[[Any], Any]]]] = {
     "str": ((str,), str.__str__),
     "int": ((int, np.integer), int),

@@ -134,7 +134,7 @@ def pack_of(field: Field, column: Values, before: bytes) -> Pack:
             return _pack_arrays(field.kind, column, before)
         case Primitive("int") if numbers and sort in "iu":
             return lambda values: _ints(before, np.asarray(values))
-        case Primitive("float") if numbers and sort in "iuf":
+        case Primitive("float") if numbers and sort in "iuf" and _are_floats(column):
             return lambda values: _floats(before, np.asarray(values))
         case Primitive("bool") if numbers and sort == "b":
             return lambda values: _bools(before, np.asarray(values))
@@ -271,6 +271,18 @@ def _ints(before: bytes, column: AnyArray) -> Even:
         rows[:, 1:] = _bytes_of(column.astype(">u8"))
         return Even(before, rows)
     return Even(before + INT, _bytes_of(column.astype(">i8")))
+
+
+def _are_floats(column: AnyArray) -> bool:
+    """Whether a 64-bit float is equal to each number of a column."""
+    if column.dtype.itemsize < 8 or column.dtype == np.float64:
+        return True
+    if column.dtype.kind == "f":
+        same = column.astype(np.float64) == column
+        return bool((same | np.isnan(column)).all())
+    # The largest magnitude up to which every integer is a float. What is above may be one as
+    # well, which is seen one by one.
+    return not len(column) or (int(column.max()) <= 2**53 and int(column.min()) >= -(2**53))
 
 
 def _floats(before: bytes, column: AnyArray) -> Even:
