@@ -13,7 +13,7 @@ from atdata._limits import limits
 from atdata._secrets import redacted_repr
 from atdata.dataset.licenses import check_license
 from atdata.errors import EncodeError, OptionError
-from atdata.samples.kinds import shown_int
+from atdata.samples.numbers import shown_number
 
 MAX_TAGS: Final = 30
 MAX_TAG_LENGTH: Final = 128
@@ -109,7 +109,7 @@ def _value(value: Any, path: str, depth: int) -> Any:
         case int():
             if value not in _INTEGERS:
                 raise EncodeError(
-                    f"{path}: an integer has at most 64 bits, found {shown_int(value)}."
+                    f"{path}: an integer has at most 64 bits, found {shown_number(value)}."
                 )
             return value
         case str():

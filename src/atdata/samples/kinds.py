@@ -38,6 +38,7 @@ from atdata.samples.ndarray import (
     encode_array,
     is_foreign_array,
 )
+from atdata.samples.numbers import has_float, shown_number
 from atdata.samples.sending import defined_again
 from atdata.samples.wire import moment_of
 
@@ -132,20 +133,13 @@ class Primitive(Kind):
             # It equals no bytes.
             shown = f"a memoryview of {value.format!r} {value.shape}"
             raise Misfit(self.name, shown, "Write its bytes: view.tobytes().")
-        try:
-            plain = self._in_range(convert(value))
-        except OverflowError:
-            raise Misfit(self.name, shown_int(value), _NO_FLOAT) from None
-        # NumPy makes a float of its integer to compare the two.
-        given = int(value) if isinstance(value, np.integer) else value
-        if self.name == "float" and plain != given and plain == plain:
-            shown = shown_int(given) if isinstance(given, int) else repr(given)
-            raise Misfit(self.name, shown, _NO_FLOAT)
-        return plain
+        if self.name == "float" and not has_float(value):
+            raise Misfit("float", shown_number(value), _NO_FLOAT)
+        return self._in_range(convert(value))
 
     def _in_range(self, value: Any) -> Any:
         if self.name == "int" and value not in _INT_RANGE:
-            raise Misfit("int", shown_int(value), "An integer has at most 64 bits.")
+            raise Misfit("int", shown_number(value), "An integer has at most 64 bits.")
         if self.name == "str":
             check_text(value)
         return value
@@ -158,12 +152,6 @@ class Primitive(Kind):
         if self.name == "float" and kind is int:
             return float(wire)
         raise Misfit(self.name, found_in(wire))
-
-
-def shown_int(value: Any) -> str:
-    """A whole number of any size, in a few characters: Python prints none above 10^4300."""
-    bits = value.bit_length()
-    return f"{value:.3e}" if bits < 1000 else f"an int of {bits:,} bits"
 
 
 _NO_FLOAT: Final = "No 64-bit float is equal to it; round it with float(…) if that will do."
