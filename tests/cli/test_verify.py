@@ -89,7 +89,6 @@ def test_what_cannot_be_checked_has_not_passed(folder: Path) -> None:
 def test_what_is_no_file_ends_every_command_alike(folder: Path) -> None:
     """A named pipe in the place of a shard is never waited for, nor a server's."""
     os.mkfifo(folder / "pipe.tar")
-    (folder / "folder.tar" / "x.txt").touch()
     for command in (
         ("head", "pipe.tar"),
         ("verify", "pipe.tar"),
