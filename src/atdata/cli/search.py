@@ -38,7 +38,7 @@ def search(
             show_default=False,
         ),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", metavar="N", help="Most datasets.")] = 100,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Most datasets.")] = 100,
     index: IndexUrl = None,
     as_json: Json = False,
 ) -> None:

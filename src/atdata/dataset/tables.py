@@ -48,7 +48,7 @@ _RESIDENT: Final = 8 << 20
 """Bytes of mapped tables from which on their pages are given back between reads."""
 _USED: Final = 1 << 14
 """Entries whose pages may stay in memory."""
-_complete: set[tuple[Identity, Identity]] = set()
+_complete: set[tuple[Identity, Identity, int]] = set()
 """Tables that this process has found to leave nothing out of a shard, and the shards."""
 _confirmed: set[Identity] = set()
 """Tables that this process has found to say the same as the headers of their shards."""
@@ -366,7 +366,7 @@ class ShardTables:
         if not self._full:
             with suppress(OSError, ShardError, ValueError):
                 identity, table = opened(path.with_name(path.name + SUFFIX))
-                whole = (identity, identity_of(path, stat))
+                whole = (identity, identity_of(path, stat), stat.st_ctime_ns)
                 if self._fits(table.head, shard, stat.st_size) and identity[2] >= stat.st_mtime_ns:
                     if whole not in _complete:
                         with open_file(path, 0) as file:
