@@ -34,7 +34,7 @@ def prepared() -> Iterator[None]:
         with suppress(OSError):
             print(f"error: standard output: {error.strerror}", file=sys.stderr)
         code = code or _FAILED
-    # Python flushes once more when it ends, and would complain there.
+    # Python flushes again when it ends, and would complain there.
     _discard(sys.stdout)
     sys.exit(code)  # type: ignore[arg-type]
 

@@ -119,7 +119,7 @@ class Readable(Trainable[T]):
         of the whole dataset: small blocks of neighbours are permuted globally, then their samples
         are mixed in a window. Other shards are read once only: it is a buffer that is drawn from,
         unless this is a rank's part, whatever else was asked of the dataset before. A state says
-        which of the two it is of, and is gone on with in the same.
+        which of the two it is of, and resumes in the same.
 
         Args:
             batch_size: Samples a batch; None: one by one.

@@ -350,7 +350,7 @@ class ShardTables:
     def _local(self, number: int, path: Path) -> tuple[Identity, SampleTable] | None:
         """The table of a local shard as it is now, and which file that is.
 
-        One beside the shard that fits, is not older, and leaves nothing out; or one in the
+        One next to the shard that fits, is not older, and leaves nothing out; or one in the
         user's cache, where the shard's time of change is part of the name. Of both, headers are
         looked at; see `is_of`.
 
