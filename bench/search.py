@@ -28,7 +28,7 @@ from atdata._shardlist import ShardInfo
 from atdata.local import LocalDatasetEntry, LocalIndex
 from atdata.local.backends.base import EntryRow
 from atdata.local.entry import to_row
-from atdata.local.words import entry_terms
+from atdata.local.search_terms import entry_terms
 from tests.services import postgres, redis
 from tests.services.process import temporary_folder
 

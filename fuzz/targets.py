@@ -28,11 +28,12 @@ from atdata._refs import (
 )
 from atdata._secrets import redacted
 from atdata._shardlist import expand_braces, fold_urls
-from atdata.atmosphere.commits import changes_of
 from atdata.atmosphere.manifest import _read as manifest_shards
 from atdata.atmosphere.parsing import read_entry
-from atdata.atmosphere.reader import Record
+from atdata.atproto.commits import changes_of
+from atdata.atproto.reader import Record
 from atdata.errors import NotFoundError
+from atdata.net.policy import Policy, is_public
 from atdata.samples.ndarray import decode_array
 from atdata.samples.packable import same_value
 from atdata.schema.build import build_type
@@ -41,9 +42,8 @@ from atdata.schema.json_schema import from_newer_record
 from atdata.schema.record import from_record, to_record
 from atdata.schema.reflect import schema_of
 from atdata.schema.stubs import stub
-from atdata.shards.offsets import HEAD_BYTES, SampleTable
 from atdata.shards.reader import read_blocks
-from atdata.sources.policy import Policy, is_public
+from atdata.shards.table import HEAD_BYTES, SampleTable
 from atdata.sources.s3_access import S3Access
 from fuzz import values
 from fuzz.values import DID, Bytes, edited

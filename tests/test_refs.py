@@ -30,7 +30,7 @@ from atdata._refs import (
 )
 from atdata.atmosphere import AtmosphereClient
 from atdata.errors import DatasetNameError, IdentityError, RefError, SchemaRefError
-from atdata.sources.identity import resolve_handle
+from atdata.net.identity import resolve_handle
 
 BLOB = blob_cid(hashlib.sha256(b"hello").hexdigest())
 

@@ -20,8 +20,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from atdata._forks import load_module
 from atdata._version import __version__
+from atdata.system.forks import load_module
 
 if TYPE_CHECKING:
     from atdata import atmosphere, errors, local, promote
@@ -35,14 +35,15 @@ if TYPE_CHECKING:
     )
     from atdata._shardlist import ShardInfo
     from atdata.dataset.dataset import Dataset
-    from atdata.dataset.load import DatasetDict, load_dataset
+    from atdata.dataset.dataset_dict import DatasetDict
     from atdata.dataset.mix import mix
-    from atdata.dataset.state import merge_states
+    from atdata.dataset.reading.state import merge_states
     from atdata.dataset.write import write_columns, write_samples
     from atdata.errors import AtdataError
     from atdata.lenses.lens import Lens, lens
     from atdata.lenses.network import LensNetwork
     from atdata.lenses.views import field_view
+    from atdata.load import load_dataset
     from atdata.samples.batch import SampleBatch
     from atdata.samples.dict_sample import DictSample
     from atdata.samples.packable import PackableSample, packable
@@ -99,7 +100,7 @@ _WHERE: Final = {
     "AtdataError": "errors",
     "DataSource": "_protocols",
     "Dataset": "dataset.dataset",
-    "DatasetDict": "dataset.load",
+    "DatasetDict": "dataset.dataset_dict",
     "DictSample": "samples.dict_sample",
     "Field": "schema.model",
     "IndexEntry": "_protocols",
@@ -117,8 +118,8 @@ _WHERE: Final = {
     "field_view": "lenses.views",
     "lens": "lenses.lens",
     "limits": "_limits",
-    "load_dataset": "dataset.load",
-    "merge_states": "dataset.state",
+    "load_dataset": "load",
+    "merge_states": "dataset.reading.state",
     "mix": "dataset.mix",
     "packable": "samples.packable",
     "schema_of": "schema.reflect",

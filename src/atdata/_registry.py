@@ -13,8 +13,8 @@ from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any, Final
 
-from atdata._forks import load_module
 from atdata.errors import MissingExtraError, UrlError
+from atdata.system.forks import load_module
 
 
 @dataclass(frozen=True, slots=True)

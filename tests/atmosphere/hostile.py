@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from atdata.atmosphere import Mirror
-from atdata.atmosphere.dag import cid_of
+from atdata.atproto.dag import cid_of
 from atdata.local import LocalIndex
 from tests.atmosphere.publishing import DATASET, dataset_record
 from tests.sources.web import WebServer, web_server

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from atdata.atmosphere import AtmosphereClient
-from atdata.atmosphere.xrpc import Body
+from atdata.atproto.xrpc import Body
 from atdata.testing.network import Account
 
 DATASET = "ac.foundation.dataset.record"

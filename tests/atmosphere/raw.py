@@ -7,8 +7,8 @@ from typing import Any
 
 from atdata._refs import parse_at_uri
 from atdata.atmosphere import AtmosphereClient
-from atdata.atmosphere.reader import Record
-from atdata.atmosphere.xrpc import Body
+from atdata.atproto.reader import Record
+from atdata.atproto.xrpc import Body
 
 
 def write_raw(

@@ -9,10 +9,10 @@ import pytest
 import urllib3
 
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
-from atdata.atmosphere.xrpc import Body
+from atdata.atproto.xrpc import Body
 from atdata.dataset.dataset import Dataset
 from atdata.errors import IdentityError, ShardNotFoundError
-from atdata.sources.identity import signing_key, verified_handle
+from atdata.net.identity import signing_key, verified_handle
 from atdata.testing.network import Account, Network
 from tests.atmosphere.conftest import Digit
 from tests.services.proxy import FaultProxy

@@ -24,7 +24,6 @@ from atdata.atmosphere import (
 from atdata.atmosphere.lenses import Code
 from atdata.atmosphere.publish import publish_dataset
 from atdata.dataset.dataset import Dataset
-from atdata.dataset.load import load_dataset
 from atdata.dataset.write import write_samples
 from atdata.errors import (
     DatasetNotFoundError,
@@ -37,6 +36,7 @@ from atdata.errors import (
     SchemaRefError,
 )
 from atdata.lenses.lens import Lens
+from atdata.load import load_dataset
 from atdata.samples.packable import packable
 from atdata.testing.network import Network
 from tests.atmosphere.conftest import Digit

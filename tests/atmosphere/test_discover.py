@@ -9,7 +9,7 @@ import pytest
 
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex
 from atdata.atmosphere.discover import accounts
-from atdata.atmosphere.xrpc import Body
+from atdata.atproto.xrpc import Body
 from atdata.dataset.dataset import Dataset
 from atdata.errors import AtmosphereError, OptionError
 from atdata.testing.network import Account, Network

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from atdata.atmosphere.commits import changes_of
+from atdata.atproto.commits import changes_of
 from atdata.errors import RecordError
 from atdata.local import LocalIndex
-from atdata.sources.identity import signing_key
+from atdata.net.identity import signing_key
 from tests.atmosphere.hostile import OWNER, RECORDS, row, serve, update
 from tests.atmosphere.publishing import DATASET, SCHEMA, dataset_record, schema_record
 from tests.hostile import commits

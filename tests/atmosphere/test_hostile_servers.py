@@ -17,10 +17,10 @@ from websockets.sync.server import serve as serve_sockets
 
 from atdata._limits import limits
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, Mirror
-from atdata.atmosphere.dag import cid_of
 from atdata.atmosphere.discover import accounts
-from atdata.atmosphere.firehose import Firehose
-from atdata.atmosphere.reader import Reader
+from atdata.atproto.dag import cid_of
+from atdata.atproto.firehose import Firehose
+from atdata.atproto.reader import Reader
 from atdata.errors import AtmosphereError, RecordError
 from atdata.local import LocalIndex
 from tests.atmosphere.hostile import ALL, BY_COLLECTION, OWNER, RECORDS, Page, row, serve, update

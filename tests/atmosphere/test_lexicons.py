@@ -12,7 +12,7 @@ import pytest
 
 from atdata._refs import is_rkey
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
-from atdata.atmosphere.lexicon import validate
+from atdata.atproto.lexicon import validate
 from atdata.dataset.dataset import Dataset
 from atdata.errors import RecordError, SchemaError
 from atdata.testing.indexes import Scene

@@ -17,15 +17,15 @@ import pytest
 
 from atdata._shardlist import ShardInfo
 from atdata.atmosphere import AtmosphereClient, Mirror
-from atdata.atmosphere.commits import changes_of
-from atdata.atmosphere.dag import cid_of
 from atdata.atmosphere.discover import COLLECTIONS
-from atdata.atmosphere.firehose import Firehose
 from atdata.atmosphere.publish import publish_dataset
-from atdata.atmosphere.reader import Reader
+from atdata.atproto.commits import changes_of
+from atdata.atproto.dag import cid_of
+from atdata.atproto.firehose import Firehose
+from atdata.atproto.reader import Reader
 from atdata.errors import AtmosphereError
 from atdata.local import LocalIndex
-from atdata.sources.identity import signing_key
+from atdata.net.identity import signing_key
 from atdata.testing import network as net
 from atdata.testing.network import Network
 from tests.atmosphere.publishing import (

@@ -13,15 +13,15 @@ import pytest
 from atdata import limits
 from atdata._nesting import text_is_deeper, value_is_deeper
 from atdata._shardlist import expand_braces
-from atdata.atmosphere.dag import cid_of, decoded
-from atdata.atmosphere.data_model import bytes_to_json, check_record, unpack_metadata
-from atdata.atmosphere.session import _expiry
-from atdata.dataset.details import Details
+from atdata.atproto.dag import cid_of, decoded
+from atdata.atproto.data_model import bytes_to_json, check_record, unpack_metadata
+from atdata.atproto.session import _expiry
 from atdata.errors import AtdataError, RecordError
+from atdata.indexing.details import Details
+from atdata.net.documents import parse_json
 from atdata.samples.dict_sample import DictSample
 from atdata.samples.ndarray import read_header
 from atdata.schema.json_checks import as_json
-from atdata.sources.documents import parse_json
 
 
 def lists(depth: int) -> Any:

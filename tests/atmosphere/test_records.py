@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from atdata._digest import blob_cid
 from atdata._refs import DATASET_COLLECTION, AtUri, is_rkey
 from atdata._shardlist import ShardInfo
-from atdata.atmosphere.data_model import check_record
 from atdata.atmosphere.keys import dataset_rkey, schema_rkey
 from atdata.atmosphere.manifest import Manifest
 from atdata.atmosphere.parsing import read_entry
-from atdata.atmosphere.reader import Record
 from atdata.atmosphere.records import (
     check_details,
     content_of,
     dataset_record,
 )
+from atdata.atproto.data_model import check_record
+from atdata.atproto.reader import Record
 from atdata.errors import RecordError
 
 DID = "did:plc:" + "a" * 24

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from atdata.atmosphere import AtmosphereClient
-from atdata.atmosphere.xrpc import Body
+from atdata.atproto.xrpc import Body
 from atdata.errors import AtmosphereError
 from atdata.testing.network import Network
 from tests.atmosphere.publishing import DATASET, SCHEMA, dataset_record, logged_in, schema_record

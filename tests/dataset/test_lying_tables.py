@@ -19,7 +19,7 @@ import atdata
 from atdata import Dataset, write_samples
 from atdata.errors import IntegrityError, ShardError
 from atdata.local import DiskDataStore, LocalIndex
-from atdata.shards.offsets import SampleTable, scan_table
+from atdata.shards.table import SampleTable, scan_table
 from tests.shards.parts import tar_of
 from tests.sources.web import web_server
 

@@ -13,7 +13,7 @@ import pytest
 import atdata
 from atdata import Dataset, write_samples
 from atdata._shardlist import ShardInfo
-from atdata.dataset.verify import Verify
+from atdata.dataset.reading.verify import Verify
 from atdata.errors import IntegrityError
 from tests.sources.web import WebServer, web_server
 

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.test_house import LAYERS
+from tests.test_house import LAYERS, NESTED
 
 ROOT = Path(__file__).resolve().parents[2]
 SRC = ROOT / "src" / "atdata"
@@ -40,7 +40,7 @@ def room(folder: Path, depth: int) -> Iterator[str]:
 def picture() -> str:
     """Every room, from the ground up."""
     found: list[str] = []
-    for name in (name for layer in LAYERS for name in sorted(layer)):
+    for name in (name for layer in LAYERS for name in sorted(layer - NESTED)):
         if (SRC / name).is_dir():
             found += room(SRC / name, 1)
         else:

@@ -22,18 +22,18 @@ from atdata.atmosphere.lenses import read_lens
 from atdata.atmosphere.manifest import _read as manifest_shards
 from atdata.atmosphere.manifest import followed
 from atdata.atmosphere.parsing import read_entry
-from atdata.atmosphere.reader import Record
+from atdata.atproto.reader import Record
 from atdata.errors import SchemaNotFoundError
+from atdata.net.http import get_json, open_url
+from atdata.net.policy import STRANGER
 from atdata.samples.ndarray import decode_array, looks_like_array
 from atdata.schema.build import build_type
 from atdata.schema.json_schema import from_newer_record
 from atdata.schema.model import Schema
 from atdata.schema.record import from_record
 from atdata.schema.stubs import stub
-from atdata.shards.offsets import SampleTable
 from atdata.shards.reader import count_samples, read_blocks
-from atdata.sources.http import get_json, open_url
-from atdata.sources.policy import STRANGER
+from atdata.shards.table import SampleTable
 from tests.hostile.items import DID, LENS, RECORD, SCHEMA
 
 CID = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"

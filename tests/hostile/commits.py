@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from atdata.atmosphere.commits import signed_part
-from atdata.atmosphere.dag import link
+from atdata.atproto.commits import signed_part
+from atdata.atproto.dag import link
 
 _ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 _PRIVATE = ec.derive_private_key(7, ec.SECP256K1())

@@ -12,7 +12,7 @@ from atdata import Dataset, DictSample, IndexEntry, URLSource
 from atdata._refs import AtUri
 from atdata._shardlist import LocatedUrl
 from atdata.atmosphere.parsing import read_entry
-from atdata.atmosphere.reader import Record
+from atdata.atproto.reader import Record
 from atdata.errors import UnsafeUrlError
 from atdata.local import LocalIndex
 from tests.hostile.items import DID, RECORD, record

@@ -25,7 +25,7 @@ from atdata.errors import (
 )
 from atdata.local import DiskDataStore, Index, LocalDatasetEntry, LocalIndex
 from atdata.local.entry import to_row
-from atdata.local.words import entry_terms
+from atdata.local.search_terms import entry_terms
 from tests.local.conftest import Digit, MakeDigits
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import atdata
 from atdata.errors import BackendError, OptionError
 from atdata.local import LocalDatasetEntry, LocalIndex
-from atdata.local.words import entry_terms, query_terms, word_terms, words
+from atdata.local.search_terms import entry_terms, query_terms, word_terms, words
 from tests.local.conftest import Digit, MakeDigits
 from tests.services.redis import RedisServer
 from tests.services.redis import start as start_redis

@@ -16,7 +16,7 @@ import pytest
 from atdata.errors import EncodeError, NoDataUrlsError, SampleTypeError
 from atdata.samples.codec import codec_of
 from atdata.shards.sample_writer import write_shard_samples
-from atdata.shards.ustar import number_key
+from atdata.shards.tar.ustar import number_key
 from tests.shards.parts import Digit, FolderSink, digits, read_all
 
 

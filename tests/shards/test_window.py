@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from atdata.errors import SourceError
 from atdata.samples.codec import codec_of
 from atdata.samples.packable import packable
-from atdata.shards import lazy
+from atdata.shards.columns import strided
 from atdata.shards.reader import read_blocks
 from atdata.shards.window import MappedFile, StreamChunks
 from tests.shards.parts import packed, tar_of
@@ -123,7 +123,7 @@ def test_files_are_let_go_of_after_modules_are_gone(
     number = window.file.number
     with monkeypatch.context() as gone:
         for name in ("os", "mmap"):
-            gone.setattr(lazy, name, None, raising=False)
+            gone.setattr(strided, name, None, raising=False)
         del window
         gc.collect()
     with pytest.raises(OSError, match="Bad file descriptor"):

@@ -12,13 +12,13 @@ from contextlib import suppress
 import pytest
 
 from atdata._limits import limits
-from atdata.atmosphere.xrpc import Body, XrpcServer
+from atdata.atproto.xrpc import Body, XrpcServer
 from atdata.errors import AtdataError, AtmosphereError, NotFoundError, SourceError
-from atdata.sources.http import get_json, open_url
+from atdata.net.http import get_json, open_url
+from atdata.net.policy import Policy
+from atdata.net.retries import Patience
+from atdata.sources.byte_ranges import NoRangesError
 from atdata.sources.http_ranges import HttpBytes
-from atdata.sources.policy import Policy
-from atdata.sources.ranges import NoRangesError
-from atdata.sources.retries import Patience
 from tests.services.proxy import FaultProxy
 from tests.sources.web import Script, WebServer, fast, saying, slowly
 

@@ -7,8 +7,8 @@ import importlib.util
 import pytest
 
 from atdata.errors import MissingExtraError, ShardNotFoundError, UnsafeUrlError
+from atdata.net.policy import STRANGER
 from atdata.sources.fsspec import FsspecReader
-from atdata.sources.policy import STRANGER
 from atdata.sources.url import URLSource
 
 fsspec = pytest.importorskip("fsspec")

@@ -19,9 +19,10 @@ from atdata.errors import (
     UnsafeUrlError,
     UrlError,
 )
-from atdata.sources.http import HttpReader, get_json, open_url
-from atdata.sources.policy import Policy
-from atdata.sources.retries import Patience
+from atdata.net.http import get_json, open_url
+from atdata.net.policy import Policy
+from atdata.net.retries import Patience
+from atdata.sources.http import HttpReader
 from tests.services.proxy import FaultProxy
 from tests.sources.web import WebServer
 

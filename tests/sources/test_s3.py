@@ -27,7 +27,7 @@ from atdata.errors import (
     UnsafeUrlError,
     UrlError,
 )
-from atdata.sources.policy import STRANGER
+from atdata.net.policy import STRANGER
 from atdata.sources.s3 import S3Source
 from atdata.sources.s3_access import S3Access, access_for, remember
 from atdata.sources.url import URLSource

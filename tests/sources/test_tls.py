@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from atdata.errors import SourceError, UnsafeUrlError
-from atdata.sources.http import open_url
-from atdata.sources.policy import Policy
+from atdata.net.http import open_url
+from atdata.net.policy import Policy
 from tests.sources.web import WebServer, web_server
 
 DATA = b"data" * 100_000

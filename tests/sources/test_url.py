@@ -24,7 +24,7 @@ from atdata.errors import (
     UnsafeUrlError,
     UrlError,
 )
-from atdata.sources.policy import STRANGER
+from atdata.net.policy import STRANGER
 from atdata.sources.url import URLSource
 from tests.sources.web import WebServer
 

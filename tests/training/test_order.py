@@ -15,12 +15,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atdata import Dataset, write_samples
-from atdata.dataset.epoch import DatasetEpoch, Shuffle, runs_of
-from atdata.dataset.permute import VERSION, Permutation, Stored, mixed, scrambled, sizes_for
-from atdata.dataset.plan import batches_of, samples_of
-from atdata.dataset.split import Share, left_of, length, part_of, share_of
-from atdata.dataset.state import history_of, merge_states, state_of
-from atdata.dataset.stream import EpochStream
+from atdata.dataset.reading.epoch import DatasetEpoch, Shuffle, runs_of
+from atdata.dataset.reading.permutation import (
+    VERSION,
+    Permutation,
+    Stored,
+    mixed,
+    scrambled,
+    sizes_for,
+)
+from atdata.dataset.reading.plan import batches_of, samples_of
+from atdata.dataset.reading.ranks import Share, left_of, length, part_of, share_of
+from atdata.dataset.reading.state import history_of, merge_states, state_of
+from atdata.dataset.reading.stream import EpochStream
 from tests.training.counted import COUNTS, Item, dataset_of, numbers
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from atdata import mix, write_samples
-from atdata.dataset.state import merge_states
+from atdata.dataset.reading.state import merge_states
 from atdata.errors import LengthError, OptionError, StateError
 from tests.training.counted import Item, dataset_of, numbers
 

@@ -16,18 +16,18 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 from atdata._digest import blob_cid
-from atdata._files import Scratch
 from atdata._refs import SHARD_BLOBS_COLLECTION, AtUri, BlobRef, parse_blob_ref
 from atdata._shardlist import ShardInfo, ShardUrls
-from atdata.atmosphere.client import AtmosphereClient
-from atdata.atmosphere.data_model import now
+from atdata.atmosphere.alt_family import SHARD_TYPE
 from atdata.atmosphere.keys import OURS
-from atdata.atmosphere.newer import SHARD_TYPE
-from atdata.atmosphere.reader import StoredBlob
+from atdata.atproto.client import AtmosphereClient
+from atdata.atproto.data_model import now
+from atdata.atproto.reader import StoredBlob
 from atdata.errors import OptionError, StoreError, XrpcError
-from atdata.sources.identity import server_of
+from atdata.net.identity import server_of
 from atdata.stores.journal import Journal
-from atdata.stores.spool import STEM, Progress, copy_packed, packed_of, write_packed
+from atdata.stores.store_base import STEM, Progress, copy_packed, packed_of, write_packed
+from atdata.system.files import Scratch
 
 if TYPE_CHECKING:
     from atdata.dataset.dataset import Dataset

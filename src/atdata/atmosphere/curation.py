@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from atdata._refs import reference
-from atdata.atmosphere.client import AtmosphereClient
-from atdata.atmosphere.data_model import refuse_secret
 from atdata.atmosphere.entry import AtmosphereIndexEntry
 from atdata.atmosphere.labels import set_label
 from atdata.atmosphere.lenses import Code, LensEntry, list_lenses, publish_lens
 from atdata.atmosphere.unpublish import Unpublished, unpublish
+from atdata.atproto.client import AtmosphereClient
+from atdata.atproto.data_model import refuse_secret
 from atdata.lenses.lens import Lens
 
 

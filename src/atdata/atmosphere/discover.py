@@ -13,8 +13,8 @@ from atdata._refs import (
     SCHEMA_COLLECTION,
     is_did,
 )
-from atdata.atmosphere.pages import rows
-from atdata.atmosphere.xrpc import XrpcServer
+from atdata.atproto.pages import rows
+from atdata.atproto.xrpc import XrpcServer
 from atdata.errors import OptionError, XrpcError
 
 COLLECTIONS: Final = (

@@ -23,7 +23,6 @@ from atdata._refs import (
     reference,
 )
 from atdata._secrets import redacted
-from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.curation import Curation
 from atdata.atmosphere.discover import accounts
 from atdata.atmosphere.entry import AtmosphereIndexEntry, age
@@ -41,14 +40,8 @@ from atdata.atmosphere.schemas import (
     read_schema,
     schema_record,
 )
+from atdata.atproto.client import AtmosphereClient
 from atdata.dataset.dataset import Dataset
-from atdata.dataset.insertion import (
-    Placed,
-    check_insertable,
-    leave_in_place,
-    s3_address,
-    write_to_store,
-)
 from atdata.errors import (
     AtdataError,
     AtdataWarning,
@@ -59,6 +52,13 @@ from atdata.errors import (
     RecordError,
     RefError,
     SchemaConflictError,
+)
+from atdata.indexing.insertion import (
+    Placed,
+    check_insertable,
+    leave_in_place,
+    s3_address,
+    write_to_store,
 )
 from atdata.samples.dict_sample import DictSample
 from atdata.schema.build import build_type

@@ -12,13 +12,13 @@ from typing import Any, Final
 
 from atdata._refs import LENS_COLLECTION, parse_schema_ref
 from atdata._secrets import redacted_repr
-from atdata.atmosphere.client import AtmosphereClient
-from atdata.atmosphere.data_model import now
-from atdata.atmosphere.fields import mapping, text, time
 from atdata.atmosphere.keys import lens_range, lens_rkey
-from atdata.atmosphere.lexicon import validate
 from atdata.atmosphere.lookup import foreign_records, records_in
-from atdata.atmosphere.reader import Reader, Record
+from atdata.atproto.client import AtmosphereClient
+from atdata.atproto.data_model import now
+from atdata.atproto.lexicon import validate
+from atdata.atproto.reader import Reader, Record
+from atdata.atproto.values import mapping, text, time
 from atdata.errors import AtmosphereError, NotFoundError, OptionError, RecordError, XrpcError
 
 _TRIES: Final = 10

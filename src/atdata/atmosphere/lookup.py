@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from atdata.atmosphere.keys import OURS
-from atdata.atmosphere.reader import Reader, Record
+from atdata.atproto.reader import Reader, Record
 from atdata.errors import XrpcError
 
 _FEW: Final = 25

@@ -23,12 +23,13 @@ from atdata._refs import SHARD_BLOBS_COLLECTION, AtUri, BlobRef, parse_at_uri
 from atdata._secrets import redacted_repr
 from atdata._shardlist import LocatedUrl, ShardInfo, fold_urls
 from atdata.atmosphere.blobs import known_blob, place_of
-from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.entry import AtmosphereIndexEntry
-from atdata.atmosphere.fields import mapping, sequence, shown, split_name, urls_of
+from atdata.atmosphere.fields import split_name, urls_of
+from atdata.atproto.client import AtmosphereClient
+from atdata.atproto.values import mapping, sequence, shown
 from atdata.errors import AtdataError, IntegrityError, NotFoundError, RecordError
+from atdata.net.documents import parse_json
 from atdata.sources.blob import BlobReader
-from atdata.sources.documents import parse_json
 from atdata.sources.url import URLSource
 from atdata.stores.journal import Journal
 

@@ -14,18 +14,17 @@ from collections.abc import Callable, Mapping
 from itertools import chain
 from typing import Any, Final
 
-from atdata._forks import ForkLock
 from atdata._refs import DATASET_COLLECTION, NEWER_DATASET_COLLECTION, is_did
-from atdata.atmosphere.commits import changes_of
-from atdata.atmosphere.dag import cid_of
 from atdata.atmosphere.discover import COLLECTIONS, accounts
-from atdata.atmosphere.firehose import CursorError, Event, Firehose
-from atdata.atmosphere.lexicon import validate
 from atdata.atmosphere.manifest import followed
 from atdata.atmosphere.mirror_store import MirrorCounts, MirrorStore
 from atdata.atmosphere.parsing import read_entry
-from atdata.atmosphere.reader import Reader, Record
 from atdata.atmosphere.schemas import SchemaRecord
+from atdata.atproto.commits import changes_of
+from atdata.atproto.dag import cid_of
+from atdata.atproto.firehose import CursorError, Event, Firehose
+from atdata.atproto.lexicon import validate
+from atdata.atproto.reader import Reader, Record
 from atdata.errors import (
     AtmosphereError,
     IdentityError,
@@ -37,7 +36,8 @@ from atdata.errors import (
     StoreError,
     UrlError,
 )
-from atdata.sources.identity import signing_key, verified_handle
+from atdata.net.identity import signing_key, verified_handle
+from atdata.system.forks import ForkLock
 
 _SAVED: Final = 2.0
 """Seconds after which the cursor is saved; it is also saved when nothing happens."""

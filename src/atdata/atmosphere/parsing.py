@@ -10,26 +10,16 @@ from typing import Any
 from atdata._digest import RAW, cid_sha256
 from atdata._refs import DATASET_COLLECTION, NEWER_DATASET_COLLECTION, AtUri, known_name
 from atdata._shardlist import LocatedUrl, ShardInfo
-from atdata.atmosphere.data_model import unpack_metadata
+from atdata.atmosphere.alt_family import newer_shards
 from atdata.atmosphere.entry import AtmosphereIndexEntry, StrongRef
-from atdata.atmosphere.fields import (
-    blob_shard,
-    count,
-    mapping,
-    sequence,
-    shown,
-    split_name,
-    strings,
-    text,
-    time,
-    urls_of,
-)
+from atdata.atmosphere.fields import blob_shard, split_name, urls_of
 from atdata.atmosphere.keys import dataset_range
-from atdata.atmosphere.lexicon import validate
 from atdata.atmosphere.lookup import foreign_records, records_in
-from atdata.atmosphere.newer import newer_shards
-from atdata.atmosphere.reader import Reader, Record
 from atdata.atmosphere.records import BLOBS, EXTERNAL, LARGE
+from atdata.atproto.data_model import unpack_metadata
+from atdata.atproto.lexicon import validate
+from atdata.atproto.reader import Reader, Record
+from atdata.atproto.values import count, mapping, sequence, shown, strings, text, time
 from atdata.errors import DatasetNameError, RecordError, RefError
 
 

@@ -13,7 +13,7 @@ from urllib3.exceptions import HTTPError
 from atdata._secrets import find_secret, redacted
 from atdata._shardlist import preview
 from atdata.atmosphere.blobs import PDSBlobStore
-from atdata.atmosphere.client import AtmosphereClient
+from atdata.atproto.client import AtmosphereClient
 from atdata.errors import (
     AtdataError,
     AtdataWarning,
@@ -22,8 +22,8 @@ from atdata.errors import (
     PrivateUrlError,
     SecretUrlError,
 )
-from atdata.sources.policy import STRANGER
-from atdata.sources.transport import send
+from atdata.net.policy import STRANGER
+from atdata.net.transport import send
 from atdata.stores.disk import DiskDataStore
 
 READABLE: Final = frozenset({"https", "http", "s3", "at", "gs", "gcs", "az", "abfs", "hf"})

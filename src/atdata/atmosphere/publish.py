@@ -16,17 +16,17 @@ from atdata._limits import limits
 from atdata._refs import DATASET_COLLECTION, AtUri, parse_blob_ref
 from atdata._secrets import redacted_repr
 from atdata._shardlist import ShardInfo
+from atdata.atmosphere.alt_family import own_blobs
 from atdata.atmosphere.blobs import known_blob, place_of
-from atdata.atmosphere.client import AtmosphereClient
-from atdata.atmosphere.data_model import MAX_RECORD, now, record_size
 from atdata.atmosphere.entry import AtmosphereIndexEntry, StrongRef, age
 from atdata.atmosphere.keys import dataset_rkey
 from atdata.atmosphere.manifest import Manifest, Shelf, hold
-from atdata.atmosphere.newer import own_blobs
 from atdata.atmosphere.parsing import entries_of, read_entry
 from atdata.atmosphere.publicity import refuse_secrets
-from atdata.atmosphere.reader import Record
 from atdata.atmosphere.records import LARGE, content_of, dataset_record
+from atdata.atproto.client import AtmosphereClient
+from atdata.atproto.data_model import MAX_RECORD, now, record_size
+from atdata.atproto.reader import Record
 from atdata.errors import (
     AtmosphereError,
     DatasetNotFoundError,

@@ -12,15 +12,15 @@ from typing import Any, Final
 
 from atdata._refs import DATASET_COLLECTION, check_name
 from atdata._shardlist import ShardInfo, fold_urls
-from atdata.atmosphere.data_model import (
+from atdata.atmosphere.alt_family import newer_storage, own_blobs
+from atdata.atmosphere.entry import StrongRef
+from atdata.atproto.data_model import (
     MAX_RECORD,
     bytes_to_json,
     pack_metadata,
     record_size,
 )
-from atdata.atmosphere.entry import StrongRef
-from atdata.atmosphere.newer import newer_storage, own_blobs
-from atdata.dataset.details import Details
+from atdata.indexing.details import Details
 
 EXTERNAL: Final = "ac.foundation.dataset.storageExternal"
 BLOBS: Final = "ac.foundation.dataset.storageBlobs"

@@ -13,12 +13,12 @@ from atdata._refs import (
     Version,
     parse_schema_ref,
 )
-from atdata.atmosphere.client import AtmosphereClient
-from atdata.atmosphere.data_model import now
 from atdata.atmosphere.keys import schema_range, schema_rkey
-from atdata.atmosphere.lexicon import validate
 from atdata.atmosphere.lookup import foreign_records, records_in
-from atdata.atmosphere.reader import Reader, Record
+from atdata.atproto.client import AtmosphereClient
+from atdata.atproto.data_model import now
+from atdata.atproto.lexicon import validate
+from atdata.atproto.reader import Reader, Record
 from atdata.errors import (
     AtmosphereError,
     NotFoundError,

@@ -23,11 +23,11 @@ from atdata._refs import (
 from atdata._secrets import redacted_repr
 from atdata._shardlist import preview
 from atdata.atmosphere.blobs import place_of
-from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.entry import AtmosphereIndexEntry
 from atdata.atmosphere.lookup import records_in
 from atdata.atmosphere.manifest import followed
 from atdata.atmosphere.parsing import list_entries, read_entry
+from atdata.atproto.client import AtmosphereClient
 from atdata.errors import (
     AtdataError,
     DatasetNotFoundError,

@@ -37,7 +37,7 @@ def signed_in(handle: str) -> AtmosphereClient:
         IdentityError: The handle is none.
     """
     from atdata.atmosphere import AtmosphereClient
-    from atdata.atmosphere.client import check_login_name
+    from atdata.atproto.client import check_login_name
 
     check_login_name(account_of(handle))
     client = AtmosphereClient()

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from atdata._protocols import IndexEntry
 from atdata.cli.output import progress, size
-from atdata.dataset.load import load_dataset
 from atdata.dataset.write import write_samples
 from atdata.errors import AtdataError, SandboxError
+from atdata.load import load_dataset
 from atdata.promote import promote_to_atmosphere, shards_of_entry
 from atdata.samples.packable import packable
 

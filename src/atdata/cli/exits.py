@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from atdata._regular import NotAFileError
 from atdata.errors import (
     AtmosphereError,
     AuthenticationError,
@@ -31,6 +30,7 @@ from atdata.errors import (
     UnsafeUrlError,
     UrlError,
 )
+from atdata.system.regular_files import NotAFileError
 
 
 class ExitCode(IntEnum):

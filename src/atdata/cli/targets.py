@@ -7,7 +7,6 @@ import re
 from contextlib import redirect_stdout
 from typing import Any, Final
 
-from atdata._folders import user_path
 from atdata._protocols import IndexEntry
 from atdata._refs import (
     DATASET_COLLECTION,
@@ -22,10 +21,11 @@ from atdata._refs import (
 )
 from atdata.cli.output import note
 from atdata.dataset.dataset import Dataset
-from atdata.dataset.load import open_entry
 from atdata.errors import DatasetNotFoundError, NotFoundError, OptionError, RefError
+from atdata.indexing.open_entry import open_entry
 from atdata.samples.codec import check_sample_type
 from atdata.schema.model import Schema
+from atdata.system.folders import user_path
 
 _CLASS_AT_VERSION: Final = re.compile(r"\w+@\d+\.\d+\.\d+")
 _DATASETS: Final = (DATASET_COLLECTION, NEWER_DATASET_COLLECTION)
@@ -44,7 +44,7 @@ def local_index(where: str | None, **options: Any) -> Any:
 
 def existing_index(where: str | None) -> Any | None:
     """The same, or None where it would be a new file: looking makes no index."""
-    from atdata.local.place import file_of
+    from atdata.local.open_backend import file_of
 
     file = file_of(where)
     return local_index(where) if file is None or file.exists() else None

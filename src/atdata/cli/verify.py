@@ -31,8 +31,8 @@ def verify(
     0 only if all passed. With --json one JSON object a line.
     """
     from atdata.cli.targets import find_dataset
-    from atdata.dataset.verify import verify_shards
-    from atdata.shards.unread import listed
+    from atdata.dataset.reading.verify import verify_shards
+    from atdata.shards.tar.unread import listed
 
     found = find_dataset(dataset, index)
     seen = {"passed": 0, "failed": 0, "not checkable": 0}

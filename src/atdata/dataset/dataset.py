@@ -8,25 +8,24 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 from weakref import WeakValueDictionary
 
-from atdata._folders import cache_folder, user_path
 from atdata._protocols import DataSource, IndexEntry, is_source
 from atdata._secrets import redacted
 from atdata._shardlist import LocatedUrl, ShardInfo
 from atdata.dataset.describe import describe
-from atdata.dataset.epoch import runs_of
-from atdata.dataset.gather import Gather, GatheredRows
 from atdata.dataset.named_splits import splits_of
-from atdata.dataset.plan import (
+from atdata.dataset.readable import Readable
+from atdata.dataset.reading.epoch import runs_of
+from atdata.dataset.reading.plan import (
     Filter,
     Map,
     Plan,
     Step,
     View,
 )
-from atdata.dataset.readable import Readable
-from atdata.dataset.rows import Rows
-from atdata.dataset.split import Even, Share, find_share, left_of, positions_in, share_of
-from atdata.dataset.verify import Verify
+from atdata.dataset.reading.random_access import Gather, GatheredRows
+from atdata.dataset.reading.ranks import Even, Share, find_share, left_of, positions_in, share_of
+from atdata.dataset.reading.rows import Rows
+from atdata.dataset.reading.verify import Verify
 from atdata.errors import AtdataError, OptionError, SampleTypeError
 from atdata.lenses.lens import Lens
 from atdata.lenses.network import find_lens
@@ -37,6 +36,7 @@ from atdata.shards.reader import Block
 from atdata.shards.writer import PackedSample
 from atdata.sources.cache import MAX_BYTES, CachedSource
 from atdata.sources.url import URLSource
+from atdata.system.folders import cache_folder, user_path
 
 T = TypeVar("T")
 U = TypeVar("U")

@@ -13,8 +13,8 @@ from atdata._protocols import DataSource
 from atdata._shardlist import ShardInfo
 from atdata.samples.codec import is_sample_type
 from atdata.shards.reader import count_samples
-from atdata.shards.unread import Unread
-from atdata.sources.offers import local_path
+from atdata.shards.tar.unread import Unread
+from atdata.sources.capabilities import local_path
 
 
 def describe(source: DataSource, shard: ShardInfo, unread: Unread) -> ShardInfo:

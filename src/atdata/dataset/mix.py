@@ -14,13 +14,13 @@ import numpy as np
 from atdata._once import once
 from atdata._secrets import redacted_repr
 from atdata.dataset.dataset import Dataset
-from atdata.dataset.epoch import Epoch, Shuffle
-from atdata.dataset.permute import Integers, scrambled
-from atdata.dataset.plan import check_batch_size, samples_of
-from atdata.dataset.rows import Indices, JoinedRows, Rows
-from atdata.dataset.split import Even, Share, find_share
-from atdata.dataset.state import Reading
-from atdata.dataset.stream import EpochStream
+from atdata.dataset.reading.epoch import Epoch, Shuffle
+from atdata.dataset.reading.permutation import Integers, scrambled
+from atdata.dataset.reading.plan import check_batch_size, samples_of
+from atdata.dataset.reading.ranks import Even, Share, find_share
+from atdata.dataset.reading.rows import Indices, JoinedRows, Rows
+from atdata.dataset.reading.state import Reading
+from atdata.dataset.reading.stream import EpochStream
 from atdata.dataset.trainable import Trainable
 from atdata.errors import NoDataUrlsError, OptionError, SampleTypeError
 from atdata.samples.batch import SampleBatch

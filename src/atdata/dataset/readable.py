@@ -9,11 +9,14 @@ from typing import Any, TypeVar, overload
 import numpy as np
 
 from atdata._shardlist import ShardInfo
-from atdata.dataset.epoch import DatasetEpoch, Epoch, Shuffle
-from atdata.dataset.gather import Gather
-from atdata.dataset.order import DEFAULT_BUFFER_SAMPLES, DEFAULT_BUFFER_SHARDS, ShuffleOrder
-from atdata.dataset.permute import Integers
-from atdata.dataset.plan import (
+from atdata.dataset.reading.buffer_shuffle import (
+    DEFAULT_BUFFER_SAMPLES,
+    DEFAULT_BUFFER_SHARDS,
+    ShuffleOrder,
+)
+from atdata.dataset.reading.epoch import DatasetEpoch, Epoch, Shuffle
+from atdata.dataset.reading.permutation import Integers
+from atdata.dataset.reading.plan import (
     Plan,
     Run,
     batch_of,
@@ -21,9 +24,10 @@ from atdata.dataset.plan import (
     check_batch_size,
     samples_of,
 )
-from atdata.dataset.split import left_of, length, share_of
-from atdata.dataset.state import Reading
-from atdata.dataset.stream import BufferStream, EpochStream, ShuffledStream, StoredStream
+from atdata.dataset.reading.random_access import Gather
+from atdata.dataset.reading.ranks import left_of, length, share_of
+from atdata.dataset.reading.state import Reading
+from atdata.dataset.reading.stream import BufferStream, EpochStream, ShuffledStream, StoredStream
 from atdata.dataset.trainable import Trainable
 from atdata.errors import LengthError, OptionError, SampleNotFoundError
 from atdata.samples.batch import SampleBatch

@@ -6,18 +6,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from atdata.dataset.epoch import Epoch, Shuffle
-from atdata.dataset.plan import check_batch_size
-from atdata.dataset.ragged import Columns, Fill, Forms, Ragged
-from atdata.dataset.split import Even, Share, find_share
-from atdata.dataset.state import Reading
-from atdata.dataset.stream import EpochStream
+from atdata.dataset.reading.epoch import Epoch, Shuffle
+from atdata.dataset.reading.plan import check_batch_size
+from atdata.dataset.reading.ragged import Columns, Fill, Forms, Ragged
+from atdata.dataset.reading.ranks import Even, Share, find_share
+from atdata.dataset.reading.state import Reading
+from atdata.dataset.reading.stream import EpochStream
 from atdata.errors import SampleTypeError
 from atdata.samples.codec import fields_of, is_sample_type
 from atdata.samples.columnar import Column
 
 if TYPE_CHECKING:
-    from atdata.dataset.torch import TorchLoader
+    from atdata.dataset.torch.loader import TorchLoader
 
 T = TypeVar("T")
 
@@ -131,8 +131,8 @@ class Trainable(ABC, Generic[T]):
             MissingExtraError: PyTorch is not installed.
             OptionError: An argument out of its range, or ranks that contradict each other.
         """
-        from atdata.dataset.tensors import as_tensors
-        from atdata.dataset.torch import TorchLoader
+        from atdata.dataset.torch.loader import TorchLoader
+        from atdata.dataset.torch.tensors import as_tensors
 
         share = self._share
         if share == Share() or even is not None:

@@ -9,19 +9,19 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from atdata._files import Scratch, make_folders, sync_files, sync_folder
-from atdata._folders import user_path
 from atdata._shardlist import ShardInfo
 from atdata.dataset.dataset import Dataset
 from atdata.errors import NoDataUrlsError, OptionError, SampleTypeError, StoreError
 from atdata.samples.codec import check_sample_type, codec_of, is_sample_type
 from atdata.samples.dict_sample import DictSample
 from atdata.shards.column_writer import write_shard_columns
-from atdata.shards.offsets import SUFFIX
-from atdata.shards.pieces import Values
+from atdata.shards.columns.packers import Values
 from atdata.shards.replacing import place_together, scratch_next_to
 from atdata.shards.sample_writer import write_shard_samples
+from atdata.shards.table import SUFFIX
 from atdata.sources.nearby import COMPRESSED
+from atdata.system.files import Scratch, make_folders, sync_files, sync_folder
+from atdata.system.folders import user_path
 
 T = TypeVar("T")
 

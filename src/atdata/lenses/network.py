@@ -6,12 +6,12 @@ from collections import deque
 from functools import reduce
 from typing import Any, TypeAlias, TypeVar
 
-from atdata._forks import ForkLock
 from atdata.errors import LensError, LensNotFoundError
 from atdata.lenses.lens import Lens
 from atdata.lenses.views import field_view, same_structure, view_problems
 from atdata.samples.codec import SampleCodec, codec_of
 from atdata.samples.kinds import Field
+from atdata.system.forks import ForkLock
 
 S = TypeVar("S")
 V = TypeVar("V")

@@ -12,16 +12,16 @@ from atdata._protocols import AbstractDataStore, Packable
 from atdata._refs import check_name, known_name
 from atdata._secrets import redacted
 from atdata.dataset.dataset import Dataset
-from atdata.dataset.details import Details
-from atdata.dataset.insertion import check_insertable, leave_in_place, write_to_store
-from atdata.dataset.load import open_entry
 from atdata.errors import OptionError, SchemaConflictError
+from atdata.indexing.details import Details
+from atdata.indexing.insertion import check_insertable, leave_in_place, write_to_store
+from atdata.indexing.open_entry import open_entry
 from atdata.local.entry import LocalDatasetEntry, from_row
 from atdata.local.insert import Draft, record
 from atdata.local.labels import set_label
 from atdata.local.lookup import find, find_by_cid, find_by_name, not_found
 from atdata.local.mirrored import MirroredRecords
-from atdata.local.place import open_backend
+from atdata.local.open_backend import open_backend
 from atdata.local.schemas import SchemaRecord, Schemas
 from atdata.local.search import all_entries, index_what_is_not, search
 from atdata.samples.dict_sample import DictSample

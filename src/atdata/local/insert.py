@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from atdata._secrets import redacted_repr
-from atdata.dataset.details import Details
-from atdata.dataset.insertion import Placed, has_size
 from atdata.dataset.named_splits import same_splits
+from atdata.indexing.details import Details
+from atdata.indexing.insertion import Placed, has_size
 from atdata.local.backends.base import Backend
 from atdata.local.entry import LocalDatasetEntry, content_cid, from_row, to_row
-from atdata.local.words import entry_terms
+from atdata.local.search_terms import entry_terms
 
 
 @redacted_repr

@@ -17,7 +17,7 @@ from atdata._protocols import IndexEntry
 from atdata.errors import BackendError
 from atdata.local.backends.base import Backend, in_pages
 from atdata.local.entry import LocalDatasetEntry, from_row, to_row
-from atdata.local.words import entry_terms
+from atdata.local.search_terms import entry_terms
 
 SCHEMA_NOTE: Final = "schema "
 """What the keys of notes begin with that hold schemas, before the AT URI."""

@@ -10,7 +10,7 @@ from atdata.errors import BackendError, OptionError
 from atdata.local.backends.base import Backend, EntryRow, Terms, in_pages
 from atdata.local.entry import LocalDatasetEntry, from_row
 from atdata.local.schemas import PAGE
-from atdata.local.words import entry_terms, label, query_words
+from atdata.local.search_terms import entry_terms, label, query_words
 from atdata.schema.reflect import schema_of
 
 _AT_ONCE: Final = 500

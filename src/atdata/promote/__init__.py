@@ -6,9 +6,9 @@ record last. So a failure leaves no dataset record, and running it again goes on
 stopped.
 """
 
-from atdata.promote.act import promote_to_atmosphere
+from atdata.promote.execute import promote_to_atmosphere
+from atdata.promote.make_plan import plan_promotion
 from atdata.promote.plan import PromotionPlan, SchemaPlan
-from atdata.promote.planning import plan_promotion
 from atdata.promote.request import shards_of_entry
 
 __all__ = [

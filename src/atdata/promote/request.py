@@ -15,11 +15,11 @@ from atdata._refs import (
 )
 from atdata._secrets import redacted_repr
 from atdata._shardlist import ShardInfo, expand_braces
-from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.entry import AtmosphereIndexEntry
 from atdata.atmosphere.keys import slug
 from atdata.atmosphere.manifest import ObjectStore, Shelf, keeps_objects
 from atdata.atmosphere.records import content_of
+from atdata.atproto.client import AtmosphereClient
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.named_splits import with_splits
 from atdata.errors import OptionError

@@ -13,7 +13,6 @@ from weakref import WeakValueDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from atdata._forks import ForkLock
 from atdata._protocols import Packable
 from atdata.errors import SampleTypeError, SchemaError, UnknownKindError
 from atdata.samples.kinds import (
@@ -33,6 +32,7 @@ from atdata.samples.kinds import (
 from atdata.samples.packable import equip
 from atdata.schema.checks import check_identifier, check_limits, known_dtype
 from atdata.schema.model import Schema
+from atdata.system.forks import ForkLock
 
 CACHE_SIZE: Final = 256
 """Types that are kept although nothing else uses them. A type in use is always found again."""

@@ -18,10 +18,10 @@ from atdata.samples.codec import SampleCodec
 from atdata.samples.kinds import Field, Misfit
 from atdata.samples.packing import map_head, map_key
 from atdata.samples.wire import check_readable
-from atdata.shards.given import given_columns
-from atdata.shards.pieces import Pack, Piece, RowMisfit, Values, pack_of
+from atdata.shards.columns.given import given_columns
+from atdata.shards.columns.packers import Pack, Piece, RowMisfit, Values, pack_of
+from atdata.shards.open_shard import ShardSink
 from atdata.shards.runs import FIRST_ROWS, Run, most_rows, rows_after
-from atdata.shards.unfinished import ShardSink
 from atdata.shards.writer import write_runs
 
 

@@ -12,14 +12,14 @@ import numpy as np
 
 from atdata.errors import DecodeError, ShardError
 from atdata.samples.codec import SampleCodec
-from atdata.shards.columns import Decoder, Payloads
-from atdata.shards.cursor import Integers
-from atdata.shards.form import Column, finished
-from atdata.shards.keys import KeyMatrix, Keys, key_list
-from atdata.shards.lazy import StridedRows
-from atdata.shards.links import LinksError
-from atdata.shards.tar import Found, Walker, check_tail
-from atdata.shards.unread import Unread
+from atdata.shards.columns.column import Column, finished
+from atdata.shards.columns.cursor import Integers
+from atdata.shards.columns.decode import Decoder, Payloads
+from atdata.shards.columns.strided import StridedRows
+from atdata.shards.tar.keys import KeyMatrix, Keys, key_list
+from atdata.shards.tar.links import LinksError
+from atdata.shards.tar.unread import Unread
+from atdata.shards.tar.walk import Found, Walker, check_tail
 from atdata.shards.window import MappedFile, StreamChunks, Window, open_window
 
 T = TypeVar("T")

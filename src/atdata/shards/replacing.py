@@ -18,8 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from atdata._files import Scratch, held_if_abandoned, remove_scratch, sync_files, sync_folder
 from atdata.errors import SourceError
+from atdata.system.files import Scratch, held_if_abandoned, remove_scratch, sync_files, sync_folder
 
 UNFINISHED: Final = ".atdata-unfinished"
 """The folder for scratch folders, next to the shards."""

@@ -12,12 +12,12 @@ import numpy as np
 
 from atdata._limits import limits
 from atdata.errors import ShardError
-from atdata.shards.cursor import Bytes, Integers
-from atdata.shards.header import BLOCK
-from atdata.shards.pieces import LARGE, Even, Piece
-from atdata.shards.trail import MOST_PARTS
-from atdata.shards.unfinished import OpenShard
-from atdata.shards.ustar import Headers, number_key, numbered_headers
+from atdata.shards.columns.cursor import Bytes, Integers
+from atdata.shards.columns.packers import LARGE, Even, Piece
+from atdata.shards.hashing_writer import MOST_PARTS
+from atdata.shards.open_shard import OpenShard
+from atdata.shards.tar.header import BLOCK
+from atdata.shards.tar.ustar import Headers, number_key, numbered_headers
 
 FIRST_ROWS: Final = 1
 """Samples of the first run, of whose size nothing is known."""

@@ -12,9 +12,9 @@ from atdata.errors import EncodeError, SampleTypeError
 from atdata.samples.codec import SampleCodec
 from atdata.samples.sending import defined_again
 from atdata.shards.column_writer import RunPacker
-from atdata.shards.pieces import pack_list, packed_values
+from atdata.shards.columns.packers import pack_list, packed_values
+from atdata.shards.open_shard import ShardSink
 from atdata.shards.runs import FIRST_ROWS, RUN, Run, most_rows, rows_after
-from atdata.shards.unfinished import ShardSink
 from atdata.shards.writer import write_runs
 
 T = TypeVar("T")

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import IO, Final, Protocol
 
 from atdata._registry import slash_missing
-from atdata._regular import NotAFileError
 from atdata.errors import ShardError, ShardNotFoundError
-from atdata.shards.lazy import FileRows
+from atdata.shards.columns.strided import FileRows
+from atdata.system.regular_files import NotAFileError
 
 _FIRST_CHUNK: Final = 1 << 18
 _CHUNK: Final = 1 << 23

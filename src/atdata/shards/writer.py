@@ -11,11 +11,11 @@ import numpy as np
 from atdata._limits import limits
 from atdata._shardlist import ShardUrls
 from atdata.errors import AtdataError, OptionError, ShardError
-from atdata.shards.header import BLOCK
-from atdata.shards.keys import KeyLog
+from atdata.shards.open_shard import OpenShard, ShardLine, ShardSink
 from atdata.shards.runs import Run, RunWriter
-from atdata.shards.unfinished import OpenShard, ShardLine, ShardSink
-from atdata.shards.ustar import END, check_key, headers, number_key
+from atdata.shards.tar.header import BLOCK
+from atdata.shards.tar.keys import KeyLog
+from atdata.shards.tar.ustar import END, check_key, headers, number_key
 
 _FLUSH: Final = 1 << 20
 """Bytes that are gathered before they are written."""

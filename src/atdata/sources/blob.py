@@ -15,10 +15,10 @@ from atdata._digest import RAW, cid_sha256
 from atdata._limits import limits
 from atdata._refs import parse_blob_ref
 from atdata.errors import IntegrityError, ShardNotFoundError, SourceError
-from atdata.sources.http import open_url
-from atdata.sources.identity import network_policy, server_of
-from atdata.sources.part import room_for
-from atdata.sources.policy import Policy
+from atdata.net.http import open_url
+from atdata.net.identity import network_policy, server_of
+from atdata.net.policy import Policy
+from atdata.system.partial_files import room_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 from atdata._digest import sha256_of
-from atdata._files import lock, make_folders, sync_folder, unlock
-from atdata._folders import user_path
 from atdata._once import once
 from atdata._protocols import DataSource
-from atdata._regular import open_file, open_own, private_folder
 from atdata._secrets import redacted_repr
 from atdata._shardlist import ShardInfo
 from atdata.errors import IntegrityError, OptionError
-from atdata.sources.offers import local_path, open_beside, ranges_of
-from atdata.sources.part import Part
-from atdata.sources.ranges import FileBytes, ShardBytes
+from atdata.sources.byte_ranges import FileBytes, ShardBytes
+from atdata.sources.capabilities import local_path, open_beside, ranges_of
+from atdata.system.files import lock, make_folders, sync_folder, unlock
+from atdata.system.folders import user_path
+from atdata.system.partial_files import Part
+from atdata.system.regular_files import open_file, open_own, private_folder
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

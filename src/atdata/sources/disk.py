@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import IO, Final
 from urllib.parse import quote, unquote, urlsplit
 
-from atdata._folders import user_path
 from atdata._registry import slash_missing
-from atdata._regular import open_file
 from atdata.errors import ShardNotFoundError, SourceError, UnsafeUrlError, UrlError
+from atdata.net.policy import Policy
 from atdata.sources.nearby import warn_of_compressed
-from atdata.sources.policy import Policy
+from atdata.system.folders import user_path
+from atdata.system.regular_files import open_file
 
 BUFFER: Final = 1 << 20
 

@@ -16,7 +16,7 @@ from atdata.errors import (
     SourceError,
     UnsafeUrlError,
 )
-from atdata.sources.policy import Policy
+from atdata.net.policy import Policy
 
 _READ_AHEAD: Final = 4 << 20
 _PACKAGES: Final = {

@@ -8,12 +8,12 @@ from typing import Final
 from urllib3.exceptions import HTTPError
 
 from atdata.errors import AtdataError, IntegrityError
-from atdata.sources.deadline import Pace
-from atdata.sources.policy import Policy
-from atdata.sources.ranges import NoRangesError
-from atdata.sources.retries import Retries
-from atdata.sources.transport import Signer, describe, fetch
-from atdata.sources.version import Version
+from atdata.net.deadlines import Pace
+from atdata.net.file_version import Version
+from atdata.net.policy import Policy
+from atdata.net.retries import Retries
+from atdata.net.transport import Signer, describe, fetch
+from atdata.sources.byte_ranges import NoRangesError
 
 _READ: Final = 1 << 20
 """Bytes read from the network at once."""

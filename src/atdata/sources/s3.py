@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import IO, Final
 
 from atdata.errors import NoDataUrlsError, OptionError, SourceError, UnsafeUrlError, UrlError
-from atdata.sources.http import open_url
+from atdata.net.http import open_url
+from atdata.net.policy import Policy
 from atdata.sources.http_ranges import HttpBytes
-from atdata.sources.policy import Policy
 from atdata.sources.s3_access import S3Access, access_for, in_region, learn_region, remember
 from atdata.sources.s3_client import client_for, refusal, s3_error, s3_errors
 from atdata.sources.url import URLSource

@@ -12,8 +12,8 @@ from atdata._protocols import DataSource
 from atdata._secrets import redacted_repr
 from atdata._shardlist import preview
 from atdata.errors import ShardNotFoundError
-from atdata.sources.offers import local_path, open_beside, ranges_of
-from atdata.sources.ranges import ShardBytes
+from atdata.sources.byte_ranges import ShardBytes
+from atdata.sources.capabilities import local_path, open_beside, ranges_of
 
 
 @redacted_repr

@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import IO, Final
 
 from atdata._digest import sha256_of
-from atdata._files import Scratch, make_folders, place_file, sync_folder
-from atdata._regular import open_file
 from atdata._secrets import redacted
 from atdata._shardlist import ShardInfo, ShardUrls, exactly
 from atdata.errors import AtdataError, OptionError, StoreError, UrlError
-from atdata.shards.offsets import SUFFIX
+from atdata.shards.table import SUFFIX
 from atdata.sources.disk import path_of
-from atdata.stores.spool import (
+from atdata.stores.store_base import (
     STEM,
     OwnPrefix,
     Progress,
@@ -27,6 +25,8 @@ from atdata.stores.spool import (
     packed_of,
     write_packed,
 )
+from atdata.system.files import Scratch, make_folders, place_file, sync_folder
+from atdata.system.regular_files import open_file
 
 _UNFINISHED: Final = ".unfinished"
 
@@ -108,7 +108,7 @@ class DiskDataStore:
         prefix: str,
         progress: Progress | None = None,
     ) -> ShardUrls:
-        """Copy shards byte for byte; see `atdata.stores.spool.copy_packed`.
+        """Copy shards byte for byte; see `atdata.stores.store_base.copy_packed`.
 
         Args:
             shards: What to copy. One that is there already, with its hash, is not read again.

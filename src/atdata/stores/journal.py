@@ -13,9 +13,9 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from atdata._files import make_folders
-from atdata._folders import data_folder
 from atdata._shardlist import ShardInfo
+from atdata.system.files import make_folders
+from atdata.system.folders import data_folder
 
 _KEPT_FOR: Final = 6 * 3600
 """Seconds for which a blob that no record references is trusted to be there still."""

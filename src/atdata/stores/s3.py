@@ -11,18 +11,17 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from atdata._digest import sha256_of
-from atdata._files import Scratch
 from atdata._registry import require
 from atdata._secrets import redacted
 from atdata._shardlist import ShardInfo, ShardUrls, exactly
 from atdata.errors import OptionError, StoreError, UrlError
-from atdata.shards.offsets import SUFFIX
+from atdata.shards.table import SUFFIX
 from atdata.sources.s3 import S3Reader, parse_s3
 from atdata.sources.s3_access import S3Access, environment_endpoint, in_region, remember
 from atdata.sources.s3_client import client_for, s3_errors
 from atdata.stores.s3_copy import copy_on_server, copy_source
 from atdata.stores.s3_upload import SHA256, upload
-from atdata.stores.spool import (
+from atdata.stores.store_base import (
     STEM,
     OwnPrefix,
     Progress,
@@ -34,6 +33,7 @@ from atdata.stores.spool import (
     packed_of,
     write_packed,
 )
+from atdata.system.files import Scratch
 
 _PROBE_ATTEMPTS: Final = 2
 """Tries of the first request of a call: a server that is down is reported within seconds."""
@@ -126,7 +126,7 @@ class S3DataStore:
         prefix: str,
         progress: Progress | None = None,
     ) -> ShardUrls:
-        """Copy shards byte for byte; see `atdata.stores.spool.copy_packed`.
+        """Copy shards byte for byte; see `atdata.stores.store_base.copy_packed`.
 
         Args:
             shards: What to copy. One that is there already, with its size and hash, is neither

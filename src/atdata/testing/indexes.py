@@ -24,9 +24,9 @@ import pytest
 
 from atdata._protocols import AbstractIndex, IndexEntry
 from atdata.dataset.dataset import Dataset
-from atdata.dataset.load import load_dataset
 from atdata.dataset.write import write_samples
 from atdata.errors import OptionError, SchemaConflictError
+from atdata.load import load_dataset
 from atdata.samples.dict_sample import DictSample
 from atdata.testing.schemas import IndexSchemaSuite, Point, Scene, points, scene, values
 

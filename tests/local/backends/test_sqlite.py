@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from atdata import _mounts
 from atdata.errors import BackendError
 from atdata.local import LocalIndex
 from atdata.local.backends.base import EntryRow
 from atdata.local.backends.sqlite import SqliteBackend
+from atdata.system import mounts as _mounts
 from tests.local.conftest import MakeDigits
 
 

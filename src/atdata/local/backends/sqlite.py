@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, unquote
 
-from atdata._files import make_folders
-from atdata._folders import user_path
 from atdata._limits import limits
-from atdata._mounts import network_file_system
 from atdata.errors import BackendError, UrlError
 from atdata.local.backends._pool import ConnectionPool
 from atdata.local.backends._sql import SqlBackend, SqlPages, entry_row
 from atdata.local.backends._terms import Change, Terms, plan
 from atdata.local.backends.base import FORMAT, EntryRow, SchemaRow
+from atdata.system.files import make_folders
+from atdata.system.folders import user_path
+from atdata.system.mounts import network_file_system
 
 T = TypeVar("T")
 

@@ -1,0 +1,1 @@
+"""The AT Protocol, knowing nothing of datasets: records, repositories, servers."""

@@ -1,0 +1,64 @@
+"""Listings that a server gives page by page: each to its end, and each with one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from atdata._limits import limits
+from atdata.errors import AtmosphereError
+from atdata.net.deadlines import within
+
+_LONGEST_CURSOR: Final = 4096
+
+
+def rows(
+    ask: Callable[[Mapping[str, str | int]], Mapping[str, Any]],
+    params: Mapping[str, str | int],
+    key: str,
+    *,
+    most: int,
+    name: str,
+) -> Iterator[object]:
+    """Everything in a listing.
+
+    Args:
+        ask: Asks the server for a page.
+        params: With ``limit``, the rows of a page that are asked for.
+        key: Under which the rows are in its answer.
+        most: Rows that are taken in all.
+        name: What to call the listing in errors.
+
+    Raises:
+        AtmosphereError: It has no end: too many rows or pages, a cursor that came before, too
+            much time. Or what ``ask`` raises.
+    """
+    seen: set[int] = set()
+    waited, taken, limit = 0.0, 0, int(params["limit"])
+    while True:
+        started = time.monotonic()
+        problem = f"it did not come within {limits.listing_seconds} s"
+        with within(limits.listing_seconds - waited, name, problem):
+            answer = ask(params)
+        waited += time.monotonic() - started
+        found = answer.get(key)
+        page = found if isinstance(found, list) else []
+        taken += len(page)
+        if len(page) > limit:
+            raise AtmosphereError(f"{name}: a page of {len(page):,}, where {limit:,} were asked.")
+        if taken > most:
+            raise AtmosphereError(f"{name}: more than {most:,}.")
+        yield from page
+        # A short page is not the last one: only a missing cursor says so.
+        cursor = answer.get("cursor")
+        if not isinstance(cursor, str) or not cursor:
+            return
+        if hash(cursor) in seen:
+            raise AtmosphereError(f"{name}: it goes in circles.")
+        seen.add(hash(cursor))
+        if len(seen) >= limits.pages or len(cursor) > _LONGEST_CURSOR:
+            raise AtmosphereError(f"{name}: more than {limits.pages:,} pages, or no end.")
+        if waited > limits.listing_seconds:
+            raise AtmosphereError(f"{name}: {problem}.")
+        params = {**params, "cursor": cursor}

@@ -1,0 +1,85 @@
+"""Being logged in: the tokens of one account on one server, as a value."""
+
+from __future__ import annotations
+
+import binascii
+import time
+from base64 import urlsafe_b64decode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from atdata._refs import is_did
+from atdata._secrets import redacted_repr
+from atdata.errors import AtmosphereError, AuthenticationError
+from atdata.net.documents import parse_json
+
+_SEPARATOR: Final = ":::"
+_MARGIN: Final = 60
+"""Seconds before its end when a token counts as expired: a long upload must not outlive it."""
+
+
+@redacted_repr
+@dataclass(frozen=True)
+class Session:
+    """Tokens of one account. Its repr shows none of them."""
+
+    handle: str
+    did: str
+    access: str = field(repr=False)
+    """Sent with every call; lives about two hours."""
+    refresh: str = field(repr=False)
+    """Gives new tokens; lives about three months."""
+    server: str
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the access token still lives by its own account; True where it does not say."""
+        return _expiry(self.access) > time.time() + _MARGIN
+
+    def to_string(self) -> str:
+        """One line that `from_string` reads; a secret. Other clients use the same form."""
+        parts = (self.handle, self.did, self.access, self.refresh, self.server)
+        return _SEPARATOR.join(parts)
+
+    @classmethod
+    def from_string(cls, text: str) -> Session:
+        """Read a saved session.
+
+        Raises:
+            AuthenticationError: It is not one. The message does not repeat it.
+        """
+        parts = str(text).strip().split(_SEPARATOR)
+        if len(parts) != 5 or not all(parts) or not is_did(parts[1]):
+            raise AuthenticationError(
+                "This is not a session string: expected five parts joined by ':::', found "
+                f"{len(parts)}. Save client.session_string, or call "
+                "client.login(handle, password)."
+            )
+        if not parts[4].startswith(("https://", "http://")):
+            raise AuthenticationError("The session string does not end in its server's URL.")
+        return cls(*parts)
+
+    @classmethod
+    def from_answer(cls, answer: Mapping[str, Any], server: str) -> Session:
+        """What a server answers to a login or a refresh.
+
+        Raises:
+            AtmosphereError: The answer is not a session.
+        """
+        names = ("handle", "did", "accessJwt", "refreshJwt")
+        values = [answer.get(name) for name in names]
+        if not all(isinstance(v, str) and v and _SEPARATOR not in v for v in values):
+            raise AtmosphereError(f"{server} answered a login with something else than a session.")
+        handle, did, access, refresh = (str(v) for v in values)
+        return cls(handle, did, access, refresh, server)
+
+
+def _expiry(token: str) -> float:
+    """When a JWT says that it ends; infinity for what is not one."""
+    try:
+        payload = token.split(".")[1]
+        claims = parse_json(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return float(claims["exp"])
+    except (IndexError, KeyError, TypeError, ValueError, binascii.Error):
+        return float("inf")

@@ -1,0 +1,345 @@
+"""One epoch: samples by their place in its order, read ahead while earlier ones are used."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from atdata._once import once
+from atdata.dataset.reading.permutation import (
+    VERSION,
+    Integers,
+    Order,
+    Permutation,
+    Stored,
+    sizes_for,
+)
+from atdata.dataset.reading.plan import Plan, Run
+from atdata.dataset.reading.random_access import Gather, GatheredRows, LocatedRows
+from atdata.dataset.reading.ranks import Ranges, cut, length
+from atdata.dataset.reading.rows import Indices, Rows
+from atdata.errors import OptionError, StateError
+
+_ROWS: Final = 4096
+"""Rows that are decoded together where nobody asks for batches."""
+_FIRST: Final = 64
+"""Samples that are read first, so that the first one comes soon."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shuffle:
+    """How an epoch is shuffled."""
+
+    seed: int | None = None
+    """None: chosen when reading begins."""
+    epoch: int = 0
+    block: int | None = None
+    """Samples that stay neighbours on their way into a window; None: about 16 kB of them."""
+    window: int | None = None
+    """Samples that are mixed with each other; None: about 32 MB of them."""
+    version: int = VERSION
+    """Of the order that a seed gives."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("seed", 0), ("epoch", 0), ("block", 1), ("window", 1)):
+            value = getattr(self, name)
+            if value is None and name != "epoch":
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise OptionError(f"{name}={value!r}: expected a whole number from {least} on.")
+
+    def with_seed(self) -> Shuffle:
+        """The same, with a seed."""
+        return self if self.seed is not None else replace(self, seed=secrets.randbits(48))
+
+    def to_json(self) -> dict[str, Any]:
+        """For a state."""
+        return {
+            "seed": self.seed,
+            "epoch": self.epoch,
+            "block": self.block,
+            "window": self.window,
+        }
+
+    def following(self, epoch: int | None = None) -> Shuffle:
+        """The same in another epoch, the next one if none is given, in the order of today."""
+        return replace(self, epoch=self.epoch + 1 if epoch is None else epoch, version=VERSION)
+
+    def loaded(self, data: Any, version: int) -> Shuffle:
+        """The shuffle of a state, which must have this one's seed where one was given.
+
+        Args:
+            data: What `to_json` gave.
+            version: Of the state's order.
+
+        Raises:
+            StateError: It has not, or is no shuffle.
+        """
+        if not isinstance(data, dict) or set(data) != set(self.to_json()):
+            raise StateError("The state is of samples in the order they are stored in.")
+        try:
+            found = Shuffle(**data, version=version)
+        except OptionError as error:
+            raise StateError(f"The state is not one of ours: {error}") from None
+        if found.seed is None or self.seed not in (None, found.seed):
+            raise StateError(f"The state is of seed={found.seed}; here it is seed={self.seed}.")
+        return found
+
+
+class Epoch(Protocol):
+    """What a reader goes through, place by place."""
+
+    def __len__(self) -> int:
+        """Number of stored samples."""
+        ...
+
+    def check_sendable(self) -> None:
+        """Refuse what another process would not find, see `Plan.check_sendable`."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells the samples from those of other datasets."""
+        ...
+
+    @property
+    def shuffle(self) -> Shuffle | None:
+        """How it is shuffled, sizes included."""
+        ...
+
+    @property
+    def at_once(self) -> int:
+        """Samples that are best decoded together: what the processor's cache has room for."""
+        ...
+
+    def piece_end(self, place: int) -> int:
+        """Where the samples end that are best read together with the one at ``place``."""
+        ...
+
+    def fetch(self, places: Integers) -> Any:
+        """Read samples; in a thread of its own."""
+        ...
+
+    def finish(self, fetched: Any, part: Indices) -> tuple[Rows, Integers]:
+        """Some of what was fetched with the steps applied, and which of them are left."""
+        ...
+
+
+class DatasetEpoch:
+    """An epoch of one dataset."""
+
+    def __init__(self, plan: Plan, gather: Gather, shuffle: Shuffle | None) -> None:
+        self._plan = plan
+        self._gather = gather
+        self._shuffle = shuffle
+
+    def __len__(self) -> int:
+        return len(self._gather)
+
+    def check_sendable(self) -> None:
+        """See `Epoch`."""
+        self._plan.check_sendable()
+
+    @property
+    def fingerprint(self) -> str:
+        """See `Epoch`."""
+        len(self)
+        return self._gather.tables.fingerprint()
+
+    @once
+    def shuffle(self) -> Shuffle | None:
+        """See `Epoch`."""
+        if self._shuffle is None:
+            return None
+        block, window, _ = self._sizes
+        asked = self._shuffle.with_seed()
+        window = asked.window or window
+        # A small window would hold a few blocks only, and mix badly.
+        block = asked.block or max(1, min(block, window // 64))
+        return replace(asked, block=block, window=window)
+
+    @once
+    def _sizes(self) -> tuple[int, int, int]:
+        samples = len(self)
+        return sizes_for(self._gather.tables.total_bytes(), samples)
+
+    @once
+    def order(self) -> Order:
+        """The order."""
+        chosen = self.shuffle
+        if chosen is None:
+            return Stored(len(self), self._sizes[2])
+        assert chosen.seed is not None
+        assert chosen.block is not None
+        assert chosen.window is not None
+        return Permutation(
+            np.diff(self._gather.ends, prepend=0),
+            seed=chosen.seed,
+            epoch=chosen.epoch,
+            block=chosen.block,
+            window=chosen.window,
+            version=chosen.version,
+        )
+
+    @property
+    def at_once(self) -> int:
+        """See `Epoch`."""
+        return min(_ROWS, self._sizes[2])
+
+    def piece_end(self, place: int) -> int:
+        """See `Epoch`."""
+        return self.order.piece_end(place)
+
+    def fetch(self, places: Integers) -> GatheredRows | LocatedRows:
+        """See `Epoch`."""
+        return self._gather.ascending(*self.order.ascending(places))
+
+    def finish(self, fetched: GatheredRows | LocatedRows, part: Indices) -> tuple[Rows, Integers]:
+        """See `Epoch`."""
+        return self._plan.stepped(fetched.take(part))
+
+
+def runs_of(
+    epoch: Epoch,
+    ranges: Ranges,
+    *,
+    size: int | None,
+    worker: int = 0,
+    workers: int = 1,
+    single: bool = False,
+) -> Iterator[Run]:
+    """The rows at some places of an epoch, in their order.
+
+    Args:
+        epoch: The epoch.
+        ranges: The places.
+        size: Samples of a batch: workers take turns by them, and runs end where they do, but for
+            the last run of what is read together.
+        worker: Number of this worker.
+        workers: Number of workers.
+        single: Whether each run is the stored samples of one batch, even if none is left.
+    """
+    step = size or 1
+    most = step if single else max(1, epoch.at_once // step) * step
+    first = max(step * workers, _FIRST)
+    pieces = _pieces(epoch, ranges, step, worker, workers, first=first, whole=single)
+    places, behind = next(pieces, (None, None))
+    if places is not None and behind is not None and len(places) < _rest(epoch, ranges):
+        # Of a small first piece: nothing is read beside it, so that the first batch comes soon.
+        fetched, taken = epoch.fetch(places), behind
+        for at in _cuts(taken, step, most):
+            yield _finished(epoch, fetched, at, taken)
+        places, behind = next(pieces, (None, None))
+    with closing(_Ahead(epoch)) as ahead:
+        if places is not None:
+            ahead.begin(places)
+        while places is not None and behind is not None:
+            # Nothing of the last piece is held while the one after the next is read.
+            fetched, taken = None, behind
+            fetched = ahead.result()
+            places, behind = next(pieces, (None, None))
+            if places is not None:
+                ahead.begin(places)
+            for at in _cuts(taken, step, most):
+                yield _finished(epoch, fetched, at, taken)
+
+
+def _rest(epoch: Epoch, ranges: Ranges) -> int:
+    """Samples from the first place to where it is best to read to."""
+    return epoch.piece_end(ranges[0][0]) - ranges[0][0]
+
+
+class _Ahead:
+    """Fetches one piece while another is used. A forked child fetches it anew.
+
+    Args:
+        epoch: What is read.
+    """
+
+    def __init__(self, epoch: Epoch) -> None:
+        self._epoch = epoch
+        self._pid = os.getpid()
+        self._pool = ThreadPoolExecutor(1, "atdata-ahead")
+        self._places: Integers | None = None
+        self._waiting: Future[Any] | None = None
+
+    def begin(self, places: Integers) -> None:
+        """Fetch these, in a thread."""
+        self._places = places
+        self._waiting = self._pool.submit(self._epoch.fetch, places)
+
+    def result(self) -> Any:
+        """What was fetched; nothing of it is held here afterwards."""
+        assert self._places is not None
+        if self._pid != os.getpid():
+            # The thread did not come along.
+            self._pid, self._pool = os.getpid(), ThreadPoolExecutor(1, "atdata-ahead")
+            self.begin(self._places)
+        waiting, self._waiting = self._waiting, None
+        assert waiting is not None
+        return waiting.result()
+
+    def close(self) -> None:
+        """Wait for what is being fetched."""
+        if self._pid == os.getpid():
+            self._pool.shutdown()
+
+
+def _finished(epoch: Epoch, fetched: Any, part: slice, taken: Integers) -> Run:
+    rows, kept = epoch.finish(fetched, part)
+    return rows, taken[part][kept]
+
+
+def _cuts(taken: Integers, size: int, most: int) -> Iterator[slice]:
+    """Parts of at most ``most`` rows that end where a batch of ``size`` does."""
+    at = 0
+    while at < len(taken):
+        end = at + min(len(taken) - at, most - (int(taken[at]) - 1) % size)
+        yield slice(at, end)
+        at = end
+
+
+def _pieces(
+    epoch: Epoch,
+    ranges: Ranges,
+    step: int,
+    worker: int,
+    workers: int,
+    *,
+    first: int,
+    whole: bool,
+) -> Iterator[tuple[Integers, Integers]]:
+    """Places that are read together, and what has been taken once each of them is.
+
+    Args:
+        epoch: The epoch.
+        ranges: All places.
+        step: Samples of a batch.
+        worker: Number of the worker that reads them.
+        workers: Number of workers.
+        first: Most samples of the first piece.
+        whole: Whether a piece ends where a batch does, so that every batch is within one.
+    """
+    total, before, most = length(ranges), 0, first
+    while before < total:
+        start, stop = cut(ranges, before, total)[0]
+        end = min(before + min(stop, epoch.piece_end(start)) - start, before + most)
+        if whole:
+            end = min(total, -(-end // step) * step)
+        places = np.concatenate([np.arange(*part) for part in cut(ranges, before, end)])
+        taken = np.arange(before, end)
+        if workers > 1:
+            mine = taken // step % workers == worker
+            places, taken = places[mine], taken[mine]
+        if len(places):
+            yield places, taken + 1
+        before = end
+        # Small at first, so that the first batch comes soon; then as large as is best.
+        most *= 64

@@ -1,0 +1,40 @@
+"""Files that datasets keep open: so many in a process, however many datasets there are"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from typing import Final, Protocol
+from weakref import ref
+
+from atdata.system.forks import ForkLock
+
+_MOST: Final = 4096
+"""Most files that are kept open, and no more than an eighth of what the system allows: a map takes
+one more."""
+
+
+class Holder(Protocol):
+    """Who keeps files open, each by a number."""
+
+    def let_go(self, number: int) -> None:
+        """Close one of them, when nobody reads it any more; it can be opened again."""
+        ...
+
+
+def hold(holder: Holder, number: int) -> None:
+    """Note that a file was opened; of all of them, the one that was opened first is let go."""
+    with _lock:
+        _held[id(holder), number] = ref(holder)
+        _held.move_to_end((id(holder), number))
+        over = []
+        while len(_held) > min(_MOST, max(1, os.sysconf("SC_OPEN_MAX") // 8)):
+            over.append(_held.popitem(last=False))
+    for (_, of), other in over:
+        found = other()
+        if found is not None:
+            found.let_go(of)
+
+
+_held: OrderedDict[tuple[int, int], ref[Holder]] = OrderedDict()
+_lock = ForkLock()

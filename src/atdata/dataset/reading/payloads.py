@@ -1,0 +1,229 @@
+"""Payloads in the order in which they are wanted: taken out of maps, or read into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+
+from atdata.dataset.reading.shard_files import APART, ShardFiles, WrongTableError
+from atdata.shards.columns.buffers import Buffers
+from atdata.shards.columns.decode import Payloads
+from atdata.shards.tar.check import Spots
+from atdata.shards.tar.header import BLOCK
+from atdata.shards.tar.keys import KeyMatrix
+
+Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
+Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
+
+_SMALL: Final = 8 << 10
+"""Bytes of a payload up to which neighbours are read together, and then moved to their places."""
+_SCRATCH: Final = 1 << 20
+"""Bytes that are read before payloads are moved out of them: what the cache has room for."""
+_MAPPED: Final = 1 << 27
+"""Bytes of shards up to which small payloads are taken out of maps: with each page that is used,
+systems map many around it, and they all count as memory of this process."""
+_SHARDS: Final = 32
+"""The same in shards: of more, too few samples are taken out of each at once."""
+_RESIDENT: Final = 1 << 23
+"""Bytes of samples that are taken out of maps before their pages are given back."""
+_buffers: Final = Buffers(4)
+"""What payloads are in; of large ones, a batch is put together of several windows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Where samples are, as their tables say."""
+
+    starts: Integers
+    """Where each header begins, shards thought of as `APART` from each other."""
+    sizes: Integers
+    """Bytes of each payload."""
+    shards: list[int]
+    """Numbers of the shards that they are in."""
+    keys: KeyMatrix | None
+    """The key of each in UTF-8, zeros behind shorter ones, where none is long."""
+
+    def take(self, rows: slice | Integers) -> Located:
+        """Some of them, in the order of ``rows``."""
+        keys = None if self.keys is None else self.keys[rows]
+        return Located(self.starts[rows], self.sizes[rows], self.shards, keys)
+
+
+Part: TypeAlias = slice | Integers
+"""Which samples."""
+Check: TypeAlias = Callable[[Located, Part, Bytes, Integers], None]
+"""Takes which samples were found, the memory that they are in, and where each payload begins."""
+_Portion: TypeAlias = tuple[Part, Bytes, Integers]
+"""The same as a value, but which of the payloads they become."""
+
+
+class Placer:
+    """Finds samples in memory, or reads them, and puts their payloads into order.
+
+    Args:
+        files: Where they are.
+    """
+
+    def __init__(self, files: ShardFiles) -> None:
+        self._files = files
+        self._scratch = Buffers()
+        self._resident = 0
+
+    def maps(self, found: Located) -> bool:
+        """Whether samples are to be taken out of maps, which is done when they are wanted."""
+        few = 0 < len(found.shards) <= _SHARDS and int(found.sizes.max()) <= _SMALL
+        few = few and self._files.bytes_of(found.shards) <= _MAPPED
+        return few and self._files.are_local(found.shards)
+
+    def expect(self, found: Located) -> None:
+        """Have samples read whose payloads will be taken out of maps, without waiting for it.
+
+        Args:
+            found: Where they are, ascending.
+        """
+        self._files.expect(found.starts, _ends(found))
+
+    def taken(self, found: Located, check: Check) -> Payloads:
+        """Payloads taken out of maps, in any order.
+
+        Args:
+            found: Where they are.
+            check: Called with what was found; raises where a table was wrong.
+
+        Raises:
+            WrongTableError: They are not where a table says.
+        """
+        starts, sizes = np.empty_like(found.sizes), found.sizes
+        # With their headers they are the neighbours that they are in the shard.
+        buffer = self._moved(starts, sizes, self._mapped(found), head=BLOCK)
+        check(found, slice(None), buffer, starts)
+        self._resident += len(buffer)
+        if self._resident > _RESIDENT:
+            self._resident = 0
+            self._files.rest()
+        return _payloads(buffer, starts, sizes)
+
+    def read(self, found: Located, places: Integers, check: Check) -> Payloads:
+        """Payloads read into memory, in their order.
+
+        Args:
+            found: Where they are, ascending.
+            places: Which one each of them becomes: the numbers from 0 to before n.
+            check: As for `taken`.
+
+        Raises:
+            WrongTableError: They are not where a table says.
+        """
+        count = len(places)
+        starts, sizes = np.zeros(count, np.int64), np.empty(count, np.int64)
+        sizes[places] = found.sizes
+        buffer = np.empty(0, np.uint8)
+        if count > 1 and int(sizes.max()) <= _SMALL:
+            buffer = self._moved(starts, sizes, self._pieces(found, places, check), head=0)
+        elif self._files.are_local(found.shards):
+            buffer = self._in_place(found, places, starts, sizes, check)
+        else:
+            for piece in self._files.pieces(found.starts, _ends(found), None):
+                buffer = _buffers.take(piece.size)
+                self._files.load(piece, buffer)
+                check(found, piece.part, buffer, piece.at + BLOCK)
+                starts[places[piece.part]] = piece.at + BLOCK
+        return _payloads(buffer, starts, sizes)
+
+    def _moved(
+        self, starts: Integers, sizes: Integers, found: Iterator[_Portion], *, head: int
+    ) -> Bytes:
+        """Small payloads, away from what is between them.
+
+        Those of one size are rows of a matrix in their order; others lie there as they were found,
+        with their padding.
+
+        Args:
+            starts: Filled with where each begins.
+            sizes: Bytes of each.
+            found: Memory that they are in.
+            head: Bytes before each that come along: none, or its header.
+        """
+        if (sizes == sizes[:1]).all():
+            width = head + int(sizes[0]) if len(sizes) else 0
+            starts[:] = np.arange(head, head + len(sizes) * width, width) if width else 0
+            buffer = _buffers.take(len(sizes) * width)
+            for which, data, at in found:
+                if width:
+                    buffer.view(f"V{width}")[which] = Spots(data, at).read(-head, width)
+            return buffer
+        counts = (head + sizes + BLOCK - 1) // BLOCK
+        buffer = _buffers.take(int(counts.sum()) * BLOCK)
+        records = buffer.view(f"V{BLOCK}")
+        before = 0
+        for which, data, at in found:
+            count = counts[which]
+            ends = np.cumsum(count)
+            first, behind = ends - count, before + int(ends[-1])
+            starts[which] = (before + first) * BLOCK + head
+            wanted = np.repeat((at - head) // BLOCK - first, count) + np.arange(behind - before)
+            there = data[: len(data) // BLOCK * BLOCK].view(f"V{BLOCK}")
+            # That they are all there was checked: without a mode, they are copied twice.
+            there.take(wanted, out=records[before:behind], mode="clip")
+            before = behind
+        return buffer
+
+    def _mapped(self, found: Located) -> Iterator[_Portion]:
+        """Payloads in maps, each shard's together."""
+        shard, ends = found.starts // APART, _ends(found)
+        for number in found.shards:
+            part = slice(None) if len(found.shards) == 1 else np.flatnonzero(shard == number)
+            zero = number * APART
+            at = found.starts[part] - (zero - BLOCK)
+            if len(at):
+                data = self._files.mapped(number)
+                if int(ends[part].max()) > zero + len(data):
+                    raise WrongTableError(number, None)
+                yield part, data, at
+
+    def _pieces(self, found: Located, places: Integers, check: Check) -> Iterator[_Portion]:
+        """Payloads read with the headers before them and the padding behind, a piece at a time."""
+        for piece in self._files.pieces(found.starts, _ends(found), _SCRATCH):
+            data = self._scratch.take(piece.size)
+            self._files.load(piece, data)
+            check(found, piece.part, data, piece.at + BLOCK)
+            yield places[piece.part], data, piece.at + BLOCK
+
+    def _in_place(
+        self, found: Located, places: Integers, starts: Integers, sizes: Integers, check: Check
+    ) -> Bytes:
+        """Large payloads, each read to its place with its header.
+
+        Args:
+            found: Where they are.
+            places: Which row each becomes.
+            starts: Filled with where each row begins.
+            sizes: Bytes of each row.
+            check: As for `taken`.
+        """
+        ends = np.cumsum(sizes + BLOCK)
+        starts[:] = ends - sizes
+        buffer = _buffers.take(int(ends[-1]) if len(ends) else 0)
+        view: Any = memoryview(buffer)  # type: ignore[arg-type]
+        spans = (found.starts // APART, starts[places], ends[places], found.starts % APART)
+        self._files.read(
+            [
+                (number, view[begin - BLOCK : end], start)
+                for number, begin, end, start in zip(*(x.tolist() for x in spans), strict=True)
+            ]
+        )
+        check(found, slice(0, len(places)), buffer, starts[places])
+        return buffer
+
+
+def _ends(found: Located) -> Integers:
+    """Where the padding behind each payload ends."""
+    return found.starts + BLOCK + (found.sizes + BLOCK - 1) // BLOCK * BLOCK
+
+
+def _payloads(buffer: Bytes, starts: Integers, sizes: Integers) -> Payloads:
+    view: Any = buffer
+    return Payloads(memoryview(view).toreadonly(), starts, starts + sizes)

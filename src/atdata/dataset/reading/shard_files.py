@@ -1,0 +1,314 @@
+"""The shards of a dataset, open to be read by position: as files, by ranges, or as copies."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+
+from atdata._protocols import DataSource
+from atdata._shardlist import ShardInfo
+from atdata.dataset.reading.held import hold
+from atdata.dataset.reading.verify import Verify, check_file
+from atdata.dataset.reading.versions import Versions
+from atdata.dataset.reading.whole import temporary_copy
+from atdata.errors import IntegrityError
+from atdata.sources.byte_ranges import FileBytes, NoRangesError, ShardBytes
+from atdata.sources.capabilities import local_path, ranges_of
+from atdata.system.forks import ForkLock
+
+Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
+Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
+
+_AT_ONCE: Final = 16
+"""Ranges that are asked for at the same time: as many connections to a host are kept."""
+_FROM_SERVERS: Final = 16 << 20
+"""Bytes of ranges that are asked for together."""
+_ALONG: Final = 1 << 18
+"""Bytes between two parts of a map that are read along, because asking twice costs more."""
+_IN_HALVES: Final = 1 << 23
+"""Bytes from which on two threads read from files: the system copies as fast as both can take."""
+APART: Final = 2**40
+"""Distance between the shards, where all of them are thought of as one file."""
+
+
+class WrongTableError(Exception):
+    """A shard does not hold what its table says; or that was found damaged, and replaced."""
+
+    def __init__(
+        self, number: int, cause: IntegrityError | None, *, replaced: bool = False
+    ) -> None:
+        super().__init__(number)
+        self.number = number
+        self.cause = cause
+        self.replaced = replaced
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Spans of bytes that are read together."""
+
+    part: slice
+    """Which spans."""
+    at: Integers
+    """Where each of them begins in memory."""
+    size: int
+    """Bytes of memory."""
+    runs: list[list[int]]
+    """Of each read: number of the shard, where it begins and ends in memory, its first byte."""
+
+
+class ShardFiles:
+    """Open shards, by their number. Safe with threads; a forked child opens its own pool.
+
+    Args:
+        source: Where they are.
+        shards: Their identifiers.
+        known: What is known of them, by identifier.
+        verify: How local ones are held against that when they are opened.
+        size_of: Bytes of a shard, as its table has it.
+        versions: Which version of each is read.
+    """
+
+    def __init__(
+        self,
+        source: DataSource,
+        shards: Sequence[str],
+        known: dict[str, ShardInfo],
+        verify: Verify | None,
+        size_of: Callable[[int], int],
+        versions: Versions,
+    ) -> None:
+        self._source = source
+        self._shards = shards
+        self._known = known
+        self._verify = verify
+        self._size_of = size_of
+        self._versions = versions
+        self._open: dict[int, ShardBytes] = {}
+        self._copies: dict[int, FileBytes] = {}
+        self._paths: dict[int, Path | None] = {}
+        self._kinds: dict[int, tuple[bool, int, int]] = {}
+        self._pid = os.getpid()
+        self._pool: ThreadPoolExecutor | None = None
+        self._opening = ForkLock()
+
+    def get(self, number: int) -> ShardBytes:
+        """One shard, open.
+
+        Raises:
+            IntegrityError: It is not what is known of it.
+            SourceError: It cannot be opened.
+        """
+        self._in_child()
+        found = self._open.get(number)
+        if found is not None:
+            return found
+        with self._opening:
+            found = self._open.get(number)
+            if found is None:
+                found = self._open[number] = self._opened(number)
+                # What a server was asked stays: it knows which version of a file is read.
+                if isinstance(found, FileBytes) and number not in self._copies:
+                    hold(self, number)
+            return found
+
+    def let_go(self, number: int) -> None:
+        """See `Holder`."""
+        self._open.pop(number, None)
+
+    def _in_child(self) -> None:
+        """In a forked child, threads did not come along; files did."""
+        if self._pid != os.getpid():
+            self._pid, self._pool = os.getpid(), None
+
+    def are_local(self, numbers: Sequence[int]) -> bool:
+        """Whether these shards are files of this machine."""
+        return all(self._kind(number)[0] for number in numbers)
+
+    def bytes_of(self, numbers: Sequence[int]) -> int:
+        """Bytes of these shards together, as their tables have it."""
+        return sum(map(self._size_of, numbers))
+
+    def mapped(self, number: int) -> Bytes:
+        """A shard that is a file of this machine, as memory, shape (bytes,); read-only.
+
+        Raises:
+            WrongTableError: It is shorter than when it was opened.
+            SourceError: It cannot be opened.
+        """
+        try:
+            return np.frombuffer(self._as_before(number).mapped(), np.uint8)
+        except IntegrityError as error:
+            raise WrongTableError(number, error) from error
+
+    def expect(self, starts: Integers, ends: Integers) -> None:
+        """Have spans of maps read, without waiting for it; arguments as for `pieces`.
+
+        Raises:
+            WrongTableError: A shard is shorter than when it was opened.
+        """
+        new = np.flatnonzero(starts[1:] - ends[:-1] > _ALONG) + 1
+        first, last = np.append(0, new), np.append(new, len(starts)) - 1
+        spans = (starts[first] // APART, starts[first] % APART, ends[last] % APART)
+        for number, start, end in zip(*(x.tolist() for x in spans), strict=True):
+            self._file(number).expect(start, end)
+
+    def rest(self) -> None:
+        """Give the memory of maps back."""
+        self._in_child()
+        with self._opening:
+            for file in list(self._open.values()):
+                if isinstance(file, FileBytes):
+                    file.rest()
+
+    def _file(self, number: int) -> FileBytes:
+        file = self.get(number)
+        assert isinstance(file, FileBytes)
+        return file
+
+    def _as_before(self, number: int) -> Any:
+        """A shard, open; a file of this machine must not have been written over meanwhile."""
+        file = self.get(number)
+        if isinstance(file, FileBytes) and number not in self._copies:
+            self._versions.seen(number, file.stat())
+        return file
+
+    def _path(self, number: int) -> Path | None:
+        """The file that a shard is."""
+        if number not in self._paths:
+            self._paths[number] = local_path(self._source, self._shards[number])
+        return self._paths[number]
+
+    def _kind(self, number: int) -> tuple[bool, int, int]:
+        """Whether a shard is a file; its `gap` and `most` of `ShardBytes`."""
+        if number not in self._kinds:
+            if self._path(number) is not None:
+                self._kinds[number] = True, FileBytes.gap, FileBytes.most
+            else:
+                file = self.get(number)
+                self._kinds[number] = isinstance(file, FileBytes), file.gap, file.most
+        return self._kinds[number]
+
+    def pieces(self, starts: Integers, ends: Integers, portion: int | None) -> list[Piece]:
+        """How spans of bytes are read in few reads.
+
+        Args:
+            starts: Where each begins, shards thought of as `APART` from each other; ascending.
+            ends: Where each ends.
+            portion: Bytes that are read at a time, about, more of what is on servers;
+                None: all.
+
+        Raises:
+            WrongTableError: Spans overlap.
+        """
+        if not len(starts):
+            return []
+        shard = starts // APART
+        numbers = np.flatnonzero(np.diff(shard, prepend=-1))
+        local, gaps, mosts = zip(*map(self._kind, shard[numbers].tolist()), strict=True)
+        if portion is not None and not all(local):
+            portion = max(portion, _FROM_SERVERS)
+        counts = np.diff(numbers, append=len(starts))
+        between = starts[1:] - ends[:-1]
+        if len(between) and int(between.min()) < 0:
+            raise WrongTableError(int(shard[between.argmin()]), None)
+        new = np.ones(len(starts), bool)
+        new[1:] = between > np.repeat(gaps, counts)[1:]
+        # A run as long as one request should be is followed by another one.
+        most = np.repeat([min(most, portion or most) for most in mosts], counts)[1:]
+        new[1:] |= starts[1:] // most > starts[:-1] // most
+        first = np.flatnonzero(new)
+        behind = np.append(first[1:], len(starts))
+        origin = starts[first]
+        length = ends[behind - 1] - origin
+        base = np.cumsum(length) - length
+        at = starts + np.repeat(base - origin, behind - first)
+        turn = np.flatnonzero(np.diff(base // (portion or APART))) + 1
+        found = []
+        for a, b in pairwise([0, *turn.tolist(), len(first)]):
+            zero = int(base[a])
+            part = slice(int(first[a]), int(behind[b - 1]))
+            to = base[a:b] - zero
+            runs = (shard[first[a:b]], to, to + length[a:b], origin[a:b] % APART)
+            size = int(base[b - 1] + length[b - 1]) - zero
+            found.append(Piece(part, at[part] - zero, size, [x.tolist() for x in runs]))
+        return found
+
+    def load(self, piece: Piece, data: Bytes) -> None:
+        """Read a piece into memory of its size; errors as for `read`."""
+        view = memoryview(data)  # type: ignore[arg-type]
+        self.read([(n, view[i:j], start) for n, i, j, start in zip(*piece.runs, strict=True)])
+
+    def read(self, parts: Sequence[tuple[int, memoryview, int]]) -> None:
+        """Fill memory with parts of shards: number of the shard, memory, first byte.
+
+        Raises:
+            WrongTableError: A shard is shorter than its table says, or was changed.
+            SourceError: One cannot be read.
+        """
+        self._in_child()
+        here = [part for part in parts if self._kind(part[0])[0]]
+        half = len(here) // 2 if sum(len(view) for _, view, _ in here) >= _IN_HALVES else 0
+        beside = [here[:half]] if half else []
+        if len(here) < len(parts):
+            beside += [[part] for part in parts if not self._kind(part[0])[0]]
+        if beside and self._pool is None:
+            self._pool = ThreadPoolExecutor(_AT_ONCE, "atdata-read")
+        waiting = [self._pool.submit(self._fill, some) for some in beside] if self._pool else []
+        try:
+            self._fill(here[half:])
+            for future in waiting:
+                future.result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def _fill(self, parts: Sequence[tuple[int, memoryview, int]]) -> None:
+        number, file = -1, None
+        try:
+            for of, view, start in parts:
+                if file is None or of != number:
+                    number, file = of, self._as_before(of)
+                try:
+                    file.read_into(view, start)
+                except NoRangesError:
+                    self._copy(number).read_into(view, start)
+        except IntegrityError as error:
+            raise WrongTableError(number, error) from error
+
+    def _opened(self, number: int) -> ShardBytes:
+        shard, path = self._shards[number], self._path(number)
+        if path is not None:
+            check_file(path, self._known.get(shard), self._verify)
+            file = FileBytes(path)
+            self._versions.seen(number, file.stat())
+            # Refuses one that was replaced before it was open.
+            local_path(self._source, shard)
+            return file
+        made = ranges_of(self._source, shard)
+        if made is None:
+            return self._copy(number)
+        made.size = self._size_of(number)
+        return made
+
+    def _copy(self, number: int) -> ShardBytes:
+        """A shard that can be read from its start only, as a temporary file without a name."""
+        with self._opening:
+            if number not in self._copies:
+                shard, wanted = self._shards[number], self._size_of(number)
+                with temporary_copy(shard, self._source.open_shard) as path:
+                    file = FileBytes(path, name=shard)
+                if file.size != wanted:
+                    raise IntegrityError(
+                        f"expected {wanted} bytes, as its table says, found {file.size}",
+                        shard=shard,
+                    )
+                self._open[number] = self._copies[number] = file
+            return self._copies[number]

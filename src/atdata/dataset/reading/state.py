@@ -1,0 +1,307 @@
+"""Reading that can be stopped and continued: its state is a little JSON."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from atdata.dataset.reading.permutation import SHORT_LAST_WINDOW, VERSION
+from atdata.dataset.reading.ranks import Share, Taken, check_history
+from atdata.errors import StateError
+from atdata.system.forks import ForkLock
+
+X_co = TypeVar("X_co", covariant=True)
+
+_LONGEST: Final = 100_000
+"""Most runs, or ranks of a run, that a state may have."""
+
+History = list[tuple[int, "int | list[int]"]]
+"""World size, and what was taken, of each run of an epoch so far."""
+
+
+class Stream(Protocol[X_co]):
+    """What can be read, from a place on."""
+
+    share: Share
+
+    @property
+    def version(self) -> int:
+        """Of the order."""
+        ...
+
+    def begin(self, history: History) -> Iterator[tuple[X_co, int]]:
+        """Items, each with the samples that have been taken once it is."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What a state has to agree with, as JSON."""
+        ...
+
+    def adopt(self, state: Mapping[str, Any]) -> None:
+        """Take from a state what decides over the order; nothing where that fails.
+
+        Raises:
+            StateError: It is of other samples or another order.
+        """
+        ...
+
+
+class Reading(Generic[X_co]):
+    """Samples or batches of one epoch, one after the other; an iterator that has a state.
+
+    Not made by itself: `Dataset.ordered` and its like return it. Threads may take turns; one that
+    asks while another does gets a StateError.
+    """
+
+    def __init__(self, stream: Stream[X_co]) -> None:
+        self._stream = stream
+        self._history: History = []
+        self._taken = 0
+        self._items: Iterator[tuple[X_co, int]] | None = None
+        self._process = _process
+
+    def __iter__(self) -> Iterator[X_co]:
+        # For a loop, a generator takes half the time that calling `__next__` does.
+        while True:
+            items = self._begun()
+            try:
+                for item, self._taken in items:
+                    yield item
+                    if self._process != _process:
+                        break
+                else:
+                    if items is self._items:
+                        return
+            except GeneratorExit:
+                raise
+            except BaseException as error:
+                self._failed(items, error)
+                raise
+
+    def __next__(self) -> X_co:
+        items = self._begun()
+        try:
+            item, self._taken = next(items)
+        except StopIteration:
+            raise
+        except BaseException as error:
+            self._failed(items, error)
+            raise
+        return item
+
+    def _failed(self, items: Iterator[Any], error: BaseException) -> None:
+        trace = error.__traceback__
+        # Raised where the next item is asked for, not within: reading is none the worse for it.
+        if str(error) == _BUSY and trace is not None and trace.tb_next is None:
+            raise StateError(
+                "Two threads ask for the next samples of one reading at once. Give each thread a "
+                "part of its own, dataset.split(thread, threads).ordered(), or let one read for "
+                "all. Nothing was read twice or lost."
+            ) from error
+        # A generator that has failed is at its end: what comes next would be missing in silence.
+        if items is self._items:
+            self._begin_again()
+
+    def _begin_again(self) -> None:
+        """Begin where reading stands."""
+        self._history = continued(self._history, self._stream.share.world_size, self._taken)
+        self._taken, self._items = 0, None
+
+    def _begun(self) -> Iterator[tuple[X_co, int]]:
+        if self._process != _process:
+            self._after_fork()
+        items = self._items
+        if items is None:
+            # Of several threads that begin at once, one does.
+            with self.__dict__.setdefault("_beginning", ForkLock()):
+                items = self._items
+                if items is None:
+                    items = self._items = self._stream.begin(self._history)
+        return items
+
+    def _after_fork(self) -> None:
+        # What threads of the parent had in hand did not come along: it is read again.
+        _inherited.append(self._items)
+        self._process = _process
+        if self._items not in (None, _NOTHING):
+            self._begin_again()
+
+    def close(self) -> None:
+        """End reading, and let go of files and connections."""
+        close = getattr(self._items, "close", None)
+        if close is not None:
+            close()
+        self._items = _NOTHING
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where reading stands: what has been returned by now counts as read.
+
+        It is JSON, and the same whatever the number of workers. It holds for every rank, where
+        all of them have returned as many samples; `merge_states` puts unequal ones together.
+        """
+        return state_of(self._stream, self._history, self._taken)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where another reading of the same samples stood, maybe on other ranks.
+
+        Raises:
+            StateError: It is no state, or one of another dataset, order or version.
+        """
+        history = history_of(state, self._stream)
+        self.close()
+        self._history, self._taken, self._items = history, 0, None
+
+
+_process = os.getpid()
+"""Number of this process. Asking the system once a sample would take as long as reading it."""
+
+
+def _forked() -> None:
+    global _process
+    _process = os.getpid()
+
+
+os.register_at_fork(after_in_child=_forked)
+
+_BUSY: Final = "generator already executing"
+"""What Python says in a ValueError where a second thread asks."""
+_NOTHING: Final[Iterator[Any]] = iter(())
+_inherited: list[object] = []
+"""Iterators of a process that this one was forked from: closing them could wait for its threads."""
+
+
+def state_of(stream: Stream[Any], history: History, taken: int) -> dict[str, Any]:
+    """A state."""
+    return {
+        "atdata_state": stream.version,
+        **stream.describe(),
+        "history": [list(run) for run in history],
+        "rank": stream.share.rank,
+        "world_size": stream.share.world_size,
+        "taken": taken,
+    }
+
+
+def history_of(state: Mapping[str, Any], stream: Stream[Any]) -> History:
+    """What a state says was read, after the stream has taken its order over.
+
+    Raises:
+        StateError: It is no state, or one of another dataset, order or version.
+    """
+    history = _checked(state)
+    samples: Any = state.get("samples")
+    if _is_count(samples):
+        check_history(samples, history)
+    stream.adopt(state)
+    return history
+
+
+def next_epoch_of(state: Mapping[str, Any]) -> int | None:
+    """The epoch after that of a loader's state, where it is not the one that follows.
+
+    Raises:
+        StateError: It is no epoch.
+    """
+    epoch = state.get("next_epoch")
+    if epoch is not None and not _is_count(epoch):
+        raise StateError(f"The state is damaged: next_epoch={epoch!r:.40} is no epoch.")
+    return epoch
+
+
+def merge_states(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One state for all ranks, of the states of all ranks, in any order.
+
+    Needed where ranks stopped after different numbers of samples; any rank's own state says
+    the same where they have read equally many.
+
+    Raises:
+        StateError: They are not of every rank of one run.
+    """
+    if not states:
+        raise StateError("There are no states to merge.")
+    for state in states:
+        _checked(state)
+    by_rank = {state["rank"]: state for state in states}
+    first = states[0]
+    of_one_run = all(
+        {**state, "rank": 0, "taken": 0} == {**first, "rank": 0, "taken": 0} for state in states
+    )
+    if not of_one_run or sorted(s["rank"] for s in states) != list(range(first["world_size"])):
+        raise StateError(
+            f"The {len(states)} states are not those of the {first['world_size']} ranks of one run."
+        )
+    taken = [by_rank[rank]["taken"] for rank in range(first["world_size"])]
+    history = [*first["history"], [first["world_size"], taken]]
+    return {**first, "history": history, "rank": 0, "world_size": 1, "taken": 0}
+
+
+def _checked(state: Mapping[str, Any]) -> History:
+    if not isinstance(state, Mapping) or "atdata_state" not in state:
+        raise StateError("This is not a state that state_dict() returned.")
+    version = state["atdata_state"]
+    if not _is_count(version) or not SHORT_LAST_WINDOW <= version <= VERSION:
+        raise StateError(
+            f"The state is of version {version!r:.20}, and this atdata reads versions "
+            f"{SHORT_LAST_WINDOW} to {VERSION}. Load it with the atdata that saved it."
+        )
+    history = state.get("history")
+    run: list[Any] = [state.get("world_size"), state.get("taken")]
+    rank: Any = state.get("rank")
+    if not isinstance(history, list) or len(history) > _LONGEST or not _is_count(rank):
+        raise StateError("The state is damaged: it has no history.")
+    checked: History = []
+    for entry in [*history, run]:
+        if not isinstance(entry, list | tuple) or len(entry) != 2 or not _is_run(*entry):
+            raise StateError(f"The state is damaged: {entry!r:.80} is no part of a history.")
+        _append(checked, *entry)
+    if rank >= run[0]:
+        raise StateError(f"The state is damaged: there is no rank {rank} of {run[0]}.")
+    return checked
+
+
+def continued(history: History, world_size: int, taken: Taken) -> History:
+    """A history with one run more."""
+    made = list(history)
+    _append(made, world_size, taken)
+    return made
+
+
+def _append(history: History, world_size: int, taken: Taken) -> None:
+    if isinstance(taken, list) and len(set(taken)) == 1:
+        taken = taken[0]
+    world, before = history[-1] if history else (0, 0)
+    if world == world_size and isinstance(taken, int) and isinstance(before, int):
+        # What several ranks had left is split among as many of them as it was before.
+        history[-1] = (world_size, before + taken)
+    elif taken:
+        history.append((world_size, taken))
+
+
+def _is_run(world_size: Any, taken: Any) -> bool:
+    if not _is_count(world_size) or not 1 <= world_size <= _LONGEST:
+        return False
+    if isinstance(taken, list):
+        return len(taken) == world_size and all(map(_is_count, taken))
+    return _is_count(taken)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**62
+
+
+def same_or_raise(mine: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    """Hold what a state says of its samples against what they are.
+
+    Raises:
+        StateError: They are others.
+    """
+    for name, what in (("samples", "a dataset of {} samples"), ("data", "the dataset {}")):
+        if state.get(name) != mine[name]:
+            raise StateError(
+                f"The state is of {what.format(state.get(name))}; this is "
+                f"{what.format(mine[name])}. Shards that were written anew are another dataset."
+            )
+
+
+__all__ = ["History", "Reading", "Stream", "Taken", "merge_states"]

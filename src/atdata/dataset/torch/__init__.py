@@ -1,0 +1,1 @@
+"""A dataset as a PyTorch DataLoader: workers, tensors, state."""

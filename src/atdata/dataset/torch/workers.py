@@ -1,0 +1,187 @@
+"""Processes that read batches for a loop of the loader for PyTorch, and end when it does."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from multiprocessing.connection import wait
+from operator import itemgetter
+from typing import Any, Final
+from weakref import WeakSet
+
+from atdata.dataset.reading.epoch import Shuffle
+from atdata.dataset.reading.ragged import Columns
+from atdata.dataset.reading.rows import SampleRows
+from atdata.dataset.reading.state import History
+from atdata.dataset.reading.stream import EpochStream
+from atdata.dataset.torch.tensors import Parcel, torch
+
+_BETWEEN: Final = 1.0
+"""Seconds between two looks at who the parent is, where nothing tells that it ended."""
+
+
+class Workers:
+    """Processes that read one epoch after the other, for one loop at a time.
+
+    Args:
+        batches: What they read.
+        options: For ``DataLoader``.
+    """
+
+    def __init__(self, batches: Batches, options: Mapping[str, Any]) -> None:
+        self._number = options["num_workers"]
+        self._orders = Orders()
+        self._loader = torch.utils.data.DataLoader(
+            batches,
+            batch_size=None,
+            sampler=self._orders,
+            collate_fn=_as_it_is,
+            worker_init_fn=_begin,
+            **options,
+        )
+        self._turn = 0
+        self._parent = os.getpid()
+        self._processes: set[Any] = set()
+        self._items: Iterator[Any] = iter(())
+        _living.add(self)
+
+    def are_mine(self) -> bool:
+        """Whether they were started by this process, and all of them live."""
+        return self._parent == os.getpid() and all(p.is_alive() for p in self._processes)
+
+    def read(self, shuffle: Shuffle | None, history: History, count: int) -> Iterator[Any]:
+        """So many batches, or rows of them where some are left out, in their order.
+
+        Args:
+            shuffle: The epoch.
+            history: What was read of it before.
+            count: How many there are.
+        """
+        self._turn += 1
+        self._orders.next = _orders(Order(self._turn, shuffle, history), count, self._number)
+        before = set(multiprocessing.active_children())
+        self._items = iter(self._loader)
+        self._processes |= set(multiprocessing.active_children()) - before
+        return self._items
+
+
+_living: WeakSet[Workers] = WeakSet()
+_inherited: list[Workers] = []
+"""Workers of a process that this one was forked from. Were they let go of here, they would end
+where they belong."""
+
+
+def _keep_inherited() -> None:
+    _inherited.extend(_living)
+
+
+os.register_at_fork(after_in_child=_keep_inherited)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a worker has to know to read its next batch."""
+
+    turn: int
+    """Number of the iteration."""
+    shuffle: Shuffle | None
+    """The epoch."""
+    history: History
+    """What was read of it before the iteration."""
+    is_last: bool = False
+    """Whether the worker is asked for no more of it."""
+
+
+def _orders(order: Order, count: int, workers: int) -> Iterator[Order]:
+    last = replace(order, is_last=True)
+    return (order if number + workers < count else last for number in range(count))
+
+
+class Orders:
+    """What a ``DataLoader`` asks workers for, one after the other: a sampler in its words."""
+
+    next: Iterator[Order] = iter(())
+
+    def __iter__(self) -> Iterator[Order]:
+        return self.next
+
+
+class Batches(torch.utils.data.Dataset):  # type: ignore[misc]
+    """Batches that a worker takes its turn with, as parcels; or their rows, if some are left out.
+
+    Args:
+        stream: What is read.
+        columns: Makes batches.
+        filtered: Whether batches are put together in the loop, from rows.
+    """
+
+    def __init__(self, stream: EpochStream[Any], columns: Columns, filtered: bool) -> None:
+        self._stream = stream
+        self._columns = replace(columns, then=Parcel)
+        self._filtered = filtered
+        self._turn = 0
+        self._items: Iterator[Any] = iter(())
+
+    def __getitem__(self, order: Order) -> Any:
+        if order.turn != self._turn:
+            # What is left of a loop that was left early is not held while the next one is read.
+            self._items = iter(())
+            self._stream.set_shuffle(order.shuffle)
+            self._turn, self._items = order.turn, self._begin(order.history)
+        item = next(self._items)
+        if order.is_last:
+            self._items = iter(())
+        return item
+
+    def _begin(self, history: History) -> Iterator[Any]:
+        worker, workers = worker_of_all()
+        runs = self._stream.runs(history, worker=worker, workers=workers, single=self._filtered)
+        if not self._filtered:
+            # No frame of a generator here, which would hold the last parcel and its memory.
+            return map(itemgetter(0), self._columns(runs))
+        return ((SampleRows(rows.keys, rows.samples()), taken) for rows, taken in runs)
+
+
+def worker_of_all() -> tuple[int, int]:
+    """Number of this worker, and how many there are."""
+    info = torch.utils.data.get_worker_info()
+    return (0, 1) if info is None else (info.id, info.num_workers)
+
+
+@cache
+def end_with_parent() -> None:
+    """Let this worker end soon after the process that it works for, however that one ended.
+
+    A worker that waits for room in a pipe would wait forever: it holds the pipe's other end, too.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_watch, args=(parent,), name="atdata-parent", daemon=True).start()
+
+
+def _watch(parent: Any) -> None:
+    before = os.getppid()
+    ends = [parent.sentinel]
+    if hasattr(os, "pidfd_open"):
+        try:
+            # The sentinel is open as long as any process has its other end, by a fork perhaps.
+            ends.append(os.pidfd_open(parent.pid))
+        except ProcessLookupError:
+            os._exit(1)
+        except OSError:
+            pass
+    while os.getppid() == before and not wait(ends, _BETWEEN):
+        pass
+    os._exit(1)
+
+
+def _begin(_: int) -> None:
+    end_with_parent()
+
+
+def _as_it_is(item: Any) -> Any:
+    return item

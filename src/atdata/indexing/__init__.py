@@ -1,0 +1,1 @@
+"""What is recorded of a dataset when it is inserted or published."""

@@ -1,0 +1,161 @@
+"""load_dataset: from a path, a URL, a name or an AT URI to a Dataset, or one a split."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar, overload
+
+from atdata._protocols import AbstractIndex
+from atdata._refs import NameRef, parse_name_ref, reference
+from atdata._registry import slash_missing
+from atdata.dataset.dataset import Dataset
+from atdata.dataset.dataset_dict import DatasetDict, by_split
+from atdata.errors import (
+    DatasetNotFoundError,
+    ShardNotFoundError,
+)
+from atdata.indexing.open_entry import open_entry
+from atdata.samples.codec import check_sample_type
+from atdata.samples.dict_sample import DictSample
+from atdata.sources.capabilities import local_path
+from atdata.system.folders import user_path
+
+T = TypeVar("T")
+
+_PATTERN: Final = re.compile(r"[*?\[{]")
+_PATH: Final = re.compile(r"[*?\[{/.~]")
+"""What a path has, and the name of a dataset seldom."""
+
+
+@overload
+def load_dataset(
+    where: str | Path | Sequence[str | Path],
+    sample_type: type[T],
+    *,
+    split: str,
+    index: AbstractIndex | None = ...,
+) -> Dataset[T]: ...
+@overload
+def load_dataset(
+    where: str | Path | Sequence[str | Path],
+    sample_type: type[T],
+    *,
+    split: None = ...,
+    index: AbstractIndex | None = ...,
+) -> DatasetDict[T]: ...
+@overload
+def load_dataset(
+    where: str | Path | Sequence[str | Path],
+    sample_type: None = ...,
+    *,
+    split: str,
+    index: AbstractIndex | None = ...,
+) -> Dataset[Any]: ...
+@overload
+def load_dataset(
+    where: str | Path | Sequence[str | Path],
+    sample_type: None = ...,
+    *,
+    split: None = ...,
+    index: AbstractIndex | None = ...,
+) -> DatasetDict[Any]: ...
+def load_dataset(
+    where: str | Path | Sequence[str | Path],
+    sample_type: type[Any] | None = None,
+    *,
+    split: str | None = None,
+    index: AbstractIndex | None = None,
+) -> Dataset[Any] | DatasetDict[Any]:
+    """Open a dataset wherever it is.
+
+    Args:
+        where: A path, folder or URL (braces and globs are expanded), ``@local/name``,
+            ``@handle/name`` or ``at://…``.
+        sample_type: Type of the samples; None: the type of the dataset's schema, or
+            `DictSample` where there is none or it has kinds that this version does not know.
+        split: Name of a split: that dataset alone; None: all of them.
+        index: Where names are looked up; None: the default local index for ``@local/``, the
+            network for the others.
+
+    Returns:
+        With ``split``, a Dataset. Without, a DatasetDict. The splits are those that the
+        dataset's entry or record says of its shards, else what their names say; shards of which
+        neither says one are ``train``.
+
+    Raises:
+        KeyError: No such dataset or split.
+        NoDataUrlsError: No shard was found there.
+    """
+    if sample_type is not None:
+        check_sample_type(sample_type)
+    if isinstance(where, str):
+        where = reference(where)
+    if isinstance(where, str) and where.startswith(("@", "at://")):
+        dataset = _from_index(where, sample_type, index)
+    else:
+        if index is not None:
+            _check_is_place(where)
+        dataset = Dataset.of(sample_type or DictSample, where)
+        _check_files(dataset, where)
+    splits = by_split(dataset)
+    return splits if split is None else splits[split]
+
+
+def _check_is_place(where: str | Path | Sequence[str | Path]) -> None:
+    """Refuse the bare name of a dataset, given with an index."""
+    if not isinstance(where, str) or "://" in where or _PATTERN.search(where):
+        return
+    if not user_path(where).exists():
+        raise DatasetNotFoundError(
+            f"There is no file or folder {where!r}. A dataset of an index is named with an '@': "
+            f"load_dataset('@local/{where}', index=…) for a local index, '@handle/{where}' for "
+            "the network."
+        )
+
+
+def _check_files(dataset: Dataset[Any], where: str | Path | Sequence[str | Path]) -> None:
+    """Refuse shards that are files of this machine and are not there.
+
+    Raises:
+        ShardNotFoundError: Names the first one.
+    """
+    for shard in dataset.shard_list:
+        path = local_path(dataset.source, shard)
+        if path is None or path.exists():
+            continue
+        hint = slash_missing(where)
+        if "%" in path.name:
+            hint = " Shards with numbers are named 'data-{000000..000009}.tar' or 'data-*.tar'."
+        elif not hint and isinstance(where, str) and not _PATH.search(where):
+            hint = (
+                f" A dataset of an index is named with an '@': '@local/{where}' for a local index, "
+                f"'@handle/{where}' for the network."
+            )
+        raise ShardNotFoundError(f"There is no file or folder {str(path)!r}.{hint}")
+
+
+def _from_index(
+    where: str, sample_type: type[Any] | None, index: AbstractIndex | None
+) -> Dataset[Any]:
+    if where.startswith("at://") and "/blob/" in where:
+        return Dataset.of(sample_type or DictSample, where)
+    name = parse_name_ref(where) if where.startswith("@") else None
+    index = index or _index_for(name)
+    if name is not None and name.owner == "local" and name.version is None:
+        entry = index.get_dataset(name.name)
+    else:
+        entry = index.get_dataset(where)
+    return open_entry(entry, index, sample_type)
+
+
+def _index_for(name: NameRef | None) -> AbstractIndex:
+    # Loaded when a name asks for it: the network needs packages that a local index does not.
+    if name is not None and name.owner == "local":
+        from atdata.local import LocalIndex
+
+        return LocalIndex()
+    from atdata.atmosphere import AtmosphereClient, AtmosphereIndex
+
+    return AtmosphereIndex(AtmosphereClient())

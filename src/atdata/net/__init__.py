@@ -1,0 +1,1 @@
+"""Bytes from elsewhere: the gate for untrusted addresses, transport, deadlines, identity."""

@@ -1,0 +1,123 @@
+"""Files and small documents over http: one stream for shards, one GET for JSON."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import IO, Any
+from urllib.parse import urlencode
+
+from urllib3.exceptions import HTTPError
+
+from atdata._limits import limits
+from atdata._secrets import redacted
+from atdata.errors import NotFoundError, ShardNotFoundError, SourceError
+from atdata.net.deadlines import within
+from atdata.net.documents import parse_json, read_whole
+from atdata.net.download import BUFFER, Download
+from atdata.net.policy import Policy
+from atdata.net.retries import Patience, Retries
+from atdata.net.transport import READ_TIMEOUT, Signer, describe, fetch
+
+
+def open_url(
+    url: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    sign: Signer | None = None,
+    policy: Policy | None = None,
+    expect_bytes: int | None = None,
+    restart: bool = False,
+    name: str | None = None,
+    patience: Patience | None = None,
+    encoded: bool = True,
+) -> IO[bytes]:
+    """Open a URL as a stream that survives dropped connections.
+
+    The first request is sent at once, so that errors come here. After a drop the stream goes
+    on from the byte reached, asking for the same version of the file. The bytes are those on
+    the server: a content encoding is never undone.
+
+    Args:
+        url: An http(s) URL, or with ``sign`` what the signer takes.
+        headers: Sent with every request, but to no other host than the URL's own.
+        sign: Signs each request.
+        policy: The gate for strangers' URLs; None for a URL that the user typed.
+        expect_bytes: Size the file must have, where known.
+        restart: For servers without ranges whose bytes are checked by their hash: after a
+            drop, begin again and pass over what was read.
+        name: What to call it in errors; the URL without its query by default.
+        patience: How often and how long to try again.
+        encoded: Whether bytes that have a content encoding are given as they are; else they are
+            an error, as a shard would be taken for a compressed file.
+
+    Returns:
+        A buffered binary stream, not seekable. Reading it raises SourceError where the
+        connection cannot be restored, and IntegrityError where the file has changed since it
+        was opened or has another size than announced.
+
+    Raises:
+        ShardNotFoundError: There is no such file.
+        UnsafeUrlError: The policy does not let it pass.
+        SourceError: It cannot be read.
+        IntegrityError: Its size is not ``expect_bytes``.
+    """
+    raw = Download(
+        url,
+        headers=headers or {},
+        sign=sign,
+        policy=policy,
+        expect_bytes=expect_bytes,
+        restart=restart,
+        name=name or redacted(url),
+        patience=patience,
+        encoded=encoded,
+    )
+    return io.BufferedReader(raw, BUFFER)
+
+
+def get_json(
+    url: str,
+    *,
+    params: Mapping[str, str] | None = None,
+    policy: Policy | None = None,
+    max_bytes: int | None = None,
+    timeout: float = READ_TIMEOUT,
+) -> Any:
+    """GET a small JSON document.
+
+    Args:
+        url: An http(s) URL.
+        params: Added as its query.
+        policy: The gate for strangers' URLs; None for a URL that the user typed.
+        max_bytes: Largest document taken; None: ``limits.document_bytes``.
+        timeout: Seconds that the server may be silent; attempts end after twice this.
+
+    Raises:
+        NotFoundError: 404 or 410.
+        UnsafeUrlError: The policy does not let it pass.
+        SourceError: It cannot be read, is larger, or is not JSON.
+    """
+    full = f"{url}{'&' if '?' in url else '?'}{urlencode(params)}" if params else url
+    name = redacted(url)
+    retries = Retries(name, Patience(attempts=4, connects=3, budget=2 * timeout))
+    headers = {"Accept": "application/json"}
+    with within(limits.document_seconds, name):
+        try:
+            response = fetch(
+                full, headers, name=name, retries=retries, policy=policy, timeout=timeout
+            )
+        except ShardNotFoundError as error:
+            raise NotFoundError(f"{name}: there is nothing here.") from error
+        try:
+            body = read_whole(response, most=max_bytes or limits.document_bytes, name=name)
+        except SourceError:
+            raise
+        except (HTTPError, OSError) as error:
+            raise SourceError(f"{name}: {describe(error)}.") from error
+        finally:
+            response.close()
+    try:
+        return parse_json(body)
+    except ValueError as error:
+        raise SourceError(f"{name}: expected JSON, found something else.") from error

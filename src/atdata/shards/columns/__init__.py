@@ -1,0 +1,1 @@
+"""Many payloads as columns, and columns as payloads."""

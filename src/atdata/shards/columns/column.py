@@ -1,0 +1,68 @@
+"""The form of a column: an array where one dtype and shape hold every value, a list elsewhere.
+
+What is read may be neither yet: arrays that are copied, and texts that are made, later.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from atdata.samples.forms import rows_of
+from atdata.samples.kinds import Array, Kind, Maybe
+from atdata.samples.texts import Texts
+from atdata.shards.columns.strided import StridedRows
+
+AnyArray: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+Finished: TypeAlias = AnyArray | list[Any] | Texts
+"""One value a row: an array of shape (n, …), a list of n, or texts."""
+Column: TypeAlias = Finished | StridedRows
+"""The same, or arrays that are to be copied."""
+
+
+def finished(column: Column, *, copy: bool = True) -> Finished:
+    """A column with its arrays copied, or, if they are at a constant stride, as a view."""
+    if not isinstance(column, StridedRows):
+        return column
+    return column.copied() if copy else column.view()
+
+
+def column_of(values: list[Any]) -> AnyArray | list[Any]:
+    """Values as an array where one dtype and shape hold them all, as they are otherwise.
+
+    Arrays of one dtype and shape (*S) become (n, *S); a copy.
+    """
+    sorts = set(map(type, values))
+    if len(sorts) != 1:
+        return values
+    (sort,) = sorts
+    if sort is bool or sort is float:
+        return np.array(values, sort)
+    if sort is int:
+        return integers(values)
+    if sort is np.ndarray and len({(value.dtype, value.shape) for value in values}) == 1:
+        # Without its dtype, the other byte order would be lost.
+        return np.stack(values, dtype=values[0].dtype)
+    return values
+
+
+def integers(values: list[int]) -> AnyArray | list[Any]:
+    """Integers as int64, as uint64 where that is needed, as they are where neither holds them."""
+    low, high = min(values), max(values)
+    if low >= -(2**63) and high < 2**63:
+        return np.array(values, np.int64)
+    return np.array(values, np.uint64) if low >= 0 and high < 2**64 else values
+
+
+def as_list(column: Column, kind: Kind) -> list[Any]:
+    """A column as Python values: scalars as int, float and bool; arrays as views of their rows."""
+    if isinstance(column, list):
+        return column
+    if isinstance(column, StridedRows):
+        return list(column.each())
+    if isinstance(column, Texts):
+        return column.tolist()
+    if not isinstance(kind.kind if isinstance(kind, Maybe) else kind, Array):
+        return list(column.tolist())
+    return rows_of(column)

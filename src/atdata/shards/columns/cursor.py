@@ -1,0 +1,288 @@
+"""Where decoding stands in many msgpack payloads at once.
+
+Positions are a number as long as they are the same in every payload, then a vector, one a row.
+Rows at a constant stride are read as strided views of the buffer that they share, others by a
+gather from it. What a read finds in some rows only is told by `OddRows`, so that the others go
+on without them.
+
+msgpack: https://github.com/msgpack/msgpack/blob/master/spec.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+
+from atdata.shards.columns.strided import FileRows
+
+Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
+Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
+Mask: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
+AnyArray: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+NIL: Final = 0xC0
+STR_FORMS: Final = {0xD9: ">u1", 0xDA: ">u2", 0xDB: ">u4"}
+BIN_FORMS: Final = {0xC4: ">u1", 0xC5: ">u2", 0xC6: ">u4"}
+_NO_SIZES: Final = np.full(256, -1, np.int64)
+_STR_SIZES: Final = _NO_SIZES.copy()
+"""Type → bytes of a str of this type, where it tells them itself."""
+_STR_SIZES[0xA0:0xC0] = np.arange(0x20)
+_COMPARED: Final = 1 << 15
+"""Bytes that are compared at once: new memory for more of them costs as much as comparing."""
+
+
+class OddRows(Exception):
+    """Some rows do not have the layout of the first one, or are damaged.
+
+    Args:
+        rows: Mask of shape (n,): which.
+    """
+
+    def __init__(self, rows: Mask) -> None:
+        self.rows = rows
+
+
+class Cursor:
+    """Positions in n payloads.
+
+    Args:
+        buffer: The memory that holds them all.
+        starts: Shape (n,), n at least 1: where each payload begins, in bytes from the buffer's
+            start.
+        sizes: Shape (n,): bytes of each.
+        at: Where the cursor stands in all payloads, or in each; from the start of the payload.
+        stride: Bytes from the start of one payload to that of the next; None: they differ.
+        file: The file that the buffer is a map of.
+    """
+
+    def __init__(
+        self,
+        buffer: memoryview,
+        starts: Integers,
+        sizes: Integers,
+        at: int | Integers = 0,
+        *,
+        stride: int | None = None,
+        file: FileRows | None = None,
+    ) -> None:
+        self.buffer = buffer
+        self.starts = starts
+        self.sizes = sizes
+        self.at = at
+        self.stride = stride
+        self.file = file
+        self._first = int(starts[0])
+        self._owed = b""
+        """What has to stand just before the cursor, and was not compared yet."""
+        self._shortest = int(sizes.min())
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def part(self, rows: Integers) -> Cursor:
+        """A cursor of its own over some rows."""
+        at = self.at if isinstance(self.at, int) else self.at[rows]
+        return Cursor(self.buffer, self.starts[rows], self.sizes[rows], at)
+
+    def first_place(self) -> int | None:
+        """Where the first row stands if all stand at one place of their payloads, else None.
+
+        Raises:
+            OddRows: Those that end there.
+        """
+        if not isinstance(self.at, int):
+            return None
+        self.require(1)
+        return self._first + self.at
+
+    def places(self) -> Integers:
+        """Where each row stands, in bytes from the buffer's start."""
+        return self.starts + self.at
+
+    def move(self, size: int | Integers) -> None:
+        """Move over so many bytes, of all rows or of each.
+
+        Raises:
+            OddRows: See `settle`.
+        """
+        self.settle()
+        if not isinstance(size, int) and (size == size[0]).all():
+            size = int(size[0])
+        self.at = self.at + size
+
+    def require(self, size: int | Integers) -> None:
+        """Make sure that each payload has so many more bytes.
+
+        Raises:
+            OddRows: Those that have not.
+        """
+        end = self.at + size
+        if isinstance(end, int) and end <= self._shortest:
+            return
+        short = end > self.sizes
+        if short.any():
+            raise OddRows(short)
+
+    def first(self, size: int) -> bytes:
+        """The next bytes of the first row, fewer at its end."""
+        at = self.at if isinstance(self.at, int) else int(self.at[0])
+        size = min(size, int(self.sizes[0]) - at)
+        return bytes(self.buffer[self._first + at : self._first + at + size])
+
+    def only_first(self) -> OddRows:
+        """The error that says that the first row cannot be decoded here."""
+        odd = np.zeros(len(self), np.bool_)
+        odd[0] = True
+        return OddRows(odd)
+
+    def all_rows(self) -> OddRows:
+        """The error that says that no row can be decoded here."""
+        return OddRows(np.ones(len(self), np.bool_))
+
+    def read(self, dtype: str, size: int, skip: int = 0) -> AnyArray:
+        """Read a value of ``size`` bytes in each row, ``skip`` bytes ahead. Does not move.
+
+        Args:
+            dtype: Its dtype.
+            size: Its bytes, at least 1; they must be known to be there.
+            skip: Bytes before it.
+
+        Returns:
+            Shape (n,), a copy or a read-only view of the buffer.
+        """
+        if self.stride is not None and isinstance(self.at, int):
+            place = self._first + self.at + skip
+            return np.ndarray((len(self),), dtype, self.buffer, place, (self.stride,))
+        return self.gather(dtype, size, self.places() + skip)
+
+    def gather(self, dtype: str, size: int, places: Integers) -> AnyArray:
+        """The same at places of any rows, in bytes from the buffer's start. A copy."""
+        there = len(self.buffer) - size + 1
+        overlapping = np.ndarray((there,), dtype, self.buffer, 0, (1,))
+        return overlapping[places]
+
+    def expect(self, literal: bytes) -> None:
+        """Move over bytes that have to be the same in every row.
+
+        They are compared together with what follows, at the latest by `settle`.
+        """
+        self._owed += literal
+        self.at = self.at + len(literal)
+
+    def passes(self, literal: bytes) -> bool:
+        """Move over bytes if they, and those that were expected, are the same in every row."""
+        end = self.at + len(literal)
+        enough = end <= self._shortest if isinstance(end, int) else not (end > self.sizes).any()
+        if not enough or not self._all_hold(self._owed + literal, -len(self._owed)):
+            return False
+        self.at, self._owed = end, b""
+        return True
+
+    def settle(self) -> None:
+        """Make sure that what was expected is there.
+
+        Raises:
+            OddRows: Those where it is not.
+        """
+        if self._owed and not self.passes(b""):
+            self.require(0)
+            size = len(self._owed)
+            found = np.frombuffer(self.read(f"V{size}", size, -size).tobytes(), np.uint8)
+            same = found.reshape(-1, size) == np.frombuffer(self._owed, np.uint8)
+            raise OddRows(~same.all(axis=1))
+
+    def _all_hold(self, literal: bytes, skip: int) -> bool:
+        """Whether bytes, ``skip`` bytes ahead, are the same in every row."""
+        if not literal:
+            return True
+        size = len(literal)
+        step = max(1, _COMPARED // size)
+        wanted = literal * min(step, len(self))
+        return all(map(wanted.startswith, self._in_steps(size, skip, step)))
+
+    def _in_steps(self, size: int, skip: int, step: int) -> Iterator[bytes]:
+        """Some bytes of each row, one row behind the other, of ``step`` rows at a time."""
+        starts = range(0, len(self), step)
+        if self.stride is not None and isinstance(self.at, int):
+            rows = self.read(f"V{size}", size, skip)
+            return (rows[start : start + step].tobytes() for start in starts)
+        places = self.places() + skip
+        parts = (places[start : start + step] for start in starts)
+        return (self.gather(f"V{size}", size, part).tobytes() for part in parts)
+
+    def types(self) -> Bytes:
+        """The next byte of each row, a copy: the type of a value. Does not move.
+
+        Raises:
+            OddRows: Rows that end there, or see `settle`.
+        """
+        self.settle()
+        self.require(1)
+        return np.ascontiguousarray(self.read("u1", 1))
+
+    def texts(self) -> tuple[Integers, Integers]:
+        """Move over a str in each row: where they start and where they end."""
+        return self._spans(STR_FORMS, _STR_SIZES)
+
+    def binaries(self) -> tuple[Integers, Integers]:
+        """Move over a bin in each row: where they start and where they end."""
+        return self._spans(BIN_FORMS, _NO_SIZES)
+
+    def _spans(self, forms: dict[int, str], told: Integers) -> tuple[Integers, Integers]:
+        """Spans of values that begin with a type and a length.
+
+        Args:
+            forms: Type → dtype of the length behind it.
+            told: Shape (256,): the length that a type itself tells, or -1.
+        """
+        head, size = self._first_head(forms, told)
+        if size >= 0 and self.passes(head):
+            self.require(size)
+            starts = self.places()
+            self.move(size)
+            return starts, starts + size
+        types = self.types()
+        sizes = told[types]
+        heads = np.ones(len(types), np.int64)
+        for code in present(types):
+            if code in forms:
+                width = int(forms[code][-1])
+                rows = np.flatnonzero(types == code)
+                part = self if len(rows) == len(types) else self.part(rows)
+                try:
+                    part.require(1 + width)
+                except OddRows as odd:
+                    raise OddRows(spread(odd.rows, rows, len(self))) from None
+                sizes[rows] = part.read(forms[code], width, 1)
+                heads[rows] += width
+        if (sizes < 0).any():
+            raise OddRows(sizes < 0)
+        self.require(heads + sizes)
+        starts = self.places() + heads
+        self.move(heads + sizes)
+        return starts, starts + sizes
+
+    def _first_head(self, forms: dict[int, str], told: Integers) -> tuple[bytes, int]:
+        """The type and the length of the first row's value, and what it says; -1: nothing."""
+        head = self.first(5)
+        if not head or head[0] not in forms:
+            return head[:1], int(told[head[0]]) if head else -1
+        width = int(forms[head[0]][-1])
+        whole = len(head) > width
+        return head[: 1 + width], int.from_bytes(head[1 : 1 + width], "big") if whole else -1
+
+
+def present(types: Bytes) -> list[int]:
+    """The values that occur, in order."""
+    if (types == types[0]).all():
+        return [int(types[0])]
+    return np.flatnonzero(np.bincount(types, minlength=256)).tolist()
+
+
+def spread(mask: Mask, rows: Integers, count: int) -> Mask:
+    """A mask over some rows as a mask over all ``count`` of them."""
+    out = np.zeros(count, np.bool_)
+    out[rows] = mask
+    return out

@@ -1,0 +1,267 @@
+"""Many payloads → columns, vectorised where their layout allows it, row by row elsewhere.
+
+A layout is what the bytes between the values are: the map's header, and the field names in
+their order. Rows that share the first row's layout are decoded together; those that do not
+form a group of their own, or are decoded one by one, and everything is put back in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+import numpy as np
+
+from atdata.samples.codec import SampleCodec
+from atdata.samples.kinds import Misfit
+from atdata.shards.columns.column import Column, as_list, column_of, finished
+from atdata.shards.columns.cursor import AnyArray, Cursor, Integers, OddRows
+from atdata.shards.columns.readers import Reader, pass_over, reader_of
+from atdata.shards.columns.strided import FileRows, StridedRows
+
+T = TypeVar("T")
+
+_FEW: Final = 8
+"""Rows that are decoded faster one by one, if they are not large."""
+_LARGE: Final = 1 << 16
+_LONGEST_KEY: Final = 1024
+"""Bytes of the longest field name that is looked for in many rows at once."""
+_ATTEMPTS: Final = 8
+"""How often rows of other layouts are tried together, in one block."""
+
+
+@dataclass(frozen=True)
+class Payloads:
+    """Payloads in one buffer."""
+
+    buffer: memoryview
+    """Read-only."""
+    starts: Integers
+    """Shape (n,), in bytes from the start of the buffer."""
+    ends: Integers
+    file: FileRows | None = None
+    """The file that the buffer is a map of."""
+    base: int | None = None
+    """Where in their shard the buffer begins; None: they were moved out of it."""
+
+    def take(self, rows: slice | Integers) -> Payloads:
+        """Some of them, in the order of ``rows``."""
+        return Payloads(self.buffer, self.starts[rows], self.ends[rows], self.file, self.base)
+
+    def cursor(self) -> Cursor:
+        """A cursor at the start of each; there is at least one."""
+        starts, sizes = self.starts, self.ends - self.starts
+        stride = int(starts[1] - starts[0]) if len(starts) > 1 else int(sizes[0])
+        even = stride >= int(sizes.max()) and bool((starts[1:] - starts[:-1] == stride).all())
+        file, known = (self.file, stride) if even else (None, None)
+        return Cursor(self.buffer, starts, sizes, stride=known, file=file)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that were decoded together."""
+
+    rows: Integers
+    """Which rows, in order."""
+    columns: dict[str, Column]
+    """Field name → values of these rows, in the order of the type's fields."""
+
+
+class Decoder(Generic[T]):
+    """Decodes payloads of one sample type, many at once."""
+
+    def __init__(self, codec: SampleCodec[T]) -> None:
+        self.codec = codec
+        self._stacking = self._readers(own=False)
+        self._owning = self._readers(own=True)
+
+    def _readers(self, *, own: bool) -> dict[str, Reader] | None:
+        """Field name → reader; None where a field is of a kind that has none."""
+        readers = {field.name: reader_of(field, own=own) for field in self.codec.fields}
+        known = {name: read for name, read in readers.items() if read is not None}
+        return known if known and len(known) == len(readers) else None
+
+    def samples(self, payloads: Payloads, unpack: Callable[[int], T]) -> Iterable[T]:
+        """Every payload as a sample, whose arrays own their memory.
+
+        Args:
+            payloads: The payloads.
+            unpack: Decodes the payload of one row by itself.
+
+        Returns:
+            A list, or what makes one after the other.
+        """
+        groups, left = self._groups(payloads, own=True)
+        if len(groups) == 1 and not len(left):
+            return self._build(groups[0])
+        out: list[Any] = [None] * len(payloads.starts)
+        for row in left.tolist():
+            out[row] = unpack(row)
+        for group in groups:
+            for row, sample in zip(group.rows.tolist(), self._build(group), strict=True):
+                out[row] = sample
+        return out
+
+    def columns(self, payloads: Payloads, unpack: Callable[[int], T]) -> dict[str, Column]:
+        """Every field as a column, arrays at a constant stride not copied yet. Arguments as in
+        `samples`.
+        """
+        if self.codec.untyped:
+            return _columns_of(list(self.samples(payloads, unpack)))
+        groups, left = self._groups(payloads, own=False)
+        if len(groups) == 1 and not len(left):
+            return groups[0].columns
+        samples = [(row, unpack(row)) for row in left.tolist()]
+        merged: dict[str, Column] = {}
+        for field in self.codec.fields:
+            name = field.name
+            if not samples and (stacked := _interleave(groups, name, len(payloads.starts))):
+                merged[name] = stacked[0]
+                continue
+            values: list[Any] = [None] * len(payloads.starts)
+            for group in groups:
+                column = as_list(group.columns[name], field.kind)
+                for row, value in zip(group.rows.tolist(), column, strict=True):
+                    values[row] = value
+            for row, sample in samples:
+                values[row] = getattr(sample, name)
+            merged[name] = column_of(values)
+        return merged
+
+    def _build(self, group: Group) -> Iterator[T]:
+        kinds = [field.kind for field in self.codec.fields]
+        columns = group.columns.values()
+        values = [
+            column.each() if isinstance(column, StridedRows) else as_list(column, kind)
+            for column, kind in zip(columns, kinds, strict=True)
+        ]
+        if self.codec.positional:
+            return map(self.codec.sample_type, *values)
+        names = tuple(group.columns)
+        build = self.codec.build
+        return (build(dict(zip(names, row, strict=True))) for row in zip(*values, strict=True))
+
+    def _groups(self, payloads: Payloads, *, own: bool) -> tuple[list[Group], Integers]:
+        """Decode what can be decoded together.
+
+        Args:
+            payloads: The payloads.
+            own: Whether arrays are lists of arrays that own their memory each; else stacked
+                where they can be.
+
+        Returns:
+            The groups, and the rows that are left to be decoded one by one, in order.
+        """
+        everything = np.arange(len(payloads.starts))
+        readers = self._owning if own else self._stacking
+        if readers is None:
+            return [], everything
+        groups: list[Group] = []
+        left: list[Integers] = []
+        pending = [everything]
+        attempts = 0
+        while pending:
+            rows = pending.pop()
+            part = payloads if rows is everything else payloads.take(rows)
+            few = len(rows) < _FEW and int((part.ends - part.starts).sum()) < _LARGE
+            if few or attempts >= _ATTEMPTS:
+                left.append(rows)
+                continue
+            attempts += 1
+            try:
+                groups.append(Group(rows, self._decode(part.cursor(), readers, own)))
+            except OddRows as odd:
+                if odd.rows.all():
+                    left.append(rows)
+                else:
+                    pending += [rows[odd.rows], rows[~odd.rows]]
+        return groups, np.sort(np.concatenate(left)) if left else everything[:0]
+
+    def _decode(self, cursor: Cursor, readers: dict[str, Reader], own: bool) -> dict[str, Column]:
+        """All rows, in the layout of the first.
+
+        Raises:
+            OddRows: Rows that do not have it, or that only their own decoding can judge.
+        """
+        count, header = _map_header(cursor)
+        cursor.expect(header)
+        found: dict[str, Column] = {}
+        unknown: set[str] = set()
+        for _ in range(count):
+            name, key = _key(cursor)
+            if name in found or name in unknown:
+                raise cursor.only_first()
+            cursor.expect(key)
+            if name in readers:
+                found[name] = readers[name](cursor)
+            else:
+                pass_over(cursor)
+                unknown.add(name)
+        cursor.settle()
+        longer = cursor.sizes != cursor.at
+        if longer.any():
+            raise OddRows(longer)
+        if unknown:
+            self.codec.warn_of_unknown(unknown)
+        columns: dict[str, Column] = {}
+        for name in readers:
+            if name in found:
+                columns[name] = found[name]
+                continue
+            try:
+                defaults = [self.codec.missing(name) for _ in range(len(cursor))]
+            except Misfit:
+                raise cursor.all_rows() from None
+            columns[name] = defaults if own else column_of(defaults)
+        return columns
+
+
+def _columns_of(samples: list[Any]) -> dict[str, Column]:
+    """The fields of samples without a type: each says what it has."""
+    found = dict.fromkeys(name for sample in samples for name in sample)
+    return {name: column_of([sample.get(name) for sample in samples]) for name in found}
+
+
+def _interleave(groups: list[Group], name: str, count: int) -> tuple[AnyArray] | None:
+    """The columns of several groups as one array, where they have one dtype and shape."""
+    columns = [finished(group.columns[name]) for group in groups]
+    arrays = [column for column in columns if isinstance(column, np.ndarray)]
+    if len(arrays) < len(columns) or len({(a.dtype, a.shape[1:]) for a in arrays}) != 1:
+        return None
+    out = np.empty((count, *arrays[0].shape[1:]), arrays[0].dtype)
+    for group, array in zip(groups, arrays, strict=True):
+        out[group.rows] = array
+    return (out,)
+
+
+def _map_header(cursor: Cursor) -> tuple[int, bytes]:
+    """Number of pairs in the first row's map, and the bytes that say so."""
+    raw = cursor.first(5)
+    if raw and 0x80 <= raw[0] <= 0x8F:
+        return raw[0] & 0x0F, raw[:1]
+    size = {0xDE: 3, 0xDF: 5}.get(raw[0]) if raw else None
+    if size is None or len(raw) < size:
+        raise cursor.only_first()
+    return int.from_bytes(raw[1:size], "big"), raw[:size]
+
+
+def _key(cursor: Cursor) -> tuple[str, bytes]:
+    """The first row's next key, and the bytes that it takes."""
+    raw = cursor.first(_LONGEST_KEY)
+    first = raw[0] if raw else 0
+    if 0xA0 <= first <= 0xBF:
+        start, size = 1, first & 0x1F
+    elif first in (0xD9, 0xDA):
+        start = first - 0xD9 + 2
+        size = int.from_bytes(raw[1:start], "big")
+    else:
+        raise cursor.only_first()
+    key = raw[: start + size]
+    try:
+        name = key[start:].decode("utf-8")
+    except UnicodeDecodeError:
+        raise cursor.only_first() from None
+    if len(key) < start + size:
+        raise cursor.only_first()
+    return name, key

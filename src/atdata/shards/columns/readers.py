@@ -1,0 +1,277 @@
+"""Values of one kind, read in many payloads at once: the vectorised twin of `Kind.decode`.
+
+Every reader here gives exactly the values that decoding row by row gives, or raises `OddRows`
+for rows that it leaves to that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+
+from atdata.errors import DecodeError
+from atdata.samples.kinds import (
+    Array,
+    Choice,
+    DateTime,
+    Field,
+    Kind,
+    ListOf,
+    MapOf,
+    Maybe,
+    Misfit,
+    Nested,
+    Primitive,
+)
+from atdata.samples.texts import Texts
+from atdata.samples.wire import unpack_value
+from atdata.shards.columns.arrays import read_arrays
+from atdata.shards.columns.column import Column, as_list, integers
+from atdata.shards.columns.cursor import (
+    BIN_FORMS,
+    NIL,
+    STR_FORMS,
+    AnyArray,
+    Cursor,
+    OddRows,
+    present,
+    spread,
+)
+
+Reader: TypeAlias = Callable[[Cursor], Column]
+"""Moves over one value a row. Shape (n, …), or a list of n."""
+
+_INT_FORMS: Final = {
+    0xCC: ">u1",
+    0xCD: ">u2",
+    0xCE: ">u4",
+    0xCF: ">u8",
+    0xD0: ">i1",
+    0xD1: ">i2",
+    0xD2: ">i4",
+    0xD3: ">i8",
+}
+_FLOAT_FORMS: Final = {0xCA: ">f4", 0xCB: ">f8"}
+_WIDTHS: Final = np.full(256, -1, np.int64)
+"""Type → bytes behind it, for integers."""
+_WIDTHS[:0x80] = 0
+_WIDTHS[0xE0:] = 0
+for _code, _dtype in _INT_FORMS.items():
+    _WIDTHS[_code] = int(_dtype[-1])
+_MANY_CHARACTERS: Final = 256
+
+
+def reader_of(field: Field, *, own: bool) -> Reader | None:
+    """How a field is read in many rows at once; None: only row by row.
+
+    Args:
+        field: The field.
+        own: Whether arrays are wanted one by one, each owning its memory, not stacked.
+    """
+    read = _reader(field.kind, own)
+    if read is None or not field.optional:
+        return read
+    return lambda cursor: _maybe(cursor, read, field.kind)
+
+
+def _reader(kind: Kind, own: bool) -> Reader | None:
+    match kind:
+        case Primitive(name):
+            return _PRIMITIVES[name]
+        case Array():
+            return lambda cursor: read_arrays(cursor, kind, own=own)
+        case Choice() | DateTime():
+            return lambda cursor: _from_texts(cursor, kind)
+        case Maybe(inner):
+            read = _reader(inner, own)
+            return None if read is None else lambda cursor: _maybe(cursor, read, inner)
+        case ListOf() | MapOf() | Nested():
+            return lambda cursor: _row_by_row(cursor, kind)
+        case _:
+            return None
+
+
+def _ints(cursor: Cursor) -> AnyArray | list[Any]:
+    head = cursor.first(1)
+    if head and head[0] in _INT_FORMS and cursor.passes(head):
+        return _ints_of(cursor, head[0])
+    types = cursor.types()
+    widths = _WIDTHS[types]
+    if (widths < 0).any():
+        raise OddRows(widths < 0)
+    cursor.require(widths + 1)
+    # A type without bytes behind it is the number itself, as a signed byte.
+    out = types.view(np.int8).astype(np.int64)
+    unsigned = None
+    for code in present(types):
+        if code in _INT_FORMS:
+            rows = np.flatnonzero(types == code)
+            places = cursor.places()[rows] + 1
+            found = cursor.gather(_INT_FORMS[code], int(_WIDTHS[code]), places)
+            out[rows] = found.astype(np.int64)
+            if code == 0xCF and (out[rows] < 0).any():
+                unsigned = rows
+    cursor.move(widths + 1)
+    if unsigned is None:
+        return out
+    values = out.tolist()
+    for row, value in zip(unsigned.tolist(), out[unsigned].view(np.uint64).tolist(), strict=True):
+        values[row] = value
+    return integers(values)
+
+
+def _ints_of(cursor: Cursor, code: int) -> AnyArray:
+    """Integers that all have one type, which was passed."""
+    width = int(_WIDTHS[code])
+    cursor.require(width)
+    raw = cursor.read(_INT_FORMS[code], width)
+    out = raw.astype(np.int64)
+    if code == 0xCF and (out < 0).any():
+        out = raw.astype(np.uint64)
+    cursor.move(width)
+    return out
+
+
+def _floats(cursor: Cursor) -> Column:
+    head = cursor.first(1)
+    if not head or head[0] not in _FLOAT_FORMS:
+        # Writers that know no float64 put whole numbers as integers.
+        whole = _ints(cursor)
+        return np.array(whole, np.float64) if isinstance(whole, list) else whole.astype(np.float64)
+    if not cursor.passes(head):
+        raise OddRows(cursor.types() != head[0])
+    form = _FLOAT_FORMS[head[0]]
+    width = int(form[-1])
+    cursor.require(width)
+    out: AnyArray = cursor.read(form, width).astype(np.float64)
+    cursor.move(width)
+    return out
+
+
+def _bools(cursor: Cursor) -> Column:
+    types = cursor.types()
+    if ((types & 0xFE) != 0xC2).any():
+        raise OddRows((types & 0xFE) != 0xC2)
+    cursor.move(1)
+    return np.equal(types, 0xC3)
+
+
+def _strs(cursor: Cursor) -> Texts | list[str]:
+    starts, ends = cursor.texts()
+    sizes = ends - starts
+    longest = int(sizes.max())
+    if not longest:
+        return [""] * len(cursor)
+    short = longest <= min(_MANY_CHARACTERS, 4 * int(sizes.mean()) + 16)
+    if short and int(starts.max()) + longest <= len(cursor.buffer):
+        of_one_size = bool((sizes == longest).all())
+        if of_one_size:
+            slots = cursor.read(f"V{longest}", longest, -longest)
+        else:
+            # What stands behind the shorter ones comes along.
+            slots = cursor.gather(f"V{longest}", longest, starts)
+            slots = slots.view(np.uint8).reshape(-1, longest)
+            slots[np.arange(longest) >= sizes[:, None]] = 0
+        raw = slots.tobytes()
+        if raw.isascii():
+            return Texts(raw, longest, None if of_one_size else sizes)
+    buffer = cursor.buffer
+    spans = zip(starts.tolist(), ends.tolist(), strict=True)
+    try:
+        return [str(buffer[start:end], "utf-8") for start, end in spans]
+    except UnicodeDecodeError:
+        raise cursor.all_rows() from None
+
+
+def _binaries(cursor: Cursor) -> list[bytes]:
+    starts, ends = cursor.binaries()
+    buffer = cursor.buffer
+    spans = zip(starts.tolist(), ends.tolist(), strict=True)
+    return [bytes(buffer[start:end]) for start, end in spans]
+
+
+_PRIMITIVES: Final[dict[str, Reader]] = {
+    "int": _ints,
+    "float": _floats,
+    "bool": _bools,
+    "str": _strs,
+    "bytes": _binaries,
+}
+
+
+def _from_texts(cursor: Cursor, kind: Choice | DateTime) -> list[Any]:
+    try:
+        return list(map(kind.decode, as_list(_strs(cursor), kind)))
+    except Misfit:
+        raise cursor.all_rows() from None
+
+
+def _row_by_row(cursor: Cursor, kind: Kind) -> list[Any]:
+    """Values of no fixed form; the fields around them are still read in many rows at once."""
+    cursor.settle()
+    buffer = cursor.buffer
+    found: list[Any] = []
+    sizes = np.zeros(len(cursor), np.int64)
+    odd = np.zeros(len(cursor), np.bool_)
+    spans = zip(cursor.places().tolist(), (cursor.starts + cursor.sizes).tolist(), strict=True)
+    for row, (start, end) in enumerate(spans):
+        try:
+            wire, sizes[row] = unpack_value(buffer[start:end])
+            found.append(kind.decode(wire))
+        except (DecodeError, Misfit):
+            odd[row] = True
+    if odd.any():
+        raise OddRows(odd)
+    cursor.move(sizes)
+    return found
+
+
+def pass_over(cursor: Cursor) -> None:
+    """Move over a value of a field that the type does not have.
+
+    Raises:
+        OddRows: Rows where it is not of the sort of the first row's, or a list or a map.
+    """
+    types = cursor.types()
+    others = types[types != NIL]
+    first = int(others[0]) if len(others) else NIL
+    if first == NIL:
+        cursor.move(1)
+        return
+    for kind, codes in _SORTS.items():
+        if first in codes:
+            _maybe(cursor, _PRIMITIVES[kind.name], kind)
+            return
+    raise cursor.only_first()
+
+
+_SORTS: Final = {
+    Primitive("bool"): frozenset({0xC2, 0xC3}),
+    Primitive("float"): frozenset(_FLOAT_FORMS),
+    Primitive("bytes"): frozenset(BIN_FORMS),
+    Primitive("str"): frozenset({*range(0xA0, 0xC0), *STR_FORMS}),
+    Primitive("int"): frozenset({*range(0x80), *range(0xE0, 0x100), *_INT_FORMS}),
+}
+"""Kind → types that its values begin with."""
+
+
+def _maybe(cursor: Cursor, read: Reader, kind: Kind) -> Column:
+    nil = cursor.types() == NIL
+    if not nil.any():
+        return read(cursor)
+    out: list[Any] = [None] * len(cursor)
+    moved = np.ones(len(cursor), np.int64)
+    rows = np.flatnonzero(~nil)
+    if len(rows):
+        there = cursor.part(rows)
+        try:
+            values = as_list(read(there), kind)
+        except OddRows as odd:
+            raise OddRows(spread(odd.rows, rows, len(cursor))) from None
+        moved[rows] = there.at - (cursor.at if isinstance(cursor.at, int) else cursor.at[rows])
+        for row, value in zip(rows.tolist(), values, strict=True):
+            out[row] = value
+    cursor.move(moved)
+    return out

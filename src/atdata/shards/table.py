@@ -1,0 +1,434 @@
+"""The table of a shard's samples: where each begins, how long it is, what its key is.
+
+A small file beside the shard, ``<shard>.idx``, laid out as `docs/formats.md` says. What a
+table claims of a sample is checked when it is used, and against the header of that sample when
+it is read; the checksum of the whole is checked before many of its samples are read. What it may
+leave out is looked for when it is opened: see `ShardTables`.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any, Final, TypeAlias
+
+import numpy as np
+
+from atdata._limits import limits
+from atdata._once import once
+from atdata.errors import ShardError
+from atdata.shards.reader import Whole, find_samples
+from atdata.shards.tar.header import BLOCK, padded
+from atdata.shards.tar.keys import KeyMatrix, key_list, key_text
+from atdata.shards.tar.unread import Unread
+
+Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
+Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
+
+SUFFIX: Final = ".idx"
+"""What follows the name of the shard in the name of its table."""
+_MAGIC: Final = b"ATDTABLE"
+_VERSION: Final = 1
+_HEAD: Final = struct.Struct("<8sII Q32sQQ I")
+_CRC: Final = struct.Struct("<I")
+HEAD_BYTES: Final = _HEAD.size + _CRC.size
+"""Bytes before the columns."""
+_ROW: Final = 24
+_AT_ONCE: Final = 8192
+"""Rows that are looked at together: what the processor's cache has room for."""
+_LONGEST_IN_MATRIX: Final = 100
+"""Bytes of a key up to which keys are looked at as an array."""
+_UNKNOWN: Final = bytes(32)
+
+
+@dataclass(frozen=True)
+class TableHead:
+    """What the first bytes of a table say."""
+
+    shard_bytes: int
+    sha256: str | None
+    """Of the shard, in lower-case hex; None: not known."""
+    samples: int
+    key_bytes: int
+    body_crc: int
+
+    @property
+    def table_bytes(self) -> int:
+        """Size of the whole table."""
+        return HEAD_BYTES + _ROW * self.samples + self.key_bytes
+
+    def fits(self, shard_bytes: int | None, sha256: str | None) -> bool:
+        """Whether this is a table of a shard with this size and hash, as far as they are known."""
+        same_size = shard_bytes is None or shard_bytes == self.shard_bytes
+        return same_size and (None in (sha256, self.sha256) or sha256 == self.sha256)
+
+
+class SampleTable:
+    """Where the samples of one shard are.
+
+    Args:
+        head: Size, hash and counts.
+        body: Offsets, sizes and ends of keys, each n unsigned 64-bit integers in little-endian
+            order, and the keys one behind the other. Kept, not copied.
+    """
+
+    def __init__(self, head: TableHead, body: memoryview) -> None:
+        self.head = head
+        n = head.samples
+        self.offsets: Integers = np.frombuffer(body, "<i8", n, 0)
+        """Where each payload begins, in bytes from the start of the shard."""
+        self.sizes: Integers = np.frombuffer(body, "<i8", n, 8 * n)
+        """Bytes of each payload."""
+        self._ends: Integers = np.frombuffer(body, "<i8", n, 16 * n)
+        self._keys = body[_ROW * n :]
+        self._body = body
+        self.checked = False
+        """Whether `check` has found the whole of it right."""
+        self.alone = True
+        """Whether all members of the shard are samples with payloads of their own. The table of
+        another shard is never kept: it would hide what is not read, and links need more."""
+        self.names: Mapping[int, bytes] = {}
+        """Where samples are links: where each payload begins → the name in its header. Offsets
+        need not ascend then, and several samples may have one payload."""
+
+    def __len__(self) -> int:
+        return self.head.samples
+
+    @property
+    def end(self) -> int:
+        """Where the padding behind the last payload ends: the end-of-archive marker is there."""
+        return self.end_of(len(self) - 1)
+
+    def end_of(self, row: int) -> int:
+        """Where the padding behind a payload ends; of row -1, where the shard begins."""
+        return int(self.offsets[row]) + padded(int(self.sizes[row])) if row >= 0 else 0
+
+    def leaves_room(self) -> bool:
+        """Whether another member could lie between the samples, or before the first one.
+
+        Where none could, a table leaves nothing out before its `end`.
+
+        Raises:
+            ShardError: Samples overlap, or would not lie in the shard.
+        """
+        room, end = False, 0
+        for first in range(0, len(self), _AT_ONCE):
+            offsets = self.offsets[first : first + _AT_ONCE]
+            sizes = self.sizes[first : first + _AT_ONCE]
+            _check_places(offsets, sizes, self.head.shard_bytes)
+            ends = (sizes + (BLOCK - 1)) // BLOCK * BLOCK + offsets
+            between = offsets - BLOCK
+            between[1:] -= ends[:-1]
+            between[0] -= end
+            end = int(ends[-1])
+            if int(between.min()) < 0:
+                raise ShardError("a sample table whose samples overlap")
+            room |= bool(between.any())
+        return room
+
+    def places(self, rows: Integers) -> tuple[Integers, Integers]:
+        """Where some payloads begin, and how many bytes they have; copies.
+
+        Raises:
+            ShardError: One of them, with its header and padding, would not lie in the shard.
+        """
+        offsets, sizes = self.offsets[rows], self.sizes[rows]
+        # What is mapped may be written over after it was checked.
+        if not self.checked or isinstance(self._body.obj, mmap.mmap):
+            _check_places(offsets, sizes, self.head.shard_bytes)
+        return offsets, sizes
+
+    def place(self, row: int) -> tuple[int, int]:
+        """`places` of one, without what serves many."""
+        offset, size = int(self.offsets[row]), int(self.sizes[row])
+        behind = offset + (size + BLOCK - 1) // BLOCK * BLOCK
+        fits = offset >= BLOCK and behind <= self.head.shard_bytes and not offset % BLOCK
+        if not fits or not 0 <= size <= limits.sample_bytes:
+            raise ShardError("a sample table whose samples lie outside of the shard")
+        return offset, size
+
+    def key(self, row: int) -> str:
+        """The key of one sample.
+
+        Raises:
+            ShardError: It is no text.
+        """
+        try:
+            return self.key_bytes(row).decode("utf-8")
+        except UnicodeDecodeError:
+            raise ShardError(f"a sample table whose key {row} is no text") from None
+
+    def key_bytes(self, row: int) -> bytes:
+        """The same in UTF-8."""
+        start = int(self._ends[row - 1]) if row else 0
+        return bytes(self._keys[start : int(self._ends[row])])
+
+    def key_matrix(self, rows: Integers) -> KeyMatrix | None:
+        """The keys of some samples as UTF-8, zeros behind shorter ones; a copy.
+
+        None: there are no rows, or keys that are long, or that have zeros in them.
+        """
+        stops = self._ends[rows]
+        starts = self._ends[np.maximum(rows, 1) - 1]
+        starts[rows == 0] = 0
+        lengths = stops - starts
+        longest = int(lengths.max()) if len(rows) else 0
+        good = 0 < longest <= _LONGEST_IN_MATRIX and int(lengths.min()) > 0
+        if not good or int(starts.min()) < 0 or int(stops.max()) > len(self._keys):
+            return None
+        last = len(self._keys) - longest
+        overlapping = np.ndarray((last + 1,), f"V{longest}", self._keys, 0, (1,))
+        matrix: KeyMatrix = overlapping[np.minimum(starts, last)].view(np.uint8)
+        matrix = matrix.reshape(-1, longest)
+        if int(lengths.min()) < longest:
+            for row in np.flatnonzero(starts > last).tolist():
+                matrix[row, : lengths[row]] = np.frombuffer(
+                    self._keys, np.uint8, int(lengths[row]), int(starts[row])
+                )
+            matrix[np.arange(longest) >= lengths[:, None]] = 0
+        return matrix if np.count_nonzero(matrix) == int(lengths.sum()) else None
+
+    def keys(self, rows: Integers) -> list[str]:
+        """The keys of some samples.
+
+        Raises:
+            ShardError: One is no text.
+        """
+        matrix = self.key_matrix(rows)
+        if matrix is not None and (matrix < 0x80).all():
+            return key_list([matrix])
+        return [self.key(row) for row in rows.tolist()]
+
+    @once
+    def _key_length(self) -> int | None:
+        """Bytes of every key, where all have as many."""
+        ends, count = self._ends, len(self)
+        length = int(ends[0]) if count else 0
+        if length < 1 or length * count != len(self._keys):
+            return None
+        for start in range(0, count, _AT_ONCE):
+            part = ends[start : start + _AT_ONCE]
+            if (part != np.arange(start + 1, start + 1 + len(part)) * length).any():
+                return None
+        return length
+
+    def find(self, key: str) -> int | None:
+        """The row of a key, or None."""
+        raw = key.encode("utf-8", "surrogatepass")
+        length = self._key_length
+        if length is None:
+            return self._find_text(raw)
+        if len(raw) != length:
+            return None
+        # Keys of one length differ at their ends more often than at their starts.
+        width = next(width for width in (8, 4, 2, 1) if width <= length)
+        ends = np.ndarray((len(self),), f"<u{width}", self._keys, length - width, (length,))
+        for row in np.flatnonzero(ends == int.from_bytes(raw[-width:], "little")).tolist():
+            if bytes(self._keys[row * length : (row + 1) * length]) == raw:
+                return int(row)
+        return None
+
+    def _find_text(self, raw: bytes) -> int | None:
+        text = self._key_text
+        at = text.find(raw)
+        while raw and at >= 0:
+            row = int(np.searchsorted(self._ends, at, side="right"))
+            start = int(self._ends[row - 1]) if row else 0
+            if start == at and int(self._ends[row]) == at + len(raw):
+                return row
+            at = text.find(raw, at + 1)
+        return None
+
+    @once
+    def _key_text(self) -> bytes:
+        return bytes(self._keys)
+
+    def rest(self) -> None:
+        """Give the memory of a table that is a map back; it is read again where it is used."""
+        mapped = self._body.obj
+        if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED)
+
+    def to_bytes(self) -> bytes:
+        """The table as the file holds it."""
+        return _head_bytes(self.head) + self._body
+
+    def for_shard(self, shard_bytes: int, sha256: str | None) -> SampleTable:
+        """The same for a shard of this size and hash."""
+        head = replace(self.head, shard_bytes=shard_bytes, sha256=sha256)
+        table = SampleTable(head, self._body)
+        table.alone, table.names = self.alone, self.names
+        return table
+
+    @classmethod
+    def of(
+        cls,
+        offsets: Sequence[int] | Integers,
+        sizes: Sequence[int] | Integers,
+        keys: Iterable[KeyMatrix | list[str]],
+        *,
+        shard_bytes: int,
+        sha256: str | None,
+    ) -> SampleTable:
+        """A table of what is known of a shard's samples, in order; of their keys, in parts."""
+        text, lengths = key_text(keys)
+        ends = np.cumsum(lengths)
+        return cls.joined(offsets, sizes, ends, text, shard_bytes=shard_bytes, sha256=sha256)
+
+    @classmethod
+    def joined(
+        cls,
+        offsets: Sequence[int] | Integers,
+        sizes: Sequence[int] | Integers,
+        ends: Sequence[int] | Integers,
+        keys: bytes | bytearray,
+        *,
+        shard_bytes: int,
+        sha256: str | None,
+    ) -> SampleTable:
+        """The same, of keys one behind the other; ``ends`` says where each of them ends."""
+        columns = (np.asarray(column, "<i8").tobytes() for column in (offsets, sizes, ends))
+        body = b"".join((*columns, keys))
+        head = TableHead(shard_bytes, sha256, len(offsets), len(keys), zlib.crc32(body))
+        return cls(head, memoryview(body))
+
+    @classmethod
+    def opened(cls, data: bytes | memoryview) -> SampleTable:
+        """A table from its file's bytes, which are kept; only its head is checked.
+
+        Raises:
+            ShardError: It is no table, or its head is damaged.
+        """
+        head = parse_head(bytes(data[:HEAD_BYTES]), len(data))
+        return cls(head, memoryview(data)[HEAD_BYTES:])
+
+    @classmethod
+    def parse(cls, data: bytes | memoryview) -> SampleTable:
+        """The same, all of it checked.
+
+        Raises:
+            ShardError: It is damaged, or claims what cannot be.
+        """
+        table = cls.opened(data)
+        table.check()
+        return table
+
+    def check(self) -> None:
+        """Check all of it.
+
+        Raises:
+            ShardError: It is damaged, or claims what cannot be.
+        """
+        if zlib.crc32(self._body) != self.head.body_crc:
+            raise ShardError("a sample table with a wrong checksum")
+        offsets, sizes, ends = self.offsets, self.sizes, self._ends
+        _check_places(offsets, sizes, self.head.shard_bytes)
+        lengths = np.diff(ends, prepend=0)
+        if (
+            (offsets[:-1] + sizes[:-1] + BLOCK > offsets[1:]).any()
+            or (lengths < 1).any()
+            or (lengths > limits.member_name).any()
+            or int(ends[-1] if len(ends) else 0) != self.head.key_bytes
+        ):
+            raise ShardError("a sample table whose samples or keys overlap")
+        self.checked = True
+
+
+def _check_places(offsets: Integers, sizes: Integers, shard_bytes: int) -> None:
+    """Let pass what lies within a shard: header, payload and padding.
+
+    Raises:
+        ShardError: It does not.
+    """
+    if not len(offsets):
+        return
+    # As unsigned numbers, negative ones are the largest; bounded before they are added.
+    good = int(sizes.view(np.uint64).max()) <= limits.sample_bytes
+    good = good and int(offsets.min()) >= BLOCK and int(offsets.max()) <= shard_bytes
+    good = good and not int(np.bitwise_or.reduce(offsets)) % BLOCK
+    if not good or int((offsets + (sizes + BLOCK - 1) // BLOCK * BLOCK).max()) > shard_bytes:
+        raise ShardError("a sample table whose samples lie outside of the shard")
+
+
+def largest_table() -> int:
+    """Bytes of the largest table that is read."""
+    return min(limits.table_bytes, HEAD_BYTES + limits.samples * (_ROW + 128))
+
+
+def parse_head(data: bytes, size: int) -> TableHead:
+    """The head of a table.
+
+    Args:
+        data: The first HEAD_BYTES of the file.
+        size: Size of the file.
+
+    Raises:
+        ShardError: It is no table, of another version, or damaged.
+    """
+    if len(data) < HEAD_BYTES or not data.startswith(_MAGIC):
+        raise ShardError("not a sample table")
+    _, version, _, shard_bytes, sha256, samples, key_bytes, crc = _HEAD.unpack_from(data)
+    if version != _VERSION:
+        raise ShardError(f"a sample table of version {version}, which is not known")
+    if _CRC.unpack_from(data, _HEAD.size)[0] != zlib.crc32(data[: _HEAD.size]):
+        raise ShardError("a sample table with a damaged head")
+    known = None if sha256 == _UNKNOWN else sha256.hex()
+    head = TableHead(shard_bytes, known, samples, key_bytes, crc)
+    if samples > limits.samples or shard_bytes >= 2**62 or head.table_bytes != size:
+        raise ShardError(f"a sample table of {size:,} bytes that claims {samples:,} samples")
+    return head
+
+
+def _head_bytes(head: TableHead) -> bytes:
+    sha256 = bytes.fromhex(head.sha256) if head.sha256 else _UNKNOWN
+    numbers = (head.shard_bytes, sha256, head.samples, head.key_bytes, head.body_crc)
+    packed = _HEAD.pack(_MAGIC, _VERSION, 0, *numbers)
+    return packed + _CRC.pack(zlib.crc32(packed))
+
+
+def scan_table(
+    source: IO[bytes] | Path,
+    *,
+    shard: str,
+    shard_bytes: int,
+    sha256: str | None = None,
+    unread: Unread | None = None,
+    whole: Whole | None = None,
+) -> SampleTable:
+    """Make the table of a shard by reading its headers.
+
+    Args:
+        source: The shard's file, or a stream of its bytes.
+        shard: What errors call it.
+        shard_bytes: Its size.
+        sha256: Its hash, where it is known.
+        unread: As for `read_blocks`.
+        whole: As for `read_blocks`.
+
+    Raises:
+        ShardError: As in `read_blocks`.
+    """
+    offsets: list[Integers] = []
+    sizes: list[Integers] = []
+    keys: list[KeyMatrix | list[str]] = []
+    walker = None
+    for found in find_samples(source, shard=shard, unread=unread, whole=whole):
+        offsets.append(found.offsets)
+        sizes.append(found.sizes)
+        keys += found.keys
+        walker = found.walker
+    none = np.empty(0, np.int64)
+    table = SampleTable.of(
+        np.concatenate([none, *offsets]),
+        np.concatenate([none, *sizes]),
+        keys,
+        shard_bytes=shard_bytes,
+        sha256=sha256,
+    )
+    if walker is not None:
+        table.alone, table.names = walker.alone, walker.names
+    return table

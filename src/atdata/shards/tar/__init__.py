@@ -1,0 +1,1 @@
+"""A tar as members: headers found, checked and grouped into samples."""

@@ -1,0 +1,190 @@
+"""Whether headers are where a table of samples says, and say what it says: many at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+
+from atdata.errors import ShardError
+from atdata.shards.tar.header import (
+    BLOCK,
+    GNU_LINK,
+    GNU_NAME,
+    PAX_NEXT,
+    SUFFIXES,
+    WITHOUT_DATA,
+    Extended,
+    key_of,
+    name_of,
+    number,
+    padded,
+    read_extended,
+)
+from atdata.shards.tar.keys import KeyMatrix
+from atdata.shards.tar.scan import checksums_hold, octal
+
+Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
+Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
+
+_AT_ONCE: Final = 1024
+"""Headers that are looked at together: what fits into the processor's cache."""
+_USTAR: Final = b"ustar\x0000"
+_GNU: Final = b"ustar  \0"
+_NAME: Final = 100
+"""Bytes of a header's name."""
+_CUT: Final = 97
+"""Bytes of a name from which on it may be the beginning of a longer one: a character of four bytes
+may not fit."""
+_MSGPACK: Final = np.frombuffer(b".msgpack\0", np.uint8)
+_ENDING: Final = len(_MSGPACK)
+"""Bytes of the longest ending of a sample's name, with the zero after it."""
+
+
+class Spots:
+    """Places in some bytes that are read alike.
+
+    Args:
+        data: Shape (n,).
+        at: Where each place is, shape (m,), m at least 1; evenly spaced ones are read faster.
+    """
+
+    def __init__(self, data: Bytes, at: Integers) -> None:
+        self._data, self._at = data, at
+        stride = int(at[1] - at[0]) if len(at) > 1 else 1
+        self._stride = stride if stride > 0 and (at[1:] - at[:-1] == stride).all() else 0
+
+    def read(self, offset: int, size: int) -> np.ndarray[Any, np.dtype[np.void]]:
+        """``size`` bytes from ``offset`` behind each place on, shape (m,): a view, or a copy.
+
+        Raises:
+            IndexError: They are not all in the data.
+        """
+        at = self._at
+        first = int(at[0]) + offset
+        if first < 0 or (self._stride and int(at[-1]) + offset + size > len(self._data)):
+            raise IndexError("a place outside of the data")
+        if self._stride:
+            return np.ndarray((len(at),), f"V{size}", self._data.data, first, (self._stride,))
+        room = max(0, len(self._data) - size + 1)
+        overlapping = np.ndarray((room,), f"V{size}", self._data.data, 0, (1,))
+        return overlapping[at + offset]
+
+    def matrix(self, offset: int, size: int) -> Bytes:
+        """The same, a copy of shape (m, size)."""
+        return np.frombuffer(self.read(offset, size).tobytes(), np.uint8).reshape(-1, size)
+
+
+def headers_agree(data: Bytes, at: Integers, sizes: Integers) -> bool:
+    """Whether a header of a member of just this size lies before each payload.
+
+    Args:
+        data: Bytes of a shard, shape (n,).
+        at: Where in them the payloads begin, each at least 512.
+        sizes: What the table says of their sizes.
+    """
+    for start in range(0, len(at), _AT_ONCE):
+        wanted = sizes[start : start + _AT_ONCE]
+        headers = Spots(data, at[start : start + _AT_ONCE]).matrix(-BLOCK, BLOCK)
+        found, good = octal(headers[:, 124:135])
+        good &= (headers[:, 135] == 0) & (found == wanted) & checksums_hold(headers)
+        for row in np.flatnonzero(~good).tolist():
+            if not header_agrees(headers[row].tobytes(), int(wanted[row])):
+                return False
+    return True
+
+
+def names_agree(data: Bytes, at: Integers, sizes: Integers, keys: KeyMatrix) -> bool:
+    """Whether the headers are plain ones of members of just these sizes and keys.
+
+    Where they are, as in shards that we write, this is quicker than `headers_agree`, and says
+    more; headers' checksums are not looked at.
+
+    Args:
+        data: Bytes of a shard, shape (n,).
+        at: Where in them the payloads begin, each at least 512; shape (m,).
+        sizes: What the table says of their sizes.
+        keys: What it says of their keys, shape (m, length), zeros behind shorter ones.
+    """
+    count, length = keys.shape
+    if length >= _NAME or not count:
+        return not count
+    spots = Spots(data, at)
+    magic = spots.read(257 - BLOCK, 8).tobytes()
+    if magic not in (_USTAR * count, _GNU * count):
+        return False
+    if magic[:8] == _USTAR and spots.read(345 - BLOCK, 1).tobytes().strip(b"\0"):
+        return False
+    digits = spots.read(124 - BLOCK, 12)
+    if (sizes == sizes[0]).all():
+        if digits.tobytes() != b"%011o\0" % int(sizes[0]) * count:
+            return False
+    else:
+        field = np.frombuffer(digits.tobytes(), np.uint8).reshape(-1, 12)
+        found, good = octal(field[:, :11])
+        if not (good & (found == sizes) & (field[:, 11] == 0)).all():
+            return False
+    inside = keys != 0
+    if inside[:, -1].all():
+        if spots.read(-BLOCK, length).tobytes() != keys.tobytes():
+            return False
+        ending = bytes(data[int(at[0]) + length - BLOCK :][:_ENDING]).partition(b"\0")[0] + b"\0"
+        if not ending.startswith(b".") or ending[1:-1].lower() not in SUFFIXES:
+            return False
+        endings: bytes = spots.read(length - BLOCK, len(ending)).tobytes()
+        return bool(endings == ending * count)
+    names = spots.matrix(-BLOCK, _NAME)
+    wanted = np.zeros((count, length + _ENDING), np.uint8)
+    wanted[:, :length] = keys
+    rows, lengths = np.arange(count)[:, None], inside.sum(axis=1)[:, None]
+    wanted[rows, lengths + np.arange(_ENDING)] = _MSGPACK
+    fits = length + _ENDING <= _NAME
+    return fits and bool((names[:, : wanted.shape[1]] == wanted).all())
+
+
+def key_agrees(header: bytes, key: bytes, before: Callable[[], bytes]) -> bool:
+    """Whether a header is that of the sample with this key.
+
+    Args:
+        header: Right before the payload.
+        key: In UTF-8.
+        before: Gives what is between the sample before and this header, where it may hold a
+            name that is too long for the header; empty where that was not read: then the
+            beginning of the name decides.
+    """
+    name = name_of(header)
+    if key_of(name) == key:
+        return True
+    said = before()
+    if said:
+        return key_of(_name_after(said, name)) == key
+    # What does not fit into a header is cut off there.
+    return len(name) >= _CUT and key.startswith(name[:_NAME])
+
+
+def _name_after(before: bytes, name: bytes) -> bytes:
+    """The name of the member whose header comes next, and has this name itself."""
+    at, said = 0, Extended()
+    while at + BLOCK <= len(before):
+        header = before[at : at + BLOCK]
+        size, flag = number(header[124:136], at), header[156]
+        at += BLOCK
+        if flag in (PAX_NEXT, GNU_NAME, GNU_LINK):
+            said = read_extended(flag, before[at : at + size], at).over(said)
+        else:
+            size = 0 if flag in WITHOUT_DATA else size if said.size is None else said.size
+            said = Extended()
+        at += padded(size)
+    return name if said.name is None else said.name
+
+
+def header_agrees(header: bytes, size: int) -> bool:
+    """Whether one header has this size, in any notation."""
+    try:
+        want = number(header[148:156], 0)
+        return number(header[124:136], 0) == size and (
+            want == sum(header) - sum(header[148:156]) + 8 * 0x20
+        )
+    except ShardError:
+        return False

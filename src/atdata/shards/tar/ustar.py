@@ -1,0 +1,193 @@
+"""Headers of the tars that we write: no clock, no user, the same bytes for the same samples."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import Any, Final, TypeAlias
+from zlib import adler32
+
+import numpy as np
+
+from atdata._limits import limits
+from atdata.errors import ShardError
+from atdata.shards.tar.header import BLOCK, padded
+
+Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
+Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
+
+END: Final = bytes(2 * BLOCK)
+"""The end-of-archive marker."""
+_SUFFIX: Final = b".msgpack"
+_OWNER: Final = b"0000644\0" + b"0000000\0" * 2
+_MTIME: Final = b"00000000000\0"
+_BLANKS: Final = b" " * 8
+_BEHIND: Final = b"%b" + bytes(100) + b"ustar\x0000" + bytes(64) + b"0000000\0" * 2
+"""What follows the checksum, up to the prefix, for a type flag."""
+_FILE: Final = (_BEHIND % b"0").ljust(BLOCK - 156, b"\0")
+_FILE_SUM: Final = sum(_OWNER) + sum(_MTIME) + sum(_BLANKS) + sum(_FILE)
+_SIMPLE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def check_key(key: str) -> None:
+    """Refuse a key that would not be read back as it is.
+
+    Raises:
+        ShardError: Empty, with a dot after its last slash, too long, or no Unicode text.
+    """
+    if len(key) <= 80 and key.isascii() and (key.isalnum() or _SIMPLE_KEY.fullmatch(key)):
+        return
+    stem = key.rpartition("/")[2]
+    if not stem or "." in stem or "\0" in key:
+        problem = (
+            "a key that is written cannot be empty, end with a slash, have a dot after its last "
+            "slash, where WebDataset's readers would end it, or have a zero character. "
+            "atdata.write_samples(dataset, path) writes the same samples under numbers"
+        )
+        raise ShardError(problem, key=key[:200])
+    try:
+        size = len(key.encode("utf-8"))
+    except UnicodeEncodeError:
+        raise ShardError("a key with lone surrogates", key=key[:200]) from None
+    if size + len(_SUFFIX) > limits.member_name:
+        raise ShardError(f"a key of {size:,} bytes", key=key[:40] + "…")
+
+
+def headers(key: str, size: int) -> bytes:
+    """What goes before a sample: one header, or a PAX header and it where the name is long.
+
+    Args:
+        key: The sample's key, checked.
+        size: Bytes of its payload.
+    """
+    name = key.encode("utf-8") + _SUFFIX
+    if len(name) <= 100:
+        return _file_header(name, size)
+    # Latest slash that leaves the rest short enough, so that the prefix is used where it can be.
+    cut = name.rfind(b"/", 0, 156)
+    if cut > 0 and len(name) - cut - 1 <= 100:
+        return _header(name[cut + 1 :], size, prefix=name[:cut])
+    record = _pax_record(b"path", name)
+    pax = _header(b"././@PaxHeader", len(record), flag=b"x") + record
+    short = name[:100].decode("utf-8", "ignore").encode("utf-8")
+    return pax.ljust(BLOCK + padded(len(record)), b"\0") + _header(short, size)
+
+
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """Headers of many samples: what is the same in all, and what differs."""
+
+    pattern: Bytes
+    """The bytes of a whole header, zeros where they differ, shape (512,)."""
+    parts: tuple[tuple[int, Bytes], ...]
+    """Where in each header other bytes stand, in order, and these: shape (n, size)."""
+    keys: Bytes
+    """Shape (n, digits)."""
+
+    def columns(self) -> Iterator[list[bytes]]:
+        """The same as lists of n pieces: the first of each header, the second of each, …"""
+        # Few pieces: what lies between those that differ is copied along.
+        last, part = self.parts[-1]
+        end = last + part.shape[1]
+        out = np.empty((len(part), end), np.uint8)
+        out[...] = self.pattern[:end]
+        for at, part in self.parts:
+            out[:, at : at + part.shape[1]] = part
+        yield slices(out)
+        yield [self.pattern[end:].tobytes()] * len(out)
+
+
+def slices(rows: Bytes) -> list[bytes]:
+    """The rows of a matrix as bytes."""
+    size, data = rows.shape[1], rows.tobytes()
+    return [data[at : at + size] for at in range(0, len(data), size)]
+
+
+def numbered_headers(first: int, sizes: Integers) -> Headers:
+    """What goes before samples whose keys are consecutive numbers.
+
+    Args:
+        first: The number of the first; all of them have as many digits.
+        sizes: Bytes of their payloads, shape (n,).
+
+    Returns:
+        The headers that `headers` gives.
+    """
+    alike = bool((sizes == sizes[0]).all())
+    whole = headers(number_key(first), int(sizes[0]) if alike else 0)
+    pattern = np.frombuffer(whole, np.uint8).copy()
+    width = len(number_key(first))
+    keys, sums = _digits(np.arange(first, first + len(sizes)), width, 10)
+    pattern[:width], pattern[148:154] = 0, 0
+    parts = [(0, keys)]
+    if not alike:
+        pattern[124:135] = 0
+        lengths, more = _digits(sizes, 11, 8)
+        sums += more
+        parts.append((124, lengths))
+    sums += int(pattern.sum(dtype=np.int64)) - int(pattern[154:156].sum()) + 8 * 0x20
+    parts.append((148, _digits(sums, 6, 8)[0]))
+    return Headers(pattern, tuple(parts), keys)
+
+
+def number_key(number: int) -> str:
+    """The key of a sample that has none of its own."""
+    return f"{number:09d}"
+
+
+def _digits(values: Integers, count: int, base: int) -> tuple[Bytes, Integers]:
+    """Numbers as so many ASCII digits: shape (n, count), and the sum of each one's bytes."""
+    left = values
+    texts, text_sums = _fours(base)
+    out = np.empty((len(values), -(-count // 4)), np.uint32)
+    sums = np.full(len(values), -ord("0") * (-count % 4))
+    for place in range(out.shape[1] - 1, -1, -1):
+        if bool((left == left[0]).all()):
+            # As most often in front of the last four.
+            left = left[:1]
+        rest = left // len(texts)
+        last = left - rest * len(texts)
+        out[:, place] = texts[last]
+        sums += text_sums[last]
+        left = rest
+    return np.ascontiguousarray(out.view(np.uint8)[:, -count:]), sums
+
+
+@cache
+def _fours(base: int) -> tuple[np.ndarray[Any, np.dtype[np.uint32]], Integers]:
+    """All numbers of four digits, each as the four bytes of an item, and the sums of these."""
+    ones = np.arange(ord("0"), ord("0") + base, dtype=np.uint8)
+    digits = np.stack(np.meshgrid(ones, ones, ones, ones, indexing="ij"), axis=-1).reshape(-1, 4)
+    return digits.view(np.uint32).reshape(-1), digits.sum(axis=1, dtype=np.int64)
+
+
+def _file_header(name: bytes, size: int) -> bytes:
+    """As `_header`, for the usual case: only what varies is summed."""
+    middle, total = _middle(size)
+    # Adler-32 has the sum of the bytes, and one, in its lower half.
+    checksum = b"%06o\0 " % (total + (adler32(name) & 0xFFFF) - 1)
+    return b"".join((name.ljust(100, b"\0"), middle, checksum, _FILE))
+
+
+@lru_cache(maxsize=4096)
+def _middle(size: int) -> tuple[bytes, int]:
+    """What is between the name and the checksum, and the sum of all but the name."""
+    middle = b"%b%011o\0%b" % (_OWNER, size, _MTIME)
+    return middle, _FILE_SUM + sum(middle) - sum(_OWNER) - sum(_MTIME)
+
+
+def _header(name: bytes, size: int, *, prefix: bytes = b"", flag: bytes = b"0") -> bytes:
+    before = name.ljust(100, b"\0") + _OWNER + b"%011o\0" % size + _MTIME
+    behind = _BEHIND % flag + prefix
+    checksum = sum(before) + sum(_BLANKS) + sum(behind)
+    return (before + b"%06o\0 " % checksum + behind).ljust(BLOCK, b"\0")
+
+
+def _pax_record(key: bytes, value: bytes) -> bytes:
+    body = b" " + key + b"=" + value + b"\n"
+    size = len(body)
+    while len(b"%d" % size) + len(body) != size:
+        size = len(b"%d" % size) + len(body)
+    return b"%d" % size + body

@@ -1,0 +1,110 @@
+"""Parts of a shard by their position, and how they are read from a file."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from pathlib import Path
+from typing import IO, Protocol
+
+from atdata._registry import slash_missing
+from atdata.errors import IntegrityError, ShardNotFoundError, SourceError
+from atdata.system.regular_files import open_file
+
+
+class NoRangesError(SourceError):
+    """The server gives whole files only."""
+
+
+class ShardBytes(Protocol):
+    """Bytes of one shard, by their position."""
+
+    gap: int
+    """Bytes between two parts that are read along, because asking twice costs more."""
+    most: int
+    """Largest part that is worth one request, in bytes."""
+    size: int | None
+    """Bytes of the shard, where they are known; another size is an error."""
+
+    def read_into(self, view: memoryview, start: int) -> None:
+        """Fill ``view`` with the bytes from ``start`` on.
+
+        Raises:
+            IntegrityError: The shard ends before that, or was changed.
+            SourceError: It cannot be read.
+        """
+        ...
+
+
+class FileBytes:
+    """A file of this machine.
+
+    Args:
+        path: Where it is.
+        file: The file, open; None: it is opened.
+        name: What errors call it; None: by its path.
+
+    Raises:
+        ShardNotFoundError: There is no such file.
+        SourceError: It cannot be read, or is no file.
+    """
+
+    gap: int = 8 << 10
+    most: int = 1 << 30
+
+    def __init__(
+        self, path: Path, file: IO[bytes] | None = None, *, name: str | None = None
+    ) -> None:
+        try:
+            self._file = open_file(path, 0) if file is None else file
+        except FileNotFoundError as error:
+            raise ShardNotFoundError(
+                f"{path}: there is no such file.{slash_missing(path)}"
+            ) from error
+        except OSError as error:
+            raise SourceError(f"{path}: cannot be read ({error.strerror}).") from error
+        self.name = name or str(path)
+        self.size: int | None = self.stat().st_size
+        self._map: mmap.mmap | None = None
+
+    def read_into(self, view: memoryview, start: int) -> None:
+        """See `ShardBytes`. A file that was truncated is an error, not a crash."""
+        number = self._file.fileno()
+        while (count := os.preadv(number, [view], start)) < len(view):
+            if not count:
+                raise IntegrityError(
+                    "the file ends here: it was cut short", shard=self.name, offset=start
+                )
+            view, start = view[count:], start + count
+
+    def stat(self) -> os.stat_result:
+        """The file as it is now."""
+        return os.fstat(self._file.fileno())
+
+    def mapped(self) -> mmap.mmap:
+        """The whole file as memory, one map for all who ask.
+
+        Raises:
+            IntegrityError: It was truncated before now; afterwards, that ends the process.
+        """
+        number = self._file.fileno()
+        if not self.size or self.stat().st_size < self.size:
+            raise IntegrityError("the file was cut short", shard=self.name)
+        if self._map is None:
+            self._map = mmap.mmap(number, self.size, access=mmap.ACCESS_READ)
+        return self._map
+
+    def expect(self, start: int, end: int) -> None:
+        """Have a part of the map read, without waiting for it."""
+        mapped = self._map or self.mapped()
+        if hasattr(mmap, "MADV_WILLNEED"):
+            start -= start % mmap.PAGESIZE
+            size = min(end, len(mapped)) - start
+            # What lies behind the end is told when it is read.
+            if size > 0:
+                mapped.madvise(mmap.MADV_WILLNEED, start, size)
+
+    def rest(self) -> None:
+        """Give the memory of the map back; what is used again is still in the file's cache."""
+        if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)

@@ -1,0 +1,112 @@
+"""Files that are being written, each by one process, which may end at any time."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+from weakref import WeakSet
+
+from atdata.errors import SourceError
+from atdata.system.files import unlock
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+@contextmanager
+def room_for(shard: str) -> Iterator[None]:
+    """Write a shard to a temporary file in the block.
+
+    Raises:
+        SourceError: There is no room for it.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise SourceError(
+            f"{shard}: there is no room for a temporary copy of it in {tempfile.gettempdir()} "
+            f"({error.strerror}). Free some, or name a larger folder by TMPDIR."
+        ) from error
+
+
+class Part:
+    """A copy that is being made. Its lock is the operating system's, and ends with the process.
+
+    Args:
+        path: Where.
+        file: Open to be written, locked.
+        room: Most bytes.
+    """
+
+    def __init__(self, path: Path, file: Any, room: int) -> None:
+        self._path = path
+        self._file = file
+        self._room = room
+        self.digest = hashlib.sha256()
+        self.size = 0
+        _parts.add(self)
+
+    @property
+    def open(self) -> bool:
+        """Whether more can be written."""
+        return not self._file.closed
+
+    def add(self, data: bytes | memoryview) -> bool:
+        """Write more; False, and nothing is left, where there is no room for it."""
+        if not self.open:
+            return False
+        try:
+            rest = memoryview(data)
+            if self.size + len(rest) > self._room:
+                self.drop()
+                return False
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError:
+            self.drop()
+            return False
+        self.digest.update(data)
+        self.size += len(data)
+        return True
+
+    def sync(self) -> None:
+        """Wait until it is on the disk."""
+        os.fsync(self._file.fileno())
+
+    def place(self, path: Path) -> None:
+        """Give it its name."""
+        self._path.rename(path)
+        self._close()
+
+    def drop(self) -> None:
+        """Remove it, unless it has its name already."""
+        if self.open:
+            with suppress(OSError):
+                self._path.unlink(missing_ok=True)
+            self._close()
+
+    def _close(self) -> None:
+        unlock(self._file.fileno())
+        self._file.close()
+
+    def forget(self) -> None:
+        """Leave it to the process that this one was forked from."""
+        self._file.close()
+
+
+_parts: WeakSet[Part] = WeakSet()
+
+
+def _after_fork() -> None:
+    for part in list(_parts):
+        part.forget()
+
+
+os.register_at_fork(after_in_child=_after_fork)
