@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import secrets
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,6 +24,11 @@ from tests.services.shared import attach
 
 # Some clients ask a cloud's metadata address for credentials, which costs seconds elsewhere.
 os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
+
+# A shell starts background jobs with SIGINT ignored, and every child would inherit that: a command
+# that a test interrupts would never end.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Nothing fails for taking long: a busy machine is slow.
 settings.register_profile("atdata", deadline=None, suppress_health_check=[HealthCheck.too_slow])
