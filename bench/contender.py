@@ -20,6 +20,10 @@ MEASURES: Final[tuple[Measure, ...]] = get_args(Measure)
 BATCH_SIZE: Final = 256
 WORKERS: Final = 2
 """Processes of a loader."""
+CHECKOUT_VARIABLE: Final = "ATDATA_BENCH_BEFORE"
+"""Environment variable: another checkout of this package, for this process and its workers."""
+BEFORE: Final = "before: "
+"""How the names of that checkout's contenders begin; the rest is the one of ours it stands for."""
 
 
 class Contender(ABC):

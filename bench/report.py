@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from bench.contender import BATCH_SIZE, WORKERS, Measure
+from bench.contender import BATCH_SIZE, BEFORE, WORKERS, Measure
 from bench.run import FIRST_WORKLOAD, MEMORY_WORKLOAD, READING, Results
 from bench.workloads import SHARDS, WORKLOADS
 
@@ -43,11 +43,14 @@ def _measure(results: Results, measure: Measure, workloads: list[str]) -> str:
     there = {name for _, found, name in results.rates if found == measure}
     base = next((name for name in BASES if name in there), "")
     rows = []
+    compares = any(name.startswith(BEFORE) for name in there)
     for contender in results.contenders:
         if contender.name in there:
+            base = BEFORE + contender.name if compares else base
             cells = [_cell(results, w, measure, contender.name, base) for w in workloads]
             rows.append([contender.name, *cells])
     compared = [f"× {'the ' * (base == 'peer')}{base}"] if base else []
+    compared = ["× before"] if compares else compared
     shares = [words for name, words in LIMITS.items() if name in there]
     compared += [f"% of {', '.join(shares)}"] if shares else []
     unit = f"samples/s ({', '.join(compared)})" if compared else "samples/s"
