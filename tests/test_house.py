@@ -21,6 +21,7 @@ LAYERS = [
     {"system"},
     {
         "_alike",
+        "_arrays",
         "_digest",
         "_levels",
         "_limits",

@@ -11,14 +11,15 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar, overload
 
 import numpy as np
 
+from atdata._arrays import Indices, Integers
 from atdata._once import once
 from atdata._secrets import redacted_repr
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.reading.epoch import Epoch, Shuffle
-from atdata.dataset.reading.permutation import Integers, scrambled
+from atdata.dataset.reading.permutation import scrambled
 from atdata.dataset.reading.plan import check_batch_size, samples_of
 from atdata.dataset.reading.ranks import Even, Share, find_share
-from atdata.dataset.reading.rows import Indices, JoinedRows, Rows
+from atdata.dataset.reading.rows import JoinedRows, Rows
 from atdata.dataset.reading.state import Reading
 from atdata.dataset.reading.stream import EpochStream
 from atdata.dataset.trainable import Trainable

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, overload
 
 import numpy as np
 
+from atdata._arrays import AnyArray, Integers
 from atdata._shardlist import ShardInfo
 from atdata.dataset.reading.buffer_shuffle import (
     DEFAULT_BUFFER_SAMPLES,
@@ -15,7 +16,6 @@ from atdata.dataset.reading.buffer_shuffle import (
     ShuffleOrder,
 )
 from atdata.dataset.reading.epoch import DatasetEpoch, Epoch, Shuffle
-from atdata.dataset.reading.permutation import Integers
 from atdata.dataset.reading.plan import (
     Plan,
     Run,
@@ -31,7 +31,6 @@ from atdata.dataset.reading.stream import BufferStream, EpochStream, ShuffledStr
 from atdata.dataset.trainable import Trainable
 from atdata.errors import LengthError, OptionError, SampleNotFoundError
 from atdata.samples.batch import SampleBatch
-from atdata.samples.ndarray import AnyArray
 
 T = TypeVar("T")
 
@@ -286,7 +285,7 @@ def positions_of(index: Any, samples: int) -> Integers:
     return np.where(positions < 0, positions + samples, positions)
 
 
-def _numbers(index: Any) -> np.ndarray[Any, np.dtype[Any]]:
+def _numbers(index: Any) -> AnyArray:
     """Numbers as an array: int64, uint64, or Python's own where these do not hold them."""
     try:
         wanted = np.atleast_1d(np.asarray(index, np.int64 if not np.size(index) else None))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
+from atdata._arrays import AnyArray
 from atdata.samples.columnar import Column, Columnar
 from atdata.samples.forms import fills_of
 from atdata.samples.members import member
-from atdata.samples.ndarray import AnyArray
 from atdata.samples.texts import Texts
 
 T = TypeVar("T")

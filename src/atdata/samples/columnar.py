@@ -8,11 +8,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from atdata._arrays import AnyArray
 from atdata.errors import RaggedFieldError
 from atdata.samples.dict_sample import as_dict
 from atdata.samples.forms import as_array, is_number, listed, rows_of, untyped_array
 from atdata.samples.kinds import Array, Field
-from atdata.samples.ndarray import AnyArray
 from atdata.samples.texts import Texts
 
 Column: TypeAlias = AnyArray | list[Any]

@@ -8,9 +8,9 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
+from atdata._arrays import AnyArray
 from atdata.errors import OptionError, RaggedFieldError
 from atdata.samples.kinds import Array, Choice, DateTime, Field, Kind, Misfit, Primitive
-from atdata.samples.ndarray import AnyArray
 
 Keys: TypeAlias = Sequence[str]
 

@@ -28,6 +28,7 @@ from typing import Any, Final
 import msgpack
 import numpy as np
 
+from atdata._arrays import AnyArray
 from atdata.errors import DecodeError
 from atdata.samples.absent import found_in, none_instead
 from atdata.samples.ndarray import (
@@ -273,7 +274,7 @@ class Array(Kind):
         except ValueError as error:
             raise Misfit(self.describe(), f"{value.dtype} {value.shape}", str(error)) from None
 
-    def taken(self, value: Any) -> np.ndarray[Any, np.dtype[Any]]:
+    def taken(self, value: Any) -> AnyArray:
         if not isinstance(value, np.ndarray) or value.dtype.hasobject:
             found = found_in(value)
             if isinstance(value, np.ndarray):
@@ -282,7 +283,7 @@ class Array(Kind):
         self.check(value)
         return value
 
-    def decode(self, wire: Any) -> np.ndarray[Any, np.dtype[Any]]:
+    def decode(self, wire: Any) -> AnyArray:
         foreign = is_foreign_array(wire)
         if not foreign and not isinstance(wire, (bytes, memoryview)):
             raise Misfit(self.describe(), found_in(wire))
@@ -293,7 +294,7 @@ class Array(Kind):
         self.check(array)
         return array
 
-    def check(self, array: np.ndarray[Any, np.dtype[Any]]) -> None:
+    def check(self, array: AnyArray) -> None:
         """Refuse an array that is not a value of this kind.
 
         Raises:

@@ -17,17 +17,16 @@ import re
 import struct
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.lib import format as npy
 
+from atdata._arrays import AnyArray, Bytes
 from atdata._limits import limits
 from atdata._nesting import text_is_deeper
 from atdata.errors import DecodeError
 from atdata.samples.wire import FOREIGN
-
-AnyArray: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 NPY_MAGIC: Final = b"\x93NUMPY"
 _COMPACT_DTYPE = re.compile(rb"[<>|=][?bBiufcSUVMmO]\d{0,9}(\[\d{0,9}[A-Za-z]{1,2}\])?")
@@ -141,14 +140,14 @@ def _no_name(dtype: np.dtype[Any]) -> str:
 
 
 @lru_cache(maxsize=256)
-def _used(dtype: np.dtype[Any]) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
+def _used(dtype: np.dtype[Any]) -> Bytes | None:
     """Mask of the bytes of an item that carry its value, shape (itemsize,); None: all do."""
     used = np.zeros(dtype.itemsize, np.uint8)
     _mark(dtype, used)
     return None if used.all() else used
 
 
-def _mark(dtype: np.dtype[Any], used: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
+def _mark(dtype: np.dtype[Any], used: Bytes) -> None:
     if dtype.subdtype is not None:
         base = dtype.subdtype[0]
         for item in used.reshape(-1, base.itemsize) if base.itemsize else ():

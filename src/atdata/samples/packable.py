@@ -15,11 +15,11 @@ from typing import Any, ClassVar, Final, TypeVar, dataclass_transform, overload
 
 import numpy as np
 
+from atdata._arrays import AnyArray
 from atdata.errors import EncodeError, SampleTypeError
 from atdata.samples.annotations import holds, kind_of, resolve
 from atdata.samples.codec import SampleCodec, defaults_of
 from atdata.samples.kinds import Field, Kind, Maybe
-from atdata.samples.ndarray import AnyArray
 
 _RECURSIVE: Final = (
     "a class that holds itself is not supported: samples have a fixed depth. Keep the parts in a "

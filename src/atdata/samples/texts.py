@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
-Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
+from atdata._arrays import Integers
 
 
 class Texts:

@@ -13,9 +13,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from atdata._arrays import Integers
 from atdata._shardlist import ShardInfo, ShardUrls
 from atdata.errors import NoDataUrlsError, StoreError
-from atdata.shards.columns.cursor import Integers
 from atdata.shards.hashing_writer import Trail
 from atdata.shards.table import SampleTable
 from atdata.shards.tar.ustar import END

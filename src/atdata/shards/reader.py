@@ -10,10 +10,10 @@ from typing import IO, Final, Generic, TypeAlias, TypeVar
 
 import numpy as np
 
+from atdata._arrays import Integers
 from atdata.errors import DecodeError, ShardError
 from atdata.samples.codec import SampleCodec
 from atdata.shards.columns.column import Column, finished
-from atdata.shards.columns.cursor import Integers
 from atdata.shards.columns.decode import Decoder, Payloads
 from atdata.shards.columns.strided import StridedRows
 from atdata.shards.tar.keys import KeyMatrix, Keys, key_list

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from atdata._arrays import Bytes, Integers
 from atdata._limits import limits
 from atdata.errors import ShardError
-from atdata.shards.columns.cursor import Bytes, Integers
 from atdata.shards.columns.packers import LARGE, Even, Piece
 from atdata.shards.hashing_writer import MOST_PARTS
 from atdata.shards.open_shard import OpenShard

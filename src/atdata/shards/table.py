@@ -14,10 +14,11 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Final, TypeAlias
+from typing import IO, Final
 
 import numpy as np
 
+from atdata._arrays import Integers
 from atdata._limits import limits
 from atdata._once import once
 from atdata.errors import ShardError
@@ -25,9 +26,6 @@ from atdata.shards.reader import Whole, find_samples
 from atdata.shards.tar.header import BLOCK, padded
 from atdata.shards.tar.keys import KeyMatrix, key_list, key_text
 from atdata.shards.tar.unread import Unread
-
-Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
-Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 
 SUFFIX: Final = ".idx"
 """What follows the name of the shard in the name of its table."""

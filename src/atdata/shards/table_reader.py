@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 
+from atdata._arrays import Bytes
 from atdata._limits import limits
 from atdata.errors import ShardError
 from atdata.samples.codec import SampleCodec
@@ -22,7 +23,6 @@ from atdata.shards.tar.unread import Unread
 from atdata.shards.window import MappedFile
 
 T = TypeVar("T")
-Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 
 _LARGE: Final = 1 << 25
 """Bytes of a block of large samples, which are copied one by one or to their last place."""

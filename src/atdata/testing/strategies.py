@@ -18,6 +18,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from atdata._arrays import AnyArray
 from atdata.samples.codec import codec_of
 from atdata.samples.kinds import (
     PRIMITIVES,
@@ -160,7 +161,7 @@ def values_of(kind: Kind) -> st.SearchStrategy[Any]:
             raise ValueError(f"{kind!r} is not a kind of this version.")
 
 
-def arrays_of(kind: Array) -> st.SearchStrategy[np.ndarray[Any, np.dtype[Any]]]:
+def arrays_of(kind: Array) -> st.SearchStrategy[AnyArray]:
     """Arrays of this dtype and shape; NaN, empty arrays and no dimensions included."""
     names = [kind.dtype] if kind.dtype is not None else list(DTYPES)
     dtypes = st.sampled_from([np.dtype(_CONCRETE.get(name, name)) for name in names])

@@ -8,15 +8,13 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
+from atdata._arrays import Bytes, Integers
 from atdata.dataset.reading.shard_files import APART, ShardFiles, WrongTableError
 from atdata.shards.columns.buffers import Buffers
 from atdata.shards.columns.decode import Payloads
 from atdata.shards.tar.check import Spots
 from atdata.shards.tar.header import BLOCK
 from atdata.shards.tar.keys import KeyMatrix
-
-Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
-Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 
 _SMALL: Final = 8 << 10
 """Bytes of a payload up to which neighbours are read together, and then moved to their places."""

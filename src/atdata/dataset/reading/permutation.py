@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol
 
 import numpy as np
 
-Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
+from atdata._arrays import Integers
 
 VERSION: Final = 3
 """Of the order that a seed gives; part of every state."""

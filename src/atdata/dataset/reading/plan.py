@@ -17,12 +17,13 @@ from typing import IO, Any, TypeAlias
 
 import numpy as np
 
+from atdata._arrays import Integers
 from atdata._protocols import DataSource
 from atdata._secrets import redacted_repr
 from atdata._shardlist import ShardInfo
 from atdata.dataset.reading.prefetch import OpenedAhead
 from atdata.dataset.reading.results import checked_results, type_of_results
-from atdata.dataset.reading.rows import Integers, Rows, SampleRows, SharedRows, ViewedRows, joined
+from atdata.dataset.reading.rows import Rows, SampleRows, SharedRows, ViewedRows, joined
 from atdata.dataset.reading.tables import ShardTables
 from atdata.dataset.reading.verify import Verify, check_file, of_stream
 from atdata.dataset.reading.whole import whole_shard

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 
+from atdata._arrays import AnyArray
 from atdata._secrets import redacted_repr
 from atdata.dataset.reading.plan import Run, batches_of
 from atdata.errors import OptionError, RaggedFieldError
@@ -15,7 +16,6 @@ from atdata.samples.batch import columnar
 from atdata.samples.columnar import Column, Columnar
 from atdata.samples.forms import fills_of, is_number, untyped_kind
 from atdata.samples.kinds import Array, Field
-from atdata.samples.ndarray import AnyArray
 
 Way: TypeAlias = Literal["list", "pad", "flat"]
 Ragged: TypeAlias = "Way | Mapping[str, Way] | None"

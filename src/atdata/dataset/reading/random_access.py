@@ -9,13 +9,13 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
+from atdata._arrays import Bytes, Indices, Integers
 from atdata._limits import limits
 from atdata._once import once
 from atdata._protocols import DataSource
 from atdata._secrets import redacted_repr
 from atdata._shardlist import ShardInfo
-from atdata.dataset.reading.payloads import Bytes, Integers, Located, Part, Placer
-from atdata.dataset.reading.rows import Indices
+from atdata.dataset.reading.payloads import Located, Part, Placer
 from atdata.dataset.reading.shard_files import APART, ShardFiles, WrongTableError
 from atdata.dataset.reading.tables import ShardTables
 from atdata.dataset.reading.verify import Verify

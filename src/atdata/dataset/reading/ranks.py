@@ -6,14 +6,14 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
+from atdata._arrays import Integers
 from atdata.errors import OptionError, StateError
 
 Even: TypeAlias = Literal["drop", "pad"]
-Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 Ranges: TypeAlias = list[tuple[int, int]]
 """Places in the order of an epoch, each from the first to before the second, none empty."""
 

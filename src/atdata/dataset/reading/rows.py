@@ -5,19 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 
+from atdata._arrays import Indices
 from atdata._once import once
 from atdata._secrets import redacted_repr
 from atdata.lenses.lens import Lens
 from atdata.samples.kinds import Field, Kind
 from atdata.shards.columns.column import Column, Finished, as_list, finished
 from atdata.shards.columns.strided import StridedRows, buffers, joined_rows
-
-Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
-Indices: TypeAlias = slice | np.ndarray[Any, np.dtype[np.intp]]
 
 
 class Rows(Protocol):

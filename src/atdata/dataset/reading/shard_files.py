@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import numpy as np
 
+from atdata._arrays import Bytes, Integers
 from atdata._protocols import DataSource
 from atdata._shardlist import ShardInfo
 from atdata.dataset.reading.held import hold
@@ -22,9 +23,6 @@ from atdata.errors import IntegrityError
 from atdata.sources.byte_ranges import FileBytes, NoRangesError, ShardBytes
 from atdata.sources.capabilities import local_path, ranges_of
 from atdata.system.forks import ForkLock
-
-Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
-Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 
 _AT_ONCE: Final = 16
 """Ranges that are asked for at the same time: as many connections to a host are kept."""

@@ -13,6 +13,7 @@ from typing import IO, Any, Final
 
 import numpy as np
 
+from atdata._arrays import Integers
 from atdata._protocols import DataSource
 from atdata._shardlist import ShardInfo
 from atdata.dataset.reading.table_files import (
@@ -112,7 +113,7 @@ class ShardTables:
         self.ready()
         return all(self._beside.get(number, True) for number in range(len(self.shards)))
 
-    def counts(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+    def counts(self) -> Integers:
         """Samples of each shard, shape (number of shards,). Scans shards without a table.
 
         Raises:

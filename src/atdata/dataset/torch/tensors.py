@@ -16,10 +16,10 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
+from atdata._arrays import AnyArray
 from atdata.errors import MissingExtraError, RaggedFieldError
 from atdata.samples.columnar import Column
 from atdata.samples.forms import rows_of
-from atdata.samples.ndarray import AnyArray
 
 try:
     torch: Any = importlib.import_module("torch")

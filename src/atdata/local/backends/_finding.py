@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from atdata._arrays import AnyArray, Bytes, Integers, Mask
 from atdata._secrets import redacted_repr
 from atdata.local.backends._terms import (
     CHUNK,
@@ -33,7 +34,6 @@ _SORTED: Final = 512
 _ORDER_PAGES: Final = (4, 16, 64, 128)
 
 Found = tuple[str, Terms]
-Numbers = NDArray[np.int64]
 
 
 @redacted_repr
@@ -79,7 +79,7 @@ def find(pages: Pages, words: Sequence[str], labels: Sequence[str]) -> Iterator[
     if not count or not all(each.lists for each in asked):
         return
     asked.sort(key=lambda each: not each.is_rare)
-    chunks: Numbers = np.arange(-(-count // CHUNK))
+    chunks: Integers = np.arange(-(-count // CHUNK))
     total = np.zeros(count, np.uint16)
     mask = np.ones(count, np.bool_)
     for position, each in enumerate(asked):
@@ -142,7 +142,7 @@ def _beginning(
 
 
 def _chunks(
-    pages: Pages, asked: Sequence[_Asked], chunks: Numbers
+    pages: Pages, asked: Sequence[_Asked], chunks: Integers
 ) -> dict[bytes, list[tuple[int, bytes]]]:
     keys = {
         chunk_key(each.key, chunk): (each.key, chunk)
@@ -158,9 +158,7 @@ def _chunks(
     return found
 
 
-def _weigh(
-    asked: _Asked, count: int, read: dict[bytes, list[tuple[int, bytes]]]
-) -> NDArray[np.uint8]:
+def _weigh(asked: _Asked, count: int, read: dict[bytes, list[tuple[int, bytes]]]) -> Bytes:
     """How well each name fits, by its number; 0 where it does not."""
     size = -(-count // CHUNK) * CHUNK
     weight = np.zeros(size, np.uint8)
@@ -171,7 +169,7 @@ def _weigh(
             _raise(weight, packed >> 2, weights[packed & 3])
             continue
         planes: dict[int, bytearray] = {}
-        sparse: list[Numbers] = []
+        sparse: list[Integers] = []
         for chunk, value in read.get(each.key, ()):
             if len(value) % 2:
                 for level, plane in planes_of(value).items():
@@ -189,7 +187,7 @@ def _weigh(
     return weight[:count]
 
 
-def _raise(weight: NDArray[np.uint8], numbers: Numbers, values: NDArray[np.uint8]) -> None:
+def _raise(weight: Bytes, numbers: Integers, values: Bytes) -> None:
     # Names that came since the count was read are left to the next search.
     is_known = numbers < len(weight)
     numbers, values = numbers[is_known], values[is_known]
@@ -198,7 +196,7 @@ def _raise(weight: NDArray[np.uint8], numbers: Numbers, values: NDArray[np.uint8
 
 def _ranked(
     pages: Pages,
-    mask: NDArray[np.bool_],
+    mask: Mask,
     total: NDArray[np.uint16],
     words: Sequence[str],
     labels: Sequence[str],
@@ -214,13 +212,13 @@ def _ranked(
         yield from (found for found in named if fits(found[1], words, labels))
 
 
-def _sorted(pages: Pages, numbers: NDArray[Any]) -> Iterator[Found]:
+def _sorted(pages: Pages, numbers: AnyArray) -> Iterator[Found]:
     found = pages.some([doc_key(number) for number in numbers.tolist()])
     # As bytes: of many names the first few are wanted.
     yield from map(parse_doc, sorted(found.values(), key=lambda doc: doc.partition(b"\0")[0]))
 
 
-def _walked(pages: Pages, numbers: Numbers, count: int) -> Iterator[Found]:
+def _walked(pages: Pages, numbers: Integers, count: int) -> Iterator[Found]:
     """Many names in order: those of the first pages of the order, then of the next."""
     wanted = np.zeros(count, np.bool_)
     wanted[numbers] = True
@@ -239,8 +237,8 @@ def _walked(pages: Pages, numbers: Numbers, count: int) -> Iterator[Found]:
                 yield from _sorted(pages, _hits(value, wanted))
 
 
-def _hits(value: bytes, wanted: NDArray[np.bool_]) -> NDArray[Any]:
-    listed: NDArray[Any] = np.frombuffer(value, "<u4")
-    known: NDArray[Any] = listed[listed < len(wanted)]
-    hits: NDArray[Any] = known[wanted[known]]
+def _hits(value: bytes, wanted: Mask) -> AnyArray:
+    listed: AnyArray = np.frombuffer(value, "<u4")
+    known: AnyArray = listed[listed < len(wanted)]
+    hits: AnyArray = known[wanted[known]]
     return hits

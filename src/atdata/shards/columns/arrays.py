@@ -7,11 +7,12 @@ from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 
+from atdata._arrays import AnyArray, Integers
 from atdata.errors import DecodeError
 from atdata.samples.kinds import Array
 from atdata.samples.ndarray import ArrayHeader, parse_header, read_header
 from atdata.shards.columns.column import Column, as_list, column_of
-from atdata.shards.columns.cursor import BIN_FORMS, AnyArray, Cursor, Integers, OddRows
+from atdata.shards.columns.cursor import BIN_FORMS, Cursor, OddRows
 from atdata.shards.columns.strided import SMALL, StridedRows, buffers
 
 _MOST_KNOWN: Final = 4096

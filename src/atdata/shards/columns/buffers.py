@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import mmap
 import sys
-from typing import Any, Final, TypeAlias
+from typing import Final
 
 import numpy as np
 
+from atdata._arrays import Bytes
 from atdata.system.forks import ForkLock
-
-Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 
 _WORTH_KEEPING: Final = 1 << 18
 """Bytes from which on a buffer is kept: smaller ones are kept by the allocator."""

@@ -9,12 +9,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from atdata._arrays import AnyArray
 from atdata.samples.forms import rows_of
 from atdata.samples.kinds import Array, Kind, Maybe
 from atdata.samples.texts import Texts
 from atdata.shards.columns.strided import StridedRows
 
-AnyArray: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 Finished: TypeAlias = AnyArray | list[Any] | Texts
 """One value a row: an array of shape (n, …), a list of n, or texts."""
 Column: TypeAlias = Finished | StridedRows

@@ -11,16 +11,12 @@ msgpack: https://github.com/msgpack/msgpack/blob/master/spec.md
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final, TypeAlias
+from typing import Final
 
 import numpy as np
 
+from atdata._arrays import AnyArray, Bytes, Integers, Mask
 from atdata.shards.columns.strided import FileRows
-
-Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
-Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
-Mask: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
-AnyArray: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 NIL: Final = 0xC0
 STR_FORMS: Final = {0xD9: ">u1", 0xDA: ">u2", 0xDB: ">u4"}

@@ -13,10 +13,11 @@ from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
 
+from atdata._arrays import AnyArray, Integers
 from atdata.samples.codec import SampleCodec
 from atdata.samples.kinds import Misfit
 from atdata.shards.columns.column import Column, as_list, column_of, finished
-from atdata.shards.columns.cursor import AnyArray, Cursor, Integers, OddRows
+from atdata.shards.columns.cursor import Cursor, OddRows
 from atdata.shards.columns.readers import Reader, pass_over, reader_of
 from atdata.shards.columns.strided import FileRows, StridedRows
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from atdata._arrays import AnyArray
 from atdata.errors import EncodeError
 from atdata.samples.codec import SampleCodec
 from atdata.samples.kinds import DateTime, Field
@@ -58,7 +59,7 @@ def _values(field: Field, column: Any) -> Values:
     return list(column) if array.dtype.kind == "M" and field.kind == DateTime() else array
 
 
-def _array(field: Field, column: Any) -> np.ndarray[Any, np.dtype[Any]] | None:
+def _array(field: Field, column: Any) -> AnyArray | None:
     if isinstance(column, np.ndarray | np.generic | type):
         return None
     if missing := _missing(column):

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
+from atdata._arrays import AnyArray, Bytes, Integers, slices
 from atdata.samples.kinds import Array, Field, Misfit, Primitive
 from atdata.samples.ndarray import conversion, has_padding, refuse_mask, without_padding
 from atdata.samples.packing import (
@@ -26,8 +27,6 @@ from atdata.samples.packing import (
     packer_of,
     str_head,
 )
-from atdata.shards.columns.cursor import AnyArray, Bytes, Integers
-from atdata.shards.tar.ustar import slices
 
 Values: TypeAlias = AnyArray | Sequence[Any]
 """A column as a caller has it: one value a row."""

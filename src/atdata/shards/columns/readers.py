@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
+from atdata._arrays import AnyArray
 from atdata.errors import DecodeError
 from atdata.samples.kinds import (
     Array,
@@ -29,16 +30,7 @@ from atdata.samples.texts import Texts
 from atdata.samples.wire import unpack_value
 from atdata.shards.columns.arrays import read_arrays
 from atdata.shards.columns.column import Column, as_list, integers
-from atdata.shards.columns.cursor import (
-    BIN_FORMS,
-    NIL,
-    STR_FORMS,
-    AnyArray,
-    Cursor,
-    OddRows,
-    present,
-    spread,
-)
+from atdata.shards.columns.cursor import BIN_FORMS, NIL, STR_FORMS, Cursor, OddRows, present, spread
 
 Reader: TypeAlias = Callable[[Cursor], Column]
 """Moves over one value a row. Shape (n, …), or a list of n."""

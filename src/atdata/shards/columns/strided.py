@@ -7,16 +7,15 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import numpy as np
 
+from atdata._arrays import AnyArray
 from atdata.errors import ShardError
 from atdata.samples.ndarray import ArrayHeader
 from atdata.shards.columns.buffers import Buffers
 from atdata.system.regular_files import open_number
-
-AnyArray: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 SMALL: Final = 4096
 """Bytes up to which copying an array twice is cheaper than handling it by itself."""

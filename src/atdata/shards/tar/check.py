@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import numpy as np
 
+from atdata._arrays import Bytes, Integers
 from atdata.errors import ShardError
 from atdata.shards.tar.header import (
     BLOCK,
@@ -24,9 +25,6 @@ from atdata.shards.tar.header import (
 )
 from atdata.shards.tar.keys import KeyMatrix
 from atdata.shards.tar.scan import checksums_hold, octal
-
-Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
-Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 
 _AT_ONCE: Final = 1024
 """Headers that are looked at together: what fits into the processor's cache."""

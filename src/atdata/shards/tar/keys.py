@@ -9,11 +9,11 @@ from typing import Any, Final, TypeAlias, overload
 
 import numpy as np
 
+from atdata._arrays import Bytes, Integers
 from atdata._once import once
 from atdata.errors import ShardError
 
-Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
-KeyMatrix: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
+KeyMatrix: TypeAlias = Bytes
 """Keys in ASCII, zeros behind shorter ones: shape (n, length)."""
 
 

@@ -9,18 +9,15 @@ where the one before it ends, and the form of its name. What fails ends the run;
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Final
 
 import numpy as np
 
+from atdata._arrays import Bytes, Integers, Mask
 from atdata._limits import limits
 from atdata.shards.tar.header import BLOCK, key_of
 from atdata.shards.tar.keys import KeyMatrix
 from atdata.shards.tar.stride import byte_sums, checksum_fields, even_run
-
-Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
-Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
-Mask: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 
 SHORTEST: Final = 8
 """Fewer members than this are no run: walking is as fast."""

@@ -12,14 +12,12 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
+from atdata._arrays import Bytes, Integers, Mask
 from atdata._limits import limits
 from atdata.errors import ShardError
 from atdata.shards.tar.header import BLOCK, number, padded
 
-Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 Words: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]
-Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
-Mask: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 
 _HEAD: Final = 192
 """Bytes of a header among which are those that differ; the others are the same in all of them."""

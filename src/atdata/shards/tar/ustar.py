@@ -6,17 +6,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 from zlib import adler32
 
 import numpy as np
 
+from atdata._arrays import Bytes, Integers, slices
 from atdata._limits import limits
 from atdata.errors import ShardError
 from atdata.shards.tar.header import BLOCK, padded
-
-Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
-Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 
 END: Final = bytes(2 * BLOCK)
 """The end-of-archive marker."""
@@ -97,12 +95,6 @@ class Headers:
             out[:, at : at + part.shape[1]] = part
         yield slices(out)
         yield [self.pattern[end:].tobytes()] * len(out)
-
-
-def slices(rows: Bytes) -> list[bytes]:
-    """The rows of a matrix as bytes."""
-    size, data = rows.shape[1], rows.tobytes()
-    return [data[at : at + size] for at in range(0, len(data), size)]
 
 
 def numbered_headers(first: int, sizes: Integers) -> Headers:

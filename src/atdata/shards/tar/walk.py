@@ -15,13 +15,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
+from atdata._arrays import Integers
 from atdata._limits import limits
 from atdata.errors import ShardError
 from atdata.shards.tar.header import BLOCK, HARD_LINK, SYMBOLIC_LINK, Extended, key_of
 from atdata.shards.tar.keys import KeyMatrix, KeyRegister
 from atdata.shards.tar.links import LinksError, Tree
 from atdata.shards.tar.members import Marker, Member, Members, Short
-from atdata.shards.tar.scan import SHORTEST, Integers, find_run
+from atdata.shards.tar.scan import SHORTEST, find_run
 from atdata.shards.tar.unread import add_kind, is_apple_double, kind_of, listed
 
 Buffer: TypeAlias = memoryview
