@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from atdata.testing.network import Account, Network
-from tests.cli.commands import COMMAND, atdata_command, documents
+from tests.cli.commands import atdata_command, documents, running
 from tests.cli.test_network import INSERT, reading, writing
-from tests.docs.running import environment
 
 
 @pytest.fixture
@@ -44,12 +42,10 @@ def test_what_is_published_is_found_and_kept(
     assert f"@{account.handle}/rows\t20\twords\tMIT\t" in shown.stdout
 
     query = (*query[:-1], "followed.db")
-    into = ("--into", "followed.db")
-    command = [*COMMAND, "discover", account.server_url, *into, "--follow", "--json"]
-    with subprocess.Popen(
-        command, cwd=stranger, env=environment(stranger, more), stdout=subprocess.PIPE, text=True
-    ) as follower:
-        while not documents(stranger, *query):
+    follow = ("discover", account.server_url, "--into", "followed.db", "--follow", "--json")
+    with running(stranger, *follow, more=more) as follower:
+        # Searching makes no index, so until the follower has made it the search fails.
+        while not ((stranger / "followed.db").exists() and documents(stranger, *query)):
             assert follower.poll() is None
         follower.send_signal(signal.SIGINT)
         out, _ = follower.communicate(timeout=60)
