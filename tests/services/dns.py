@@ -18,7 +18,9 @@ class Nameserver:
     texts: dict[str, list[str]] = field(default_factory=dict)
     """Name → its TXT records."""
     manner: str = ""
-    """Nothing: as it should. Else one of those in `_replies`."""
+    """Nothing: as it should. Else one of those in `replies`."""
+    noise: bytes = b""
+    """What an answer is made of, after its number, in the manner "noise"."""
     asked: list[str] = field(default_factory=list)
     """``udp name`` or ``tcp name``."""
 
@@ -58,6 +60,8 @@ class Nameserver:
                 return [_answer(number, question, [alias, *rows], 0)]
             case "capitals":
                 return [_answer(number, question.upper(), rows, code)]
+            case "noise":
+                return [number + self.noise]
             case "cut":
                 return [whole[:-3]]
             case "garbage":
