@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar, overload
+
+from atdata.system.forks import at_fork
 
 T = TypeVar("T")
 
@@ -82,4 +83,4 @@ def _forked() -> None:
     _making.clear()
 
 
-os.register_at_fork(after_in_child=_forked)
+at_fork(after_in_child=_forked)

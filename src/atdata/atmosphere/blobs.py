@@ -27,7 +27,7 @@ from atdata.errors import OptionError, StoreError, XrpcError
 from atdata.net.identity import server_of
 from atdata.stores.journal import Journal
 from atdata.stores.store_base import STEM, Progress, copy_packed, packed_of, write_packed
-from atdata.system.files import Scratch
+from atdata.system.scratch import Scratch
 
 if TYPE_CHECKING:
     from atdata.dataset.dataset import Dataset

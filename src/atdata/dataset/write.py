@@ -20,8 +20,9 @@ from atdata.shards.replacing import place_together, scratch_next_to
 from atdata.shards.sample_writer import write_shard_samples
 from atdata.shards.table import SUFFIX
 from atdata.sources.nearby import COMPRESSED
-from atdata.system.files import Scratch, make_folders, sync_files, sync_folder
+from atdata.system.files import make_folders, sync_files, sync_folder
 from atdata.system.folders import user_path
+from atdata.system.scratch import Scratch
 
 T = TypeVar("T")
 

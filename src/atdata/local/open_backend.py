@@ -6,7 +6,6 @@ import os
 import re
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
 from atdata import _registry
 from atdata._registry import require
@@ -55,8 +54,8 @@ def open_backend(where: str | Path | None, redis: Any = None) -> Backend:
         _check_authority(scheme, where)
         backend = _registry.index_backend(scheme).open(where)
         return backend
-    absolute = str(_checked_path(where))
-    backend = _registry.index_backend("sqlite").open(f"sqlite://{quote(absolute)}")
+    url = _checked_path(where).as_uri().replace("file:", "sqlite:", 1)
+    backend = _registry.index_backend("sqlite").open(url)
     return backend
 
 

@@ -12,7 +12,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import numpy as np
+from atdata.system.calls import map_written, read_at, write_all
 
 MOST_PARTS: Final = 1024
 """Pieces of memory that a system takes in one call."""
@@ -24,7 +24,6 @@ _AHEAD: Final = 256 << 20
 """Bytes that are written and may wait to be hashed: so many does the system keep in memory."""
 _PIECE: Final = 16 << 20
 """Bytes that are mapped at once: pages of maps count as memory of the process."""
-_MAP: Final = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
 
 
 @dataclass(slots=True)
@@ -142,15 +141,7 @@ class Trail:
                 self._turn.notify()
 
     def _write(self, group: _Group) -> None:
-        done, total = os.writev(self._fileno, group.parts), 0
-        if done < group.size:
-            # A call takes at most 2 GiB, and less where the disk is full: then the next one fails.
-            for part in group.parts:
-                size = memoryview(part).nbytes
-                total += size
-                while done < total:
-                    rest = np.frombuffer(part, np.uint8)[size - (total - done) :]
-                    done += os.write(self._fileno, rest.data)
+        write_all(self._fileno, group.parts, group.size)
         group.parts = ()
         group.written.set()
         self._to_sync += group.size
@@ -175,11 +166,11 @@ class Trail:
         skipped = start % mmap.ALLOCATIONGRANULARITY
         size, first = end - start + skipped, start - skipped
         try:
-            pages = mmap.mmap(self._fileno, size, _MAP, mmap.PROT_READ, offset=first)
+            pages = map_written(self._fileno, size, first)
         except (OSError, ValueError):
             # Some file systems have no maps.
             while start < end:
-                read = os.pread(self._fileno, end - start, start)
+                read = read_at(self._fileno, end - start, start)
                 if not read:
                     raise OSError("it became shorter while it was written") from None
                 self._hash.update(read)

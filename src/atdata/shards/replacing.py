@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import Final
 
 from atdata.errors import SourceError
-from atdata.system.files import Scratch, held_if_abandoned, remove_scratch, sync_files, sync_folder
+from atdata.system.calls import is_mine
+from atdata.system.files import sync_files, sync_folder
+from atdata.system.scratch import Scratch, held_if_abandoned, remove_scratch
 
 UNFINISHED: Final = ".atdata-unfinished"
 """The folder for scratch folders, next to the shards."""
@@ -239,7 +241,7 @@ def _check_own(scratch: Path) -> None:
     """Refuse to rename what another user may have put there."""
     for path in (scratch.parent, scratch, scratch / _MOVES):
         stat = path.lstat()
-        if path.is_symlink() or stat.st_uid != os.geteuid():
+        if path.is_symlink() or not is_mine(stat):
             raise _BrokenError(f"{path} belongs to another user")
 
 

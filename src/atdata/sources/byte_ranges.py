@@ -9,6 +9,7 @@ from typing import IO, Protocol
 
 from atdata._registry import slash_missing
 from atdata.errors import IntegrityError, ShardNotFoundError, SourceError
+from atdata.system.calls import read_into
 from atdata.system.regular_files import open_file
 
 
@@ -70,7 +71,7 @@ class FileBytes:
     def read_into(self, view: memoryview, start: int) -> None:
         """See `ShardBytes`. A file that was truncated is an error, not a crash."""
         number = self._file.fileno()
-        while (count := os.preadv(number, [view], start)) < len(view):
+        while (count := read_into(number, [view], start)) < len(view):
             if not count:
                 raise IntegrityError(
                     "the file ends here: it was cut short", shard=self.name, offset=start

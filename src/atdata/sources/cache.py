@@ -8,7 +8,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
@@ -21,9 +21,10 @@ from atdata._shardlist import ShardInfo
 from atdata.errors import IntegrityError, OptionError
 from atdata.sources.byte_ranges import FileBytes, ShardBytes
 from atdata.sources.capabilities import local_path, open_beside, ranges_of
-from atdata.system.files import lock, make_folders, sync_folder, unlock
+from atdata.system.files import make_folders, sync_folder
 from atdata.system.folders import user_path
-from atdata.system.partial_files import Part
+from atdata.system.locks import lock, locked_folder
+from atdata.system.partial_files import PartialFile
 from atdata.system.regular_files import open_file, open_own, private_folder
 
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ class CachedSource:
         finally:
             part.drop()
 
-    def _begin(self, shard_id: str, kind: str, *, wait: bool) -> Part | None:
+    def _begin(self, shard_id: str, kind: str, *, wait: bool) -> PartialFile | None:
         """A file for a copy, held by this process alone; None where that cannot be."""
         known = self.known.get(shard_id)
         try:
@@ -214,7 +215,7 @@ class CachedSource:
                     # Who held it before may have moved or removed it since it was opened.
                     if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
                         file.truncate(0)
-                        return Part(path, file, room)
+                        return PartialFile(path, file, room)
                 except BaseException:
                     file.close()
                     raise
@@ -236,14 +237,14 @@ class CachedSource:
                 shard=shard_id,
             )
 
-    def keep(self, part: Part, shard_id: str) -> Path | None:
+    def keep(self, part: PartialFile, shard_id: str) -> Path | None:
         """Give a finished copy its name, if it is the right one and there is room for it."""
         sha256 = part.digest.hexdigest()
         self.check(shard_id, part.size, sha256)
         path = self.folder / f"{self._key(shard_id)}-{part.size}-{sha256}.shard"
         try:
             part.sync()
-            with self._alone():
+            with locked_folder(self.folder, _PATIENCE):
                 if not path.exists() and not self._make_room(part.size):
                     return None
                 part.place(path)
@@ -251,17 +252,6 @@ class CachedSource:
         except OSError:
             return None
         return path
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Have no other process make room in the folder meanwhile."""
-        folder = os.open(self.folder, os.O_RDONLY)
-        try:
-            lock(folder, _PATIENCE)
-            yield
-        finally:
-            unlock(folder)
-            os.close(folder)
 
     @once
     def _keys(self) -> set[str]:
@@ -307,7 +297,9 @@ def _remove_if_abandoned(path: Path) -> None:
 class _Copying(io.RawIOBase):
     """Passes a shard on, and copies it on the way."""
 
-    def __init__(self, stream: IO[bytes], part: Part, cache: CachedSource, shard: str) -> None:
+    def __init__(
+        self, stream: IO[bytes], part: PartialFile, cache: CachedSource, shard: str
+    ) -> None:
         super().__init__()
         self._stream = stream
         self._part = part

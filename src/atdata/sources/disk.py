@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from pathlib import Path
 from typing import IO, Final
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import urlsplit
 
 from atdata._registry import slash_missing
 from atdata.errors import ShardNotFoundError, SourceError, UnsafeUrlError, UrlError
 from atdata.net.policy import Policy
 from atdata.sources.nearby import warn_of_compressed
-from atdata.system.folders import user_path
+from atdata.system.folders import path_in_url, user_path
 from atdata.system.regular_files import open_file
 
 BUFFER: Final = 1 << 20
+_SLASH: Final = re.compile(r"[/\\]" if os.name == "nt" else "/")
 
 
 class DiskReader:
@@ -77,7 +79,7 @@ class DiskReader:
             found = sorted(str(_absolute(match)) for match in matches if match.is_file())
         else:
             found = [str(path)]
-        return [f"file://{quote(p)}" for p in found] if url.startswith("file:") else found
+        return [Path(p).as_uri() for p in found] if url.startswith("file:") else found
 
     def local_path(self, url: str) -> Path | None:
         """The file itself."""
@@ -94,10 +96,10 @@ def existing_part(path: str, base: str | None = None) -> tuple[str, str]:
         base: As for `path_of`.
     """
     end = 0
-    while (slash := path.find("/", end)) >= 0:
-        if not os.path.isdir(os.path.join(base or "", user_path(path[: slash + 1]))):  # noqa: PTH112, PTH118
+    for slash in _SLASH.finditer(path):
+        if not os.path.isdir(os.path.join(base or "", user_path(path[: slash.end()]))):  # noqa: PTH112, PTH118
             break
-        end = slash + 1
+        end = slash.end()
     return path[:end], path[end:]
 
 
@@ -120,7 +122,7 @@ def _named(url: str) -> Path:
     parts = urlsplit(url.replace("?", "%3F").replace("#", "%23"))
     if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
         raise UrlError(f"{url!r} names no file of this machine. Write file:///folder/name.tar.")
-    return Path(unquote(parts.path))
+    return path_in_url(parts.path)
 
 
 def _absolute(path: Path) -> Path:

@@ -25,8 +25,9 @@ from atdata.stores.store_base import (
     packed_of,
     write_packed,
 )
-from atdata.system.files import Scratch, make_folders, place_file, sync_folder
+from atdata.system.files import make_folders, place_file, sync_folder
 from atdata.system.regular_files import open_file
+from atdata.system.scratch import Scratch
 
 _UNFINISHED: Final = ".unfinished"
 

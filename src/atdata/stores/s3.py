@@ -33,7 +33,7 @@ from atdata.stores.store_base import (
     packed_of,
     write_packed,
 )
-from atdata.system.files import Scratch
+from atdata.system.scratch import Scratch
 
 _PROBE_ATTEMPTS: Final = 2
 """Tries of the first request of a call: a server that is down is reported within seconds."""

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote_to_bytes
 
 DATA_DIR: Final = "ATDATA_DATA_DIR"
 """Environment variable: the folder for everything that is kept, instead of the user's own."""
 CACHE_DIR: Final = "ATDATA_CACHE_DIR"
 """Environment variable: the folder for everything that can be made again."""
+_DRIVE: Final = re.compile(rb"/[A-Za-z]:(/|$)")
 
 
 def user_path(path: str | os.PathLike[str]) -> Path:
     """A path as a person writes it: ``~`` and ``~user`` are home folders, as in a shell."""
     # Path.expanduser fails for a file whose name begins with ~ where no such user is.
     return Path(os.path.expanduser(path))  # noqa: PTH111
+
+
+def path_in_url(path: str) -> Path:
+    """The path that a URL's path names: ``/C:/data%20sets`` is ``C:/data sets`` on Windows."""
+    named = unquote_to_bytes(path)
+    if os.name == "nt" and _DRIVE.match(named):
+        named = named[1:]
+    return Path(os.fsdecode(named))
 
 
 def data_folder() -> Path:

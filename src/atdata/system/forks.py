@@ -9,9 +9,26 @@ import importlib
 import logging  # noqa: F401
 import os
 import threading
+from collections.abc import Callable
 from types import ModuleType, TracebackType
 from typing import Final
 from weakref import WeakSet
+
+
+def at_fork(
+    *,
+    before: Callable[[], object] = lambda: None,
+    after_in_parent: Callable[[], object] = lambda: None,
+    after_in_child: Callable[[], object] = lambda: None,
+) -> None:
+    """Have functions called when this process forks, as `os.register_at_fork` does.
+
+    Nothing, where processes cannot fork: Windows.
+    """
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(
+            before=before, after_in_parent=after_in_parent, after_in_child=after_in_child
+        )
 
 
 class ForkLock:
@@ -49,7 +66,7 @@ def _after_fork() -> None:
         lock.renew()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+at_fork(after_in_child=_after_fork)
 
 _loading = threading.RLock()
 _LONGEST: Final = 20.0
@@ -78,7 +95,7 @@ def _let_imports_go_on() -> None:
         _loading.release()
 
 
-os.register_at_fork(
+at_fork(
     before=_wait_for_imports,
     after_in_parent=_let_imports_go_on,
     after_in_child=_let_imports_go_on,

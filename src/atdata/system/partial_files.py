@@ -13,7 +13,8 @@ from typing import Any, Final
 from weakref import WeakSet
 
 from atdata.errors import SourceError
-from atdata.system.files import unlock
+from atdata.system.forks import at_fork
+from atdata.system.locks import unlock
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -36,7 +37,7 @@ def room_for(shard: str) -> Iterator[None]:
         ) from error
 
 
-class Part:
+class PartialFile:
     """A copy that is being made. Its lock is the operating system's, and ends with the process.
 
     Args:
@@ -82,7 +83,7 @@ class Part:
 
     def place(self, path: Path) -> None:
         """Give it its name."""
-        self._path.rename(path)
+        self._path.replace(path)
         self._close()
 
     def drop(self) -> None:
@@ -101,7 +102,7 @@ class Part:
         self._file.close()
 
 
-_parts: WeakSet[Part] = WeakSet()
+_parts: WeakSet[PartialFile] = WeakSet()
 
 
 def _after_fork() -> None:
@@ -109,4 +110,4 @@ def _after_fork() -> None:
         part.forget()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+at_fork(after_in_child=_after_fork)

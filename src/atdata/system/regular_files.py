@@ -8,6 +8,8 @@ import stat
 from pathlib import Path
 from typing import IO, Any, Final
 
+from atdata.system.calls import is_mine, open_flags, user_number
+
 _KINDS: Final = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
@@ -34,8 +36,8 @@ def open_number(path: str | Path, *, follow: bool = True) -> int:
     """
     # Opening some devices does something: they are not opened to see what they are.
     _check(Path(path).stat(follow_symlinks=follow), path)
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
-    number = os.open(path, flags)
+    names = ("O_RDONLY", "O_NONBLOCK") if follow else ("O_RDONLY", "O_NONBLOCK", "O_NOFOLLOW")
+    number = os.open(path, open_flags(*names))
     try:
         _check(os.fstat(number), path)
     except BaseException:
@@ -75,7 +77,8 @@ def _check(found: os.stat_result, path: str | Path) -> None:
 
 def is_own(found: os.stat_result) -> bool:
     """Whether a file or folder belongs to this user, and nobody else may write to it."""
-    return found.st_uid == os.geteuid() and not found.st_mode & 0o022
+    # Windows keeps who may write to a file elsewhere, and shows it as if everyone might.
+    return is_mine(found) and (os.name == "nt" or not found.st_mode & 0o022)
 
 
 def private_folder(folder: Path) -> Path:
@@ -90,7 +93,7 @@ def private_folder(folder: Path) -> Path:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if is_own(folder.stat()):
         return folder
-    own = folder / f"user-{os.geteuid()}"
+    own = folder / f"user-{user_number()}"
     own.mkdir(mode=0o700, exist_ok=True)
     found = own.lstat()
     if not stat.S_ISDIR(found.st_mode) or not is_own(found):
@@ -104,7 +107,7 @@ def open_own(path: Path) -> IO[bytes]:
     Raises:
         OSError: It cannot be opened; or it is a link, has other names, or is not a file.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
+    flags = open_flags("O_RDWR", "O_CREAT", "O_APPEND", "O_NONBLOCK", "O_NOFOLLOW")
     file = os.fdopen(os.open(path, flags, 0o600), "a+b", 0)
     try:
         found = os.fstat(file.fileno())

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from typing import Final, Protocol
 from weakref import ref
 
+from atdata.system.calls import most_open_files
 from atdata.system.forks import ForkLock
 
 _MOST: Final = 4096
@@ -28,7 +28,7 @@ def hold(holder: Holder, number: int) -> None:
         _held[id(holder), number] = ref(holder)
         _held.move_to_end((id(holder), number))
         over = []
-        while len(_held) > min(_MOST, max(1, os.sysconf("SC_OPEN_MAX") // 8)):
+        while len(_held) > min(_MOST, max(1, most_open_files() // 8)):
             over.append(_held.popitem(last=False))
     for (_, of), other in over:
         found = other()

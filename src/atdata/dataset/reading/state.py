@@ -9,7 +9,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 from atdata.dataset.reading.permutation import SHORT_LAST_WINDOW, VERSION
 from atdata.dataset.reading.ranks import Share, Taken, check_history
 from atdata.errors import StateError
-from atdata.system.forks import ForkLock
+from atdata.system.forks import ForkLock, at_fork
 
 X_co = TypeVar("X_co", covariant=True)
 
@@ -162,7 +162,7 @@ def _forked() -> None:
     _process = os.getpid()
 
 
-os.register_at_fork(after_in_child=_forked)
+at_fork(after_in_child=_forked)
 
 _BUSY: Final = "generator already executing"
 """What Python says in a ValueError where a second thread asks."""

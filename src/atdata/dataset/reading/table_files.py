@@ -10,6 +10,7 @@ from weakref import WeakSet
 
 from atdata.errors import ShardError
 from atdata.shards.table import SampleTable, largest_table
+from atdata.system.calls import most_open_files, read_at
 from atdata.system.regular_files import is_own, open_file
 
 _MAPPED: Final = 128
@@ -37,7 +38,7 @@ def opened(place: Path, *, own: bool = False) -> tuple[Identity, SampleTable]:
         if own and not is_own(stat):
             raise PermissionError(f"{place} may be written by others")
         identity = identity_of(place, stat)
-        if stat.st_size > _SMALL and len(_maps) < min(_MAPPED, os.sysconf("SC_OPEN_MAX") // 8):
+        if stat.st_size > _SMALL and len(_maps) < min(_MAPPED, most_open_files() // 8):
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             _maps.add(mapped)
             table = SampleTable.opened(memoryview(mapped))
@@ -49,7 +50,7 @@ def opened(place: Path, *, own: bool = False) -> tuple[Identity, SampleTable]:
 
 
 def bytes_of(number: int, start: int, size: int) -> bytes:
-    data = os.pread(number, size, start)
+    data = read_at(number, size, start)
     if len(data) < size:
         raise ShardError("cut short while it was opened")
     return data

@@ -12,8 +12,8 @@ from typing import IO, Final
 from atdata._protocols import DataSource
 from atdata.shards.window import MappedFile
 from atdata.sources.capabilities import local_path
-from atdata.system.files import Scratch
 from atdata.system.partial_files import room_for
+from atdata.system.scratch import Scratch
 
 _COPY: Final = 1 << 20
 

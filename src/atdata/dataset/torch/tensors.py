@@ -20,6 +20,7 @@ from atdata._arrays import AnyArray
 from atdata.errors import MissingExtraError, RaggedFieldError
 from atdata.samples.columnar import Column
 from atdata.samples.forms import rows_of
+from atdata.system.forks import at_fork
 
 try:
     torch: Any = importlib.import_module("torch")
@@ -288,7 +289,7 @@ def _leave() -> None:
         memory[-1] = _LEFT
 
 
-os.register_at_fork(before=_leave, after_in_child=_lent.clear)
+at_fork(before=_leave, after_in_child=_lent.clear)
 
 
 class _Blocks:

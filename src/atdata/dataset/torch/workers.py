@@ -19,6 +19,7 @@ from atdata.dataset.reading.rows import SampleRows
 from atdata.dataset.reading.state import History
 from atdata.dataset.reading.stream import EpochStream
 from atdata.dataset.torch.tensors import Parcel, torch
+from atdata.system.forks import at_fork
 
 _BETWEEN: Final = 1.0
 """Seconds between two looks at who the parent is, where nothing tells that it ended."""
@@ -79,7 +80,7 @@ def _keep_inherited() -> None:
     _inherited.extend(_living)
 
 
-os.register_at_fork(after_in_child=_keep_inherited)
+at_fork(after_in_child=_keep_inherited)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from atdata.errors import BackendError
+from atdata.system.forks import at_fork
 
 
 class Connection(Protocol):
@@ -105,5 +106,4 @@ def _before_fork() -> None:
         pool.close_idle()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork)
+at_fork(before=_before_fork)

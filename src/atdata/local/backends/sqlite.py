@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from atdata._limits import limits
 from atdata.errors import BackendError, UrlError
@@ -18,7 +18,7 @@ from atdata.local.backends._sql import SqlBackend, SqlPages, entry_row
 from atdata.local.backends._terms import Change, Terms, plan
 from atdata.local.backends.base import FORMAT, EntryRow, SchemaRow
 from atdata.system.files import make_folders
-from atdata.system.folders import user_path
+from atdata.system.folders import path_in_url, user_path
 from atdata.system.mounts import network_file_system
 
 T = TypeVar("T")
@@ -74,7 +74,7 @@ class SqliteBackend(SqlBackend):
 
     def __init__(self, path: Path) -> None:
         self.path = user_path(path).absolute()
-        self.address = f"sqlite://{quote(str(self.path))}"
+        self.address = self.path.as_uri().replace("file:", "sqlite:", 1)
         self._pool = ConnectionPool(self._connect, usable=lambda _: self._may_write())
         with self._errors():
             if not self.path.parent.is_dir():
@@ -289,13 +289,13 @@ def path_in(url: str) -> Path:
     Raises:
         UrlError: It names none.
     """
-    path = unquote(url.partition("://")[2])
-    if not path.strip("/") or not path.startswith("/"):
+    path = url.partition("://")[2]
+    if not unquote(path).strip("/") or not path.startswith("/"):
         raise UrlError(
             f"{url!r} does not name a file. Write sqlite:///absolute/path/index.db, or just "
             "the path."
         )
-    return Path("/" + path.lstrip("/"))
+    return path_in_url("/" + path.lstrip("/"))
 
 
 def _insert(connection: sqlite3.Connection, row: EntryRow, terms: Terms | None) -> None:

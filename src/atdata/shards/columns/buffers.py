@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import mmap
 import sys
 from typing import Final
 
 import numpy as np
 
 from atdata._arrays import Bytes
+from atdata.system.calls import fresh_memory
 from atdata.system.forks import ForkLock
 
 _WORTH_KEEPING: Final = 1 << 18
@@ -55,11 +55,7 @@ def _fresh(size: int) -> Bytes:
     """Memory; straight from the system where it is large: the allocator would keep it."""
     if size < _LARGE:
         return np.empty(size, np.uint8)
-    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        # As NumPy does it: fewer pages, fewer faults.
-        memory.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(memory, np.uint8)
+    return np.frombuffer(fresh_memory(size), np.uint8)
 
 
 # How much of what is freed glibc keeps, it learns from the largest piece that it saw freed. This

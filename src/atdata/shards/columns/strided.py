@@ -15,6 +15,8 @@ from atdata._arrays import AnyArray
 from atdata.errors import ShardError
 from atdata.samples.ndarray import ArrayHeader
 from atdata.shards.columns.buffers import Buffers
+from atdata.system.calls import read_into
+from atdata.system.forks import at_fork
 from atdata.system.regular_files import open_number
 
 SMALL: Final = 4096
@@ -89,7 +91,7 @@ class FileRows:
     def _fill(self, parts: list[Any], at: int) -> None:
         """Read until every part is full: one read may give less than was asked for."""
         while parts:
-            count = os.preadv(self.number, parts, at)
+            count = read_into(self.number, parts, at)
             if not count:
                 raise ShardError("cut short while it was read", shard=str(self._path), offset=at)
             at += count
@@ -108,7 +110,7 @@ def _helper() -> ThreadPoolExecutor:
 
 
 # Threads do not come along into a forked child.
-os.register_at_fork(after_in_child=_helper.cache_clear)
+at_fork(after_in_child=_helper.cache_clear)
 
 
 class StridedRows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import math
 import os
 import platform
 import shutil
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import platformdirs
 
 from atdata._secrets import redacted_repr
 from atdata.errors import SandboxError
+from atdata.system.locks import lock
 
 MIN_NODE = (22, 19)
 """Oldest Node that the servers' packages run on."""
@@ -153,8 +155,6 @@ def _fetch(node: Node, folder: Path) -> None:
 def _only_one(path: Path) -> Iterator[None]:
     """Hold a lock among processes; where the system has none, the rename alone must do."""
     with path.open("w") as file:
-        if sys.platform != "win32":
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with suppress(OSError):
+            lock(file.fileno(), math.inf)
         yield
