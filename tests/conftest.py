@@ -14,13 +14,15 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from atdata.testing.network import Network
+from atdata.atmosphere import AtmosphereClient
+from atdata.testing.network import Account, Network
 from tests.services.postgres import PostgresServer
 from tests.services.process import ServiceUnavailable
 from tests.services.proxy import FaultProxy
 from tests.services.redis import RedisServer
 from tests.services.s3 import S3Server
 from tests.services.shared import attach
+from tests.sources.web import WebServer, web_server
 
 # Some clients ask a cloud's metadata address for credentials, which costs seconds elsewhere.
 os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
@@ -137,6 +139,46 @@ def network(start_service: Callable[..., dict[str, Any]]) -> Network:
     A test that changes an account takes one of its own: ``network.create_account()``.
     """
     return Network.from_json(start_service("network", "atdata.testing.network", "--json"))
+
+
+@pytest.fixture
+def at_home(network: Network, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Network:
+    """The network, named by the environment as a user would."""
+    monkeypatch.setenv("ATDATA_PLC_URL", network.plc_url)
+    monkeypatch.setenv("ATDATA_PDS_URL", network.servers[0].url)
+    monkeypatch.setenv("ATDATA_DATA_DIR", str(tmp_path / "data"))
+    return network
+
+
+@pytest.fixture
+def account(at_home: Network) -> Account:
+    """An account of this test alone."""
+    return at_home.create_account()
+
+
+@pytest.fixture
+def login(account: Account) -> Callable[..., AtmosphereClient]:
+    """Log in to the test's account, through a proxy if its URL is given."""
+
+    def log_in(server: str | None = None) -> AtmosphereClient:
+        client = AtmosphereClient(server)
+        client.login(account.handle, account.password)
+        return client
+
+    return log_in
+
+
+@pytest.fixture
+def client(login: Callable[..., AtmosphereClient]) -> AtmosphereClient:
+    """A client that is logged in."""
+    return login()
+
+
+@pytest.fixture
+def web() -> Iterator[WebServer]:
+    """A web server of this test alone."""
+    with web_server() as server:
+        yield server
 
 
 @pytest.fixture

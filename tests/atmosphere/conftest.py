@@ -13,7 +13,6 @@ from atdata.atmosphere import AtmosphereClient, AtmosphereIndex
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.write import write_samples
 from atdata.samples.packable import packable
-from atdata.testing.network import Account, Network
 from tests.atmosphere.hostile import home as home
 
 
@@ -26,39 +25,6 @@ class Digit:
 
 
 Login = Callable[..., AtmosphereClient]
-
-
-@pytest.fixture
-def at_home(network: Network, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Network:
-    """The network, named by the environment as a user would."""
-    monkeypatch.setenv("ATDATA_PLC_URL", network.plc_url)
-    monkeypatch.setenv("ATDATA_PDS_URL", network.servers[0].url)
-    monkeypatch.setenv("ATDATA_DATA_DIR", str(tmp_path / "data"))
-    return network
-
-
-@pytest.fixture
-def account(at_home: Network) -> Account:
-    """An account of this test alone."""
-    return at_home.create_account()
-
-
-@pytest.fixture
-def login(account: Account) -> Login:
-    """Log in to the test's account, through a proxy where its URL is given."""
-
-    def log_in(server: str | None = None) -> AtmosphereClient:
-        client = AtmosphereClient(server)
-        client.login(account.handle, account.password)
-        return client
-
-    return log_in
-
-
-@pytest.fixture
-def client(login: Login) -> AtmosphereClient:
-    """A client that is logged in."""
-    return login()
 
 
 @pytest.fixture

@@ -17,13 +17,6 @@ from tests.sources.web import WebServer
 ProxyTo = Callable[[str], FaultProxy]
 
 
-@pytest.fixture
-def at_home(network: Network, monkeypatch: pytest.MonkeyPatch) -> Network:
-    monkeypatch.setenv("ATDATA_PLC_URL", network.plc_url)
-    monkeypatch.setenv("ATDATA_PDS_URL", network.servers[0].url)
-    return network
-
-
 def test_both_servers_accounts(at_home: Network) -> None:
     """A handle of either server, in any case and with @, leads to its account and its server."""
     for account in at_home.accounts:

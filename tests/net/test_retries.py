@@ -6,9 +6,9 @@ import pytest
 
 from atdata._limits import limits
 from atdata.errors import SourceError
-from atdata.net.retries import Patience, Retries
+from atdata.net.retries import Retries, RetryPolicy
 
-QUICK = Patience(first_wait=0.0)
+QUICK = RetryPolicy(first_pause=0.0)
 
 
 def test_drops_far_apart_are_no_reason_to_give_up() -> None:
@@ -43,14 +43,14 @@ class Clock:
         self.now += seconds
 
 
-def refused_for_ever(retries: Retries, *, away: bool) -> None:
+def refused_for_ever(retries: Retries, *, restarting: bool) -> None:
     while True:
-        retries.wait("refused", connecting=True, away=away)
+        retries.wait("refused", connecting=True, restarting=restarting)
 
 
 @pytest.mark.parametrize("seconds", [120, 10, 600])
 def test_a_restart_is_waited_for(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
-    """A server that answered before is asked again for two minutes, or as long as is said."""
+    """A server that answered before gets two minutes, or the time that the limits give it."""
     clock = Clock()
     monkeypatch.setattr("atdata.net.retries.time", clock)
     assert limits.patience == 120
@@ -58,14 +58,24 @@ def test_a_restart_is_waited_for(monkeypatch: pytest.MonkeyPatch, seconds: int) 
         limits.set(patience=seconds),
         pytest.raises(SourceError, match=r"a\.tar: refused\. Gave up after \d+ attempts"),
     ):
-        refused_for_ever(Retries("a.tar"), away=True)
+        refused_for_ever(Retries("a.tar"), restarting=True)
     assert seconds - 2 <= clock.now <= seconds
 
 
 def test_a_server_that_never_answered_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wrong address is told in seconds; more than a second and a half, fewer than ten."""
+    """A wrong address is an error within seconds: after more than 1.5 and fewer than 10."""
     clock = Clock()
     monkeypatch.setattr("atdata.net.retries.time", clock)
     with pytest.raises(SourceError, match="Gave up after 6 attempts"):
-        refused_for_ever(Retries("a.tar"), away=False)
+        refused_for_ever(Retries("a.tar"), restarting=False)
     assert 1.5 <= clock.now <= 10
+
+
+def test_a_wait_that_is_asked_for_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a server asks for is waited, up to the sum that the caller allows; no pause then."""
+    clock = Clock()
+    monkeypatch.setattr("atdata.net.retries.time", clock)
+    retries = Retries("a.tar", RetryPolicy(first_pause=0.0, total_paused=10.0))
+    assert retries.again(asked=6.0)
+    assert not retries.again(asked=6.0)
+    assert clock.now == retries.paused == 6.0

@@ -16,7 +16,7 @@ from atdata.atproto.xrpc import Body, XrpcServer
 from atdata.errors import AtdataError, AtmosphereError, NotFoundError, SourceError
 from atdata.net.http import get_json, open_url
 from atdata.net.policy import Policy
-from atdata.net.retries import Patience
+from atdata.net.retries import RetryPolicy
 from atdata.sources.byte_ranges import NoRangesError
 from atdata.sources.http_ranges import HttpBytes
 from tests.services.proxy import FaultProxy
@@ -26,7 +26,7 @@ HOME = Policy(allow_private=True)
 """The gate for strangers on a network of one's own."""
 
 
-QUICK = Patience(attempts=2, first_wait=0.001)
+QUICK = RetryPolicy(attempts=2, first_pause=0.001)
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -63,7 +63,7 @@ def ways(server: str) -> list[Callable[[], object]]:
     url = f"{server}/a.tar"
     part = bytearray(1000)
     return [
-        lambda: open_url(url, policy=HOME, patience=QUICK).read(),
+        lambda: open_url(url, policy=HOME, retry_policy=QUICK).read(),
         lambda: HttpBytes(url, name="a.tar", policy=HOME).read_into(memoryview(part), 0),
         lambda: get_json(url, policy=HOME),
         lambda: XrpcServer(server, HOME).query("a.b.c"),
@@ -118,7 +118,7 @@ def test_a_handshake_that_drips_is_left(script: Script) -> None:
         with pytest.raises(SourceError):
             get_json(url, policy=HOME)
         with pytest.raises(SourceError):
-            open_url(url, policy=HOME, patience=QUICK)
+            open_url(url, policy=HOME, retry_policy=QUICK)
 
 
 def test_many_first_bytes_after_long_waits(web: WebServer) -> None:
@@ -128,13 +128,13 @@ def test_many_first_bytes_after_long_waits(web: WebServer) -> None:
         over.wait(0.3)
         send(HEAD + b'ETag: "a"\r\n\r\n' + bytes(70_000))
 
-    patience = Patience(attempts=1_000, first_wait=0.001)
+    patience = RetryPolicy(attempts=1_000, first_pause=0.001)
     with (
         limits.set(grace=1, slowest=1_000_000),
         saying(script) as server,
         pytest.raises(SourceError, match="too slow to go on"),
     ):
-        open_url(f"{server}/a.tar", policy=HOME, patience=patience, restart=True).read()
+        open_url(f"{server}/a.tar", policy=HOME, retry_policy=patience, restart=True).read()
 
 
 def test_what_the_user_sends_may_take_its_time(web: WebServer) -> None:

@@ -21,7 +21,7 @@ from atdata.errors import (
 )
 from atdata.net.http import get_json, open_url
 from atdata.net.policy import Policy
-from atdata.net.retries import Patience
+from atdata.net.retries import RetryPolicy
 from atdata.sources.http import HttpReader
 from tests.services.proxy import FaultProxy
 from tests.sources.web import WebServer
@@ -30,7 +30,7 @@ ProxyTo = Callable[[str], FaultProxy]
 
 DATA = random.Random(1).randbytes(3_000_000)
 OTHER = random.Random(2).randbytes(3_000_000)
-QUICK = Patience(attempts=4, first_wait=0.01)
+QUICK = RetryPolicy(attempts=4, first_pause=0.01)
 
 
 def test_a_file_arrives_whole(web: WebServer) -> None:
@@ -47,7 +47,7 @@ def test_goes_on_after_dropped_connections(web: WebServer, proxy_to: ProxyTo, ab
     web.files["/a.tar"] = DATA
     proxy = proxy_to(web.url)
     proxy.cut(after=800_000, times=3, abrupt=abrupt)
-    with open_url(f"{proxy.url}/a.tar", patience=QUICK) as stream:
+    with open_url(f"{proxy.url}/a.tar", retry_policy=QUICK) as stream:
         assert stream.read() == DATA
     first, *rest = web.asked
     assert "range" not in first[1]
@@ -61,7 +61,9 @@ def test_connections_that_break_early_still_get_on(web: WebServer, proxy_to: Pro
     web.files["/a.tar"] = DATA
     proxy = proxy_to(web.url)
     proxy.cut(after=150_000, times=19)
-    with open_url(f"{proxy.url}/a.tar", patience=Patience(attempts=25, first_wait=0.001)) as s:
+    with open_url(
+        f"{proxy.url}/a.tar", retry_policy=RetryPolicy(attempts=25, first_pause=0.001)
+    ) as s:
         assert s.read() == DATA
 
 
@@ -70,7 +72,7 @@ def test_a_file_that_changes_meanwhile_is_an_error(web: WebServer, proxy_to: Pro
     web.files["/a.tar"] = DATA
     proxy = proxy_to(web.url)
     proxy.cut(after=1_500_000, abrupt=False)
-    with open_url(f"{proxy.url}/a.tar", patience=QUICK) as stream:
+    with open_url(f"{proxy.url}/a.tar", retry_policy=QUICK) as stream:
         begun = stream.read(1000)
         web.files["/a.tar"] = OTHER
         with pytest.raises(IntegrityError, match="changed on the server"):
@@ -83,7 +85,7 @@ def test_a_changed_file_without_ranges_is_an_error(web: WebServer, proxy_to: Pro
     web.files["/a.tar"], web.ranges = DATA, False
     proxy = proxy_to(web.url)
     proxy.cut(after=1_500_000, abrupt=False)
-    with open_url(f"{proxy.url}/a.tar", patience=QUICK) as stream:
+    with open_url(f"{proxy.url}/a.tar", retry_policy=QUICK) as stream:
         stream.read(1000)
         web.files["/a.tar"] = OTHER
         with pytest.raises(IntegrityError, match="changed on the server"):
@@ -95,7 +97,7 @@ def test_without_ranges_the_same_file_is_read_again(web: WebServer, proxy_to: Pr
     web.files["/a.tar"], web.ranges = DATA, False
     proxy = proxy_to(web.url)
     proxy.cut(after=1_500_000, abrupt=False)
-    with open_url(f"{proxy.url}/a.tar", patience=QUICK) as stream:
+    with open_url(f"{proxy.url}/a.tar", retry_policy=QUICK) as stream:
         assert stream.read() == DATA
 
 
@@ -107,7 +109,7 @@ def test_without_any_validator_a_dropped_connection_is_an_error(
     proxy = proxy_to(web.url)
     proxy.cut(after=1_500_000, abrupt=False)
     with (
-        open_url(f"{proxy.url}/a.tar", patience=QUICK) as stream,
+        open_url(f"{proxy.url}/a.tar", retry_policy=QUICK) as stream,
         pytest.raises(SourceError, match="neither ETag nor Last-Modified"),
     ):
         stream.read()
@@ -120,8 +122,8 @@ def test_a_busy_server_is_asked_again(web: WebServer, proxy_to: ProxyTo) -> None
     for status in (500, 502, 503, 504):
         proxy.answer(status)
     proxy.answer(429, headers={"Retry-After": "0"})
-    patience = Patience(attempts=10, first_wait=0.01)
-    with open_url(f"{proxy.url}/a.tar", patience=patience) as stream:
+    patience = RetryPolicy(attempts=10, first_pause=0.01)
+    with open_url(f"{proxy.url}/a.tar", retry_policy=patience) as stream:
         assert stream.read() == DATA
     assert len(proxy.requests) == 6
 
@@ -131,7 +133,7 @@ def test_patience_ends_with_a_clear_error(web: WebServer, proxy_to: ProxyTo) -> 
     proxy = proxy_to(web.url)
     proxy.answer(503, times=None)
     with pytest.raises(SourceError) as caught:
-        open_url(f"{proxy.url}/a.tar?token=s3cret", patience=QUICK)
+        open_url(f"{proxy.url}/a.tar?token=s3cret", retry_policy=QUICK)
     message = "".join(traceback.format_exception_only(caught.value))
     assert "/a.tar?…: the server answers 503" in message
     assert "4 attempts" in message
@@ -155,7 +157,7 @@ def test_a_server_that_is_down(web: WebServer, proxy_to: ProxyTo) -> None:
     proxy = proxy_to(web.url)
     proxy.refuse()
     with pytest.raises(SourceError, match="cannot be reached"):
-        open_url(f"{proxy.url}/a.tar", patience=QUICK)
+        open_url(f"{proxy.url}/a.tar", retry_policy=QUICK)
 
 
 def test_a_missing_file(web: WebServer) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 import atdata
 from atdata.errors import NotFoundError, ShardExistsError, StoreError
+from atdata.net.retries import RetryPolicy
 from atdata.stores import s3, s3_upload
 from atdata.stores.s3 import S3DataStore
 from tests.services.proxy import FaultProxy
@@ -72,7 +73,7 @@ def test_a_server_that_shows_an_object_never_says_so(
     store: S3DataStore, proxy: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The error is neither of another shard nor of a missing one; a second run sends no shard."""
-    monkeypatch.setattr(s3, "_LOOKS", 2)
+    monkeypatch.setattr(s3, "_UNTIL_SHOWN", RetryPolicy(attempts=2))
     dataset = photos(tmp_path)
     proxy.answer(404, times=None, match=f"HEAD {SECOND}$")
     with pytest.raises(StoreError, match="does not show it") as caught:

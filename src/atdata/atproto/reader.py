@@ -19,6 +19,7 @@ from atdata.errors import (
     RefError,
     XrpcError,
 )
+from atdata.net.headers import whole_number
 from atdata.net.identity import network_policy, resolve_handle, server_of
 
 _PAGE: Final = 100
@@ -196,11 +197,8 @@ class Reader:
         """
         params = {"did": ref.did, "cid": ref.cid}
         headers = self._server_for(ref.did).head("com.atproto.sync.getBlob", params)
-        length = headers.get("Content-Length", "")
-        plain = length.isascii() and length.isdigit() and len(length) <= 18
-        return StoredBlob(
-            ref.cid, int(length) if plain else None, headers.get("Content-Type") or None
-        )
+        size = whole_number(headers.get("Content-Length"))
+        return StoredBlob(ref.cid, size, headers.get("Content-Type") or None)
 
 
 def _record(row: object) -> Record:

@@ -1,4 +1,4 @@
-"""Calls to one server of the AT Protocol, over HTTP: what is sent again, what failed and why.
+"""Calls to one server of the AT Protocol, over HTTP.
 
 https://atproto.com/specs/xrpc
 """
@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import json
 import math
-import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from typing import IO, Any, Final
 from urllib.parse import urlencode
 
@@ -19,22 +17,26 @@ from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError, NewConnectionError
 
 from atdata._limits import limits
-from atdata._logs import logger
 from atdata._secrets import guarded, redacted, redacted_repr
 from atdata.errors import AtmosphereError, RateLimitError, SourceError, XrpcError
 from atdata.net.deadlines import within
 from atdata.net.documents import parse_json, read_whole
+from atdata.net.headers import retry_after, whole_number
 from atdata.net.policy import Policy
+from atdata.net.retries import Retries, RetryPolicy
 from atdata.net.transport import describe, send
 
-_log = logger(__name__)
-_TRIES: Final = 5
-_LONGEST_WAIT: Final = 30.0
-"""Seconds, of all the pauses of one call that a server asked for."""
-_WORTH_SAYING: Final = 5.0
-"""Seconds of a pause from which on it is logged."""
-_TIMEOUT: Final = 60.0
-"""Seconds that a server may be silent."""
+_RETRIES: Final = RetryPolicy(
+    attempts=5,
+    connect_attempts=5,
+    first_pause=0.25,
+    # Sending a large blob takes its time; only pauses count.
+    total_seconds=math.inf,
+    total_paused=math.inf,
+)
+_LONGEST_WAIT_SECONDS: Final = 30.0
+"""All the pauses of one call that a busy server asks for."""
+_SILENT_SECONDS: Final = 60.0
 _BUSY: Final = frozenset({500, 502, 503, 504})
 
 
@@ -44,7 +46,7 @@ class Body:
     """What is sent along with a call."""
 
     content: bytes | IO[bytes] = field(repr=False)
-    """Bytes, or a file that can go back to its start."""
+    """Bytes, or a file that can seek."""
     size: int
     content_type: str = "application/json"
 
@@ -78,12 +80,12 @@ class XrpcServer:
         url: Its origin, such as ``https://pds.example.com``.
         policy: The gate for a server that a stranger's identity document names; None for one
             that the user named.
-        patience: Seconds, of all the pauses of one call, that it may ask for where it limits
-            how much is asked.
+        patience: Seconds, of all the pauses of one call together, that the server may ask for
+            when it limits the rate of requests.
     """
 
     def __init__(
-        self, url: str, policy: Policy | None = None, *, patience: float = _LONGEST_WAIT
+        self, url: str, policy: Policy | None = None, *, patience: float = _LONGEST_WAIT_SECONDS
     ) -> None:
         self.url = url.rstrip("/")
         self._policy = policy
@@ -92,26 +94,26 @@ class XrpcServer:
     def query(
         self, method: str, params: Mapping[str, str | int] | None = None, *, token: str = ""
     ) -> dict[str, Any]:
-        """Ask something; sent again when the server is busy or the connection breaks.
+        """Call a query; it is sent again when the server is busy or the connection breaks.
 
         Raises:
             XrpcError: The server refuses.
-            RateLimitError: It asks for a longer wait than there is patience for.
-            AtmosphereError: It cannot be reached, or answers something else than JSON.
+            RateLimitError: It asks for a longer wait than ``patience``.
+            AtmosphereError: It cannot be reached, or does not answer with JSON.
         """
         return self._call("GET", method, params, token=token, repeatable=True)
 
     def procedure(
         self, method: str, body: Body | None, *, token: str = "", repeatable: bool = False
     ) -> dict[str, Any]:
-        """Have something done.
+        """Call a procedure, which changes something.
 
         Args:
             method: Its NSID.
             body: What to send.
             token: Access or refresh token.
-            repeatable: Whether doing it twice is the same as doing it once, so that it may be
-                sent again when nobody knows whether it arrived.
+            repeatable: Whether it is idempotent, so that it may be sent again when nobody knows
+                whether it arrived.
 
         Raises:
             XrpcError, RateLimitError, AtmosphereError: As for `query`.
@@ -148,36 +150,36 @@ class XrpcServer:
         *,
         repeatable: bool,
     ) -> Answer:
-        waited = 0.0
-        for left in reversed(range(_TRIES)):
-            pause = 0.25 * 2 ** (_TRIES - 1 - left) * random.uniform(0.75, 1.25)
+        retries = Retries(f"{self.url} ({method})", _RETRIES)
+        while True:
+            asked: float | None = None
+            cause: Exception | None = None
+            problem: AtmosphereError
             try:
                 answer = self._once(verb, method, params, body, token)
             except SourceError as error:
                 raise AtmosphereError(f"{self.url} cannot be asked ({method}): {error}") from error
             except HTTPError as error:
                 # Refused or not found: the request never left.
-                if not left or not (repeatable or isinstance(error, NewConnectionError)):
-                    raise AtmosphereError(
-                        f"{self.url} does not answer ({method}): {describe(error)}."
-                    ) from error
+                again = repeatable or isinstance(error, NewConnectionError)
+                problem = AtmosphereError(
+                    f"{self.url} does not answer ({method}): {describe(error)}."
+                )
+                cause = error
             else:
                 if answer.status < 300:
                     return answer
                 asked = _asked_pause(answer)
-                pause = pause if asked is None else asked
-                longest = self._patience if answer.status == 429 else _LONGEST_WAIT
-                too_long = not left or waited + pause > longest
-                if answer.status == 429 and too_long:
-                    raise self._limited(method, asked)
-                again = answer.status == 429 or (answer.status in _BUSY and repeatable)
-                if not again or too_long:
-                    raise self._refused(answer, method)
-            waited += pause
-            if pause > _WORTH_SAYING:
-                _log.warning("%s asks to wait %.0f seconds (%s).", self.url, pause, method)
-            time.sleep(pause)
-        raise AssertionError("the last try returns or raises")
+                paused = retries.paused + (asked or 0.0)
+                if answer.status == 429:
+                    again = paused <= self._patience
+                    problem = self._limited(method, asked)
+                else:
+                    busy = answer.status in _BUSY and repeatable
+                    again = busy and paused <= _LONGEST_WAIT_SECONDS
+                    problem = self._refused(answer, method)
+            if not (again and retries.again(asked=asked)):
+                raise problem from cause
 
     def _once(
         self,
@@ -194,13 +196,13 @@ class XrpcServer:
             headers["Content-Type"] = body.content_type
             headers["Content-Length"] = str(body.size)
         query = f"?{urlencode(params)}" if params else ""
-        # What is sent may take its time; `send` and `read_whole` see to the answer then.
+        # Sending a body may take long; `send` and `read_whole` limit the time of the answer.
         with within(limits.document_seconds if body is None else math.inf, self.url):
             response = send(
                 f"{self.url}/xrpc/{method}{query}",
                 headers,
                 policy=self._policy,
-                timeout=_TIMEOUT,
+                timeout=_SILENT_SECONDS,
                 method=verb,
                 body=None if body is None else body.rewound(),
             )
@@ -238,9 +240,9 @@ class XrpcServer:
         said = said if isinstance(said, dict) else {}
         code = _plain(str(said.get("error") or ""), 100)
         text = _plain(str(said.get("message") or ""))
-        what = ": ".join(part for part in (code, text) if part)
+        reason = ": ".join(part for part in (code, text) if part)
         return XrpcError(
-            f"{self.url} refused {method}: {answer.status} {what}".rstrip(),
+            f"{self.url} refused {method}: {answer.status} {reason}".rstrip(),
             status=answer.status,
             code=code,
         )
@@ -248,7 +250,7 @@ class XrpcServer:
     def _limited(self, method: str, asked: float | None) -> RateLimitError:
         when = "later" if asked is None else f"in {asked:,.0f} seconds"
         return RateLimitError(
-            f"{self.url} takes no more requests for now ({method}). Try again {when}.",
+            f"{self.url} accepts no more requests for now ({method}). Try again {when}.",
             retry_after=asked,
         )
 
@@ -257,22 +259,15 @@ class XrpcServer:
 
 
 def _asked_pause(answer: Answer) -> float | None:
-    """Seconds that the server asks to wait, where it does."""
-    after, reset = answer.headers.get("Retry-After", ""), answer.headers.get("RateLimit-Reset", "")
-    if _is_number(after):
-        return float(after)
-    try:
-        return max(0.0, parsedate_to_datetime(after).timestamp() - time.time())
-    except (TypeError, ValueError, OverflowError):
-        limited = answer.status == 429 and _is_number(reset)
-        return max(0.0, int(reset) - time.time()) + 0.5 if limited else None
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 18
+    """Seconds that the server asks to wait; None where it does not."""
+    asked = retry_after(answer.headers)
+    if asked is not None or answer.status != 429:
+        return asked
+    reset = whole_number(answer.headers.get("RateLimit-Reset"))
+    return None if reset is None else max(0.0, reset - time.time()) + 0.5
 
 
 def _plain(text: str, most: int = 300) -> str:
-    """A server's words, fit for a terminal: printable and short."""
+    """A server's text, made fit for a terminal: printable and short."""
     shown = "".join(c if c.isprintable() else " " for c in text)
     return shown if len(shown) <= most else f"{shown[:most]}…"

@@ -1,4 +1,4 @@
-"""A file on a server as a stream that goes on after dropped connections, or fails: never a mix."""
+"""A file on a server as a stream: it resumes after dropped connections, or fails, never mixes."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from atdata._limits import limits
 from atdata.errors import IntegrityError, SourceError
 from atdata.net.deadlines import Pace
 from atdata.net.file_version import Version
+from atdata.net.headers import whole_number
 from atdata.net.policy import Policy
-from atdata.net.retries import Patience, Retries
+from atdata.net.retries import Retries, RetryPolicy
 from atdata.net.transport import Signer, describe, fetch
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
     from urllib3.response import BaseHTTPResponse
 
-BUFFER: Final = 1 << 20
-"""Bytes read from the network at once."""
+BUFFER_BYTES: Final = 1 << 20
+"""Read from the network at once."""
 _ENCODINGS: Final = {"gzip": b"\x1f\x8b", "x-gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
-"""Content encodings, and how what has them begins."""
-_PACKED: Final = (".gz", ".tgz", ".zst", ".tzst")
-_CAREFUL: Final = 64 << 10
-"""The same after a failure, so that a connection that breaks early still gets on."""
+"""Content encoding → the first bytes of a body that has it."""
+_COMPRESSED_NAMES: Final = (".gz", ".tgz", ".zst", ".tzst")
+_AFTER_FAILURE_BYTES: Final = 64 << 10
+"""The same after a failure, so that a connection that breaks early still makes progress."""
 
 
 class Download(io.RawIOBase):
-    """The unbuffered stream below `http.open_url`, with the same arguments."""
+    """The unbuffered stream of `http.open_url`, which documents the arguments."""
 
     def __init__(
         self,
@@ -45,8 +46,8 @@ class Download(io.RawIOBase):
         expect_bytes: int | None,
         restart: bool,
         name: str,
-        patience: Patience | None,
-        encoded: bool,
+        retry_policy: RetryPolicy | None,
+        allow_encoded: bool,
     ) -> None:
         super().__init__()
         self._url = url
@@ -56,7 +57,7 @@ class Download(io.RawIOBase):
         self._expect = expect_bytes
         self._restart = restart
         self.name = name
-        self._retries = Retries(name, patience)
+        self._retries = Retries(name, retry_policy)
         self._at = 0
         self._skip = 0
         self._received = 0
@@ -64,7 +65,7 @@ class Download(io.RawIOBase):
         self._pid = os.getpid()
         self._total: int | None = None
         self._encoding = ""
-        self._encoded_is_fine = encoded
+        self._allow_encoded = allow_encoded
         self._version = Version(None, None, None)
         self._response: BaseHTTPResponse | None = self._begin()
 
@@ -79,7 +80,7 @@ class Download(io.RawIOBase):
             return 0
         while True:
             if self._pid != os.getpid():
-                # A forked child and its parent would each get half of what this socket brings.
+                # A forked child and its parent would each get half of the bytes of this socket.
                 self._pid, self._response, self._skip = os.getpid(), None, 0
             if self._total is not None and self._at == self._total and not self._skip:
                 self._close_response()
@@ -88,7 +89,7 @@ class Download(io.RawIOBase):
                 self._response = self._resume()
             most = self._skip or len(view)
             try:
-                size = min(most, _CAREFUL if self._retries.troubled else BUFFER)
+                size = min(most, _AFTER_FAILURE_BYTES if self._retries.troubled else BUFFER_BYTES)
                 chunk = self._read(self._response, size)
             except SourceError:
                 raise
@@ -108,9 +109,11 @@ class Download(io.RawIOBase):
             self._retries.progressed(len(chunk))
             view[: len(chunk)] = chunk
             if not self._at and self._encoding in _ENCODINGS:
-                # Some servers say so of a plain file, and of one that is compressed itself.
+                # Some servers set the header for a plain file, or one that is itself compressed.
                 path = urlsplit(self._url).path.lower()
-                if chunk.startswith(_ENCODINGS[self._encoding]) and not path.endswith(_PACKED):
+                if chunk.startswith(_ENCODINGS[self._encoding]) and not path.endswith(
+                    _COMPRESSED_NAMES
+                ):
                     raise self._encoded()
             self._at += len(chunk)
             if self._total is not None and self._at > self._total:
@@ -130,7 +133,7 @@ class Download(io.RawIOBase):
     def _read(self, response: BaseHTTPResponse, size: int) -> bytes:
         if self._policy is None:
             return response.read(size)
-        # What has arrived, not what was asked for: that may come in drips.
+        # Whatever has arrived: waiting for all of it would let a server drip.
         with self._pace.waiting():
             chunk = response.read1(size)
         self._pace.came(len(chunk))
@@ -158,9 +161,9 @@ class Download(io.RawIOBase):
 
     def _begin(self) -> BaseHTTPResponse:
         response = self._fetch({}, accept=(200,))
-        if not self._encoded_is_fine:
+        if not self._allow_encoded:
             self._encoding = response.headers.get("Content-Encoding", "").strip().lower()
-        self._total = _length(response)
+        self._total = whole_number(response.headers.get("Content-Length"))
         self._version = Version.of(response.headers, self._total)
         if self._total is not None:
             try:
@@ -185,11 +188,11 @@ class Download(io.RawIOBase):
         if not self._restart:
             wanted["Range"] = f"bytes={self._at}-"
             wanted |= self._version.conditions()
-            if not self._version.is_told:
+            if not self._version.is_identified:
                 raise SourceError(
                     f"{self.name}: the connection was lost at byte {self._at}, and the server "
-                    "gives neither ETag nor Last-Modified, by which the rest could be told to "
-                    "be of the same file. Read it again from the start."
+                    "gives neither ETag nor Last-Modified, without which the rest could be of "
+                    "another file. Read it again from the start."
                 )
         response = self._fetch(wanted, accept=(200, 206, 412, 416))
         try:
@@ -200,13 +203,13 @@ class Download(io.RawIOBase):
         return response
 
     def _continue_from(self, response: BaseHTTPResponse) -> None:
-        """Check that a response goes on with the same bytes; nothing of another file is mixed in.
+        """Check that a response continues the same file, so that no other is mixed in.
 
         Raises:
             IntegrityError: It is another version of the file.
             SourceError: The server has no ranges and nothing says that the file is the same.
         """
-        # The size of a part is in another header, which is looked at below.
+        # The size of the file is in Content-Range, checked below.
         found = Version.of(response.headers, None)
         changed = self._version.is_other(found)
         if response.status in (412, 416) or (changed and not self._restart):
@@ -229,9 +232,9 @@ class Download(io.RawIOBase):
         if not self._restart and not (strong and found.etag == strong):
             raise SourceError(
                 f"{self.name}: the connection was lost at byte {self._at}, and the server cannot "
-                "go on from there: it has no ranges. Read it again from the start."
+                "resume from there: it has no ranges. Read it again from the start."
             )
-        length = _length(response)
+        length = whole_number(response.headers.get("Content-Length"))
         if None not in (length, self._total) and length != self._total:
             raise IntegrityError(
                 f"had {self._total} bytes at first and now has {length}", shard=self.name
@@ -249,11 +252,6 @@ class Download(io.RawIOBase):
             sign=self._sign,
             accept=accept,
         )
-        # Else each of many connections could take its time before the first byte.
+        # Otherwise each of many connections could be slow before its first byte.
         self._pace.took(time.monotonic() - started - (self._retries.paused - paused))
         return response
-
-
-def _length(response: BaseHTTPResponse) -> int | None:
-    text = response.headers.get("Content-Length", "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None

@@ -1,4 +1,4 @@
-"""Which version of a file a server has: parts are of one file where ETag, date and size agree"""
+"""The version of a file on a server: parts belong together if ETag, date and size agree."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from atdata._secrets import redacted_repr
 @redacted_repr
 @dataclass(frozen=True, slots=True)
 class Version:
-    """What a server said of a file when it was first asked for it."""
+    """What a server's first answer says about a file."""
 
     etag: str | None
     modified: str | None
@@ -21,30 +21,30 @@ class Version:
 
     @classmethod
     def of(cls, headers: Mapping[str, str], size: int | None) -> Version:
-        """What the headers of an answer say of a file of this size."""
+        """From the headers of an answer for a file of this size."""
         return cls(headers.get("ETag") or None, headers.get("Last-Modified") or None, size)
 
     @property
     def strong(self) -> str | None:
-        """The ETag, where it is another one for every change of a byte."""
+        """The ETag, if it is one that changes with every byte; None for a weak one."""
         return self.etag if self.etag and self.etag.startswith('"') else None
 
     @property
-    def is_told(self) -> bool:
-        """Whether anything but the size tells this version from others."""
+    def is_identified(self) -> bool:
+        """Whether anything but the size distinguishes this version from others."""
         return self.strong is not None or self.modified is not None
 
     def conditions(self) -> dict[str, str]:
-        """Headers of a request for a part of this version: of another, the answer is 412."""
+        """Headers of a request for a part of this version; a server with another answers 412."""
         if self.strong:
             return {"If-Match": self.strong}
         return {"If-Unmodified-Since": self.modified} if self.modified else {}
 
     def is_other(self, found: Version) -> bool:
-        """Whether what an answer says is of another version than this one."""
+        """Whether an answer is of another version than this one."""
         if None not in (self.size, found.size) and found.size != self.size:
             return True
         if self.etag and found.etag and found.etag != self.etag:
             return True
-        # The same bytes may be written again; an ETag that is the same says that they are.
+        # The same bytes may have been written again: an equal strong ETag proves it.
         return not (self.strong and found.etag) and found.modified != self.modified

@@ -23,7 +23,7 @@ from atdata.net.dns import Server, system_servers, txt_records
 from atdata.net.documents import read_whole
 from atdata.net.http import get_json
 from atdata.net.policy import Policy
-from atdata.net.retries import Patience, Retries
+from atdata.net.retries import Retries, RetryPolicy
 from atdata.net.transport import fetch
 
 PDS_URL: Final = "ATDATA_PDS_URL"
@@ -83,7 +83,7 @@ def _by_server(handle: str, server: str) -> str | None:
 
 def _by_file(handle: str, policy: Policy) -> str | None:
     url = f"https://{handle}/.well-known/atproto-did"
-    retries = Retries(url, Patience(attempts=2, budget=_TIMEOUT))
+    retries = Retries(url, RetryPolicy(attempts=2, total_seconds=_TIMEOUT))
     headers = {"Accept": "text/plain"}
     try:
         with within(limits.document_seconds, url):

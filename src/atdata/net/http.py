@@ -14,9 +14,9 @@ from atdata._secrets import redacted
 from atdata.errors import NotFoundError, ShardNotFoundError, SourceError
 from atdata.net.deadlines import within
 from atdata.net.documents import parse_json, read_whole
-from atdata.net.download import BUFFER, Download
+from atdata.net.download import BUFFER_BYTES, Download
 from atdata.net.policy import Policy
-from atdata.net.retries import Patience, Retries
+from atdata.net.retries import Retries, RetryPolicy
 from atdata.net.transport import READ_TIMEOUT, Signer, describe, fetch
 
 
@@ -29,14 +29,14 @@ def open_url(
     expect_bytes: int | None = None,
     restart: bool = False,
     name: str | None = None,
-    patience: Patience | None = None,
-    encoded: bool = True,
+    retry_policy: RetryPolicy | None = None,
+    allow_encoded: bool = True,
 ) -> IO[bytes]:
     """Open a URL as a stream that survives dropped connections.
 
-    The first request is sent at once, so that errors come here. After a drop the stream goes
-    on from the byte reached, asking for the same version of the file. The bytes are those on
-    the server: a content encoding is never undone.
+    The first request is sent at once, so that its errors are raised here. After a drop the stream
+    resumes at the byte it had reached and asks for the same version of the file. The bytes are
+    those on the server: a content encoding is never decoded.
 
     Args:
         url: An http(s) URL, or with ``sign`` what the signer takes.
@@ -44,21 +44,21 @@ def open_url(
         sign: Signs each request.
         policy: The gate for strangers' URLs; None for a URL that the user typed.
         expect_bytes: Size the file must have, where known.
-        restart: For servers without ranges whose bytes are checked by their hash: after a
-            drop, begin again and pass over what was read.
+        restart: For servers without ranges, if the caller checks the bytes by their hash: after a
+            drop, read from the start again and skip what was read before.
         name: What to call it in errors; the URL without its query by default.
-        patience: How often and how long to try again.
-        encoded: Whether bytes that have a content encoding are given as they are; else they are
-            an error, as a shard would be taken for a compressed file.
+        retry_policy: How often and how long to try again.
+        allow_encoded: Whether a body with a content encoding is returned as it is; if not, it is
+            an error, since a shard would be taken for a compressed file.
 
     Returns:
-        A buffered binary stream, not seekable. Reading it raises SourceError where the
-        connection cannot be restored, and IntegrityError where the file has changed since it
-        was opened or has another size than announced.
+        A buffered binary stream, not seekable. Reading it raises SourceError if the connection
+        cannot be restored, and IntegrityError if the file has changed since it was opened or its
+        size is not the one that was announced.
 
     Raises:
         ShardNotFoundError: There is no such file.
-        UnsafeUrlError: The policy does not let it pass.
+        UnsafeUrlError: The policy refuses it.
         SourceError: It cannot be read.
         IntegrityError: Its size is not ``expect_bytes``.
     """
@@ -70,10 +70,10 @@ def open_url(
         expect_bytes=expect_bytes,
         restart=restart,
         name=name or redacted(url),
-        patience=patience,
-        encoded=encoded,
+        retry_policy=retry_policy,
+        allow_encoded=allow_encoded,
     )
-    return io.BufferedReader(raw, BUFFER)
+    return io.BufferedReader(raw, BUFFER_BYTES)
 
 
 def get_json(
@@ -91,16 +91,16 @@ def get_json(
         params: Added as its query.
         policy: The gate for strangers' URLs; None for a URL that the user typed.
         max_bytes: Largest document taken; None: ``limits.document_bytes``.
-        timeout: Seconds that the server may be silent; attempts end after twice this.
+        timeout: Seconds that the server may be silent; no attempt begins after twice this.
 
     Raises:
         NotFoundError: 404 or 410.
-        UnsafeUrlError: The policy does not let it pass.
+        UnsafeUrlError: The policy refuses it.
         SourceError: It cannot be read, is larger, or is not JSON.
     """
     full = f"{url}{'&' if '?' in url else '?'}{urlencode(params)}" if params else url
     name = redacted(url)
-    retries = Retries(name, Patience(attempts=4, connects=3, budget=2 * timeout))
+    retries = Retries(name, RetryPolicy(attempts=4, connect_attempts=3, total_seconds=2 * timeout))
     headers = {"Accept": "application/json"}
     with within(limits.document_seconds, name):
         try:

@@ -1,4 +1,4 @@
-"""How long a download goes on after failures."""
+"""When to try again, and when to give up: the one place that counts failures and waits."""
 
 from __future__ import annotations
 
@@ -8,67 +8,115 @@ from dataclasses import dataclass
 from typing import Final
 
 from atdata._limits import limits
+from atdata._logs import logger
 from atdata.errors import SourceError
 
-_PROGRESS: Final = 64 << 10
-_GOOD: Final = 512 << 10
-_CALM: Final = 1_000_000
+_log = logger(__name__)
+_PROGRESS_BYTES: Final = 64 << 10
+_GOOD_BYTES: Final = 512 << 10
+_CALM_BYTES: Final = 1_000_000
 _MAX_FAILURES: Final = 1_000
-"""Of one download, not counting those with half a megabyte behind them."""
-_AWAY: Final = 2.0
-"""Seconds between attempts to reach a server that may come back at any time."""
-_MOST_PAUSES: Final = 1_200.0
-"""Seconds, of one download, however much comes between: what drips does not hold us."""
+"""Of one download, not counting those after which half a megabyte came."""
+_RESTART_PAUSE_SECONDS: Final = 2.0
+"""Between attempts to reach a server that may be restarting."""
+_MAX_PAUSED_SECONDS: Final = 1_200.0
+"""All pauses of one download together, however much comes between: a drip does not hold us."""
+_LOGGED_SECONDS: Final = 5.0
+"""A pause that a server asks for is logged from this length on."""
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """How long to go on after failures. Progress starts the count again."""
+class RetryPolicy:
+    """How often and how long to try again. Progress starts the count from zero."""
 
     attempts: int = 6
-    """Failures in a row, without 64 KB between them, before giving up."""
-    connects: int = 6
-    """The same for connections that cannot even be made, to a server that has not answered this
-    process yet. One that has may be starting again: it is waited for ``limits.patience``."""
-    first_wait: float = 0.1
+    """Failures in a row, with less than 64 KB between them, before giving up."""
+    connect_attempts: int = 6
+    """The same for connections that cannot even be made, to a server that has not yet answered
+    this process. One that has may be restarting: it gets ``limits.patience`` seconds."""
+    first_pause: float = 0.1
     """Seconds before the second attempt; doubled each time, with jitter."""
-    longest_wait: float = 10.0
-    budget: float = 120.0
-    """Seconds without progress, waiting and failing together."""
+    longest_pause: float = 10.0
+    """Seconds; a server may ask for more."""
+    total_seconds: float = 120.0
+    """Without progress: pauses and failing attempts together."""
+    total_paused: float = _MAX_PAUSED_SECONDS
+    """Seconds of all pauses together."""
 
 
 class Retries:
-    """Counts failures of one download, waits between attempts, and gives up in the end.
+    """The failures of one download or call: counts them, and waits between attempts.
 
     Args:
-        name: What to call the download in errors.
-        patience: How long; None: as long as a restart of the server takes, too.
+        name: What to call it in errors and in the log.
+        policy: How often and how long; None: the default, and a server that answered before is
+            given the time of a restart.
     """
 
-    def __init__(self, name: str, patience: Patience | None = None) -> None:
+    def __init__(self, name: str, policy: RetryPolicy | None = None) -> None:
         self._name = name
-        self._patience = patience or Patience()
-        self._waits_for_restarts = patience is None
-        self._all = self._failures = self._connect_failures = self._away = 0
-        self._bytes = _CALM
+        self._policy = policy or RetryPolicy()
+        self._waits_for_restarts = policy is None
+        self._all = self._failures = self._connect_failures = self._restarting = 0
+        self._bytes = _CALM_BYTES
         self._since: float | None = None
+        self._summary = (0, 0.0)
         self.paused = 0.0
         """Seconds of all pauses so far."""
 
     @property
     def troubled(self) -> bool:
         """Whether something failed within the last megabyte."""
-        return self._bytes < _CALM
+        return self._bytes < _CALM_BYTES
 
     def progressed(self, size: int) -> None:
-        """So many new bytes have arrived; enough of them start the count of failures afresh."""
+        """Count new bytes; enough of them reset the count of failures."""
         if self.troubled:
-            if self._bytes < _GOOD <= self._bytes + size:
+            if self._bytes < _GOOD_BYTES <= self._bytes + size:
                 self._all -= 1
             self._bytes += size
-            if self._bytes >= _PROGRESS:
-                self._failures = self._connect_failures = self._away = 0
+            if self._bytes >= _PROGRESS_BYTES:
+                self._failures = self._connect_failures = self._restarting = 0
                 self._since = None
+
+    def again(
+        self, *, connecting: bool = False, restarting: bool = False, asked: float | None = None
+    ) -> bool:
+        """Count a failure and wait until the next attempt; False, at once, if there is none.
+
+        Args:
+            connecting: Whether no connection could be made.
+            restarting: Whether that was to a server that has answered before.
+            asked: Seconds that the server asks to wait.
+        """
+        now = time.monotonic()
+        self._since = now if self._since is None else self._since
+        restarting = restarting and self._waits_for_restarts
+        self._all += 1
+        self._restarting += restarting
+        self._failures += not restarting
+        self._connect_failures += connecting and not restarting
+        self._bytes = 0
+        p = self._policy
+        tried = self._failures + self._restarting
+        longest = _RESTART_PAUSE_SECONDS if restarting else p.longest_pause
+        pause = min(p.first_pause * 2 ** min(tried - 1, 30), longest) * random.uniform(0.5, 1.0)
+        pause = max(pause, asked or 0.0)
+        spent = now - self._since
+        used_up = self._all >= _MAX_FAILURES or self.paused + pause > p.total_paused
+        if (
+            used_up
+            or self._failures >= p.attempts
+            or self._connect_failures >= p.connect_attempts
+            or spent + pause > (limits.patience if restarting else p.total_seconds)
+        ):
+            self._summary = (self._all, self.paused) if used_up else (tried, spent)
+            return False
+        if (asked or 0.0) > _LOGGED_SECONDS:
+            _log.warning("%s asks to wait %.0f seconds.", self._name, asked)
+        self.paused += pause
+        time.sleep(pause)
+        return True
 
     def wait(
         self,
@@ -76,49 +124,27 @@ class Retries:
         cause: Exception | None = None,
         *,
         connecting: bool = False,
-        away: bool = False,
-        retry_after: float | None = None,
+        restarting: bool = False,
+        asked: float | None = None,
     ) -> None:
-        """Wait until the next attempt.
+        """As `again`, with an error at the end.
 
         Args:
             problem: What failed.
             cause: The error that it failed with.
-            connecting: Whether no connection could be made.
-            away: Whether that was to a server which has answered before: it is given time.
-            retry_after: Seconds that the server asks for.
+            connecting: As for `again`.
+            restarting: As for `again`.
+            asked: As for `again`.
 
         Raises:
-            SourceError: There is none; says what failed, how often and for how long.
+            SourceError: There is no next attempt; says what failed, how often and for how long.
         """
-        now = time.monotonic()
-        self._since = now if self._since is None else self._since
-        away = away and self._waits_for_restarts
-        self._all += 1
-        self._away += away
-        self._failures += not away
-        self._connect_failures += connecting and not away
-        self._bytes = 0
-        p = self._patience
-        doubled = min(self._failures + self._away - 1, 30)
-        wait = min(p.first_wait * 2**doubled, _AWAY if away else p.longest_wait)
-        wait *= random.uniform(0.5, 1.0)
-        wait = max(wait, retry_after or 0.0)
-        spent = now - self._since
-        over = self._all >= _MAX_FAILURES or self.paused + wait > _MOST_PAUSES
-        if (
-            over
-            or self._failures >= p.attempts
-            or self._connect_failures >= p.connects
-            or spent + wait > (limits.patience if away else p.budget)
-        ):
-            tried = self._failures + self._away
-            failures, seconds = (self._all, self.paused) if over else (tried, spent)
-            asked = f", which asks to come back in {retry_after:.0f} s" if retry_after else ""
-            raise SourceError(
-                f"{self._name}: {problem}{asked}. Gave up after {failures} "
-                f"attempt{'s' if failures > 1 else ''} in {seconds:.1f} s. Check the address "
-                "and the network, then run it again."
-            ) from cause
-        self.paused += wait
-        time.sleep(wait)
+        if self.again(connecting=connecting, restarting=restarting, asked=asked):
+            return
+        failures, seconds = self._summary
+        wish = f", which asks to come back in {asked:.0f} s" if asked else ""
+        raise SourceError(
+            f"{self._name}: {problem}{wish}. Gave up after {failures} "
+            f"attempt{'s' if failures > 1 else ''} in {seconds:.1f} s. Check the address "
+            "and the network, then run it again."
+        ) from cause

@@ -9,10 +9,8 @@ from __future__ import annotations
 import math
 import os
 import ssl
-import time
 from base64 import b64encode
 from collections.abc import Collection, Mapping
-from email.utils import parsedate_to_datetime
 from typing import IO, Any, Final, Protocol
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
@@ -34,6 +32,7 @@ from atdata._secrets import redacted
 from atdata.errors import AtdataError, ShardNotFoundError, SourceError, UnsafeUrlError, UrlError
 from atdata.net.deadlines import pools, seconds_left, within
 from atdata.net.documents import read_whole
+from atdata.net.headers import retry_after
 from atdata.net.policy import Policy, same_origin
 from atdata.net.retries import Retries
 
@@ -113,8 +112,8 @@ def fetch(
                     "SSL_CERT_FILE to the certificates that you trust."
                 ) from error
             connecting = isinstance(error, NewConnectionError | ConnectTimeoutError | ProxyError)
-            away = connecting and _origin(target) in _answered
-            retries.wait(describe(error), error, connecting=connecting, away=away)
+            restarting = connecting and _origin(target) in _answered
+            retries.wait(describe(error), error, connecting=connecting, restarting=restarting)
             continue
         _answered.add(_origin(target))
         if not refused:
@@ -122,7 +121,7 @@ def fetch(
         if response.status in _TRANSIENT:
             retries.wait(
                 f"the server answers {response.status} {response.reason or ''}".rstrip(),
-                retry_after=_retry_after(response.headers.get("Retry-After")),
+                asked=retry_after(response.headers),
             )
             continue
         refusal = (
@@ -314,14 +313,3 @@ def _error_body(response: BaseHTTPResponse) -> bytes:
         return b""
     finally:
         response.close()
-
-
-def _retry_after(text: str | None) -> float | None:
-    if not text:
-        return None
-    if text.isascii() and text.isdigit():
-        return float(text[:9])
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except (TypeError, ValueError, OverflowError):
-        return None

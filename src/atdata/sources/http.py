@@ -16,7 +16,7 @@ class HttpReader:
 
     def open(self, url: str, *, policy: Policy | None = None) -> IO[bytes]:
         """See `open_url`."""
-        return open_url(url, policy=policy, encoded=False)
+        return open_url(url, policy=policy, allow_encoded=False)
 
     def expand(self, url: str, *, policy: Policy | None = None) -> list[str]:
         """The URL itself: http has no listings."""

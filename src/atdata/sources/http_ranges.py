@@ -10,22 +10,23 @@ from urllib3.exceptions import HTTPError
 from atdata.errors import AtdataError, IntegrityError
 from atdata.net.deadlines import Pace
 from atdata.net.file_version import Version
+from atdata.net.headers import whole_number
 from atdata.net.policy import Policy
 from atdata.net.retries import Retries
 from atdata.net.transport import Signer, describe, fetch
 from atdata.sources.byte_ranges import NoRangesError
 
-_READ: Final = 1 << 20
-"""Bytes read from the network at once."""
-_CAREFUL: Final = 64 << 10
-"""The same after a failure: what was read of a piece that breaks off is lost."""
+_READ_BYTES: Final = 1 << 20
+"""Read from the network at once."""
+_AFTER_FAILURE_BYTES: Final = 64 << 10
+"""The same after a failure: if a read breaks off, its bytes are lost."""
 
 
 class HttpBytes:
-    """A file on a server that gives ranges.
+    """A file on a server, by byte ranges.
 
-    All of them are of one version, by ETag, Last-Modified and size, as far as the server says them.
-    Where it says the size alone, each is one answer's as a whole: one that breaks off begins again.
+    All ranges are of one version of the file, by ETag, Last-Modified and size, as far as the server
+    sends them. If it sends only the size, a range that breaks off is read again from its start.
 
     Args:
         url: An http(s) URL, or with ``sign`` what the signer takes.
@@ -45,11 +46,11 @@ class HttpBytes:
         self._policy = policy
         self.name = name
         self.size: int | None = None
-        self._said: dict[str, Version] = {}
-        """What the ``first`` answer said of the file."""
+        self._seen: dict[str, Version] = {}
+        """Under ``first``: the version of the first answer. A dict, for its atomic setdefault."""
 
     def read_into(self, view: memoryview, start: int) -> None:
-        """See `ShardBytes`. Goes on after dropped connections; safe in many threads.
+        """See `ShardBytes`. Resumes after dropped connections; thread-safe.
 
         Raises:
             NoRangesError: The server gives whole files only.
@@ -60,8 +61,8 @@ class HttpBytes:
         while at < len(view):
             first, last = start + at, start + len(view) - 1
             wanted = {"Range": f"bytes={first}-{last}"}
-            if "first" in self._said:
-                wanted |= self._said["first"].conditions()
+            if "first" in self._seen:
+                wanted |= self._seen["first"].conditions()
             response = fetch(
                 self._url,
                 wanted,
@@ -74,11 +75,11 @@ class HttpBytes:
             try:
                 self._check(response.status, response.headers, first, last)
                 while at < len(view):
-                    size = _CAREFUL if retries.troubled else _READ
+                    size = _AFTER_FAILURE_BYTES if retries.troubled else _READ_BYTES
                     if self._policy is None:
                         chunk = response.read(min(size, len(view) - at))
                     else:
-                        # What has arrived: a drip of bytes would never fill the rest.
+                        # Whatever has arrived: waiting for all of it would let a server drip.
                         with pace.waiting():
                             chunk = response.read1(min(size, len(view) - at))
                         pace.came(len(chunk))
@@ -88,7 +89,7 @@ class HttpBytes:
                     at += len(chunk)
                     if self._resumes():
                         retries.progressed(len(chunk))
-                # What comes behind the range is not read, to keep the connection: it may not end.
+                # Bytes after the range are not drained to reuse the connection: they may never end.
                 (response.release_conn if response.length_remaining == 0 else response.close)()
             except (HTTPError, OSError) as error:
                 response.close()
@@ -102,15 +103,14 @@ class HttpBytes:
                 raise
 
     def _resumes(self) -> bool:
-        """Whether the server tells versions apart, so that the rest of a range is of the same."""
-        return "first" in self._said and self._said["first"].is_told
+        """Whether the server identifies versions, so that the rest of a range can be checked."""
+        return "first" in self._seen and self._seen["first"].is_identified
 
     def _check(self, status: int, headers: Mapping[str, str], first: int, last: int) -> None:
         if status == 200:
             raise NoRangesError(f"{self.name}: the server gives the whole file only.")
         span, _, total = headers.get("Content-Range", "").partition("/")
-        plain = total.isascii() and total.isdigit() and len(total) <= 18
-        size = int(total) if plain else None
+        size = whole_number(total)
         if status != 206 or (None not in (size, self.size) and size != self.size):
             raise IntegrityError(
                 f"the file was changed on the server: asked for the bytes {first} to {last} of "
@@ -122,8 +122,8 @@ class HttpBytes:
                 f"asked for the bytes {first} to {last}, the server gives {span!r}",
                 shard=self.name,
             )
-        # Of threads that ask at once, one is the first, and the others compare.
+        # If threads ask at once, one of them is first and the others compare.
         found = Version.of(headers, size)
-        if self._said.setdefault("first", found).is_other(found):
+        if self._seen.setdefault("first", found).is_other(found):
             raise IntegrityError("the file was changed on the server", shard=self.name)
         self.size = self.size if size is None else size

@@ -88,7 +88,7 @@ class S3Reader:
             MissingExtraError: boto3 is not installed.
         """
         signer, gate = self._signer(url, policy)
-        return open_url(url, sign=signer, policy=gate, name=url, encoded=False)
+        return open_url(url, sign=signer, policy=gate, name=url, allow_encoded=False)
 
     def ranges(self, url: str, *, policy: Policy | None = None) -> HttpBytes:
         """An object as bytes by position; no request is sent yet."""

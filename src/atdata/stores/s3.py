@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from atdata._registry import require
 from atdata._secrets import redacted
 from atdata._shardlist import ShardInfo, ShardUrls, exactly
 from atdata.errors import OptionError, StoreError, UrlError
+from atdata.net.retries import Retries, RetryPolicy
 from atdata.shards.table import SUFFIX
 from atdata.sources.s3 import S3Reader, parse_s3
 from atdata.sources.s3_access import S3Access, environment_endpoint, in_region, remember
@@ -37,9 +37,8 @@ from atdata.system.scratch import Scratch
 
 _PROBE_ATTEMPTS: Final = 2
 """Tries of the first request of a call: a server that is down is reported within seconds."""
-_LOOKS: Final = 7
-"""How often an object is looked for that must be there by now, after 0.1 s and then after twice as
-long each time: 6.3 s in all."""
+_UNTIL_SHOWN: Final = RetryPolicy(attempts=7, first_pause=0.15)
+"""Some servers show an object a while after they took it: it gets about seven seconds."""
 
 
 class S3DataStore:
@@ -358,15 +357,13 @@ class _Sink:
             ShardExistsError: There is another one.
             StoreError: There is none, so far.
         """
-        for look in range(_LOOKS):
-            head = self._head(url)
-            if head is not None:
-                if not self._is_same(url, head, info):
-                    raise other_bytes(url)
-                return
-            # Some servers show an object a while after they took it.
-            if look < _LOOKS - 1:
-                time.sleep(0.1 * 2**look)
+        retries = Retries(url, _UNTIL_SHOWN)
+        while (head := self._head(url)) is None and retries.again():
+            pass
+        if head is not None:
+            if not self._is_same(url, head, info):
+                raise other_bytes(url)
+            return
         raise StoreError(
             f"{url}: {self._access.endpoint or environment_endpoint() or 'AWS S3'} took the shard, "
             "or had it already, and does not show it. What was stored stays; write again, and "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import math
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from atdata._registry import require
+from atdata.net.retries import Retries, RetryPolicy
 
 SHA256: Final = "sha256"
 """Name of the metadata that holds an object's hash, in lower-case hex."""
@@ -18,8 +19,8 @@ MULTIPART: Final = 64 << 20
 _PART: Final = 16 << 20
 _MAX_PARTS: Final = 9_000
 _AT_ONCE: Final = 4
-_TRIES: Final = 4
-"""How often a file is sent where another writer is just at the same key."""
+_AFTER_CONFLICTS: Final = RetryPolicy(attempts=4, first_pause=0.3, total_seconds=math.inf)
+"""While another writer is uploading to the same key."""
 _REFUSED: Final = frozenset({400, 401, 403, 409, 412, 501})
 """Answers that say for sure that no object was made of an upload's parts."""
 _TYPES: Final = {".tar": "application/x-tar", ".json": "application/json"}
@@ -46,7 +47,8 @@ def upload(client: Any, bucket: str, key: str, file: Path, sha256: str) -> None:
     error_type = require("botocore.exceptions", purpose="S3 buckets").ClientError
     send = _send_whole if file.stat().st_size < MULTIPART else _send_in_parts
     condition = {"IfNoneMatch": "*"}
-    for attempt in range(_TRIES):
+    retries = Retries(f"s3://{bucket}/{key}", _AFTER_CONFLICTS)
+    while True:
         try:
             return send(client, bucket, key, file, sha256, condition)
         except error_type as error:
@@ -56,11 +58,9 @@ def upload(client: Any, bucket: str, key: str, file: Path, sha256: str) -> None:
             if status == 501 and condition:
                 # Some servers do not know conditions.
                 condition = {}
-            elif status != 409 or attempt == _TRIES - 1:
+            # Another upload of this key was under way.
+            elif status != 409 or not retries.again():
                 raise
-            else:
-                time.sleep(0.2 * 2**attempt)
-    return None
 
 
 def _code(error: Any) -> str:
