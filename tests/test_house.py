@@ -34,6 +34,7 @@ LAYERS = [
     {"_refs"},
     {"_shardlist"},
     {"_protocols"},
+    {"capabilities"},
     {"samples"},
     {"schema"},
     {"net"},

@@ -24,7 +24,7 @@ from atdata._version import __version__
 from atdata.system.forks import load_module
 
 if TYPE_CHECKING:
-    from atdata import atmosphere, errors, local, promote
+    from atdata import atmosphere, capabilities, errors, local, promote
     from atdata._limits import limits
     from atdata._protocols import (
         AbstractDataStore,
@@ -77,6 +77,7 @@ __all__ = [
     "__version__",
     "atmosphere",
     "build_type",
+    "capabilities",
     "compare_schemas",
     "errors",
     "field_view",
@@ -129,7 +130,7 @@ _WHERE: Final = {
 }
 """Public name → the module that has it, loaded on first use: a program waits for what it uses."""
 
-_ROOMS: Final = ("atmosphere", "errors", "local", "promote")
+_ROOMS: Final = ("atmosphere", "capabilities", "errors", "local", "promote")
 
 
 def __getattr__(name: str) -> Any:

@@ -23,10 +23,11 @@ from atdata.atmosphere.keys import OURS
 from atdata.atproto.client import AtmosphereClient
 from atdata.atproto.data_model import now
 from atdata.atproto.reader import StoredBlob
+from atdata.capabilities import Progress
 from atdata.errors import OptionError, StoreError, XrpcError
 from atdata.net.identity import server_of
 from atdata.stores.journal import Journal
-from atdata.stores.store_base import STEM, Progress, copy_packed, packed_of, write_packed
+from atdata.stores.store_base import STEM, copy_packed, packed_of, write_packed
 from atdata.system.scratch import Scratch
 
 if TYPE_CHECKING:
@@ -240,13 +241,30 @@ class PDSBlobStore:
         journal.add(place, sent)
         return sent
 
+    def max_shard_bytes(self) -> int:
+        """Largest blob that the server takes, in bytes. Asked once a client."""
+        return self.client.blob_limit
+
+    def check_public(self, publisher: str) -> None:
+        """Refuse to publish under another account, whose records would not keep the blobs.
+
+        Raises:
+            OptionError: The publisher is another account than the blobs'.
+        """
+        if self.client.did != publisher:
+            raise OptionError(
+                f"The blobs would be {self.client.handle}'s and the record {publisher}'s: blobs "
+                "last only as long as a record of their own account names them. Make the store "
+                "with the same client. Nothing was published."
+            )
+
     def check_size(self, name: str, size: int) -> None:
-        """Let a shard pass that the server takes.
+        """Refuse a shard that the server does not take.
 
         Raises:
             StoreError: It is too large; says what to do.
         """
-        limit = self.client.blob_limit
+        limit = self.max_shard_bytes()
         if size > limit:
             raise StoreError(
                 f"{name} has {size:,} bytes; {self.client.server} takes blobs of at most "

@@ -15,7 +15,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import IO, Any, Final, Protocol, TypeGuard
+from typing import IO, Any, Final
 
 from atdata._digest import blob_cid
 from atdata._limits import limits
@@ -27,6 +27,7 @@ from atdata.atmosphere.entry import AtmosphereIndexEntry
 from atdata.atmosphere.fields import split_name, urls_of
 from atdata.atproto.client import AtmosphereClient
 from atdata.atproto.values import mapping, sequence, shown
+from atdata.capabilities import SupportsFiles, address_of
 from atdata.errors import AtdataError, IntegrityError, NotFoundError, RecordError
 from atdata.net.documents import parse_json
 from atdata.sources.blob import BlobReader
@@ -38,30 +39,12 @@ _BLOBS_A_RECORD: Final = 500
 """Blobs that one record references; each takes about 150 of its 100,000 bytes."""
 
 
-class ObjectStore(Protocol):
-    """A store that keeps other files beside its shards; `S3DataStore` does."""
-
-    @property
-    def endpoint(self) -> str | None:
-        """Its server."""
-
-    @property
-    def region(self) -> str | None:
-        """Its region."""
-
-    def url_beside(self, name: str, *, prefix: str) -> str:
-        """The URL of a file beside the shards of a prefix. No request is sent."""
-
-    def write_beside(self, name: str, data: bytes, *, prefix: str) -> str:
-        """Write a file beside the shards of a prefix, unless it is there; its URL."""
-
-
 @redacted_repr
 @dataclass(frozen=True)
 class Shelf:
     """Where a manifest that is no blob goes."""
 
-    store: ObjectStore
+    store: SupportsFiles
     prefix: str
     always: bool
     """False: only a manifest that is larger than the blobs that the server takes."""
@@ -69,16 +52,11 @@ class Shelf:
     @classmethod
     def beside(cls, shards: Sequence[ShardInfo], store: object) -> Shelf | None:
         """In the folder of the first shard, for what is too large; None: the store has no place."""
-        if not keeps_objects(store):
+        if not isinstance(store, SupportsFiles):
             return None
-        root = store.url_beside("", prefix="")
+        root = store.file_url("", prefix="")
         folder = str(shards[0].url).removeprefix(root).rpartition("/")[0]
         return cls(store, folder.strip("/"), always=False)
-
-
-def keeps_objects(store: object) -> TypeGuard[ObjectStore]:
-    """Whether a store keeps other files beside its shards."""
-    return callable(getattr(store, "write_beside", None))
 
 
 @redacted_repr
@@ -117,12 +95,13 @@ class Manifest:
         if self.shelf is None:
             return {"manifest": self.blob()}
         store = self.shelf.store
+        endpoint, region = address_of(store)
         known = {
-            "url": store.url_beside(self._name, prefix=self.shelf.prefix),
+            "url": store.file_url(self._name, prefix=self.shelf.prefix),
             "cid": self.cid,
             "size": len(self.data),
-            "endpoint": store.endpoint,
-            "region": store.region,
+            "endpoint": endpoint,
+            "region": region,
         }
         return {"manifestObject": {key: value for key, value in known.items() if value is not None}}
 
@@ -162,7 +141,7 @@ class Manifest:
             StoreError: The store for it fails.
         """
         if self.shelf is not None:
-            self.shelf.store.write_beside(self._name, self.data, prefix=self.shelf.prefix)
+            self.shelf.store.write_file(self._name, self.data, prefix=self.shelf.prefix)
             return self
         found = known_blob(client, self.sha256)
         if found is None:

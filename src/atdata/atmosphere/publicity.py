@@ -12,19 +12,17 @@ from urllib3.exceptions import HTTPError
 
 from atdata._secrets import find_secret, redacted
 from atdata._shardlist import preview
-from atdata.atmosphere.blobs import PDSBlobStore
 from atdata.atproto.client import AtmosphereClient
+from atdata.capabilities import SupportsPublicCheck
 from atdata.errors import (
     AtdataError,
     AtdataWarning,
     NoDataUrlsError,
-    OptionError,
     PrivateUrlError,
     SecretUrlError,
 )
 from atdata.net.policy import STRANGER
 from atdata.net.transport import send
-from atdata.stores.disk import DiskDataStore
 
 READABLE: Final = frozenset({"https", "http", "s3", "at", "gs", "gcs", "az", "abfs", "hf"})
 """Schemes of URLs that others may be able to open."""
@@ -144,23 +142,14 @@ def _http_url(url: str, endpoint: str | None, region: str | None) -> str | None:
 
 
 def check_store(store: object, client: AtmosphereClient) -> None:
-    """Let a store pass whose shards others can read once this client has published them.
+    """Refuse a store whose shards others could not read once this client has published them.
 
     Raises:
         PrivateUrlError: A folder of this machine.
         OptionError: Blobs of another account: they last only if that account's record names them.
     """
-    if isinstance(store, DiskDataStore):
-        raise PrivateUrlError(
-            f"{store!r} is a folder of this machine, which others cannot read. Use "
-            "PDSBlobStore(client) or an S3DataStore. Nothing was published."
-        )
-    if isinstance(store, PDSBlobStore) and store.client.did != client.did:
-        raise OptionError(
-            f"The blobs would be {store.client.handle}'s and the record {client.handle}'s: blobs "
-            "last only as long as a record of their own account names them. Make the store with "
-            "the same client. Nothing was published."
-        )
+    if isinstance(store, SupportsPublicCheck):
+        store.check_public(client.did)
 
 
 def _scheme(url: str) -> str:

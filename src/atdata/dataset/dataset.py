@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 from atdata._protocols import DataSource, IndexEntry, is_source
 from atdata._secrets import redacted
 from atdata._shardlist import LocatedUrl, ShardInfo
+from atdata.capabilities import shards_of_entry
 from atdata.dataset.describe import describe
 from atdata.dataset.named_splits import splits_of
 from atdata.dataset.readable import Readable
@@ -77,7 +78,7 @@ class Dataset(Readable[T]):
         sample_type = self._type_in_brackets or DictSample
         known: tuple[ShardInfo, ...] = ()
         if isinstance(source, IndexEntry):
-            known = tuple(getattr(source, "shards", ()))
+            known = shards_of_entry(source)
             source = URLSource(source.data_urls)
         elif isinstance(source, (str, Path)) or not is_source(source):
             given = source if isinstance(source, (list, tuple)) else [source]

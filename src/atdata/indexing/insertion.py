@@ -18,6 +18,7 @@ from atdata._protocols import AbstractDataStore
 from atdata._secrets import redacted_repr
 from atdata._shardlist import LocatedUrl, ShardInfo, shards_of
 from atdata._version import __version__
+from atdata.capabilities import address_of
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.named_splits import keep_splits, splits_of, with_splits
 from atdata.errors import (
@@ -125,8 +126,7 @@ def write_to_store(
     shards = keep_splits(shards_of(urls), ds.known_shards())
     if not shards:
         raise NoDataUrlsError(f"The store wrote no shard for {name!r}. No entry was written.")
-    # The protocol does not ask for these two: stores with an address have them.
-    endpoint, region = getattr(store, "endpoint", None), getattr(store, "region", None)
+    endpoint, region = address_of(store)
     before, found, _ = shards[0].url.partition(f"/{place.strip('/')}/")
     return Placed(shards, endpoint, region, root=f"{before}/" if found else None)
 

@@ -8,11 +8,11 @@ from typing import IO, Any
 from atdata._protocols import AbstractDataStore
 from atdata._shardlist import ShardInfo, ShardUrls, shards_of
 from atdata.atmosphere.blobs import PDSBlobStore
+from atdata.capabilities import Progress
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.named_splits import keep_splits
 from atdata.promote.request import Request
 from atdata.sources.subset import SubsetSource
-from atdata.stores.store_base import Progress
 
 
 def copied(

@@ -13,11 +13,11 @@ from atdata.atmosphere.publish import publish_dataset
 from atdata.atmosphere.records import check_details
 from atdata.atmosphere.schemas import publish_schema
 from atdata.atproto.client import AtmosphereClient
+from atdata.capabilities import Progress
 from atdata.errors import AtdataWarning
 from atdata.promote.copy_shards import copied
 from atdata.promote.make_plan import plan_of
 from atdata.promote.request import Family, Oversize, Request, Source
-from atdata.stores.store_base import Progress
 
 
 def promote_to_atmosphere(

@@ -17,9 +17,10 @@ from atdata._secrets import redacted_repr
 from atdata._shardlist import ShardInfo, expand_braces
 from atdata.atmosphere.entry import AtmosphereIndexEntry
 from atdata.atmosphere.keys import slug
-from atdata.atmosphere.manifest import ObjectStore, Shelf, keeps_objects
+from atdata.atmosphere.manifest import Shelf
 from atdata.atmosphere.records import content_of
 from atdata.atproto.client import AtmosphereClient
+from atdata.capabilities import SupportsFiles, address_of
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.named_splits import with_splits
 from atdata.errors import OptionError
@@ -48,7 +49,7 @@ class Request:
     said: Mapping[str, Any]
     """Description, tags, licence and metadata: the caller's, else the entry's."""
     data_store: AbstractDataStore | None
-    manifest_store: ObjectStore | None
+    manifest_store: SupportsFiles | None
     oversize: Oversize
     sources: Sequence[Source]
     family: Family
@@ -77,9 +78,9 @@ class Request:
             OptionError: An argument that is not what it should be; says how to get it.
         """
         _check_kinds(entry, index, client, data_store)
-        if manifest_store is not None and not keeps_objects(manifest_store):
+        if manifest_store is not None and not isinstance(manifest_store, SupportsFiles):
             raise OptionError(
-                f"manifest_store: expected a store that keeps files beside its shards, such as an "
+                f"manifest_store: expected a store that keeps files next to its shards, such as an "
                 f"S3DataStore, found {type(manifest_store).__name__}."
             )
         if family not in _COLLECTIONS:
@@ -136,16 +137,14 @@ class Request:
     @property
     def place(self) -> tuple[str | None, str | None]:
         """Endpoint and region of the shards as they will be published."""
-        # Neither the protocol of entries nor that of stores asks for these members.
-        at = self.entry if self.data_store is None else self.data_store
-        return getattr(at, "endpoint", None), getattr(at, "region", None)
+        return address_of(self.entry if self.data_store is None else self.data_store)
 
     @property
     def shelf(self) -> Shelf | None:
         """Where a manifest goes that is no blob."""
         store = self.manifest_store or self.data_store
         always = self.manifest_store is not None
-        return Shelf(store, self.prefix, always) if keeps_objects(store) else None
+        return Shelf(store, self.prefix, always) if isinstance(store, SupportsFiles) else None
 
     def schema(self) -> Schema:
         """The schema of the samples, nested ones filled in.

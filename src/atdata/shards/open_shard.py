@@ -9,7 +9,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -22,11 +22,7 @@ from atdata.shards.tar.ustar import END
 
 
 class ShardSink(Protocol):
-    """Where finished shards go.
-
-    A sink that can keep small files beside its shards has ``accept_table(name, table)`` as
-    well: it is given the bytes of each shard's sample table after `accept` took the shard.
-    """
+    """Where finished shards go."""
 
     def scratch(self) -> Path:
         """A folder for unfinished shards, on a disk with room for a few."""
@@ -51,11 +47,18 @@ class ShardSink(Protocol):
         """
 
 
+@runtime_checkable
+class SupportsTables(Protocol):
+    """A sink that keeps small files next to its shards."""
+
+    def accept_table(self, name: str, table: bytes) -> None:
+        """Take the sample table of a shard, after `ShardSink.accept` took the shard."""
+
+
 def hand_table(sink: ShardSink, name: str, table: SampleTable) -> None:
     """Give the table of a shard to a sink, if it takes tables."""
-    accept_table = getattr(sink, "accept_table", None)
-    if callable(accept_table):
-        accept_table(name, table.to_bytes())
+    if isinstance(sink, SupportsTables):
+        sink.accept_table(name, table.to_bytes())
 
 
 class OpenShard:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
 from atdata._registry import slash_missing
 from atdata.errors import IntegrityError, ShardNotFoundError, SourceError
@@ -15,26 +15,6 @@ from atdata.system.regular_files import open_file
 
 class NoRangesError(SourceError):
     """The server gives whole files only."""
-
-
-class ShardBytes(Protocol):
-    """Bytes of one shard, by their position."""
-
-    gap: int
-    """Bytes between two parts that are read along, because asking twice costs more."""
-    most: int
-    """Largest part that is worth one request, in bytes."""
-    size: int | None
-    """Bytes of the shard, where they are known; another size is an error."""
-
-    def read_into(self, view: memoryview, start: int) -> None:
-        """Fill ``view`` with the bytes from ``start`` on.
-
-        Raises:
-            IntegrityError: The shard ends before that, or was changed.
-            SourceError: It cannot be read.
-        """
-        ...
 
 
 class FileBytes:
@@ -50,8 +30,8 @@ class FileBytes:
         SourceError: It cannot be read, or is no file.
     """
 
-    gap: int = 8 << 10
-    most: int = 1 << 30
+    max_gap_bytes: int = 8 << 10
+    max_read_bytes: int = 1 << 30
 
     def __init__(
         self, path: Path, file: IO[bytes] | None = None, *, name: str | None = None
@@ -69,7 +49,7 @@ class FileBytes:
         self._map: mmap.mmap | None = None
 
     def read_into(self, view: memoryview, start: int) -> None:
-        """See `ShardBytes`. A file that was truncated is an error, not a crash."""
+        """See `ByteRanges`. A file that was truncated is an error, not a crash."""
         number = self._file.fileno()
         while (count := read_into(number, [view], start)) < len(view):
             if not count:

@@ -18,9 +18,10 @@ from atdata._once import once
 from atdata._protocols import DataSource
 from atdata._secrets import redacted_repr
 from atdata._shardlist import ShardInfo
+from atdata.capabilities import ByteRanges
 from atdata.errors import IntegrityError, OptionError
-from atdata.sources.byte_ranges import FileBytes, ShardBytes
-from atdata.sources.capabilities import local_path, open_beside, ranges_of
+from atdata.sources.byte_ranges import FileBytes
+from atdata.sources.capabilities import local_path, open_sidecar, ranges_of
 from atdata.system.files import make_folders, sync_folder
 from atdata.system.folders import user_path
 from atdata.system.locks import lock, locked_folder
@@ -96,9 +97,8 @@ class CachedSource:
         """Identifier of every shard. A new list."""
         return list(self.source.shard_list)
 
-    @property
     def uncached(self) -> DataSource:
-        """The source itself."""
+        """The source that is copied."""
         return self.source
 
     def shards(self) -> Iterator[tuple[str, IO[bytes]]]:
@@ -121,7 +121,7 @@ class CachedSource:
             return stream
         return io.BufferedReader(_Copying(stream, part, self, shard_id), _CHUNK)
 
-    def ranges(self, shard_id: str) -> ShardBytes | None:
+    def ranges(self, shard_id: str) -> ByteRanges | None:
         """The copy of a shard as bytes by position; made now where there is none.
 
         Without room for it, the shard on its server.
@@ -131,9 +131,9 @@ class CachedSource:
             return FileBytes(Path(found.name), found)
         return ranges_of(self.source, shard_id)
 
-    def open_beside(self, shard_id: str, suffix: str) -> IO[bytes]:
-        """Open the file beside a shard, where the source can."""
-        return open_beside(self.source, shard_id, suffix)
+    def open_sidecar(self, shard_id: str, suffix: str) -> IO[bytes]:
+        """Open the file next to a shard, where the source can."""
+        return open_sidecar(self.source, shard_id, suffix)
 
     def local_path(self, shard_id: str) -> Path | None:
         """The shard itself as a file of this machine; never a copy of it."""

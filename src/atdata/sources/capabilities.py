@@ -1,4 +1,4 @@
-"""What a source may offer beyond the protocol, and what there is where it does not."""
+"""What a source can do beyond the protocol, and what holds where it cannot."""
 
 from __future__ import annotations
 
@@ -6,38 +6,37 @@ from pathlib import Path
 from typing import IO
 
 from atdata._protocols import DataSource
+from atdata.capabilities import (
+    ByteRanges,
+    SupportsByteRanges,
+    SupportsLocalPaths,
+    SupportsSidecars,
+    SupportsUncached,
+)
 from atdata.errors import ShardNotFoundError
-from atdata.sources.byte_ranges import ShardBytes
 
 
 def local_path(source: DataSource, shard: str) -> Path | None:
     """The file of this machine that a shard is, where the source knows of one."""
-    find = getattr(source, "local_path", None)
-    place = find(shard) if callable(find) else None
-    return place if isinstance(place, Path) else None
+    return source.local_path(shard) if isinstance(source, SupportsLocalPaths) else None
 
 
-def ranges_of(source: DataSource, shard: str) -> ShardBytes | None:
+def ranges_of(source: DataSource, shard: str) -> ByteRanges | None:
     """The shard as bytes by position, where the source can give that."""
-    find = getattr(source, "ranges", None)
-    found: ShardBytes | None = find(shard) if callable(find) else None
-    return found
+    return source.ranges(shard) if isinstance(source, SupportsByteRanges) else None
 
 
-def open_beside(source: DataSource, shard: str, suffix: str) -> IO[bytes]:
-    """Open the file beside a shard whose name is the shard's with ``suffix`` behind it.
+def open_sidecar(source: DataSource, shard: str, suffix: str) -> IO[bytes]:
+    """Open the file whose name is the shard's followed by ``suffix``.
 
     Raises:
-        ShardNotFoundError: There is none, or the source does not say what is beside a shard.
+        ShardNotFoundError: There is none, or the source knows only its shards.
     """
-    find = getattr(source, "open_beside", None)
-    if not callable(find):
-        raise ShardNotFoundError(f"There is nothing beside {shard!r}.")
-    stream: IO[bytes] = find(shard, suffix)
-    return stream
+    if not isinstance(source, SupportsSidecars):
+        raise ShardNotFoundError(f"{type(source).__name__} opens no files next to {shard!r}.")
+    return source.open_sidecar(shard, suffix)
 
 
 def uncached(source: DataSource) -> DataSource:
     """The source that a cache keeps copies of, to read a little without copying the whole."""
-    below: DataSource | None = getattr(source, "uncached", None)
-    return source if below is None else below
+    return source.uncached() if isinstance(source, SupportsUncached) else source

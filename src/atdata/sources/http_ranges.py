@@ -35,8 +35,8 @@ class HttpBytes:
         policy: The gate for strangers' URLs.
     """
 
-    gap: int = 256 << 10
-    most: int = 4 << 20
+    max_gap_bytes: int = 256 << 10
+    max_read_bytes: int = 4 << 20
 
     def __init__(
         self, url: str, *, name: str, sign: Signer | None = None, policy: Policy | None = None
@@ -50,7 +50,7 @@ class HttpBytes:
         """Under ``first``: the version of the first answer. A dict, for its atomic setdefault."""
 
     def read_into(self, view: memoryview, start: int) -> None:
-        """See `ShardBytes`. Resumes after dropped connections; thread-safe.
+        """See `ByteRanges`. Resumes after dropped connections; thread-safe.
 
         Raises:
             NoRangesError: The server gives whole files only.

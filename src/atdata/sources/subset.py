@@ -11,9 +11,9 @@ from typing import IO
 from atdata._protocols import DataSource
 from atdata._secrets import redacted_repr
 from atdata._shardlist import preview
+from atdata.capabilities import ByteRanges
 from atdata.errors import ShardNotFoundError
-from atdata.sources.byte_ranges import ShardBytes
-from atdata.sources.capabilities import local_path, open_beside, ranges_of
+from atdata.sources.capabilities import local_path, open_sidecar, ranges_of
 
 
 @redacted_repr
@@ -46,13 +46,13 @@ class SubsetSource:
             raise ShardNotFoundError(f"{shard_id!r} is not one of: {preview(self.chosen)}.")
         return self.source.open_shard(shard_id)
 
-    def ranges(self, shard_id: str) -> ShardBytes | None:
+    def ranges(self, shard_id: str) -> ByteRanges | None:
         """The shard as bytes by position, where the source can give that."""
         return ranges_of(self.source, shard_id)
 
-    def open_beside(self, shard_id: str, suffix: str) -> IO[bytes]:
-        """Open the file beside a shard, where the source can."""
-        return open_beside(self.source, shard_id, suffix)
+    def open_sidecar(self, shard_id: str, suffix: str) -> IO[bytes]:
+        """Open the file next to a shard, where the source can."""
+        return open_sidecar(self.source, shard_id, suffix)
 
     def local_path(self, shard_id: str) -> Path | None:
         """The shard as a file of this machine, where the source knows of one."""

@@ -12,10 +12,10 @@ from atdata._once import once
 from atdata._registry import shard_reader, slash_missing
 from atdata._secrets import redacted
 from atdata._shardlist import LocatedUrl, exactly, expand_braces, preview
+from atdata.capabilities import ByteRanges
 from atdata.errors import IntegrityError, NoDataUrlsError, ShardNotFoundError, UrlError
 from atdata.net.policy import STRANGER, Policy
 from atdata.shards.replacing import head_of, settle
-from atdata.sources.byte_ranges import ShardBytes
 from atdata.sources.disk import DiskReader, existing_part, path_of
 from atdata.sources.nearby import instead_of_shards
 from atdata.system.folders import user_path
@@ -159,18 +159,18 @@ class URLSource:
             )
         return path
 
-    def ranges(self, shard_id: str) -> ShardBytes | None:
+    def ranges(self, shard_id: str) -> ByteRanges | None:
         """The shard as bytes by position, or None where its server gives whole files only."""
         item = self._origins[shard_id]
         policy = self._policy_of(item)
         if policy is not None:
             policy.check_url(item)
         make = getattr(self._reader(item, _scheme(item)), "ranges", None)
-        found: ShardBytes | None = make(str(item), policy=policy) if callable(make) else None
+        found: ByteRanges | None = make(str(item), policy=policy) if callable(make) else None
         return found
 
-    def open_beside(self, shard_id: str, suffix: str) -> IO[bytes]:
-        """Open the file whose name is the shard's with ``suffix`` behind it.
+    def open_sidecar(self, shard_id: str, suffix: str) -> IO[bytes]:
+        """Open the file whose name is the shard's followed by ``suffix``.
 
         Raises:
             ShardNotFoundError: There is none, or shards of this scheme have no names.
@@ -178,10 +178,10 @@ class URLSource:
         """
         item = self._origins[shard_id]
         if _scheme(item) == "at":
-            raise ShardNotFoundError(f"{item}: a blob has nothing beside it.")
+            raise ShardNotFoundError(f"{item}: there are no files next to a blob.")
         path, mark, query = str(item).partition("?" if _scheme(item) != "s3" else "\0")
-        beside = f"{path}{suffix}{mark}{query}"
-        return self._open(item.at(beside) if isinstance(item, LocatedUrl) else beside)
+        url = f"{path}{suffix}{mark}{query}"
+        return self._open(item.at(url) if isinstance(item, LocatedUrl) else url)
 
     @once
     def _shards(self) -> tuple[str, ...]:

@@ -11,13 +11,13 @@ from typing import IO, Final
 from atdata._digest import sha256_of
 from atdata._secrets import redacted
 from atdata._shardlist import ShardInfo, ShardUrls, exactly
-from atdata.errors import AtdataError, OptionError, StoreError, UrlError
+from atdata.capabilities import Progress
+from atdata.errors import AtdataError, OptionError, PrivateUrlError, StoreError, UrlError
 from atdata.shards.table import SUFFIX
 from atdata.sources.disk import path_of
 from atdata.stores.store_base import (
     STEM,
     OwnPrefix,
-    Progress,
     Samples,
     check_prefix,
     copy_packed,
@@ -137,6 +137,17 @@ class DiskDataStore:
     def supports_streaming(self) -> bool:
         """Always: files are read in place."""
         return True
+
+    def check_public(self, publisher: str) -> None:
+        """Refuse: others cannot read a folder of this machine.
+
+        Raises:
+            PrivateUrlError: Always.
+        """
+        raise PrivateUrlError(
+            f"{self!r} is a folder of this machine, which others cannot read. Use "
+            "PDSBlobStore(client) or an S3DataStore. Nothing was published."
+        )
 
     def __repr__(self) -> str:
         return redacted(f"DiskDataStore({str(self.path)!r})")

@@ -13,6 +13,7 @@ from atdata._digest import sha256_of
 from atdata._registry import require
 from atdata._secrets import redacted
 from atdata._shardlist import ShardInfo, ShardUrls, exactly
+from atdata.capabilities import Progress
 from atdata.errors import OptionError, StoreError, UrlError
 from atdata.net.retries import Retries, RetryPolicy
 from atdata.shards.table import SUFFIX
@@ -24,7 +25,6 @@ from atdata.stores.s3_upload import SHA256, upload
 from atdata.stores.store_base import (
     STEM,
     OwnPrefix,
-    Progress,
     Samples,
     check_prefix,
     copy_name,
@@ -171,14 +171,14 @@ class S3DataStore:
             if shard.bytes is not None and found.get(copy.url) == shard.bytes
         ]
 
-    def url_beside(self, name: str, *, prefix: str) -> str:
-        """The URL of a file beside the shards of a prefix. No request is sent."""
+    def file_url(self, name: str, *, prefix: str) -> str:
+        """The URL of a file next to the shards of a prefix. No request is sent."""
         return "/".join(
             part for part in (f"s3://{self.bucket}", check_prefix(prefix), name) if part
         )
 
-    def write_beside(self, name: str, data: bytes, *, prefix: str) -> str:
-        """Write a small file beside the shards of a prefix, unless it is there.
+    def write_file(self, name: str, data: bytes, *, prefix: str) -> str:
+        """Write a small file next to the shards of a prefix, unless it exists.
 
         Returns:
             Its URL.
@@ -188,7 +188,7 @@ class S3DataStore:
             BucketNotFoundError, CredentialsError, StoreError: As for `write_shards`.
         """
         with self._sink(prefix) as sink:
-            file = sink.scratch() / "beside"
+            file = sink.scratch() / "file"
             file.write_bytes(data)
             digest = hashlib.sha256(data).hexdigest()
             return sink.accept(name, file, ShardInfo(name, None, len(data), digest))

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import IO, Final, Protocol, TypeAlias
+from typing import IO, Final, Protocol, runtime_checkable
 
 from atdata._shardlist import ShardInfo, ShardUrls
+from atdata.capabilities import Progress
 from atdata.errors import (
     AtdataError,
     IntegrityError,
@@ -31,8 +32,6 @@ from atdata.system.forks import ForkLock
 
 STEM: Final = "data"
 """Shards are named ``data-000000.tar``, ``data-000001.tar``, …"""
-Progress: TypeAlias = Callable[[int], None]
-"""Called with a number of bytes each time that so many more are done."""
 _CHUNK: Final = 1 << 20
 _AT_ONCE: Final = 4
 """Shards that are copied at the same time; each takes its size on disk and 1 MB of memory."""
@@ -46,6 +45,7 @@ class OwnPrefix(str):
     """
 
 
+@runtime_checkable
 class Samples(Protocol):
     """What a store asks of a dataset: `atdata.Dataset` has it."""
 
@@ -54,11 +54,7 @@ class Samples(Protocol):
 
 
 class CopySink(ShardSink, Protocol):
-    """Where copies of shards go.
-
-    A sink on a server that has the shard already, elsewhere, may have ``copy_within(name,
-    shard)`` as well: the copy, made without its bytes passing through here, or None.
-    """
+    """Where copies of shards go."""
 
     @property
     def place(self) -> str | None:
@@ -66,6 +62,14 @@ class CopySink(ShardSink, Protocol):
 
     def find(self, name: str, shard: ShardInfo) -> str | None:
         """The URL of the shard of this name, if it is there with just this size and hash."""
+
+
+@runtime_checkable
+class SupportsServerCopy(Protocol):
+    """A sink on a server that can copy shards which it has elsewhere."""
+
+    def copy_within(self, name: str, shard: ShardInfo) -> ShardInfo | None:
+        """The copy, made without its bytes passing through here; None where that cannot be."""
 
 
 def write_packed(
@@ -90,14 +94,12 @@ def packed_of(ds: Samples) -> Iterator[PackedSample]:
     Raises:
         OptionError: It is none.
     """
-    packed = getattr(ds, "packed", None)
-    if not callable(packed):
+    if not isinstance(ds, Samples):
         raise OptionError(
             f"Expected a dataset, found {type(ds).__name__}. Write atdata.Dataset[YourType](...), "
             "or atdata.write_samples(samples, path) for samples that are not in shards yet."
         )
-    samples: Iterator[PackedSample] = packed()
-    return samples
+    return ds.packed()
 
 
 def copy_packed(
@@ -157,14 +159,15 @@ class _Copier:
         if url := self._sink.find(name, shard):
             self._advance(shard.bytes or 0)
             return shard.at(url)
-        # A sink beside the shard may have it copied without seeing its bytes.
-        copy_within = getattr(self._sink, "copy_within", None)
-        within: ShardInfo | None = copy_within(name, shard) if callable(copy_within) else None
-        if within is not None:
+        if (within := self._within(name, shard)) is not None:
             self._noted(within)
             self._advance(within.bytes or 0)
             return within
         return self._through(name, shard)
+
+    def _within(self, name: str, shard: ShardInfo) -> ShardInfo | None:
+        sink = self._sink
+        return sink.copy_within(name, shard) if isinstance(sink, SupportsServerCopy) else None
 
     def _through(self, name: str, shard: ShardInfo) -> ShardInfo:
         file = self._sink.scratch() / f".{name}-{secrets.token_hex(8)}.part"

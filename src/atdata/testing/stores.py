@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from atdata._protocols import AbstractDataStore
 from atdata._shardlist import ShardInfo, shards_of
+from atdata.capabilities import SupportsCopy
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.write import write_samples
 from atdata.errors import IntegrityError, NoDataUrlsError, StoreError
@@ -315,8 +316,8 @@ class StoreSuite:
         read: list[str] | None = None,
     ) -> Any:
         """Copy with the store, noting which shards it reads."""
-        if not hasattr(store, "copy_shards"):
-            pytest.skip("The store copies no shards.")
+        if not isinstance(store, SupportsCopy):
+            pytest.skip("The store does not copy shards.")
 
         def open_shard(url: str) -> IO[bytes]:
             if read is not None:

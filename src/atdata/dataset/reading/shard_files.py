@@ -15,12 +15,13 @@ import numpy as np
 from atdata._arrays import Bytes, Integers
 from atdata._protocols import DataSource
 from atdata._shardlist import ShardInfo
+from atdata.capabilities import ByteRanges
 from atdata.dataset.reading.held import hold
 from atdata.dataset.reading.verify import Verify, check_file
 from atdata.dataset.reading.versions import Versions
 from atdata.dataset.reading.whole import temporary_copy
 from atdata.errors import IntegrityError
-from atdata.sources.byte_ranges import FileBytes, NoRangesError, ShardBytes
+from atdata.sources.byte_ranges import FileBytes, NoRangesError
 from atdata.sources.capabilities import local_path, ranges_of
 from atdata.system.forks import ForkLock
 
@@ -89,7 +90,7 @@ class ShardFiles:
         self._verify = verify
         self._size_of = size_of
         self._versions = versions
-        self._open: dict[int, ShardBytes] = {}
+        self._open: dict[int, ByteRanges] = {}
         self._copies: dict[int, FileBytes] = {}
         self._paths: dict[int, Path | None] = {}
         self._kinds: dict[int, tuple[bool, int, int]] = {}
@@ -97,7 +98,7 @@ class ShardFiles:
         self._pool: ThreadPoolExecutor | None = None
         self._opening = ForkLock()
 
-    def get(self, number: int) -> ShardBytes:
+    def get(self, number: int) -> ByteRanges:
         """One shard, open.
 
         Raises:
@@ -185,13 +186,14 @@ class ShardFiles:
         return self._paths[number]
 
     def _kind(self, number: int) -> tuple[bool, int, int]:
-        """Whether a shard is a file; its `gap` and `most` of `ShardBytes`."""
+        """Whether a shard is a file; its largest gap and read, in bytes."""
         if number not in self._kinds:
             if self._path(number) is not None:
-                self._kinds[number] = True, FileBytes.gap, FileBytes.most
+                self._kinds[number] = True, FileBytes.max_gap_bytes, FileBytes.max_read_bytes
             else:
                 file = self.get(number)
-                self._kinds[number] = isinstance(file, FileBytes), file.gap, file.most
+                limits = file.max_gap_bytes, file.max_read_bytes
+                self._kinds[number] = isinstance(file, FileBytes), *limits
         return self._kinds[number]
 
     def pieces(self, starts: Integers, ends: Integers, portion: int | None) -> list[Piece]:
@@ -281,7 +283,7 @@ class ShardFiles:
         except IntegrityError as error:
             raise WrongTableError(number, error) from error
 
-    def _opened(self, number: int) -> ShardBytes:
+    def _opened(self, number: int) -> ByteRanges:
         shard, path = self._shards[number], self._path(number)
         if path is not None:
             check_file(path, self._known.get(shard), self._verify)
@@ -296,7 +298,7 @@ class ShardFiles:
         made.size = self._size_of(number)
         return made
 
-    def _copy(self, number: int) -> ShardBytes:
+    def _copy(self, number: int) -> ByteRanges:
         """A shard that can be read from its start only, as a temporary file without a name."""
         with self._opening:
             if number not in self._copies:

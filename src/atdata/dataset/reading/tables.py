@@ -40,7 +40,7 @@ from atdata.shards.tar.unread import Unread
 from atdata.shards.tar.ustar import END
 from atdata.shards.window import MappedFile
 from atdata.sources.byte_ranges import NoRangesError
-from atdata.sources.capabilities import local_path, open_beside, ranges_of, uncached
+from atdata.sources.capabilities import local_path, open_sidecar, ranges_of, uncached
 from atdata.system.files import make_folders, place_file
 from atdata.system.folders import cache_folder
 from atdata.system.regular_files import open_file, open_own
@@ -399,7 +399,7 @@ class ShardTables:
 
     def _read_beside(self, shard: str) -> SampleTable | None:
         try:
-            with closing(open_beside(self._source, shard, SUFFIX)) as stream:
+            with closing(open_sidecar(self._source, shard, SUFFIX)) as stream:
                 data = read_at_most(stream, largest_table())
         except (NotFoundError, SourceError, ShardError):
             # No table, or one that is not for us to see: a scan tells as well.

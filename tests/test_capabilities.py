@@ -1,0 +1,89 @@
+"""Which of our sources, stores and entries have which capability: proven by the type checker."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import atdata
+from atdata import capabilities
+from atdata.atmosphere import PDSBlobStore
+from atdata.atmosphere.entry import AtmosphereIndexEntry
+from atdata.capabilities import (
+    ByteRanges,
+    SupportsByteRanges,
+    SupportsCheck,
+    SupportsCopy,
+    SupportsEndpoint,
+    SupportsFiles,
+    SupportsLocalPaths,
+    SupportsMaxShardBytes,
+    SupportsPlannedCopies,
+    SupportsPresentCopies,
+    SupportsPublicCheck,
+    SupportsShardInfo,
+    SupportsSidecars,
+    SupportsUncached,
+)
+from atdata.local import DiskDataStore, LocalDatasetEntry, S3DataStore
+from atdata.sources.byte_ranges import FileBytes
+from atdata.sources.cache import CachedSource
+from atdata.sources.http_ranges import HttpBytes
+from atdata.sources.subset import SubsetSource
+from atdata.sources.url import URLSource
+
+_1: tuple[type[ByteRanges], ...] = (FileBytes, HttpBytes)
+
+# Sources.
+_2: tuple[type[SupportsByteRanges], ...] = (URLSource, SubsetSource, CachedSource)
+_3: tuple[type[SupportsLocalPaths], ...] = (URLSource, SubsetSource, CachedSource)
+_4: tuple[type[SupportsSidecars], ...] = (URLSource, SubsetSource, CachedSource)
+_5: tuple[type[SupportsUncached], ...] = (CachedSource,)
+
+# Stores.
+_6: tuple[type[SupportsCheck], ...] = (S3DataStore,)
+_7: tuple[type[SupportsCopy], ...] = (DiskDataStore, S3DataStore, PDSBlobStore)
+_8: tuple[type[SupportsFiles], ...] = (S3DataStore,)
+_9: tuple[type[SupportsMaxShardBytes], ...] = (PDSBlobStore,)
+_10: tuple[type[SupportsPlannedCopies], ...] = (S3DataStore, PDSBlobStore)
+_11: tuple[type[SupportsPresentCopies], ...] = (S3DataStore, PDSBlobStore)
+_12: tuple[type[SupportsPublicCheck], ...] = (DiskDataStore, PDSBlobStore)
+
+# Entries, and stores with an address.
+_13: tuple[type[SupportsShardInfo], ...] = (LocalDatasetEntry, AtmosphereIndexEntry)
+_14: tuple[type[SupportsEndpoint], ...] = (LocalDatasetEntry, AtmosphereIndexEntry, S3DataStore)
+
+
+def test_the_type_checker_proves_the_tables_above(tmp_path: Path) -> None:
+    """Signatures, not names alone: a method that drifts from its protocol is an error here."""
+    options = ["--strict", "--config-file=", f"--cache-dir={tmp_path}", "--follow-imports=silent"]
+    command = [sys.executable, "-m", "mypy", *options, __file__]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_capability_is_in_a_table() -> None:
+    """No protocol is defined that nothing of ours has, and so nothing tests."""
+    text = Path(__file__).read_text()
+    for name in capabilities.__all__:
+        assert name == "Progress" or f"type[{name}]" in text
+
+
+def test_asking_reads_nothing() -> None:
+    """Making a dataset of a source asks for its capabilities, and lists no shards."""
+
+    class Listing:
+        """A source whose list of shards costs a request."""
+
+        @property
+        def shard_list(self) -> list[str]:
+            raise AssertionError("listed")
+
+        def shards(self) -> object:
+            raise AssertionError("listed")
+
+        def open_shard(self, shard_id: str) -> object:
+            raise AssertionError("opened")
+
+    atdata.Dataset(Listing())  # type: ignore[arg-type]
