@@ -36,14 +36,14 @@ from atdata.errors import NotFoundError
 from atdata.net.policy import Policy, is_public
 from atdata.samples.ndarray import decode_array
 from atdata.samples.packable import same_value
+from atdata.schema.alt_record import from_alt_record
 from atdata.schema.build import build_type
 from atdata.schema.evolve import compare
-from atdata.schema.json_schema import from_newer_record
 from atdata.schema.record import from_record, to_record
 from atdata.schema.reflect import schema_of
 from atdata.schema.stubs import stub
 from atdata.shards.reader import read_blocks
-from atdata.shards.table import HEAD_BYTES, SampleTable
+from atdata.shards.tar.table import HEAD_BYTES, SampleTable
 from atdata.sources.s3_access import S3Access
 from fuzz import values
 from fuzz.values import DID, Bytes, edited
@@ -179,9 +179,7 @@ def schema(data: bytes) -> None:
             return from_record(inner, resolve)
         raise NotFoundError(ref)
 
-    end, found = _outcome(
-        lambda: from_newer_record(value) if newer else from_record(value, resolve)
-    )
+    end, found = _outcome(lambda: from_alt_record(value) if newer else from_record(value, resolve))
     if end != "read":
         return
     str(found)

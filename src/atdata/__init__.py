@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from atdata.dataset.reading.state import merge_states
     from atdata.dataset.write import write_columns, write_samples
     from atdata.errors import AtdataError
-    from atdata.lenses.lens import Lens, lens
-    from atdata.lenses.network import LensNetwork
+    from atdata.lenses.lens import Lens
+    from atdata.lenses.network import LensNetwork, lens
     from atdata.lenses.views import field_view
     from atdata.load import load_dataset
     from atdata.samples.batch import SampleBatch
@@ -117,7 +117,7 @@ _WHERE: Final = {
     "build_type": "schema.build",
     "compare_schemas": "schema.evolve:compare",
     "field_view": "lenses.views",
-    "lens": "lenses.lens",
+    "lens": "lenses.network",
     "limits": "_limits",
     "load_dataset": "load",
     "merge_states": "dataset.reading.state",

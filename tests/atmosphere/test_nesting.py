@@ -21,7 +21,7 @@ from atdata.indexing.details import Details
 from atdata.net.documents import parse_json
 from atdata.samples.dict_sample import DictSample
 from atdata.samples.ndarray import read_header
-from atdata.schema.json_checks import as_json
+from atdata.schema.json_values import as_json
 
 
 def lists(depth: int) -> Any:

@@ -19,7 +19,8 @@ import atdata
 from atdata import Dataset, write_samples
 from atdata.errors import IntegrityError, ShardError
 from atdata.local import DiskDataStore, LocalIndex
-from atdata.shards.table import SampleTable, scan_table
+from atdata.shards.reader import scan_table
+from atdata.shards.tar.table import SampleTable
 from tests.shards.parts import tar_of
 from tests.sources.web import web_server
 

@@ -29,7 +29,7 @@ from atdata.errors import (
     SampleNotFoundError,
     ShardError,
 )
-from atdata.shards.table import SampleTable
+from atdata.shards.tar.table import SampleTable
 from tests.shards.parts import tar_of
 from tests.sources.web import web_server
 

@@ -82,9 +82,9 @@ def test_lambdas_and_local_functions_are_named(tmp_path: Path) -> None:
     odd = {
         r"filter\(\) .*<lambda> is a lambda": dataset.filter(lambda sample: True),
         r"map\(\) .*<lambda> is a lambda": dataset.map(lambda sample: sample),
-        r"filter\(\) .*local was made inside of a function": dataset.filter(local),
-        r"filter\(\) .*local was": dataset.filter(functools.partial(local)),
-        r"local was made inside": atdata.mix([dataset.filter(local)]),
+        r"filter\(\) .*local is defined inside a function": dataset.filter(local),
+        r"filter\(\) .*local is defined": dataset.filter(functools.partial(local)),
+        r"local is defined inside": atdata.mix([dataset.filter(local)]),
     }
     for message, sent in odd.items():
         with pytest.raises(NotSendableError, match=f"{message}.* top of a module"):
@@ -101,7 +101,7 @@ def test_local_classes_are_named(tmp_path: Path) -> None:
     class Local:
         x: int
 
-    with pytest.raises(NotSendableError, match=r"class .*Local was made inside of a function"):
+    with pytest.raises(NotSendableError, match=r"class .*Local is defined inside a function"):
         pickle.dumps(boxes(tmp_path, Local))
 
 

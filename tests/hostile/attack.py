@@ -27,13 +27,13 @@ from atdata.errors import SchemaNotFoundError
 from atdata.net.http import get_json, open_url
 from atdata.net.policy import STRANGER
 from atdata.samples.ndarray import decode_array, looks_like_array
+from atdata.schema.alt_record import from_alt_record
 from atdata.schema.build import build_type
-from atdata.schema.json_schema import from_newer_record
 from atdata.schema.model import Schema
 from atdata.schema.record import from_record
 from atdata.schema.stubs import stub
 from atdata.shards.reader import count_samples, read_blocks
-from atdata.shards.table import SampleTable
+from atdata.shards.tar.table import SampleTable
 from tests.hostile.items import DID, LENS, RECORD, SCHEMA
 
 CID = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"
@@ -102,7 +102,7 @@ def _schemas(data: bytes, folder: Path) -> Iterable[Callable[[], object]]:
 
     def schema_of(record: Any) -> Schema:
         newer = record.get("$type", "").startswith("science.")
-        return from_newer_record(record) if newer else from_record(record, resolve)
+        return from_alt_record(record) if newer else from_record(record, resolve)
 
     yield lambda: str(schema_of(schemas[main]))
     yield lambda: _use(build_type(schema_of(schemas[main])))

@@ -6,7 +6,7 @@ import struct
 import zlib
 from typing import Any
 
-from atdata.shards.table import SampleTable
+from atdata.shards.tar.table import SampleTable
 from tests.hostile.items import DID, LENS, SCHEMA, Item, text
 
 

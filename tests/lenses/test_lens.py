@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 import atdata
 from atdata.errors import LensError
-from atdata.lenses.lens import Lens, lens
+from atdata.lenses.lens import Lens
+from atdata.lenses.network import lens
 
 
 @atdata.packable

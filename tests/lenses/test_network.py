@@ -9,8 +9,8 @@ import pytest
 
 import atdata
 from atdata.errors import LensNotFoundError, SampleTypeError
-from atdata.lenses.lens import Lens, lens
-from atdata.lenses.network import LensNetwork, find_lens
+from atdata.lenses.lens import Lens
+from atdata.lenses.network import LensNetwork, find_lens, lens
 from atdata.schema.build import build_type
 from atdata.schema.reflect import schema_of
 

@@ -19,8 +19,9 @@ from atdata.errors import EncodeError, NoDataUrlsError, OptionError, ShardError
 from atdata.samples.codec import codec_of
 from atdata.samples.packable import packable
 from atdata.shards.column_writer import write_shard_columns
+from atdata.shards.reader import scan_table
 from atdata.shards.sample_writer import write_shard_samples
-from atdata.shards.table import SampleTable, scan_table
+from atdata.shards.tar.table import SampleTable
 from atdata.shards.tar.ustar import headers, number_key, numbered_headers
 from atdata.shards.writer import PackedSample, write_shards
 from tests.shards.parts import Digit, FolderSink, digits, read_all

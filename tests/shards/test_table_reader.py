@@ -19,9 +19,9 @@ from atdata.errors import DecodeError, ShardError
 from atdata.samples.codec import codec_of
 from atdata.samples.packable import packable
 from atdata.shards.columns.column import finished
-from atdata.shards.reader import Block
-from atdata.shards.table import SampleTable, scan_table
+from atdata.shards.reader import Block, scan_table
 from atdata.shards.table_reader import read_by_table
+from atdata.shards.tar.table import SampleTable
 from tests.shards.columns.test_decode import Wide, check_columns, identical, one_by_one, wide_shards
 from tests.shards.parts import Digit, digits, packed, read_all, shard_of, tar_of
 

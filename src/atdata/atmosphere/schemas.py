@@ -31,9 +31,8 @@ from atdata.errors import (
     XrpcError,
 )
 from atdata.samples.kinds import Nested
+from atdata.schema.alt_record import from_alt_record, to_alt_record
 from atdata.schema.evolve import compare, next_version
-from atdata.schema.json_schema import from_newer_record
-from atdata.schema.json_writer import to_newer_record
 from atdata.schema.model import Schema
 from atdata.schema.record import from_record, to_record
 
@@ -52,7 +51,7 @@ class SchemaRecord(dict[str, Any]):
     def __init__(self, record: Record) -> None:
         value = record.value
         if record.uri.collection == NEWER_SCHEMA_COLLECTION:
-            schema = _located(record.uri, lambda: from_newer_record(value))
+            schema = _located(record.uri, lambda: from_alt_record(value))
             told = to_record(schema, lambda nested: nested.name)
             value = {**told, "createdAt": value.get("createdAt")}
         super().__init__(value)
@@ -104,7 +103,7 @@ def read_schema(reader: Reader, ref: str) -> Schema:
 def _parsed(reader: Reader, record: Record) -> Schema:
     def parse() -> Schema:
         if record.uri.collection == NEWER_SCHEMA_COLLECTION:
-            return from_newer_record(record.value)
+            return from_alt_record(record.value)
         return from_record(record.value, lambda ref: read_schema(reader, ref))
 
     return _located(record.uri, parse)
@@ -155,7 +154,7 @@ def publish_schema(
         if look and (uri := find_schema(client, schema, collection=collection)) is not None:
             return uri
         if collection == NEWER_SCHEMA_COLLECTION:
-            record = to_newer_record(schema)
+            record = to_alt_record(schema)
         else:
             record = to_record(schema, lambda nested: _publish_nested(client, nested))
         record["createdAt"] = now()

@@ -32,7 +32,7 @@ from atdata.lenses.lens import Lens
 from atdata.lenses.network import find_lens
 from atdata.samples.codec import check_sample_type, codec_of, is_sample_type
 from atdata.samples.dict_sample import DictSample
-from atdata.samples.sending import check_type, defined_again
+from atdata.samples.pickling import check_type, defined_again
 from atdata.shards.reader import Block
 from atdata.shards.writer import PackedSample
 from atdata.sources.cache import MAX_BYTES, CachedSource

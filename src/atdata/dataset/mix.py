@@ -27,7 +27,7 @@ from atdata.errors import NoDataUrlsError, OptionError, SampleTypeError
 from atdata.samples.batch import SampleBatch
 from atdata.samples.codec import fields_of
 from atdata.samples.kinds import Field
-from atdata.samples.sending import defined_again
+from atdata.samples.pickling import defined_again
 
 T = TypeVar("T")
 

@@ -18,7 +18,7 @@ from atdata.shards.column_writer import write_shard_columns
 from atdata.shards.columns.packers import Values
 from atdata.shards.replacing import place_together, scratch_next_to
 from atdata.shards.sample_writer import write_shard_samples
-from atdata.shards.table import SUFFIX
+from atdata.shards.tar.table import SUFFIX
 from atdata.sources.nearby import COMPRESSED
 from atdata.system.files import make_folders, sync_files, sync_folder
 from atdata.system.folders import user_path

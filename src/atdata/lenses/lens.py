@@ -10,14 +10,13 @@ from types import FunctionType
 from typing import Any, Generic, TypeVar
 
 from atdata.errors import LensError
-from atdata.samples.codec import is_sample_type
-from atdata.samples.sending import check_name
+from atdata.samples.pickling import check_name
 
 S = TypeVar("S")
 V = TypeVar("V")
 W = TypeVar("W")
 
-_EXAMPLE = "Write it as:\n  @atdata.lens\n  def name(source: Source) -> View: ..."
+EXAMPLE = "Write it as:\n  @atdata.lens\n  def name(source: Source) -> View: ..."
 
 
 class Lens(Generic[S, V]):
@@ -104,13 +103,13 @@ class Lens(Generic[S, V]):
         Raises:
             LensError: Its parameters are not a view and a source, in this order.
         """
-        parameters = _positional(function)
-        hints = _hints(function, sys._getframe(1).f_locals)
+        parameters = positional_parameters(function)
+        hints = annotations_of(function, sys._getframe(1).f_locals)
         wanted = (self.view_type, self.source_type)
         found = [hints.get(name, want) for name, want in zip(parameters, wanted, strict=False)]
         if len(parameters) != 2 or tuple(found) != wanted:
             raise LensError(
-                f"{_where(function)} cannot be the putter of {self}: its parameters must be "
+                f"{described(function)} cannot be the putter of {self}: its parameters must be "
                 f"(view: {wanted[0].__name__}, source: {wanted[1].__name__})."
             )
         self._put = function
@@ -165,49 +164,7 @@ class Lens(Generic[S, V]):
         )
 
 
-def lens(function: Callable[[S], V]) -> Lens[S, V]:
-    """Decorator: make a function with annotated source and view a lens, known to the network.
-
-    From then on ``dataset.as_type(View)`` finds it, alone or as a link of a chain. A later
-    lens between the same types takes its place.
-
-    Raises:
-        LensError: The annotations are missing or are not sample types.
-
-    Example:
-        >>> @lens
-        ... def label_only(image: Image) -> Label:
-        ...     return Label(label=image.label)
-        >>> @label_only.putter
-        ... def put_label(view: Label, source: Image) -> Image:
-        ...     return dataclasses.replace(source, label=view.label)
-    """
-    # The network knows Lens; only making a lens knows the network.
-    from atdata.lenses.network import LensNetwork
-
-    parameters = _positional(function)
-    if len(parameters) != 1:
-        raise LensError(
-            f"{_where(function)} cannot be a lens: it takes {len(parameters)} arguments, not one, "
-            f"the source. {_EXAMPLE}"
-        )
-    hints = _hints(function, sys._getframe(1).f_locals)
-    types: list[Any] = []
-    for name, role in ((parameters[0], "source"), ("return", "view")):
-        found = hints.get(name)
-        if not is_sample_type(found):
-            shown = "missing" if found is None else f"{found!r:.80}, not a sample type"
-            raise LensError(
-                f"{_where(function)} cannot be a lens: the type of its {role} is {shown}. "
-                f"{_EXAMPLE}"
-            )
-        types.append(found)
-    made: Lens[S, V] = Lens(types[0], types[1], function)
-    LensNetwork().register(made)
-    return made
-
-
-def _positional(function: Callable[..., Any]) -> list[str]:
+def positional_parameters(function: Callable[..., Any]) -> list[str]:
     """Names of the parameters that are filled by position, those with defaults left out."""
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     try:
@@ -217,12 +174,12 @@ def _positional(function: Callable[..., Any]) -> list[str]:
     return [p.name for p in parameters if p.kind in kinds and p.default is p.empty]
 
 
-def _hints(function: Callable[..., Any], names: Mapping[str, Any]) -> dict[str, Any]:
+def annotations_of(function: Callable[..., Any], names: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return typing.get_type_hints(function, localns=dict(names))
     except (NameError, TypeError) as error:
-        raise LensError(f"{_where(function)} cannot be a lens: {error}. {_EXAMPLE}") from None
+        raise LensError(f"{described(function)} cannot be a lens: {error}. {EXAMPLE}") from None
 
 
-def _where(function: Callable[..., Any]) -> str:
+def described(function: Callable[..., Any]) -> str:
     return f"{getattr(function, '__qualname__', repr(function))}()"

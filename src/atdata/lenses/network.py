@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
+from collections.abc import Callable
 from functools import reduce
 from typing import Any, TypeAlias, TypeVar
 
 from atdata.errors import LensError, LensNotFoundError
-from atdata.lenses.lens import Lens
+from atdata.lenses.lens import EXAMPLE, Lens, annotations_of, described, positional_parameters
 from atdata.lenses.views import field_view, same_structure, view_problems
-from atdata.samples.codec import SampleCodec, codec_of
+from atdata.samples.codec import SampleCodec, codec_of, is_sample_type
 from atdata.samples.kinds import Field
 from atdata.system.forks import ForkLock
 
@@ -89,6 +91,45 @@ class LensNetwork:
 
     def _from(self, source_type: type) -> list[AnyLens]:
         return list(self._lenses.get(_node(source_type), {}).values())
+
+
+def lens(function: Callable[[S], V]) -> Lens[S, V]:
+    """Decorator: make a function with annotated source and view a lens, known to the network.
+
+    From then on ``dataset.as_type(View)`` finds it, alone or as a link of a chain. A later
+    lens between the same types takes its place.
+
+    Raises:
+        LensError: The annotations are missing or are not sample types.
+
+    Example:
+        >>> @lens
+        ... def label_only(image: Image) -> Label:
+        ...     return Label(label=image.label)
+        >>> @label_only.putter
+        ... def put_label(view: Label, source: Image) -> Image:
+        ...     return dataclasses.replace(source, label=view.label)
+    """
+    parameters = positional_parameters(function)
+    if len(parameters) != 1:
+        raise LensError(
+            f"{described(function)} cannot be a lens: it takes {len(parameters)} arguments, not "
+            f"one, the source. {EXAMPLE}"
+        )
+    hints = annotations_of(function, sys._getframe(1).f_locals)
+    types: list[Any] = []
+    for name, role in ((parameters[0], "source"), ("return", "view")):
+        found = hints.get(name)
+        if not is_sample_type(found):
+            shown = "missing" if found is None else f"{found!r:.80}, not a sample type"
+            raise LensError(
+                f"{described(function)} cannot be a lens: the type of its {role} is {shown}. "
+                f"{EXAMPLE}"
+            )
+        types.append(found)
+    made: Lens[S, V] = Lens(types[0], types[1], function)
+    LensNetwork().register(made)
+    return made
 
 
 def find_lens(source_type: type[S], view_type: type[V]) -> Lens[S, V]:

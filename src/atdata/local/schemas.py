@@ -18,7 +18,7 @@ from atdata.local.mirrored import SCHEMA_NOTE
 from atdata.samples.kinds import Nested
 from atdata.schema.checks import check_limits
 from atdata.schema.evolve import compare, next_version
-from atdata.schema.json_checks import as_object
+from atdata.schema.json_values import as_object
 from atdata.schema.model import Schema
 from atdata.schema.record import from_record, to_record
 from atdata.schema.reflect import schema_of

@@ -48,7 +48,7 @@ from atdata.promote.plan import (
 from atdata.promote.request import Family, Oversize, Request, Source
 from atdata.samples.dict_sample import DictSample
 from atdata.samples.kinds import Nested
-from atdata.schema.json_writer import to_newer_record
+from atdata.schema.alt_record import to_alt_record
 from atdata.schema.model import Schema
 from atdata.schema.record import to_record
 from atdata.sources.capabilities import local_path
@@ -244,7 +244,7 @@ def _with_schema(
     if found is not None:
         return replace(plan, schema=SchemaPlan(schema.name, schema.version, "found", found))
     if collection == NEWER_SCHEMA_COLLECTION:
-        refusals.of(lambda: to_newer_record(schema))
+        refusals.of(lambda: to_alt_record(schema))
     refusals.of(lambda: refuse_secret(to_record(schema, lambda inner: inner.name), "schema $"))
     new = 1 if collection == NEWER_SCHEMA_COLLECTION else _new_schemas(client, schema)
     return replace(

@@ -7,9 +7,9 @@ from typing import Any, Generic, TypeVar
 
 from atdata._arrays import AnyArray
 from atdata.samples.columnar import Column, Columnar
-from atdata.samples.forms import fills_of
-from atdata.samples.members import member
-from atdata.samples.texts import Texts
+from atdata.samples.hideable import hideable
+from atdata.samples.text_column import TextColumn
+from atdata.samples.to_numpy import fills_of
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ class SampleBatch(Generic[T]):
         self,
         sample_type: type[T],
         keys: Sequence[str],
-        columns: Mapping[str, Column | Texts] | None = None,
+        columns: Mapping[str, Column | TextColumn] | None = None,
         *,
         samples: Sequence[T] | None = None,
     ) -> None:
@@ -55,17 +55,17 @@ class SampleBatch(Generic[T]):
             raise AttributeError(name)
         raise columnar(self).no_field(name)
 
-    @member
+    @hideable
     def sample_type(self) -> type[T]:
         """The type of the samples."""
         return columnar(self).sample_type
 
-    @member
+    @hideable
     def fields(self) -> tuple[str, ...]:
         """Names of the fields, in order."""
         return columnar(self).fields
 
-    @member
+    @hideable
     def keys(self) -> list[str]:
         """Key of each sample in its shard, in reading order."""
         return columnar(self).key_list()
@@ -118,7 +118,7 @@ class SampleBatch(Generic[T]):
         fills = fills_of(fill, held.kinds)
         return {name: held.column(name, fills.get(name)) for name in held.fields}
 
-    @member
+    @hideable
     def samples(self) -> list[T]:
         """The samples one by one; arrays are views of the batch where it was stacked first."""
         return columnar(self).samples

@@ -11,9 +11,9 @@ import numpy as np
 from atdata._arrays import AnyArray
 from atdata.errors import RaggedFieldError
 from atdata.samples.dict_sample import as_dict
-from atdata.samples.forms import as_array, is_number, listed, rows_of, untyped_array
 from atdata.samples.kinds import Array, Field
-from atdata.samples.texts import Texts
+from atdata.samples.text_column import TextColumn
+from atdata.samples.to_numpy import as_array, is_number, listed, rows_of, untyped_array
 
 Column: TypeAlias = AnyArray | list[Any]
 """One field of many samples: an array whose first axis counts the samples, or a list."""
@@ -26,12 +26,12 @@ class Columnar:
         self,
         sample_type: type,
         keys: Sequence[str],
-        columns: Mapping[str, Column | Texts] | None,
+        columns: Mapping[str, Column | TextColumn] | None,
         samples: Sequence[Any] | None,
     ) -> None:
         self.sample_type = sample_type
         self.keys = keys
-        self._columns: dict[str, Column | Texts] = dict(columns or {})
+        self._columns: dict[str, Column | TextColumn] = dict(columns or {})
         self._samples = None if samples is None else list(samples)
         self.kinds: dict[str, Field] = sample_type.__atdata_codec__.by_name  # type: ignore[attr-defined]
         """The fields that the type has, by name; none: samples without a type."""
@@ -88,7 +88,7 @@ class Columnar:
         """A field as an array, see `SampleBatch.column`."""
         field = self.kinds.get(name)
         found = self._columns.get(name)
-        if isinstance(found, Texts):
+        if isinstance(found, TextColumn):
             found = found.array()
         column = found if isinstance(found, np.ndarray) else self._listed(name)
         if isinstance(column, list) and fill is not None:
@@ -118,7 +118,7 @@ class Columnar:
     def present(self, name: str) -> AnyArray:
         """Which samples have a value in a field; shape (B,), bool."""
         column = self._columns.get(name)
-        if isinstance(column, np.ndarray | Texts):
+        if isinstance(column, np.ndarray | TextColumn):
             return np.ones(len(self), np.bool_)
         return np.array([value is not None for value in self.values(name)], np.bool_)
 
@@ -132,7 +132,7 @@ class Columnar:
                 column = [fields.get(name) for fields in self._dicts]
             else:
                 column = [getattr(sample, name) for sample in self.samples]
-        elif isinstance(column, Texts):
+        elif isinstance(column, TextColumn):
             column = column.tolist()
         self._columns[name] = column
         return column

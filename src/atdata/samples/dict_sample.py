@@ -12,8 +12,8 @@ import numpy as np
 from atdata._limits import limits
 from atdata.errors import DecodeError, EncodeError
 from atdata.samples.codec import SampleCodec
+from atdata.samples.hideable import hideable
 from atdata.samples.kinds import DateTime, Field, Misfit, Primitive
-from atdata.samples.members import member
 from atdata.samples.ndarray import (
     decode_array,
     decode_foreign_array,
@@ -91,12 +91,12 @@ class DictSample(Mapping[str, Any]):
         """The fields as a new dict; the values are not copied."""
         return dict(_data(self))
 
-    @member
+    @hideable
     def packed(self) -> bytes:
         """As `PackableSample.packed`."""
         return type(self).__atdata_codec__.pack(self)
 
-    @member
+    @hideable
     def as_wds(self) -> dict[str, Any]:
         """As `PackableSample.as_wds`."""
         return as_wds(type(self).__atdata_codec__.pack(self))

@@ -30,7 +30,7 @@ import numpy as np
 
 from atdata._arrays import AnyArray
 from atdata.errors import DecodeError
-from atdata.samples.absent import found_in, none_instead
+from atdata.samples.missing import found_for_error, missing_mark
 from atdata.samples.ndarray import (
     conversion,
     decode_array,
@@ -40,7 +40,7 @@ from atdata.samples.ndarray import (
     is_foreign_array,
 )
 from atdata.samples.numbers import has_float, shown_number
-from atdata.samples.sending import defined_again
+from atdata.samples.pickling import defined_again
 from atdata.samples.wire import moment_of
 
 PRIMITIVES: Final[dict[str, type]] = {
@@ -61,10 +61,10 @@ class Misfit(Exception):
         self.expected = expected
         self.found = found if isinstance(found, str) else type(found).__name__
         self.hint = hint
-        if not isinstance(found, str) and (none := none_instead(found)):
+        if not isinstance(found, str) and (mark := missing_mark(found)):
             field = f"{expected} | None" if expected.isidentifier() else "T | None"
-            self.found, missing = none
-            self.hint = f"{missing} A field that may lack a value is annotated {field}."
+            self.found, instead = mark
+            self.hint = f"{instead} A field that may lack a value is annotated {field}."
         self.steps: list[str] = []
 
     def at(self, step: str) -> Misfit:
@@ -129,7 +129,7 @@ class Primitive(Kind):
             return self._in_range(value)
         sorts, convert = _ACCEPT[self.name]
         if not isinstance(value, sorts) or isinstance(value, bool):
-            raise Misfit(self.name, found_in(value))
+            raise Misfit(self.name, found_for_error(value))
         if isinstance(value, memoryview) and (value.format != "B" or value.ndim != 1):
             # It equals no bytes.
             shown = f"a memoryview of {value.format!r} {value.shape}"
@@ -152,7 +152,7 @@ class Primitive(Kind):
         # Writers that know no float64 put whole numbers as integers.
         if self.name == "float" and kind is int:
             return float(wire)
-        raise Misfit(self.name, found_in(wire))
+        raise Misfit(self.name, found_for_error(wire))
 
 
 _NO_FLOAT: Final = "No 64-bit float is equal to it; round it with float(…) if that will do."
@@ -193,7 +193,7 @@ class DateTime(Kind):
                 raise Misfit("datetime", f"{found.dtype} {found}", hint)
         # pandas.NaT is a datetime that equals nothing.
         if not isinstance(value, datetime) or value != value:
-            raise Misfit("datetime", found_in(value))
+            raise Misfit("datetime", found_for_error(value))
         if not exact or (hasattr(value, "nanosecond") and value.nanosecond):
             hint = "Store an array of datetime64 to keep smaller units."
             raise Misfit("datetime, to the microsecond", f"{value}", hint)
@@ -210,7 +210,7 @@ class DateTime(Kind):
             except DecodeError as error:
                 raise Misfit("datetime, to the microsecond", str(error)) from None
         if not isinstance(wire, str):
-            raise Misfit("datetime as an ISO 8601 str", found_in(wire))
+            raise Misfit("datetime as an ISO 8601 str", found_for_error(wire))
         try:
             return datetime.fromisoformat(wire)
         except ValueError:
@@ -233,7 +233,7 @@ class Choice(Kind):
         if isinstance(value, str) and value in self.values:
             check_text(value)
             return str.__str__(value)
-        raise Misfit(self.describe(), value if none_instead(value) else repr(value)[:60])
+        raise Misfit(self.describe(), value if missing_mark(value) else repr(value)[:60])
 
     def decode(self, wire: Any) -> Any:
         if not isinstance(wire, str) or wire not in self.values:
@@ -267,7 +267,7 @@ class Array(Kind):
     def encode(self, value: Any) -> bytes:
         if not isinstance(value, np.ndarray):
             hint = "Pass a NumPy array: np.asarray(value)."
-            raise Misfit(self.describe(), found_in(value), hint)
+            raise Misfit(self.describe(), found_for_error(value), hint)
         self.check(value)
         try:
             return encode_array(value)
@@ -276,7 +276,7 @@ class Array(Kind):
 
     def taken(self, value: Any) -> AnyArray:
         if not isinstance(value, np.ndarray) or value.dtype.hasobject:
-            found = found_in(value)
+            found = found_for_error(value)
             if isinstance(value, np.ndarray):
                 found = "an array of Python objects"
             raise Misfit(self.describe(), found, "Pass a NumPy array: np.asarray(value).")
@@ -286,7 +286,7 @@ class Array(Kind):
     def decode(self, wire: Any) -> AnyArray:
         foreign = is_foreign_array(wire)
         if not foreign and not isinstance(wire, (bytes, memoryview)):
-            raise Misfit(self.describe(), found_in(wire))
+            raise Misfit(self.describe(), found_for_error(wire))
         try:
             array = decode_foreign_array(wire) if foreign else decode_array(wire)
         except DecodeError as error:
@@ -316,17 +316,17 @@ class ListOf(Kind):
 
     def encode(self, value: Any) -> list[Any]:
         if not isinstance(value, (list, tuple)):
-            raise Misfit(self.describe(), found_in(value))
+            raise Misfit(self.describe(), found_for_error(value))
         return _each(self.items.encode, value)
 
     def decode(self, wire: Any) -> list[Any]:
         if not isinstance(wire, list):
-            raise Misfit(self.describe(), found_in(wire))
+            raise Misfit(self.describe(), found_for_error(wire))
         return _each(self.items.decode, wire)
 
     def taken(self, value: Any) -> list[Any]:
         if not isinstance(value, (list, tuple)):
-            raise Misfit(self.describe(), found_in(value))
+            raise Misfit(self.describe(), found_for_error(value))
         return _each(self.items.taken, value)
 
 
@@ -363,11 +363,11 @@ class MapOf(Kind):
 
     def _convert(self, value: Any, convert: Callable[[Any], Any]) -> dict[str, Any]:
         if not isinstance(value, dict):
-            raise Misfit(self.describe(), found_in(value))
+            raise Misfit(self.describe(), found_for_error(value))
         out: dict[str, Any] = {}
         for key, item in value.items():
             if not isinstance(key, str):
-                raise Misfit("str as a key", found_in(key))
+                raise Misfit("str as a key", found_for_error(key))
             try:
                 out[str.__str__(key)] = convert(item)
             except Misfit as misfit:
@@ -390,9 +390,9 @@ class Maybe(Kind):
         try:
             return self.kind.encode(value)
         except Misfit as misfit:
-            if misfit.steps or not (none := none_instead(value)):
+            if misfit.steps or not (mark := missing_mark(value)):
                 raise
-            raise Misfit(self.describe(), *none) from None
+            raise Misfit(self.describe(), *mark) from None
 
     def decode(self, wire: Any) -> Any:
         return None if wire is None else self.kind.decode(wire)
@@ -443,12 +443,12 @@ class Nested(Kind):
             hint = defined_again(codec.sample_type, type(value))
             if isinstance(value, codec.sample_type):
                 hint = f"What {type(value).__name__} adds to {self.describe()} would be lost."
-            raise Misfit(self.describe(), found_in(value), hint)
+            raise Misfit(self.describe(), found_for_error(value), hint)
         return codec.to_wire(value)  # type: ignore[no-any-return]
 
     def decode(self, wire: Any) -> Any:
         if not isinstance(wire, dict):
-            raise Misfit(self.describe(), found_in(wire))
+            raise Misfit(self.describe(), found_for_error(wire))
         return self._codec().from_wire(wire)
 
     def taken(self, value: Any) -> Any:

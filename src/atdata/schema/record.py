@@ -1,7 +1,7 @@
 """Schema ↔ the record ``ac.foundation.dataset.sampleSchema``, in JSON terms.
 
-Kinds beyond those that the record format names are told by optional extra keys, so that
-a reader that does not know them sees the nearest kind that it knows:
+Kinds that the record format does not name are written with optional extra keys, so that a
+reader that does not know them sees the nearest kind that it knows:
 
 ===================  ==========================================================
 kind                 ``fieldType``
@@ -45,22 +45,32 @@ from atdata.samples.kinds import (
 )
 from atdata.samples.ndarray import dtype_name
 from atdata.schema.checks import check_limits, known_dtype
-from atdata.schema.json_checks import as_bool, as_json, as_name, as_object, as_text, wrong
+from atdata.schema.json_values import (
+    as_bool,
+    as_choices,
+    as_json,
+    as_name,
+    as_object,
+    as_shape,
+    as_text,
+    wrong,
+)
 from atdata.schema.model import Schema
 
-KIND_TYPE: Final = "ac.foundation.dataset.schemaType"
+_KIND_TYPE: Final = "ac.foundation.dataset.schemaType"
 """What ``$type`` of a field type begins with, before the ``#``."""
-MAX_LENGTH: Final = 2**53
-"""Longest axis of an array: what an integer of a record can hold."""
 
 
 def to_record(schema: Schema, ref_of: Callable[[Nested], str]) -> dict[str, Any]:
-    """The schema as a record, ``createdAt`` left to the caller.
+    """Write a schema as a record, without ``createdAt``.
 
     Args:
         schema: The schema.
-        ref_of: The reference under which a nested sample's schema is published. It is asked
-            for those directly in this schema; these have their own nested ones.
+        ref_of: Gives the reference under which a nested sample's schema is published. Called
+            for samples nested directly in this schema, not for those nested in them.
+
+    Raises:
+        SchemaError: A field of a kind that no record can hold.
     """
     record: dict[str, Any] = {
         "$type": SCHEMA_COLLECTION,
@@ -109,35 +119,34 @@ def _kind_record(kind: Kind, ref_of: Callable[[Nested], str]) -> dict[str, Any]:
 
 
 def _typed(name: str, **rest: Any) -> dict[str, Any]:
-    return {"$type": f"{KIND_TYPE}#{name}", **rest}
+    return {"$type": f"{_KIND_TYPE}#{name}", **rest}
 
 
 @redacted_repr
 @dataclass
 class _Walk:
-    """What is known while a schema and those that it leads to are read."""
+    """State while a schema, and the schemas that it references, are read."""
 
     path: list[str] = field(default_factory=list)
-    """References between the first schema and this one."""
+    """References from the first schema to this one."""
     known: dict[str, Schema] = field(default_factory=dict)
 
 
-# `resolve` mostly calls `from_record` again: only a variable of the context sees the whole way.
+# `resolve` usually calls `from_record` again; a context variable carries the walk through it.
 _walk: ContextVar[_Walk | None] = ContextVar("atdata schema walk", default=None)
 
 
 def from_record(record: Mapping[str, Any], resolve: Callable[[str], Schema]) -> Schema:
-    """Read a schema from its record, which may be a stranger's.
+    """Read a schema from its record, which may be untrusted.
 
     Args:
-        record: The record, as JSON has it. Keys that are not known are passed over.
-        resolve: Finds the schema behind a reference. It may call `from_record` itself: a
-            reference that leads back, or too far, is found and refused. It is called once
-            for each reference.
+        record: The record, as JSON has it. Unknown keys are ignored.
+        resolve: Gives the schema that a reference names; called once for each reference. It
+            may call `from_record` itself: circular references and chains that are too long
+            are refused.
 
     Returns:
-        The schema. A field of a kind that is not known has an `Unknown`, which keeps its
-        record.
+        The schema. A field of an unknown kind becomes an `Unknown`, which keeps its record.
 
     Raises:
         SchemaError: Says where the record makes no sense (``$.fields[2].fieldType``).
@@ -195,18 +204,18 @@ def _kind(value: object, path: str, resolve: Callable[[str], Schema], depth: int
         raise wrong(f"{path}.$type", "a str", tag)
     base, _, name = tag.partition("#")
     kind: Kind | None = None
-    if base == KIND_TYPE and name == "primitive":
+    if base == _KIND_TYPE and name == "primitive":
         kind = _primitive(data, path)
-    elif base == KIND_TYPE and name == "ndarray":
+    elif base == _KIND_TYPE and name == "ndarray":
         kind = _array(data, path)
-    elif base == KIND_TYPE and name == "array":
+    elif base == _KIND_TYPE and name == "array":
         kind = ListOf(_kind(data.get("items"), f"{path}.items", resolve, depth + 1))
-    elif base == KIND_TYPE and name == "map":
+    elif base == _KIND_TYPE and name == "map":
         kind = MapOf(_kind(data.get("values"), f"{path}.values", resolve, depth + 1))
-    elif base == KIND_TYPE and name == "ref":
+    elif base == _KIND_TYPE and name == "ref":
         kind = _nested(data.get("ref"), f"{path}.ref", resolve)
     if kind is None:
-        # Its record says it all, `optional` included.
+        # Kept as it is, `optional` included, so that it can be written again.
         return Unknown(as_name(tag, f"{path}.$type"), as_json(dict(data), path, limits.text))
     return Maybe(kind) if as_bool(data.get("optional", False), f"{path}.optional") else kind
 
@@ -218,38 +227,21 @@ def _primitive(data: Mapping[str, Any], path: str) -> Kind | None:
     if name not in PRIMITIVES:
         return None
     if name == "str" and "enum" in data:
-        values = data["enum"]
-        if not isinstance(values, list) or not 1 <= len(values) <= limits.choices:
-            raise wrong(f"{path}.enum", f"a list of 1 to {limits.choices:,} str", values)
-        seen: set[object] = set()
-        for i, value in enumerate(values):
-            if as_text(value, f"{path}.enum[{i}]") is None or value in seen:
-                raise wrong(f"{path}.enum[{i}]", "a str that is not there yet", value)
-            seen.add(value)
-        return Choice(tuple(values))
+        return Choice(as_choices(data["enum"], f"{path}.enum"))
     if name == "str" and data.get("format") == "datetime":
         return DateTime()
     return Primitive(name)
 
 
 def _array(data: Mapping[str, Any], path: str) -> Kind | None:
-    name, shape = data.get("dtype"), data.get("shape")
+    name = data.get("dtype")
     if not isinstance(name, str):
         raise wrong(f"{path}.dtype", "a str", name)
     dtype = None if name == "any" else known_dtype(name)
     if dtype is None and name != "any":
         return None
-    if shape is not None:
-        if not isinstance(shape, list) or len(shape) > limits.array_dimensions:
-            raise wrong(
-                f"{path}.shape", f"a list of at most {limits.array_dimensions} lengths", shape
-            )
-        for i, n in enumerate(shape):
-            if n is not None and (type(n) is not int or not 0 <= n < MAX_LENGTH):
-                raise wrong(f"{path}.shape[{i}]", "a length or null", n)
-    return Array(
-        None if dtype is None else dtype_name(dtype), None if shape is None else tuple(shape)
-    )
+    shape = as_shape(data.get("shape"), f"{path}.shape")
+    return Array(None if dtype is None else dtype_name(dtype), shape)
 
 
 def _nested(ref: object, path: str, resolve: Callable[[str], Schema]) -> Nested:
@@ -261,17 +253,17 @@ def _nested(ref: object, path: str, resolve: Callable[[str], Schema]) -> Nested:
         raise SchemaError(f"{path}: {error}") from None
     walk = _walk.get() or _Walk()
     if ref in walk.path:
-        raise SchemaError(f"{path}: {ref} leads back to itself.")
+        raise SchemaError(f"{path}: {ref} refers back to itself.")
     if len(walk.path) >= limits.nesting:
         raise SchemaError(f"{path}: nested more than {limits.nesting} deep.")
     if ref not in walk.known:
         if len(walk.known) + len(walk.path) >= limits.references:
-            raise SchemaError(f"{path}: leads to more than {limits.references} other schemas.")
+            raise SchemaError(f"{path}: refers to more than {limits.references} other schemas.")
         walk.path.append(ref)
         try:
             walk.known[ref] = resolve(ref)
         except SchemaError as error:
-            # Told of its own schema once; those on the way add nothing.
+            # The innermost reference is named; outer ones would only repeat it.
             raise SchemaError(f"{ref}: {error}" if str(error)[0] == "$" else str(error)) from None
         except (NotFoundError, RefError, RecordError) as error:
             raise SchemaError(f"{path}: {ref} cannot be read: {error}") from error

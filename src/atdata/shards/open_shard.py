@@ -17,7 +17,7 @@ from atdata._arrays import Integers
 from atdata._shardlist import ShardInfo, ShardUrls
 from atdata.errors import NoDataUrlsError, StoreError
 from atdata.shards.hashing_writer import Trail
-from atdata.shards.table import SampleTable
+from atdata.shards.tar.table import SampleTable
 from atdata.shards.tar.ustar import END
 
 

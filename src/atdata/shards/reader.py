@@ -18,9 +18,10 @@ from atdata.shards.columns.decode import Decoder, Payloads
 from atdata.shards.columns.strided import StridedRows
 from atdata.shards.tar.keys import KeyMatrix, Keys, key_list
 from atdata.shards.tar.links import LinksError
+from atdata.shards.tar.table import SampleTable
 from atdata.shards.tar.unread import Unread
 from atdata.shards.tar.walk import Found, Walker, check_tail
-from atdata.shards.window import MappedFile, StreamChunks, Window, open_window
+from atdata.shards.tar.window import MappedFile, StreamChunks, Window, open_window
 
 T = TypeVar("T")
 
@@ -195,34 +196,46 @@ def count_samples(
     return sum(len(part.starts) for _, part in _read(source, shard, unread, whole))
 
 
-@dataclass(frozen=True, slots=True)
-class Samples:
-    """Where samples of a shard are, and their keys."""
-
-    offsets: Integers
-    """Where each payload begins, in bytes from the start of the shard."""
-    sizes: Integers
-    keys: Sequence[KeyMatrix | list[str]]
-    """Their keys, in parts."""
-    walker: Walker
-    """What found them."""
-
-
-def find_samples(
+def scan_table(
     source: IO[bytes] | Path,
     *,
     shard: str,
+    shard_bytes: int,
+    sha256: str | None = None,
     unread: Unread | None = None,
     whole: Whole | None = None,
-) -> Iterator[Samples]:
-    """Find the samples of a shard, without decoding them; arguments as for `read_blocks`.
+) -> SampleTable:
+    """Make the sample table of a shard by reading its headers.
+
+    Args:
+        source: The shard's file, or a stream of its bytes.
+        shard: What errors call it.
+        shard_bytes: Its size.
+        sha256: Its hash, where it is known.
+        unread: As for `read_blocks`.
+        whole: As for `read_blocks`.
 
     Raises:
         ShardError: As in `read_blocks`.
     """
+    offsets, sizes = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    keys: list[KeyMatrix | list[str]] = []
+    walker = None
     for window, part in _read(source, shard, unread, whole):
-        sizes = part.ends - part.starts
-        yield Samples(window.base + part.starts, sizes, part.keys, part.walker)
+        offsets.append(window.base + part.starts)
+        sizes.append(part.ends - part.starts)
+        keys += part.keys
+        walker = part.walker
+    table = SampleTable.of(
+        np.concatenate(offsets),
+        np.concatenate(sizes),
+        keys,
+        shard_bytes=shard_bytes,
+        sha256=sha256,
+    )
+    if walker is not None:
+        table.alone, table.names = walker.alone, walker.names
+    return table
 
 
 def _read(

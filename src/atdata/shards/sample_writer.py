@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 from atdata._shardlist import ShardUrls
 from atdata.errors import EncodeError, SampleTypeError
 from atdata.samples.codec import SampleCodec
-from atdata.samples.sending import defined_again
+from atdata.samples.pickling import defined_again
 from atdata.shards.column_writer import RunPacker
 from atdata.shards.columns.packers import pack_list, packed_values
 from atdata.shards.open_shard import ShardSink

@@ -16,11 +16,11 @@ from atdata.samples.codec import SampleCodec
 from atdata.shards.columns.decode import Payloads
 from atdata.shards.columns.strided import BY_READING
 from atdata.shards.reader import LOOKED_UP, Block, block_rows, read_blocks
-from atdata.shards.table import SUFFIX, SampleTable
 from atdata.shards.tar.check import header_agrees, headers_agree, key_agrees, names_agree
 from atdata.shards.tar.header import BLOCK
+from atdata.shards.tar.table import SUFFIX, SampleTable
 from atdata.shards.tar.unread import Unread
-from atdata.shards.window import MappedFile
+from atdata.shards.tar.window import MappedFile
 
 T = TypeVar("T")
 

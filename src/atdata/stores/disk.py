@@ -13,7 +13,7 @@ from atdata._secrets import redacted
 from atdata._shardlist import ShardInfo, ShardUrls, exactly
 from atdata.capabilities import Progress
 from atdata.errors import AtdataError, OptionError, PrivateUrlError, StoreError, UrlError
-from atdata.shards.table import SUFFIX
+from atdata.shards.tar.table import SUFFIX
 from atdata.sources.disk import path_of
 from atdata.stores.store_base import (
     STEM,

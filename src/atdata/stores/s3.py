@@ -16,7 +16,7 @@ from atdata._shardlist import ShardInfo, ShardUrls, exactly
 from atdata.capabilities import Progress
 from atdata.errors import OptionError, StoreError, UrlError
 from atdata.net.retries import Retries, RetryPolicy
-from atdata.shards.table import SUFFIX
+from atdata.shards.tar.table import SUFFIX
 from atdata.sources.s3 import S3Reader, parse_s3
 from atdata.sources.s3_access import S3Access, environment_endpoint, in_region, remember
 from atdata.sources.s3_client import client_for, s3_errors

@@ -24,7 +24,8 @@ from atdata.errors import (
     StoreError,
 )
 from atdata.shards.open_shard import ShardSink, hand_table
-from atdata.shards.table import SampleTable, scan_table
+from atdata.shards.reader import scan_table
+from atdata.shards.tar.table import SampleTable
 from atdata.shards.tar.unread import Unread
 from atdata.shards.writer import PackedSample, write_shards
 from atdata.stores.journal import Journal

@@ -21,7 +21,7 @@ from atdata.samples.codec import codec_of
 from atdata.samples.dict_sample import DictSample
 from atdata.samples.ndarray import encode_array
 from atdata.samples.packable import packable
-from atdata.samples.texts import Texts
+from atdata.samples.text_column import TextColumn
 from atdata.shards.columns.column import finished
 from atdata.shards.reader import Block, read_blocks
 from tests.shards.parts import Digit, digits, packed, read_all, tar_of
@@ -102,7 +102,7 @@ def blocks_of(data: bytes, sample_type: type[Any]) -> list[Block[Any]]:
 def made(column: Any) -> Any:
     """A column with its arrays copied and its texts made."""
     column = finished(column)
-    return column.tolist() if isinstance(column, Texts) else column
+    return column.tolist() if isinstance(column, TextColumn) else column
 
 
 def check_columns(column: Any, values: list[Any], *, copy: bool = True) -> None:

@@ -20,7 +20,7 @@ from atdata.errors import DecodeError, ShardError
 from atdata.samples.codec import codec_of
 from atdata.samples.ndarray import encode_array
 from atdata.samples.packable import packable
-from atdata.shards.reader import count_samples, find_samples, read_blocks
+from atdata.shards.reader import count_samples, read_blocks, scan_table
 from atdata.shards.tar.keys import key_list
 from atdata.shards.tar.walk import Walker
 from tests.shards.parts import Digit, digits, packed, read_all, tar_of
@@ -238,14 +238,10 @@ def test_members_at_one_distance_are_found_with_their_own_sizes(form: int, odd: 
         members[odd] = (members[odd][0], b"x" * 2000)
     fields = {"mtime": 1700000000.25} if form == tarfile.PAX_FORMAT else {}
     data = tar_of(members, format=form, **fields)
-    found = find_samples(io.BytesIO(data), shard="x.tar")
-    spans = [
-        (key, data[offset : offset + size])
-        for part in found
-        for key, offset, size in zip(
-            key_list(part.keys), part.offsets.tolist(), part.sizes.tolist(), strict=True
-        )
-    ]
+    table = scan_table(io.BytesIO(data), shard="x.tar", shard_bytes=len(data))
+    places = zip(table.offsets.tolist(), table.sizes.tolist(), strict=True)
+    payloads = [data[offset : offset + size] for offset, size in places]
+    spans = list(zip(table.keys(np.arange(len(table))), payloads, strict=True))
     assert spans == [(name.partition(".")[0], payload) for name, payload in members]
 
 

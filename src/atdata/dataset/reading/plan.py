@@ -31,12 +31,12 @@ from atdata.errors import OptionError
 from atdata.lenses.lens import Lens
 from atdata.samples.batch import SampleBatch
 from atdata.samples.codec import SampleCodec, codec_of, fields_of
-from atdata.samples.sending import check_function, check_type
+from atdata.samples.pickling import check_function, check_type
 from atdata.shards.reader import Block, read_blocks
-from atdata.shards.table import SampleTable
 from atdata.shards.table_reader import read_by_table
 from atdata.shards.tar.keys import Keys
-from atdata.shards.window import MappedFile
+from atdata.shards.tar.table import SampleTable
+from atdata.shards.tar.window import MappedFile
 from atdata.sources.capabilities import local_path
 from atdata.sources.verified import verified
 

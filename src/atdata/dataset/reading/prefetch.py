@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO
 
-from atdata.shards.window import StreamChunks
+from atdata.shards.tar.window import StreamChunks
 
 
 class OpenedAhead:

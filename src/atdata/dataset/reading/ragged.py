@@ -14,8 +14,8 @@ from atdata.dataset.reading.plan import Run, batches_of
 from atdata.errors import OptionError, RaggedFieldError
 from atdata.samples.batch import columnar
 from atdata.samples.columnar import Column, Columnar
-from atdata.samples.forms import fills_of, is_number, untyped_kind
 from atdata.samples.kinds import Array, Field
+from atdata.samples.to_numpy import fills_of, is_number, untyped_kind
 
 Way: TypeAlias = Literal["list", "pad", "flat"]
 Ragged: TypeAlias = "Way | Mapping[str, Way] | None"

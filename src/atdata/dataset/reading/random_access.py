@@ -24,10 +24,10 @@ from atdata.samples.codec import SampleCodec, codec_of
 from atdata.shards.columns.column import Column
 from atdata.shards.columns.decode import Payloads
 from atdata.shards.reader import Block
-from atdata.shards.table import SampleTable
 from atdata.shards.tar.check import header_agrees, headers_agree, key_agrees, names_agree
 from atdata.shards.tar.header import BLOCK, key_of, name_of
 from atdata.shards.tar.keys import KeyMatrix, Keys, key_list
+from atdata.shards.tar.table import SampleTable
 from atdata.sources.byte_ranges import NoRangesError
 
 X = TypeVar("X")

@@ -9,7 +9,7 @@ from atdata.errors import EncodeError, SampleTypeError
 from atdata.samples.codec import codec_of, is_sample_type
 from atdata.samples.dict_sample import DictSample
 from atdata.samples.kinds import Misfit
-from atdata.samples.sending import defined_again
+from atdata.samples.pickling import defined_again
 
 
 def checked_results(

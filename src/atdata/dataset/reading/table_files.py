@@ -9,7 +9,7 @@ from typing import IO, Final, TypeAlias
 from weakref import WeakSet
 
 from atdata.errors import ShardError
-from atdata.shards.table import SampleTable, largest_table
+from atdata.shards.tar.table import SampleTable, largest_table
 from atdata.system.calls import most_open_files, read_at
 from atdata.system.regular_files import is_own, open_file
 

@@ -27,18 +27,13 @@ from atdata.dataset.reading.table_files import (
 from atdata.dataset.reading.versions import Versions
 from atdata.dataset.reading.whole import whole_shard
 from atdata.errors import NotFoundError, ShardError, SourceError
-from atdata.shards.table import (
-    SUFFIX,
-    SampleTable,
-    TableHead,
-    largest_table,
-    scan_table,
-)
+from atdata.shards.reader import scan_table
 from atdata.shards.table_reader import is_of
 from atdata.shards.tar.header import BLOCK
+from atdata.shards.tar.table import SUFFIX, SampleTable, TableHead, largest_table
 from atdata.shards.tar.unread import Unread
 from atdata.shards.tar.ustar import END
-from atdata.shards.window import MappedFile
+from atdata.shards.tar.window import MappedFile
 from atdata.sources.byte_ranges import NoRangesError
 from atdata.sources.capabilities import local_path, open_sidecar, ranges_of, uncached
 from atdata.system.files import make_folders, place_file

@@ -20,9 +20,9 @@ from atdata._shardlist import ShardInfo
 from atdata.dataset.reading.whole import whole_shard
 from atdata.errors import AtdataError, IntegrityError, RefError
 from atdata.shards.reader import count_samples
-from atdata.shards.table import HEAD_BYTES, SUFFIX, parse_head
+from atdata.shards.tar.table import HEAD_BYTES, SUFFIX, parse_head
 from atdata.shards.tar.unread import Unread
-from atdata.shards.window import MappedFile
+from atdata.shards.tar.window import MappedFile
 from atdata.sources.capabilities import local_path
 from atdata.system.regular_files import open_file
 

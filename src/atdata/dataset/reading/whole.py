@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from atdata._protocols import DataSource
-from atdata.shards.window import MappedFile
+from atdata.shards.tar.window import MappedFile
 from atdata.sources.capabilities import local_path
 from atdata.system.partial_files import room_for
 from atdata.system.scratch import Scratch

@@ -10,12 +10,12 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from atdata._arrays import AnyArray
-from atdata.samples.forms import rows_of
 from atdata.samples.kinds import Array, Kind, Maybe
-from atdata.samples.texts import Texts
+from atdata.samples.text_column import TextColumn
+from atdata.samples.to_numpy import rows_of
 from atdata.shards.columns.strided import StridedRows
 
-Finished: TypeAlias = AnyArray | list[Any] | Texts
+Finished: TypeAlias = AnyArray | list[Any] | TextColumn
 """One value a row: an array of shape (n, …), a list of n, or texts."""
 Column: TypeAlias = Finished | StridedRows
 """The same, or arrays that are to be copied."""
@@ -61,7 +61,7 @@ def as_list(column: Column, kind: Kind) -> list[Any]:
         return column
     if isinstance(column, StridedRows):
         return list(column.each())
-    if isinstance(column, Texts):
+    if isinstance(column, TextColumn):
         return column.tolist()
     if not isinstance(kind.kind if isinstance(kind, Maybe) else kind, Array):
         return list(column.tolist())

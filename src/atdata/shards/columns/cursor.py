@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from atdata._arrays import AnyArray, Bytes, Integers, Mask
-from atdata.shards.columns.strided import FileRows
+from atdata.shards.tar.file_rows import FileRows
 
 NIL: Final = 0xC0
 STR_FORMS: Final = {0xD9: ">u1", 0xDA: ">u2", 0xDB: ">u4"}

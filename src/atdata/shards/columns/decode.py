@@ -19,7 +19,8 @@ from atdata.samples.kinds import Misfit
 from atdata.shards.columns.column import Column, as_list, column_of, finished
 from atdata.shards.columns.cursor import Cursor, OddRows
 from atdata.shards.columns.readers import Reader, pass_over, reader_of
-from atdata.shards.columns.strided import FileRows, StridedRows
+from atdata.shards.columns.strided import StridedRows
+from atdata.shards.tar.file_rows import FileRows
 
 T = TypeVar("T")
 

@@ -26,7 +26,7 @@ from atdata.samples.kinds import (
     Nested,
     Primitive,
 )
-from atdata.samples.texts import Texts
+from atdata.samples.text_column import TextColumn
 from atdata.samples.wire import unpack_value
 from atdata.shards.columns.arrays import read_arrays
 from atdata.shards.columns.column import Column, as_list, integers
@@ -150,7 +150,7 @@ def _bools(cursor: Cursor) -> Column:
     return np.equal(types, 0xC3)
 
 
-def _strs(cursor: Cursor) -> Texts | list[str]:
+def _strs(cursor: Cursor) -> TextColumn | list[str]:
     starts, ends = cursor.texts()
     sizes = ends - starts
     longest = int(sizes.max())
@@ -168,7 +168,7 @@ def _strs(cursor: Cursor) -> Texts | list[str]:
             slots[np.arange(longest) >= sizes[:, None]] = 0
         raw = slots.tobytes()
         if raw.isascii():
-            return Texts(raw, longest, None if of_one_size else sizes)
+            return TextColumn(raw, longest, None if of_one_size else sizes)
     buffer = cursor.buffer
     spans = zip(starts.tolist(), ends.tolist(), strict=True)
     try:

@@ -1,4 +1,4 @@
-"""JSON values of a record, checked. Each error starts with the path of the value."""
+"""JSON values of a schema record, checked. Each error starts with the path of the value."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def as_object(value: object, path: str) -> Mapping[str, Any]:
 
 
 def as_name(value: object, path: str) -> str:
-    """A name that can be shown on a terminal."""
+    """A name: printable, so that a terminal can show it safely."""
     most = limits.name_length
     if not isinstance(value, str) or not 1 <= len(value) <= most or not value.isprintable():
         raise wrong(path, f"1 to {most} printable characters", value)
@@ -27,7 +27,7 @@ def as_name(value: object, path: str) -> str:
 
 
 def as_text(value: object, path: str) -> str | None:
-    """Text that UTF-8 can hold, or None where there is none."""
+    """Text without lone surrogates; None if there is none."""
     if value is None:
         return None
     if not isinstance(value, str) or len(value) > limits.text:
@@ -38,7 +38,7 @@ def as_text(value: object, path: str) -> str | None:
 
 
 def as_bool(value: object, path: str) -> bool:
-    """True or False, no number in their place."""
+    """A JSON boolean; 0 and 1 are refused."""
     if not isinstance(value, bool):
         raise wrong(path, "true or false", value)
     return value
@@ -57,8 +57,33 @@ def as_json(value: object, path: str, limit: int) -> str:
     return text
 
 
+def as_choices(value: object, path: str) -> tuple[str, ...]:
+    """The values of an enum: each a str, none twice."""
+    if not isinstance(value, list) or not 1 <= len(value) <= limits.choices:
+        raise wrong(path, f"a list of 1 to {limits.choices:,} str", value)
+    seen: set[object] = set()
+    for i, choice in enumerate(value):
+        if as_text(choice, f"{path}[{i}]") is None or choice in seen:
+            raise wrong(f"{path}[{i}]", "a str that is not in the list yet", choice)
+        seen.add(choice)
+    return tuple(value)
+
+
+def as_shape(value: object, path: str) -> tuple[int | None, ...] | None:
+    """The shape of an array: a length or null for each axis; None if there is no shape."""
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) > limits.array_dimensions:
+        raise wrong(path, f"a list of at most {limits.array_dimensions} lengths", value)
+    for i, length in enumerate(value):
+        # Numbers of a record are exact up to here.
+        if length is not None and (type(length) is not int or not 0 <= length < 2**53):
+            raise wrong(f"{path}[{i}]", "a length or null", length)
+    return tuple(value)
+
+
 def wrong(path: str, expected: str, found: object) -> SchemaError:
-    """The error for a value that is not what it should be."""
+    """The error for a value of the wrong type or range."""
     if isinstance(found, (str, bool)):
         shown = f"{found!r:.60}"
     elif isinstance(found, int):

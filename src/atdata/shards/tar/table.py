@@ -13,8 +13,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 import numpy as np
 
@@ -22,10 +21,8 @@ from atdata._arrays import Integers
 from atdata._limits import limits
 from atdata._once import once
 from atdata.errors import ShardError
-from atdata.shards.reader import Whole, find_samples
 from atdata.shards.tar.header import BLOCK, padded
 from atdata.shards.tar.keys import KeyMatrix, key_list, key_text
-from atdata.shards.tar.unread import Unread
 
 SUFFIX: Final = ".idx"
 """What follows the name of the shard in the name of its table."""
@@ -386,47 +383,3 @@ def _head_bytes(head: TableHead) -> bytes:
     numbers = (head.shard_bytes, sha256, head.samples, head.key_bytes, head.body_crc)
     packed = _HEAD.pack(_MAGIC, _VERSION, 0, *numbers)
     return packed + _CRC.pack(zlib.crc32(packed))
-
-
-def scan_table(
-    source: IO[bytes] | Path,
-    *,
-    shard: str,
-    shard_bytes: int,
-    sha256: str | None = None,
-    unread: Unread | None = None,
-    whole: Whole | None = None,
-) -> SampleTable:
-    """Make the table of a shard by reading its headers.
-
-    Args:
-        source: The shard's file, or a stream of its bytes.
-        shard: What errors call it.
-        shard_bytes: Its size.
-        sha256: Its hash, where it is known.
-        unread: As for `read_blocks`.
-        whole: As for `read_blocks`.
-
-    Raises:
-        ShardError: As in `read_blocks`.
-    """
-    offsets: list[Integers] = []
-    sizes: list[Integers] = []
-    keys: list[KeyMatrix | list[str]] = []
-    walker = None
-    for found in find_samples(source, shard=shard, unread=unread, whole=whole):
-        offsets.append(found.offsets)
-        sizes.append(found.sizes)
-        keys += found.keys
-        walker = found.walker
-    none = np.empty(0, np.int64)
-    table = SampleTable.of(
-        np.concatenate([none, *offsets]),
-        np.concatenate([none, *sizes]),
-        keys,
-        shard_bytes=shard_bytes,
-        sha256=sha256,
-    )
-    if walker is not None:
-        table.alone, table.names = walker.alone, walker.names
-    return table

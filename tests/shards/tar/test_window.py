@@ -20,7 +20,7 @@ from atdata.samples.codec import codec_of
 from atdata.samples.packable import packable
 from atdata.shards.columns import strided
 from atdata.shards.reader import read_blocks
-from atdata.shards.window import MappedFile, StreamChunks
+from atdata.shards.tar.window import MappedFile, StreamChunks
 from tests.shards.parts import packed, tar_of
 
 

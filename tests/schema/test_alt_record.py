@@ -1,7 +1,8 @@
-"""Schemas of the newer record family."""
+"""Schemas as records of the science.alt family, in both directions."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -9,9 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atdata.errors import SchemaError, UnknownKindError
-from atdata.samples.kinds import Array, Choice, DateTime, ListOf, MapOf, Maybe, Primitive, Unknown
+from atdata.samples.kinds import (
+    Array,
+    Choice,
+    DateTime,
+    Field,
+    Kind,
+    ListOf,
+    MapOf,
+    Maybe,
+    Nested,
+    Primitive,
+    Unknown,
+)
+from atdata.schema.alt_record import from_alt_record, to_alt_record
 from atdata.schema.build import build_type
-from atdata.schema.json_schema import from_newer_record
+from atdata.schema.model import Schema
 
 SHIM = "https://alt.science/schemas/atdata-ndarray-bytes/1.0.0#/$defs/ndarray"
 
@@ -55,9 +69,9 @@ def record(properties: Any, required: Any = (), **more: Any) -> dict[str, Any]:
 )
 def test_kinds(said: dict[str, Any], kind: object) -> None:
     """Each property becomes the kind that reads its values."""
-    (field,) = from_newer_record(record({"x": said}, ("x",))).fields
+    (field,) = from_alt_record(record({"x": said}, ("x",))).fields
     assert (field.name, field.kind, field.optional) == ("x", kind, False)
-    (field,) = from_newer_record(record({"x": said})).fields
+    (field,) = from_alt_record(record({"x": said})).fields
     assert field.optional
 
 
@@ -75,7 +89,7 @@ def test_kinds(said: dict[str, Any], kind: object) -> None:
 )
 def test_what_is_not_known_stays_readable(said: dict[str, Any]) -> None:
     """A property of another kind is kept, and the error of making a type names DictSample."""
-    schema = from_newer_record(record({"x": said}))
+    schema = from_alt_record(record({"x": said}))
     assert isinstance(schema.fields[0].kind, Unknown)
     with pytest.raises(UnknownKindError, match="DictSample"):
         build_type(schema)
@@ -104,7 +118,7 @@ def test_what_is_not_known_stays_readable(said: dict[str, Any]) -> None:
 def test_nonsense_is_named(change: dict[str, Any], path: str) -> None:
     """What makes no sense is a SchemaError with the path."""
     with pytest.raises(SchemaError, match=path):
-        from_newer_record({**record({}), **change})
+        from_alt_record({**record({}), **change})
 
 
 def test_too_deep() -> None:
@@ -113,7 +127,7 @@ def test_too_deep() -> None:
     for _ in range(100):
         said = {"type": "array", "items": said}
     with pytest.raises(SchemaError, match="levels"):
-        from_newer_record(record({"x": said}))
+        from_alt_record(record({"x": said}))
 
 
 @pytest.mark.parametrize(
@@ -128,7 +142,7 @@ def test_too_deep() -> None:
 )
 def test_names_for_display(shown: str, name: str) -> None:
     """A name for people becomes the name of a class."""
-    assert from_newer_record(record({}, name=shown)).name == name
+    assert from_alt_record(record({}, name=shown)).name == name
 
 
 @given(
@@ -148,6 +162,39 @@ def test_any_garbage_is_a_schema_error(said: Any) -> None:
     """Whatever a stranger writes as properties, the result is a Schema or a SchemaError."""
     for properties in (said, {"x": said}):
         try:
-            from_newer_record(record(properties))
+            from_alt_record(record(properties))
         except SchemaError:
             continue
+
+
+KINDS: list[Kind] = [
+    *(Primitive(name) for name in ("str", "int", "float", "bool", "bytes")),
+    DateTime(),
+    Choice(("a", "b")),
+    Array("float32", (3, None)),
+    Array(None, None),
+    ListOf(Primitive("int")),
+    ListOf(Array("uint8", (2,))),
+    ListOf(Maybe(Primitive("str"))),
+    MapOf(ListOf(DateTime())),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.describe())
+@pytest.mark.parametrize("optional", [False, True])
+def test_what_is_written_is_read(kind: Kind, optional: bool) -> None:
+    """Every kind that JSON Schema can say comes back from the record as it was."""
+    schema = Schema("module.Sample", "1.2.3", (Field("value", kind, optional, "What."),), "All.")
+    written = json.loads(json.dumps(to_alt_record(schema)))
+    assert from_alt_record(written) == schema
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [Nested("m.Inner", (Field("x", Primitive("int")),)), ListOf(Maybe(Array(None, None)))],
+    ids=["nested", "an array or nothing"],
+)
+def test_what_cannot_be_said_is_named(kind: Kind) -> None:
+    """A field that JSON Schema cannot say is refused by name."""
+    with pytest.raises(SchemaError, match="'value'"):
+        to_alt_record(Schema("module.Sample", "1.0.0", (Field("value", kind),)))

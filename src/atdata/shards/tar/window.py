@@ -11,7 +11,7 @@ from typing import IO, Final, Protocol
 
 from atdata._registry import slash_missing
 from atdata.errors import ShardError, ShardNotFoundError
-from atdata.shards.columns.strided import FileRows
+from atdata.shards.tar.file_rows import FileRows
 from atdata.system.regular_files import NotAFileError
 
 _FIRST_CHUNK: Final = 1 << 18

@@ -1,4 +1,4 @@
-"""Classes and functions on their way to another process, which finds them by their names"""
+"""Classes and functions that pickle sends by reference: another process must find them by name."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from typing import Any, Final
 from atdata.errors import NotSendableError
 
 _BY_VALUE: Final = ("cloudpickle", "dill")
-"""Modules that send classes and functions as they are, whatever their names."""
+"""Picklers that send classes and functions by value, so that names do not matter."""
 
 
 def defined_again(expected: type, found: type) -> str:
-    """A sentence for an error: the two are one class that was defined twice; else nothing."""
+    """A sentence for an error if one class was defined twice; else an empty str."""
     if expected is found or _name(expected) != _name(found):
         return ""
     return (
-        f"The class {found.__name__} was defined again, as when a cell of a notebook is run twice, "
-        "and these are two classes of one name. Run all that comes after the class again, so "
-        "that everything has the newer one."
+        f"The class {found.__name__} was defined again, as when a notebook cell is run twice, and "
+        "these are two classes of one name. Run everything after the class again, so that all of "
+        "it uses the newer one."
     )
 
 
 def check_type(sample_type: type) -> None:
-    """Refuse a class that another process would not find.
+    """Refuse a class that another process could not find.
 
     Raises:
         NotSendableError: Says why, and what to do.
     """
-    if "__atdata_schema__" not in sample_type.__dict__:  # else it goes as its schema
+    if "__atdata_schema__" not in sample_type.__dict__:  # such types are pickled as their schema
         check_name(sample_type, sample_type, f"the class {sample_type.__qualname__}")
 
 
 def check_function(function: Any, where: str) -> None:
-    """Refuse a function that another process would not find.
+    """Refuse a function that another process could not find.
 
     Args:
-        function: Any callable. Objects of a user's own are not looked at.
-        where: What it was given to, for the error.
+        function: Any callable. Callable objects of other classes are not checked.
+        where: The method that it was passed to, for the error.
 
     Raises:
         NotSendableError: Says why, and what to do.
@@ -54,12 +54,12 @@ def check_function(function: Any, where: str) -> None:
 
 
 def check_name(sent: Any, named: Any, what: str) -> None:
-    """Refuse what another process would not find by a name.
+    """Refuse what another process could not find by its module and qualified name.
 
     Args:
-        sent: What is sent.
-        named: Whose name it goes by.
-        what: How the error calls it.
+        sent: What is pickled.
+        named: The class or function whose name it is found by.
+        what: What the error calls it.
 
     Raises:
         NotSendableError: Says why, and what to do.
@@ -74,11 +74,11 @@ def check_name(sent: Any, named: Any, what: str) -> None:
     if found is sent:
         problem = "was defined in a notebook or a session, which a new process does not have"
     elif "<lambda>" in path:
-        problem = "is a lambda, which has no name to find it by"
+        problem = "is a lambda, which has no name"
     elif "<locals>" in path:
-        problem = "was made inside of a function, where no other process finds it"
+        problem = "is defined inside a function, where no other process finds it"
     elif found is not None:
-        problem = "was defined again since, and its name now leads to the newer one"
+        problem = "was defined again, and its name now means the newer one"
     else:
         problem = f"is not found as {module}.{path}"
     raise NotSendableError(
@@ -93,20 +93,21 @@ def _name(item: Any) -> tuple[str, str]:
 
 
 def _is_interactive() -> bool:
-    """Whether the main module is no file that a new process could run."""
+    """Whether the main module is a notebook or session, which no new process can run."""
     main = sys.modules["__main__"]
     file = getattr(main, "__file__", None)
     return getattr(main, "__spec__", None) is None and not (file and Path(file).is_file())
 
 
 def _is_spawning() -> bool:
-    """Whether this is for a process that starts as a new interpreter."""
+    """Whether the pickle is for a process that starts as a new interpreter."""
     context = sys.modules.get("multiprocessing.context")
     return context is not None and context.get_spawning_popen() is not None
 
 
 def _is_sent_by_value() -> bool:
-    """Whether the pickler at work is one that needs no names."""
+    """Whether the pickler that is running sends by value."""
+    # Only the call stack tells: `__reduce__` gets no pickler.
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if any(part in _BY_VALUE for part in frame.f_globals.get("__name__", "").split(".")):

@@ -9,8 +9,8 @@ import numpy as np
 from atdata._arrays import Integers
 
 
-class Texts:
-    """Texts in ASCII, each in a slot of the same width.
+class TextColumn:
+    """TextColumn in ASCII, each in a slot of the same width.
 
     Args:
         raw: The slots, one behind the other; every byte below 128.
@@ -28,11 +28,11 @@ class Texts:
     def __len__(self) -> int:
         return len(self._raw) // self._width
 
-    def __getitem__(self, place: slice) -> Texts:
+    def __getitem__(self, place: slice) -> TextColumn:
         """Consecutive ones of them; a copy."""
         start, stop, _ = place.indices(len(self))
         sizes = None if self._sizes is None else self._sizes[start:stop]
-        return Texts(self._raw[start * self._width : stop * self._width], self._width, sizes)
+        return TextColumn(self._raw[start * self._width : stop * self._width], self._width, sizes)
 
     def tolist(self) -> list[str]:
         """The texts."""

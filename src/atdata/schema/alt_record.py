@@ -1,4 +1,4 @@
-"""Schemas of the newer record family, ``science.alt.dataset.schema``: JSON Schema Draft 7.
+"""Schema ↔ the record ``science.alt.dataset.schema``, which is JSON Schema Draft 7.
 
 ===========================================================  ============
 property                                                     kind
@@ -14,7 +14,7 @@ object with ``additionalProperties``                         MapOf
 anything else                                                Unknown
 ===========================================================  ============
 
-A server stores an object's keys in an order of its own, so that fields have no order here.
+Servers reorder the keys of an object, so the fields of such a schema have no order.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any, Final
 
 from atdata._limits import limits
 from atdata._refs import NEWER_SCHEMA_COLLECTION, Version
-from atdata.errors import RefError
+from atdata.errors import RefError, SchemaError
 from atdata.samples.kinds import (
     Array,
     Choice,
@@ -40,21 +40,31 @@ from atdata.samples.kinds import (
 )
 from atdata.samples.ndarray import dtype_name
 from atdata.schema.checks import check_limits, known_dtype
-from atdata.schema.json_checks import as_json, as_name, as_object, as_text, wrong
+from atdata.schema.json_values import (
+    as_choices,
+    as_json,
+    as_name,
+    as_object,
+    as_shape,
+    as_text,
+    wrong,
+)
 from atdata.schema.model import Schema
 
 _FORMAT: Final = f"{NEWER_SCHEMA_COLLECTION}#jsonSchemaFormat"
 _NDARRAY: Final = re.compile(
     r"https://(alt\.science|foundation\.ac)/schemas/atdata-ndarray-bytes/[0-9.]+(/?#/\$defs/ndarray)?"
 )
-_PRIMITIVES: Final = {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}
+_NDARRAY_REF: Final = "https://alt.science/schemas/atdata-ndarray-bytes/1.0.0#/$defs/ndarray"
+_TYPES: Final = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
+_PRIMITIVES: Final = {written: name for name, written in _TYPES.items()}
 
 
-def from_newer_record(record: Mapping[str, Any]) -> Schema:
-    """Read a schema from a record of the newer family, which may be a stranger's.
+def from_alt_record(record: Mapping[str, Any]) -> Schema:
+    """Read a schema from a record of the science.alt family, which may be untrusted.
 
     Raises:
-        SchemaError: Says where the record makes no sense (``$.schema.properties``).
+        SchemaError: Names the path of what is wrong (``$.schema.properties``).
     """
     data = as_object(record, "$")
     if data.get("$type") != NEWER_SCHEMA_COLLECTION:
@@ -89,7 +99,7 @@ def from_newer_record(record: Mapping[str, Any]) -> Schema:
 
 
 def _class_name(name: str) -> str:
-    """A name for display as the name of a class; one that is a class's stays as it is."""
+    """A display name turned into a class name; one that is an identifier stays as it is."""
     head, dot, last = name.rpartition(".")
     if last.isidentifier():
         return head + dot + last
@@ -100,10 +110,11 @@ def _class_name(name: str) -> str:
 def _field(key: str, value: object, required: bool, path: str) -> Field:
     name = as_name(key, path)
     kind = _kind(value, path, 1)
-    said = value.get("description") if isinstance(value, Mapping) else None
+    found = value.get("description") if isinstance(value, Mapping) else None
+    description = as_text(found, f"{path}.description")
     if isinstance(kind, Maybe):
-        return Field(name, kind.kind, True, as_text(said, f"{path}.description"))
-    return Field(name, kind, not required, as_text(said, f"{path}.description"))
+        return Field(name, kind.kind, True, description)
+    return Field(name, kind, not required, description)
 
 
 def _kind(value: object, path: str, depth: int) -> Kind:
@@ -140,32 +151,70 @@ def _string(data: Mapping[str, Any], path: str) -> Kind:
     values = data.get("enum")
     if values is None:
         return Primitive("str")
-    if not isinstance(values, list) or not 1 <= len(values) <= limits.choices:
-        raise wrong(f"{path}.enum", f"a list of 1 to {limits.choices:,} str", values)
-    seen: set[object] = set()
-    for i, value in enumerate(values):
-        if as_text(value, f"{path}.enum[{i}]") is None or value in seen:
-            raise wrong(f"{path}.enum[{i}]", "a str that is not there yet", value)
-        seen.add(value)
-    return Choice(tuple(values))
+    return Choice(as_choices(values, f"{path}.enum"))
 
 
 def _array(data: Mapping[str, Any], path: str) -> Kind | None:
-    name, shape = data.get("dtype"), data.get("shape")
-    if name is None:
-        dtype = None
-    elif not isinstance(name, str):
+    name = data.get("dtype")
+    if name is not None and not isinstance(name, str):
         raise wrong(f"{path}.dtype", "a str", name)
-    elif (dtype := known_dtype(name)) is None:
+    dtype = None if name is None else known_dtype(name)
+    if name is not None and dtype is None:
         return None
-    if shape is not None:
-        if not isinstance(shape, list) or len(shape) > limits.array_dimensions:
-            raise wrong(
-                f"{path}.shape", f"a list of at most {limits.array_dimensions} lengths", shape
+    shape = as_shape(data.get("shape"), f"{path}.shape")
+    return Array(None if dtype is None else dtype_name(dtype), shape)
+
+
+def to_alt_record(schema: Schema) -> dict[str, Any]:
+    """Write a schema as a record of the science.alt family, without ``createdAt``.
+
+    Raises:
+        SchemaError: A field that JSON Schema cannot express, such as a nested sample; names it.
+    """
+    record: dict[str, Any] = {
+        "$type": NEWER_SCHEMA_COLLECTION,
+        "name": schema.name,
+        "version": schema.version,
+        "schemaType": "jsonSchema",
+        "schema": {
+            "$type": f"{NEWER_SCHEMA_COLLECTION}#jsonSchemaFormat",
+            "$schema": "http://json-schema.org/draft-07/schema#",
+            "type": "object",
+            "properties": {field.name: _property(field) for field in schema.fields},
+            "required": [field.name for field in schema.fields if not field.optional],
+        },
+        "description": schema.description,
+        "metadata": schema.metadata,
+    }
+    return {key: value for key, value in record.items() if value is not None}
+
+
+def _property(field: Field) -> dict[str, Any]:
+    written = _json_schema(field.kind, f"field {field.name!r}")
+    return written if field.description is None else {**written, "description": field.description}
+
+
+def _json_schema(kind: Kind, where: str) -> dict[str, Any]:
+    match kind:
+        case Primitive(name="bytes"):
+            return {"type": "string", "format": "byte", "contentEncoding": "base64"}
+        case Primitive(name=name):
+            return {"type": _TYPES[name]}
+        case DateTime():
+            return {"type": "string", "format": "date-time"}
+        case Choice(values=values):
+            return {"type": "string", "enum": list(values)}
+        case Array(dtype=dtype, shape=shape):
+            known = {"dtype": dtype, "shape": None if shape is None else list(shape)}
+            return {"$ref": _NDARRAY_REF, **{k: v for k, v in known.items() if v is not None}}
+        case ListOf(items=items):
+            return {"type": "array", "items": _json_schema(items, where)}
+        case MapOf(values=inner):
+            return {"type": "object", "additionalProperties": _json_schema(inner, where)}
+        case Maybe(kind=inner) if "type" in (written := _json_schema(inner, where)):
+            return {**written, "type": [written["type"], "null"]}
+        case _:
+            raise SchemaError(
+                f"{where}: records of the science.alt family cannot hold {kind.describe()}. "
+                "Publish in the ac.foundation family, which has nested samples and every kind."
             )
-        for i, n in enumerate(shape):
-            if n is not None and (type(n) is not int or not 0 <= n < 2**53):
-                raise wrong(f"{path}.shape[{i}]", "a length or null", n)
-    return Array(
-        None if dtype is None else dtype_name(dtype), None if shape is None else tuple(shape)
-    )

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atdata.errors import ShardError
-from atdata.shards.table import SampleTable, parse_head, scan_table
+from atdata.shards.reader import scan_table
 from atdata.shards.tar.check import headers_agree, names_agree
+from atdata.shards.tar.table import SampleTable, parse_head
 from atdata.shards.writer import write_shards
 from tests.shards.parts import FolderSink, digits, packed, shard_of, tar_of
 

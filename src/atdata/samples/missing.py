@@ -1,4 +1,4 @@
-"""Marks that other libraries set for a missing value, where a sample has None"""
+"""Marks of missing values that other libraries set, such as NaN and pandas.NA."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 
 
-def found_in(value: Any) -> Any:
-    """A value for an error: what is said of it, or itself, where None should be written for it."""
-    if value is None or not none_instead(value):
+def found_for_error(value: Any) -> Any:
+    """What an error says it found: a type's name, or the value itself if it is such a mark."""
+    if value is None or not missing_mark(value):
         return "None" if value is None else type(value).__name__
     return value
 
 
-def none_instead(value: Any) -> tuple[str, str] | None:
-    """What a mark of a missing value is called, and what to write for it; None: it is none."""
+def missing_mark(value: Any) -> tuple[str, str] | None:
+    """The name of a mark, and how to write None in its place; None: the value is no mark."""
     name = type(value).__name__
     if name in ("NAType", "NaTType") and type(value).__module__.startswith("pandas."):
         return str(value), "Write None for it: None if pandas.isna(x) else x."
