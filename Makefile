@@ -71,7 +71,7 @@ test-only: services
 
 # The servers are the same for every Python, so their suites run on one: `make test`. There are
 # builds of PyTorch for fewer Pythons than we support.
-with_torch = $(shell grep -lE '^torch: Any = pytest.importorskip|find_spec\("jax"\) is None' -r tests)
+with_torch = $(shell grep -lE '^(torch: Any = )?pytest.importorskip|find_spec."jax". is None' -r tests)
 test-pythons: $(STAMP) ## tests without servers, on each other supported Python that can be found
 	@missing=; failed=; \
 	for v in 3.11 3.12 3.13 3.14; do \

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from atdata import Dataset
 from atdata.errors import StateError
 from tests.training.counted import Item, dataset_of
+from tests.training.test_exit import LOADERS, READINGS, at_exit
 
 torch: Any = pytest.importorskip(
     "torch", reason="PyTorch is not installed; make test-torch runs these tests with it"
@@ -208,3 +210,8 @@ def test_workers_of_other_loaders_that_live_on_change_epochs(
     seen, state = some_of(loader_of(dataset, epoch=2), 4)
     loader.load_state_dict(state)
     assert seen + flat(other) == epoch_of(dataset, 2)
+
+
+def test_nothing_is_said_at_exit(tmp_path: Path) -> None:
+    """Loaders that are half-read end with the modules in silence, and their workers too."""
+    assert at_exit(READINGS + LOADERS, tmp_path) == (0, "")
