@@ -24,7 +24,7 @@ MEGABYTES = 2048
 
 def fuzz(target: str, arguments: list[str]) -> None:
     """Run one target in this process; it ends by itself."""
-    import atheris
+    import atheris  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
     with atheris.instrument_imports(include=["atdata"]):
         from fuzz.targets import TARGETS

@@ -8,6 +8,7 @@ import tempfile
 import warnings
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def tar(data: bytes) -> None:
     """A shard reads the same as a file, as a stream, and one sample at a time."""
     if data[:1] and data[0] & 1:
         data = _with_checksums(data[1:])
-    found = [_outcome(lambda size=size: _samples(io.BytesIO(data), size)) for size in (None, 1)]
+    found = [_outcome(partial(_samples, io.BytesIO(data), size)) for size in (None, 1)]
     with tempfile.NamedTemporaryFile(dir=_MEMORY) as file:
         file.write(data)
         file.flush()
@@ -114,13 +115,17 @@ def msgpack(data: bytes) -> None:
     payloads = data.split(b"\xc1SPLIT") if b"\xc1SPLIT" in data else [data] * 9
     shard = b"".join(member(b"%06d.msgpack" % i, p) for i, p in enumerate(payloads))
     for sample_type in (DictSample, Thing):
-        codec: Any = sample_type.__atdata_codec__  # type: ignore[attr-defined]
-        one_by_one = _outcome(lambda c=codec: [c.unpack(p) for p in payloads])
-        at_once = _outcome(lambda c=codec: _decoded(shard, c))
+        codec: Any = sample_type.__atdata_codec__  # type: ignore[union-attr]
+        one_by_one = _outcome(partial(_one_by_one, payloads, codec))
+        at_once = _outcome(partial(_decoded, shard, codec))
         assert one_by_one[0] == at_once[0], (one_by_one, at_once)
         if one_by_one[0] == "read":
             assert same_value(one_by_one[1], at_once[1])
-        _outcome(lambda c=codec: _columns(shard, c))
+        _outcome(partial(_columns, shard, codec))
+
+
+def _one_by_one(payloads: list[bytes], codec: Any) -> list[Any]:
+    return [codec.unpack(payload) for payload in payloads]
 
 
 def _decoded(shard: bytes, codec: Any) -> list[Any]:
@@ -195,7 +200,7 @@ def ref(data: bytes) -> None:
     """What is parsed as a reference prints as one that means the same; folded braces unfold."""
     text = data.decode("utf-8", "surrogateescape")
     for parse in (parse_at_uri, parse_blob_ref, parse_name_ref):
-        end, found = _outcome(lambda parse=parse: parse(text))
+        end, found = _outcome(partial(parse, text))
         # Unseen marks that were pasted along are dropped: what is printed is read as it is.
         assert end != "read" or str(parse(str(found))) == str(found)
     _outcome(lambda: parse_schema_ref(text))
@@ -231,7 +236,7 @@ def table(data: bytes) -> None:
     end, found = _outcome(lambda: SampleTable.parse(bytes(raw)))
     if end == "read":
         for row in range(len(found)):
-            end, key = _outcome(lambda row=row: found.key(row))
+            end, key = _outcome(partial(found.key, row))
             assert end != "read" or found.find(key) is not None
             assert 0 <= found.offsets[row] <= found.head.shard_bytes
             assert 0 <= found.offsets[row] + found.sizes[row] <= found.head.shard_bytes
@@ -277,7 +282,7 @@ def seeds() -> dict[str, list[bytes]]:
             found["ref"].append(str(json.loads(item.data)).encode("utf-8", "replace")[:500])
         elif item.path.startswith("urls/"):
             found["url"].append(json.loads(item.data)["url"].encode("utf-8", "replace")[:500])
-    good = Thing(x=1, y=0.5, text="a", image=np.ones((2, 3), np.float32), words=["b"], more={})  # type: ignore[call-arg]
+    good = Thing(x=1, y=0.5, text="a", image=np.ones((2, 3), np.float32), words=["b"], more={})
     found["msgpack"].append(good.packed)  # type: ignore[attr-defined]
     for word in values.WORDS:
         found["ref"].append(word.encode("utf-8", "replace"))

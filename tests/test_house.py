@@ -79,12 +79,13 @@ def height(room: str) -> int:
 def imported_rooms(path: Path) -> Iterator[tuple[str, int]]:
     package = ".".join(path.relative_to(SRC.parent).with_suffix("").parts[:-1])
     for node in ast.walk(ast.parse(path.read_text())):
-        names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: relative import in {package}"
             names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
         for name in names:
             parts = name.split(".")
             if parts[0] == "atdata" and len(parts) > 1:

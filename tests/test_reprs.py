@@ -54,7 +54,7 @@ DATACLASSES = sorted(
 def filled(cls: type, text: str) -> object:
     """An instance whose texts are this one, wherever its fields may have a text."""
     made: object = object.__new__(cls)
-    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+    for field in dataclasses.fields(cls):
         value: object = None
         if _NAMED.search(field.name):
             value = CANARY

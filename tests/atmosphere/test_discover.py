@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,7 @@ def test_a_relay_is_asked_by_collection(
     """A relay's pages are followed to their end; what is no account in them is passed over."""
     relay = proxy_to(account.server_url)
     dids = [f"did:plc:{letter * 24}" for letter in "abc"]
-    for collection, pages in {
+    answers: dict[str, list[dict[str, Any]]] = {
         "ac.foundation.dataset.record": [
             {"repos": [{"did": dids[0]}, {"did": "nobody"}, 7], "cursor": "1"},
             {"repos": [{"did": dids[1]}]},
@@ -56,7 +57,8 @@ def test_a_relay_is_asked_by_collection(
         "ac.foundation.dataset.sampleSchema": [{"repos": [{"did": dids[2]}, {"did": dids[0]}]}],
         "science.alt.dataset.entry": [{"repos": []}],
         "science.alt.dataset.schema": [{}],
-    }.items():
+    }
+    for collection, pages in answers.items():
         for page in pages:
             relay.answer(
                 200,

@@ -73,7 +73,7 @@ def test_a_relay_without_an_end(
 ) -> None:
     """A relay, or a server, whose list of accounts never ends is an error, also for a mirror."""
     del home.programs[BY_COLLECTION]
-    described = {"collections": []}
+    described: dict[str, list[str]] = {"collections": []}
     home.files["/xrpc/com.atproto.repo.describeRepo"] = json.dumps(described).encode()
     with (
         limits.set(pages=20, accounts=500, listing_seconds=1),
@@ -156,14 +156,16 @@ def frame(opcode: int, size: int, *, last: bool = True) -> bytes:
     return bytes((opcode | 0x80 * last, 127)) + size.to_bytes(8)
 
 
-def again(piece: bytes, send: Callable[[bytes], None]) -> None:
+def again(piece: bytes, send: Callable[[bytes], None], *, first: bytes = b"") -> None:
     """The same for ever."""
+    send(first)
     while True:
         send(piece)
 
 
-def drip(piece: bytes, send: Callable[[bytes], None]) -> None:
+def drip(piece: bytes, send: Callable[[bytes], None], *, first: bytes = b"") -> None:
     """The same for ever, now and then."""
+    send(first)
     pause = threading.Event()
     while not pause.wait(0.01):
         send(piece)
@@ -190,13 +192,11 @@ EVENT = libipld.encode_dag_cbor({"op": 1, "t": "#info"})
 STREAMS: dict[str, Callable[[Callable[[bytes], None]], object]] = {
     "a long message": lambda send: send(frame(2, 10_001)),
     "a message as long as memory": lambda send: send(frame(2, 2**62)),
-    "many parts": lambda send: (
-        send(frame(2, 1, last=False) + b"a"),
-        again((frame(0, 1, last=False) + b"a") * 10, send),
+    "many parts": lambda send: again(
+        (frame(0, 1, last=False) + b"a") * 10, send, first=frame(2, 1, last=False) + b"a"
     ),
-    "empty parts": lambda send: (
-        send(frame(2, 0, last=False)),
-        again(frame(0, 0, last=False) * 100, send),
+    "empty parts": lambda send: again(
+        frame(0, 0, last=False) * 100, send, first=frame(2, 0, last=False)
     ),
     "text": lambda send: send(frame(1, 5) + b"hello"),
     "no frame": lambda send: send(b"\xff" * 100),
@@ -231,7 +231,7 @@ def test_a_firehose_that_makes_no_sense(
 @pytest.mark.parametrize(
     "script",
     [
-        lambda send: (send(frame(2, 5_000)), drip(b"a", send)),
+        lambda send: drip(b"a", send, first=frame(2, 5_000)),
         lambda send: drip(frame(9, 1) + b"a", send),
         lambda send: drip(frame(2, 0, last=False)[:1], send),
     ],
@@ -298,9 +298,13 @@ def with_words(word: str) -> list[dict[str, Any]]:
         listed = row(f"r{number}")
         listed["value"] |= change
         found.append(listed)
-    for number, change in enumerate(
-        [{"name": word}, {"name": f"m.{word}"}, {"description": word}, {"metadata": {word: word}}]
-    ):
+    changes: list[dict[str, Any]] = [
+        {"name": word},
+        {"name": f"m.{word}"},
+        {"description": word},
+        {"metadata": {word: word}},
+    ]
+    for number, change in enumerate(changes):
         listed = row(f"s{number}", collection=SCHEMA)
         listed["value"] = schema_record("A") | change
         found.append(listed)

@@ -15,9 +15,9 @@ from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
 from atdata.atproto.lexicon import validate
 from atdata.dataset.dataset import Dataset
 from atdata.errors import RecordError, SchemaError
-from atdata.testing.indexes import Scene
 from atdata.testing.network import Network
 from atdata.testing.network._node import find_node, install
+from atdata.testing.schemas import Scene
 from tests.atmosphere.conftest import Digit
 from tests.atmosphere.raw import write_raw
 
@@ -106,7 +106,7 @@ def test_our_records_follow_them(
     for record in records:
         validate(record)
         unnamed = unknown_keys(
-            record, LEXICONS[f"{record['$type']}.json"]["defs"]["main"]["record"]
+            dict(record), LEXICONS[f"{record['$type']}.json"]["defs"]["main"]["record"]
         )
         assert unnamed == {"$type"}
     assert official(VALIDATE, list(LEXICONS.values()), records) == [""] * len(records)
@@ -132,7 +132,7 @@ VALIDATE = """
 
 TIME = "2026-01-31T12:00:00Z"
 CID = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"
-SCHEMA = {
+SCHEMA: dict[str, Any] = {
     "$type": "ac.foundation.dataset.sampleSchema",
     "name": "mine.A",
     "version": "1.0.0",
@@ -147,7 +147,7 @@ SCHEMA = {
     ],
     "createdAt": TIME,
 }
-DATASET = {
+DATASET: dict[str, Any] = {
     "$type": "ac.foundation.dataset.record",
     "name": "a",
     "schemaRef": "at://did:plc:ewvi7nxzyoun6zhxrhs64oiz/ac.foundation.dataset.sampleSchema/a",
@@ -157,7 +157,7 @@ DATASET = {
     },
     "createdAt": TIME,
 }
-BLOBS = {
+BLOBS: dict[str, Any] = {
     "$type": "ac.foundation.dataset.storageBlobs",
     "blobs": [{"$type": "blob", "ref": {"$link": CID}, "mimeType": "application/x-tar", "size": 1}],
 }

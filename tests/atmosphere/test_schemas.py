@@ -222,7 +222,7 @@ def test_metadata_without_floats(index: AtmosphereIndex) -> None:
 def test_a_class_of_a_notebook_is_published_with_a_warning(index: AtmosphereIndex) -> None:
     """Its name is `__main__.…`, which tells nobody whose it is. Others warn of nothing."""
     body = {"__annotations__": {"x": int}, "__module__": "__main__"}
-    sample_type = packable(type("Notebook", (), body))
+    sample_type: type[Any] = packable(type("Notebook", (), body))
     with pytest.warns(AtdataWarning, match=r"__main__\.Notebook: .*in a module of its own"):
         ref = index.publish_schema(sample_type)
     assert schema_of(index.decode_schema(ref)).name == "__main__.Notebook"

@@ -51,9 +51,9 @@ class TestLogin:
         """Handle, handle with @, and DID all log in to the same account."""
         for name in (account.handle, f"@{account.handle}", account.did):
             client = AtmosphereClient()
-            assert not client.is_logged_in
+            states = [client.is_logged_in]
             client.login(name, account.password)
-            assert client.is_logged_in
+            assert [*states, client.is_logged_in] == [False, True]
             assert (client.did, client.handle) == (account.did, account.handle)
             client.check_session()
 
@@ -337,7 +337,7 @@ class TestRecords:
 
     def test_listing_pages_through_everything(self, client: AtmosphereClient) -> None:
         """More records than a page holds are listed once each."""
-        writes = [
+        writes: list[dict[str, object]] = [
             {
                 "$type": "com.atproto.repo.applyWrites#create",
                 "collection": PLACE,

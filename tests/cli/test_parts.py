@@ -296,7 +296,11 @@ def test_what_no_sample_says_is_assumed_and_reported(tmp_path: Path, value: obje
 
 def test_an_inferred_type_has_room_for_all(tmp_path: Path) -> None:
     """Fields that some samples lack are optional; integers among floats are floats."""
-    samples = [{"a": 1, "b": np.zeros(2)}, {"a": 0.5}, {"a": 2, "b": np.zeros(3, np.int8)}]
+    samples: list[dict[str, object]] = [
+        {"a": 1, "b": np.zeros(2)},
+        {"a": 0.5},
+        {"a": 2, "b": np.zeros(3, np.int8)},
+    ]
     written = atdata.write_samples(map(atdata.DictSample, samples), tmp_path / "x.tar")
     schema = atdata.schema_of(infer_type(written.source, "3 x"))
     assert schema.name == "inferred.Sample3X"

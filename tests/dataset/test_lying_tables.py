@@ -60,8 +60,14 @@ def placed(keys: list[str]) -> Iterator[tuple[Path, SampleTable]]:
 def lie(true: SampleTable, rows: list[int], keys: list[str], stretch: dict[int, int]) -> bytes:
     """A table of some rows with other keys and sizes, its checksums right."""
     sizes = [int(true.sizes[row]) + stretch.get(row, 0) for row in rows]
-    head = {"shard_bytes": true.head.shard_bytes, "sha256": None}
-    return SampleTable.of([int(true.offsets[r]) for r in rows], sizes, [keys], **head).to_bytes()
+    table = SampleTable.of(
+        [int(true.offsets[row]) for row in rows],
+        sizes,
+        [keys],
+        shard_bytes=true.head.shard_bytes,
+        sha256=None,
+    )
+    return table.to_bytes()
 
 
 WAYS: dict[str, Callable[[Dataset[Item], list[str]], Any]] = {

@@ -61,8 +61,8 @@ def test_their_columns_have_all_fields(photos: Dataset[Photo], shuffle: bool) ->
             assert set(batch) == {"label", "half", "more"}
             assert batch["more"] == [f"n{label}" for label in batch["label"].tolist()]
             assert batch["half"].dtype == np.float64
-    batch = photos.map(untyped)[2:4]
-    assert (batch.fields, batch.more, batch.half) == (
+    taken = photos.map(untyped)[2:4]
+    assert (taken.fields, taken.more, taken.half) == (
         ("label", "half", "more"),
         ["n2", "n3"],
         [1.0, 1.5],
@@ -133,7 +133,7 @@ def test_a_dict_with_the_declared_fields_becomes_a_sample(
 
 def test_samples_without_a_type_can_be_declared(photos: Dataset[Photo], tmp_path: Path) -> None:
     """As DictSample, dicts with any fields are samples, which can be written."""
-    mapped = photos.map(untyped, DictSample)
+    mapped = photos.map(untyped, DictSample)  # type: ignore[arg-type]
     assert mapped[3] == DictSample(label=3, half=1.5, more="n3")
     assert next(mapped.batches(2))["more"] == ["n0", "n1"]
     assert list(write_samples(mapped, tmp_path / "d.tar")) == list(mapped)
@@ -185,4 +185,4 @@ def test_a_declared_class_of_pythons_is_checked(photos: Dataset[Photo]) -> None:
     """map(f, int) gives ints."""
     assert list(photos.map(lambda photo: photo.label, int)) == list(range(7))
     with pytest.raises(SampleTypeError, match="expected int, found str"):
-        list(photos.map(lambda photo: str(photo.label), int))
+        list(photos.map(lambda photo: str(photo.label), int))  # type: ignore[arg-type,return-value]

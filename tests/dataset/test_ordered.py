@@ -98,9 +98,9 @@ def test_damaged_tables_are_passed_over(tmp_path: Path, damage: str) -> None:
     table[200] ^= 1
     place.write_bytes(
         {
-            "cut": table[:100],
+            "cut": bytes(table[:100]),
             "nonsense": b"nonsense",
-            "flipped": table,
+            "flipped": bytes(table),
             "of another": (tmp_path / "other.tar.idx").read_bytes(),
         }[damage]
     )

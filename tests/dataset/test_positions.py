@@ -114,7 +114,8 @@ def test_no_position_wraps(
 def test_numbers_of_every_kind_are_positions(dataset: Dataset[Point]) -> None:
     """NumPy's integers of every size, and objects that are numbers, mean what they say."""
     for kind in (np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64):
-        assert dataset[kind(24)].number == 24
+        position: Any = kind(24)
+        assert dataset[position].number == 24
         assert dataset[np.array([24, 3], kind)].number == [24, 3]
     assert dataset[np.array([2, -1], object)].number == [2, 24]
 

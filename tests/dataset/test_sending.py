@@ -195,7 +195,7 @@ def test_a_process_that_starts_anew_gets_the_error_before_it_starts(
 ) -> None:
     """Where the process would be made, not in the child as an AttributeError."""
     dataset = boxes(tmp_path)
-    context = multiprocessing.get_context(method)
+    context: Any = multiprocessing.get_context(method)
     process = context.Process(target=xs, args=(dataset.filter(lambda sample: True),))
     with pytest.raises(NotSendableError, match="lambda"):
         process.start()

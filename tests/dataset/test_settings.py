@@ -94,7 +94,9 @@ def outcome(place: Place, settings: list[Callable[[Any], Any]]) -> dict[str, Any
             found[way] = read(dataset)
         except IntegrityError:
             found[way] = "error"
-        found[way, "copies"] = [path.read_bytes() == place.good for path in place.folder.iterdir()]
+        found[f"{way}, copies"] = [
+            path.read_bytes() == place.good for path in place.folder.iterdir()
+        ]
     return found
 
 

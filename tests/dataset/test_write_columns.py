@@ -44,7 +44,7 @@ def columns(count: int) -> dict[str, object]:
 def test_columns_are_read_back_as_samples(tmp_path: Path) -> None:
     """Samples, shards, tables and what is known of them are those of write_samples."""
     made = columns(100)
-    points = [Point(*values) for values in zip(*made.values(), strict=True)]  # type: ignore[call-overload]
+    points = [Point(*values) for values in zip(*made.values(), strict=True)]
     a = atdata.write_columns(made, tmp_path / "a" / "x.tar", sample_type=Point, maxcount=30)  # type: ignore[arg-type]
     b = atdata.write_samples(points, tmp_path / "b" / "x.tar", maxcount=30)
     assert list(a) == points
@@ -68,7 +68,7 @@ def test_a_batch_can_be_written_again(tmp_path: Path) -> None:
 def test_not_waiting_for_the_disk_gives_the_same_shards(as_columns: bool, tmp_path: Path) -> None:
     """Without fsync, bytes, tables and recorded hashes are what they are with it."""
     made = columns(3000)
-    points = [Point(*values) for values in zip(*made.values(), strict=True)]  # type: ignore[call-overload]
+    points = [Point(*values) for values in zip(*made.values(), strict=True)]
 
     def write(folder: Path, fsync: bool) -> atdata.Dataset[Point]:
         path = folder / "x.tar"

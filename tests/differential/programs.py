@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import compress, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,7 @@ class Sound:
     mask: NDArray[np.bool_] | None
 
 
+LEVELS: tuple[Literal["full", "sizes", "off"], ...] = ("full", "sizes", "off")
 TYPES: dict[str, Any] = {"Digit": Digit, "Table": Table, "Sound": Sound}
 
 
@@ -174,7 +175,7 @@ class Program:
         members = [(key, MAKERS[kind](self.rng)) for key in sorted(chosen)]
         path = self.path()
         plain.write_tar(path, members, self.rng)
-        dataset = atdata.Dataset[TYPES[kind]](path)  # type: ignore[misc]
+        dataset: atdata.Dataset[Any] = atdata.Dataset.of(TYPES[kind], path)
         samples = [sample for _, sample in members]
         keys = [key for key, _ in members]
         dotted = any("." in key.rpartition("/")[2] for key in keys)
@@ -204,12 +205,16 @@ class Program:
             key = rng.choice(held.keys)
             assert same(fields(dataset.by_key(key)), samples[held.keys.index(key)])
         elif way == 5:
-            size, verify = 1 + rng.randrange(9), rng.choice(("full", "sizes", "off"))
+            size = 1 + rng.randrange(9)
+            verify = rng.choice(LEVELS)
             read = [s for batch in dataset.verified(verify).ordered(size) for s in batch.samples]
             assert same([fields(s) for s in read], samples)
         elif way == 6:
             size = 1 + rng.randrange(9)
-            ragged = {"Sound": {"wave": "list", "mask": "list"}, "Digit": {"label": "list"}}
+            ragged: dict[str, Any] = {
+                "Sound": {"wave": "list", "mask": "list"},
+                "Digit": {"label": "list"},
+            }
             batches = list(dataset.batches(size, ragged=ragged.get(held.kind)))
             for start, batch in zip(range(0, len(samples), size), batches, strict=True):
                 for name, column in batch.items():
@@ -323,7 +328,9 @@ class Program:
             given["license"] = rng.choice(("MIT", "CC0-1.0"))
         if rng.random() < 0.3:
             given["metadata"] = {"n": rng.randrange(3)}
-        options = {"maxcount": rng.choice((5, 40))} if stored and rng.random() < 0.5 else {}
+        options: dict[str, Any] = (
+            {"maxcount": rng.choice((5, 40))} if stored and rng.random() < 0.5 else {}
+        )
         before = self.names.get(name, [])
         dotted = any("." in key.rpartition("/")[2] for key in held.keys or ())
         if not held.samples or (not held.plain if not stored else dotted):

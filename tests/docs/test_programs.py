@@ -20,8 +20,7 @@ from tests.services.s3 import S3Server
 PROGRAMS = Path(__file__).parent / "programs"
 
 
-@atdata.packable
-class Feature:
+class Feature(atdata.PackableSample):
     """A sample with an array."""
 
     features: NDArray[np.float32]

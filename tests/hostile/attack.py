@@ -148,7 +148,7 @@ def _shards(data: bytes, folder: Path) -> Iterable[Callable[[], object]]:
     for sample_type in (DictSample, Thing):
         yield lambda t=sample_type: list(Dataset.of(t, place).ordered())  # type: ignore[misc]
         yield lambda t=sample_type: list(Dataset.of(t, place).ordered(batch_size=4))  # type: ignore[misc]
-        codec = sample_type.__atdata_codec__  # type: ignore[attr-defined]
+        codec = sample_type.__atdata_codec__  # type: ignore[union-attr]
         yield lambda c=codec: [  # type: ignore[misc]
             (block.columns(), block.samples(), block.keys)
             for block in read_blocks(io.BytesIO(data), shard="hostile", codec=c)
@@ -169,7 +169,7 @@ def _in_columns(payload: bytes) -> Iterable[Callable[[], object]]:
     good = b"\x81\xa1x\x01"
     tar = b"".join(member(b"%06d.msgpack" % i, payload if i % 10 == 9 else good) for i in range(20))
     for sample_type in (DictSample, Thing):
-        codec = sample_type.__atdata_codec__  # type: ignore[attr-defined]
+        codec = sample_type.__atdata_codec__  # type: ignore[union-attr]
         for member_of in ("columns", "samples"):
             yield lambda c=codec, m=member_of: [  # type: ignore[misc]
                 getattr(block, m)()

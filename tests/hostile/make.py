@@ -30,9 +30,9 @@ def files() -> dict[str, bytes]:
 def main() -> None:
     """Write every file, and remove what no longer belongs there."""
     wanted = files()
-    for path, data in wanted.items():
-        (CORPUS / path).parent.mkdir(parents=True, exist_ok=True)
-        (CORPUS / path).write_bytes(data)
+    for name, data in wanted.items():
+        (CORPUS / name).parent.mkdir(parents=True, exist_ok=True)
+        (CORPUS / name).write_bytes(data)
     for path in CORPUS.rglob("*"):
         if path.is_file() and path.relative_to(CORPUS).as_posix() not in wanted:
             path.unlink()

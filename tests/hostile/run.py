@@ -55,8 +55,8 @@ def in_child(item: Item, folder: Path, port: int, out: int) -> None:
         if address != internet.PUBLIC:
             watch.note(f"asks for a connection to {address}")
 
-    socket.getaddrinfo = internet.resolve  # type: ignore[assignment]
-    socket.socket = internet.routed(port, asked)  # type: ignore[assignment,misc]
+    socket.getaddrinfo = internet.resolve
+    socket.socket = internet.routed(port, asked)  # type: ignore[misc]
     before = {path.name for path in folder.iterdir()}
     started = time.process_time()
     found: dict[str, object] = {"fault": ""}

@@ -31,8 +31,8 @@ class Watch:
         self.on = False
         self._port = own_port
         self._writable = str(writable)
-        code = [sys.prefix, sys.base_prefix, _OWN / "src", *site.getsitepackages()]
-        self._readable = tuple({os.path.realpath(p) for p in [*code, *readable]})
+        code = [sys.prefix, sys.base_prefix, str(_OWN / "src"), *site.getsitepackages()]
+        self._readable = tuple({os.path.realpath(p) for p in (*code, *map(str, readable))})
 
     def start(self) -> None:
         """From now on. An audit hook cannot be taken away, so the process has to end."""

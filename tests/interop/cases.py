@@ -24,11 +24,11 @@ class Rich:
     ratio: float
     flag: bool
     blob: bytes
-    image: NDArray
+    image: NDArray  # type: ignore[type-arg]
     tags: list[str]
     numbers: list[int]
     table: dict[str, int]
-    mask: NDArray | None = None
+    mask: NDArray | None = None  # type: ignore[type-arg]
     note: str | None = None
     rank: int | None = None
 
@@ -38,14 +38,14 @@ class Tensor:
     """One array."""
 
     name: str
-    values: NDArray
+    values: NDArray  # type: ignore[type-arg]
 
 
 @dataclass(frozen=True)
 class Case:
     """A sample type and the fields of its samples, in order."""
 
-    sample_type: type
+    sample_type: type[Any]
     rows: list[dict[str, Any]]
 
     def samples(self) -> list[Any]:

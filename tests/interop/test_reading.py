@@ -28,7 +28,7 @@ def test_peer_shards_read_by_type(peer_shards: Path, case_name: str) -> None:
     """Every sample that the peer wrote arrives, in order, equal in every field, as its type."""
     case = CASES[case_name]
     for pattern in patterns(case_name):
-        dataset = atdata.Dataset[case.sample_type](peer_shards / pattern)
+        dataset = atdata.Dataset.of(case.sample_type, peer_shards / pattern)
         found = [digest_sample(sample, case.sample_type) for sample in dataset]
         assert found == case.digests()
         assert len(dataset) == len(case.rows)
@@ -38,7 +38,7 @@ def test_peer_shards_read_in_batches(peer_shards: Path, case_name: str) -> None:
     """A batch of the peer's samples holds what reading them one by one gives."""
     case = CASES[case_name]
     for pattern in patterns(case_name):
-        batches = atdata.Dataset[case.sample_type](peer_shards / pattern).ordered(BATCH_SIZE)
+        batches = atdata.Dataset.of(case.sample_type, peer_shards / pattern).ordered(BATCH_SIZE)
         found = [digest_sample(sample, case.sample_type) for batch in batches for sample in batch]
         assert found == case.digests()
 
@@ -54,7 +54,7 @@ def test_peer_shards_read_without_a_type(peer_shards: Path, case_name: str) -> N
 def test_peer_shards_shuffle_without_loss(peer_shards: Path, case_name: str) -> None:
     """Shuffled, one by one or in batches, the peer's samples are all there, each once."""
     case = CASES[case_name]
-    dataset = atdata.Dataset[case.sample_type](peer_shards / patterns(case_name)[1])
+    dataset = atdata.Dataset.of(case.sample_type, peer_shards / patterns(case_name)[1])
     each = list(dataset.shuffled(seed=1))
     batched = [sample for batch in dataset.shuffled(BATCH_SIZE, seed=1) for sample in batch]
     for samples in (each, batched):

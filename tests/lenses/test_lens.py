@@ -182,6 +182,6 @@ def test_a_putter_with_its_arguments_swapped_is_refused() -> None:
     """A putter takes the view first; the other way round is told when it is decorated."""
     with pytest.raises(LensError, match=r"\(view: Named, source: Person\)"):
 
-        @name_of.putter
+        @name_of.putter  # type: ignore[arg-type]
         def swapped(source: Person, view: Named) -> Person:
             return source

@@ -32,8 +32,7 @@ class Box:
     x: int
 
 
-@atdata.packable
-class Photo:
+class Photo(atdata.PackableSample):
     image: NDArray[np.uint8]
     label: int
     split: Split
@@ -44,7 +43,7 @@ class Photo:
 @atdata.packable
 class Loose:
     label: int | None
-    image: NDArray
+    image: NDArray  # type: ignore[type-arg]
 
 
 @atdata.packable

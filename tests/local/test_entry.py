@@ -132,7 +132,7 @@ def test_an_entry_is_made_of_urls() -> None:
     assert pickle.loads(pickle.dumps(one)) == one
     for wrong in ({"data_urls": "a.tar"}, {"data_urls": ["a"], "shards": ["b"]}, {"shards": [1]}):
         with pytest.raises(OptionError):
-            LocalDatasetEntry(name="digits", schema_ref=REF, **wrong)  # type: ignore[arg-type]
+            LocalDatasetEntry(name="digits", schema_ref=REF, **wrong)
 
 
 @given(ENTRIES)

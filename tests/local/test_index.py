@@ -95,11 +95,12 @@ def test_two_versions_of_a_class_do_not_take_turns(
 ) -> None:
     """Programs with two versions of a class insert the same bytes: each has one revision."""
 
-    def version(kind: type) -> type:
+    def version(kind: Any) -> type[Any]:
         members = {"__annotations__": {"label": kind}, "__module__": __name__}
-        return atdata.packable(type("Kept", (), members))
+        made: type[Any] = type("Kept", (), members)
+        return atdata.packable(made)
 
-    old, new = version(int), version(int | None)  # type: ignore[arg-type]
+    old, new = version(int), version(int | None)
     atdata.write_samples([old(1), old(2)], tmp_path / "kept.tar")
     for sample_type in (old, new, old, new, old):
         found = atdata.Dataset.of(sample_type, tmp_path / "kept.tar")

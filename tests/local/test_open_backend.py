@@ -183,7 +183,7 @@ def test_arguments_that_do_not_go_together(tmp_path: Path, redis_url: str) -> No
         with pytest.raises(OptionError, match="not both"):
             LocalIndex(tmp_path / "index.db", redis=client)
         with pytest.raises(OptionError, match="redis="):
-            LocalIndex(client)  # type: ignore[arg-type]
+            LocalIndex(client)
     with pytest.raises(OptionError, match="first argument"):
         LocalIndex(redis=redis_url)  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="DiskDataStore"):

@@ -35,8 +35,7 @@ class Inner:
     box: Box
 
 
-@atdata.packable
-class Outer:
+class Outer(atdata.PackableSample):
     """Samples inside lists, maps and None."""
 
     inner: Inner
@@ -92,8 +91,8 @@ def test_a_nested_schema_from_elsewhere_finds_its_place(index: LocalIndex) -> No
     """A nested type whose version has other fields here is published under the next one."""
     other = atdata.Schema("elsewhere.Box", "1.0.0", atdata.schema_of(Digit).fields)
     index.publish_schema(other)
-    kind = atdata.schema_of(Inner).fields[0]
-    nested = atdata.Field("box", type(kind.kind)("elsewhere.Box", kind.kind.fields, None, "1.0.0"))
+    kind: Any = atdata.schema_of(Inner).fields[0].kind
+    nested = atdata.Field("box", type(kind)("elsewhere.Box", kind.fields, None, "1.0.0"))
     ref = index.publish_schema(atdata.Schema("elsewhere.Inner", "1.0.0", (nested,)))
     box = index.get_schema(ref)["fields"][0]["fieldType"]["ref"]
     assert box == "atdata://local/sampleSchema/Box@2.0.0"

@@ -48,9 +48,9 @@ def test_the_three_schemes_pass(url: str) -> None:
 def test_the_environment_decides_when_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """ATDATA_ALLOW_PRIVATE=1 counts from the moment when it is set."""
     monkeypatch.delenv("ATDATA_ALLOW_PRIVATE", raising=False)
-    assert not STRANGER.private_allowed
+    allowed = [STRANGER.private_allowed]
     monkeypatch.setenv("ATDATA_ALLOW_PRIVATE", "1")
-    assert STRANGER.private_allowed
+    assert [*allowed, STRANGER.private_allowed] == [False, True]
     STRANGER.check_url("http://localhost/x")
 
 

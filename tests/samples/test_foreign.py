@@ -6,7 +6,7 @@ import io
 import tarfile
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgpack
 import numpy as np
@@ -77,15 +77,14 @@ def test_timestamps_and_arrays_of_others_are_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shape", ["(2L, 3L)", "(2L, 3)", "(6L,)", "(2, 3)"])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_arrays_that_python_2_saved(tmp_path: Path, shape: str, order: str) -> None:
+def test_arrays_that_python_2_saved(tmp_path: Path, shape: str, order: Literal["C", "F"]) -> None:
     """Lengths with an L, in C or Fortran order, are read as NumPy reads them."""
     said = f"{{'descr': '<f4', 'fortran_order': {order == 'F'}, 'shape': {shape}, }}"
     head = said.encode().ljust(117) + b"\n"
     values = np.arange(6, dtype="<f4")
     data = b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head + values.tobytes()
-    right = values.reshape(
-        [int(n) for n in shape.strip("()").replace("L", "").split(",") if n], order=order
-    )
+    lengths = [int(n) for n in shape.strip("()").replace("L", "").split(",") if n]
+    right = values.reshape(lengths, order=order)
     path = shard(tmp_path, *({"at": moment, "vector": data} for moment in MOMENTS))
     dataset = atdata.Dataset[Event](path)
     for vector in (dataset[0].vector, next(iter(dataset)).vector, dataset[:].vector[19]):

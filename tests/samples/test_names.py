@@ -44,10 +44,10 @@ def test_a_field_of_a_batch_is_its_attribute(tmp_path: Path, name: str) -> None:
         assert SampleBatch.column(batch, name).tolist() == [0, 1, 2]
         assert SampleBatch.values(batch, name) == [0, 1, 2]
         assert set(SampleBatch.as_numpy(batch)) == {name, "other"}
-        assert SampleBatch.fields(batch) == (name, "other")  # type: ignore[operator]
-        assert SampleBatch.samples(batch) == list(batch) == samples  # type: ignore[operator]
-        assert SampleBatch.sample_type(batch) is cls  # type: ignore[operator]
-        assert len(SampleBatch.keys(batch)) == 3  # type: ignore[operator]
+        assert SampleBatch.fields(batch) == (name, "other")
+        assert SampleBatch.samples(batch) == list(batch) == samples
+        assert SampleBatch.sample_type(batch) is cls
+        assert len(SampleBatch.keys(batch)) == 3
     assert next(dataset.batches(3))[name].tolist() == [0, 1, 2]
 
 
@@ -85,8 +85,8 @@ def test_a_field_of_a_sample_without_a_type_is_its_attribute(fields: dict[str, A
     assert list(DictSample.keys(sample)) == list(sample) == list(fields)
     assert list(DictSample.values(sample)) == list(fields.values())
     assert DictSample.get(sample, "none of these") is None
-    packed = DictSample.packed(sample)  # type: ignore[operator]
-    assert DictSample.as_wds(sample)["msgpack"] == packed  # type: ignore[operator]
+    packed = DictSample.packed(sample)
+    assert DictSample.as_wds(sample)["msgpack"] == packed
     assert DictSample.from_bytes(packed) == sample == DictSample(sample)
     assert pickle.loads(pickle.dumps(sample)) == copy.deepcopy(sample) == sample
     assert repr(sample).startswith("DictSample(")

@@ -36,20 +36,18 @@ class Side(StrEnum):
     LEFT = "left"
 
 
-@atdata.packable
-class Box:
+class Box(atdata.PackableSample):
     corners: NDArray[np.float32]
     label: str = "thing"
 
 
-@atdata.packable
-class Everything:
+class Everything(atdata.PackableSample):
     text: str
     count: int
     ratio: float
     flag: bool
     raw: bytes
-    any_array: NDArray
+    any_array: NDArray  # type: ignore[type-arg]
     floats: NDArray[np.float32]
     items: list[int]
     arrays: list[NDArray[np.uint8]]
@@ -133,7 +131,7 @@ WRONG = [
     ("scores", {"a": "b"}, "$.scores['a']"),
     ("scores", {1: 2.0}, "key"),
     ("box", Colour.RED, "$.box: expected Box"),
-    ("boxes", [Box(np.ones(2))], "$.boxes[0].corners: expected float32"),
+    ("boxes", [Box(np.ones(2))], "$.boxes[0].corners: expected float32"),  # type: ignore[arg-type]
     ("choice", "c", "$.choice"),
     ("colour", "green", "$.colour"),
     ("when", "2024-01-01", "datetime"),
@@ -219,8 +217,7 @@ def test_classes_inside_functions_resolve() -> None:
     class Inner:
         x: int
 
-    @atdata.packable
-    class Outer:
+    class Outer(atdata.PackableSample):
         inner: Inner
 
     assert Outer.from_bytes(Outer(Inner(1)).packed) == Outer(Inner(1))
@@ -250,8 +247,7 @@ def test_missing_fields_take_their_default() -> None:
 def test_unknown_fields_are_passed_over_with_one_warning() -> None:
     """A field that the type does not have stays readable data: one warning, not one a sample."""
 
-    @atdata.packable
-    class Small:
+    class Small(atdata.PackableSample):
         x: int
 
     payload = msgpack.packb({"x": 1, "extra": 2})
@@ -322,7 +318,8 @@ def test_equality_compares_arrays() -> None:
     assert Box(np.ones(2, np.float32)) != Box(np.ones(2, np.float64))
     assert Box(np.ones(2, np.float32)) != Box(np.ones((2, 1), np.float32))
     assert Box(np.full(1, np.nan, np.float32)) == Box(np.full(1, np.nan, np.float32))
-    assert Box(np.ones(2, np.float32)) != 3
+    other: object = 3
+    assert Box(np.ones(2, np.float32)) != other
 
 
 def test_a_field_cannot_hide_a_member() -> None:
@@ -482,8 +479,7 @@ def test_annotations_of_jaxtyping_are_dtype_and_shape() -> None:
     from atdata.samples.codec import codec_of
     from atdata.samples.kinds import Array
 
-    @atdata.packable
-    class Typed:
+    class Typed(atdata.PackableSample):
         points: Float32[np.ndarray, "21 3"]  # noqa: F722
         picture: UInt8[np.ndarray, "h w rgb=3"] | None  # noqa: F722
         mask: Bool[np.ndarray, "n n+1 _ #4"]  # noqa: F722
@@ -524,7 +520,7 @@ def test_a_decorated_function_is_refused() -> None:
     """@packable above a def is an error that says what it is for."""
     with pytest.raises(SampleTypeError, match=r"for classes, found .*load, a function"):
 
-        @atdata.packable  # type: ignore[type-var]
+        @atdata.packable  # type: ignore[call-overload]
         def load() -> int:
             return 1
 

@@ -30,8 +30,7 @@ class Scaling:
             raise ValueError("the picture is no picture of bytes")
 
 
-@atdata.packable
-class Plain(Scaling):
+class Plain(Scaling, atdata.PackableSample):
     image: NDArray[np.float32]
     label: int = 0
 
@@ -128,9 +127,9 @@ def test_views_and_other_types_of_the_same_data_run_nothing(
         tmp_path / "b.tar",
         maxcount=30,
     )
-    typed = atdata.Dataset[sample_type](
-        str(untyped.shard_list[0]).replace("000000", "{000000..000001}")
-    )  # type: ignore[valid-type]
+    typed = atdata.Dataset.of(
+        sample_type, str(untyped.shard_list[0]).replace("000000", "{000000..000001}")
+    )
     assert list(typed.ordered()) == samples
     assert CALLS == []
 

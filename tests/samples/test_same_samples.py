@@ -30,8 +30,7 @@ class Inner:
     n: int
 
 
-@atdata.packable
-class Everything:
+class Everything(atdata.PackableSample):
     array: NDArray[Any]
     ratio: float
     count: int

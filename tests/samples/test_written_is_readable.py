@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import InitVar, dataclass, field
 from datetime import datetime
 from enum import Enum, IntEnum
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -28,8 +29,7 @@ from atdata.samples.kinds import Array, Misfit
 from atdata.samples.packable import same_value
 
 
-@atdata.packable
-class Anything:
+class Anything(atdata.PackableSample):
     array: NDArray[Any]
     number: int = 0
 
@@ -47,13 +47,13 @@ def of_numpy() -> Iterator[np.dtype[Any]]:
     yield from (np.dtype((np.record, pair)), np.dtype([(("a title", "a"), "i2")]))
     yield from (np.dtype([("a", "S0")]), np.dtype([("é数", "f4")]), np.dtype([("é", "f4")]))
     yield np.dtype([("inner", pair), ("many", "i2", (2, 3)), ("text", "U3"), ("", "M8[s]")])
-    at = {"names": ["a", "b"], "formats": ["i4", "i4"]}
-    yield np.dtype({**at, "offsets": [0, 2]})
-    yield np.dtype({**at, "offsets": [4, 0]})
-    yield np.dtype({**at, "offsets": [4, 12], "itemsize": 40})
+    at: Any = {"names": ["a", "b"], "formats": ["i4", "i4"]}
+    more: list[Any] = [{"offsets": [0, 2]}, {"offsets": [4, 0]}]
+    more += [{"offsets": [4, 12], "itemsize": 40}]
+    yield from (np.dtype(at | layout) for layout in more)
     yield np.dtype([("wide", [(f"column_{i}", "f8") for i in range(600)])])
     yield np.dtype([("x", np.longdouble), ("y", "i1")])
-    deep = np.dtype("i2")
+    deep: np.dtype[Any] = np.dtype("i2")
     for depth in range(1, 41):
         deep = np.dtype([("x", deep)])
         if depth in (1, 30, 31, 32, 40):
@@ -101,11 +101,9 @@ def test_every_dtype_comes_back_or_is_refused(shape: tuple[int, ...], tmp_path: 
         samples = [Anything(array, i) for i in range(12)]
         columns = {"array": np.stack([array] * 12, dtype=array.dtype), "number": np.arange(12)}
         ways: list[Callable[[Path], Any]] = [
-            lambda path, samples=samples: atdata.write_samples(samples, path, fsync=False),
-            lambda path, samples=samples: atdata.write_samples(iter(samples), path, fsync=False),
-            lambda path, columns=columns: atdata.write_columns(
-                columns, path, sample_type=Anything, fsync=False
-            ),
+            partial(atdata.write_samples, samples, fsync=False),
+            partial(atdata.write_samples, iter(samples), fsync=False),
+            partial(atdata.write_columns, columns, sample_type=Anything, fsync=False),
         ]
         found = [written(way, tmp_path / f"{number}-{i}.tar") for i, way in enumerate(ways)]
         assert len({dataset is None for dataset in found}) == 1, dtype
@@ -134,8 +132,9 @@ def test_a_field_of_a_dtype_that_cannot_be_stored_is_refused_at_the_class(
     dtype: np.dtype[Any],
 ) -> None:
     """The class says so, and what to do, before there is a sample."""
+    odd: Any = dtype.type
     with pytest.raises(SampleTypeError, match=rf"Odd\.x: .*{dtype.name}.*astype"):
-        atdata.packable(type("Odd", (), {"__annotations__": {"x": NDArray[dtype.type]}}))
+        atdata.packable(type("Odd", (), {"__annotations__": {"x": NDArray[odd]}}))
 
 
 @pytest.mark.parametrize("count", [32, 33, 64])
@@ -177,14 +176,15 @@ def test_more_lists_than_are_read_are_not_written(tmp_path: Path) -> None:
         b: dict[str, list[int]]
 
     fits, too_many = Nested([[]] * 50, {"x": []}), Nested([[]] * 90, {"x": [1] * 9})
-    columns = {"a": [fits.a, too_many.a], "b": [fits.b, too_many.b]}
+    columns: dict[str, list[Any]] = {"a": [fits.a, too_many.a], "b": [fits.b, too_many.b]}
     with limits.set(containers=60):
         assert list(atdata.write_samples([fits] * 2, tmp_path / "a.tar").ordered()) == [fits] * 2
-        for write in (
-            lambda path: atdata.write_samples([fits, too_many], path),
-            lambda path: atdata.write_samples(iter([fits, too_many]), path),
-            lambda path: atdata.write_columns(columns, path, sample_type=Nested),
-        ):
+        ways: list[Callable[[Path], Any]] = [
+            partial(atdata.write_samples, [fits, too_many]),
+            partial(atdata.write_samples, iter([fits, too_many])),
+            partial(atdata.write_columns, columns, sample_type=Nested),
+        ]
+        for write in ways:
             with pytest.raises(EncodeError, match=r"sample 1: .*limits\.containers"):
                 write(tmp_path / "b.tar")
         with pytest.raises(EncodeError, match=r"limits\.containers"):
@@ -197,12 +197,14 @@ def test_a_shard_of_more_samples_than_are_read_is_not_written(tmp_path: Path) ->
     samples = [Anything(np.zeros(2), i) for i in range(25)]
     columns = {"array": np.zeros((25, 2)), "number": np.arange(25)}
     with limits.set(samples=10):
-        for options in ({}, {"maxcount": 11}, {"maxcount": 11, "fsync": False}):
-            for write in (
-                lambda path, **o: atdata.write_samples(samples, path, **o),
-                lambda path, **o: atdata.write_samples(iter(samples), path, **o),
-                lambda path, **o: atdata.write_columns(columns, path, sample_type=Anything, **o),
-            ):
+        some: list[dict[str, Any]] = [{}, {"maxcount": 11}, {"maxcount": 11, "fsync": False}]
+        for options in some:
+            ways: list[Callable[..., Any]] = [
+                partial(atdata.write_samples, samples),
+                partial(atdata.write_samples, iter(samples)),
+                partial(atdata.write_columns, columns, sample_type=Anything),
+            ]
+            for write in ways:
                 with pytest.raises(ShardError, match=r"limits\.samples .*maxcount="):
                     write(tmp_path / "a.tar", **options)
         assert not list(tmp_path.iterdir())
@@ -223,8 +225,7 @@ def test_a_type_is_nested_as_deep_as_it_can_be_published() -> None:
             atdata.packable(type("Deep", (), {"__annotations__": {"x": odd}}))
 
 
-@atdata.packable
-class Plain:
+class Plain(atdata.PackableSample):
     ratio: float
     when: datetime
     scores: dict[str, int]
@@ -251,9 +252,11 @@ def test_what_a_field_cannot_hold_is_refused(change: dict[str, Any], tmp_path: P
     with pytest.raises(EncodeError):
         _ = plain(**change).packed
     [(name, value)] = change.items()
-    as_array = [np.array([value])] if isinstance(value, np.generic) else []
+    as_array: list[Any] = [np.array([value])] if isinstance(value, np.generic) else []
     for column in ([value], *as_array):
-        columns = {f.name: [getattr(plain(), f.name)] for f in dataclasses.fields(Plain)}
+        columns: dict[str, Any] = {
+            f.name: [getattr(plain(), f.name)] for f in dataclasses.fields(Plain)
+        }
         with pytest.raises(EncodeError, match=rf"sample 0: Plain \$\.{name}"):
             atdata.write_columns({**columns, name: column}, tmp_path / "a.tar", sample_type=Plain)
 
@@ -306,8 +309,7 @@ class Larger(Part):
     z: int = 0
 
 
-@atdata.packable
-class Whole:
+class Whole(atdata.PackableSample):
     part: Part
     mood: Mood
     parts: list[Part]
@@ -380,8 +382,7 @@ def test_bytes_that_are_an_array_are_refused_without_a_type() -> None:
     with pytest.raises(EncodeError, match=r"\$\.raw: these bytes are an array"):
         _ = atdata.DictSample(raw=out.getvalue()).packed
 
-    @atdata.packable
-    class Raw:
+    class Raw(atdata.PackableSample):
         raw: bytes
 
     assert Raw.from_bytes(Raw(out.getvalue()).packed).raw == out.getvalue()
@@ -517,8 +518,7 @@ def test_a_copy_with_slots_of_a_sample_type_is_none() -> None:
         atdata.write_samples([Copied(1)], "never.tar")
 
 
-@atdata.packable
-class Raw:
+class Raw(atdata.PackableSample):
     data: bytes
 
 
@@ -539,21 +539,21 @@ def test_views_of_memory_come_back_equal_or_are_refused(array: Any) -> None:
 )
 def test_moments_of_every_unit_come_back_equal_or_are_refused(unit: str, count: int) -> None:
     """Equal as NumPy compares them, and as samples; else an error that says what to write."""
-    sample = plain(when=np.datetime64(count, unit))
+    moment = np.dtype(f"M8[{unit}]").type(count, unit)
+    sample = plain(when=moment)
     try:
         back = Plain.from_bytes(sample.packed)
     except EncodeError as error:
         assert unit not in ("h", "m", "s", "ms", "us")
         if "Write it in" in str(error):
-            advised = plain(when=sample.when.astype("datetime64[us]"))
+            advised = plain(when=moment.astype("datetime64[us]"))
             assert Plain.from_bytes(advised.packed) == advised
         return
     assert back.when == sample.when
     assert back == sample
 
 
-@atdata.packable
-class Noted:
+class Noted(atdata.PackableSample):
     note: str
     remark: str | None = None
     grade: int | None = None

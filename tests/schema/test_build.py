@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import atdata
 from atdata._protocols import Packable
 from atdata.errors import SchemaError, UnknownKindError
+from atdata.samples.codec import codec_of
 from atdata.samples.kinds import (
     Array,
     Field,
@@ -69,7 +70,7 @@ def test_a_decoded_type_reads_what_the_class_wrote(sample: Any) -> None:
     decoded = build_type(schema_of(Everything))
     other = decoded.from_bytes(sample.packed)
     assert other.packed == sample.packed
-    assert Everything.from_bytes(other.packed) == sample
+    assert codec_of(Everything).unpack(other.packed) == sample
 
 
 def test_equal_schemas_give_one_class() -> None:
@@ -146,10 +147,10 @@ def test_what_a_stranger_named_is_never_looked_up() -> None:
             return super().find_class(module, name)
 
     inner = Nested("subprocess.Popen", (Field("shell", INT),))
-    cls = build_type(Schema("os.system", "1.0.0", (Field("x", INT), Field("part", inner))))
-    part = cls.__atdata_codec__.fields[1].kind.python  # type: ignore[attr-defined]
+    cls: Any = build_type(Schema("os.system", "1.0.0", (Field("x", INT), Field("part", inner))))
+    part = cls.__atdata_codec__.fields[1].kind.python
     sample = cls(x=1, part=part(shell=2))
-    for sent in (cls, part, sample, atdata.Dataset[cls]("a.tar")):  # type: ignore[valid-type]
+    for sent in (cls, part, sample, atdata.Dataset[cls]("a.tar")):
         Looked(io.BytesIO(pickle.dumps(sent))).load()
     assert Looked.asked
     assert {module.partition(".")[0] for module in Looked.asked} <= {

@@ -35,7 +35,7 @@ class Everything:
     flag: bool
     blob: bytes
     image: NDArray[np.uint8]
-    anything: NDArray
+    anything: NDArray  # type: ignore[type-arg]
     points: np.ndarray[tuple[int, Literal[3]], np.dtype[np.float64]]
     boxes: list[Box]
     named: dict[str, list[float | None]]

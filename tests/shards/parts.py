@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 
 import atdata._shardlist as shardlist
 from atdata.samples.codec import codec_of
-from atdata.samples.packable import packable
+from atdata.samples.packable import PackableSample
 from atdata.shards.reader import read_blocks
 from atdata.shards.writer import PackedSample, write_shards
 
 
-@packable
-class Digit:
+class Digit(PackableSample):
     """Image, label and a word."""
 
     image: NDArray[np.uint8]

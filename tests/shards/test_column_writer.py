@@ -241,13 +241,11 @@ def test_large_samples_are_hashed_in_their_order(fsync: bool, tmp_path: Path) ->
 def test_many_samples_are_written_in_several_runs(fsync: bool, tmp_path: Path) -> None:
     """Shards larger than what is built at once are whole, and their tables true."""
     count = 30_000
-    columns = {
-        "image": np.arange(count * 64, dtype=np.uint8).reshape(count, 64),
-        "label": [7] * count,
-    }
+    images = np.arange(count * 64, dtype=np.uint8).reshape(count, 64)
+    columns = {"image": images, "label": [7] * count}
     sink = of_columns(columns, Digit, tmp_path, maxcount=12_000, fsync=fsync)
     found = [sample for path in sink.placed for _, sample in read_all(path)]
-    assert all((s.image == columns["image"][i]).all() for i, s in enumerate(found))
+    assert all((s.image == images[i]).all() for i, s in enumerate(found))
     assert len(found) == count
     for path in sink.placed:
         table = SampleTable.parse(sink.tables[path.name])

@@ -75,7 +75,9 @@ def test_one_warning_counts_what_is_not_read() -> None:
     [one] = told
     found = "6 members are no samples and were not read: 3 .png, 1 .json, 1 .msgpack.gz"
     assert f"data-000000.tar: {found}, 1 without an ending" in str(one.message)
-    blocks = read_blocks(io.BytesIO(tar_of(mixed)), shard="x.tar", codec=codec_of(Digit), rows=1)
+    blocks: Any = read_blocks(
+        io.BytesIO(tar_of(mixed)), shard="x.tar", codec=codec_of(Digit), rows=1
+    )
     assert len(next(blocks)) > 0
     with pytest.warns(UnreadMembersWarning, match=r"x\.tar: .*\.png"):
         blocks.close()

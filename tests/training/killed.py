@@ -66,7 +66,9 @@ def train(folder: str, how: dict[str, Any]) -> None:
     if how["loader"] != "ours":
         made: Any = torch.utils.data.DataLoader
         if how["loader"] == "StatefulDataLoader":
-            from torchdata.stateful_dataloader import StatefulDataLoader as made  # noqa: N813
+            from torchdata.stateful_dataloader import StatefulDataLoader
+
+            made = StatefulDataLoader
         more: dict[str, Any] = {"multiprocessing_context": how["context"], "prefetch_factor": 4}
         more["persistent_workers"] = how["persistent"]
         loader = made(

@@ -9,7 +9,6 @@ import argparse
 import itertools
 import json
 import random
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -363,4 +362,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

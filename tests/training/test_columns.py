@@ -75,7 +75,7 @@ def test_arrays_that_may_be_missing(tmp_path: Path) -> None:
     assert batch["scores"].shape == (5, 2)
     assert batch["scores.offsets"].tolist() == [0, 0, 0, 2, 5]
     for ragged in ("list", None):
-        values = next(dataset.batches(4, ragged=ragged))["scores"]  # type: ignore[arg-type]
+        values = next(dataset.batches(4, ragged=ragged))["scores"]
         assert values[1] is None
         assert values[3].shape == (3, 2)
     nothing = write_samples([Maybe(None)] * 2, tmp_path / "none.tar")
@@ -183,13 +183,14 @@ def test_weights_are_kept(tmp_path: Path) -> None:
 def test_what_cannot_be_mixed_is_refused(images: Dataset[Item], tokens: Dataset[Text]) -> None:
     """Several types, wrong weights, and states of another mixture are errors."""
     with pytest.raises(SampleTypeError, match="Item, Text"):
-        mix([images, tokens])  # type: ignore[list-item]
+        mix([images, tokens])  # type: ignore[arg-type]
     for weights in ([1], [1, -1], [0, 0], [1, float("nan")], ["1", 2], [None, 1]):
         with pytest.raises(OptionError, match="expected 2 numbers from 0 on"):
             mix([images, images], weights=weights)  # type: ignore[arg-type]
-    for wrong in ([], images, "images", (d for d in [images])):
+    several: list[Any] = [[], images, "images", (d for d in [images])]
+    for wrong in several:
         with pytest.raises(OptionError, match="dataset"):
-            mix(wrong)  # type: ignore[arg-type]
+            mix(wrong)
     with pytest.raises(OptionError):
         mix([images], stop="last")  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="split"):

@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -162,10 +163,10 @@ def test_a_batch_of_nothing_has_the_forms_too(tmp_path: Path) -> None:
     batch = write_samples([Half(0.5)], tmp_path / "h.tar")[[]]
     assert (len(batch), batch.keys, batch.samples, batch.ratio) == (0, [], [], [])
     columns = batch.as_numpy(fill={"ratio": 0.0, "image": np.ones(3, np.float32)})
-    assert (columns["ratio"].dtype, columns["ratio"].shape) == (np.float64, (0,))
-    assert (columns["image"].dtype, columns["image"].shape) == (np.float32, (0, 3))
+    assert (columns["ratio"].dtype, columns["ratio"].shape) == (np.dtype(np.float64), (0,))
+    assert (columns["image"].dtype, columns["image"].shape) == (np.dtype(np.float32), (0, 3))
     wide = write_samples([Wide(1)], tmp_path / "w.tar")[1:1]
-    assert (wide.id, wide.column("id").dtype) == ([], np.int64)
+    assert (wide.id, wide.column("id").dtype) == ([], np.dtype(np.int64))
 
 
 def _same(row: Row) -> Row:
@@ -231,10 +232,10 @@ def test_integers_keep_every_digit(
         mine = ids[at * size : (at + 1) * size]
         if max(mine) < 2**63:
             column = batch.column("id")
-            assert (column.dtype, column.tolist()) == (np.int64, mine)
+            assert (column.dtype, column.tolist()) == (np.dtype(np.int64), mine)
             assert batch.as_numpy()["id"].tolist() == mine
             continue
-        for read in (lambda b=batch: b.column("id"), batch.as_numpy):  # type: ignore[misc]
+        for read in (partial(batch.column, "id"), batch.as_numpy):
             with pytest.raises(RaggedFieldError, match=r"id: .*int64.*'list'"):
                 read()
     if max(ids) >= 2**63:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Sequence
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -51,8 +51,8 @@ def test_a_permutation_has_every_sample_once(
     counts: list[int], seed: int, epoch: int, block: int, window: int
 ) -> None:
     """Every position comes once, whatever the sizes; and alike when asked for in other pieces."""
-    make = lambda: Permutation(  # noqa: E731
-        np.array(counts), seed=seed, epoch=epoch, block=block, window=window
+    make = partial(
+        Permutation, np.array(counts), seed=seed, epoch=epoch, block=block, window=window
     )
     total = sum(counts)
     order = make()
@@ -378,14 +378,14 @@ def test_steps_keep_the_order_and_the_state() -> None:
 @cache
 def sized(kind: str, maxcount: int) -> Dataset[Item]:
     """Samples whose content tells their number, of sizes of one kind, in few shards or in many."""
-    sizes = {
+    ways: dict[str, Callable[[int], int]] = {
         "one small": lambda i: 100,
         "one large": lambda i: 20_000,
         "small": lambda i: i * 37 % 3000,
         "large": lambda i: 9000 + i * 37 % 3000,
         "all": lambda i: (i * 37 % 3000) if i % 7 else 15_000,
-    }[kind]
-    items = [Item(i, np.full(sizes(i), i % 251, np.uint8)) for i in range(150)]
+    }
+    items = [Item(i, np.full(ways[kind](i), i % 251, np.uint8)) for i in range(150)]
     folder = Path(mkdtemp(prefix="atdata-test-"))
     return write_samples(items, folder / "sized.tar", maxcount=maxcount)
 

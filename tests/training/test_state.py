@@ -59,7 +59,7 @@ def test_ranks_are_found_and_contradictions_told(monkeypatch: pytest.MonkeyPatch
         dataset.split()
     monkeypatch.setenv("WORLD_SIZE", "4")
     assert len(dataset.split()) == 8
-    assert [len(dataset.split(even=even)) for even in ("drop", "pad")] == [7, 8]  # type: ignore[arg-type]
+    assert [len(dataset.split(even=even)) for even in ("drop", "pad")] == [7, 8]
     assert len(dataset.split(1, 4)) == 8
     with pytest.raises(OptionError, match="rank 1 of 4"):
         dataset.split(1, 8)
@@ -78,7 +78,8 @@ def test_ranks_are_found_and_contradictions_told(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("option", ["seed", "epoch", "window"])
 def test_options_out_of_range_are_refused(option: str) -> None:
     """A negative seed or epoch and an empty window are refused at once."""
-    for wrong in (-1, 1.5, True):
+    several: list[Any] = [-1, 1.5, True]
+    for wrong in several:
         with pytest.raises(OptionError, match=option):
             dataset_of((23, 7)).shuffled(**{option: wrong})
 

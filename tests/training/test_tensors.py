@@ -175,7 +175,7 @@ def test_every_dtype_of_arrays_that_differ(tmp_path: Path, name: str) -> None:
                 assert found.dtype == value.dtype
                 assert np.array_equal(found, value)
     for way in ("pad", "flat"):
-        loader = dataset.to_torch(5, ragged=way)  # type: ignore[arg-type]
+        loader = dataset.to_torch(5, ragged=way)
         if name not in TENSORS:
             with pytest.raises(RaggedFieldError, match=r"x: .*dtype.*'list'"):
                 next(iter(loader))

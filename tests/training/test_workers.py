@@ -25,7 +25,7 @@ torch: Any = pytest.importorskip(
     "torch", reason="PyTorch is not installed; make test-torch installs it and runs these tests"
 )
 
-LISTS = {"sound": "list", "grid": "list"}
+LISTS: dict[str, Any] = {"sound": "list", "grid": "list"}
 WAYS: list[Any] = [
     "list",
     "pad",
@@ -52,18 +52,20 @@ def numbers(loader: Any) -> list[list[int]]:
 def same(mine: Any, other: Any) -> bool:
     """Whether both are the same tensors, lists, texts or None."""
     if isinstance(mine, dict | list) and type(mine) is type(other) and len(mine) == len(other):
-        pairs = zip(mine, other, strict=True)
-        if isinstance(mine, dict):
-            pairs = ((mine[name], other.get(name)) for name in mine)
-        return all(same(a, b) for a, b in pairs)
+        if isinstance(mine, dict) and isinstance(other, dict):
+            return all(same(mine[name], other.get(name)) for name in mine)
+        return all(same(a, b) for a, b in zip(mine, other, strict=True))
     if isinstance(mine, torch.Tensor) and isinstance(other, torch.Tensor):
-        return mine.dtype == other.dtype and torch.equal(mine, other)
+        return bool(mine.dtype == other.dtype and torch.equal(mine, other))
     return type(mine) is type(other) and bool(mine == other)
 
 
 def right(clip: Clip, batch: dict[str, Any], row: int) -> bool:
     """Whether a row of a batch of lists has the values of a clip."""
-    arrays = [(clip.frame, batch["frame"][row]), (clip.sound, batch["sound"][row])]
+    arrays: list[tuple[Any, Any]] = [
+        (clip.frame, batch["frame"][row]),
+        (clip.sound, batch["sound"][row]),
+    ]
     arrays += [(clip.grid, batch["grid"][row])]
     if clip.extra is None:
         assert batch["extra"][row] is None
@@ -148,7 +150,7 @@ def test_what_is_held_never_changes(dataset: Dataset[Clip], strategy: str) -> No
     torch.multiprocessing.set_sharing_strategy(strategy)
     try:
         loader = dataset.to_torch(8, shuffle=True, ragged=LISTS, num_workers=2)
-        kept = []
+        kept: list[tuple[int, Any, Any]] = []
         for _ in range(3):
             for batch in loader:
                 row = len(kept) % len(batch["number"])
@@ -325,12 +327,12 @@ def test_workers_take_their_shared_memory_along(dataset: Dataset[Clip], steps: i
         loader = dataset.to_torch(8, ragged=LISTS, num_workers=2, persistent_workers=False)
         workers: set[int | None] = set()
         for _ in range(2):
-            frame = None
+            frame: Any = None
             for batch in itertools.islice(loader, steps):
                 workers |= {process.pid for process in multiprocessing.active_children()}
                 frame = batch["frame"][:2]
                 del batch
-            kept = frame.numpy().copy()  # type: ignore[attr-defined]
+            kept = frame.numpy().copy()
             assert np.array_equal(frame, kept)
         assert len(workers) == 4
         del frame

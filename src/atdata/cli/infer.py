@@ -53,7 +53,7 @@ _EXACT: Final = 2**53
 
 def infer_type(
     source: DataSource, name: str, report: Callable[[str], object] = lambda line: None
-) -> type:
+) -> type[Any]:
     """A type that every sample fits; its name is made from the dataset's.
 
     Reads all samples once, since a field may appear late.

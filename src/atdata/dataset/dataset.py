@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import WeakValueDictionary
 
 from atdata._protocols import DataSource, IndexEntry, is_source
@@ -39,7 +39,13 @@ from atdata.sources.cache import MAX_BYTES, CachedSource
 from atdata.sources.url import URLSource
 from atdata.system.folders import cache_folder, user_path
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    # Python has defaults of type variables from 3.13 on; type checkers know them everywhere.
+    from typing_extensions import TypeVar as _TypeVar
+
+    T = _TypeVar("T", default=DictSample)
+else:
+    T = TypeVar("T")
 U = TypeVar("U")
 
 _typed: WeakValueDictionary[type, type[Dataset[Any]]] = WeakValueDictionary()

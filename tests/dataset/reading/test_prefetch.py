@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -36,13 +36,12 @@ class Streams:
         """Set when a second shard is opened."""
 
     @property
-    def shard_list(self) -> Sequence[str]:
+    def shard_list(self) -> list[str]:
         return list(self._shards)
 
-    def list_shards(self) -> Sequence[str]:
+    def list_shards(self) -> list[str]:
         return self.shard_list
 
-    @property
     def shards(self) -> Iterator[tuple[str, IO[bytes]]]:
         return ((name, self.open_shard(name)) for name in self._shards)
 

@@ -118,8 +118,8 @@ def test_any_words(entries: list[dict[str, int]], word: str) -> None:
         pages.change((name, terms))
         model[name] = terms
     assert names(pages, word) == ranked(model, [word], [])
-    for name, terms in model.items():
-        assert fits(terms, [word], []) == (name in ranked(model, [word], []))
+    for name, held in model.items():
+        assert fits(held, [word], []) == (name in ranked(model, [word], []))
 
 
 def test_a_search_reads_what_it_shows() -> None:

@@ -14,9 +14,9 @@ def test_what_is_held_is_never_given_again(size: int) -> None:
     """Views of any sort keep a buffer in use, also when the array itself is gone."""
     buffers = Buffers()
     held = [
-        memoryview(buffers.take(size)),
+        buffers.take(size).data,
         buffers.take(size)[5:10],
-        np.ndarray((4,), "<u4", memoryview(buffers.take(size)), 0, (1,)),
+        np.ndarray((4,), "<u4", buffers.take(size).data, 0, (1,)),
         buffers.take(size).view(np.float32),
     ]
     for _ in range(10):

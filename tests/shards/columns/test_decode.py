@@ -70,7 +70,7 @@ def identical(a: Any, b: Any) -> bool:
         return False
     if isinstance(a, np.ndarray):
         same_layout = a.dtype == b.dtype and a.shape == b.shape
-        return same_layout and a.tobytes() == b.tobytes()
+        return bool(same_layout and a.tobytes() == b.tobytes())
     if isinstance(a, float):
         return np.float64(a).tobytes() == np.float64(b).tobytes()
     if isinstance(a, list):
@@ -153,8 +153,8 @@ def as_numpy_saves(array: np.ndarray[Any, Any]) -> bytes:
 def compact(array: np.ndarray[Any, Any]) -> bytes:
     """An array in the compact form."""
     name = array.dtype.str.encode()
-    shape = b"".join(n.to_bytes(8, "little") for n in array.shape)
-    return bytes([len(name)]) + name + bytes([array.ndim]) + shape + array.tobytes()
+    shape = b"".join(int(n).to_bytes(8, "little") for n in array.shape)
+    return b"".join([bytes([len(name)]), name, bytes([array.ndim]), shape, array.tobytes()])
 
 
 @st.composite
@@ -187,7 +187,7 @@ def wires(draw: st.DrawFn) -> dict[str, Any]:
     return wire
 
 
-FORMATS = st.sampled_from(
+FORMATS: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
     [
         {"format": tarfile.USTAR_FORMAT},
         {"format": tarfile.GNU_FORMAT},
@@ -281,7 +281,7 @@ def lenient(data: bytes) -> list[tuple[str, Any]]:
             if member.isreg() and stem and suffix.lower() in ("msgpack", "mp", "msg"):
                 stream = tar.extractfile(member)
                 assert stream is not None
-                out.append((folder + slash + stem, Digit.from_bytes(stream.read())))  # type: ignore[attr-defined]
+                out.append((folder + slash + stem, Digit.from_bytes(stream.read())))
     return out
 
 
@@ -340,7 +340,7 @@ def test_arrays_own_their_memory() -> None:
 def test_frozen_and_keyword_types_are_built(options: dict[str, bool]) -> None:
     """Types that are frozen, or made by keyword alone, are read as any other."""
 
-    @packable(**options)  # type: ignore[call-overload]
+    @packable(**options)
     class Pair:
         a: int
         b: str

@@ -283,8 +283,7 @@ def extracted(path: Path) -> Counter[bytes] | None:
     with tempfile.TemporaryDirectory() as folder, tarfile.open(path) as tar:
         names = set()
         for member in tar.getmembers():
-            place = os.path.normpath(member.name)
-            names.add(place)
+            names.add(os.path.normpath(member.name))
         try:
             tar.extractall(folder, filter="tar")
         except (tarfile.TarError, OSError, KeyError, RecursionError):

@@ -80,7 +80,8 @@ SIZES = st.sampled_from([0, 1, 400, 40_000, 300_000, 1_500_000])
 def test_chunks_are_the_stream(sizes: list[int], reads: list[int], ahead: bool) -> None:
     """Samples of any size come whole out of a stream that gives what it likes."""
     samples = pieces(sizes)
-    window = StreamChunks(Trickle(tar(samples), reads), ahead=ahead)
+    stream: Any = Trickle(tar(samples), reads)
+    window = StreamChunks(stream, ahead=ahead)
     assert read(window) == samples
     window.close()
 
@@ -89,7 +90,8 @@ def test_chunks_are_the_stream(sizes: list[int], reads: list[int], ahead: bool) 
 def test_an_error_comes_after_what_was_read_before_it(ahead: bool) -> None:
     """What breaks is told where it breaks, after every sample of the chunks before."""
     samples = pieces([40_000] * 100)
-    window = StreamChunks(Trickle(tar(samples), [1 << 24], breaks_at=1_000_000), ahead=ahead)
+    stream: Any = Trickle(tar(samples), [1 << 24], breaks_at=1_000_000)
+    window = StreamChunks(stream, ahead=ahead)
     found: list[Piece] = []
     blocks = read_blocks(window, shard="x.tar", codec=codec_of(Piece))
     with pytest.raises(SourceError, match="the line is dead"):
@@ -101,7 +103,7 @@ def test_an_error_comes_after_what_was_read_before_it(ahead: bool) -> None:
 def test_what_is_read_no_more_is_closed() -> None:
     """A window that is closed in the middle closes its stream and ends its thread."""
     before = threading.active_count()
-    stream = Trickle(tar(pieces([40_000] * 400)), [1 << 24])
+    stream: Any = Trickle(tar(pieces([40_000] * 400)), [1 << 24])
     window = StreamChunks(stream, ahead=True)
     next(read_blocks(window, shard="x.tar", codec=codec_of(Piece)))
     window.close()
