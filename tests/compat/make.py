@@ -90,15 +90,15 @@ def make_records(folder: Path) -> None:
         client.login(account.handle, account.password)
         digits = atdata.Dataset[Sample](sorted(folder.glob("data-*.tar")))
         points = atdata.Dataset[Point](sorted(folder.glob("points-*.tar")))
-        dataset: atdata.Dataset[Any]
-        for name, dataset, family in (
+        kept: list[tuple[str, atdata.Dataset[Any], Any]] = [
             ("digits", digits, "ac.foundation.dataset"),
             ("points", points, "science.alt.dataset"),
-        ):
+        ]
+        for name, dataset, family in kept:
             entry = index.insert_dataset(dataset, name=name, tags=["kept"], license="MIT")
             store = PDSBlobStore(client)
             promote_to_atmosphere(entry, index, client, data_store=store, family=family)
-        records = {}
+        records: dict[str, Any] = {}
         for collection in _get(account, "describeRepo")["collections"]:
             found = _get(account, "listRecords", collection=collection)["records"]
             records |= {record["uri"]: record for record in found}
