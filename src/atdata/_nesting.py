@@ -1,4 +1,4 @@
-"""How deep values stand in one another, counted by us: interpreters give up at other depths"""
+"""How deeply values are nested, counted by us: the depth at which a parser fails varies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 _STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|' rb"'(?:[^'\\]|\\.)*'", re.DOTALL)
 _JSON_STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _STEP: Final = np.zeros(256, np.int8)
-"""Byte → how much deeper what follows is."""
+"""Byte → change of depth after it."""
 _STEP[list(b"[{(")] = 1
 _STEP[list(b"]})")] = -1
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
+import math
 import os
 import subprocess
 import sys
@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from atdata.system.locks import lock
 from tests.services.process import ROOT, ServiceFailed, ServiceUnavailable
 
 _LAUNCHED: list[subprocess.Popen[str]] = []
@@ -39,8 +40,8 @@ def attach(run_folder: Path, name: str, module: str, *arguments: str) -> Iterato
         ServiceFailed: It did not start.
     """
     pipe, state = run_folder / f"{name}.pipe", run_folder / f"{name}.json"
-    with (run_folder / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with (run_folder / f"{name}.lock").open("w") as file:
+        lock(file.fileno(), math.inf)
         holder = _join(pipe) if state.exists() else None
         if holder is None:
             holder, said = _launch(pipe, [sys.executable, "-m", module, *arguments])

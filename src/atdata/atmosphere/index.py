@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from typing import Any, Final
 
-from atdata._alike import did_you_mean
 from atdata._protocols import AbstractDataStore, Packable
 from atdata._refs import (
     DATASET_COLLECTION,
@@ -23,6 +21,7 @@ from atdata._refs import (
     reference,
 )
 from atdata._secrets import redacted
+from atdata._warnings import warn
 from atdata.atmosphere.curation import Curation
 from atdata.atmosphere.discover import accounts
 from atdata.atmosphere.entry import AtmosphereIndexEntry, age
@@ -53,6 +52,7 @@ from atdata.errors import (
     RefError,
     SchemaConflictError,
 )
+from atdata.indexing.did_you_mean import did_you_mean
 from atdata.indexing.insertion import (
     Placed,
     check_insertable,
@@ -404,7 +404,7 @@ class AtmosphereIndex(Curation):
         else:
             schema = schema_of(sample_type)
         if warning := name_warning(schema.name):
-            warnings.warn(warning, AtdataWarning, stacklevel=2)
+            warn(AtdataWarning(warning))
         if description is not None:
             schema = replace(schema, description=description)
         if metadata is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import warnings
 from collections.abc import Iterable, Sequence
 from typing import Final
 from urllib.parse import quote, urlsplit
@@ -12,6 +11,7 @@ from urllib3.exceptions import HTTPError
 
 from atdata._secrets import find_secret, redacted
 from atdata._shardlist import preview
+from atdata._warnings import warn
 from atdata.atproto.client import AtmosphereClient
 from atdata.capabilities import SupportsPublicCheck
 from atdata.errors import (
@@ -41,7 +41,7 @@ def check_public(urls: Iterable[str], *, endpoint: str | None = None) -> None:
     found = list(urls)
     refuse_private(found, endpoint=endpoint)
     if warning := loopback_warning(found, endpoint=endpoint):
-        warnings.warn(warning, AtdataWarning, stacklevel=3)
+        warn(AtdataWarning(warning))
 
 
 def refuse_private(urls: Sequence[str], *, endpoint: str | None = None) -> None:

@@ -12,7 +12,6 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar, overload
 import numpy as np
 
 from atdata._arrays import Indices, Integers
-from atdata._once import once
 from atdata._secrets import redacted_repr
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.reading.epoch import Epoch, Shuffle
@@ -28,6 +27,7 @@ from atdata.samples.batch import SampleBatch
 from atdata.samples.codec import fields_of
 from atdata.samples.kinds import Field
 from atdata.samples.pickling import defined_again
+from atdata.system.once import once
 
 T = TypeVar("T")
 

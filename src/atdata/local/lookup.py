@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from atdata._alike import did_you_mean
 from atdata._digest import DAG_CBOR, cid_sha256
 from atdata._refs import known_name, parse_name_ref, reference
 from atdata.errors import DatasetNotFoundError, RefError
+from atdata.indexing.did_you_mean import did_you_mean
 from atdata.local.backends.base import Backend, EntryRow
 from atdata.local.entry import from_row
 from atdata.local.labels import find_label, versions_of

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any, Final
 
-from atdata._alike import did_you_mean
 from atdata._limits import limits
 from atdata._refs import AtUri, LocalSchemaRef, Version, parse_schema_ref
 from atdata.errors import BackendError, SchemaConflictError, SchemaError, SchemaNotFoundError
+from atdata.indexing.did_you_mean import did_you_mean
 from atdata.local.backends.base import Backend, SchemaRow, in_pages
 from atdata.local.mirrored import SCHEMA_NOTE
 from atdata.samples.kinds import Nested

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from atdata._limits import limits
-from atdata._logs import logger
 from atdata.errors import SourceError
+from atdata.net.logs import logger
 
 _log = logger(__name__)
 _PROGRESS_BYTES: Final = 64 << 10

@@ -27,12 +27,12 @@ from urllib3.exceptions import (
 from urllib3.response import BaseHTTPResponse
 
 from atdata._limits import limits
-from atdata._logs import hide_in_logs
 from atdata._secrets import redacted
 from atdata.errors import AtdataError, ShardNotFoundError, SourceError, UnsafeUrlError, UrlError
 from atdata.net.deadlines import pools, seconds_left, within
 from atdata.net.documents import read_whole
 from atdata.net.headers import retry_after
+from atdata.net.logs import hide_in_logs
 from atdata.net.policy import Policy, same_origin
 from atdata.net.retries import Retries
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from atdata._protocols import AbstractDataStore, AbstractIndex, IndexEntry
 from atdata._shardlist import ShardInfo
+from atdata._warnings import warn
 from atdata.atmosphere.publicity import refuse_private
 from atdata.atmosphere.publish import publish_dataset
 from atdata.atmosphere.records import check_details
@@ -98,7 +98,7 @@ def promote_to_atmosphere(
     plan = plan_of(request)
     plan.check()
     for warning in plan.warnings:
-        warnings.warn(warning, AtdataWarning, stacklevel=2)
+        warn(AtdataWarning(warning))
     assert plan.schema is not None
     schema_uri = plan.schema.uri
     if plan.schema.state == "new":

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, TypeVar
 
 from atdata._limits import limits
+from atdata._warnings import warn
 from atdata.errors import DecodeError, EncodeError, SampleTypeError, UnknownFieldWarning
 from atdata.samples.kinds import (
     Array,
@@ -219,11 +219,11 @@ class SampleCodec(Generic[T]):
         for name in sorted(names - self._warned):
             if len(self._warned) < 100:
                 self._warned.add(name)
-                warnings.warn(
-                    f"Samples hold a field {name!r} that {self.sample_type.__name__} does not "
-                    "have; it is passed over. Read them as atdata.DictSample to see it.",
-                    UnknownFieldWarning,
-                    stacklevel=2,
+                warn(
+                    UnknownFieldWarning(
+                        f"Samples hold a field {name!r} that {self.sample_type.__name__} does not "
+                        "have; it is ignored. Read them as atdata.DictSample to see it."
+                    )
                 )
 
     def build(self, values: dict[str, Any]) -> T:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 from atdata._digest import sha256_of
-from atdata._once import once
 from atdata._protocols import DataSource
 from atdata._secrets import redacted_repr
 from atdata._shardlist import ShardInfo
@@ -25,6 +24,7 @@ from atdata.sources.capabilities import local_path, open_sidecar, ranges_of
 from atdata.system.files import make_folders, sync_folder
 from atdata.system.folders import user_path
 from atdata.system.locks import lock, locked_folder
+from atdata.system.once import once
 from atdata.system.partial_files import PartialFile
 from atdata.system.regular_files import open_file, open_own, private_folder
 

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final
 
-from atdata._logs import hide_in_logs
 from atdata._registry import require
 from atdata.errors import (
     AtdataError,
@@ -16,6 +15,7 @@ from atdata.errors import (
     SourceError,
     UnsafeUrlError,
 )
+from atdata.net.logs import hide_in_logs
 from atdata.net.policy import Policy
 
 _READ_AHEAD: Final = 4 << 20

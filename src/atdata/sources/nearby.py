@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from collections import Counter
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from atdata._levels import user_level
+from atdata._warnings import warn
 from atdata.errors import UnreadFilesWarning
 
 _LOOKED_AT: Final = 10_000
@@ -27,12 +26,11 @@ def warn_of_compressed(folder: Path) -> None:
     """Warn where compressed tars lie next to the shards of a folder: they are not read."""
     found = sorted(entry.name for entry in _entries(folder) if COMPRESSED.search(entry.name))
     if found:
-        warnings.warn(
+        warn(
             UnreadFilesWarning(
                 f"{folder}: {len(found):,} compressed {_s(len(found), 'tar')} {_were(found)} not "
                 f"read, such as {found[0]}. Decompress them to plain .tar files"
             ),
-            stacklevel=user_level(),
         )
 
 

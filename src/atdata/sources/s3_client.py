@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
-from atdata._logs import hide_in_logs
 from atdata._registry import require
 from atdata._secrets import guarded
 from atdata.errors import (
@@ -20,6 +19,7 @@ from atdata.errors import (
     StoreError,
     UrlError,
 )
+from atdata.net.logs import hide_in_logs
 from atdata.sources.s3_access import S3Access, environment_endpoint
 
 _WRONG_KEYS: Final = frozenset(

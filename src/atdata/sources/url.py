@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
-from atdata._once import once
 from atdata._registry import shard_reader, slash_missing
 from atdata._secrets import redacted
 from atdata._shardlist import LocatedUrl, exactly, expand_braces, preview
@@ -19,6 +18,7 @@ from atdata.shards.replacing import head_of, settle
 from atdata.sources.disk import DiskReader, existing_part, path_of
 from atdata.sources.nearby import instead_of_shards
 from atdata.system.folders import user_path
+from atdata.system.once import once
 
 if TYPE_CHECKING:
     from atdata.sources.s3_access import S3Access

@@ -13,13 +13,13 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from atdata._arrays import Indices, Integers
-from atdata._once import once
 from atdata.dataset.reading.permutation import VERSION, Order, Permutation, Stored, sizes_for
 from atdata.dataset.reading.plan import Plan, Run
 from atdata.dataset.reading.random_access import Gather, GatheredRows, LocatedRows
 from atdata.dataset.reading.ranks import Ranges, cut, length
 from atdata.dataset.reading.rows import Rows
 from atdata.errors import OptionError, StateError
+from atdata.system.once import once
 
 _ROWS: Final = 4096
 """Rows that are decoded together where nobody asks for batches."""

@@ -11,7 +11,6 @@ import numpy as np
 
 from atdata._arrays import Bytes, Indices, Integers
 from atdata._limits import limits
-from atdata._once import once
 from atdata._protocols import DataSource
 from atdata._secrets import redacted_repr
 from atdata._shardlist import ShardInfo
@@ -29,6 +28,7 @@ from atdata.shards.tar.header import BLOCK, key_of, name_of
 from atdata.shards.tar.keys import KeyMatrix, Keys, key_list
 from atdata.shards.tar.table import SampleTable
 from atdata.sources.byte_ranges import NoRangesError
+from atdata.system.once import once
 
 X = TypeVar("X")
 

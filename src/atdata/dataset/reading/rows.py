@@ -10,12 +10,12 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from atdata._arrays import Indices
-from atdata._once import once
 from atdata._secrets import redacted_repr
 from atdata.lenses.lens import Lens
 from atdata.samples.kinds import Field, Kind
 from atdata.shards.columns.column import Column, Finished, as_list, finished
 from atdata.shards.columns.strided import StridedRows, buffers, joined_rows
+from atdata.system.once import once
 
 
 class Rows(Protocol):

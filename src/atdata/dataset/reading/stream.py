@@ -10,7 +10,6 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from atdata._once import once
 from atdata.dataset.reading.buffer_shuffle import ShuffleOrder
 from atdata.dataset.reading.epoch import Epoch, Shuffle, runs_of
 from atdata.dataset.reading.permutation import VERSION
@@ -19,6 +18,7 @@ from atdata.dataset.reading.random_access import Gather
 from atdata.dataset.reading.ranks import Share, left_for, length
 from atdata.dataset.reading.state import History, same_or_raise
 from atdata.errors import StateError
+from atdata.system.once import once
 
 X = TypeVar("X")
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 from atdata._limits import limits
-from atdata._logs import hide_in_logs
 from atdata._registry import require
 from atdata._secrets import guarded
 from atdata.errors import BackendError
@@ -18,6 +17,7 @@ from atdata.local.backends._pool import ConnectionPool
 from atdata.local.backends._sql import SqlBackend, SqlPages
 from atdata.local.backends._terms import Change, Terms, plan
 from atdata.local.backends.base import FORMAT, EntryRow, SchemaRow, address_of
+from atdata.net.logs import hide_in_logs
 
 if TYPE_CHECKING:
     import psycopg

@@ -23,19 +23,19 @@ key, below the prefix      value
 from __future__ import annotations
 
 import secrets
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlencode
 
 from atdata._limits import limits
-from atdata._logs import hide_in_logs
 from atdata._registry import require
+from atdata._warnings import warn
 from atdata.errors import AtdataWarning, BackendError, UrlError
 from atdata.local.backends import _redis_scripts as lua
 from atdata.local.backends._terms import META, Change, Pages, Terms, plan
 from atdata.local.backends.base import FORMAT, Backend, EntryRow, SchemaRow, address_of
+from atdata.net.logs import hide_in_logs
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -304,7 +304,7 @@ class RedisBackend(Backend):
         )
         if server.get("maxmemory"):
             raise BackendError(what)
-        warnings.warn(what, AtdataWarning, stacklevel=2)
+        warn(AtdataWarning(what))
 
     def _emptied(self) -> BackendError:
         return BackendError(

@@ -10,8 +10,8 @@ from typing import Any, Final, TypeAlias, overload
 import numpy as np
 
 from atdata._arrays import Bytes, Integers
-from atdata._once import once
 from atdata.errors import ShardError
+from atdata.system.once import once
 
 KeyMatrix: TypeAlias = Bytes
 """Keys in ASCII, zeros behind shorter ones: shape (n, length)."""

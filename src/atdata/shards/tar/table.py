@@ -19,10 +19,10 @@ import numpy as np
 
 from atdata._arrays import Integers
 from atdata._limits import limits
-from atdata._once import once
 from atdata.errors import ShardError
 from atdata.shards.tar.header import BLOCK, padded
 from atdata.shards.tar.keys import KeyMatrix, key_list, key_text
+from atdata.system.once import once
 
 SUFFIX: Final = ".idx"
 """What follows the name of the shard in the name of its table."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
-from atdata._levels import user_level
+from atdata._warnings import warn
 from atdata.errors import UnreadMembersWarning
 from atdata.shards.tar.header import FOLDER, HARD_LINK, SYMBOLIC_LINK
 from atdata.shards.tar.members import Member
@@ -104,10 +103,9 @@ class Unread:
             if number == 1
             else (f"{number:,} members are no samples and were")
         )
-        warnings.warn(
+        warn(
             UnreadMembersWarning(
                 f"{where}: {what} not read: {listed(total)}. A sample is a member whose name ends "
                 "in .msgpack, .mp or .msg"
             ),
-            stacklevel=user_level(),
         )

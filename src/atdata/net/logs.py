@@ -1,4 +1,4 @@
-"""What this library logs, and has other libraries log, without secrets."""
+"""Logging without secrets, for our own loggers and those of the clients that we call."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from atdata._secrets import redacted
 
 
 class _Hiding(logging.Filter):
-    """Takes every record, with what is secret in its text hidden."""
+    """Lets every record pass, its secrets hidden."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         try:
             text = record.getMessage()
         except Exception:
-            return True  # wrong arguments, of which logging itself informs
+            return True  # wrong arguments, which logging reports itself
         if (shown := redacted(text)) != text:
             record.msg, record.args = shown, None
         if record.exc_info and (error := record.exc_info[1]) is not None:
             trace = "".join(traceback.format_exception(error)).rstrip("\n")
             if (shown := redacted(trace)) != trace:
-                # Handlers print the text, or else what it is made of.
+                # Handlers print exc_text if it is set, else they format exc_info.
                 record.exc_text, record.exc_info = shown, None
         return True
 
@@ -36,17 +36,17 @@ _done: set[str] = set()
 
 
 def logger(name: str) -> logging.Logger:
-    """The logger of this name, whose records show no secrets, whichever handler prints them."""
+    """The logger of this name; its records show no secrets in any handler."""
     found = logging.getLogger(name)
     found.addFilter(_HIDING)
     return found
 
 
 def hide_in_logs(*packages: str) -> None:
-    """Have packages that we call log no secrets: their DEBUG records hold whole requests.
+    """Hide secrets in the logs of packages that we call; their DEBUG records hold whole requests.
 
-    Filters of a logger do not act on those below it, so each module's own gets one, those that
-    are not loaded yet as well. A package that is not installed is skipped. Only the first call
+    A logger's filters do not apply to its children, so every module's logger gets one, even
+    before the module is loaded. A package that is not installed is skipped. Only the first call
     for a package costs anything.
     """
     for package in packages:

@@ -1,4 +1,4 @@
-"""Names that are like one that is not there, for its error"""
+"""Suggestions for a name that was not found."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterable
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """``"Did you mean 'a' or 'b'? "``, with at most three names; "" where none is like it.
+    """``"Did you mean 'a' or 'b'? "``, with at most three names; "" if none is similar.
 
     Args:
-        name: What was asked for, in capitals or not.
-        names: What there is.
+        name: The name that was not found; case does not matter.
+        names: The existing names.
     """
     folded = {candidate.casefold(): candidate for candidate in sorted(names)}
     close = [folded[match] for match in difflib.get_close_matches(name.casefold(), folded)]

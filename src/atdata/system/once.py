@@ -1,4 +1,4 @@
-"""Attributes that are made on first use, once an instance"""
+"""Attributes that are computed on first use, once per instance, whatever threads and forks do."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ T = TypeVar("T")
 
 
 class once(Generic[T]):  # noqa: N801 - a decorator, as functools.cached_property is
-    """A property whose function is called once an instance, on first use.
+    """A property whose function is called on first use, once per instance.
 
-    As `functools.cached_property`, which in Python 3.11 has one lock for all instances: there, a
-    thread that waits for a server in one of them stops all others, and a child that is forked
-    meanwhile waits for ever. Here threads wait only for those that make the same value, and a
-    child makes it itself.
+    In Python 3.11, `functools.cached_property` has one lock for all instances: a thread that waits
+    for a server in one of them stops all others, and a child forked meanwhile waits for ever. Here
+    threads wait only for the one that computes the same value, and a child computes it itself.
 
     Args:
-        make: Makes the value of an instance that has a ``__dict__``.
+        make: Computes the value for an instance, which has a ``__dict__``.
     """
 
     def __init__(self, make: Callable[[Any], T]) -> None:
@@ -39,7 +38,7 @@ class once(Generic[T]):  # noqa: N801 - a decorator, as functools.cached_propert
     def __get__(self, instance: object | None, owner: type) -> once[T] | T:
         if instance is None:
             return self
-        # Afterwards the value in the instance's dict is found first, without this.
+        # From now on Python finds the value in the instance's dict, without this call.
         values = instance.__dict__
         with _alone(id(instance), self._name):
             if self._name not in values:
@@ -49,7 +48,7 @@ class once(Generic[T]):  # noqa: N801 - a decorator, as functools.cached_propert
 
 
 class _Waiting:
-    """Those who make or wait for one value."""
+    """The threads that compute or wait for one value."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -77,7 +76,7 @@ def _alone(number: int, name: str) -> Iterator[None]:
 
 
 def _forked() -> None:
-    # The threads that hold these did not come along.
+    # Threads do not survive a fork, so nobody would release these.
     global _guard
     _guard = threading.Lock()
     _making.clear()
