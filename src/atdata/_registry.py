@@ -1,7 +1,7 @@
-"""What is loaded on first use: name or URL scheme → class, and the extra that carries it.
+"""URL schemes: which class serves one, loaded on first use, and which extra it needs.
 
-A new backend or source is one file and one row here. Packages of others add
-rows with entry points in the groups ``atdata.index`` and ``atdata.source``.
+A new backend or source is one file and one row here. Other packages add rows with entry points
+in the groups ``atdata.index`` and ``atdata.source``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from atdata.errors import MissingExtraError, UrlError
 from atdata.system.forks import load_module
@@ -24,7 +24,20 @@ class Provider:
     target: str
     """``module:Class``."""
     extra: str | None = None
-    """The extra of atdata that installs its dependencies; None: the core is enough."""
+    """The extra of atdata that installs its dependencies; None: none is needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShardScheme(Provider):
+    """One row of the URL schemes of shards. Those of other packages are for this machine alone."""
+
+    package: str | None = None
+    """The package of the file system, which the user installs next to the extra."""
+    public: bool = True
+    """Whether a published record may name such URLs: others can open them."""
+    from_network: Literal["never", "private", "always"] = "never"
+    """Whether such a URL is opened if a record of the network names it; ``private``: only where
+    addresses of private networks are allowed."""
 
 
 INDEX_BACKENDS: dict[str, Provider] = {
@@ -37,19 +50,19 @@ INDEX_BACKENDS: dict[str, Provider] = {
 }
 """URL scheme of an index → its backend."""
 
-SHARD_READERS: dict[str, Provider] = {
-    "file": Provider("atdata.sources.disk:DiskReader"),
-    "http": Provider("atdata.sources.http:HttpReader"),
-    "https": Provider("atdata.sources.http:HttpReader"),
-    "s3": Provider("atdata.sources.s3:S3Reader", "s3"),
-    "at": Provider("atdata.sources.blob:BlobReader"),
-    "gs": Provider("atdata.sources.fsspec:FsspecReader", "fsspec"),
-    "gcs": Provider("atdata.sources.fsspec:FsspecReader", "fsspec"),
-    "az": Provider("atdata.sources.fsspec:FsspecReader", "fsspec"),
-    "abfs": Provider("atdata.sources.fsspec:FsspecReader", "fsspec"),
-    "hf": Provider("atdata.sources.fsspec:FsspecReader", "fsspec"),
+SHARD_SCHEMES: dict[str, ShardScheme] = {
+    "file": ShardScheme("atdata.sources.disk:DiskReader", public=False),
+    "https": ShardScheme("atdata.sources.http:HttpReader", from_network="always"),
+    "s3": ShardScheme("atdata.sources.s3:S3Reader", "s3", from_network="always"),
+    "at": ShardScheme("atdata.sources.blob:BlobReader", from_network="always"),
+    "http": ShardScheme("atdata.sources.http:HttpReader", from_network="private"),
+    "gs": ShardScheme("atdata.sources.fsspec:FsspecReader", "fsspec", package="gcsfs"),
+    "gcs": ShardScheme("atdata.sources.fsspec:FsspecReader", "fsspec", package="gcsfs"),
+    "az": ShardScheme("atdata.sources.fsspec:FsspecReader", "fsspec", package="adlfs"),
+    "abfs": ShardScheme("atdata.sources.fsspec:FsspecReader", "fsspec", package="adlfs"),
+    "hf": ShardScheme("atdata.sources.fsspec:FsspecReader", "fsspec", package="huggingface_hub"),
 }
-"""URL scheme of a shard → what opens it."""
+"""URL scheme of a shard → what opens it, and who may name it."""
 
 _EXTRA_OF_MODULE = {
     "boto3": "s3",
@@ -62,6 +75,7 @@ _EXTRA_OF_MODULE = {
     "pytest": "testing",
     "hypothesis": "testing",
 }
+_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _ALMOST_URL: Final = re.compile(r"(?:^|/)([A-Za-z][A-Za-z0-9+.-]+):/?(?!/)")
 
 
@@ -90,7 +104,7 @@ def require(module: str, *, purpose: str) -> ModuleType:
 
 @cache
 def _with_entry_points(group: str) -> dict[str, Provider]:
-    rows = dict(INDEX_BACKENDS if group == "atdata.index" else SHARD_READERS)
+    rows = dict(INDEX_BACKENDS if group == "atdata.index" else SHARD_SCHEMES)
     for point in entry_points(group=group):
         rows.setdefault(point.name, Provider(point.value))
     return rows
@@ -102,7 +116,7 @@ def _load(provider: Provider) -> Any:
 
 
 def index_backends() -> dict[str, Provider]:
-    """Every registered index backend, those of other packages included."""
+    """Every registered index backend, including those of other packages."""
     return dict(_with_entry_points("atdata.index"))
 
 
@@ -119,19 +133,30 @@ def index_backend(scheme: str) -> Any:
     return _load(rows[scheme])
 
 
+def scheme_of(url: str) -> str:
+    """The scheme of a shard's URL, in lower case; ``file`` for a path."""
+    match = _SCHEME.match(url)
+    return match[1].lower() if match else "file"
+
+
+def has_scheme(text: str) -> bool:
+    """Whether a text is a URL, and not a path."""
+    return _SCHEME.match(text) is not None
+
+
 def slash_missing(path: object) -> str:
-    """A sentence for the error about a file that is not there, whose path begins as a URL might."""
+    """A sentence for an error about a missing file: its path begins like a URL. "" if not."""
     found = _ALMOST_URL.search(str(path))
-    if found is None or found[1].lower() not in SHARD_READERS:
+    if found is None or found[1].lower() not in SHARD_SCHEMES:
         return ""
     return f" A URL begins with {found[1]}://, with two slashes; this is a path."
 
 
 def shard_reader(scheme: str) -> Any:
     """The class that opens shards whose URL has this scheme."""
-    # Our own are not replaced by those of other packages, which take time to be found.
-    if scheme in SHARD_READERS:
-        return _load(SHARD_READERS[scheme])
+    # Entry points take time to look up, and never replace our own rows.
+    if scheme in SHARD_SCHEMES:
+        return _load(SHARD_SCHEMES[scheme])
     rows = _with_entry_points("atdata.source")
     if scheme not in rows:
         raise UrlError(

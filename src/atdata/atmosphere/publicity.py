@@ -9,6 +9,7 @@ from urllib.parse import quote, urlsplit
 
 from urllib3.exceptions import HTTPError
 
+from atdata._registry import SHARD_SCHEMES, scheme_of
 from atdata._secrets import find_secret, redacted
 from atdata._shardlist import preview
 from atdata._warnings import warn
@@ -24,8 +25,7 @@ from atdata.errors import (
 from atdata.net.policy import STRANGER
 from atdata.net.transport import send
 
-READABLE: Final = frozenset({"https", "http", "s3", "at", "gs", "gcs", "az", "abfs", "hf"})
-"""Schemes of URLs that others may be able to open."""
+_PUBLIC: Final = {scheme for scheme, row in SHARD_SCHEMES.items() if row.public}
 _PROBE_TIMEOUT: Final = 5.0
 """Seconds that a server may be silent when it is asked whether others can read."""
 
@@ -54,7 +54,7 @@ def refuse_private(urls: Sequence[str], *, endpoint: str | None = None) -> None:
     """
     if not urls:
         raise NoDataUrlsError("The dataset names no shard. Nothing was published.")
-    private = [url for url in urls if _scheme(url) not in READABLE]
+    private = [url for url in urls if scheme_of(url) not in _PUBLIC]
     if private:
         raise PrivateUrlError(
             f"Not published: {len(private)} of {len(urls)} shard URLs cannot be read by others "
@@ -89,7 +89,7 @@ def refuse_secrets(urls: Sequence[str], *, endpoint: str | None = None) -> None:
 
 def loopback_warning(urls: Sequence[str], *, endpoint: str | None = None) -> str | None:
     """What to say of URLs on this machine's loopback; None where there are none."""
-    hosts = {endpoint or ""} | {url for url in urls if _scheme(url) in ("http", "https")}
+    hosts = {endpoint or ""} | {url for url in urls if scheme_of(url) in ("http", "https")}
     local = sorted(url for url in hosts if _is_loopback(url))
     if not local:
         return None
@@ -132,9 +132,9 @@ def why_unreadable(
 
 
 def _http_url(url: str, endpoint: str | None, region: str | None) -> str | None:
-    if _scheme(url) in ("http", "https"):
+    if scheme_of(url) in ("http", "https"):
         return url
-    if _scheme(url) != "s3":
+    if scheme_of(url) != "s3":
         return None
     bucket, _, key = url.removeprefix("s3://").partition("/")
     base = f"https://s3.{region or 'us-east-1'}.amazonaws.com" if endpoint is None else endpoint
@@ -150,10 +150,6 @@ def check_store(store: object, client: AtmosphereClient) -> None:
     """
     if isinstance(store, SupportsPublicCheck):
         store.check_public(client.did)
-
-
-def _scheme(url: str) -> str:
-    return url.partition("://")[0].lower() if "://" in url else ""
 
 
 def _is_loopback(url: str) -> bool:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import re
 import socket
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from atdata._registry import SHARD_SCHEMES, scheme_of
 from atdata._secrets import redacted
 from atdata.errors import SourceError, UnsafeUrlError, UrlError
 
@@ -26,7 +26,6 @@ _UNICAST: Final = ipaddress.ip_network("2000::/3")
 """The part of IPv6 that the public internet uses: https://www.rfc-editor.org/rfc/rfc4291"""
 _OF_CLOUDS: Final = frozenset({ipaddress.ip_address("168.63.129.16")})
 """Public addresses at which a cloud answers its own machines alone."""
-_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _PORTS: Final = frozenset({80, 443})
 """Ports below 1024 that a stranger's URL may name: behind the others are no web servers."""
 
@@ -57,9 +56,9 @@ class Policy:
         Raises:
             UnsafeUrlError: Another scheme, ``pipe:`` and local files among them.
         """
-        match = _SCHEME.match(url)
-        scheme = match[1].lower() if match else ""
-        allowed = ("https", "s3", "at") + (("http",) if self.private_allowed else ())
+        scheme = scheme_of(url)
+        opened = ("always", "private") if self.private_allowed else ("always",)
+        allowed = [name for name, row in SHARD_SCHEMES.items() if row.from_network in opened]
         if scheme not in allowed:
             raise UnsafeUrlError(
                 f"{redacted(url)[:200]!r} comes from the network and is not opened: such a URL "

@@ -1,4 +1,4 @@
-"""Shards wherever fsspec reaches: gs, az, hf."""
+"""Shards in any file system of fsspec: gs, az, hf."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final
 
-from atdata._registry import require
+from atdata._registry import SHARD_SCHEMES, require, scheme_of
 from atdata.errors import (
     AtdataError,
     MissingExtraError,
@@ -18,18 +18,11 @@ from atdata.errors import (
 from atdata.net.logs import hide_in_logs
 from atdata.net.policy import Policy
 
-_READ_AHEAD: Final = 4 << 20
-_PACKAGES: Final = {
-    "gs": "gcsfs",
-    "gcs": "gcsfs",
-    "az": "adlfs",
-    "abfs": "adlfs",
-    "hf": "huggingface_hub",
-}
+_READ_AHEAD_BYTES: Final = 4 << 20
 
 
 class FsspecReader:
-    """Opens URLs of the schemes that fsspec knows, with credentials as each package finds them."""
+    """Opens URLs of fsspec's schemes, with the credentials that each package finds by itself."""
 
     def open(self, url: str, *, policy: Policy | None = None) -> IO[bytes]:
         """Open a file as a stream that reads ahead.
@@ -38,28 +31,28 @@ class FsspecReader:
             MissingExtraError: fsspec, or the package for this scheme, is not installed.
             ShardNotFoundError: There is no such file.
             SourceError: It cannot be read.
-            UnsafeUrlError: It is a stranger's URL.
+            UnsafeUrlError: The URL is untrusted.
         """
-        _refuse_strangers(url, policy)
+        _refuse_untrusted(url, policy)
         with _errors(url):
             system, path = _find(url)
             stream: IO[bytes] = system.open(
-                path, "rb", block_size=_READ_AHEAD, cache_type="readahead"
+                path, "rb", block_size=_READ_AHEAD_BYTES, cache_type="readahead"
             )
             return stream
 
     def expand(self, url: str, *, policy: Policy | None = None) -> list[str]:
-        """The files that a URL stands for, sorted.
+        """The files that a URL names, sorted.
 
-        A URL that ends with ``/`` stands for the tar files directly below it, and globs work
-        unless a file of just this name exists.
+        A URL that ends with ``/`` names the tar files directly below it. A glob is matched unless
+        a file of exactly this name exists.
 
         Raises:
             MissingExtraError: fsspec, or the package for this scheme, is not installed.
             SourceError: It cannot be listed.
-            UnsafeUrlError: It is a stranger's URL.
+            UnsafeUrlError: The URL is untrusted.
         """
-        _refuse_strangers(url, policy)
+        _refuse_untrusted(url, policy)
         pattern = f"{url}*.tar" if url.endswith("/") else url
         if not any(c in pattern for c in "*?["):
             return [url]
@@ -78,8 +71,7 @@ class FsspecReader:
 
 def _find(url: str) -> tuple[Any, str]:
     require("fsspec", purpose="URLs other than https, s3 and local paths")
-    scheme = url.partition("://")[0].lower()
-    hide_in_logs("fsspec", _PACKAGES.get(scheme, "fsspec"))
+    hide_in_logs("fsspec", _package_of(url) or "fsspec")
     core = require("fsspec.core", purpose="URLs other than https, s3 and local paths")
     system, path = core.url_to_fs(url)
     return system, str(path)
@@ -92,8 +84,8 @@ def _errors(url: str) -> Iterator[None]:
     except AtdataError:
         raise
     except ImportError as error:
-        scheme = url.partition("://")[0].lower()
-        package = _PACKAGES.get(scheme, scheme)
+        scheme = scheme_of(url)
+        package = _package_of(url) or scheme
         raise MissingExtraError(
             f"{scheme}:// URLs need the package {package!r}, which is not installed. Install it "
             f"with: pip install 'atdata[fsspec]' {package}"
@@ -101,11 +93,16 @@ def _errors(url: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise ShardNotFoundError(f"{url}: there is no such file.") from error
     except Exception as error:
-        # Each file system has its own errors, down to those of its HTTP client.
+        # Each file system raises its own errors, and those of its HTTP client.
         raise SourceError(f"{url}: cannot be read ({type(error).__name__}: {error}).") from error
 
 
-def _refuse_strangers(url: str, policy: Policy | None) -> None:
+def _package_of(url: str) -> str | None:
+    row = SHARD_SCHEMES.get(scheme_of(url))
+    return row.package if row else None
+
+
+def _refuse_untrusted(url: str, policy: Policy | None) -> None:
     if policy is not None:
         raise UnsafeUrlError(
             f"{url[:200]!r} comes from the network and is not opened: such a URL is https, s3 or "

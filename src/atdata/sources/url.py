@@ -1,15 +1,16 @@
-"""Shards by URL: the source that ``Dataset("…")`` makes of what it is given."""
+"""Shards by path or URL: the source of ``Dataset("…")``."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence, Set
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
-from atdata._registry import shard_reader, slash_missing
-from atdata._secrets import redacted
+from atdata._registry import has_scheme, scheme_of, shard_reader, slash_missing
+from atdata._secrets import redacted, redacted_repr
 from atdata._shardlist import LocatedUrl, exactly, expand_braces, preview
 from atdata.capabilities import ByteRanges
 from atdata.errors import IntegrityError, NoDataUrlsError, ShardNotFoundError, UrlError
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 Seen: TypeAlias = tuple[int, int] | None
 """Size and time of change of a file; None: there is none."""
-_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _UNFIT: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 """Control characters, and halves of characters that no URL can have."""
 _NUL: Final = re.compile("\0")
@@ -33,7 +33,7 @@ _COMMAND: Final = re.compile(r"pipe:", re.IGNORECASE)
 
 
 class ShardReader(Protocol):
-    """What opens the URLs of one scheme; a class named in the registry, made without arguments."""
+    """Reads the URLs of one scheme; a class named in the registry, made without arguments."""
 
     def open(self, url: str, *, policy: Policy | None = None) -> IO[bytes]:
         """Open one shard as a stream of its bytes.
@@ -41,12 +41,12 @@ class ShardReader(Protocol):
         Raises:
             ShardNotFoundError: There is no such shard.
             SourceError: It cannot be read.
-            UnsafeUrlError: The policy does not let it pass.
+            UnsafeUrlError: The policy refuses it.
         """
         ...
 
     def expand(self, url: str, *, policy: Policy | None = None) -> list[str]:
-        """The URLs that one URL with globs, or a folder's, stands for, sorted; maybe none."""
+        """The URLs that a glob or a folder stands for, sorted; maybe none."""
         ...
 
     def local_path(self, url: str) -> Path | None:
@@ -54,25 +54,35 @@ class ShardReader(Protocol):
         ...
 
 
+@redacted_repr
+@dataclass(frozen=True, slots=True)
+class _Located:
+    """A URL whose policy allows it, with what reads it."""
+
+    url: str
+    policy: Policy | None
+    reader: ShardReader
+
+
 class URLSource:
     """Shards by URL: local paths, file, http(s), s3, at (blobs); gs, az, hf through fsspec.
 
-    A path or URL may have braces (``train-{000000..000006}.tar``) and, on disk, s3 and
-    fsspec, globs; a folder stands for the tar files in it. Nothing is opened or listed before
-    the shards are asked for. A relative path starts from the working directory of now, whatever
-    that is later, also in other processes.
+    A path or URL may have braces (``train-{000000..000006}.tar``) and, on disk, s3 and fsspec,
+    globs; a folder stands for the tar files in it. Nothing is opened or listed until the shards
+    are needed. A relative path starts from the current working directory, even if that changes
+    later, and in other processes.
 
     Args:
-        url: One URL or path, or several. An entry's URLs know their endpoint and region, and
+        url: One URL or path, or several. URLs of an entry carry their endpoint and region, and
             whether they came from the network.
-        policy: The gate for URLs that come from the network; None: none for what the user typed.
-        endpoint: Where the s3 URLs among them are kept, for buckets that no `S3DataStore` or
-            `S3Source` of this process knows. None: as the AWS environment says.
-        region: The region to go with it.
+        policy: The gate for untrusted URLs; None for URLs that the user typed.
+        endpoint: The server of s3 URLs, for buckets that no `S3DataStore` or `S3Source` of this
+            process knows. None: the one of the AWS environment.
+        region: The region of that server.
 
     Raises:
-        NoDataUrlsError: No URL at all.
-        UrlError: One that cannot be read, such as a command to be run.
+        NoDataUrlsError: No URL was given.
+        UrlError: One cannot be read, such as a command.
     """
 
     def __init__(
@@ -103,7 +113,7 @@ class URLSource:
         self._region = region
         self._access: S3Access | None = None
         self._seen: dict[str, tuple[str, Seen]] = {}
-        """What numbered shards have in common → the first of them, as it was when listed."""
+        """Common beginning of numbered shards → the first of them, as it was when listed."""
 
     @property
     def shard_list(self) -> list[str]:
@@ -112,13 +122,13 @@ class URLSource:
         Listed on first use, then kept.
 
         Raises:
-            NoDataUrlsError: Globs and folders have no shard.
-            SourceError: A place that has to be listed cannot be.
+            NoDataUrlsError: A glob or a folder matches no shard.
+            SourceError: A folder or bucket cannot be listed.
         """
         return list(self._shards)
 
     def shards(self) -> Iterator[tuple[str, IO[bytes]]]:
-        """Each shard's URL and its open stream, in order; each is closed when the next begins."""
+        """Each shard's URL and its open stream, in order; a stream is closed at the next one."""
         for shard_id in self._shards:
             with self._open(shard_id) as stream:
                 yield shard_id, stream
@@ -127,7 +137,7 @@ class URLSource:
         """Open one of `shard_list`.
 
         Raises:
-            ShardNotFoundError: It is not one of them, or the file is not there.
+            ShardNotFoundError: It is not one of them, or does not exist.
             SourceError: It cannot be read.
         """
         own = self._origins.get(shard_id)
@@ -142,13 +152,13 @@ class URLSource:
         """The shard as a file of this machine, or None.
 
         Raises:
-            IntegrityError: The shards were replaced since they were listed: with those that were
-                read before, they would be a mixture.
+            IntegrityError: The shards were replaced since they were listed: reading on would mix
+                old and new ones.
         """
         item = self._origins.get(shard_id)
-        if item is None or _scheme(shard_id) != "file" or self._policy_of(item) is not None:
+        if item is None or not self._is_local(item):
             return None
-        path = self._reader(item, "file").local_path(shard_id)
+        path = path_of(shard_id, self._base)
         first, seen = self._seen.get(head_of(shard_id) or "", ("", None))
         now = _seen(first) if seen is not None else None
         if now not in (None, seen):
@@ -160,28 +170,29 @@ class URLSource:
         return path
 
     def ranges(self, shard_id: str) -> ByteRanges | None:
-        """The shard as bytes by position, or None where its server gives whole files only."""
-        item = self._origins[shard_id]
-        policy = self._policy_of(item)
-        if policy is not None:
-            policy.check_url(item)
-        make = getattr(self._reader(item, _scheme(item)), "ranges", None)
-        found: ByteRanges | None = make(str(item), policy=policy) if callable(make) else None
+        """The shard by byte ranges; None if its scheme has whole files only."""
+        located = self._locate(self._origins[shard_id])
+        make = getattr(located.reader, "ranges", None)
+        found: ByteRanges | None = (
+            make(located.url, policy=located.policy) if callable(make) else None
+        )
         return found
 
     def open_sidecar(self, shard_id: str, suffix: str) -> IO[bytes]:
-        """Open the file whose name is the shard's followed by ``suffix``.
+        """Open the file whose name is the shard's name followed by ``suffix``.
 
         Raises:
-            ShardNotFoundError: There is none, or shards of this scheme have no names.
+            ShardNotFoundError: There is none, or the shards of this scheme have no names.
             SourceError: It cannot be read.
         """
         item = self._origins[shard_id]
-        if _scheme(item) == "at":
+        scheme = scheme_of(item)
+        if scheme == "at":
             raise ShardNotFoundError(f"{item}: there are no files next to a blob.")
-        path, mark, query = str(item).partition("?" if _scheme(item) != "s3" else "\0")
-        url = f"{path}{suffix}{mark}{query}"
-        return self._open(item.at(url) if isinstance(item, LocatedUrl) else url)
+        # A key in a bucket may have a question mark.
+        path, mark, query = (str(item), "", "") if scheme == "s3" else str(item).partition("?")
+        sidecar = f"{path}{suffix}{mark}{query}"
+        return self._open(item.at(sidecar) if isinstance(item, LocatedUrl) else sidecar)
 
     @once
     def _shards(self) -> tuple[str, ...]:
@@ -189,24 +200,21 @@ class URLSource:
             found = self._listed()
             firsts = self._first_shards(found)
             self._seen = {head: (path, _seen(path)) for head, path in firsts.items()}
-            # Whoever replaces shards just now, or was killed over it: wait, or complete it. What
-            # is replaced from here on is seen when it is read.
+            # A writer that is replacing shards is waited for; one that was killed is completed.
+            # Later replacements are noticed on reading.
             if settle(firsts.values()):
                 continue
-            # More shards than before may have come to a folder before its first one was seen.
+            # A folder may have gained shards before its first one was looked at.
             if not firsts or found == self._listed():
                 return found
 
     def _first_shards(self, shards: Iterable[str]) -> dict[str, str]:
-        """What numbered files of this machine have in common → the first of them."""
+        """Common beginning of numbered local files → the first of them."""
         found: dict[str, str] = {}
         for shard in shards:
             head = head_of(shard)
-            if head is None or head in found or _scheme(shard) != "file":
-                continue
-            if self._policy_of(shard) is None:
-                path = str(path_of(shard))
-                found[head] = path
+            if head is not None and head not in found and self._is_local(shard):
+                found[head] = str(path_of(shard))
         return found
 
     def _listed(self) -> tuple[str, ...]:
@@ -225,8 +233,8 @@ class URLSource:
         return tuple(found)
 
     def _hint(self, item: str) -> str:
-        """What a folder without shards holds."""
-        if self._policy_of(item) is not None or _scheme(item) != "file":
+        """What a folder without shards holds instead."""
+        if not self._is_local(item):
             return ""
         path = path_of(item, self._base)
         hint = instead_of_shards(path) if path.is_dir() else ""
@@ -234,61 +242,70 @@ class URLSource:
 
     @once
     def _origins(self) -> dict[str, str]:
-        """Shard → itself as it was given, with what its URL remembers."""
+        """Shard → the same as a LocatedUrl, if an entry gave one."""
         return {shard: shard for shard in self._shards}
 
     def _expand(self, item: str) -> list[str]:
-        policy = self._policy_of(item)
         if isinstance(item, LocatedUrl) and item.exact:
-            if policy is not None:
+            if (policy := self._policy_of(item)) is not None:
                 policy.check_url(item)
             return [str(item)]
-        if (
-            policy is None
-            and _scheme(item) == "file"
-            and os.path.lexists(
-                os.path.join(self._base or "", user_path(item))  # noqa: PTH118
-            )
-        ):
-            return self._reader(item, "file").expand(item)
-        found: list[str] = []
+        local = self._is_local(item)
+        if local and os.path.lexists(os.path.join(self._base or "", user_path(item))):  # noqa: PTH118
+            return DiskReader(self._base).expand(item)
         # Braces in the name of a folder that exists are no pattern.
-        local = policy is None and _scheme(item) == "file" and not item.startswith("file:")
-        folder, left = existing_part(item, self._base) if local else ("", item)
+        by_path = local and not item.startswith("file:")
+        folder, left = existing_part(item, self._base) if by_path else ("", item)
+        found: list[str] = []
         # Alternatives in braces may differ in scheme.
         for url in (folder + part for part in expand_braces(left)):
-            if policy is not None:
-                policy.check_url(url)
-            found += self._reader(item, _scheme(url)).expand(url, policy=policy)
+            located = self._locate(url, item)
+            found += located.reader.expand(url, policy=located.policy)
         return found
 
-    def _open(self, shard_id: str) -> IO[bytes]:
-        policy = self._policy_of(shard_id)
-        if policy is not None:
-            policy.check_url(shard_id)
-        return self._reader(shard_id, _scheme(shard_id)).open(str(shard_id), policy=policy)
+    def _open(self, shard: str) -> IO[bytes]:
+        located = self._locate(shard)
+        return located.reader.open(located.url, policy=located.policy)
 
     def _policy_of(self, url: str) -> Policy | None:
         if self._policy is None and isinstance(url, LocatedUrl) and url.stranger:
             return STRANGER
         return self._policy
 
-    def _reader(self, url: str, scheme: str) -> ShardReader:
+    def _is_local(self, url: str) -> bool:
+        """Whether a URL is a path of this machine that the user typed."""
+        return scheme_of(url) == "file" and self._policy_of(url) is None
+
+    def _locate(self, url: str, given: str | None = None) -> _Located:
+        """How a URL is read, once its policy allows it.
+
+        Args:
+            url: The URL.
+            given: What it was expanded from, with its endpoint and origin; None: from itself.
+
+        Raises:
+            UnsafeUrlError: The policy refuses it.
+            UrlError: Nothing reads its scheme.
+        """
+        origin = url if given is None else given
+        policy = self._policy_of(origin)
+        if policy is not None:
+            policy.check_url(url)
+        scheme = scheme_of(url)
         reader: ShardReader
         if scheme == "s3":
-            make = shard_reader("s3")
             endpoint, region = self._endpoint, self._region
-            if isinstance(url, LocatedUrl):
-                endpoint, region = url.endpoint or endpoint, url.region or region
-            reader = make(self._access, endpoint=endpoint, region=region)
+            if isinstance(origin, LocatedUrl):
+                endpoint, region = origin.endpoint or endpoint, origin.region or region
+            reader = shard_reader("s3")(self._access, endpoint=endpoint, region=region)
         elif scheme == "file":
             reader = DiskReader(self._base)
         else:
             reader = shard_reader(scheme)()
-        return reader
+        return _Located(str(url), policy, reader)
 
     def __getstate__(self) -> dict[str, Any]:
-        # A worker process that is spawned, not forked, knows no bucket that was registered here.
+        # A spawned worker does not know the buckets registered in this process.
         state = dict(self.__dict__)
         if buckets := self._buckets():
             from atdata.sources.s3_access import remembered
@@ -330,7 +347,7 @@ class URLSource:
 
 
 def _seen(path: str) -> Seen:
-    """Whole new shards differ in this from what had their names."""
+    """What tells a replaced file from the old one."""
     try:
         stat = os.stat(path)  # noqa: PTH116 (once a shard: a Path would cost more than this)
     except OSError:
@@ -354,8 +371,8 @@ def _checked(item: str | Path) -> str:
     text = item if isinstance(item, str) else os.fspath(item)
     if not text.strip():
         raise UrlError("An empty URL was given. Name a shard, for example 'data-000000.tar'.")
-    # A name on this machine may be no text at all, but has no NUL.
-    unfit = _UNFIT if _SCHEME.match(text) else _NUL
+    # The name of a local file may be invalid text, but never has a NUL.
+    unfit = _UNFIT if has_scheme(text) else _NUL
     if (bad := unfit.search(text)) is not None:
         raise UrlError(
             f"{redacted(text)[:200]!r} has the character U+{ord(bad[0]):04X}, which no URL or path "
@@ -369,7 +386,7 @@ def _checked(item: str | Path) -> str:
 
 
 def _is_relative(item: str) -> bool:
-    return _scheme(item) == "file" and not item.startswith(("/", "file:"))
+    return scheme_of(item) == "file" and not item.startswith(("/", "file:"))
 
 
 def _working_directory() -> str | None:
@@ -378,8 +395,3 @@ def _working_directory() -> str | None:
         return os.getcwd()  # noqa: PTH109
     except OSError:
         return None
-
-
-def _scheme(url: str) -> str:
-    match = _SCHEME.match(url)
-    return match[1].lower() if match else "file"
