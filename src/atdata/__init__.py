@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         DataSource,
         IndexEntry,
         Packable,
+        ShardReader,
     )
     from atdata._shardlist import ShardInfo
     from atdata.dataset.dataset import Dataset
@@ -73,6 +74,7 @@ __all__ = [
     "SampleBatch",
     "Schema",
     "ShardInfo",
+    "ShardReader",
     "URLSource",
     "__version__",
     "atmosphere",
@@ -113,6 +115,7 @@ _WHERE: Final = {
     "SampleBatch": "samples.batch",
     "Schema": "schema.model",
     "ShardInfo": "_shardlist",
+    "ShardReader": "_protocols",
     "URLSource": "sources.url",
     "build_type": "schema.build",
     "compare_schemas": "schema.evolve:compare",

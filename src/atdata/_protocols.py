@@ -1,4 +1,4 @@
-"""What makes backends interchangeable: protocols for samples, entries, indexes, stores, sources.
+"""What makes backends interchangeable: protocols of samples, entries, indexes, stores, sources.
 
 All are checkable at run time with ``isinstance``, which looks at the names of the
 members, not at their types.
@@ -10,7 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from inspect import getattr_static
 from typing import IO, Any, Protocol, TypeGuard, TypeVar, runtime_checkable
 
-__all__ = ["AbstractDataStore", "AbstractIndex", "DataSource", "IndexEntry", "Packable"]
+__all__ = [
+    "AbstractDataStore",
+    "AbstractIndex",
+    "DataSource",
+    "IndexEntry",
+    "Packable",
+    "ShardReader",
+]
 
 P = TypeVar("P", bound="Packable")
 
@@ -201,6 +208,33 @@ class DataSource(Protocol):
         ...
 
 
+@runtime_checkable
+class ShardReader(Protocol):
+    """What opens the URLs of one scheme: a class made without arguments.
+
+    Packages add theirs with an entry point in the group ``atdata.source``, named after the scheme.
+    """
+
+    def open(self, url: str, *, policy: Any = None) -> IO[bytes]:
+        """Open one shard as a stream of its bytes.
+
+        Args:
+            url: The shard's URL.
+            policy: The gate for URLs from records of the network, which are ``https``, ``s3`` or
+                ``at``; None for every other scheme.
+
+        Raises:
+            ShardNotFoundError: There is no such shard.
+            SourceError: It cannot be read.
+            UnsafeUrlError: The policy refuses it.
+        """
+        ...
+
+    def expand(self, url: str, *, policy: Any = None) -> list[str]:
+        """The URLs that one URL with globs, or a folder's, stands for, sorted; maybe none."""
+        ...
+
+
 def is_source(value: object) -> TypeGuard[DataSource]:
     """Whether a value has the members of `DataSource`, without asking for its shards.
 
@@ -210,5 +244,5 @@ def is_source(value: object) -> TypeGuard[DataSource]:
     absent = object()
     if all(getattr_static(value, name, absent) is not absent for name in names):
         return True
-    # Members that are handed on to another object can only be asked for.
+    # Members that __getattr__ delegates can only be asked for.
     return hasattr(type(value), "__getattr__") and isinstance(value, DataSource)

@@ -1,17 +1,18 @@
-"""URL schemes: which class serves one, loaded on first use, and which extra it needs.
+"""What is loaded on first use: name or URL scheme → class, its extra and its install line.
 
-A new backend or source is one file and one row here. Other packages add rows with entry points
-in the groups ``atdata.index`` and ``atdata.source``.
+A new index backend, source or store is one file and one row here. Other packages add rows with
+entry points in the groups ``atdata.index``, ``atdata.source`` and ``atdata.store``.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial, reduce
 from importlib.metadata import entry_points
 from types import ModuleType
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from atdata.errors import MissingExtraError, UrlError
 from atdata.system.forks import load_module
@@ -19,20 +20,32 @@ from atdata.system.forks import load_module
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One row: where a class is, and which extra brings what it needs."""
+    """One row: where a class is, and what installs what it needs."""
 
     target: str
     """``module:Class``."""
     extra: str | None = None
     """The extra of atdata that installs its dependencies; None: none is needed."""
+    package: str | None = None
+    """A package that the user installs next to the extra, such as that of a file system."""
+    form: str | None = None
+    """A URL of this scheme, for errors that say how to write one."""
+
+    @property
+    def install(self) -> str:
+        """The command that installs what it needs."""
+        return install_line(self.extra, self.package)
+
+    def load(self) -> Any:
+        """The class. Its module is imported."""
+        module, _, name = self.target.partition(":")
+        return reduce(getattr, name.split("."), load_module(module))
 
 
 @dataclass(frozen=True, slots=True)
 class ShardScheme(Provider):
     """One row of the URL schemes of shards. Those of other packages are for this machine alone."""
 
-    package: str | None = None
-    """The package of the file system, which the user installs next to the extra."""
     public: bool = True
     """Whether a published record may name such URLs: others can open them."""
     from_network: Literal["never", "private", "always"] = "never"
@@ -40,29 +53,111 @@ class ShardScheme(Provider):
     addresses of private networks are allowed."""
 
 
-INDEX_BACKENDS: dict[str, Provider] = {
-    "sqlite": Provider("atdata.local.backends.sqlite:SqliteBackend"),
-    "redis": Provider("atdata.local.backends.redis:RedisBackend", "redis"),
-    "rediss": Provider("atdata.local.backends.redis:RedisBackend", "redis"),
-    "unix": Provider("atdata.local.backends.redis:RedisBackend", "redis"),
-    "postgresql": Provider("atdata.local.backends.postgres:PostgresBackend", "postgres"),
-    "postgres": Provider("atdata.local.backends.postgres:PostgresBackend", "postgres"),
-}
+R = TypeVar("R", bound=Provider)
+
+
+class Registry(Mapping[str, R]):
+    """What is registered by name or URL scheme: our rows, then those of other packages.
+
+    Other packages cannot replace a row of ours. They are looked for when a name is not ours,
+    since that reads the metadata of every installed package.
+
+    Args:
+        group: The entry points of other packages.
+        unknown: The error for a name that is not registered, with ``{name}`` and ``{known}``.
+        ours: Our rows.
+        other: Makes a row of another package, of its target.
+    """
+
+    def __init__(
+        self, group: str, unknown: str, ours: Mapping[str, R], other: Callable[[str], R]
+    ) -> None:
+        self.group = group
+        self.ours = ours
+        self._unknown = unknown
+        self._other = other
+
+    def __getitem__(self, name: str) -> R:
+        found = self.ours.get(name)
+        return self._other(_targets(self.group)[name]) if found is None else found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self.ours, **_targets(self.group)})
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def load(self, name: str) -> Any:
+        """The class that is registered.
+
+        Raises:
+            UrlError: None is; names those that are.
+        """
+        row = self.get(name)
+        if row is None:
+            known = ", ".join(sorted(self))
+            raise UrlError(self._unknown.format(name=name, known=known))
+        return row.load()
+
+
+@cache
+def _targets(group: str) -> dict[str, str]:
+    """Names of entry points, in lower case → ``module:Class``."""
+    points = entry_points(group=group)
+    return {point.name.lower(): f"{point.module}:{point.attr}" for point in points}
+
+
+_REDIS = "atdata.local.backends.redis:RedisBackend"
+_POSTGRES = "atdata.local.backends.postgres:PostgresBackend"
+_SERVER = "://user:password@host/"
+INDEX_BACKENDS: Final = Registry(
+    "atdata.index",
+    "An index cannot be in {name}://…. Known: {known}; a plain path means an SQLite file.",
+    {
+        "sqlite": Provider(
+            "atdata.local.backends.sqlite:SqliteBackend", form="sqlite:///absolute/path/index.db"
+        ),
+        "redis": Provider(_REDIS, "redis", form=f"redis{_SERVER}0"),
+        "rediss": Provider(_REDIS, "redis", form=f"rediss{_SERVER}0"),
+        "unix": Provider(_REDIS, "redis", form="unix:///path/redis.sock?db=0"),
+        "postgresql": Provider(_POSTGRES, "postgres", form=f"postgresql{_SERVER}db"),
+        "postgres": Provider(_POSTGRES, "postgres", form=f"postgres{_SERVER}db"),
+    },
+    Provider,
+)
 """URL scheme of an index → its backend."""
 
-SHARD_SCHEMES: dict[str, ShardScheme] = {
-    "file": ShardScheme("atdata.sources.disk:DiskReader", public=False),
-    "https": ShardScheme("atdata.sources.http:HttpReader", from_network="always"),
-    "s3": ShardScheme("atdata.sources.s3:S3Reader", "s3", from_network="always"),
-    "at": ShardScheme("atdata.sources.blob:BlobReader", from_network="always"),
-    "http": ShardScheme("atdata.sources.http:HttpReader", from_network="private"),
-    "gs": ShardScheme("atdata.sources.fsspec:FsspecReader", "fsspec", package="gcsfs"),
-    "gcs": ShardScheme("atdata.sources.fsspec:FsspecReader", "fsspec", package="gcsfs"),
-    "az": ShardScheme("atdata.sources.fsspec:FsspecReader", "fsspec", package="adlfs"),
-    "abfs": ShardScheme("atdata.sources.fsspec:FsspecReader", "fsspec", package="adlfs"),
-    "hf": ShardScheme("atdata.sources.fsspec:FsspecReader", "fsspec", package="huggingface_hub"),
-}
-"""URL scheme of a shard → what opens it, and who may name it."""
+_FSSPEC = "atdata.sources.fsspec:FsspecReader"
+SHARD_SCHEMES: Final = Registry(
+    "atdata.source",
+    "Shards cannot be read from {name}:// URLs. Known: {known}.",
+    {
+        "file": ShardScheme("atdata.sources.disk:DiskReader", public=False),
+        "https": ShardScheme("atdata.sources.http:HttpReader", from_network="always"),
+        "s3": ShardScheme("atdata.sources.s3:S3Reader", "s3", from_network="always"),
+        "at": ShardScheme("atdata.sources.blob:BlobReader", from_network="always"),
+        "http": ShardScheme("atdata.sources.http:HttpReader", from_network="private"),
+        "gs": ShardScheme(_FSSPEC, "fsspec", "gcsfs"),
+        "gcs": ShardScheme(_FSSPEC, "fsspec", "gcsfs"),
+        "az": ShardScheme(_FSSPEC, "fsspec", "adlfs"),
+        "abfs": ShardScheme(_FSSPEC, "fsspec", "adlfs"),
+        "hf": ShardScheme(_FSSPEC, "fsspec", "huggingface_hub"),
+    },
+    partial(ShardScheme, public=False),
+)
+"""URL scheme of a shard → the `ShardReader` that opens it, and who may name it."""
+
+STORES: Final = Registry(
+    "atdata.store",
+    "Shards cannot be written to {name}://…. Known: {known}; a plain path means a folder.",
+    {
+        "file": Provider("atdata.stores.disk:DiskDataStore", form="a folder"),
+        "s3": Provider("atdata.stores.s3:S3DataStore", "s3", form="s3://bucket/prefix"),
+        "blobs": Provider("atdata.atmosphere.blobs:PDSBlobStore", form="blobs"),
+    },
+    Provider,
+)
+"""Name or URL scheme of a store → its class."""
 
 _EXTRA_OF_MODULE = {
     "boto3": "s3",
@@ -77,6 +172,12 @@ _EXTRA_OF_MODULE = {
 }
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _ALMOST_URL: Final = re.compile(r"(?:^|/)([A-Za-z][A-Za-z0-9+.-]+):/?(?!/)")
+
+
+def install_line(extra: str | None, package: str | None = None) -> str:
+    """The command that installs an extra of ours, and maybe another package with it."""
+    wanted = "atdata" if extra is None else f"'atdata[{extra}]'"
+    return f"pip install {wanted}" + (f" {package}" if package is not None else "")
 
 
 def require(module: str, *, purpose: str) -> ModuleType:
@@ -98,39 +199,8 @@ def require(module: str, *, purpose: str) -> ModuleType:
         extra = _EXTRA_OF_MODULE[root]
         raise MissingExtraError(
             f"{purpose} need the package {root!r}, which is not installed. "
-            f"Install it with: pip install 'atdata[{extra}]'"
+            f"Install it with: {install_line(extra)}"
         ) from error
-
-
-@cache
-def _with_entry_points(group: str) -> dict[str, Provider]:
-    rows = dict(INDEX_BACKENDS if group == "atdata.index" else SHARD_SCHEMES)
-    for point in entry_points(group=group):
-        rows.setdefault(point.name, Provider(point.value))
-    return rows
-
-
-def _load(provider: Provider) -> Any:
-    module, _, name = provider.target.partition(":")
-    return getattr(load_module(module), name)
-
-
-def index_backends() -> dict[str, Provider]:
-    """Every registered index backend, including those of other packages."""
-    return dict(_with_entry_points("atdata.index"))
-
-
-def index_backend(scheme: str) -> Any:
-    """The backend class for an index URL with this scheme."""
-    if scheme in INDEX_BACKENDS:
-        return _load(INDEX_BACKENDS[scheme])
-    rows = _with_entry_points("atdata.index")
-    if scheme not in rows:
-        raise UrlError(
-            f"An index cannot be in {scheme}://…. Known: {', '.join(sorted(rows))}; "
-            "a plain path means an SQLite file."
-        )
-    return _load(rows[scheme])
 
 
 def scheme_of(url: str) -> str:
@@ -147,19 +217,6 @@ def has_scheme(text: str) -> bool:
 def slash_missing(path: object) -> str:
     """A sentence for an error about a missing file: its path begins like a URL. "" if not."""
     found = _ALMOST_URL.search(str(path))
-    if found is None or found[1].lower() not in SHARD_SCHEMES:
+    if found is None or found[1].lower() not in SHARD_SCHEMES.ours:
         return ""
     return f" A URL begins with {found[1]}://, with two slashes; this is a path."
-
-
-def shard_reader(scheme: str) -> Any:
-    """The class that opens shards whose URL has this scheme."""
-    # Entry points take time to look up, and never replace our own rows.
-    if scheme in SHARD_SCHEMES:
-        return _load(SHARD_SCHEMES[scheme])
-    rows = _with_entry_points("atdata.source")
-    if scheme not in rows:
-        raise UrlError(
-            f"Shards cannot be read from {scheme}:// URLs. Known: {', '.join(sorted(rows))}."
-        )
-    return _load(rows[scheme])

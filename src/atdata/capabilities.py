@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Protocol, TypeAlias, runtime_checkable
+from typing import IO, Any, Protocol, TypeAlias, runtime_checkable
 
-from atdata._protocols import DataSource
+from atdata._protocols import AbstractDataStore, DataSource
 from atdata._shardlist import ShardInfo
 
 __all__ = [
@@ -22,6 +22,8 @@ __all__ = [
     "SupportsCopy",
     "SupportsEndpoint",
     "SupportsFiles",
+    "SupportsFromClient",
+    "SupportsFromUrl",
     "SupportsLocalPaths",
     "SupportsMaxShardBytes",
     "SupportsPlannedCopies",
@@ -30,6 +32,7 @@ __all__ = [
     "SupportsShardInfo",
     "SupportsSidecars",
     "SupportsUncached",
+    "SupportsUrlRanges",
 ]
 
 Progress: TypeAlias = Callable[[int], None]
@@ -69,6 +72,20 @@ class SupportsByteRanges(Protocol):
         """The shard as bytes by position; None where its server gives whole files only.
 
         Opening sends no request.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsUrlRanges(Protocol):
+    """A `ShardReader` that reads parts of shards: what `SupportsByteRanges` is to a source."""
+
+    def ranges(self, url: str, *, policy: Any = None) -> ByteRanges:
+        """The shard at a URL as bytes by position. Opening sends no request.
+
+        Args:
+            url: The shard's URL.
+            policy: As for ``ShardReader.open``.
         """
         ...
 
@@ -261,6 +278,36 @@ class SupportsPublicCheck(Protocol):
             PrivateUrlError: Only this machine can read the store.
             OptionError: The shards would not last, or not be found; says what to change.
         """
+        ...
+
+
+@runtime_checkable
+class SupportsFromUrl(Protocol):
+    """A class of stores that a URL can name, as ``--store`` does on the command line.
+
+    Packages add theirs with an entry point in the group ``atdata.store``, named after the scheme.
+    """
+
+    @classmethod
+    def from_url(cls, url: str) -> tuple[AbstractDataStore, str | None]:
+        """The store that a URL names, and the prefix below which its shards go, if it names one.
+
+        Sends no request.
+
+        Raises:
+            UrlError: It names no store; says how to write one.
+            CredentialsError: The environment has no usable keys.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsFromClient(Protocol):
+    """A class of stores that belong to an account of the network."""
+
+    @classmethod
+    def from_client(cls, client: Any) -> AbstractDataStore:
+        """The store of the account that a client is logged in to. Sends no request."""
         ...
 
 

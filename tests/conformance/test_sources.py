@@ -159,5 +159,5 @@ class TestCustom(SourceSuite):
 def test_every_registered_reader_is_held_to_the_suite() -> None:
     """No scheme is registered here whose reader this file does not test."""
     suites = (TestDisk, TestWeb, TestS3, TestBlob, TestFsspec)
-    tested = {_registry.SHARD_SCHEMES[suite.scheme].target for suite in suites}
-    assert tested == {provider.target for provider in _registry.SHARD_SCHEMES.values()}
+    tested = {_registry.SHARD_SCHEMES.ours[suite.scheme].target for suite in suites}
+    assert tested == {provider.target for provider in _registry.SHARD_SCHEMES.ours.values()}

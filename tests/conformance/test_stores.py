@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from atdata._refs import parse_blob_ref
+from atdata._registry import STORES
 from atdata._shardlist import shards_of
 from atdata.atmosphere import PDSBlobStore
 from atdata.stores.disk import DiskDataStore
@@ -60,3 +61,9 @@ class Referenced(PDSBlobStore):
             assert shard.bytes is not None
             reference(self.client, parse_blob_ref(shard.url).cid, shard.bytes, shard.mime)
         return urls
+
+
+def test_every_registered_store_is_held_to_the_suite() -> None:
+    """No store is registered here that this file does not test."""
+    tested = {DiskDataStore, S3DataStore, PDSBlobStore}
+    assert tested == {STORES.load(name) for name in STORES.ours}

@@ -130,12 +130,12 @@ def warm_up() -> None:
     """Import what is imported on first use, so that children import nothing."""
     import boto3
 
-    from atdata._registry import shard_reader
+    from atdata._registry import SHARD_SCHEMES
     from atdata.sources.s3_access import S3Access
     from atdata.sources.s3_client import client_for
 
     for scheme in ("file", "https", "at", "s3"):
-        shard_reader(scheme)
+        SHARD_SCHEMES.load(scheme)
     boto3.session.Session()
     for endpoint in (None, "https://evil.example:9000"):
         client, _ = client_for(S3Access(endpoint, "us-east-1", anonymous=True))

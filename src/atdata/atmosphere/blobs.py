@@ -129,6 +129,11 @@ class PDSBlobStore:
             raise OptionError(f"Expected an AtmosphereClient, found {type(client).__name__}.")
         self.client = client
 
+    @classmethod
+    def from_client(cls, client: AtmosphereClient) -> PDSBlobStore:
+        """The same as the constructor."""
+        return cls(client)
+
     def write_shards(
         self,
         ds: Dataset[Any],

@@ -25,7 +25,7 @@ from atdata.errors import (
 from atdata.net.policy import STRANGER
 from atdata.net.transport import send
 
-_PUBLIC: Final = {scheme for scheme, row in SHARD_SCHEMES.items() if row.public}
+_PUBLIC: Final = {scheme for scheme, row in SHARD_SCHEMES.ours.items() if row.public}
 _PROBE_TIMEOUT: Final = 5.0
 """Seconds that a server may be silent when it is asked whether others can read."""
 

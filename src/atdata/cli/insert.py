@@ -10,11 +10,12 @@ from atdata.cli.entries import entry_facts
 from atdata.cli.infer import infer_type
 from atdata.cli.options import Description, IndexUrl, Json, License, Tags
 from atdata.cli.output import emit, facts, note, progress
-from atdata.cli.targets import find_store, find_type, local_index
+from atdata.cli.targets import find_type, local_index
 from atdata.cli.watch import WatchedSource, size_of_files
 from atdata.dataset.dataset import Dataset
 from atdata.errors import OptionError
 from atdata.sources.url import URLSource
+from atdata.stores.open_store import open_store
 
 
 def insert(
@@ -79,7 +80,7 @@ def insert(
         raise OptionError("--schema and --type cannot go together: each says what a sample is.")
     if maxcount is not None and store is None:
         raise OptionError("--maxcount needs --store: shards that stay where they are keep theirs.")
-    data_store, prefix = find_store(store) if store is not None else (None, None)
+    data_store, prefix = open_store(store) if store is not None else (None, None)
     into = local_index(index, data_store=data_store)
     source = URLSource(list(paths))
     schema_ref = None

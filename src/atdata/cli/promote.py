@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
+from atdata._registry import STORES
 from atdata.cli.account import Handle, signed_in
 from atdata.cli.complete import names_of_datasets
 from atdata.cli.entries import total
 from atdata.cli.options import Description, IndexUrl, Json, License, Tags
 from atdata.cli.output import emit, plain, progress
-from atdata.cli.targets import find_store, index_with
+from atdata.cli.targets import index_with
 from atdata.errors import OptionError
 from atdata.promote import plan_promotion, promote_to_atmosphere, shards_of_entry
-
-_BUCKET: Final = re.compile(r"s3://[^/]+/?")
+from atdata.stores.open_store import open_store
 
 
 def promote(
@@ -78,19 +77,14 @@ def promote(
 
     Can be run again after a failure: what is there already is not sent again.
     """
-    from atdata.atmosphere import PDSBlobStore
-
-    if store is not None and store != "blobs" and not _BUCKET.fullmatch(store):
-        raise OptionError(
-            f"--store {store}: give 'blobs' or s3://bucket, where others can read the shards. "
-            "Their place in the bucket is made of the name and the content."
-        )
+    if store is not None and "://" not in store and store not in STORES:
+        raise _not_public(store)
     found_in = index_with(dataset, index)
     entry = found_in.get_dataset(dataset)
     client = signed_in(handle)
-    data_store: Any = None
-    if store is not None:
-        data_store = PDSBlobStore(client) if store == "blobs" else find_store(store)[0]
+    data_store, prefix = (None, None) if store is None else open_store(store, client=client)
+    if store is not None and prefix is not None:
+        raise _not_public(store)
     arguments: dict[str, Any] = {
         "name": name,
         "description": description,
@@ -116,3 +110,10 @@ def promote(
         emit({"uri": uri})
     else:
         print(uri)
+
+
+def _not_public(store: str) -> OptionError:
+    return OptionError(
+        f"--store {store}: give 'blobs' or s3://bucket, where others can read the shards. "
+        "Their place in the bucket is made of the name and the content."
+    )

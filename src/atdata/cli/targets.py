@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from contextlib import redirect_stdout
 from typing import Any, Final
@@ -169,24 +168,6 @@ def find_dataset(target: str, where: str | None) -> Dataset[Any]:
     raise DatasetNotFoundError(
         f"There is no path {target!r} here, and no index yet. atdata insert records shards in one."
     )
-
-
-def find_store(place: str) -> tuple[Any, str | None]:
-    """The store that a folder or ``s3://bucket/prefix`` means, and the prefix, if one is given.
-
-    Access to S3 comes from the AWS environment variables.
-    """
-    if place.startswith("s3://"):
-        from atdata.stores.s3 import S3DataStore
-
-        bucket, _, prefix = place.removeprefix("s3://").partition("/")
-        access = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
-        return S3DataStore(access, bucket=bucket), prefix.strip("/") or None
-    if "://" in place:
-        raise OptionError(f"{place!r} is no store. Give a folder or s3://bucket/prefix.")
-    from atdata.stores.disk import DiskDataStore
-
-    return DiskDataStore(place), None
 
 
 def find_type(name: str) -> type:

@@ -7,25 +7,17 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
-from atdata import _registry
-from atdata._registry import require
+from atdata._registry import INDEX_BACKENDS, require
 from atdata.errors import OptionError, UrlError
 from atdata.local.backends.base import Backend
 from atdata.system.folders import data_folder, user_path
 
-_SERVERS: Final = ("postgresql", "postgres", "redis", "rediss")
 _AUTHORITY_END: Final = re.compile(r"[/?#]")
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _WITHOUT_COLON: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*//?[^/@:]+:[^/@]*@")
 """``scheme//user:password@host``."""
 _SETTINGS: Final = re.compile(r"(?:^|\s)(?:password|host|dbname|user)\s*=", re.IGNORECASE)
-_FORMS: Final = {
-    "sqlite": "sqlite:///absolute/path/index.db",
-    "unix": "unix:///path/redis.sock?db=0",
-    **{scheme: f"{scheme}://user:password@host/0" for scheme in ("redis", "rediss")},
-    **{scheme: f"{scheme}://user:password@host/db" for scheme in ("postgresql", "postgres")},
-}
 VARIABLE: Final = "ATDATA_INDEX"
 """Names the index where the program does not."""
 
@@ -52,10 +44,10 @@ def open_backend(where: str | Path | None, redis: Any = None) -> Backend:
     if isinstance(where, str) and "://" in where:
         scheme = where.partition("://")[0].lower()
         _check_authority(scheme, where)
-        backend = _registry.index_backend(scheme).open(where)
+        backend = INDEX_BACKENDS.load(scheme).open(where)
         return backend
     url = _checked_path(where).as_uri().replace("file:", "sqlite:", 1)
-    backend = _registry.index_backend("sqlite").open(url)
+    backend = INDEX_BACKENDS.load("sqlite").open(url)
     return backend
 
 
@@ -100,7 +92,8 @@ def _checked_path(where: str | Path) -> Path:
 
 def _check_authority(scheme: str, url: str) -> None:
     """Refuse a URL of a server whose password could be taken for something else, and shown."""
-    if scheme not in _SERVERS:
+    row = INDEX_BACKENDS.ours.get(scheme)
+    if row is None or "@host" not in (row.form or ""):
         return
     rest = url.partition("://")[2]
     authority = _AUTHORITY_END.split(rest, maxsplit=1)[0]
@@ -119,14 +112,15 @@ def _check_slashes(where: str) -> None:
     name = _NAME.match(where)
     scheme = name[0].lower() if name else ""
     rest = where[len(scheme) :]
-    known = scheme in _registry.index_backends()
+    row = INDEX_BACKENDS.get(scheme)
+    known = row is not None
     is_url = (
         (_URL.match(where) and (known or "@" in where or rest.startswith(":/")))
         or (known and rest.startswith("//"))
         or _WITHOUT_COLON.match(where)
     )
     if (is_url or _SETTINGS.search(where)) and not Path(where).exists():
-        form = _FORMS.get(scheme, "postgresql://user:password@host/db")
+        form = (row and row.form) or INDEX_BACKENDS["postgresql"].form
         raise UrlError(
             f"{scheme + '…' if is_url else 'host=… password=…'} is neither a path nor the URL of "
             f"an index. Such a URL has a colon and two slashes: {form}. For a file of that name, "

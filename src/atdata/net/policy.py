@@ -58,7 +58,7 @@ class Policy:
         """
         scheme = scheme_of(url)
         opened = ("always", "private") if self.private_allowed else ("always",)
-        allowed = [name for name, row in SHARD_SCHEMES.items() if row.from_network in opened]
+        allowed = [name for name, row in SHARD_SCHEMES.ours.items() if row.from_network in opened]
         if scheme not in allowed:
             raise UnsafeUrlError(
                 f"{redacted(url)[:200]!r} comes from the network and is not opened: such a URL "

@@ -7,7 +7,6 @@ import io
 import mmap
 import re
 import tempfile
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
@@ -77,10 +76,6 @@ class BlobReader:
             RefError: Not a blob's URL.
         """
         return [str(parse_blob_ref(url))]
-
-    def local_path(self, url: str) -> Path | None:
-        """None: nothing of it is on this machine."""
-        return None
 
 
 _GONE: Final = re.compile(

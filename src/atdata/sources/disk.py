@@ -81,10 +81,6 @@ class DiskReader:
             found = [str(path)]
         return [Path(p).as_uri() for p in found] if url.startswith("file:") else found
 
-    def local_path(self, url: str) -> Path | None:
-        """The file itself."""
-        return path_of(url, self._base)
-
 
 def existing_part(path: str, base: str | None = None) -> tuple[str, str]:
     """A path in two: folders that exist by just these names, and what is left of it.

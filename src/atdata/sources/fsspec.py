@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO, Any, Final
 
-from atdata._registry import SHARD_SCHEMES, require, scheme_of
+from atdata._registry import SHARD_SCHEMES, install_line, require, scheme_of
 from atdata.errors import (
     AtdataError,
     MissingExtraError,
@@ -64,10 +63,6 @@ class FsspecReader:
             scheme = url.partition("://")[0]
             return [f"{scheme}://{name.lstrip('/')}" for name in found]
 
-    def local_path(self, url: str) -> Path | None:
-        """None: nothing of it is on this machine."""
-        return None
-
 
 def _find(url: str) -> tuple[Any, str]:
     require("fsspec", purpose="URLs other than https, s3 and local paths")
@@ -88,7 +83,7 @@ def _errors(url: str) -> Iterator[None]:
         package = _package_of(url) or scheme
         raise MissingExtraError(
             f"{scheme}:// URLs need the package {package!r}, which is not installed. Install it "
-            f"with: pip install 'atdata[fsspec]' {package}"
+            f"with: {install_line('fsspec', package)}"
         ) from error
     except FileNotFoundError as error:
         raise ShardNotFoundError(f"{url}: there is no such file.") from error

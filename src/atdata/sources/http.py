@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import IO
 
 from atdata._secrets import redacted
@@ -27,7 +26,3 @@ class HttpReader:
     def ranges(self, url: str, *, policy: Policy | None = None) -> HttpBytes:
         """The shard as bytes by position; no request is sent yet."""
         return HttpBytes(url, name=redacted(url), policy=policy)
-
-    def local_path(self, url: str) -> Path | None:
-        """None: nothing of it is on this machine."""
-        return None

@@ -135,10 +135,6 @@ class S3Reader:
             return [url]
         return [f"s3://{bucket}/{name}" for name in sorted(keys) if wanted.fullmatch(name)]
 
-    def local_path(self, url: str) -> Path | None:
-        """None: nothing of it is on this machine."""
-        return None
-
     def _access_to(self, bucket: str, policy: Policy | None) -> tuple[S3Access, bool]:
         if self._access is not None:
             return self._access, True

@@ -7,12 +7,13 @@ import re
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, Final, TypeAlias
 
-from atdata._registry import has_scheme, scheme_of, shard_reader, slash_missing
+from atdata._protocols import ShardReader
+from atdata._registry import SHARD_SCHEMES, has_scheme, scheme_of, slash_missing
 from atdata._secrets import redacted, redacted_repr
 from atdata._shardlist import LocatedUrl, exactly, expand_braces, preview
-from atdata.capabilities import ByteRanges
+from atdata.capabilities import ByteRanges, SupportsUrlRanges
 from atdata.errors import IntegrityError, NoDataUrlsError, ShardNotFoundError, UrlError
 from atdata.net.policy import STRANGER, Policy
 from atdata.shards.replacing import head_of, settle
@@ -30,28 +31,6 @@ _UNFIT: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 """Control characters, and halves of characters that no URL can have."""
 _NUL: Final = re.compile("\0")
 _COMMAND: Final = re.compile(r"pipe:", re.IGNORECASE)
-
-
-class ShardReader(Protocol):
-    """Reads the URLs of one scheme; a class named in the registry, made without arguments."""
-
-    def open(self, url: str, *, policy: Policy | None = None) -> IO[bytes]:
-        """Open one shard as a stream of its bytes.
-
-        Raises:
-            ShardNotFoundError: There is no such shard.
-            SourceError: It cannot be read.
-            UnsafeUrlError: The policy refuses it.
-        """
-        ...
-
-    def expand(self, url: str, *, policy: Policy | None = None) -> list[str]:
-        """The URLs that a glob or a folder stands for, sorted; maybe none."""
-        ...
-
-    def local_path(self, url: str) -> Path | None:
-        """The shard as a file of this machine, or None."""
-        ...
 
 
 @redacted_repr
@@ -172,11 +151,9 @@ class URLSource:
     def ranges(self, shard_id: str) -> ByteRanges | None:
         """The shard by byte ranges; None if its scheme has whole files only."""
         located = self._locate(self._origins[shard_id])
-        make = getattr(located.reader, "ranges", None)
-        found: ByteRanges | None = (
-            make(located.url, policy=located.policy) if callable(make) else None
-        )
-        return found
+        if not isinstance(located.reader, SupportsUrlRanges):
+            return None
+        return located.reader.ranges(located.url, policy=located.policy)
 
     def open_sidecar(self, shard_id: str, suffix: str) -> IO[bytes]:
         """Open the file whose name is the shard's name followed by ``suffix``.
@@ -297,11 +274,11 @@ class URLSource:
             endpoint, region = self._endpoint, self._region
             if isinstance(origin, LocatedUrl):
                 endpoint, region = origin.endpoint or endpoint, origin.region or region
-            reader = shard_reader("s3")(self._access, endpoint=endpoint, region=region)
+            reader = SHARD_SCHEMES.load("s3")(self._access, endpoint=endpoint, region=region)
         elif scheme == "file":
             reader = DiskReader(self._base)
         else:
-            reader = shard_reader(scheme)()
+            reader = SHARD_SCHEMES.load(scheme)()
         return _Located(str(url), policy, reader)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -59,15 +59,10 @@ class DiskDataStore:
         if self.path.exists() and not self.path.is_dir():
             raise StoreError(f"{self.path} is not a folder. Name one for the store.")
 
-    @property
-    def endpoint(self) -> None:
-        """None: a folder has none."""
-        return None
-
-    @property
-    def region(self) -> None:
-        """None: a folder has none."""
-        return None
+    @classmethod
+    def from_url(cls, url: str) -> tuple[DiskDataStore, None]:
+        """The folder that a path or a file:// URL names."""
+        return cls(path_of(url) if url.startswith("file:") else url), None
 
     def write_shards(
         self,

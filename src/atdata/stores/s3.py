@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -70,6 +71,13 @@ class S3DataStore:
         self._access = S3Access.from_settings(credentials)
         self.bucket = bucket
         remember(bucket, self._access)
+
+    @classmethod
+    def from_url(cls, url: str) -> tuple[S3DataStore, str | None]:
+        """The bucket of ``s3://bucket/prefix``, with access from the AWS environment variables."""
+        bucket, prefix = parse_s3(url)
+        access = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+        return cls(access, bucket=bucket), prefix.strip("/") or None
 
     @property
     def endpoint(self) -> str | None:

@@ -19,8 +19,8 @@ from random import Random
 
 import pytest
 
-from atdata import _registry
 from atdata._limits import limits
+from atdata._registry import INDEX_BACKENDS
 from atdata.local.backends.base import Backend, EntryRow, SchemaRow, Terms
 
 __all__ = ["BackendSuite"]
@@ -396,7 +396,7 @@ def ranked(model: Mapping[str, Terms], words: Sequence[str], labels: Sequence[st
 
 
 def _open(url: str) -> Backend:
-    backend: Backend = _registry.index_backend(url.partition(":")[0]).open(url)
+    backend: Backend = INDEX_BACKENDS.load(url.partition(":")[0]).open(url)
     return backend
 
 

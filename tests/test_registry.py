@@ -1,0 +1,75 @@
+"""The table of index backends, sources and stores, with rows of other packages."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from atdata._registry import INDEX_BACKENDS, SHARD_SCHEMES, STORES
+from atdata.errors import UrlError
+
+TABLES = (INDEX_BACKENDS, SHARD_SCHEMES, STORES)
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.group)
+def test_every_row_of_ours_loads(table: object) -> None:
+    """Each name leads to a class."""
+    assert isinstance(table, type(STORES))
+    for name in table.ours:
+        assert isinstance(table.load(name), type), name
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.group)
+def test_an_unknown_name_is_an_error_that_lists_the_known(table: object) -> None:
+    """A mistyped scheme is answered with those that there are."""
+    assert isinstance(table, type(STORES))
+    with pytest.raises(UrlError) as caught:
+        table.load("sqlit3")
+    assert all(name in str(caught.value) for name in table.ours)
+
+
+def test_install_lines() -> None:
+    """A row says what to install: its extra, and the package of its scheme."""
+    assert SHARD_SCHEMES["gs"].install == "pip install 'atdata[fsspec]' gcsfs"
+    assert STORES["s3"].install == "pip install 'atdata[s3]'"
+    assert STORES["file"].install == "pip install atdata"
+
+
+PACKAGE = """
+from atdata.local import DiskDataStore
+
+
+class Impostor:
+    pass
+
+
+class Other(DiskDataStore):
+    pass
+"""
+PROGRAM = """
+from atdata._registry import STORES
+from atdata.local import S3DataStore
+from other import Other
+
+assert STORES.load("s3") is S3DataStore
+assert STORES.load("other") is Other
+assert set(STORES) == {"blobs", "file", "other", "s3"}
+assert STORES.get("absent") is None
+"""
+
+
+def test_other_packages_add_rows_and_replace_none(tmp_path: Path) -> None:
+    """An entry point brings a name of its own, in any case; one named as ours is not loaded."""
+    (tmp_path / "other.py").write_text(PACKAGE)
+    info = tmp_path / "other-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[atdata.store]\nOther = other:Other\ns3 = other:Impostor\n"
+    )
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    subprocess.run([sys.executable, program], check=True, timeout=60)
