@@ -18,7 +18,7 @@ PYTHON ?= $(shell for p in $(pythons); do $(call runs,(3, 11) <= sys.version_inf
 # Set up again when any of these changes, and only then.
 STAMP = $(VENV)/.set-up-$(shell cat requirements.lock pyproject.toml | cksum | tr ' ' '-')
 
-.PHONY: help setup services demo test check torch test-torch test-pythons bench bench-quick lock clean test-only services-debian fuzz
+.PHONY: help coverage setup services demo test check torch test-torch test-pythons bench bench-quick lock clean test-only services-debian fuzz
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 20
@@ -68,6 +68,14 @@ test: check test-only ## set-up, services, check and every test
 
 test-only: services
 	@"$(BIN)/python" -m pytest -q -n auto $(ARGS)
+
+# The two processes that are told how long imports take would be told of the measuring.
+WORKERS ?= auto
+coverage: services ## every test, measured: which lines of src/ none reaches; WORKERS=2 takes fewer processes
+	@rm -rf .cache/coverage && mkdir -p .cache/coverage
+	@"$(BIN)/python" -m coverage run -m pytest -q -n $(WORKERS) $(ARGS) || failed=1; \
+	"$(BIN)/python" -m coverage combine -q && "$(BIN)/python" -m coverage report --skip-covered --sort=cover \
+	    && [ -z "$$failed" ]
 
 # The servers are the same for every Python, so their suites run on one: `make test`. There are
 # builds of PyTorch for fewer Pythons than we support.

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-KEPT = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "XDG_CACHE_HOME")
+KEPT = ("COVERAGE_PROCESS_CONFIG", "PATH", "PYTHONPATH", "LANG", "LC_ALL", "XDG_CACHE_HOME")
 """What of this process's environment a program gets."""
 
 

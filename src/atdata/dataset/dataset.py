@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     # Python has defaults of type variables from 3.13 on; type checkers know them everywhere.
     from typing_extensions import TypeVar as _TypeVar
 
-    T = _TypeVar("T", default=DictSample)
+    T = _TypeVar("T", default=Any)
 else:
     T = TypeVar("T")
 U = TypeVar("U")
