@@ -16,7 +16,7 @@ import atdata._shardlist as shardlist
 from atdata.samples.codec import codec_of
 from atdata.samples.packable import PackableSample
 from atdata.shards.reader import read_blocks
-from atdata.shards.writer import PackedSample, write_shards
+from atdata.shards.writer import PackedSample, write_keyed
 
 
 class Digit(PackableSample):
@@ -67,7 +67,7 @@ def packed(samples: Iterable[Any]) -> list[PackedSample]:
 def shard_of(samples: Iterable[Any], folder: Path) -> Path:
     """One shard of samples."""
     sink = FolderSink(folder)
-    write_shards(packed(samples), sink, stem="data", maxcount=10**9)
+    write_keyed(packed(samples), sink, stem="data", maxcount=10**9)
     return sink.placed[0]
 
 

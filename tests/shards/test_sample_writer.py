@@ -15,15 +15,16 @@ import pytest
 
 from atdata.errors import EncodeError, NoDataUrlsError, SampleTypeError
 from atdata.samples.codec import codec_of
-from atdata.shards.sample_writer import write_shard_samples
+from atdata.shards.row_sources import SampleRows
 from atdata.shards.tar.ustar import number_key
+from atdata.shards.writer import write_numbered
 from tests.shards.parts import Digit, FolderSink, digits, read_all
 
 
 def write(samples: Any, folder: Path, **options: Any) -> list[tuple[str, Any]]:
     """Write samples of Digit and read them back."""
     sink = FolderSink(folder)
-    write_shard_samples(samples, codec_of(Digit), sink, stem="x", **options)
+    write_numbered(SampleRows(samples, codec_of(Digit)), sink, stem="x", **options)
     return [found for path in sink.placed for found in read_all(path)]
 
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atdata.errors import NoDataUrlsError, OptionError, ShardError
-from atdata.shards.writer import PackedSample, write_shards
+from atdata.shards.writer import PackedSample, write_keyed
 from tests.shards.parts import Digit, FolderSink, digits, packed, read_all, shard_of
 
 
@@ -38,7 +38,7 @@ def test_shards_are_deterministic(tmp_path: Path) -> None:
 def test_what_is_known_of_a_shard_is_true(tmp_path: Path) -> None:
     """Size, hash and count that come back are those of the file."""
     sink = FolderSink(tmp_path)
-    urls = write_shards(packed(digits(7)), sink, stem="data", maxcount=3)
+    urls = write_keyed(packed(digits(7)), sink, stem="data", maxcount=3)
     assert [Path(url).name for url in urls] == [f"data-00000{i}.tar" for i in range(3)]
     for info in urls.shards:
         data = Path(info.url).read_bytes()
@@ -50,8 +50,8 @@ def test_shards_keep_their_borders_unless_told(tmp_path: Path) -> None:
     """Without limits, a new shard begins where the samples' own shard changes."""
     samples = [PackedSample(p.key, p.payload, i // 4) for i, p in enumerate(packed(digits(10)))]
     sink = FolderSink(tmp_path)
-    assert [s.samples for s in write_shards(samples, sink, stem="x").shards] == [4, 4, 2]
-    assert [s.samples for s in write_shards(samples, sink, stem="y", maxcount=5).shards] == [5, 5]
+    assert [s.samples for s in write_keyed(samples, sink, stem="x").shards] == [4, 4, 2]
+    assert [s.samples for s in write_keyed(samples, sink, stem="y", maxcount=5).shards] == [5, 5]
 
 
 @settings(max_examples=25, deadline=None)
@@ -59,7 +59,7 @@ def test_shards_keep_their_borders_unless_told(tmp_path: Path) -> None:
 def test_maxsize_holds(tmp_path_factory: pytest.TempPathFactory, maxsize: int, count: int) -> None:
     """No tar is larger than maxsize, padding included, and no sample is lost."""
     folder = tmp_path_factory.mktemp("sized")
-    urls = write_shards(packed(digits(count)), FolderSink(folder), stem="x", maxsize=maxsize)
+    urls = write_keyed(packed(digits(count)), FolderSink(folder), stem="x", maxsize=maxsize)
     assert all((shard.bytes or 0) <= maxsize for shard in urls.shards)
     assert [s for url in urls for _, s in read_all(Path(url))] == digits(count)
 
@@ -68,7 +68,7 @@ def test_a_sample_over_maxsize_is_refused(tmp_path: Path) -> None:
     """A sample is never split: a limit it cannot keep is an error, with nothing left."""
     sink = FolderSink(tmp_path)
     with pytest.raises(OptionError, match="'000000' alone is a tar of 2,048 bytes"):
-        write_shards(packed(digits(3)), sink, stem="x", maxsize=1500)
+        write_keyed(packed(digits(3)), sink, stem="x", maxsize=1500)
     assert not list(tmp_path.rglob("*.*"))
 
 
@@ -81,21 +81,21 @@ def test_nothing_is_left_after_an_error(error: type[BaseException], tmp_path: Pa
         raise error("stop")
 
     with pytest.raises(error):
-        write_shards(failing(), FolderSink(tmp_path), stem="x", maxcount=3)
+        write_keyed(failing(), FolderSink(tmp_path), stem="x", maxcount=3)
     assert not list(tmp_path.rglob("*.*"))
 
 
 def test_nothing_to_write_is_an_error(tmp_path: Path) -> None:
     """No samples make no shard, and say so."""
     with pytest.raises(NoDataUrlsError):
-        write_shards([], FolderSink(tmp_path), stem="x")
+        write_keyed([], FolderSink(tmp_path), stem="x")
 
 
 @pytest.mark.parametrize("key", ["", "a/", "a.b", "x/a.b", "a\0", "\ud800", "k" * 5000])
 def test_keys_that_would_not_read_back_are_refused(key: str, tmp_path: Path) -> None:
     """A key that a reader would see otherwise, or not at all, is an error."""
     with pytest.raises(ShardError):
-        write_shards([PackedSample(key, b"\x80")], FolderSink(tmp_path), stem="x")
+        write_keyed([PackedSample(key, b"\x80")], FolderSink(tmp_path), stem="x")
     assert not list(tmp_path.rglob("*.*"))
 
 
@@ -103,8 +103,8 @@ def test_one_key_twice_is_refused(tmp_path: Path) -> None:
     """A shard in which a key appears twice is not written; two shards may share a key."""
     one = packed(digits(1))[0]
     with pytest.raises(ShardError, match="two samples"):
-        write_shards([one, one], FolderSink(tmp_path), stem="x")
-    write_shards([one, one], FolderSink(tmp_path), stem="x", maxcount=1)
+        write_keyed([one, one], FolderSink(tmp_path), stem="x")
+    write_keyed([one, one], FolderSink(tmp_path), stem="x", maxcount=1)
 
 
 @settings(max_examples=40, deadline=None)
@@ -123,7 +123,7 @@ def test_any_key_reads_back(tmp_path_factory: pytest.TempPathFactory, keys: list
     """Keys of any length and script read back, with our reader and with Python's tarfile."""
     samples = [PackedSample(key, p.payload) for key, p in zip(keys, packed(digits(5)))]  # noqa: B905
     sink = FolderSink(tmp_path_factory.mktemp("keys"))
-    [url] = write_shards(samples, sink, stem="x", maxcount=100)
+    [url] = write_keyed(samples, sink, stem="x", maxcount=100)
     assert [key for key, _ in read_all(Path(url))] == keys
     with tarfile.open(url) as tar:
         assert tar.getnames() == [key + ".msgpack" for key in keys]

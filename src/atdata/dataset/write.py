@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,11 +15,11 @@ from atdata.dataset.dataset import Dataset
 from atdata.errors import NoDataUrlsError, OptionError, SampleTypeError, StoreError
 from atdata.samples.codec import check_sample_type, codec_of, is_sample_type
 from atdata.samples.dict_sample import DictSample
-from atdata.shards.column_writer import write_shard_columns
 from atdata.shards.columns.packers import Values
 from atdata.shards.replacing import place_together, scratch_next_to
-from atdata.shards.sample_writer import write_shard_samples
+from atdata.shards.row_sources import ColumnRows, RowSource, SampleRows
 from atdata.shards.tar.table import SUFFIX
+from atdata.shards.writer import write_numbered
 from atdata.sources.nearby import COMPRESSED
 from atdata.system.files import make_folders, sync_files, sync_folder
 from atdata.system.folders import user_path
@@ -67,7 +68,7 @@ def write_samples(
         StoreError: Longer-numbered shards of an earlier call would be left over, and be read
             together with the new ones; or the disk refuses.
     """
-    place = _Place(path, numbered=maxcount is not None or maxsize is not None, fsync=fsync)
+    folder = _ShardFolder(path, numbered=maxcount is not None or maxsize is not None, fsync=fsync)
     iterator = _iterated(samples)
     try:
         first = next(iterator)
@@ -76,17 +77,8 @@ def write_samples(
     sample_type = type(first)
     if type(samples) not in (list, tuple):
         samples = chain([first], iterator)
-    urls = write_shard_samples(
-        samples,
-        codec_of(sample_type),
-        place,
-        stem=place.stem,
-        maxcount=maxcount,
-        maxsize=maxsize,
-        fsync=fsync,
-    )
-    shards = place.publish(urls.shards)
-    return Dataset.of(sample_type, [Path(shard.url) for shard in shards], shards=shards)
+    source = SampleRows(samples, codec_of(sample_type))
+    return _written(source, sample_type, folder, maxcount, maxsize)
 
 
 def write_columns(
@@ -129,17 +121,22 @@ def write_columns(
             "Columns are written as a type that says what they are: pass a packable class as "
             "sample_type. write_samples takes DictSample."
         )
-    place = _Place(path, numbered=maxcount is not None or maxsize is not None, fsync=fsync)
-    urls = write_shard_columns(
-        columns,
-        codec_of(sample_type),
-        place,
-        stem=place.stem,
-        maxcount=maxcount,
-        maxsize=maxsize,
-        fsync=fsync,
-    )
-    shards = place.publish(urls.shards)
+    folder = _ShardFolder(path, numbered=maxcount is not None or maxsize is not None, fsync=fsync)
+    source = ColumnRows(columns, codec_of(sample_type))
+    return _written(source, sample_type, folder, maxcount, maxsize)
+
+
+def _written(
+    source: RowSource,
+    sample_type: type[T],
+    folder: _ShardFolder,
+    maxcount: int | None,
+    maxsize: int | None,
+) -> Dataset[T]:
+    shards = write_numbered(
+        source, folder, stem=folder.stem, maxcount=maxcount, maxsize=maxsize, fsync=folder.fsync
+    ).shards
+    folder.publish()
     return Dataset.of(sample_type, [Path(shard.url) for shard in shards], shards=shards)
 
 
@@ -167,8 +164,8 @@ def _is_table(value: Any) -> bool:
     return hasattr(value, "columns") and hasattr(value, "to_numpy")
 
 
-class _Place:
-    """The folder that the shards go to; they are renamed into it when all are there."""
+class _ShardFolder:
+    """The folder that shards are written to. They get their names in it once all are finished."""
 
     def __init__(self, named: str | Path, *, numbered: bool, fsync: bool) -> None:
         if isinstance(named, str) and "://" in named:
@@ -204,7 +201,7 @@ class _Place:
         if not self.stem or "\0" in str(path):
             raise OptionError(f"{str(path)!r} names no shard; write a path such as 'digits.tar'.")
         self._path = path
-        self._fsync = fsync
+        self.fsync = fsync
         self._shards: dict[str, str] = {}
         self._tables: dict[str, str] = {}
         self._scratch: Scratch | None = None
@@ -213,7 +210,7 @@ class _Place:
         """A hidden folder next to the shards, on the same file system."""
         if self._scratch is None:
             try:
-                make_folders(self.folder, sync=self._fsync)
+                make_folders(self.folder, sync=self.fsync)
                 self._scratch = scratch_next_to(self.folder)
             except OSError as error:
                 raise StoreError(f"Shards cannot be written to {self.folder}: {error}.") from error
@@ -238,10 +235,10 @@ class _Place:
             self._scratch.close()
             self._scratch = None
 
-    def publish(self, shards: tuple[ShardInfo, ...]) -> tuple[ShardInfo, ...]:
+    def publish(self) -> None:
         """Give every shard its name, and its table the name next to it."""
         try:
-            if self._fsync:
+            if self.fsync:
                 sync_files(self.scratch() / kept for kept in self._tables)
             self._place_all()
         except OSError as error:
@@ -250,7 +247,6 @@ class _Place:
             raise StoreError(f"Shards cannot be placed in {self.folder}: {error}") from error
         finally:
             self.discard()
-        return shards
 
     def _place_all(self) -> None:
         assert self._scratch is not None
@@ -259,7 +255,7 @@ class _Place:
         if self.single:
             for kept, name in moves.items():
                 (self._scratch.path / kept).replace(self.folder / name)
-            if self._fsync:
+            if self.fsync:
                 sync_folder(self.folder)
             return
         self._refuse_leftovers()
@@ -269,14 +265,14 @@ class _Place:
             folder=self.folder,
             stem=self.stem,
             check=self._refuse_leftovers,
-            sync=self._fsync,
+            sync=self.fsync,
         )
 
     def _refuse_leftovers(self) -> None:
         names = set(self._shards.values())
         left = sorted(
             found.name
-            for found in self.folder.glob(f"{glob_escape(self.stem)}-*.tar")
+            for found in self.folder.glob(f"{glob.escape(self.stem)}-*.tar")
             if _NUMBER.fullmatch(found.name.removeprefix(self.stem)) and found.name not in names
         )
         if left:
@@ -285,8 +281,3 @@ class _Place:
                 f"{left[0]}, that would be read together with these. Remove them or write to "
                 "another path. Nothing was written."
             )
-
-
-def glob_escape(text: str) -> str:
-    """``text`` with the characters that a glob gives a meaning to taken literally."""
-    return re.sub(r"([*?[])", r"[\1]", text)

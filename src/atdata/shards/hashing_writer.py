@@ -1,4 +1,4 @@
-"""A file that is being written: its hash, and its way to the disk, beside what comes next."""
+"""A file that is hashed, and synced to the disk, while it is being written."""
 
 from __future__ import annotations
 
@@ -14,94 +14,96 @@ from typing import Any, Final
 
 from atdata.system.calls import map_written, read_at, write_all
 
-MOST_PARTS: Final = 1024
-"""Pieces of memory that a system takes in one call."""
-_STEP: Final = 4 << 20
-"""Bytes that are written before hashing them begins, and before the disk is told to begin."""
-_HELD: Final = 32 << 20
-"""Bytes that may wait to be written: they stay in memory until then."""
-_AHEAD: Final = 256 << 20
-"""Bytes that are written and may wait to be hashed: so many does the system keep in memory."""
-_PIECE: Final = 16 << 20
+MOST_BUFFERS: Final = 1024
+"""Buffers that the system takes in one call."""
+_STEP_BYTES: Final = 4 << 20
+"""Bytes that are written before they are hashed, and before the disk is told to begin."""
+_UNWRITTEN_BYTES: Final = 32 << 20
+"""Bytes that may wait to be written; they stay in memory meanwhile."""
+_UNHASHED_BYTES: Final = 256 << 20
+"""Written bytes that may wait to be hashed: as many as the system surely keeps in memory."""
+_MAPPED_BYTES: Final = 16 << 20
 """Bytes that are mapped at once: pages of maps count as memory of the process."""
 
 
 @dataclass(slots=True)
-class _Group:
-    """Pieces of memory that follow each other."""
+class _Write:
+    """Buffers that follow each other in the file."""
 
-    parts: Sequence[Any]
+    buffers: Sequence[Any]
     size: int
     last: bool
-    written: threading.Event = field(default_factory=threading.Event)
+    done: threading.Event = field(default_factory=threading.Event)
 
 
-class Trail:
-    """What is written to a file, hashed and brought to the disk while the next samples are packed.
+class HashingWriter:
+    """Writes a file, and hashes and syncs it while the next samples are packed.
 
-    The hash is taken from the file, whose pages are in memory still: what was written need not be
+    The hash is taken from the file, whose pages are still in memory: written bytes need not be
     kept, nor copied.
 
     Args:
-        fileno: The file, empty, open for reading too; the caller's to close, when the crew does
-            nothing any more.
-        crew: Runs what is done meanwhile: two tasks at once.
-        beside: Whether one of them writes as well, and hashes what the processor has at hand then.
-            Else the caller writes, while it hashes: faster for a file that is alone, where of
-            several at once each keeps a processor busy anyway.
-        fsync: Whether to bring it to the disk; else the system does, when it likes to.
+        fileno: The file, empty, also open for reading. The caller closes it, once the executor is
+            at rest.
+        executor: Runs up to two tasks of this file at once.
+        in_background: Whether one of them writes, too, and hashes what is still in the
+            processor's cache. If not, the caller writes while it hashes: faster for one file,
+            whereas several files keep every processor busy anyway.
+        fsync: Whether to wait for the disk; if not, the system writes when it likes to.
     """
 
-    def __init__(self, fileno: int, crew: Executor, *, beside: bool, fsync: bool) -> None:
+    def __init__(
+        self, fileno: int, executor: Executor, *, in_background: bool, fsync: bool
+    ) -> None:
         self._fileno = fileno
-        self._crew = crew
-        self._beside = beside
+        self._executor = executor
+        self._in_background = in_background
         self._fsync = fsync
         self._hash = hashlib.sha256()
         self._turn = threading.Condition()
-        self._queue: deque[_Group] = deque()
-        self._behind = 0
+        self._queue: deque[_Write] = deque()
+        self._pending = 0
         self._working = False
-        self._untold = 0
+        self._unqueued = 0
         self._error: BaseException | None = None
         self._hashed = 0
         self._to_hash = 0
         self._to_sync = 0
         self._syncing: list[Future[None]] = []
 
-    def take(self, parts: Sequence[Any], size: int, *, last: bool = False) -> threading.Event:
-        """Write pieces of memory that follow each other.
+    def write(self, buffers: Sequence[Any], size: int, *, last: bool = False) -> threading.Event:
+        """Append bytes to the file.
 
         Args:
-            parts: Anything that has bytes, `MOST_PARTS` at most.
+            buffers: Anything that has bytes, `MOST_BUFFERS` at most. Not copied.
             size: How many bytes they have.
-            last: No more is written.
+            last: Nothing is written after them.
 
         Returns:
-            Set when the pieces are written: until then they must not change.
+            Set when they are written: until then they must not change.
 
         Raises:
             OSError: The disk could not take them, or earlier ones.
         """
-        group = _Group(parts, size, last)
-        self._wait((_HELD if self._beside else _AHEAD) - size)
-        if not self._beside:
-            self._write(group)
-            # Not a task for each little piece.
-            self._untold += size
-            if not last and self._untold < _STEP:
-                return group.written
-            group.size, self._untold = self._untold, 0
+        write = _Write(buffers, size, last)
+        self._wait((_UNWRITTEN_BYTES if self._in_background else _UNHASHED_BYTES) - size)
+        if not self._in_background:
+            self._write(write)
+            # A task for each little write would cost more than hashing it.
+            self._unqueued += size
+            if not last and self._unqueued < _STEP_BYTES:
+                return write.done
+            write.size, self._unqueued = self._unqueued, 0
         with self._turn:
-            self._behind += group.size
-            self._queue.append(group)
+            self._pending += write.size
+            self._queue.append(write)
             if not self._working:
                 self._working = True
-                self._crew.submit(self._work)
-        return group.written
+                self._executor.submit(self._work)
+        return write.done
 
     def result(self) -> str:
-        """Wait until all is written and hashed, and on the disk; gives the SHA-256, in hex.
+        """Wait until all is written, hashed and synced; gives the SHA-256, in lower-case hex.
 
         Raises:
             OSError: The disk could not take it.
@@ -112,57 +114,57 @@ class Trail:
         return self._hash.hexdigest()
 
     def _wait(self, most: int) -> None:
-        """Wait until no more than so many bytes are to be dealt with, or nothing is."""
+        """Wait until at most so many bytes are pending, or nothing is."""
         with self._turn:
-            self._turn.wait_for(lambda: self._behind <= most or not self._working)
+            self._turn.wait_for(lambda: self._pending <= most or not self._working)
         if self._error is not None:
             raise self._error
 
     def _work(self) -> None:
-        """Deal with what waits, until nothing does."""
+        """Write and hash what is queued, until nothing is."""
         while True:
             with self._turn:
                 if not self._queue:
                     self._working = False
                     self._turn.notify()
                     return
-                group = self._queue.popleft()
+                write = self._queue.popleft()
             try:
-                if self._beside and self._error is None:
-                    self._write(group)
-                self._to_hash += group.size
-                if self._error is None and (group.last or self._to_hash >= _STEP):
-                    self._hash_on()
+                if self._in_background and self._error is None:
+                    self._write(write)
+                self._to_hash += write.size
+                if self._error is None and (write.last or self._to_hash >= _STEP_BYTES):
+                    self._hash_pending()
             except BaseException as error:
                 self._error = error
-            group.written.set()
+            write.done.set()
             with self._turn:
-                self._behind -= group.size
+                self._pending -= write.size
                 self._turn.notify()
 
-    def _write(self, group: _Group) -> None:
-        write_all(self._fileno, group.parts, group.size)
-        group.parts = ()
-        group.written.set()
-        self._to_sync += group.size
-        if self._fsync and (group.last or self._to_sync >= _STEP):
-            self._sync(group.last)
+    def _write(self, write: _Write) -> None:
+        write_all(self._fileno, write.buffers, write.size)
+        write.buffers = ()
+        write.done.set()
+        self._to_sync += write.size
+        if self._fsync and (write.last or self._to_sync >= _STEP_BYTES):
+            self._sync(write.last)
 
     def _sync(self, last: bool) -> None:
-        # A disk that fails tells it once: what an earlier one found must not be lost.
+        # A failing disk reports an error to one fsync only: none of their results may be lost.
         self._syncing = [task for task in self._syncing if not _is_done(task)]
         if last or not self._syncing:
-            self._syncing.append(self._crew.submit(os.fsync, self._fileno))
+            self._syncing.append(self._executor.submit(os.fsync, self._fileno))
             self._to_sync = 0
 
-    def _hash_on(self) -> None:
+    def _hash_pending(self) -> None:
         while self._to_hash:
-            size = min(self._to_hash, _PIECE)
-            self._hash_piece(self._hashed, self._hashed + size)
+            size = min(self._to_hash, _MAPPED_BYTES)
+            self._hash_range(self._hashed, self._hashed + size)
             self._hashed += size
             self._to_hash -= size
 
-    def _hash_piece(self, start: int, end: int) -> None:
+    def _hash_range(self, start: int, end: int) -> None:
         skipped = start % mmap.ALLOCATIONGRANULARITY
         size, first = end - start + skipped, start - skipped
         try:

@@ -1,4 +1,4 @@
-"""Shards that are being written: filled in turn or several at once, then hashed and synced."""
+"""Shards that are being written: filled in turn or several at once, then given to a sink."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy as np
 from atdata._arrays import Integers
 from atdata._shardlist import ShardInfo, ShardUrls
 from atdata.errors import NoDataUrlsError, StoreError
-from atdata.shards.hashing_writer import Trail
+from atdata.shards.hashing_writer import HashingWriter
 from atdata.shards.tar.table import SampleTable
 from atdata.shards.tar.ustar import END
 
@@ -25,15 +25,15 @@ class ShardSink(Protocol):
     """Where finished shards go."""
 
     def scratch(self) -> Path:
-        """A folder for unfinished shards, on a disk with room for a few."""
+        """The folder for unfinished shards, on a disk with room for several."""
 
     def accept(self, name: str, file: Path, info: ShardInfo) -> str:
-        """Take a finished shard away, as a whole or not at all.
+        """Take a finished shard, whole or not at all.
 
         Args:
             name: ``{stem}-000000.tar``.
-            file: The shard, closed, and synced unless the writer was told not to; the sink's to
-                move or to delete.
+            file: The shard, closed, and synced unless ``fsync`` is off. The sink moves or deletes
+                it.
             info: Its size, hash and number of samples; ``url`` is ``name``.
 
         Returns:
@@ -43,7 +43,7 @@ class ShardSink(Protocol):
     def discard(self) -> None:
         """Remove what is unfinished, after an error.
 
-        What `accept` placed may be removed only where nobody else can have found it.
+        What `accept` placed may be removed only if no other process can have found it.
         """
 
 
@@ -67,36 +67,37 @@ class OpenShard:
     Args:
         name: ``{stem}-000000.tar``.
         folder: Where its file is until a sink takes it.
-        crew: Threads for what is done beside the packing, two for each shard.
-        beside: As for `Trail`.
+        executor: As for `HashingWriter`.
+        in_background: As for `HashingWriter`.
         fsync: Whether to wait for the disk.
-        split: The split that its samples are of.
+        split: The split that its samples belong to.
     """
 
     def __init__(
         self,
         name: str,
         folder: Path,
-        crew: Executor,
+        executor: Executor,
         *,
-        beside: bool,
+        in_background: bool,
         fsync: bool,
         split: str | None = None,
     ) -> None:
         self.name = name
         self.split = split
         self.size = 0
-        """Bytes so far."""
+        """Bytes written so far."""
         self.samples = 0
         self._offsets: list[Integers] = []
         self._sizes: list[Integers] = []
         self._keys: list[bytes] = []
         self._key_sizes: list[Integers] = []
-        # Not by mkstemp: what it makes stays unreadable for others when it is finished.
+        # Not by mkstemp: only the owner could read what it makes, also once it is finished.
         self.path = folder / f".{Path(name).name}-{secrets.token_hex(8)}.part"
         with self._disk_errors():
             self._file = self.path.open("x+b", buffering=0)
-        self._trail = Trail(self._file.fileno(), crew, beside=beside, fsync=fsync)
+        fileno = self._file.fileno()
+        self._writer = HashingWriter(fileno, executor, in_background=in_background, fsync=fsync)
 
     def add(
         self,
@@ -110,16 +111,15 @@ class OpenShard:
         """Write samples.
 
         Args:
-            data: Their bytes in the tar, in groups of pieces that follow each other, at least
-                one, and how many bytes each group has. A piece is anything that has bytes; a
-                group, `MOST_PARTS` of them at most, is written by one call.
-            payloads: Where in them the payloads begin, shape (n,).
+            data: Their bytes in the tar, in order: groups of at most `MOST_BUFFERS` buffers, each
+                with its number of bytes. At least one group; each is written by one call.
+            payloads: Where in these bytes each payload begins, shape (n,).
             sizes: Bytes of each payload, shape (n,).
-            keys: The keys in UTF-8, one behind the other.
-            key_sizes: Bytes of each, shape (n,).
+            keys: The keys in UTF-8, joined.
+            key_sizes: Bytes of each key, shape (n,).
 
         Returns:
-            Set when the pieces are written: until then they must not change.
+            Set when the buffers are written: until then they must not change.
 
         Raises:
             StoreError: The disk cannot take them, or earlier ones.
@@ -130,29 +130,29 @@ class OpenShard:
         self._key_sizes.append(key_sizes)
         self.samples += len(sizes)
         with self._disk_errors():
-            for parts, size in data:
-                written = self._trail.take(parts, size)
+            for buffers, size in data:
+                written = self._writer.write(buffers, size)
                 self.size += size
         return written
 
     def end(self) -> None:
-        """No more comes: begin to bring it to the disk. Does not wait.
+        """Write the end-of-archive marker. Does not wait for the disk.
 
         Raises:
             StoreError: The disk cannot take it.
         """
         self.size += len(END)
         with self._disk_errors():
-            self._trail.take([END], len(END), last=True)
+            self._writer.write([END], len(END), last=True)
 
     def hand_to(self, sink: ShardSink) -> ShardInfo:
-        """Wait until it is on the disk, and give it to a sink.
+        """Wait until it is written and synced, then give it and its table to a sink.
 
         Raises:
-            StoreError: The disk cannot take it; or the sink.
+            StoreError: The disk, or the sink, cannot take it.
         """
         with self._disk_errors():
-            sha256 = self._trail.result()
+            sha256 = self._writer.result()
             self._file.close()
         info = ShardInfo(self.name, self.samples, self.size, sha256, split=self.split)
         placed = info.at(sink.accept(self.name, self.path, info))
@@ -168,7 +168,7 @@ class OpenShard:
         return placed
 
     def remove(self) -> None:
-        """Leave nothing of it; its crew has to be at rest."""
+        """Delete the unfinished file; its executor must be at rest."""
         self._file.close()
         self.path.unlink(missing_ok=True)
 
@@ -185,69 +185,75 @@ class OpenShard:
             ) from error
 
 
-class ShardLine:
-    """The shards of one call, in order. A context manager: after an error none is left half done.
+class ShardQueue:
+    """The shards of one call, in order. A context manager: after an error none is left unfinished.
 
     Args:
         sink: Takes each shard when it is finished.
         stem: Start of the shards' names.
-        most: Shards that may be under way: being filled, hashed and synced.
-        beside: Whether several are filled at once.
+        most: Shards that may be open at once: being filled, hashed or synced.
+        in_background: Whether several are filled at once, each written by a thread.
         fsync: Whether to wait until each is on the disk.
     """
 
     def __init__(
-        self, sink: ShardSink, stem: str, *, most: int, beside: bool = False, fsync: bool = True
+        self,
+        sink: ShardSink,
+        stem: str,
+        *,
+        most: int,
+        in_background: bool = False,
+        fsync: bool = True,
     ) -> None:
         self._sink = sink
         self._stem = stem
         self._most = most
-        self._beside = beside
+        self._in_background = in_background
         self._fsync = fsync
         self._done: list[ShardInfo] = []
-        self._waiting: deque[OpenShard] = deque()
-        self._crew = ThreadPoolExecutor(2 * most, "atdata-write")
+        self._open: deque[OpenShard] = deque()
+        self._executor = ThreadPoolExecutor(2 * most, "atdata-write")
 
-    def __enter__(self) -> ShardLine:
+    def __enter__(self) -> ShardQueue:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: object
     ) -> None:
-        self._crew.shutdown(wait=True, cancel_futures=kind is not None)
+        self._executor.shutdown(wait=True, cancel_futures=kind is not None)
         if kind is not None:
-            for shard in self._waiting:
+            for shard in self._open:
                 shard.remove()
             self._sink.discard()
 
     def begin(self, split: str | None = None) -> OpenShard:
-        """Begin the next shard, of this split. The first of `most` others has to be ended."""
-        while len(self._waiting) >= self._most:
+        """Open the next shard. Where `most` are open, the first one must have been ended."""
+        while len(self._open) >= self._most:
             self._hand_first()
-        number = len(self._done) + len(self._waiting)
+        number = len(self._done) + len(self._open)
         shard = OpenShard(
             f"{self._stem}-{number:06d}.tar",
             self._sink.scratch(),
-            self._crew,
-            beside=self._beside,
+            self._executor,
+            in_background=self._in_background,
             fsync=self._fsync,
             split=split,
         )
-        self._waiting.append(shard)
+        self._open.append(shard)
         return shard
 
     def finish(self) -> ShardUrls:
-        """Hand over all that are left; each has to be ended.
+        """Give all open shards, which must have been ended, to the sink.
 
         Raises:
-            NoDataUrlsError: There is none.
+            NoDataUrlsError: No shard was begun.
         """
-        while self._waiting:
+        while self._open:
             self._hand_first()
         if not self._done:
             raise NoDataUrlsError("There is nothing to write: not one sample.")
         return ShardUrls(self._done)
 
     def _hand_first(self) -> None:
-        self._done.append(self._waiting[0].hand_to(self._sink))
-        self._waiting.popleft()
+        self._done.append(self._open[0].hand_to(self._sink))
+        self._open.popleft()

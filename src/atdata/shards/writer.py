@@ -1,27 +1,29 @@
-"""Samples → shards: the same samples give the same bytes, and a shard is whole or not there."""
+"""Packed samples → shards: the same samples give the same bytes, and a shard is whole or absent."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 import numpy as np
 
+from atdata._arrays import Integers
 from atdata._limits import limits
 from atdata._shardlist import ShardUrls
 from atdata.errors import AtdataError, OptionError, ShardError
-from atdata.shards.open_shard import OpenShard, ShardLine, ShardSink
-from atdata.shards.runs import Run, RunWriter
+from atdata.shards.open_shard import OpenShard, ShardQueue, ShardSink
+from atdata.shards.packed_rows import PackedRows, RowWriter
+from atdata.shards.row_sources import RowSource
 from atdata.shards.tar.header import BLOCK
 from atdata.shards.tar.keys import KeyLog
 from atdata.shards.tar.ustar import END, check_key, headers, number_key
 
-_FLUSH: Final = 1 << 20
+_FLUSH_BYTES: Final = 1 << 20
 """Bytes that are gathered before they are written."""
-_LARGE: Final = 1 << 16
-"""Bytes from which on a payload is written by itself: joining it to others copies it."""
-_AT_ONCE: Final = 4
+_LARGE_PAYLOAD_BYTES: Final = 1 << 16
+"""Bytes from which on a payload is a buffer of its own: joining it to others would copy it."""
+_FILLED_AT_ONCE: Final = 4
 """Shards that are filled at the same time: each has a thread that writes and hashes."""
 _PADDING: Final = tuple(bytes(size) for size in range(BLOCK))
 
@@ -36,10 +38,102 @@ class PackedSample(NamedTuple):
     shard: int = 0
     """Number of the shard that it came from; where it changes, a new shard may begin."""
     split: str | None = None
-    """Split of that shard; where it changes, a new shard begins, which keeps it."""
+    """Split of that shard; where it changes, a new shard of the new split begins."""
 
 
-def write_shards(
+def write_numbered(
+    source: RowSource,
+    sink: ShardSink,
+    *,
+    stem: str,
+    maxcount: int | None = None,
+    maxsize: int | None = None,
+    fsync: bool = True,
+) -> ShardUrls:
+    """Write samples whose keys are their numbers.
+
+    Shards and their names, what is left after an error, and the other arguments and errors are
+    as for `write_keyed`. Several shards are filled at once if it is known in advance which samples
+    go into each.
+
+    Args:
+        source: The samples.
+        sink: Takes each shard when it is finished.
+        stem: Start of the shards' names.
+        maxcount: Most samples in a shard.
+        maxsize: Largest tar, in bytes, padding included. A sample is never split.
+        fsync: Wait until each shard is on the disk.
+
+    Raises:
+        EncodeError: A value does not fit its field; names the sample and the path.
+        SampleTypeError: A sample of another type.
+    """
+    ends = _ShardEnds(maxcount, maxsize)
+    if source.count is not None and maxsize is None:
+        _check_samples(min(source.count, maxcount or source.count))
+    starts = range(0)
+    # A disk syncs one file while the next is filled faster than several files together.
+    if source.count is not None and maxcount is not None and maxsize is None and not fsync:
+        starts = range(0, source.count, maxcount)
+    several = len(starts) > 1
+    most = 2 * _FILLED_AT_ONCE
+    with ShardQueue(sink, stem, most=most, in_background=several, fsync=fsync) as queue:
+        if several:
+            writer = RowWriter()
+            for at in range(0, len(starts), _FILLED_AT_ONCE):
+                group = starts[at : at + _FILLED_AT_ONCE]
+                shards = [source.rows(s, min(s + starts.step, starts.stop)) for s in group]
+                _fill_at_once(shards, writer, queue)
+        else:
+            _fill_in_turn(source.rows(0, None), ends, queue)
+        return queue.finish()
+
+
+def _fill_at_once(
+    shards: Sequence[Iterator[PackedRows]], writer: RowWriter, queue: ShardQueue
+) -> None:
+    """Fill several shards by turns."""
+    filling = [(queue.begin(), source) for source in shards]
+    while filling:
+        for shard, source in list(filling):
+            try:
+                rows = next(source, None)
+            except AtdataError:
+                # Of several wrong samples, the error names the first one.
+                for before in shards[: shards.index(source)]:
+                    deque(before, maxlen=0)
+                raise
+            if rows is None:
+                shard.end()
+                filling.remove((shard, source))
+            else:
+                writer.write(rows, shard)
+
+
+def _fill_in_turn(source: Iterator[PackedRows], ends: _ShardEnds, queue: ShardQueue) -> None:
+    """Fill one shard after the other."""
+    writer = RowWriter()
+    shard: OpenShard | None = None
+    for rows in source:
+        start, bytes_to = 0, np.cumsum(rows.tar_sizes)
+        while start < len(rows):
+            shard = shard or queue.begin()
+            end = ends.end_of(shard, start, bytes_to)
+            if end > start:
+                _check_samples(shard.samples + end - start)
+                whole = start == 0 and end == len(rows)
+                writer.write(rows if whole else rows.slice(start, end), shard)
+            elif not shard.samples:
+                raise ends.too_large(number_key(rows.first + start), int(rows.tar_sizes[start]))
+            if end < len(rows):
+                shard.end()
+                shard = None
+            start = end
+    if shard is not None:
+        shard.end()
+
+
+def write_keyed(
     samples: Iterable[PackedSample],
     sink: ShardSink,
     *,
@@ -50,188 +144,105 @@ def write_shards(
     """Write samples, in order, to shards ``{stem}-000000.tar``, ``{stem}-000001.tar``, …
 
     A new shard begins where `PackedSample.split` changes. Without ``maxcount`` and ``maxsize``
-    one begins where `PackedSample.shard` changes, too; with either, they decide, and a key that
-    another shard's sample has already gets the number of its shard after it. After an error, Ctrl-C
-    included, nothing unfinished is left; whether finished shards are is the sink's to decide.
+    one also begins where `PackedSample.shard` changes. With either, only they decide, and a key
+    that is already in the new shard gets the number of its old shard appended. After an error,
+    Ctrl-C included, nothing unfinished is left; the sink decides whether finished shards are.
 
     Args:
         samples: At least one.
         sink: Takes each shard when it is finished.
         stem: Start of the shards' names.
-        maxcount: Most samples of a shard.
+        maxcount: Most samples in a shard.
         maxsize: Largest tar, in bytes, padding included. A sample is never split.
 
     Raises:
         NoDataUrlsError: There are no samples.
         ShardError: A key that a shard cannot hold, or twice in one shard; or a sample over
-            4 GiB.
+            ``limits.sample_bytes``.
         OptionError: A limit below 1, or a sample that alone is larger than ``maxsize``.
         StoreError: The disk, or the sink, cannot take a shard.
     """
-    _check_limits(maxcount, maxsize)
+    ends = _ShardEnds(maxcount, maxsize)
     shard: _KeyedShard | None = None
     came_from = 0
-    joined = maxcount is not None or maxsize is not None
-    with ShardLine(sink, stem, most=2) as line:
+    with ShardQueue(sink, stem, most=2) as queue:
         for sample in samples:
             if shard is not None and sample.split != shard.split:
                 shard.end()
                 shard = None
-            if joined and sample.shard > 0 and shard is not None and sample.key in shard.keys:
+            if ends.given and sample.shard > 0 and shard is not None and sample.key in shard.keys:
                 # Keys are unique within a shard only, and two shards may become one here.
                 sample = sample._replace(key=f"{sample.key}-{sample.shard:06d}")
             head = _head(sample)
             size = len(head) + len(sample.payload) + -len(sample.payload) % BLOCK
             if maxsize is not None and size + len(END) > maxsize:
-                raise _too_large(sample.key, size + len(END), maxsize)
+                raise ends.too_large(sample.key, size)
             if shard is not None and (
                 shard.samples == maxcount
                 or (maxsize is not None and shard.size + size + len(END) > maxsize)
-                or (not joined and sample.shard != came_from)
+                or (not ends.given and sample.shard != came_from)
             ):
                 shard.end()
                 shard = None
             if shard is None:
-                shard = _KeyedShard(line.begin(sample.split))
+                shard = _KeyedShard(queue.begin(sample.split))
             came_from = sample.shard
             shard.add(sample, head)
         if shard is not None:
             shard.end()
-        return line.finish()
+        return queue.finish()
 
 
-class RunSource(Protocol):
-    """Samples that can be had as runs."""
-
-    @property
-    def count(self) -> int | None:
-        """How many there are; None: they come in order, once."""
-
-    def runs(self, start: int, end: int | None) -> Iterator[Run]:
-        """Those with these numbers, up to the last one where ``end`` is None.
-
-        Several may be read by turns; ``start`` is 0 and ``end`` None where `count` is None.
-        """
-
-
-def write_runs(
-    source: RunSource,
-    sink: ShardSink,
-    *,
-    stem: str,
-    maxcount: int | None = None,
-    maxsize: int | None = None,
-    fsync: bool = True,
-) -> ShardUrls:
-    """Write samples, one behind the other, as `write_shards` does.
-
-    Without ``fsync`` it does not wait until shards are on the disk, and several are filled at
-    once where it is known beforehand which samples are in each.
-    """
-    _check_limits(maxcount, maxsize)
-    if source.count is not None and maxsize is None:
-        _check_samples(min(source.count, maxcount or source.count))
-    starts = range(0)
-    # A disk takes files in turn sooner than by turns: one is on its way while the next is filled.
-    if source.count is not None and maxcount is not None and maxsize is None and not fsync:
-        starts = range(0, source.count, maxcount)
-    several = len(starts) > 1
-    with ShardLine(sink, stem, most=2 * _AT_ONCE, beside=several, fsync=fsync) as line:
-        writer = RunWriter()
-        if several:
-            for at in range(0, len(starts), _AT_ONCE):
-                group = starts[at : at + _AT_ONCE]
-                shards = [source.runs(s, min(s + starts.step, starts.stop)) for s in group]
-                _write_at_once(shards, writer, line)
-        else:
-            _write_in_turn(source.runs(0, None), writer, line, maxcount, maxsize)
-        return line.finish()
-
-
-def _write_at_once(shards: Sequence[Iterator[Run]], writer: RunWriter, line: ShardLine) -> None:
-    """Fill shards by turns, with a run each."""
-    filling = [(line.begin(), runs) for runs in shards]
-    while filling:
-        for shard, runs in list(filling):
-            try:
-                run = next(runs, None)
-            except AtdataError:
-                # Of several samples that are wrong, the first is told.
-                for before in shards[: shards.index(runs)]:
-                    deque(before, maxlen=0)
-                raise
-            if run is None:
-                shard.end()
-                filling.remove((shard, runs))
-            else:
-                writer.write(run, shard)
-
-
-def _write_in_turn(
-    runs: Iterator[Run],
-    writer: RunWriter,
-    line: ShardLine,
-    maxcount: int | None,
-    maxsize: int | None,
-) -> None:
-    """Fill one shard after the other."""
-    shard: OpenShard | None = None
-    for run in runs:
-        start, behind = 0, np.cumsum(run.records)
-        while start < len(run):
-            if shard is None:
-                shard = line.begin()
-            end = len(run)
-            if maxcount is not None:
-                end = min(end, start + maxcount - shard.samples)
-            if maxsize is not None:
-                written = int(behind[start - 1]) if start else 0
-                fitting = written + maxsize - len(END) - shard.size
-                end = min(end, int(np.searchsorted(behind, fitting, side="right")))
-            if end > start:
-                _check_samples(shard.samples + end - start)
-                whole = start == 0 and end == len(run)
-                writer.write(run if whole else run.part(start, end), shard)
-            elif not shard.samples:
-                size = int(run.records[start]) + len(END)
-                raise _too_large(number_key(run.first + start), size, maxsize or 0)
-            if end < len(run):
-                shard.end()
-                shard = None
-            start = max(start, end)
-    if shard is not None:
-        shard.end()
-
-
-def _check_limits(maxcount: int | None, maxsize: int | None) -> None:
-    """Refuse limits that no shard can keep.
+class _ShardEnds:
+    """Where one shard ends and the next begins.
 
     Raises:
-        OptionError: One is below 1.
+        OptionError: A limit below 1, which no shard can keep.
     """
-    for option, value in (("maxcount", maxcount), ("maxsize", maxsize)):
-        if value is not None and value < 1:
-            raise OptionError(f"{option}={value}: has to be at least 1.")
+
+    def __init__(self, maxcount: int | None, maxsize: int | None) -> None:
+        for option, value in (("maxcount", maxcount), ("maxsize", maxsize)):
+            if value is not None and value < 1:
+                raise OptionError(f"{option}={value}: has to be at least 1.")
+        self.given = maxcount is not None or maxsize is not None
+        self._maxcount, self._maxsize = maxcount, maxsize
+
+    def end_of(self, shard: OpenShard, start: int, bytes_to: Integers) -> int:
+        """The first row that does not go into a shard; ``start`` if it is full.
+
+        Args:
+            shard: The shard.
+            start: The first row to write.
+            bytes_to: Bytes of all rows up to each one, that one included; shape (n,).
+        """
+        end = len(bytes_to)
+        if self._maxcount is not None:
+            end = min(end, start + self._maxcount - shard.samples)
+        if self._maxsize is not None:
+            before = int(bytes_to[start - 1]) if start else 0
+            fitting = before + self._maxsize - len(END) - shard.size
+            end = min(end, int(np.searchsorted(bytes_to, fitting, side="right")))
+        return max(start, end)
+
+    def too_large(self, key: str, size: int) -> OptionError:
+        """The error of a sample that does not fit into a shard of its own."""
+        return OptionError(
+            f"maxsize={self._maxsize:,}: sample {key!r} alone is a tar of {size + len(END):,} "
+            "bytes. A sample is never split; pass a larger maxsize."
+        )
 
 
 def _check_samples(count: int) -> None:
-    """Refuse a shard of so many samples that reading it would be refused.
+    """Refuse a shard of more samples than reading allows.
 
     Raises:
-        ShardError: Says which limit it is.
+        ShardError: Names the limit.
     """
     if count > limits.samples:
         raise ShardError(
             f"a shard of {count:,} samples could not be read back: limits.samples is "
             f"{limits.samples:,}. Pass maxcount= to write several"
         )
-
-
-def _too_large(key: str, size: int, maxsize: int) -> OptionError:
-    return OptionError(
-        f"maxsize={maxsize:,}: sample {key!r} alone is a tar of {size:,} bytes. A sample is "
-        "never split; pass a larger maxsize."
-    )
 
 
 def _head(sample: PackedSample) -> bytes:
@@ -242,7 +253,7 @@ def _head(sample: PackedSample) -> bytes:
 
 
 class _KeyedShard:
-    """A shard that is filled with samples that have keys of their own."""
+    """A shard of samples with keys of their own, gathered to be written many at once."""
 
     def __init__(self, shard: OpenShard) -> None:
         self.size = 0
@@ -265,20 +276,20 @@ class _KeyedShard:
         self._pending += head, payload, padding
         self.size = begin + size + len(padding)
         self.samples += 1
-        if size >= _LARGE or self.size - self._shard.size >= _FLUSH:
-            self.flush()
+        if size >= _LARGE_PAYLOAD_BYTES or self.size - self._shard.size >= _FLUSH_BYTES:
+            self._flush()
 
     def end(self) -> None:
-        """No more comes."""
-        self.flush()
+        """Write what is gathered, and end the shard."""
+        self._flush()
         self._shard.end()
 
-    def flush(self) -> None:
+    def _flush(self) -> None:
         """Write what is gathered."""
         if not self._sizes:
             return
         *before, last, padding = self._pending
-        large = len(last) >= _LARGE
+        large = len(last) >= _LARGE_PAYLOAD_BYTES
         data = [b"".join(before), last, padding] if large else [b"".join(self._pending)]
         keys = self.keys.text[self._keys_from :]
         ends = np.array(self.keys.ends[-len(self._sizes) :])

@@ -27,7 +27,7 @@ from atdata.shards.open_shard import ShardSink, hand_table
 from atdata.shards.reader import scan_table
 from atdata.shards.tar.table import SampleTable
 from atdata.shards.tar.unread import Unread
-from atdata.shards.writer import PackedSample, write_shards
+from atdata.shards.writer import PackedSample, write_keyed
 from atdata.stores.journal import Journal
 from atdata.system.forks import ForkLock
 
@@ -84,9 +84,9 @@ def write_packed(
     """Write samples to shards and give each to the sink when it is finished.
 
     Stores outside this room come through here: they know nothing of tar.
-    Arguments, result and errors are those of `atdata.shards.writer.write_shards`.
+    Arguments, result and errors are those of `atdata.shards.writer.write_keyed`.
     """
-    return write_shards(samples, sink, stem=stem, maxcount=maxcount, maxsize=maxsize)
+    return write_keyed(samples, sink, stem=stem, maxcount=maxcount, maxsize=maxsize)
 
 
 def packed_of(ds: Samples) -> Iterator[PackedSample]:

@@ -17,7 +17,7 @@ from atdata.errors import ShardError
 from atdata.shards.reader import scan_table
 from atdata.shards.tar.check import headers_agree, names_agree
 from atdata.shards.tar.table import SampleTable, parse_head
-from atdata.shards.writer import write_shards
+from atdata.shards.writer import write_keyed
 from tests.shards.parts import FolderSink, digits, packed, shard_of, tar_of
 
 
@@ -35,7 +35,7 @@ def table_of(path: Path) -> SampleTable:
 def test_the_written_table_is_that_of_a_scan(tmp_path: Path) -> None:
     """The table beside a shard says what reading its headers says, and where tarfile finds it."""
     sink = TableSink(tmp_path)
-    shards = write_shards(packed(digits(50)), sink, stem="data", maxcount=30).shards
+    shards = write_keyed(packed(digits(50)), sink, stem="data", maxcount=30).shards
     for info in shards:
         path = Path(info.url)
         table = SampleTable.parse(path.with_name(path.name + ".idx").read_bytes())

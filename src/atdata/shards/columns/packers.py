@@ -1,4 +1,4 @@
-"""Columns → msgpack, many values at once: the opposite of `values`.
+"""Columns → msgpack, many values at once: the opposite of `readers`.
 
 What can be written for many rows at once is a matrix of bytes, one row a value; everything
 else is packed value by value, to the same bytes.
@@ -31,8 +31,8 @@ from atdata.samples.packing import (
 Values: TypeAlias = AnyArray | Sequence[Any]
 """A column as a caller has it: one value a row."""
 
-LARGE: Final = 1 << 14
-"""Bytes of a value from which on it stays where it is: into a matrix it would be copied."""
+LARGE_VALUE_BYTES: Final = 1 << 14
+"""Bytes from which on a value is written from where it is: a matrix would be one more copy."""
 _KNOWN_SHAPES: Final = 4096
 _PLAIN: Final = frozenset("biufcS")
 """Sorts of dtypes whose arrays give their bytes to others."""
@@ -44,11 +44,11 @@ _in_c_order = attrgetter("flags.c_contiguous")
 
 
 @dataclass(frozen=True, slots=True)
-class Even:
-    """Values of one size, as rows of a matrix."""
+class FixedWidth:
+    """Packed values of one size, as the rows of a matrix."""
 
     head: bytes
-    """What each begins with."""
+    """What each value begins with."""
     rows: Bytes
     """Shape (n, bytes of the rest)."""
 
@@ -57,12 +57,12 @@ class Even:
         """Bytes of each."""
         return len(self.head) + int(self.rows.shape[1])
 
-    def part(self, start: int, end: int) -> Even:
+    def slice(self, start: int, end: int) -> FixedWidth:
         """Some of them."""
-        return Even(self.head, self.rows[start:end])
+        return FixedWidth(self.head, self.rows[start:end])
 
-    def columns(self) -> Iterator[Sequence[Any]]:
-        """The same as `Parts.columns`."""
+    def buffers(self) -> Iterator[Sequence[Any]]:
+        """As `VariableWidth.buffers`."""
         if self.head:
             yield [self.head] * len(self.rows)
         if self.rows.shape[1]:
@@ -70,35 +70,37 @@ class Even:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """Values of different sizes, or large ones, each in one or several pieces of memory."""
+class VariableWidth:
+    """Values of different sizes, or large ones, each in one or several buffers; not copied."""
 
-    lists: tuple[Sequence[Any], ...]
-    """The first piece of each, the second piece of each, …; bytes, or arrays in C order."""
+    buffer_lists: tuple[Sequence[Any], ...]
+    """The first buffer of each, the second of each, …: bytes, or arrays in C order."""
     sizes: Integers
     """Bytes of each value, shape (n,)."""
 
-    def part(self, start: int, end: int) -> Parts:
+    def slice(self, start: int, end: int) -> VariableWidth:
         """Some of them."""
-        return Parts(tuple(pieces[start:end] for pieces in self.lists), self.sizes[start:end])
+        return VariableWidth(
+            tuple(pieces[start:end] for pieces in self.buffer_lists), self.sizes[start:end]
+        )
 
-    def columns(self) -> Iterator[Sequence[Any]]:
-        """Lists of n pieces: the first piece of each value, the second piece of each, …"""
-        return iter(self.lists)
-
-
-Piece: TypeAlias = Even | Parts
-"""Packed values of consecutive rows."""
-Pack: TypeAlias = Callable[[Values], Piece]
-"""Packs values, at least one. Raises RowMisfit."""
+    def buffers(self) -> Iterator[Sequence[Any]]:
+        """Lists of n buffers: the first buffer of each value, the second of each, …"""
+        return iter(self.buffer_lists)
 
 
-def packed_values(values: list[bytes]) -> Piece:
+PackedColumn: TypeAlias = FixedWidth | VariableWidth
+"""The packed values of one field, in consecutive rows."""
+PackColumn: TypeAlias = Callable[[Values], PackedColumn]
+"""Packs the values of one field, at least one. Raises RowMisfit."""
+
+
+def packed_values(values: list[bytes]) -> PackedColumn:
     """Values that are packed already, at least one."""
     sizes = _lengths(values)
-    if sizes[0] < LARGE and bool((sizes == sizes[0]).all()):
-        return Even(b"", np.frombuffer(b"".join(values), np.uint8).reshape(len(values), -1))
-    return Parts((values,), sizes)
+    if sizes[0] < LARGE_VALUE_BYTES and bool((sizes == sizes[0]).all()):
+        return FixedWidth(b"", np.frombuffer(b"".join(values), np.uint8).reshape(len(values), -1))
+    return VariableWidth((values,), sizes)
 
 
 class RowMisfit(Misfit):
@@ -110,7 +112,7 @@ class RowMisfit(Misfit):
         self.row = row
 
 
-def pack_of(field: Field, column: Values, before: bytes) -> Pack:
+def pack_of(field: Field, column: Values, before: bytes) -> PackColumn:
     """How a column is packed.
 
     Args:
@@ -141,28 +143,28 @@ def pack_of(field: Field, column: Values, before: bytes) -> Pack:
             return pack_list(field, before)
 
 
-def _pack_arrays(kind: Array, column: AnyArray, before: bytes) -> Pack:
+def _pack_arrays(kind: Array, column: AnyArray, before: bytes) -> PackColumn:
     shape = column.shape[1:]
     if not kind.fits(column.dtype, shape):
         hint = conversion(column, kind.dtype) if kind.dtype else ""
         raise Misfit(kind.describe(), f"a column of {column.dtype} {shape}", hint)
     head = before + array_head(kind, column.dtype, shape)
 
-    def packed(values: Values) -> Piece:
+    def packed(values: Values) -> PackedColumn:
         rows = _bytes_of(without_padding(np.asarray(values)))
         count, size = rows.shape
-        if size < LARGE:
-            return Even(head, rows)
-        return Parts(([head] * count, list(rows)), np.full(count, len(head) + size))
+        if size < LARGE_VALUE_BYTES:
+            return FixedWidth(head, rows)
+        return VariableWidth(([head] * count, list(rows)), np.full(count, len(head) + size))
 
     return packed
 
 
-def pack_list(field: Field, before: bytes) -> Pack:
+def pack_list(field: Field, before: bytes) -> PackColumn:
     """How values of a field are packed that may be of any type."""
     pack, at_once = packer_of(field.value_kind, before), _at_once(field, before)
 
-    def packed(column: Values) -> Piece:
+    def packed(column: Values) -> PackedColumn:
         values = list(column)
         try:
             together = at_once(values)
@@ -173,10 +175,10 @@ def pack_list(field: Field, before: bytes) -> Pack:
     return packed
 
 
-def _at_once(field: Field, before: bytes) -> Callable[[list[Any]], Piece | None]:
+def _at_once(field: Field, before: bytes) -> Callable[[list[Any]], PackedColumn | None]:
     """Packs values of a field together, where they are of the usual types; None: they are not."""
 
-    def packed(values: list[Any]) -> Piece | None:
+    def packed(values: list[Any]) -> PackedColumn | None:
         sorts = set(map(type, values))
         match field.kind:
             case Primitive("int") if sorts == {int}:
@@ -194,7 +196,7 @@ def _at_once(field: Field, before: bytes) -> Callable[[list[Any]], Piece | None]
 
 def _array_lists(
     kind: Array, before: bytes, *, optional: bool
-) -> Callable[[list[Any]], Piece | None]:
+) -> Callable[[list[Any]], PackedColumn | None]:
     """As `_at_once`, for arrays of one dtype, of any shapes."""
     known: dict[tuple[Any, Any], bytes] = {}
     nil = before + NIL
@@ -210,7 +212,7 @@ def _array_lists(
             heads[shape] = known[dtype, shape] = before + array_head(kind, dtype, whole)
         return heads
 
-    def packed(values: list[Any]) -> Piece | None:
+    def packed(values: list[Any]) -> PackedColumn | None:
         sorts = set(map(type, values))
         mixed = optional and type(None) in sorts
         there = [value for value in values if value is not None] if mixed else values
@@ -222,25 +224,25 @@ def _array_lists(
         known_heads = heads_of(dtype, set(shapes))
         if known_heads is None or not all(map(_in_c_order, there)):
             return None
-        if not mixed and len(known_heads) == 1 and values[0].nbytes < LARGE:
+        if not mixed and len(known_heads) == 1 and values[0].nbytes < LARGE_VALUE_BYTES:
             data = np.frombuffer(b"".join(values), np.uint8)
-            return Even(known_heads[shapes[0]], data.reshape(len(values), -1))
+            return FixedWidth(known_heads[shapes[0]], data.reshape(len(values), -1))
         heads = [known_heads[shape] for shape in shapes]
         nbytes = np.array(shapes) * dtype.itemsize if flat else np.array(list(map(_nbytes, there)))
         sizes = _lengths(heads) + nbytes
         if not mixed:
-            return Parts((heads, values), sizes)
+            return VariableWidth((heads, values), sizes)
         has = np.fromiter([value is not None for value in values], np.bool_, len(values))
         all_sizes = np.full(len(values), len(nil))
         all_sizes[has] = sizes
         following = iter(heads)
         all_heads = [nil if value is None else next(following) for value in values]
-        return Parts((all_heads, [b"" if v is None else v for v in values]), all_sizes)
+        return VariableWidth((all_heads, [b"" if v is None else v for v in values]), all_sizes)
 
     return packed
 
 
-def _one_by_one(pack: Packer, values: list[Any]) -> Piece:
+def _one_by_one(pack: Packer, values: list[Any]) -> PackedColumn:
     out: list[bytes] = []
     try:
         for value in values:
@@ -256,20 +258,20 @@ def _lengths(values: Sequence[bytes]) -> Integers:
     return np.fromiter(map(len, values), np.int64, len(values))
 
 
-def _int_list(before: bytes, values: list[int]) -> Even | None:
+def _int_list(before: bytes, values: list[int]) -> FixedWidth | None:
     try:
         return _ints(before, np.array(values, np.int64))
     except OverflowError:
         return None
 
 
-def _ints(before: bytes, column: AnyArray) -> Even:
+def _ints(before: bytes, column: AnyArray) -> FixedWidth:
     if column.dtype.kind == "u" and column.dtype.itemsize == 8 and int(column.max()) >= 1 << 63:
         rows = np.empty((len(column), 9), np.uint8)
         rows[:, 0] = np.where(column >= np.uint64(1 << 63), UNSIGNED[0], INT[0])
         rows[:, 1:] = _bytes_of(column.astype(">u8"))
-        return Even(before, rows)
-    return Even(before + INT, _bytes_of(column.astype(">i8")))
+        return FixedWidth(before, rows)
+    return FixedWidth(before + INT, _bytes_of(column.astype(">i8")))
 
 
 def _are_floats(column: AnyArray) -> bool:
@@ -284,20 +286,20 @@ def _are_floats(column: AnyArray) -> bool:
     return not len(column) or (int(column.max()) <= 2**53 and int(column.min()) >= -(2**53))
 
 
-def _floats(before: bytes, column: AnyArray) -> Even:
-    return Even(before + FLOAT, _bytes_of(column.astype(">f8")))
+def _floats(before: bytes, column: AnyArray) -> FixedWidth:
+    return FixedWidth(before + FLOAT, _bytes_of(column.astype(">f8")))
 
 
-def _bools(before: bytes, column: AnyArray) -> Even:
+def _bools(before: bytes, column: AnyArray) -> FixedWidth:
     rows = np.where(column, np.uint8(BOOLS[1][0]), np.uint8(BOOLS[0][0]))
-    return Even(before, rows.reshape(-1, 1))
+    return FixedWidth(before, rows.reshape(-1, 1))
 
 
-def _texts(before: bytes, values: list[str]) -> Piece | None:
+def _texts(before: bytes, values: list[str]) -> PackedColumn | None:
     text, size = "".join(values), len(values[0])
-    if text.isascii() and set(map(len, values)) == {size} and size < LARGE:
+    if text.isascii() and set(map(len, values)) == {size} and size < LARGE_VALUE_BYTES:
         rows = np.frombuffer(text.encode("ascii"), np.uint8).reshape(len(values), size)
-        return Even(before + str_head(size), rows)
+        return FixedWidth(before + str_head(size), rows)
     try:
         raw = list(map(str.encode, values))
         heads = {size: before + str_head(size) for size in set(map(len, raw))}

@@ -77,9 +77,9 @@ def headers(key: str, size: int) -> bytes:
 class Headers:
     """Headers of many samples: what is the same in all, and what differs."""
 
-    pattern: Bytes
+    template: Bytes
     """The bytes of a whole header, zeros where they differ, shape (512,)."""
-    parts: tuple[tuple[int, Bytes], ...]
+    varying: tuple[tuple[int, Bytes], ...]
     """Where in each header other bytes stand, in order, and these: shape (n, size)."""
     keys: Bytes
     """Shape (n, digits)."""
@@ -87,14 +87,14 @@ class Headers:
     def columns(self) -> Iterator[list[bytes]]:
         """The same as lists of n pieces: the first of each header, the second of each, …"""
         # Few pieces: what lies between those that differ is copied along.
-        last, part = self.parts[-1]
+        last, part = self.varying[-1]
         end = last + part.shape[1]
         out = np.empty((len(part), end), np.uint8)
-        out[...] = self.pattern[:end]
-        for at, part in self.parts:
+        out[...] = self.template[:end]
+        for at, part in self.varying:
             out[:, at : at + part.shape[1]] = part
         yield slices(out)
-        yield [self.pattern[end:].tobytes()] * len(out)
+        yield [self.template[end:].tobytes()] * len(out)
 
 
 def numbered_headers(first: int, sizes: Integers) -> Headers:

@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 from atdata.errors import EncodeError, NoDataUrlsError, OptionError, ShardError
 from atdata.samples.codec import codec_of
 from atdata.samples.packable import packable
-from atdata.shards.column_writer import write_shard_columns
 from atdata.shards.reader import scan_table
-from atdata.shards.sample_writer import write_shard_samples
+from atdata.shards.row_sources import ColumnRows, SampleRows
 from atdata.shards.tar.table import SampleTable
 from atdata.shards.tar.ustar import headers, number_key, numbered_headers
-from atdata.shards.writer import PackedSample, write_shards
+from atdata.shards.writer import PackedSample, write_keyed, write_numbered
 from tests.shards.parts import Digit, FolderSink, digits, read_all
 
 
@@ -71,7 +70,7 @@ def of_samples(samples: list[Any], folder: Path, **limits: Any) -> TableSink:
     """Shards written one by one."""
     sink = TableSink(folder)
     pairs = ((number_key(i), codec_of(type(s)).pack(s)) for i, s in enumerate(samples))
-    write_shards((PackedSample(*pair) for pair in pairs), sink, stem="x", **limits)
+    write_keyed((PackedSample(*pair) for pair in pairs), sink, stem="x", **limits)
     return sink
 
 
@@ -80,7 +79,7 @@ def of_columns(
 ) -> TableSink:
     """Shards written from columns."""
     sink = TableSink(folder)
-    write_shard_columns(columns, codec_of(sample_type), sink, stem="x", **limits)
+    write_numbered(ColumnRows(columns, codec_of(sample_type)), sink, stem="x", **limits)
     return sink
 
 
@@ -89,7 +88,7 @@ def of_list(
 ) -> TableSink:
     """Shards written from samples that are gathered."""
     sink = TableSink(folder)
-    write_shard_samples(samples, codec_of(sample_type), sink, stem="x", **limits)
+    write_numbered(SampleRows(samples, codec_of(sample_type)), sink, stem="x", **limits)
     return sink
 
 
