@@ -152,7 +152,7 @@ def test_a_cut_shard_never_looks_whole(data: st.DataObject, form: str) -> None:
 
 def test_data_behind_the_end_is_an_error() -> None:
     """Two tars in one file, of which other readers see the first alone, are an error."""
-    with pytest.raises(ShardError, match="behind the end-of-archive marker"):
+    with pytest.raises(ShardError, match="after the end-of-archive marker"):
         read_all(tar_of(members(2)) + tar_of(members(3)))
 
 

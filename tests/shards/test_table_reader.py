@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from atdata.errors import DecodeError, ShardError
 from atdata.samples.codec import codec_of
 from atdata.samples.packable import packable
-from atdata.shards.columns.column import finished
+from atdata.shards.columns.column import copied_column
 from atdata.shards.reader import Block, scan_table
 from atdata.shards.table_reader import read_by_table
 from atdata.shards.tar.table import SampleTable
@@ -170,7 +170,7 @@ def test_large_arrays_are_read_whole(tmp_path: Path, count: int) -> None:
     """Arrays read from the file itself, by one thread or two, are those that were written."""
     path = shard_of(pictures(count), tmp_path)
     for block in blocks_by(path, table_of(path), Picture, rows=256):
-        column = finished(block.columns()["pixels"])
+        column = copied_column(block.columns()["pixels"])
         assert isinstance(column, np.ndarray)
         assert column.flags.writeable
         assert all((a == p.pixels).all() for a, p in zip(column, pictures(count), strict=True))
@@ -187,7 +187,7 @@ def test_arrays_in_fortran_order_are_read_as_they_are(tmp_path: Path) -> None:
         path.write_bytes(tar_of([(f"{s.label}.msgpack", as_numpy_saves(s)) for s in samples]))
         for copy in (True, False):
             (block,) = blocks_by(path, table_of(path), Picture, rows=256, copy=copy)
-            column = finished(block.columns()["pixels"])
+            column = copied_column(block.columns()["pixels"])
             assert (np.asarray(column) == np.stack([s.pixels for s in samples])).all()
         assert block.samples() == samples
 
@@ -199,7 +199,7 @@ def test_a_large_shard_cut_while_it_is_read_is_an_error(tmp_path: Path) -> None:
     column = block.columns()["pixels"]
     os.truncate(path, path.stat().st_size // 2)
     with pytest.raises(ShardError, match="cut short while it was read"):
-        finished(column)
+        copied_column(column)
 
 
 def test_views_are_of_the_shard_and_cannot_be_changed(tmp_path: Path) -> None:

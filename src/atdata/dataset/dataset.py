@@ -323,7 +323,7 @@ class Dataset(Readable[T]):
         """
         unread = self._gather.tables.unread
         shards = tuple(describe(self._plan.source, shard, unread) for shard in self.known_shards())
-        unread.tell()
+        unread.warn()
         self._known.update((shard.url, shard) for shard in shards)
         return shards
 

@@ -63,8 +63,8 @@ class ArrayHeader:
 
 _written: dict[tuple[np.dtype[Any], tuple[int, ...]], bytes] = {}
 _parsed: dict[bytes, ArrayHeader] = {}
-_CACHE_SIZE: Final = 4096
-_LONGEST_KEPT: Final = 256
+_MOST_HEADERS: Final = 4096
+_LONGEST_KEPT_BYTES: Final = 256
 """Bytes of the longest header that is kept: a stranger's long ones would fill the memory."""
 
 
@@ -78,7 +78,7 @@ def npy_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
     header = _written.get(key)
     if header is None:
         header = _make_header(dtype, shape)
-        if len(_written) >= _CACHE_SIZE:
+        if len(_written) >= _MOST_HEADERS:
             _written.clear()
         _written[key] = header
     return header
@@ -340,9 +340,9 @@ def _npy(data: bytes | memoryview) -> ArrayHeader:
     header = _parsed.get(raw)
     if header is None:
         header = _parse_npy(raw, at)
-        if len(raw) > _LONGEST_KEPT:
+        if len(raw) > _LONGEST_KEPT_BYTES:
             return header
-        if len(_parsed) >= _CACHE_SIZE:
+        if len(_parsed) >= _MOST_HEADERS:
             _parsed.clear()
         _parsed[raw] = header
     return header

@@ -30,8 +30,8 @@ _STR_HEADS: Final = tuple(
     bytes([0xA0 | size]) if size < 32 else bytes([0xD9, size]) for size in range(256)
 )
 _BIN_FORMS: Final = ((1 << 8, 0xC4, ">BB"), (1 << 16, 0xC5, ">BH"), (1 << 32, 0xC6, ">BI"))
-_KNOWN_HEADS: Final = 4096
-_LARGE: Final = 4096
+_MOST_HEADS: Final = 4096
+_VIEWED_BYTES: Final = 4096
 """Bytes from which on a view of an array is cheaper than a copy of its bytes."""
 
 
@@ -234,11 +234,11 @@ def _array_packer(kind: Array, before: bytes) -> Packer:
             if has_padding(value.dtype):
                 out.append(before + pack_wire(kind.encode(value)))
                 return
-            if len(heads) >= _KNOWN_HEADS:
+            if len(heads) >= _MOST_HEADS:
                 heads.clear()
             head = heads[key] = before + array_head(kind, *key)
         out.append(head)
-        if value.nbytes < _LARGE or not value.flags.c_contiguous:
+        if value.nbytes < _VIEWED_BYTES or not value.flags.c_contiguous:
             out.append(value.tobytes())
         else:
             out.append(value.reshape(-1).view(np.uint8))

@@ -13,24 +13,25 @@ import numpy as np
 from atdata._arrays import Integers
 from atdata.errors import DecodeError, ShardError
 from atdata.samples.codec import SampleCodec
-from atdata.shards.columns.column import Column, finished
+from atdata.shards.columns.column import LazyColumn, copied_column
 from atdata.shards.columns.decode import Decoder, Payloads
 from atdata.shards.columns.strided import StridedRows
 from atdata.shards.tar.keys import KeyMatrix, Keys, key_list
 from atdata.shards.tar.links import LinksError
+from atdata.shards.tar.scan import Found
 from atdata.shards.tar.table import SampleTable
 from atdata.shards.tar.unread import Unread
-from atdata.shards.tar.walk import Found, Walker, check_tail
+from atdata.shards.tar.walk import Walker, check_tail
 from atdata.shards.tar.window import MappedFile, StreamChunks, Window, open_window
 
 T = TypeVar("T")
 
-_ROWS: Final = 8192
-SCANNED: Final = 1 << 24
+_MOST_ROWS: Final = 8192
+_SCANNED_BYTES: Final = 1 << 24
 """Bytes of a block that is scanned: the more headers at once, the less each of them costs."""
-Whole: TypeAlias = Callable[[], MappedFile]
+OpenWhole: TypeAlias = Callable[[], MappedFile]
 """Gives the whole of a shard that is a stream, where what a link leads to has to be found in it."""
-LOOKED_UP: Final = 1 << 22
+TABLE_BLOCK_BYTES: Final = 1 << 22
 """Bytes of a block that a table leads to, which stays in the processor's cache."""
 
 
@@ -103,7 +104,7 @@ class Block(Generic[T]):
         """The same as a list."""
         return list(self.each())
 
-    def columns(self) -> dict[str, Column]:
+    def columns(self) -> dict[str, LazyColumn]:
         """Every field as a column of n values, in memory of its own.
 
         Arrays of one dtype and shape (*S) are stacked to (n, *S), others are a list of
@@ -120,7 +121,7 @@ class Block(Generic[T]):
         columns = self._decoder.columns(self._payloads, self._unpack)
         for name, column in columns.items():
             if isinstance(column, StridedRows) and not (self._copy and column.is_large):
-                columns[name] = finished(column, copy=self._copy)
+                columns[name] = copied_column(column, copy=self._copy)
         return columns
 
     def _unpack(self, row: int) -> T:
@@ -145,7 +146,7 @@ def read_blocks(
     first: int | None = None,
     copy: bool = True,
     unread: Unread | None = None,
-    whole: Whole | None = None,
+    whole: OpenWhole | None = None,
 ) -> Iterator[Block[T]]:
     """Read a shard in order.
 
@@ -186,7 +187,7 @@ def count_samples(
     *,
     shard: str,
     unread: Unread | None = None,
-    whole: Whole | None = None,
+    whole: OpenWhole | None = None,
 ) -> int:
     """Count the samples of a shard, without decoding them; arguments as for `read_blocks`.
 
@@ -203,7 +204,7 @@ def scan_table(
     shard_bytes: int,
     sha256: str | None = None,
     unread: Unread | None = None,
-    whole: Whole | None = None,
+    whole: OpenWhole | None = None,
 ) -> SampleTable:
     """Make the sample table of a shard by reading its headers.
 
@@ -242,16 +243,16 @@ def _read(
     source: IO[bytes] | Path | StreamChunks,
     shard: str,
     unread: Unread | None,
-    whole: Whole | None,
+    whole: OpenWhole | None,
     rows: int = 1,
     first: int = 0,
-) -> Iterator[tuple[Window, _Part]]:
+) -> Iterator[tuple[Window, _BlockSpans]]:
     """The parts of a shard, each with the window that it is in; arguments as for `read_blocks`."""
     told, walker, done = unread or Unread(), Walker(), 0
     try:
         window: Window = source if isinstance(source, StreamChunks) else open_window(source)
         try:
-            for part in _parts(walker, window, rows, first):
+            for part in _block_spans(walker, window, rows, first):
                 yield window, part
                 done += len(part.starts)
         except LinksError:
@@ -260,7 +261,7 @@ def _read(
                     "a sample is a link, which is followed in files only, not in a stream"
                 ) from None
             window, walker = whole(), Walker()
-            for part in _parts(walker, window, rows, first):
+            for part in _block_spans(walker, window, rows, first):
                 known, done = done, max(0, done - len(part.starts))
                 if known < len(part.starts):
                     yield window, part.after(known)
@@ -275,11 +276,11 @@ def _read(
 def _tell(told: Unread, unread: Unread | None, shard: str, walker: Walker) -> None:
     told.add(shard, walker.others)
     if unread is None:
-        told.tell()
+        told.warn()
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _BlockSpans:
     """What goes into one block."""
 
     view: memoryview
@@ -289,12 +290,12 @@ class _Part:
     walker: Walker
     """What found it."""
 
-    def after(self, row: int) -> _Part:
+    def after(self, row: int) -> _BlockSpans:
         """What comes after some rows; their keys become text."""
         if not row:
             return self
         keys: list[KeyMatrix | list[str]] = [key_list(self.keys)[row:]]
-        return _Part(self.view, self.starts[row:], self.ends[row:], keys, self.walker)
+        return _BlockSpans(self.view, self.starts[row:], self.ends[row:], keys, self.walker)
 
 
 def block_rows(size: int, rows: int, done: int, most: int) -> int:
@@ -306,16 +307,16 @@ def block_rows(size: int, rows: int, done: int, most: int) -> int:
         done: Samples before it, counted from such an end.
         most: Bytes of a block.
     """
-    fitting = min(_ROWS, 1 + most // size)
+    fitting = min(_MOST_ROWS, 1 + most // size)
     return max(1, fitting // rows) * rows - done % rows
 
 
-def _parts(walker: Walker, window: Window, rows: int, first: int) -> Iterator[_Part]:
+def _block_spans(walker: Walker, window: Window, rows: int, first: int) -> Iterator[_BlockSpans]:
     at = 0
     gathered: list[Found] = []
     count = before = 0
     while True:
-        most = block_rows(walker.typical, rows, before - first, SCANNED)
+        most = block_rows(walker.typical, rows, before - first, _SCANNED_BYTES)
         found = walker.find(
             window.view, at, base=window.base, final=window.final, most=max(1, most - count)
         )
@@ -338,7 +339,7 @@ def _parts(walker: Walker, window: Window, rows: int, first: int) -> Iterator[_P
             at = 0
 
 
-def _joined(walker: Walker, view: memoryview, gathered: list[Found]) -> _Part:
+def _joined(walker: Walker, view: memoryview, gathered: list[Found]) -> _BlockSpans:
     starts = np.concatenate([np.asarray(found.offsets, np.int64) for found in gathered])
     sizes = np.concatenate([np.asarray(found.sizes, np.int64) for found in gathered])
-    return _Part(view, starts, starts + sizes, [found.keys for found in gathered], walker)
+    return _BlockSpans(view, starts, starts + sizes, [found.keys for found in gathered], walker)

@@ -27,9 +27,9 @@ UNFINISHED: Final = ".atdata-unfinished"
 """The folder for scratch folders, next to the shards."""
 _MOVES: Final = "moves.json"
 _SCRATCH: Final = re.compile(rf"{re.escape(UNFINISHED)}/[0-9a-f]+-[0-9a-f]+")
-_PATIENCE: Final = 60.0
+_PATIENCE_SECONDS: Final = 60.0
 """Seconds to wait for a process that is renaming its shards."""
-_PATIENCE_WITH_OTHERS: Final = 5.0
+_PATIENCE_WITH_OTHERS_SECONDS: Final = 5.0
 """Seconds to wait where nothing tells whether that process, of another user, still runs."""
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL})
 
@@ -195,7 +195,7 @@ def _finish(link: Path) -> None:
         raise _BrokenError(f"{link.name} leads elsewhere")
     scratch = link.parent / target
     try:
-        with held_if_abandoned(scratch, patience=_PATIENCE) as abandoned:
+        with held_if_abandoned(scratch, patience=_PATIENCE_SECONDS) as abandoned:
             if not _leads_to(link, target):
                 return
             if not abandoned:
@@ -203,7 +203,7 @@ def _finish(link: Path) -> None:
             _complete(link, scratch)
     except PermissionError as error:
         # Another user's, who is at it, most likely.
-        end = time.monotonic() + _PATIENCE_WITH_OTHERS
+        end = time.monotonic() + _PATIENCE_WITH_OTHERS_SECONDS
         while _leads_to(link, target):
             if time.monotonic() > end:
                 raise _BrokenError(str(error)) from error

@@ -14,8 +14,8 @@ from atdata._limits import limits
 from atdata.errors import ShardError
 from atdata.samples.codec import SampleCodec
 from atdata.shards.columns.decode import Payloads
-from atdata.shards.columns.strided import BY_READING
-from atdata.shards.reader import LOOKED_UP, Block, block_rows, read_blocks
+from atdata.shards.columns.strided import READ_ROW_BYTES
+from atdata.shards.reader import TABLE_BLOCK_BYTES, Block, block_rows, read_blocks
 from atdata.shards.tar.check import header_agrees, headers_agree, key_agrees, names_agree
 from atdata.shards.tar.header import BLOCK
 from atdata.shards.tar.table import SUFFIX, SampleTable
@@ -24,11 +24,11 @@ from atdata.shards.tar.window import MappedFile
 
 T = TypeVar("T")
 
-_LARGE: Final = 1 << 25
+_LARGE_BLOCK_BYTES: Final = 1 << 25
 """Bytes of a block of large samples, which are copied one by one or to their last place."""
-_WHOLE: Final = 1 << 18
+_WHOLE_BYTES: Final = 1 << 18
 """Bytes of a shard up to which every header is held against a table that is opened."""
-_LOOKED_AT: Final = 8
+_HEADERS: Final = 8
 """Headers of a larger one."""
 
 
@@ -66,14 +66,14 @@ def read_by_table(
     window = MappedFile(path)
     # A table may be older than the limit: the scan says what is wrong.
     fits = table.head.shard_bytes == len(window.view) and len(table) <= limits.samples
-    if not fits or not is_of(table, partial(_part, window.view), rows=3, whole=0):
+    if not fits or not table_matches(table, partial(_part, window.view), rows=3, whole=0):
         yield from read_blocks(
             path, shard=shard, codec=codec, rows=rows, first=first, copy=copy, unread=unread
         )
         return
     done, count = 0, len(table)
     typical = max(BLOCK, table.head.shard_bytes // max(1, count))
-    most = _LARGE if typical >= BY_READING else LOOKED_UP
+    most = _LARGE_BLOCK_BYTES if typical >= READ_ROW_BYTES else TABLE_BLOCK_BYTES
     while done < count:
         end = min(count, done + block_rows(typical, rows or 1, done - (first or 0), most))
         starts = table.offsets[done:end]
@@ -85,12 +85,12 @@ def read_by_table(
         window.release(int(payloads.ends[-1]))
 
 
-def is_of(
+def table_matches(
     table: SampleTable,
     read: Callable[[int, int], bytes],
     *,
-    rows: int = _LOOKED_AT,
-    whole: int = _WHOLE,
+    rows: int = _HEADERS,
+    whole: int = _WHOLE_BYTES,
 ) -> bool:
     """Whether a table that fits by size agrees with the shard's headers as well.
 

@@ -22,7 +22,7 @@ from atdata.samples.dict_sample import DictSample
 from atdata.samples.ndarray import encode_array
 from atdata.samples.packable import packable
 from atdata.samples.text_column import TextColumn
-from atdata.shards.columns.column import finished
+from atdata.shards.columns.column import copied_column
 from atdata.shards.reader import Block, read_blocks
 from tests.shards.parts import Digit, digits, packed, read_all, tar_of
 
@@ -101,7 +101,7 @@ def blocks_of(data: bytes, sample_type: type[Any]) -> list[Block[Any]]:
 
 def made(column: Any) -> Any:
     """A column with its arrays copied and its texts made."""
-    column = finished(column)
+    column = copied_column(column)
     return column.tolist() if isinstance(column, TextColumn) else column
 
 

@@ -12,7 +12,7 @@ from atdata._arrays import Bytes, Integers
 from atdata.dataset.reading.shard_files import APART, ShardFiles, WrongTableError
 from atdata.shards.columns.buffers import Buffers
 from atdata.shards.columns.decode import Payloads
-from atdata.shards.tar.check import Spots
+from atdata.shards.tar.check import BytesAt
 from atdata.shards.tar.header import BLOCK
 from atdata.shards.tar.keys import KeyMatrix
 
@@ -151,7 +151,7 @@ class Placer:
             buffer = _buffers.take(len(sizes) * width)
             for which, data, at in found:
                 if width:
-                    buffer.view(f"V{width}")[which] = Spots(data, at).read(-head, width)
+                    buffer.view(f"V{width}")[which] = BytesAt(data, at).read(-head, width)
             return buffer
         counts = (head + sizes + BLOCK - 1) // BLOCK
         buffer = _buffers.take(int(counts.sum()) * BLOCK)

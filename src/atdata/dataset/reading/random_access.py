@@ -20,7 +20,7 @@ from atdata.dataset.reading.tables import ShardTables
 from atdata.dataset.reading.verify import Verify
 from atdata.errors import DecodeError, IntegrityError, SampleNotFoundError, ShardError
 from atdata.samples.codec import SampleCodec, codec_of
-from atdata.shards.columns.column import Column
+from atdata.shards.columns.column import LazyColumn
 from atdata.shards.columns.decode import Payloads
 from atdata.shards.reader import Block
 from atdata.shards.tar.check import header_agrees, headers_agree, key_agrees, names_agree
@@ -60,9 +60,9 @@ class GatheredRows:
         samples: list[Any] = self._told(self.block.samples)
         return samples
 
-    def columns(self) -> dict[str, Column] | None:
+    def columns(self) -> dict[str, LazyColumn] | None:
         """The samples field by field, in memory of their own."""
-        columns: dict[str, Column] = self._told(self.block.columns)
+        columns: dict[str, LazyColumn] = self._told(self.block.columns)
         return columns
 
     def take(self, indices: Indices) -> GatheredRows:
@@ -196,7 +196,7 @@ class Gather:
     def place_of(self, position: int) -> tuple[str, int]:
         """The shard that a sample is in, and where in it its payload begins."""
         number, table, row = self._row(position)
-        return self.tables.shards[number], table.place(row)[0]
+        return self.tables.shards[number], table.span(row)[0]
 
     def keys(self, positions: Integers) -> list[str]:
         """The keys of samples."""
@@ -286,7 +286,7 @@ class Gather:
         """
         number, table, row = self._row(position)
         try:
-            offset, size = table.place(row)
+            offset, size = table.span(row)
             self.tables.used(1)
             data = bytearray(BLOCK + size)
             self._files.get(number).read_into(memoryview(data), offset - BLOCK)
@@ -382,7 +382,7 @@ class Gather:
             table = self.tables.glance(number)
             rows = positions[first:last] - (int(self.ends[number]) - len(table))
             try:
-                offsets, sizes[first:last] = table.places(rows)
+                offsets, sizes[first:last] = table.spans(rows)
             except ShardError:
                 raise WrongTableError(number, None) from None
             starts[first:last] = number * APART + offsets - BLOCK

@@ -13,7 +13,7 @@ from atdata._arrays import Indices
 from atdata._secrets import redacted_repr
 from atdata.lenses.lens import Lens
 from atdata.samples.kinds import Field, Kind
-from atdata.shards.columns.column import Column, Finished, as_list, finished
+from atdata.shards.columns.column import CopiedColumn, LazyColumn, as_list, copied_column
 from atdata.shards.columns.strided import StridedRows, buffers, joined_rows
 from atdata.system.once import once
 
@@ -32,10 +32,10 @@ class Rows(Protocol):
         """The samples one by one."""
         ...
 
-    def columns(self) -> dict[str, Column] | None:
+    def columns(self) -> dict[str, LazyColumn] | None:
         """The samples field by field, or None where they exist one by one only.
 
-        Some may have to be finished, see `joined`.
+        Some may have to be copied_column, see `joined`.
         """
         ...
 
@@ -58,7 +58,7 @@ class SampleRows:
     def samples(self) -> list[Any]:
         return self.made
 
-    def columns(self) -> dict[str, Column] | None:
+    def columns(self) -> dict[str, LazyColumn] | None:
         return None
 
     def take(self, indices: Indices) -> SampleRows:
@@ -84,11 +84,11 @@ class SharedRows:
     def samples(self) -> list[Any]:
         return self._rows.samples()
 
-    def columns(self) -> dict[str, Column] | None:
+    def columns(self) -> dict[str, LazyColumn] | None:
         return self._columns
 
     @once
-    def _columns(self) -> dict[str, Column] | None:
+    def _columns(self) -> dict[str, LazyColumn] | None:
         return self._rows.columns()
 
     def take(self, indices: Indices) -> Rows:
@@ -118,7 +118,7 @@ class _Slice:
     def samples(self) -> list[Any]:
         return self.rows.part(self.place).samples()
 
-    def columns(self) -> dict[str, Column] | None:
+    def columns(self) -> dict[str, LazyColumn] | None:
         columns = self.rows.columns()
         return columns and {name: column[self.place] for name, column in columns.items()}
 
@@ -147,7 +147,7 @@ class JoinedRows:
     def samples(self) -> list[Any]:
         return self._ordered([sample for part in self.parts for sample in part.samples()])
 
-    def columns(self) -> dict[str, Column] | None:
+    def columns(self) -> dict[str, LazyColumn] | None:
         columns = [part.columns() for part in self.parts]
         known = [column for column in columns if column]
         if len(known) < len(columns):
@@ -158,7 +158,7 @@ class JoinedRows:
     def take(self, indices: Indices) -> JoinedRows:
         return JoinedRows(self.parts, np.asarray(self.order)[indices], self.fields)
 
-    def _ordered_column(self, values: Finished) -> Column:
+    def _ordered_column(self, values: CopiedColumn) -> LazyColumn:
         if isinstance(values, np.ndarray):
             return values[self.order]
         return self._ordered(values if isinstance(values, list) else values.tolist())
@@ -167,7 +167,9 @@ class JoinedRows:
         return [values[i] for i in np.asarray(self.order).tolist()]
 
 
-def joined(parts: Sequence[dict[str, Column]], fields: Mapping[str, Field]) -> dict[str, Finished]:
+def joined(
+    parts: Sequence[dict[str, LazyColumn]], fields: Mapping[str, Field]
+) -> dict[str, CopiedColumn]:
     """Columns of several parts, one behind the other, nothing left to be copied later.
 
     Args:
@@ -175,15 +177,15 @@ def joined(parts: Sequence[dict[str, Column]], fields: Mapping[str, Field]) -> d
         fields: The fields of their type, by name.
     """
     if len(parts) == 1:
-        return {name: finished(column) for name, column in parts[0].items()}
+        return {name: copied_column(column) for name, column in parts[0].items()}
     return {name: _join([part[name] for part in parts], fields[name].kind) for name in parts[0]}
 
 
-def _join(parts: Sequence[Column], kind: Kind) -> Finished:
+def _join(parts: Sequence[LazyColumn], kind: Kind) -> CopiedColumn:
     strided = [part for part in parts if isinstance(part, StridedRows)]
     if len(strided) == len(parts) and len({(p.header.dtype, p.header) for p in strided}) == 1:
         return joined_rows(strided)
-    done = [finished(part) for part in parts]
+    done = [copied_column(part) for part in parts]
     first = done[0]
     arrays = [part for part in done if isinstance(part, np.ndarray)]
     if (
@@ -218,7 +220,7 @@ class ViewedRows:
     def samples(self) -> list[Any]:
         return [self.lens.get(sample) for sample in self.rows.samples()]
 
-    def columns(self) -> dict[str, Column] | None:
+    def columns(self) -> dict[str, LazyColumn] | None:
         columns = self.rows.columns()
         if columns is None:
             return None

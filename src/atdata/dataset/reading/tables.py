@@ -28,7 +28,7 @@ from atdata.dataset.reading.versions import Versions
 from atdata.dataset.reading.whole import whole_shard
 from atdata.errors import NotFoundError, ShardError, SourceError
 from atdata.shards.reader import scan_table
-from atdata.shards.table_reader import is_of
+from atdata.shards.table_reader import table_matches
 from atdata.shards.tar.header import BLOCK
 from atdata.shards.tar.table import SUFFIX, SampleTable, TableHead, largest_table
 from atdata.shards.tar.unread import Unread
@@ -97,7 +97,7 @@ class ShardTables:
     def ready(self) -> bool:
         """Whether every shard has a table that is found without reading a remote shard."""
         found = all(self._each(self._find_head, self._missing()))
-        self.unread.tell()
+        self.unread.warn()
         return found
 
     def are_beside(self) -> bool:
@@ -117,7 +117,7 @@ class ShardTables:
         """
         for _ in self._each(self._head, self._missing()):
             pass
-        self.unread.tell()
+        self.unread.warn()
         return np.array([self._heads[n].samples for n in range(len(self.shards))], np.int64)
 
     def total_bytes(self) -> int:
@@ -243,7 +243,7 @@ class ShardTables:
         if number in self._scanned:
             return False
         self._put(number, self._scanned_table(number))
-        self.unread.tell()
+        self.unread.warn()
         return True
 
     def _put(self, number: int, scanned: SampleTable) -> None:
@@ -355,7 +355,7 @@ class ShardTables:
 
         One next to the shard that fits, is not older, and leaves nothing out; or one in the
         user's cache, where the shard's time of change is part of the name. Of both, headers are
-        looked at; see `is_of`.
+        looked at; see `table_matches`.
 
         Raises:
             IntegrityError: The shard was changed since this dataset saw it first.
@@ -376,7 +376,7 @@ class ShardTables:
                             read = partial(bytes_of, file.fileno())
                             if not self._leaves_nothing_out(table, shard, read):
                                 raise ShardError("a sample table that leaves samples out")
-                            if not is_of(table, read):
+                            if not table_matches(table, read):
                                 raise ShardError("a sample table of another shard")
                         if not self._is_counted(shard):
                             _complete.add(whole)
@@ -386,7 +386,7 @@ class ShardTables:
             with suppress(OSError, ShardError, ValueError):
                 identity, table = opened(kept, own=True)
                 with open_file(path, 0) as file:
-                    if self._fits(table.head, shard, stat.st_size) and is_of(
+                    if self._fits(table.head, shard, stat.st_size) and table_matches(
                         table, partial(bytes_of, file.fileno())
                     ):
                         return identity, table

@@ -11,15 +11,15 @@ from atdata._arrays import AnyArray, Integers
 from atdata.errors import DecodeError
 from atdata.samples.kinds import Array
 from atdata.samples.ndarray import ArrayHeader, parse_header, read_header
-from atdata.shards.columns.column import Column, as_list, column_of
+from atdata.shards.columns.column import LazyColumn, as_list, column_of
 from atdata.shards.columns.cursor import BIN_FORMS, Cursor, OddRows
-from atdata.shards.columns.strided import SMALL, StridedRows, buffers
+from atdata.shards.columns.strided import SMALL_ROW_BYTES, StridedRows, buffers
 
-_MOST_KNOWN: Final = 4096
+_MOST_LAYOUTS: Final = 4096
 """Headers of arrays of one kind that are kept."""
 
 
-def read_arrays(cursor: Cursor, kind: Array, *, own: bool) -> Column:
+def read_arrays(cursor: Cursor, kind: Array, *, own: bool) -> LazyColumn:
     """Move over an array in each row.
 
     Args:
@@ -48,7 +48,7 @@ def read_arrays(cursor: Cursor, kind: Array, *, own: bool) -> Column:
     if bool((sizes == sizes[0]).all()) and headers == headers[:length] * len(cursor):
         if not _usable(first, kind):
             raise cursor.all_rows()
-        if not own or first.data_bytes <= SMALL:
+        if not own or first.data_bytes <= SMALL_ROW_BYTES:
             stacked = _stacked(cursor, first, data)
             return [row.copy("K") for row in as_list(stacked, kind)] if own else stacked
     layouts, sorts = _layouts(headers, length, sizes, kind)
@@ -61,7 +61,7 @@ def read_arrays(cursor: Cursor, kind: Array, *, own: bool) -> Column:
 
 def _strided(cursor: Cursor, kind: Array) -> StridedRows | None:
     """Arrays of one header at a constant stride; None where they are not, or are empty."""
-    place = cursor.first_place()
+    place = cursor.first_offset()
     if place is None or cursor.stride is None:
         return None
     code = cursor.buffer[place]
@@ -103,7 +103,7 @@ def _stacked(cursor: Cursor, header: ArrayHeader, data: Integers) -> AnyArray:
 
 def _copied(cursor: Cursor, size: int, starts: Integers) -> AnyArray:
     """``size`` bytes of each row, one behind the other."""
-    if size < SMALL:
+    if size < SMALL_ROW_BYTES:
         return cursor.gather(f"V{size}", size, starts)
     out = buffers.take(len(starts) * size).reshape(-1, size)
     whole = np.frombuffer(cursor.buffer, np.uint8)
@@ -178,7 +178,7 @@ def _layouts(
     known = _layouts_of(kind)
     rows = np.frombuffer(headers, f"V{length}").tolist()
     mine = {raw: known.get(raw) or _layout(raw, kind) for raw in set(rows)}
-    if len(known) > _MOST_KNOWN:
+    if len(known) > _MOST_LAYOUTS:
         known.clear()
     known.update(mine)
     found = [mine[raw] for raw in rows]

@@ -11,17 +11,17 @@ from atdata._arrays import Bytes
 from atdata.system.calls import fresh_memory
 from atdata.system.forks import ForkLock
 
-_WORTH_KEEPING: Final = 1 << 18
+_SMALLEST_KEPT_BYTES: Final = 1 << 18
 """Bytes from which on a buffer is kept: smaller ones are kept by the allocator."""
-_LARGE: Final = 1 << 23
+_MAPPED_BYTES: Final = 1 << 23
 """Bytes from which on memory is taken from the system by itself."""
-_LARGEST: Final = 1 << 27
+_LARGEST_KEPT_BYTES: Final = 1 << 27
 """Bytes of the largest buffer that is kept when nobody uses it."""
-_SPARE: Final = 1 << 22
+_SPARE_BYTES: Final = 1 << 22
 """Most bytes that a buffer is made larger than asked for."""
-_KEPT_FREE: Final = 1 << 24
+_FREED_BYTES: Final = 1 << 24
 """Half of what the allocator keeps of freed memory, in bytes."""
-_UNUSED: Final = 3
+_UNUSED_REFERENCES: Final = 3
 """References to a buffer that nobody holds: the list's, the loop's and the question's own."""
 
 
@@ -39,25 +39,25 @@ class Buffers:
 
     def take(self, size: int) -> Bytes:
         """So many bytes, of any content. In use as long as an array or a memoryview of them is."""
-        if not _WORTH_KEEPING <= size <= _LARGEST:
+        if not _SMALLEST_KEPT_BYTES <= size <= _LARGEST_KEPT_BYTES:
             return np.empty(size, np.uint8)
         with self._lock:
             for kept in self._kept:
-                if len(kept) >= size and sys.getrefcount(kept) <= _UNUSED:
+                if len(kept) >= size and sys.getrefcount(kept) <= _UNUSED_REFERENCES:
                     return kept[:size]
             # The next one is likely to be a little longer.
-            made = _fresh(size + min(size // 8, _SPARE))
+            made = _fresh(size + min(size // 8, _SPARE_BYTES))
             self._kept = [made, *self._kept][: self._most]
             return made[:size]
 
 
 def _fresh(size: int) -> Bytes:
     """Memory; straight from the system where it is large: the allocator would keep it."""
-    if size < _LARGE:
+    if size < _MAPPED_BYTES:
         return np.empty(size, np.uint8)
     return np.frombuffer(fresh_memory(size), np.uint8)
 
 
 # How much of what is freed glibc keeps, it learns from the largest piece that it saw freed. This
 # one is never touched and costs nothing; without it, temporary arrays are of fresh memory always.
-np.empty(_KEPT_FREE, np.uint8)
+np.empty(_FREED_BYTES, np.uint8)

@@ -15,13 +15,13 @@ from atdata.samples.text_column import TextColumn
 from atdata.samples.to_numpy import rows_of
 from atdata.shards.columns.strided import StridedRows
 
-Finished: TypeAlias = AnyArray | list[Any] | TextColumn
+CopiedColumn: TypeAlias = AnyArray | list[Any] | TextColumn
 """One value a row: an array of shape (n, …), a list of n, or texts."""
-Column: TypeAlias = Finished | StridedRows
+LazyColumn: TypeAlias = CopiedColumn | StridedRows
 """The same, or arrays that are to be copied."""
 
 
-def finished(column: Column, *, copy: bool = True) -> Finished:
+def copied_column(column: LazyColumn, *, copy: bool = True) -> CopiedColumn:
     """A column with its arrays copied, or, if they are at a constant stride, as a view."""
     if not isinstance(column, StridedRows):
         return column
@@ -55,7 +55,7 @@ def integers(values: list[int]) -> AnyArray | list[Any]:
     return np.array(values, np.uint64) if low >= 0 and high < 2**64 else values
 
 
-def as_list(column: Column, kind: Kind) -> list[Any]:
+def as_list(column: LazyColumn, kind: Kind) -> list[Any]:
     """A column as Python values: scalars as int, float and bool; arrays as views of their rows."""
     if isinstance(column, list):
         return column

@@ -25,7 +25,7 @@ _NO_SIZES: Final = np.full(256, -1, np.int64)
 _STR_SIZES: Final = _NO_SIZES.copy()
 """Type → bytes of a str of this type, where it tells them itself."""
 _STR_SIZES[0xA0:0xC0] = np.arange(0x20)
-_COMPARED: Final = 1 << 15
+_COMPARED_BYTES: Final = 1 << 15
 """Bytes that are compared at once: new memory for more of them costs as much as comparing."""
 
 
@@ -82,7 +82,7 @@ class Cursor:
         at = self.at if isinstance(self.at, int) else self.at[rows]
         return Cursor(self.buffer, self.starts[rows], self.sizes[rows], at)
 
-    def first_place(self) -> int | None:
+    def first_offset(self) -> int | None:
         """Where the first row stands if all stand at one place of their payloads, else None.
 
         Raises:
@@ -93,7 +93,7 @@ class Cursor:
         self.require(1)
         return self._first + self.at
 
-    def places(self) -> Integers:
+    def offsets(self) -> Integers:
         """Where each row stands, in bytes from the buffer's start."""
         return self.starts + self.at
 
@@ -151,7 +151,7 @@ class Cursor:
         if self.stride is not None and isinstance(self.at, int):
             place = self._first + self.at + skip
             return np.ndarray((len(self),), dtype, self.buffer, place, (self.stride,))
-        return self.gather(dtype, size, self.places() + skip)
+        return self.gather(dtype, size, self.offsets() + skip)
 
     def gather(self, dtype: str, size: int, places: Integers) -> AnyArray:
         """The same at places of any rows, in bytes from the buffer's start. A copy."""
@@ -194,7 +194,7 @@ class Cursor:
         if not literal:
             return True
         size = len(literal)
-        step = max(1, _COMPARED // size)
+        step = max(1, _COMPARED_BYTES // size)
         wanted = literal * min(step, len(self))
         return all(map(wanted.startswith, self._in_steps(size, skip, step)))
 
@@ -204,7 +204,7 @@ class Cursor:
         if self.stride is not None and isinstance(self.at, int):
             rows = self.read(f"V{size}", size, skip)
             return (rows[start : start + step].tobytes() for start in starts)
-        places = self.places() + skip
+        places = self.offsets() + skip
         parts = (places[start : start + step] for start in starts)
         return (self.gather(f"V{size}", size, part).tobytes() for part in parts)
 
@@ -236,7 +236,7 @@ class Cursor:
         head, size = self._first_head(forms, told)
         if size >= 0 and self.passes(head):
             self.require(size)
-            starts = self.places()
+            starts = self.offsets()
             self.move(size)
             return starts, starts + size
         types = self.types()
@@ -256,7 +256,7 @@ class Cursor:
         if (sizes < 0).any():
             raise OddRows(sizes < 0)
         self.require(heads + sizes)
-        starts = self.places() + heads
+        starts = self.offsets() + heads
         self.move(heads + sizes)
         return starts, starts + sizes
 

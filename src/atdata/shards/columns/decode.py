@@ -16,20 +16,20 @@ import numpy as np
 from atdata._arrays import AnyArray, Integers
 from atdata.samples.codec import SampleCodec
 from atdata.samples.kinds import Misfit
-from atdata.shards.columns.column import Column, as_list, column_of, finished
+from atdata.shards.columns.column import LazyColumn, as_list, column_of, copied_column
 from atdata.shards.columns.cursor import Cursor, OddRows
-from atdata.shards.columns.readers import Reader, pass_over, reader_of
+from atdata.shards.columns.readers import ColumnReader, pass_over, reader_of
 from atdata.shards.columns.strided import StridedRows
 from atdata.shards.tar.file_rows import FileRows
 
 T = TypeVar("T")
 
-_FEW: Final = 8
+_FEW_ROWS: Final = 8
 """Rows that are decoded faster one by one, if they are not large."""
-_LARGE: Final = 1 << 16
-_LONGEST_KEY: Final = 1024
+_FEW_BYTES: Final = 1 << 16
+_LONGEST_KEY_BYTES: Final = 1024
 """Bytes of the longest field name that is looked for in many rows at once."""
-_ATTEMPTS: Final = 8
+_MOST_ATTEMPTS: Final = 8
 """How often rows of other layouts are tried together, in one block."""
 
 
@@ -66,7 +66,7 @@ class Group:
 
     rows: Integers
     """Which rows, in order."""
-    columns: dict[str, Column]
+    columns: dict[str, LazyColumn]
     """Field name → values of these rows, in the order of the type's fields."""
 
 
@@ -78,7 +78,7 @@ class Decoder(Generic[T]):
         self._stacking = self._readers(own=False)
         self._owning = self._readers(own=True)
 
-    def _readers(self, *, own: bool) -> dict[str, Reader] | None:
+    def _readers(self, *, own: bool) -> dict[str, ColumnReader] | None:
         """Field name → reader; None where a field is of a kind that has none."""
         readers = {field.name: reader_of(field, own=own) for field in self.codec.fields}
         known = {name: read for name, read in readers.items() if read is not None}
@@ -105,7 +105,7 @@ class Decoder(Generic[T]):
                 out[row] = sample
         return out
 
-    def columns(self, payloads: Payloads, unpack: Callable[[int], T]) -> dict[str, Column]:
+    def columns(self, payloads: Payloads, unpack: Callable[[int], T]) -> dict[str, LazyColumn]:
         """Every field as a column, arrays at a constant stride not copied yet. Arguments as in
         `samples`.
         """
@@ -115,7 +115,7 @@ class Decoder(Generic[T]):
         if len(groups) == 1 and not len(left):
             return groups[0].columns
         samples = [(row, unpack(row)) for row in left.tolist()]
-        merged: dict[str, Column] = {}
+        merged: dict[str, LazyColumn] = {}
         for field in self.codec.fields:
             name = field.name
             if not samples and (stacked := _interleave(groups, name, len(payloads.starts))):
@@ -166,8 +166,8 @@ class Decoder(Generic[T]):
         while pending:
             rows = pending.pop()
             part = payloads if rows is everything else payloads.take(rows)
-            few = len(rows) < _FEW and int((part.ends - part.starts).sum()) < _LARGE
-            if few or attempts >= _ATTEMPTS:
+            few = len(rows) < _FEW_ROWS and int((part.ends - part.starts).sum()) < _FEW_BYTES
+            if few or attempts >= _MOST_ATTEMPTS:
                 left.append(rows)
                 continue
             attempts += 1
@@ -180,7 +180,9 @@ class Decoder(Generic[T]):
                     pending += [rows[odd.rows], rows[~odd.rows]]
         return groups, np.sort(np.concatenate(left)) if left else everything[:0]
 
-    def _decode(self, cursor: Cursor, readers: dict[str, Reader], own: bool) -> dict[str, Column]:
+    def _decode(
+        self, cursor: Cursor, readers: dict[str, ColumnReader], own: bool
+    ) -> dict[str, LazyColumn]:
         """All rows, in the layout of the first.
 
         Raises:
@@ -188,7 +190,7 @@ class Decoder(Generic[T]):
         """
         count, header = _map_header(cursor)
         cursor.expect(header)
-        found: dict[str, Column] = {}
+        found: dict[str, LazyColumn] = {}
         unknown: set[str] = set()
         for _ in range(count):
             name, key = _key(cursor)
@@ -206,7 +208,7 @@ class Decoder(Generic[T]):
             raise OddRows(longer)
         if unknown:
             self.codec.warn_of_unknown(unknown)
-        columns: dict[str, Column] = {}
+        columns: dict[str, LazyColumn] = {}
         for name in readers:
             if name in found:
                 columns[name] = found[name]
@@ -219,7 +221,7 @@ class Decoder(Generic[T]):
         return columns
 
 
-def _columns_of(samples: list[Any]) -> dict[str, Column]:
+def _columns_of(samples: list[Any]) -> dict[str, LazyColumn]:
     """The fields of samples without a type: each says what it has."""
     found = dict.fromkeys(name for sample in samples for name in sample)
     return {name: column_of([sample.get(name) for sample in samples]) for name in found}
@@ -227,7 +229,7 @@ def _columns_of(samples: list[Any]) -> dict[str, Column]:
 
 def _interleave(groups: list[Group], name: str, count: int) -> tuple[AnyArray] | None:
     """The columns of several groups as one array, where they have one dtype and shape."""
-    columns = [finished(group.columns[name]) for group in groups]
+    columns = [copied_column(group.columns[name]) for group in groups]
     arrays = [column for column in columns if isinstance(column, np.ndarray)]
     if len(arrays) < len(columns) or len({(a.dtype, a.shape[1:]) for a in arrays}) != 1:
         return None
@@ -250,7 +252,7 @@ def _map_header(cursor: Cursor) -> tuple[int, bytes]:
 
 def _key(cursor: Cursor) -> tuple[str, bytes]:
     """The first row's next key, and the bytes that it takes."""
-    raw = cursor.first(_LONGEST_KEY)
+    raw = cursor.first(_LONGEST_KEY_BYTES)
     first = raw[0] if raw else 0
     if 0xA0 <= first <= 0xBF:
         start, size = 1, first & 0x1F

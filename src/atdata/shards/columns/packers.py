@@ -33,7 +33,7 @@ Values: TypeAlias = AnyArray | Sequence[Any]
 
 LARGE_VALUE_BYTES: Final = 1 << 14
 """Bytes from which on a value is written from where it is: a matrix would be one more copy."""
-_KNOWN_SHAPES: Final = 4096
+_MOST_SHAPES: Final = 4096
 _PLAIN: Final = frozenset("biufcS")
 """Sorts of dtypes whose arrays give their bytes to others."""
 _dtype = attrgetter("dtype")
@@ -202,7 +202,7 @@ def _array_lists(
     nil = before + NIL
 
     def heads_of(dtype: np.dtype[Any], shapes: set[Any]) -> dict[Any, bytes] | None:
-        if len(known) > _KNOWN_SHAPES:
+        if len(known) > _MOST_SHAPES:
             known.clear()
         heads = {shape: known.get((dtype, shape), b"") for shape in shapes}
         for shape in [shape for shape, head in heads.items() if not head]:

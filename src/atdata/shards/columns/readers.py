@@ -29,10 +29,10 @@ from atdata.samples.kinds import (
 from atdata.samples.text_column import TextColumn
 from atdata.samples.wire import unpack_value
 from atdata.shards.columns.arrays import read_arrays
-from atdata.shards.columns.column import Column, as_list, integers
+from atdata.shards.columns.column import LazyColumn, as_list, integers
 from atdata.shards.columns.cursor import BIN_FORMS, NIL, STR_FORMS, Cursor, OddRows, present, spread
 
-Reader: TypeAlias = Callable[[Cursor], Column]
+ColumnReader: TypeAlias = Callable[[Cursor], LazyColumn]
 """Moves over one value a row. Shape (n, …), or a list of n."""
 
 _INT_FORMS: Final = {
@@ -52,10 +52,10 @@ _WIDTHS[:0x80] = 0
 _WIDTHS[0xE0:] = 0
 for _code, _dtype in _INT_FORMS.items():
     _WIDTHS[_code] = int(_dtype[-1])
-_MANY_CHARACTERS: Final = 256
+_LONGEST_SLOT_BYTES: Final = 256
 
 
-def reader_of(field: Field, *, own: bool) -> Reader | None:
+def reader_of(field: Field, *, own: bool) -> ColumnReader | None:
     """How a field is read in many rows at once; None: only row by row.
 
     Args:
@@ -68,7 +68,7 @@ def reader_of(field: Field, *, own: bool) -> Reader | None:
     return lambda cursor: _maybe(cursor, read, field.kind)
 
 
-def _reader(kind: Kind, own: bool) -> Reader | None:
+def _reader(kind: Kind, own: bool) -> ColumnReader | None:
     match kind:
         case Primitive(name):
             return _PRIMITIVES[name]
@@ -100,7 +100,7 @@ def _ints(cursor: Cursor) -> AnyArray | list[Any]:
     for code in present(types):
         if code in _INT_FORMS:
             rows = np.flatnonzero(types == code)
-            places = cursor.places()[rows] + 1
+            places = cursor.offsets()[rows] + 1
             found = cursor.gather(_INT_FORMS[code], int(_WIDTHS[code]), places)
             out[rows] = found.astype(np.int64)
             if code == 0xCF and (out[rows] < 0).any():
@@ -126,7 +126,7 @@ def _ints_of(cursor: Cursor, code: int) -> AnyArray:
     return out
 
 
-def _floats(cursor: Cursor) -> Column:
+def _floats(cursor: Cursor) -> LazyColumn:
     head = cursor.first(1)
     if not head or head[0] not in _FLOAT_FORMS:
         # Writers that know no float64 put whole numbers as integers.
@@ -142,7 +142,7 @@ def _floats(cursor: Cursor) -> Column:
     return out
 
 
-def _bools(cursor: Cursor) -> Column:
+def _bools(cursor: Cursor) -> LazyColumn:
     types = cursor.types()
     if ((types & 0xFE) != 0xC2).any():
         raise OddRows((types & 0xFE) != 0xC2)
@@ -156,7 +156,7 @@ def _strs(cursor: Cursor) -> TextColumn | list[str]:
     longest = int(sizes.max())
     if not longest:
         return [""] * len(cursor)
-    short = longest <= min(_MANY_CHARACTERS, 4 * int(sizes.mean()) + 16)
+    short = longest <= min(_LONGEST_SLOT_BYTES, 4 * int(sizes.mean()) + 16)
     if short and int(starts.max()) + longest <= len(cursor.buffer):
         of_one_size = bool((sizes == longest).all())
         if of_one_size:
@@ -184,7 +184,7 @@ def _binaries(cursor: Cursor) -> list[bytes]:
     return [bytes(buffer[start:end]) for start, end in spans]
 
 
-_PRIMITIVES: Final[dict[str, Reader]] = {
+_PRIMITIVES: Final[dict[str, ColumnReader]] = {
     "int": _ints,
     "float": _floats,
     "bool": _bools,
@@ -207,7 +207,7 @@ def _row_by_row(cursor: Cursor, kind: Kind) -> list[Any]:
     found: list[Any] = []
     sizes = np.zeros(len(cursor), np.int64)
     odd = np.zeros(len(cursor), np.bool_)
-    spans = zip(cursor.places().tolist(), (cursor.starts + cursor.sizes).tolist(), strict=True)
+    spans = zip(cursor.offsets().tolist(), (cursor.starts + cursor.sizes).tolist(), strict=True)
     for row, (start, end) in enumerate(spans):
         try:
             wire, sizes[row] = unpack_value(buffer[start:end])
@@ -249,7 +249,7 @@ _SORTS: Final = {
 """Kind → types that its values begin with."""
 
 
-def _maybe(cursor: Cursor, read: Reader, kind: Kind) -> Column:
+def _maybe(cursor: Cursor, read: ColumnReader, kind: Kind) -> LazyColumn:
     nil = cursor.types() == NIL
     if not nil.any():
         return read(cursor)

@@ -12,9 +12,9 @@ from atdata.samples.ndarray import ArrayHeader
 from atdata.shards.columns.buffers import Buffers
 from atdata.shards.tar.file_rows import FileRows
 
-SMALL: Final = 4096
+SMALL_ROW_BYTES: Final = 4096
 """Bytes up to which copying an array twice is cheaper than handling it by itself."""
-BY_READING: Final = 1 << 16
+READ_ROW_BYTES: Final = 1 << 16
 """Bytes of a row from which on it is read from its file: a map would fault on each page."""
 buffers: Final = Buffers()
 """What the arrays of batches are in, which are let go as fast as new ones are made."""
@@ -68,7 +68,7 @@ class StridedRows:
     @property
     def is_large(self) -> bool:
         """Whether copying each to its last place is worth waiting until that is known."""
-        return self.row_bytes > SMALL
+        return self.row_bytes > SMALL_ROW_BYTES
 
     def view(self) -> AnyArray:
         """All of them, shape (n, *S): a read-only view of the buffer, which it keeps."""
@@ -87,7 +87,7 @@ class StridedRows:
 
     def each(self) -> Iterator[AnyArray]:
         """One after the other, each in memory of its own, copied when it is asked for."""
-        if self._file is not None and self.row_bytes >= BY_READING:
+        if self._file is not None and self.row_bytes >= READ_ROW_BYTES:
             return self._each_read(self._file)
         # Rows of a shard lie at odd addresses, from where NumPy copies one at half the speed.
         rows = self.view() if self.is_large else self.copied()
@@ -104,7 +104,7 @@ class StridedRows:
 
     def _copy_to(self, out: AnyArray) -> None:
         """Copy them to an array of shape (n, bytes of one)."""
-        if self._file is not None and self.row_bytes >= BY_READING:
+        if self._file is not None and self.row_bytes >= READ_ROW_BYTES:
             self._file.read(out, self._first, self._stride)
         else:
             out[...] = np.ndarray(out.shape, np.uint8, self._buffer, self._first, (self._stride, 1))

@@ -1,4 +1,4 @@
-"""Whether headers are where a table of samples says, and say what it says: many at once."""
+"""Whether headers agree with the table of a shard's samples: many at once."""
 
 from __future__ import annotations
 
@@ -26,26 +26,25 @@ from atdata.shards.tar.header import (
 from atdata.shards.tar.keys import KeyMatrix
 from atdata.shards.tar.scan import checksums_hold, octal
 
-_AT_ONCE: Final = 1024
-"""Headers that are looked at together: what fits into the processor's cache."""
+_HEADERS_AT_ONCE: Final = 1024
+"""Headers that are checked together: as many as the processor's cache holds."""
 _USTAR: Final = b"ustar\x0000"
 _GNU: Final = b"ustar  \0"
-_NAME: Final = 100
+_NAME_BYTES: Final = 100
 """Bytes of a header's name."""
-_CUT: Final = 97
-"""Bytes of a name from which on it may be the beginning of a longer one: a character of four bytes
-may not fit."""
+_CUT_NAME_BYTES: Final = 97
+"""Bytes from which on a name may be the start of a longer one, cut before a four-byte character."""
 _MSGPACK: Final = np.frombuffer(b".msgpack\0", np.uint8)
-_ENDING: Final = len(_MSGPACK)
-"""Bytes of the longest ending of a sample's name, with the zero after it."""
+_ENDING_BYTES: Final = len(_MSGPACK)
+"""Bytes of the longest suffix of a sample's name, with the dot and the zero."""
 
 
-class Spots:
-    """Places in some bytes that are read alike.
+class BytesAt:
+    """The same bytes after each of many offsets.
 
     Args:
         data: Shape (n,).
-        at: Where each place is, shape (m,), m at least 1; evenly spaced ones are read faster.
+        at: The offsets, shape (m,), m at least 1. At a constant stride they are read faster.
     """
 
     def __init__(self, data: Bytes, at: Integers) -> None:
@@ -54,7 +53,7 @@ class Spots:
         self._stride = stride if stride > 0 and (at[1:] - at[:-1] == stride).all() else 0
 
     def read(self, offset: int, size: int) -> np.ndarray[Any, np.dtype[np.void]]:
-        """``size`` bytes from ``offset`` behind each place on, shape (m,): a view, or a copy.
+        """``size`` bytes that begin ``offset`` bytes after each, shape (m,): a view, or a copy.
 
         Raises:
             IndexError: They are not all in the data.
@@ -62,7 +61,7 @@ class Spots:
         at = self._at
         first = int(at[0]) + offset
         if first < 0 or (self._stride and int(at[-1]) + offset + size > len(self._data)):
-            raise IndexError("a place outside of the data")
+            raise IndexError("an offset outside of the data")
         if self._stride:
             return np.ndarray((len(at),), f"V{size}", self._data.data, first, (self._stride,))
         room = max(0, len(self._data) - size + 1)
@@ -75,16 +74,16 @@ class Spots:
 
 
 def headers_agree(data: Bytes, at: Integers, sizes: Integers) -> bool:
-    """Whether a header of a member of just this size lies before each payload.
+    """Whether the header before each payload is that of a member of this size.
 
     Args:
         data: Bytes of a shard, shape (n,).
         at: Where in them the payloads begin, each at least 512.
-        sizes: What the table says of their sizes.
+        sizes: Their sizes, as the table has them.
     """
-    for start in range(0, len(at), _AT_ONCE):
-        wanted = sizes[start : start + _AT_ONCE]
-        headers = Spots(data, at[start : start + _AT_ONCE]).matrix(-BLOCK, BLOCK)
+    for start in range(0, len(at), _HEADERS_AT_ONCE):
+        wanted = sizes[start : start + _HEADERS_AT_ONCE]
+        headers = BytesAt(data, at[start : start + _HEADERS_AT_ONCE]).matrix(-BLOCK, BLOCK)
         found, good = octal(headers[:, 124:135])
         good &= (headers[:, 135] == 0) & (found == wanted) & checksums_hold(headers)
         for row in np.flatnonzero(~good).tolist():
@@ -94,21 +93,21 @@ def headers_agree(data: Bytes, at: Integers, sizes: Integers) -> bool:
 
 
 def names_agree(data: Bytes, at: Integers, sizes: Integers, keys: KeyMatrix) -> bool:
-    """Whether the headers are plain ones of members of just these sizes and keys.
+    """Whether all headers are plain ones, of members of these sizes and keys.
 
-    Where they are, as in shards that we write, this is quicker than `headers_agree`, and says
-    more; headers' checksums are not looked at.
+    Where they are, as in shards that we write, this is faster than `headers_agree`, and checks
+    keys, too; but not the headers' checksums.
 
     Args:
         data: Bytes of a shard, shape (n,).
         at: Where in them the payloads begin, each at least 512; shape (m,).
-        sizes: What the table says of their sizes.
-        keys: What it says of their keys, shape (m, length), zeros behind shorter ones.
+        sizes: Their sizes, as the table has them.
+        keys: Their keys, shape (m, length), zeros after shorter ones.
     """
     count, length = keys.shape
-    if length >= _NAME or not count:
+    if length >= _NAME_BYTES or not count:
         return not count
-    spots = Spots(data, at)
+    spots = BytesAt(data, at)
     magic = spots.read(257 - BLOCK, 8).tobytes()
     if magic not in (_USTAR * count, _GNU * count):
         return False
@@ -127,17 +126,19 @@ def names_agree(data: Bytes, at: Integers, sizes: Integers, keys: KeyMatrix) -> 
     if inside[:, -1].all():
         if spots.read(-BLOCK, length).tobytes() != keys.tobytes():
             return False
-        ending = bytes(data[int(at[0]) + length - BLOCK :][:_ENDING]).partition(b"\0")[0] + b"\0"
+        ending = (
+            bytes(data[int(at[0]) + length - BLOCK :][:_ENDING_BYTES]).partition(b"\0")[0] + b"\0"
+        )
         if not ending.startswith(b".") or ending[1:-1].lower() not in SUFFIXES:
             return False
         endings: bytes = spots.read(length - BLOCK, len(ending)).tobytes()
         return bool(endings == ending * count)
-    names = spots.matrix(-BLOCK, _NAME)
-    wanted = np.zeros((count, length + _ENDING), np.uint8)
+    names = spots.matrix(-BLOCK, _NAME_BYTES)
+    wanted = np.zeros((count, length + _ENDING_BYTES), np.uint8)
     wanted[:, :length] = keys
     rows, lengths = np.arange(count)[:, None], inside.sum(axis=1)[:, None]
-    wanted[rows, lengths + np.arange(_ENDING)] = _MSGPACK
-    fits = length + _ENDING <= _NAME
+    wanted[rows, lengths + np.arange(_ENDING_BYTES)] = _MSGPACK
+    fits = length + _ENDING_BYTES <= _NAME_BYTES
     return fits and bool((names[:, : wanted.shape[1]] == wanted).all())
 
 
@@ -145,36 +146,36 @@ def key_agrees(header: bytes, key: bytes, before: Callable[[], bytes]) -> bool:
     """Whether a header is that of the sample with this key.
 
     Args:
-        header: Right before the payload.
+        header: The header right before the payload.
         key: In UTF-8.
-        before: Gives what is between the sample before and this header, where it may hold a
-            name that is too long for the header; empty where that was not read: then the
-            beginning of the name decides.
+        before: Gives the bytes between the previous sample and this header, which hold the name
+            if it is too long for the header. Empty if they were not read: then the start of the
+            name decides.
     """
     name = name_of(header)
     if key_of(name) == key:
         return True
-    said = before()
-    if said:
-        return key_of(_name_after(said, name)) == key
-    # What does not fit into a header is cut off there.
-    return len(name) >= _CUT and key.startswith(name[:_NAME])
+    extended = before()
+    if extended:
+        return key_of(_name_after(extended, name)) == key
+    # A header has the start of a name that is too long for it.
+    return len(name) >= _CUT_NAME_BYTES and key.startswith(name[:_NAME_BYTES])
 
 
 def _name_after(before: bytes, name: bytes) -> bytes:
-    """The name of the member whose header comes next, and has this name itself."""
-    at, said = 0, Extended()
+    """The name of the member after these bytes, whose own header has ``name``."""
+    at, found = 0, Extended()
     while at + BLOCK <= len(before):
         header = before[at : at + BLOCK]
         size, flag = number(header[124:136], at), header[156]
         at += BLOCK
         if flag in (PAX_NEXT, GNU_NAME, GNU_LINK):
-            said = read_extended(flag, before[at : at + size], at).over(said)
+            found = read_extended(flag, before[at : at + size], at).over(found)
         else:
-            size = 0 if flag in WITHOUT_DATA else size if said.size is None else said.size
-            said = Extended()
+            size = 0 if flag in WITHOUT_DATA else size if found.size is None else found.size
+            found = Extended()
         at += padded(size)
-    return name if said.name is None else said.name
+    return name if found.name is None else found.name
 
 
 def header_agrees(header: bytes, size: int) -> bool:

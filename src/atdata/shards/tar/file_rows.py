@@ -15,9 +15,9 @@ from atdata.system.calls import read_into
 from atdata.system.forks import at_fork
 from atdata.system.regular_files import open_number
 
-_IN_HALVES: Final = 1 << 22
+_HALVED_BYTES: Final = 1 << 22
 """Bytes from which on two threads share the reading."""
-_VECTORS: Final = 1024
+_MOST_BUFFERS: Final = 1024
 """Most buffers of one `preadv`; Linux takes as many."""
 
 
@@ -54,7 +54,7 @@ class FileRows:
         Raises:
             ShardError: The file ends before.
         """
-        half = len(out) // 2 if out.nbytes >= _IN_HALVES else 0
+        half = len(out) // 2 if out.nbytes >= _HALVED_BYTES else 0
         beside: Future[None] | None = None
         if half:
             beside = _helper().submit(self._read, out[:half], first, stride)
@@ -70,7 +70,7 @@ class FileRows:
     def read_rows(self, rows: Sequence[AnyArray], first: int, stride: int) -> None:
         """The same for rows that are arrays each, of one size."""
         between = bytearray(stride - rows[0].nbytes if len(rows) else 0)
-        most = _VECTORS // 2
+        most = _MOST_BUFFERS // 2
         for start in range(0, len(rows), most):
             parts: list[Any] = []
             for row in rows[start : start + most]:

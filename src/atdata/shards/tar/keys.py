@@ -91,13 +91,13 @@ class Keys(Sequence[str]):
         return list, (list(self._all),)
 
 
-_LONG: Final = 100
+_LONGEST_KEPT_BYTES: Final = 100
 """Bytes up to which a key is kept as it is: what a name field holds."""
 
 
 def _kept(raw: bytes) -> bytes:
     # A stranger's long keys would take as much memory as the shard has bytes.
-    return raw if len(raw) <= _LONG else b"\0" + blake2b(raw, digest_size=32).digest()
+    return raw if len(raw) <= _LONGEST_KEPT_BYTES else b"\0" + blake2b(raw, digest_size=32).digest()
 
 
 class KeyLog:

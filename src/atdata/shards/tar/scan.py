@@ -1,9 +1,9 @@
-"""Many headers at once: runs of members whose headers are alike, found and verified as arrays.
+"""Many headers at once: members whose headers are alike, found and verified as arrays.
 
-The headers of a window are the 512-byte records with the magic of ustar. That guess is then
-held against all that a walk would check: each header's checksum and size, that each begins
-where the one before it ends, and the form of its name. What fails ends the run; the walk in
-`tar` goes on from there, and judges.
+Every 512-byte record with the magic of ustar is taken for a header. That guess is then checked
+as a walk would check it: each header's checksum and size, that each begins where the one before
+it ends, and the form of its name. The first that fails ends the array; `walk` continues from
+there, and decides.
 """
 
 from __future__ import annotations
@@ -17,35 +17,40 @@ from atdata._arrays import Bytes, Integers, Mask
 from atdata._limits import limits
 from atdata.shards.tar.header import BLOCK, key_of
 from atdata.shards.tar.keys import KeyMatrix
-from atdata.shards.tar.stride import byte_sums, checksum_fields, even_run
+from atdata.shards.tar.stride import byte_sums, checksum_fields, find_strided
 
-SHORTEST: Final = 8
-"""Fewer members than this are no run: walking is as fast."""
-_EVEN: Final = 32
-"""Fewer members than this at a constant stride are looked at with those behind them."""
+FEWEST_ALIKE: Final = 8
+"""Fewer members than this are walked, which is as fast."""
+_FEWEST_STRIDED: Final = 32
+"""Fewer members than this at a constant stride are checked together with those after them."""
 _USTAR: Final = int.from_bytes(b"ustar\x0000", "little")
 _GNU: Final = int.from_bytes(b"ustar  \0", "little")
 _ZERO, _DOT, _SLASH, _LOW = b"\0./_"
-_PAX_SEEN: Final = 104
-"""Bytes that are looked at of a PAX header: one record of two digits of length."""
+_PAX_BYTES: Final = 104
+"""Bytes of a PAX header that are checked: one record whose length has two digits."""
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """Samples one behind the other."""
+@dataclass(slots=True)
+class Found:
+    """Samples that follow each other in a window."""
 
-    offsets: Integers
+    offsets: list[int] | Integers
     """Where each payload begins, in bytes from the start of the window."""
-    sizes: Integers
-    keys: KeyMatrix
+    sizes: list[int] | Integers
+    """Bytes of each payload."""
+    keys: list[str] | KeyMatrix
     end: int
-    """Where the next member begins."""
+    """Where the next member begins; after the window where a member is not read."""
+    need: int = 0
+    """Bytes from ``end`` on that the next step needs, where the window was too short."""
+    over: bool = False
+    """Whether the end-of-archive marker was reached, at ``end``."""
 
 
-def find_run(view: memoryview, at: int, *, span: int, most: int) -> Run | None:
-    """The run of samples that begins at ``at``, or None where there is none.
+def find_alike(view: memoryview, at: int, *, span: int, most: int) -> Found | None:
+    """Samples with headers alike from ``at`` on; None: too few to be worth it.
 
-    Plain headers, and PAX headers before each member that hold its mtime alone, as
+    Found are plain headers, also with a PAX header before each that holds only an mtime, as
     webdataset writes them.
 
     Args:
@@ -54,15 +59,15 @@ def find_run(view: memoryview, at: int, *, span: int, most: int) -> Run | None:
         span: Bytes to look at.
         most: Most samples to find, at least 1.
     """
-    even = even_run(view, at, most)
-    if even is not None:
-        stride, before, sizes, names = even
+    strided = find_strided(view, at, most)
+    if strided is not None:
+        stride, before, sizes, names = strided
         keys = _keys(names)
-        if len(keys) >= min(_EVEN, most):
+        if len(keys) >= min(_FEWEST_STRIDED, most):
             offsets = at + before + stride * np.arange(len(keys))
-            return Run(offsets, sizes[: len(keys)], keys, at + stride * len(keys))
+            return Found(offsets, sizes[: len(keys)], keys, at + stride * len(keys))
     records_there = min(len(view) - at, span) // BLOCK
-    if records_there < SHORTEST:
+    if records_there < FEWEST_ALIKE:
         return None
     records = np.frombuffer(view, np.uint8, records_there * BLOCK, at).reshape(-1, BLOCK)
     magic = np.ndarray((records_there,), "<u8", view, at + 257, (BLOCK,))
@@ -88,12 +93,12 @@ def find_run(view: memoryview, at: int, *, span: int, most: int) -> Run | None:
     samples = np.flatnonzero(flags[:whole] == ord("0"))[:most]
     keys = _keys(headers[samples, :100])
     count = len(keys)
-    if count < SHORTEST:
+    if count < FEWEST_ALIKE:
         return None
     samples = samples[:count]
     offsets = at + (starts[samples] + 1) * BLOCK
     end = at + int(ends[samples[-1]]) * BLOCK
-    return Run(offsets, sizes[samples], keys, end)
+    return Found(offsets, sizes[samples], keys, end)
 
 
 def _leading(good: Mask) -> int:
@@ -102,7 +107,7 @@ def _leading(good: Mask) -> int:
 
 
 def octal(digits: Bytes) -> tuple[Integers, Mask]:
-    """Rows of ASCII octal digits as numbers, and whether each is nothing but digits."""
+    """Rows of ASCII octal digits as numbers, and which rows are nothing but digits."""
     values = digits - np.uint8(ord("0"))
     # Exact: eleven octal digits are 33 bits. Products of floats are much faster than of ints.
     weights = 8.0 ** np.arange(digits.shape[1] - 1, -1, -1)
@@ -111,7 +116,7 @@ def octal(digits: Bytes) -> tuple[Integers, Mask]:
 
 
 def checksums_hold(headers: Bytes) -> Mask:
-    """Whether each header's checksum is right and in the usual notation."""
+    """Which headers have the right checksum, in the usual notation."""
     field = np.ascontiguousarray(headers[:, 148:156]).view("<u8").T
     total = headers.sum(axis=1, dtype=np.uint32).astype(np.int64) + 8 * 0x20
     good: Mask = field[0] == checksum_fields(total - byte_sums(field.copy()))
@@ -126,21 +131,21 @@ def _with_mtime_alone(
     extended: Integers,
     whole: int,
 ) -> int:
-    """How many headers there are before a PAX header that says more than an mtime."""
+    """How many headers come before a PAX header that holds more than an mtime."""
     if extended[-1] == whole - 1:
-        # Its member is not part of the run, so neither is it.
+        # Its member is not among the headers, so neither is it.
         whole -= 1
         extended = extended[:-1]
         if not len(extended):
             return whole
-    data = records[starts[extended] + 1, :_PAX_SEEN]
+    data = records[starts[extended] + 1, :_PAX_BYTES]
     size = sizes[extended]
     good = (size >= 10) & (size <= 99) & (flags[extended + 1] == ord("0"))
     # "27 mtime=1700000000.2500000\n": the length in decimal, then the record.
     tens, ones = data[:, 0].astype(np.int64) - ord("0"), data[:, 1].astype(np.int64) - ord("0")
     good &= (tens >= 1) & (tens <= 9) & (ones >= 0) & (ones <= 9) & (10 * tens + ones == size)
     good &= (data[:, 2:9] == np.frombuffer(b" mtime=", np.uint8)).all(axis=1)
-    good &= data[np.arange(len(data)), np.minimum(size, _PAX_SEEN) - 1] == ord("\n")
+    good &= data[np.arange(len(data)), np.minimum(size, _PAX_BYTES) - 1] == ord("\n")
     return whole if good.all() else int(extended[good.argmin()])
 
 
@@ -174,6 +179,6 @@ def _keys(names: Bytes) -> KeyMatrix:
     if len(name) < names.shape[1]:
         good &= names[:, len(name)] == _ZERO
     good &= ((keys > 0) & (keys < 0x80)).all(axis=1)
-    # What macOS's tar adds may be named like that: its payload tells.
+    # macOS's tar adds files named ._x; only their payload tells them from samples.
     good &= ~((keys[:, :-1] == _DOT) & (keys[:, 1:] == _LOW)).any(axis=1)
     return keys[: _leading(good)]

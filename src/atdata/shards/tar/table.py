@@ -32,10 +32,10 @@ _HEAD: Final = struct.Struct("<8sII Q32sQQ I")
 _CRC: Final = struct.Struct("<I")
 HEAD_BYTES: Final = _HEAD.size + _CRC.size
 """Bytes before the columns."""
-_ROW: Final = 24
-_AT_ONCE: Final = 8192
+_ROW_BYTES: Final = 24
+_ROWS_AT_ONCE: Final = 8192
 """Rows that are looked at together: what the processor's cache has room for."""
-_LONGEST_IN_MATRIX: Final = 100
+_LONGEST_KEY_BYTES: Final = 100
 """Bytes of a key up to which keys are looked at as an array."""
 _UNKNOWN: Final = bytes(32)
 
@@ -54,7 +54,7 @@ class TableHead:
     @property
     def table_bytes(self) -> int:
         """Size of the whole table."""
-        return HEAD_BYTES + _ROW * self.samples + self.key_bytes
+        return HEAD_BYTES + _ROW_BYTES * self.samples + self.key_bytes
 
     def fits(self, shard_bytes: int | None, sha256: str | None) -> bool:
         """Whether this is a table of a shard with this size and hash, as far as they are known."""
@@ -79,7 +79,7 @@ class SampleTable:
         self.sizes: Integers = np.frombuffer(body, "<i8", n, 8 * n)
         """Bytes of each payload."""
         self._ends: Integers = np.frombuffer(body, "<i8", n, 16 * n)
-        self._keys = body[_ROW * n :]
+        self._keys = body[_ROW_BYTES * n :]
         self._body = body
         self.checked = False
         """Whether `check` has found the whole of it right."""
@@ -111,9 +111,9 @@ class SampleTable:
             ShardError: Samples overlap, or would not lie in the shard.
         """
         room, end = False, 0
-        for first in range(0, len(self), _AT_ONCE):
-            offsets = self.offsets[first : first + _AT_ONCE]
-            sizes = self.sizes[first : first + _AT_ONCE]
+        for first in range(0, len(self), _ROWS_AT_ONCE):
+            offsets = self.offsets[first : first + _ROWS_AT_ONCE]
+            sizes = self.sizes[first : first + _ROWS_AT_ONCE]
             _check_places(offsets, sizes, self.head.shard_bytes)
             ends = (sizes + (BLOCK - 1)) // BLOCK * BLOCK + offsets
             between = offsets - BLOCK
@@ -125,7 +125,7 @@ class SampleTable:
             room |= bool(between.any())
         return room
 
-    def places(self, rows: Integers) -> tuple[Integers, Integers]:
+    def spans(self, rows: Integers) -> tuple[Integers, Integers]:
         """Where some payloads begin, and how many bytes they have; copies.
 
         Raises:
@@ -137,8 +137,8 @@ class SampleTable:
             _check_places(offsets, sizes, self.head.shard_bytes)
         return offsets, sizes
 
-    def place(self, row: int) -> tuple[int, int]:
-        """`places` of one, without what serves many."""
+    def span(self, row: int) -> tuple[int, int]:
+        """`spans` of one, without what serves many."""
         offset, size = int(self.offsets[row]), int(self.sizes[row])
         behind = offset + (size + BLOCK - 1) // BLOCK * BLOCK
         fits = offset >= BLOCK and behind <= self.head.shard_bytes and not offset % BLOCK
@@ -172,7 +172,7 @@ class SampleTable:
         starts[rows == 0] = 0
         lengths = stops - starts
         longest = int(lengths.max()) if len(rows) else 0
-        good = 0 < longest <= _LONGEST_IN_MATRIX and int(lengths.min()) > 0
+        good = 0 < longest <= _LONGEST_KEY_BYTES and int(lengths.min()) > 0
         if not good or int(starts.min()) < 0 or int(stops.max()) > len(self._keys):
             return None
         last = len(self._keys) - longest
@@ -205,8 +205,8 @@ class SampleTable:
         length = int(ends[0]) if count else 0
         if length < 1 or length * count != len(self._keys):
             return None
-        for start in range(0, count, _AT_ONCE):
-            part = ends[start : start + _AT_ONCE]
+        for start in range(0, count, _ROWS_AT_ONCE):
+            part = ends[start : start + _ROWS_AT_ONCE]
             if (part != np.arange(start + 1, start + 1 + len(part)) * length).any():
                 return None
         return length
@@ -351,7 +351,7 @@ def _check_places(offsets: Integers, sizes: Integers, shard_bytes: int) -> None:
 
 def largest_table() -> int:
     """Bytes of the largest table that is read."""
-    return min(limits.table_bytes, HEAD_BYTES + limits.samples * (_ROW + 128))
+    return min(limits.table_bytes, HEAD_BYTES + limits.samples * (_ROW_BYTES + 128))
 
 
 def parse_head(data: bytes, size: int) -> TableHead:

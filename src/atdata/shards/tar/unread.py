@@ -12,9 +12,9 @@ from atdata.errors import UnreadMembersWarning
 from atdata.shards.tar.header import FOLDER, HARD_LINK, SYMBOLIC_LINK
 from atdata.shards.tar.members import Member
 
-_KINDS: Final = 8
+_KINDS_SHOWN: Final = 8
 """Kinds that a warning names."""
-_MOST_KINDS: Final = 64
+_KINDS_COUNTED: Final = 64
 """Kinds that are counted one by one; a name may end in anything."""
 _PACKED: Final = frozenset({"gz", "bz2", "xz", "zst", "lz4"})
 _APPLE: Final = b"\x00\x05\x16\x07"
@@ -44,14 +44,14 @@ def kind_of(member: Member) -> str | None:
 
 def add_kind(counts: Counter[str], kind: str) -> None:
     """Count one more of a kind."""
-    counts[kind if kind in counts or len(counts) < _MOST_KINDS else "others"] += 1
+    counts[kind if kind in counts or len(counts) < _KINDS_COUNTED else "others"] += 1
 
 
 def listed(counts: Mapping[str, int]) -> str:
     """Counts in words, the most frequent first: ``12 .png, 3 .json``."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    shown = [f"{count:,} {kind}" for kind, count in ordered[:_KINDS]]
-    rest = sum(count for _, count in ordered[_KINDS:])
+    shown = [f"{count:,} {kind}" for kind, count in ordered[:_KINDS_SHOWN]]
+    rest = sum(count for _, count in ordered[_KINDS_SHOWN:])
     return ", ".join([*shown, f"{rest:,} others"] if rest else shown)
 
 
@@ -60,11 +60,11 @@ class Unread:
 
     def __init__(self) -> None:
         self._found: dict[str, Counter[str]] = {}
-        self._told: dict[str, int] = {}
+        self._warned_of: dict[str, int] = {}
 
     def add(self, shard: str, counts: Counter[str]) -> None:
         """Add what was not read of a shard, in one reading of it."""
-        if counts.total() > self._told.get(shard, 0):
+        if counts.total() > self._warned_of.get(shard, 0):
             self._found[shard] = Counter(counts)
 
     def of(self, shard: str) -> dict[str, int]:
@@ -82,18 +82,18 @@ class Unread:
         try:
             yield self
         except GeneratorExit:
-            self.tell()
+            self.warn()
             raise
-        self.tell()
+        self.warn()
 
-    def tell(self) -> None:
+    def warn(self) -> None:
         """Warn of what was added since the last call, if anything was."""
         found, self._found = self._found, {}
         if not found:
             return
         total: Counter[str] = Counter()
         for shard, counts in found.items():
-            self._told[shard] = counts.total()
+            self._warned_of[shard] = counts.total()
             total += counts
         first, more = next(iter(found)), len(found) - 1
         where = f"{first} and {more:,} more shard{'s' * (more > 1)}" if more else first

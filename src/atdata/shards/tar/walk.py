@@ -2,63 +2,46 @@
 
 A sample is a file ``<key>.msgpack`` (``.mp`` and ``.msg`` are read as well), or a link of such a
 name to a file of the same tar. The key is the name without its ending, dots included. Other
-members are not read, but counted.
+members are counted, not read.
 
-Stricter than `tarfile`, which ends in silence where a shard is cut or damaged: a shard ends
-with its end-of-archive marker and nothing but zeros after it, or it is an error.
+`tarfile` stops without an error where a tar is cut short or damaged. Here a shard must end with
+its end-of-archive marker and nothing but zeros after it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from atdata._arrays import Integers
+import numpy as np
+
 from atdata._limits import limits
 from atdata.errors import ShardError
 from atdata.shards.tar.header import BLOCK, HARD_LINK, SYMBOLIC_LINK, Extended, key_of
-from atdata.shards.tar.keys import KeyMatrix, KeyRegister
+from atdata.shards.tar.keys import KeyRegister
 from atdata.shards.tar.links import LinksError, Tree
 from atdata.shards.tar.members import Marker, Member, Members, Short
-from atdata.shards.tar.scan import SHORTEST, find_run
+from atdata.shards.tar.scan import FEWEST_ALIKE, Found, find_alike
 from atdata.shards.tar.unread import add_kind, is_apple_double, kind_of, listed
 
 Buffer: TypeAlias = memoryview
 
-_TYPICAL: Final = 2048
-"""Bytes of a sample in a tar, before one was seen."""
-_WORTHWHILE: Final = 32
-"""Samples of a run that was worth looking for."""
-_LONGEST_WALK: Final = 1024
-"""Samples after which a run is looked for again at the latest."""
-
-
-@dataclass(slots=True)
-class Found:
-    """Samples that lie one behind the other in a window."""
-
-    offsets: list[int] | Integers = field(default_factory=list)
-    """Where each payload begins, in bytes from the start of the window."""
-    sizes: list[int] | Integers = field(default_factory=list)
-    """Bytes of each payload."""
-    keys: list[str] | KeyMatrix = field(default_factory=list)
-    end: int = 0
-    """Where the next member begins; after the window where a member is not read."""
-    need: int = 0
-    """Bytes from ``end`` on that the next step needs, where the window was too short."""
-    over: bool = False
-    """Whether the end-of-archive marker was reached, at ``end``."""
+_TYPICAL_BYTES: Final = 2048
+"""Bytes of a sample in a tar, as long as none was found."""
+_WORTHWHILE_SAMPLES: Final = 32
+"""Samples with headers alike that were worth looking for."""
+_LONGEST_WALK_SAMPLES: Final = 1024
+"""Samples after which headers are compared again at the latest."""
 
 
 class Walker:
-    """Finds the samples of one tar: runs of them at once, what is odd header by header."""
+    """Finds the samples of one tar: many at once where headers are alike, else one by one."""
 
     def __init__(self) -> None:
         self.samples = 0
         self.others: Counter[str] = Counter()
-        """Members that are no samples, by what they are called in a warning."""
+        """Counts of members that are not samples, by their kind as a warning names it."""
         self._bytes = 0
         self._keys = KeyRegister()
         self._members = Members()
@@ -68,7 +51,7 @@ class Walker:
 
     @property
     def names(self) -> dict[int, bytes]:
-        """Where each payload begins → the name in its header; empty unless samples are links."""
+        """Offset of each payload → the name in its header; empty unless samples are links."""
         return self._tree.names if self._tree is not None else {}
 
     @property
@@ -79,10 +62,10 @@ class Walker:
     @property
     def typical(self) -> int:
         """Bytes that a sample takes in this tar, headers and padding included."""
-        return self._bytes // self.samples if self.samples else _TYPICAL
+        return self._bytes // self.samples if self.samples else _TYPICAL_BYTES
 
     def find(self, window: Buffer, at: int, *, base: int, final: bool, most: int) -> Found:
-        """Find samples from ``at`` on: at least one step, at most ``most`` samples.
+        """Find samples from ``at`` on: at most ``most``, perhaps none in one call.
 
         Args:
             window: Bytes of the tar.
@@ -96,29 +79,32 @@ class Walker:
                 is counted from the start of the tar.
             LinksError: A sample is a link, and the window is not the whole tar.
         """
-        if self._left_to_walk <= 0 and most >= SHORTEST and self._members.everywhere == Extended():
-            run = find_run(window, at, span=(most + 1) * self.typical * 5 // 4, most=most)
-            if run is not None and len(run.offsets) >= min(_WORTHWHILE, most):
+        plain = self._members.everywhere == Extended()
+        if self._left_to_walk <= 0 and most >= FEWEST_ALIKE and plain:
+            alike = find_alike(window, at, span=(most + 1) * self.typical * 5 // 4, most=most)
+            if alike is not None and len(alike.offsets) >= min(_WORTHWHILE_SAMPLES, most):
                 self._patience = 1
             else:
-                # Where runs are short, looking for them costs more than it saves.
-                self._patience = min(4 * self._patience, _LONGEST_WALK)
+                # Where headers differ often, comparing them costs more than it saves.
+                self._patience = min(4 * self._patience, _LONGEST_WALK_SAMPLES)
                 self._left_to_walk = self._patience
-            if run is not None:
-                self._keys.add_many(run.keys, base + run.offsets - BLOCK)
-                self._members.last_key = run.keys[-1].tobytes().decode("ascii")
-                self._count(len(run.offsets), run.end - at, base + at)
-                return Found(run.offsets, run.sizes, run.keys, run.end)
-        found = self._walk(window, at, base, final, min(most, max(self._left_to_walk, SHORTEST)))
+            if alike is not None:
+                keys, offsets = np.asarray(alike.keys), np.asarray(alike.offsets)
+                self._keys.add_many(keys, base + offsets - BLOCK)
+                self._members.last_key = keys[-1].tobytes().decode("ascii")
+                self._count(len(keys), alike.end - at, base + at)
+                return alike
+        walked = max(self._left_to_walk, FEWEST_ALIKE)
+        found = self._walk(window, at, base, final, min(most, walked))
         self._left_to_walk -= len(found.offsets)
         return found
 
     def _walk(self, window: Buffer, at: int, base: int, final: bool, most: int) -> Found:
-        """Header by header, as `find`."""
+        """As `find`, header by header."""
         offsets: list[int] = []
         sizes: list[int] = []
         keys: list[str] = []
-        found = Found(offsets, sizes, keys, end=at)
+        found = Found(offsets, sizes, keys, at)
         while len(offsets) < most:
             if found.end > len(window) and not final:
                 # What follows a long member is in the next window.
@@ -159,10 +145,10 @@ class Walker:
         return found
 
     def finish(self) -> None:
-        """Check what was found, after the marker was reached.
+        """Check what was found, once the end-of-archive marker is reached.
 
         Raises:
-            ShardError: There are members, but no samples.
+            ShardError: There are members, but none is a sample.
         """
         if self.others and not self.samples:
             raise ShardError(
@@ -206,20 +192,20 @@ class Walker:
 
 
 def check_tail(tail: Iterable[Buffer], offset: int) -> None:
-    """Make sure that nothing but zeros follows the end-of-archive marker.
+    """Check that nothing but zeros follows the end-of-archive marker.
 
     Args:
-        tail: The bytes from the marker on, in pieces.
+        tail: The bytes from the marker on, in order.
         offset: Where they begin.
 
     Raises:
         ShardError: Something does: a shard damaged in the middle, or two put in one file.
     """
-    for piece in tail:
-        if bytes(piece).strip(b"\0"):
+    for data in tail:
+        if bytes(data).strip(b"\0"):
             raise ShardError(
-                "data behind the end-of-archive marker: the shard is damaged here, or is "
+                "data after the end-of-archive marker: the shard is damaged here, or is "
                 "several tars in one file",
                 offset=offset,
             )
-        offset += len(piece)
+        offset += len(data)

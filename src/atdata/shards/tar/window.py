@@ -1,4 +1,4 @@
-"""Windows of a tar's bytes: a whole file mapped into memory, or a stream chunk by chunk."""
+"""The part of a tar that is in memory: a whole file, mapped, or a stream chunk by chunk."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from atdata.errors import ShardError, ShardNotFoundError
 from atdata.shards.tar.file_rows import FileRows
 from atdata.system.regular_files import NotAFileError
 
-_FIRST_CHUNK: Final = 1 << 18
-_CHUNK: Final = 1 << 23
-_ROOM: Final = 1 << 20
-"""Bytes before a chunk, into which what is left of the one before it is copied."""
-_RELEASE: Final = 1 << 25
+_FIRST_CHUNK_BYTES: Final = 1 << 18
+_CHUNK_BYTES: Final = 1 << 23
+_ROOM_BYTES: Final = 1 << 20
+"""Room before a chunk, for what is left of the chunk before it."""
+_RELEASED_BYTES: Final = 1 << 25
 """Bytes of a mapped file that are given back at once; a multiple of every page size."""
 
 
 class Window(Protocol):
-    """A part of a tar that is in memory, and the way to the part behind it."""
+    """A part of a tar that is in memory, and the way to the next part."""
 
     view: memoryview
     """The bytes."""
@@ -33,25 +33,25 @@ class Window(Protocol):
     """Whether the tar ends with them."""
 
     def move(self, to: int, need: int) -> None:
-        """Go on from ``to``, counted from the start of the view; it may lie behind its end.
+        """Continue from ``to``, counted from the start of the view; it may lie after its end.
 
-        Afterwards the view begins there and is longer, or is final. What was handed out of
-        the view before stays as it was.
+        The view then begins there and is longer, or is final. Memory that was handed out of the
+        view before does not change.
 
         Args:
-            to: Where to go on.
-            need: Bytes wanted from there on; read as they arrive, not reserved beforehand.
+            to: Where to continue.
+            need: Bytes wanted from there on; read as they arrive, not reserved in advance.
         """
 
     def release(self, before: int) -> None:
-        """Told that the bytes before a place were read; they stay readable all the same."""
+        """Give back memory before an offset, which has been read; it can still be read again."""
 
     def rest(self, at: int) -> Iterator[memoryview]:
-        """Everything from ``at`` to the end of the tar, in pieces."""
+        """Everything from ``at`` to the end of the tar, in order."""
 
 
 class MappedFile:
-    """A whole file as one window. The map lives as long as views of it do.
+    """A whole file as one window. It stays mapped as long as a view of it exists.
 
     Raises:
         ShardNotFoundError: There is no such file.
@@ -78,19 +78,19 @@ class MappedFile:
         self.final = True
 
     def move(self, to: int, need: int) -> None:
-        raise ValueError("a mapped file has nothing behind its end")
+        raise ValueError("a mapped file has nothing after its end")
 
     def release(self, before: int) -> None:
-        # The pages count as this process's memory until they are given back. Reading them
-        # again is no error: they come from the file's cache.
-        size = (before - self._released) // _RELEASE * _RELEASE
+        # The pages count as memory of this process until they are given back. They can still be
+        # read: they come from the system's file cache.
+        size = (before - self._released) // _RELEASED_BYTES * _RELEASED_BYTES
         if size > 0 and isinstance(self._map, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED, self._released, size)
             self._released += size
 
     def rest(self, at: int) -> Iterator[memoryview]:
-        for start in range(at, len(self.view), _CHUNK):
-            yield self.view[start : start + _CHUNK]
+        for start in range(at, len(self.view), _CHUNK_BYTES):
+            yield self.view[start : start + _CHUNK_BYTES]
 
 
 class StreamChunks:
@@ -98,56 +98,56 @@ class StreamChunks:
 
     Args:
         stream: Read to its end, or until `close`.
-        ahead: Whether a thread reads the next chunk while this one is used, from now on.
+        ahead: Whether a thread reads the next chunk while the caller uses this one. It begins now.
     """
 
     def __init__(self, stream: IO[bytes], *, ahead: bool = False) -> None:
         self._stream = stream
-        self._size = _FIRST_CHUNK
+        self._size = _FIRST_CHUNK_BYTES
         self.view = memoryview(b"")
         self.base = 0
         self.final = False
         self._reader = ThreadPoolExecutor(1, "atdata-ahead") if ahead else None
-        self._waiting: Future[_Piece] | None = None
-        self._go_on()
+        self._waiting: Future[_Chunk] | None = None
+        self._read_ahead()
 
     def move(self, to: int, need: int) -> None:
         kept = self.view[to:]
         skip = max(0, to - len(self.view))
         self.base += to
-        piece = self._piece()
-        while skip >= piece.end - piece.begin and not piece.final:
-            skip -= piece.end - piece.begin
-            piece = self._piece()
-        piece.begin = min(piece.begin + skip, piece.end)
-        have = len(kept) + piece.end - piece.begin
-        if len(kept) <= piece.begin and (have >= need or piece.final):
-            piece.begin -= len(kept)
-            piece.chunk[piece.begin : piece.begin + len(kept)] = kept
+        chunk = self._next_chunk()
+        while skip >= chunk.end - chunk.begin and not chunk.final:
+            skip -= chunk.end - chunk.begin
+            chunk = self._next_chunk()
+        chunk.begin = min(chunk.begin + skip, chunk.end)
+        have = len(kept) + chunk.end - chunk.begin
+        if len(kept) <= chunk.begin and (have >= need or chunk.final):
+            chunk.begin -= len(kept)
+            chunk.memory[chunk.begin : chunk.begin + len(kept)] = kept
         else:
-            # What a header claims is believed as far as bytes arrive, never reserved at once.
-            more = 0 if piece.final else min(max(0, need - have), have + _CHUNK)
-            chunk = bytearray(have + more)
-            chunk[: len(kept)] = kept
-            chunk[len(kept) : have] = memoryview(piece.chunk)[piece.begin : piece.end]
-            end, final = self._fill(memoryview(chunk), have) if more else (have, piece.final)
-            piece = _Piece(chunk, 0, end, final)
-        self.view = memoryview(piece.chunk)[piece.begin : piece.end].toreadonly()
-        self.final = piece.final
-        self._go_on()
+            # A header may claim any size: memory grows with the bytes that arrive.
+            more = 0 if chunk.final else min(max(0, need - have), have + _CHUNK_BYTES)
+            memory = bytearray(have + more)
+            memory[: len(kept)] = kept
+            memory[len(kept) : have] = memoryview(chunk.memory)[chunk.begin : chunk.end]
+            end, final = self._fill(memoryview(memory), have) if more else (have, chunk.final)
+            chunk = _Chunk(memory, 0, end, final)
+        self.view = memoryview(chunk.memory)[chunk.begin : chunk.end].toreadonly()
+        self.final = chunk.final
+        self._read_ahead()
 
     def release(self, before: int) -> None:
-        """Chunks go when nobody holds them."""
+        """A chunk is freed when nothing refers to it."""
 
     def rest(self, at: int) -> Iterator[memoryview]:
         yield self.view[at:]
         while not self.final:
-            piece = self._piece()
-            self.final = piece.final
-            yield memoryview(piece.chunk)[piece.begin : piece.end]
+            chunk = self._next_chunk()
+            self.final = chunk.final
+            yield memoryview(chunk.memory)[chunk.begin : chunk.end]
 
     def close(self) -> None:
-        """Read no more, and close the stream: at once, or when a read that is under way ends."""
+        """Close the stream: at once, or when the read that is in progress ends."""
         if self._reader is not None:
             self._reader.shutdown(wait=False, cancel_futures=True)
         if self._waiting is not None and not self._waiting.cancelled():
@@ -155,31 +155,31 @@ class StreamChunks:
         else:
             self._stream.close()
 
-    def _go_on(self) -> None:
+    def _read_ahead(self) -> None:
         if self._reader is not None and not self.final:
             self._waiting = self._reader.submit(self._read)
 
-    def _piece(self) -> _Piece:
+    def _next_chunk(self) -> _Chunk:
         waiting, self._waiting = self._waiting, None
         return self._read() if waiting is None else waiting.result()
 
-    def _read(self) -> _Piece:
-        size, self._size = self._size, min(2 * self._size, _CHUNK)
+    def _read(self) -> _Chunk:
+        size, self._size = self._size, min(2 * self._size, _CHUNK_BYTES)
         # Pages of the room that are never written take no memory.
-        chunk = bytearray(_ROOM + size)
-        end, final = self._fill(memoryview(chunk), _ROOM)
-        return _Piece(chunk, _ROOM, end, final)
+        memory = bytearray(_ROOM_BYTES + size)
+        end, final = self._fill(memoryview(memory), _ROOM_BYTES)
+        return _Chunk(memory, _ROOM_BYTES, end, final)
 
-    def _fill(self, chunk: memoryview, at: int) -> tuple[int, bool]:
-        """Read until a chunk is full; where what was read ends, and whether the stream does."""
+    def _fill(self, memory: memoryview, at: int) -> tuple[int, bool]:
+        """Read until memory is full; gives where the bytes end, and whether the stream does."""
         readinto = getattr(self._stream, "readinto", None)
-        while at < len(chunk):
+        while at < len(memory):
             if readinto is not None:
-                count = readinto(chunk[at:])
+                count = readinto(memory[at:])
             else:
-                piece = self._stream.read(len(chunk) - at)
-                count = len(piece)
-                chunk[at : at + count] = piece
+                data = self._stream.read(len(memory) - at)
+                count = len(data)
+                memory[at : at + count] = data
             if not count:
                 return at, True
             at += count
@@ -187,10 +187,10 @@ class StreamChunks:
 
 
 @dataclass(slots=True)
-class _Piece:
-    """What was read of a stream: a part of a chunk, with room for what is kept of the last one."""
+class _Chunk:
+    """Bytes of a stream, in memory that has room before them."""
 
-    chunk: bytearray
+    memory: bytearray
     begin: int
     end: int
     final: bool
