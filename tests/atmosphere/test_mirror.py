@@ -220,7 +220,7 @@ def test_killed_in_the_middle_of_many_writes(
         return writes
 
     place = tmp_path / "mirror.db"
-    command = [sys.executable, "-m", "atdata.cli", "discover", *servers, "--follow"]
+    command = [sys.executable, "-m", "atdata", "discover", *servers, "--follow"]
     command += ["--into", str(place)]
     kills = written = 0
     reached: dict[str, int] = {}

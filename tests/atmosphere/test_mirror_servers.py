@@ -77,7 +77,7 @@ class Writer(threading.Thread):
 @contextmanager
 def mirroring(place: Path, servers: list[str]) -> Iterator[None]:
     """A process that follows these servers into an index, and is killed at the end."""
-    command = [sys.executable, "-m", "atdata.cli", "discover", *servers, "--follow"]
+    command = [sys.executable, "-m", "atdata", "discover", *servers, "--follow"]
     process = subprocess.Popen(
         [*command, "--into", str(place)], env=os.environ, stderr=subprocess.DEVNULL
     )

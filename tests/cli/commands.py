@@ -1,4 +1,4 @@
-"""Run the command line in a process, a folder and an environment of its own."""
+"""Run the command line in its own process, folder and environment."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Row:
 def atdata_command(
     folder: Path, *arguments: str, more: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``atdata`` with these arguments; its exit code is the caller's to look at."""
+    """Run ``atdata`` with these arguments; the caller checks the exit code."""
     return subprocess.run(
         [*COMMAND, *arguments],
         cwd=folder,
@@ -50,7 +50,7 @@ def atdata_command(
 def running(
     folder: Path, *arguments: str, more: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[str]]:
-    """``atdata`` in the background; killed at the end, so that a failed test ends as well."""
+    """``atdata`` in the background; killed at the end, so that a failed test ends too."""
     process = subprocess.Popen(
         [*COMMAND, *arguments],
         cwd=folder,
@@ -67,7 +67,7 @@ def running(
 
 
 def documents(folder: Path, *arguments: str, more: Mapping[str, str] | None = None) -> list[Any]:
-    """What a command prints with ``--json``; the command must succeed."""
+    """What a command prints with ``--json``. The command must succeed."""
     done = atdata_command(folder, *arguments, "--json", more=more)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]

@@ -20,7 +20,7 @@ atdata.write_samples(rows, "rows.tar", maxcount=7)
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What every test's folder begins with."""
+    """The files that every test's folder starts with."""
     made = tmp_path_factory.mktemp("template")
     (made / "rows.py").write_text(TYPES)
     program = made / "write.py"

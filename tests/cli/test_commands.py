@@ -61,7 +61,7 @@ def test_a_type_is_found_in_the_samples(folder: Path) -> None:
 
 
 def test_schemas_are_listed_shown_and_compared(folder: Path) -> None:
-    """A schema is named by reference, class and version, or dataset; 7 says that they differ."""
+    """A schema is named by reference, class and version, or dataset; 7 means that they differ."""
     documents(folder, *INSERT, "--type", "rows:Row")
     documents(folder, "insert", "rows-000000.tar", "--name", "loose")
     assert {s["name"] for s in documents(folder, "schema", "ls")} == {"rows.Row", "inferred.Loose"}
@@ -118,7 +118,7 @@ def test_a_schema_of_the_index_serves_for_other_shards(folder: Path) -> None:
 def test_exit_codes_and_messages(
     folder: Path, code: int, arguments: tuple[str, ...], said: str
 ) -> None:
-    """A command that fails says why on standard error, without a traceback, and exits with it."""
+    """A command that fails says why on standard error, without a traceback."""
     (folder / "cut.tar").write_bytes((folder / "rows-000000.tar").read_bytes()[:2500])
     done = atdata_command(folder, *arguments)
     assert done.returncode == code, done.stderr
@@ -136,7 +136,7 @@ def test_debug_shows_where(folder: Path) -> None:
 
 
 def test_nothing_is_recorded_of_data_that_do_not_fit(folder: Path) -> None:
-    """A type that is not that of the samples is refused before anything is recorded."""
+    """A type that does not fit the samples is refused before anything is recorded."""
     (folder / "wrong.py").write_text(TYPES_THAT_DIFFER)
     done = atdata_command(folder, *INSERT, "--type", "wrong:Row")
     assert done.returncode == 5
@@ -185,7 +185,7 @@ def test_control_c_ends_with_130(
 
 
 def test_a_reader_that_has_enough(folder: Path) -> None:
-    """A closed pipe ends a command in silence."""
+    """A closed pipe ends a command silently."""
     documents(folder, *INSERT, "--type", "rows:Row")
     process = subprocess.Popen(
         [*COMMAND, "head", "rows", "-n", "20"],
@@ -229,7 +229,7 @@ def test_bars_go_to_a_terminal_only(folder: Path) -> None:
 
 
 def test_a_label_in_the_local_index(folder: Path) -> None:
-    """A label leads to the dataset that had the name then, in the index that is named."""
+    """A label resolves to the dataset that had the name at that time, in the chosen index."""
     [first] = documents(folder, *INSERT, "--type", "rows:Row")
     assert documents(folder, "label", "rows", "rows", "2.0.0") == [{"name": "@local/rows@2.0.0"}]
     [second] = documents(folder, *INSERT[:2], "--name", "rows", "--type", "rows:Row")
@@ -253,7 +253,7 @@ def test_a_label_in_the_local_index(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["team/digits", "v1.tar", "a*b", "{a,b}", "rows"])
 def test_a_name_is_a_name(folder: Path, name: str) -> None:
-    """A dataset is found by any name it can have, also where a folder has the same one."""
+    """A dataset is found by each of its names, even if a folder has the same name."""
     documents(folder, *INSERT[:-1], name, "--type", "rows:Row")
     assert len(documents(folder, "head", name, "-n", "99")) == 20
     (folder / name).mkdir(parents=True)
@@ -324,7 +324,7 @@ def test_streams_as_they_come(folder: Path, shell: str, code: int, said: str) ->
 
 
 def test_the_data_of_the_tour_need_no_type(folder: Path) -> None:
-    """A field that is None in every sample does not end an insertion without a type."""
+    """A field that is None in every sample does not stop an insertion without a type."""
     (folder / "tour.py").write_text(TOUR)
     subprocess.run(
         [COMMAND[0], "tour.py"], cwd=folder, env=environment(folder, {}), check=True, timeout=60

@@ -1,4 +1,4 @@
-"""Where there is no index: what only looks makes none, and says so."""
+"""Commands that only read never create an index, and say if there is none."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LOOKS = [
 
 @pytest.mark.parametrize("command", LOOKS, ids=" ".join)
 def test_looking_makes_no_index(tmp_path: Path, command: tuple[str, ...]) -> None:
-    """A mistyped path is an error that names it; the default index is empty until there is one."""
+    """A mistyped path is an error that names it; a missing default index counts as empty."""
     for place in ("no/index.db", f"sqlite://{tmp_path}/no/index.db"):
         done = atdata_command(tmp_path, *command, "--index", place)
         assert (done.returncode, done.stdout) == (3, "")
@@ -43,8 +43,8 @@ def test_looking_makes_no_index(tmp_path: Path, command: tuple[str, ...]) -> Non
     assert not list(tmp_path.rglob("postgresql*"))
 
 
-def test_a_label_is_named_alike_in_every_command(folder: Path) -> None:
-    """``@local/name@version`` is shown, and goes to the network, where there is an account."""
+def test_a_label_has_one_name_in_every_command(folder: Path) -> None:
+    """Every command takes ``@local/name@version``, and suggests it for ``name@version``."""
     documents(folder, "insert", "rows-000000.tar", "--name", "rows", "--type", "rows:Row")
     documents(folder, "label", "rows", "rows", "3.0.0")
     documents(folder, "show", "@local/rows@3.0.0")

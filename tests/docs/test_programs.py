@@ -199,7 +199,7 @@ def test_the_steps_of_promotion(
 
 def run_ls(folder: Path, environment: dict[str, str], account: str) -> list[dict[str, object]]:
     """What an account has published, by the command line."""
-    import atdata.cli.__main__ as command
+    import atdata.__main__ as command
 
     arguments = ("ls", "--json", "--network", account)
     done = run(Path(command.__file__), folder, environment, *arguments)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 def main() -> None:
     """Run the command line with the arguments of this process, and end the process."""
-    from atdata.cli.streams import prepared
+    from atdata.cli.standard_streams import prepared
 
     with prepared():
         # typer and rich are loaded here, so that no program pays for them but this one.

@@ -1,4 +1,4 @@
-"""The commands put together, and how each of them ends."""
+"""The app: all commands, and how each of them ends."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ from atdata.cli import (
     unpublish,
     verify,
 )
-from atdata.cli.exits import ExitCode, exit_code_of
+from atdata.cli.error_wording import in_options
+from atdata.cli.exit_codes import ExitCode, exit_code_of
 from atdata.cli.output import plain
-from atdata.cli.streams import CLOSED_PIPE
-from atdata.cli.wording import in_options
+from atdata.cli.standard_streams import CLOSED_PIPE
 from atdata.errors import AtdataError
 
 
 class Commands(TyperGroup):
-    """Ends a failed command with a message and the exit code of its error."""
+    """Ends a failed command with an error message and the exit code for that error."""
 
     def make_context(self, *arguments: Any, **named: Any) -> Any:
-        """Read the command line, and print the help or version that it asks for."""
+        """Parse the command line, and print the help or version if asked to."""
         try:
             return super().make_context(*arguments, **named)
         except BrokenPipeError:
             raise typer.Exit(CLOSED_PIPE) from None
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command that was asked for."""
+        """Run the command."""
         try:
             with warnings.catch_warnings():
                 warnings.showwarning = _warned
@@ -53,7 +53,7 @@ class Commands(TyperGroup):
         except (KeyboardInterrupt, typer.Abort):
             raise typer.Exit(ExitCode.INTERRUPTED) from None
         except BrokenPipeError:
-            # The reader of a pipe has enough.
+            # The reader of our output has stopped reading, as `head` does.
             raise typer.Exit(CLOSED_PIPE) from None
         except (AtdataError, OSError) as error:
             raise self._ended(ctx, error, str(error)) from error
@@ -62,7 +62,7 @@ class Commands(TyperGroup):
         except Exception as error:
             if not _is_ours(error):
                 raise
-            message = f"{type(error).__name__}: {error}. atdata --debug … shows where."
+            message = f"{type(error).__name__}: {error}. atdata --debug … prints the traceback."
             raise self._ended(ctx, error, message) from error
 
     def _ended(self, ctx: Any, error: BaseException, message: str) -> typer.Exit:
@@ -74,12 +74,12 @@ class Commands(TyperGroup):
 
 
 def _warned(message: Warning | str, *_: Any, **__: Any) -> None:
-    # A line of a program means nothing to whoever types commands.
+    # The line of code that warned means nothing at a shell.
     print(f"warning: {plain(redacted(str(message)), lines=True)}", file=sys.stderr)
 
 
 def _is_ours(error: Exception) -> bool:
-    # Wrong usage is an error of typer's own, which it shows better than we could.
+    # Typer reports wrong usage itself, and better than we could.
     return type(error).__module__.partition(".")[0] not in ("typer", "click")
 
 
@@ -104,10 +104,9 @@ app = typer.Typer(
 
 @app.callback()
 def root(
-    debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Print tracebacks.")] = False,
     version: Annotated[
-        bool,
-        typer.Option("--version", help="Print the version.", callback=_version, is_eager=True),
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
     """Typed machine-learning datasets: from one laptop to a public network."""

@@ -1,13 +1,13 @@
-"""``atdata demo``: the main job, from a sample type to the network and back."""
+"""``atdata demo``: from a sample type to the network and back."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import numpy as np
 import typer
@@ -21,9 +21,9 @@ from atdata.load import load_dataset
 from atdata.promote import promote_to_atmosphere, shards_of_entry
 from atdata.samples.packable import packable
 
-SAMPLES = 3_000
-SHARD = 1_000
-BATCH = 256
+_SAMPLES: Final = 3_000
+_SHARD_SAMPLES: Final = 1_000
+_BATCH_SAMPLES: Final = 256
 
 
 @packable
@@ -37,7 +37,7 @@ class Digit:
 
 
 def digits(number: int) -> Iterator[Digit]:
-    """So many digits, the same in every run."""
+    """This many digits, the same in every run."""
     random = np.random.default_rng(7)
     for i in range(number):
         image = random.integers(0, 256, size=(28, 28), dtype=np.uint8)
@@ -47,34 +47,31 @@ def digits(number: int) -> Iterator[Digit]:
 
 def demo(
     no_network: Annotated[
-        bool, typer.Option("--no-network", help="Leave out the part on the network.")
+        bool, typer.Option("--no-network", help="Skip the network part.")
     ] = False,
     keep: Annotated[
         Path | None,
         typer.Option(
-            "--keep",
-            metavar="FOLDER",
-            show_default=False,
-            help="Work in this folder and leave everything there.",
+            "--keep", metavar="FOLDER", help="Work in this folder and keep everything in it."
         ),
     ] = None,
 ) -> None:
-    """Make a dataset, index it, publish it on a network of its own, and read it back."""
+    """Make a dataset, index it, publish it on a local test network, and read it back."""
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
         _run(keep.absolute(), no_network)
         return
     with tempfile.TemporaryDirectory(prefix="atdata-demo-") as folder:
         _run(Path(folder), no_network)
-        _say("done", f"{folder} is removed; --keep FOLDER keeps it")
+        _say("done", f"removed {folder}; --keep FOLDER keeps it")
 
 
 def _run(folder: Path, no_network: bool) -> None:
     from atdata.local import DiskDataStore, LocalIndex
 
-    with progress("writing samples", SAMPLES, unit="samples") as bar:
-        drawn = (_advance(bar, digit) for digit in digits(SAMPLES))
-        written = write_samples(drawn, folder / "digits.tar", maxcount=SHARD)
+    with progress("writing samples", _SAMPLES, unit="samples") as advance:
+        counted = _counted(digits(_SAMPLES), advance)
+        written = write_samples(counted, folder / "digits.tar", maxcount=_SHARD_SAMPLES)
     shards = written.known_shards()
     fields = ", ".join(field.describe() for field in Digit.__atdata_codec__.fields)  # type: ignore[attr-defined]
     _say("type", f"Digit({fields})")
@@ -85,7 +82,7 @@ def _run(folder: Path, no_network: bool) -> None:
     entry = index.insert_dataset(
         written,
         name="digits",
-        description="Digits that nobody drew",
+        description="Random digits",
         tags=["demo", "images"],
         license="CC0-1.0",
         metadata={"seed": 7},
@@ -95,18 +92,18 @@ def _run(folder: Path, no_network: bool) -> None:
     _say("", entry.data_urls[0])
 
     dataset = load_dataset("@local/digits", Digit, split="train", index=index)
-    batches = list(dataset.shuffled(BATCH, seed=0))
+    batches = list(dataset.shuffled(_BATCH_SAMPLES, seed=0))
     image: Any = batches[0].image
-    _say("batches", f"{len(batches)} of up to {BATCH}: image {image.dtype} {image.shape}")
+    _say("batches", f"{len(batches)} of up to {_BATCH_SAMPLES}: image {image.dtype} {image.shape}")
     _compare(dataset, "the local index")
 
     if no_network:
-        _say("network", "left out (--no-network)")
+        _say("network", "skipped (--no-network)")
         return
     try:
         _publish(entry, index)
     except SandboxError as error:
-        _say("network", "left out: it cannot be started on this machine")
+        _say("network", "skipped: it cannot be started on this machine")
         _say("", " ".join(str(error).split())[:500])
 
 
@@ -125,19 +122,16 @@ def _publish(entry: IndexEntry, index: Any) -> None:
             _say("promoted", f"by {alice.handle}, {len(shards_of_entry(entry))} shards as blobs")
             _say("", uri)
             again = promote_to_atmosphere(entry, index, client, data_store=store)
-            _say(
-                "again",
-                "promoted once more: the same URI" if again == uri else f"DIFFERENT: {again}",
-            )
-            _read_as_a_stranger(uri)
+            _say("again", "promoted again: the same URI" if again == uri else f"DIFFERENT: {again}")
+            _read_without_login(uri)
 
 
-def _read_as_a_stranger(uri: str) -> None:
-    # No login, no type, no index: what load_dataset makes of the URI alone.
+def _read_without_login(uri: str) -> None:
+    # No login, no type, no index: the URI is all that load_dataset gets.
     dataset = load_dataset(uri, split="train")
     shards = dataset.shard_list
     found = f"{dataset.count():,} {dataset.sample_type.__name__} in {len(shards)} blobs"
-    _say("stranger", f"load_dataset(uri), no login and no type given: {found}")
+    _say("anyone", f"load_dataset(uri), no login and no type given: {found}")
     _say("", shards[0])
     _compare(dataset, "the network")
 
@@ -145,28 +139,29 @@ def _read_as_a_stranger(uri: str) -> None:
 def _compare(dataset: Any, place: str) -> None:
     names = [field.name for field in Digit.__atdata_codec__.fields]  # type: ignore[attr-defined]
     read = 0
-    for expected, found in zip(digits(SAMPLES), dataset.ordered(), strict=True):
+    for expected, found in zip(digits(_SAMPLES), dataset.ordered(), strict=True):
         for name in names:
             mine, theirs = getattr(expected, name), getattr(found, name)
             same = np.array_equal(mine, theirs) if name == "image" else mine == theirs
             if not same:
                 raise AtdataError(f"Sample {read} read from {place} differs in {name}.")
         read += 1
-    _say("compared", f"{read:,} of {SAMPLES:,} samples from {place} are as they were made")
+    _say("compared", f"{read:,} of {_SAMPLES:,} samples from {place} equal the originals")
 
 
-def _advance(bar: Any, sample: Digit) -> Digit:
-    bar.advance(1)
-    return sample
+def _counted(samples: Iterable[Digit], advance: Callable[[int], None]) -> Iterator[Digit]:
+    for sample in samples:
+        advance(1)
+        yield sample
 
 
-def _say(what: str, said: str) -> None:
-    print(f"{what:<9} {said}", flush=True)
+def _say(step: str, text: str) -> None:
+    print(f"{step:<9} {text}", flush=True)
 
 
 @contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Environment variables for a while, and ATDATA_PDS_URL, which a stranger has not, away."""
+    """Set environment variables for a block, and unset ATDATA_PDS_URL: readers have none."""
     names = {*values, "ATDATA_PDS_URL"}
     before = {name: os.environ.pop(name) for name in names if name in os.environ}
     os.environ.update(values)

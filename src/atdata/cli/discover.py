@@ -1,4 +1,4 @@
-"""``atdata discover``: who has datasets, listed, or kept in an index and kept up to date."""
+"""``atdata discover``: lists the datasets of servers, or mirrors them into an index."""
 
 from __future__ import annotations
 
@@ -10,43 +10,40 @@ from typing import Annotated, Any
 
 import typer
 
-from atdata.cli.entries import entry_facts
+from atdata.cli.entry_facts import entry_facts
 from atdata.cli.options import Json
 from atdata.cli.output import count, emit, plain, size, table
-from atdata.cli.targets import local_index, network_index
+from atdata.cli.resolve import local_index, network_index
 from atdata.errors import OptionError
 
 
 def discover(
     servers: Annotated[
-        list[str],
-        typer.Argument(metavar="SERVER...", help="URLs of servers or relays.", show_default=False),
+        list[str], typer.Argument(metavar="SERVER...", help="URLs of servers or relays.")
     ],
     into: Annotated[
         str | None,
         typer.Option(
             "--into",
             metavar="INDEX",
-            show_default=False,
-            help="Keep copies of schemas and datasets in this index: a path, or a URL such as "
+            help="Mirror schemas and datasets into this index: a path, or a URL such as "
             "postgresql://…",
         ),
     ] = None,
     follow: Annotated[
-        bool,
-        typer.Option("--follow", help="Go on with what is published, changed and deleted."),
+        bool, typer.Option("--follow", help="Keep mirroring: publications, changes, deletions.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Find the datasets of all accounts of a server, or of a relay.
+    """Find the datasets of all accounts of a server or relay.
 
-    Without --into they are listed. With --into the index is brought up to date: run it again
-    for what is new, or let --follow run until Ctrl-C, which needs the extra mirror. Killed and
-    run again, it goes on where it was.
+    Lists them, or with --into mirrors them into an index. Run it again to fetch what is new, or
+    use --follow, which runs until Ctrl-C and needs the extra mirror. Interrupted, it resumes
+    where it stopped.
     """
     if into is None:
         if follow:
-            raise OptionError("--follow keeps an index up to date: name it with --into.")
+            raise OptionError("--follow needs --into: name the index to keep up to date.")
         _list(servers, as_json)
         return
     from atdata.atmosphere.mirror import Mirror

@@ -9,32 +9,20 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from atdata.cli.complete import names_of_datasets
-from atdata.cli.options import SHARDS_OR_DATASET, IndexUrl, Json
+from atdata.cli.options import IndexUrl, Json, ShardsOrEntry
 from atdata.cli.output import brief, emit, plain
 
 
 def head(
-    dataset: Annotated[
-        str,
-        typer.Argument(
-            metavar="DATASET",
-            show_default=False,
-            help=SHARDS_OR_DATASET,
-            autocompletion=names_of_datasets,
-        ),
-    ],
+    dataset: ShardsOrEntry,
     number: Annotated[
         int, typer.Option("--number", "-n", metavar="N", min=1, help="How many samples.")
     ] = 5,
     index: IndexUrl = None,
     as_json: Json = False,
 ) -> None:
-    """Print the first samples, arrays by dtype and shape.
-
-    With --json one JSON object a line.
-    """
-    from atdata.cli.targets import find_dataset
+    """Print the first samples; arrays appear as dtype and shape."""
+    from atdata.cli.resolve import find_dataset
 
     found = find_dataset(dataset, index)
     with closing(cast("Any", found.ordered())) as samples:

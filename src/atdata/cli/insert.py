@@ -1,42 +1,42 @@
-"""``atdata insert``: shards on disk or at a URL become a dataset of the local index."""
+"""``atdata insert``: records shards as a dataset of the local index."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import io
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Annotated, Any, Final
 
 import typer
 
-from atdata.cli.entries import entry_facts
-from atdata.cli.infer import infer_type
+from atdata._protocols import DataSource
+from atdata.cli.entry_facts import entry_facts
+from atdata.cli.infer_type import infer_type
 from atdata.cli.options import Description, IndexUrl, Json, License, Tags
 from atdata.cli.output import emit, facts, note, progress
-from atdata.cli.targets import find_type, local_index
-from atdata.cli.watch import WatchedSource, size_of_files
+from atdata.cli.resolve import find_type, local_index
 from atdata.dataset.dataset import Dataset
 from atdata.errors import OptionError
 from atdata.sources.url import URLSource
 from atdata.stores.open_store import open_store
+
+_BUFFER_BYTES: Final = 1 << 20
 
 
 def insert(
     paths: Annotated[
         list[str],
         typer.Argument(
-            metavar="PATH...",
-            show_default=False,
-            help="Shards: files, folders or URLs; braces and globs are expanded.",
+            metavar="PATH...", help="Shards: files, folders or URLs. Braces and globs are expanded."
         ),
     ],
-    name: Annotated[
-        str, typer.Option("--name", metavar="NAME", show_default=False, help="Name to find it by.")
-    ],
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Name of the dataset.")],
     schema: Annotated[
         str | None,
         typer.Option(
             "--schema",
             metavar="REF",
-            show_default=False,
-            help="Schema of the samples, one of the index: a reference or Class@1.0.0.",
+            help="Schema of the samples, from the index: a reference or Class@1.0.0.",
         ),
     ] = None,
     sample_type: Annotated[
@@ -44,9 +44,8 @@ def insert(
         typer.Option(
             "--type",
             metavar="MODULE:CLASS",
-            show_default=False,
-            help="Type of the samples, a class of yours; its module is imported. "
-            "Without --schema and --type the fields are found by reading all samples once.",
+            help="Type of the samples: a class of yours, whose module is imported. Without --type "
+            "and --schema the type is inferred by reading all samples once.",
         ),
     ] = None,
     store: Annotated[
@@ -54,20 +53,13 @@ def insert(
         typer.Option(
             "--store",
             metavar="PLACE",
-            show_default=False,
-            help="Copy the shards there first: a folder, or s3://bucket/prefix with access from "
-            "the AWS environment. Without it they stay where they are.",
+            help="Copy the shards here first: a folder, or s3://bucket/prefix with credentials "
+            "from the AWS environment variables. Without it they stay where they are.",
         ),
     ] = None,
     maxcount: Annotated[
         int | None,
-        typer.Option(
-            "--maxcount",
-            metavar="N",
-            min=1,
-            show_default=False,
-            help="With --store: samples a shard.",
-        ),
+        typer.Option("--maxcount", metavar="N", min=1, help="With --store: most samples a shard."),
     ] = None,
     description: Description = None,
     tags: Tags = None,
@@ -77,9 +69,9 @@ def insert(
 ) -> None:
     """Record shards as a dataset of the local index."""
     if schema is not None and sample_type is not None:
-        raise OptionError("--schema and --type cannot go together: each says what a sample is.")
+        raise OptionError("Give either --schema or --type: each says what a sample is.")
     if maxcount is not None and store is None:
-        raise OptionError("--maxcount needs --store: shards that stay where they are keep theirs.")
+        raise OptionError("--maxcount needs --store: shards are cut only when they are copied.")
     data_store, prefix = open_store(store) if store is not None else (None, None)
     into = local_index(index, data_store=data_store)
     source = URLSource(list(paths))
@@ -89,14 +81,14 @@ def insert(
         chosen = into.decode_schema(schema_ref)
     else:
         chosen = find_type(sample_type) if sample_type else _inferred(source, name)
-    # A type that does not fit shows in the first sample, before anything is recorded.
+    # Read one sample, so that a type that does not fit fails before anything is recorded.
     next(iter(Dataset.of(chosen, source)), None)
     sharding = {"prefix": prefix, "maxcount": maxcount}
     entry = _insert(
         into,
         source,
         chosen,
-        watched=data_store is not None,
+        copied=data_store is not None,
         name=name,
         schema_ref=schema_ref,
         description=description,
@@ -112,15 +104,59 @@ def insert(
 
 
 def _inferred(source: URLSource, name: str) -> type:
-    with progress(f"reading {name}", size_of_files(source.shard_list)) as bar:
-        return infer_type(WatchedSource(source, bar), name, note)
+    with progress(f"reading {name}", _total_bytes(source.shard_list)) as advance:
+        return infer_type(_CountedSource(source, advance), name, note)
 
 
 def _insert(
-    into: Any, source: URLSource, sample_type: type, *, watched: bool, name: str, **said: Any
+    into: Any, source: URLSource, sample_type: type, *, copied: bool, name: str, **more: Any
 ) -> Any:
-    if not watched:
-        return into.insert_dataset(Dataset.of(sample_type, source), name=name, **said)
-    with progress(f"copying {name}", size_of_files(source.shard_list)) as bar:
-        dataset: Dataset[Any] = Dataset.of(sample_type, WatchedSource(source, bar))
-        return into.insert_dataset(dataset, name=name, **said)
+    if not copied:
+        return into.insert_dataset(Dataset.of(sample_type, source), name=name, **more)
+    with progress(f"copying {name}", _total_bytes(source.shard_list)) as advance:
+        dataset: Dataset[Any] = Dataset.of(sample_type, _CountedSource(source, advance))
+        return into.insert_dataset(dataset, name=name, **more)
+
+
+def _total_bytes(paths: Sequence[str]) -> int | None:
+    """The size of all shards together; None unless each is a file on this machine."""
+    files = [Path(path) for path in paths]
+    return sum(f.stat().st_size for f in files) if all(f.is_file() for f in files) else None
+
+
+class _CountedSource:
+    """A source whose bytes are reported as they are read."""
+
+    def __init__(self, source: DataSource, advance: Callable[[int], None]) -> None:
+        self._source, self._advance = source, advance
+
+    @property
+    def shard_list(self) -> list[str]:
+        return self._source.shard_list
+
+    def shards(self) -> Iterator[tuple[str, IO[bytes]]]:
+        for shard in self.shard_list:
+            with self.open_shard(shard) as stream:
+                yield shard, stream
+
+    def open_shard(self, shard_id: str) -> IO[bytes]:
+        raw = _CountedStream(self._source.open_shard(shard_id), self._advance)
+        return io.BufferedReader(raw, _BUFFER_BYTES)
+
+
+class _CountedStream(io.RawIOBase):
+    def __init__(self, stream: IO[bytes], advance: Callable[[int], None]) -> None:
+        self._stream, self._advance = stream, advance
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        chunk = self._stream.read(len(buffer))
+        buffer[: len(chunk)] = chunk
+        self._advance(len(chunk))
+        return len(chunk)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()

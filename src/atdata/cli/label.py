@@ -1,4 +1,4 @@
-"""``atdata label``: a version of a name that leads to one dataset for good."""
+"""``atdata label``: gives a dataset a permanent name and version."""
 
 from __future__ import annotations
 
@@ -6,43 +6,34 @@ from typing import Annotated
 
 import typer
 
-from atdata.cli.account import OwnHandle, signed_in
-from atdata.cli.complete import names_of_datasets
-from atdata.cli.options import IndexUrl, Json
+from atdata.cli.login import OwnHandle, signed_in
+from atdata.cli.options import IndexUrl, Json, dataset_argument
 from atdata.cli.output import emit, plain
-from atdata.cli.targets import index_with
+from atdata.cli.resolve import index_with
 from atdata.errors import OptionError
 
 
 def label(
     dataset: Annotated[
         str,
-        typer.Argument(
-            metavar="DATASET",
-            show_default=False,
-            help="A name or CID in the local index; or at://… or @handle/name, to be labelled "
-            "on the network.",
-            autocompletion=names_of_datasets,
+        dataset_argument(
+            "A name or CID in the local index, or at://… or @handle/name to label a dataset of "
+            "the network."
         ),
     ],
-    name: Annotated[
-        str,
-        typer.Argument(metavar="NAME", show_default=False, help="Mostly the dataset's own name."),
-    ],
-    version: Annotated[
-        str, typer.Argument(metavar="VERSION", show_default=False, help="major.minor.patch")
-    ],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Usually the dataset's own name.")],
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="As major.minor.patch.")],
     handle: OwnHandle = None,
     move: Annotated[
-        bool, typer.Option("--move", help="Move a label that leads to another dataset.")
+        bool, typer.Option("--move", help="Move the label if it points to another dataset.")
     ] = False,
     index: IndexUrl = None,
     as_json: Json = False,
 ) -> None:
-    """Let NAME@VERSION mean this dataset, whatever comes later.
+    """Make NAME@VERSION mean this dataset, whatever revisions follow.
 
-    A dataset of the local index, or of the one that --index names, is labelled there, as
-    @local/NAME@VERSION; one of the network by a record of the account, as @handle/NAME@VERSION.
+    A dataset of the local index is labelled there, as @local/NAME@VERSION. A dataset of the
+    network is labelled by a record of the account, as @handle/NAME@VERSION.
     """
     if index is None and dataset.startswith(("at://", "@")) and not dataset.startswith("@local/"):
         made = _on_the_network(dataset, name, version, handle, move)
@@ -61,7 +52,7 @@ def _on_the_network(dataset: str, name: str, version: str, handle: str | None, m
 
     if handle is None:
         raise OptionError(
-            f"{dataset} is on the network: name the account that labels it, --handle."
+            f"{dataset} is on the network: give the account that labels it with --handle."
         )
     made: str = AtmosphereIndex(signed_in(handle)).label(name, version, dataset, move=move)
     return made

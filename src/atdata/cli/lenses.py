@@ -1,4 +1,4 @@
-"""``atdata lenses``: which lenses an account has published, and where their code is."""
+"""``atdata lenses``: lists the lenses of an account, and where their code is."""
 
 from __future__ import annotations
 
@@ -9,37 +9,20 @@ import typer
 
 from atdata.cli.options import Json
 from atdata.cli.output import emit, table
-from atdata.cli.targets import check_account, network_index
+from atdata.cli.resolve import check_account, network_index
 
 
 def lenses(
-    account: Annotated[
-        str, typer.Argument(metavar="ACCOUNT", show_default=False, help="Handle or DID.")
-    ],
+    account: Annotated[str, typer.Argument(metavar="ACCOUNT", help="Handle or DID.")],
     source: Annotated[
-        str | None,
-        typer.Option(
-            "--source",
-            metavar="URI",
-            show_default=False,
-            help="Only lenses that see samples of this schema.",
-        ),
+        str | None, typer.Option("--source", metavar="URI", help="Only lenses from this schema.")
     ] = None,
     target: Annotated[
-        str | None,
-        typer.Option(
-            "--target",
-            metavar="URI",
-            show_default=False,
-            help="Only lenses that see samples as those of this schema.",
-        ),
+        str | None, typer.Option("--target", metavar="URI", help="Only lenses to this schema.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List the lenses of an account. Their code is shown for people to read, never fetched.
-
-    With --json one JSON object a line.
-    """
+    """List the lenses of an account, and where to read their code. The code is never fetched."""
     check_account(account)
     found = network_index().list_lenses(account, source=source, target=target)
     if as_json:

@@ -1,4 +1,4 @@
-"""``atdata ls``: which datasets there are."""
+"""``atdata ls``: lists the datasets of an index or an account."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from atdata.cli.entries import entry_facts
+from atdata.cli.entry_facts import entry_facts
 from atdata.cli.options import IndexUrl, Json
 from atdata.cli.output import count, emit, size, table
-from atdata.cli.targets import check_account, index_to_list, network_index
+from atdata.cli.resolve import check_account, index_to_list, network_index
 from atdata.errors import OptionError
 
 
@@ -20,18 +20,14 @@ def ls(
         typer.Option(
             "--network",
             metavar="ACCOUNT",
-            show_default=False,
-            help="List what this handle or DID has published instead.",
+            help="List the datasets that this handle or DID has published instead.",
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List the datasets of the local index, or of an account on the network.
-
-    With --json one JSON object a line.
-    """
+    """List the datasets of the local index, or of an account on the network."""
     if index is not None and network is not None:
-        raise OptionError("--index and --network cannot go together: list one of them.")
+        raise OptionError("Give either --index or --network: one is listed.")
     if network is not None:
         check_account(network)
         entries = network_index().list_datasets(network)

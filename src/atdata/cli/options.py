@@ -1,52 +1,51 @@
-"""Options that several commands have."""
+"""Arguments and options that several commands share."""
 
 from __future__ import annotations
 
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
-from atdata.cli.complete import names_of_datasets
+from atdata.cli.completion import names_of_datasets
 
-SHARDS_OR_DATASET: Final = (
-    "A name in the local index, a path or URL of shards, @handle/name, or at://…. "
-    "Where a name is also a path, it is the name; ./PATH is the path."
-)
-
-Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Json: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="Print JSON: one document, or one a line for a list.")
+]
 
 IndexUrl: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--index",
         metavar="URL",
-        show_default=False,
         help="The local index: a path, sqlite:///…, redis://… or postgresql://…. "
-        "By default ATDATA_INDEX, else a file in the user's data folder.",
+        "Default: ATDATA_INDEX, or else a file in the user's data folder.",
     ),
 ]
 
-Target: TypeAlias = Annotated[
+
+def dataset_argument(help: str) -> Any:
+    """A required argument DATASET, which the shell completes."""
+    return typer.Argument(metavar="DATASET", help=help, autocompletion=names_of_datasets)
+
+
+Entry: TypeAlias = Annotated[
+    str, dataset_argument("A name in the local index, @handle/name, or at://….")
+]
+ShardsOrEntry: TypeAlias = Annotated[
     str,
-    typer.Argument(
-        metavar="DATASET",
-        show_default=False,
-        help="A name in the local index, @handle/name, or at://….",
-        autocompletion=names_of_datasets,
+    dataset_argument(
+        "A name in the local index, a path or URL of shards, @handle/name, or at://…. "
+        "A word that is both a name and a path means the name; write ./PATH for the path."
     ),
 ]
 
 Description: TypeAlias = Annotated[
     str | None,
-    typer.Option("--description", metavar="TEXT", show_default=False, help="What it is."),
+    typer.Option("--description", metavar="TEXT", help="Text that describes the dataset."),
 ]
 Tags: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Option("--tag", metavar="TAG", show_default=False, help="A tag; can be repeated."),
+    list[str] | None, typer.Option("--tag", metavar="TAG", help="A tag; can be repeated.")
 ]
 License: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        "--license", metavar="SPDX", show_default=False, help="An SPDX name, such as MIT."
-    ),
+    str | None, typer.Option("--license", metavar="SPDX", help="An SPDX expression, such as MIT.")
 ]

@@ -1,4 +1,4 @@
-"""What commands print: JSON for programs, tables and lines for people, bars for the patient."""
+"""What commands print: JSON for programs; tables, lines and progress bars for people."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import json
 import math
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from enum import Enum
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -18,13 +19,13 @@ from atdata._secrets import redacted
 
 
 def emit(value: Any, *, samples: bool = False) -> None:
-    """Print one JSON document on one line. ASCII, so that no text acts on a terminal.
+    """Print one JSON document on one line, in ASCII, which no terminal takes for commands.
 
-    JSON has no NaN and no infinities: they are the strings "NaN", "Infinity" and "-Infinity".
+    JSON has no NaN or infinities: they are printed as "NaN", "Infinity" and "-Infinity".
 
     Args:
         value: What to print.
-        samples: Whether it is a sample, which is printed as it is; elsewhere secrets are hidden.
+        samples: Whether it is a sample, printed unchanged; in anything else secrets are hidden.
     """
     shown = value if samples else _redacted(value)
     try:
@@ -46,7 +47,7 @@ def _redacted(value: Any) -> Any:
 
 
 def note(text: str) -> None:
-    """Print a line for the person on standard error, which keeps standard output data alone."""
+    """Print a line for the user on standard error: standard output carries only data."""
     print(f"note: {plain(text)}", file=sys.stderr)
 
 
@@ -80,26 +81,26 @@ def _as_json(value: Any) -> Any:
 
 
 def plain(text: str, *, lines: bool = False) -> str:
-    """Text of others made safe to print: what would act on a terminal is written out.
+    """Make text safe to print: characters that would control a terminal are escaped.
 
     Args:
-        text: Anything, for instance a name from the network.
-        lines: Whether line breaks may stay.
+        text: Any text, for instance a name from the network.
+        lines: Whether to keep line breaks.
     """
-    return "".join(c if _prints(c) or (lines and c == "\n") else _written_out(c) for c in text)
+    return "".join(c if _prints(c) or (lines and c == "\n") else _escaped(c) for c in text)
 
 
 def _prints(char: str) -> bool:
-    # Cc and Cf: escape sequences, and marks that turn the direction of the text around.
+    # Cc and Cf hold escape sequences and the marks that reverse the direction of text.
     return unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
-def _written_out(char: str) -> str:
+def _escaped(char: str) -> str:
     return char.encode("unicode_escape").decode("ascii")
 
 
 def brief(value: Any, width: int = 60) -> str:
-    """A field's value in a few words: arrays by dtype and shape, long text cut."""
+    """A field's value in brief: arrays as dtype and shape, long text cut."""
     if isinstance(value, np.ndarray):
         if value.ndim == 0 or value.size > 4:
             return f"{value.dtype} {value.shape}"
@@ -118,7 +119,7 @@ def brief(value: Any, width: int = 60) -> str:
 
 
 def size(count: int | None) -> str:
-    """Bytes in a unit that a person reads (10**3 = 1 kB); "" where it is not known."""
+    """A number of bytes in a readable unit (10**3 = 1 kB); "" if unknown."""
     if count is None:
         return ""
     number, units = float(count), ["bytes", "kB", "MB", "GB", "TB", "PB"]
@@ -129,12 +130,12 @@ def size(count: int | None) -> str:
 
 
 def count(number: int | None) -> str:
-    """A number with commas; "" where it is not known."""
+    """A number with commas; "" if unknown."""
     return "" if number is None else f"{number:,}"
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table on a terminal; elsewhere one line a row, its cells parted by tabs."""
+    """Print a table on a terminal; elsewhere one line a row, cells separated by tabs."""
     if not sys.stdout.isatty():
         for row in rows:
             print("\t".join(plain(redacted(cell)) for cell in row))
@@ -152,7 +153,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> None:
-    """One line a fact, the names in a column; facts that are empty are left out."""
+    """Print one line a fact, names in a column; empty facts are left out."""
     known = [(name, value) for name, value in pairs if value]
     width = max((len(name) for name, _ in known), default=0)
     for name, value in known:
@@ -162,30 +163,22 @@ def facts(pairs: Iterable[tuple[str, str]]) -> None:
             print(f"{'':<{width}}  {line}")
 
 
-class Bar(Protocol):
-    """A progress bar."""
-
-    def advance(self, amount: int) -> None:
-        """So much more is done."""
-        ...
-
-
-class _NoBar:
-    def advance(self, amount: int) -> None:
-        """Nothing to show it on."""
-
-
 @contextmanager
-def progress(what: str, total: int | None, *, unit: str = "bytes") -> Iterator[Bar]:
-    """A progress bar on standard error while the block runs, if that is a terminal.
+def progress(
+    what: str, total: int | None, *, unit: str = "bytes"
+) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar on standard error, if that is a terminal, while the block runs.
 
     Args:
-        what: What is done, for the bar's beginning.
-        total: How much there is to do; None: not known.
-        unit: ``bytes`` or what else is counted.
+        what: What is being done; the bar's label.
+        total: How much there is to do; None: unknown.
+        unit: What is counted, ``bytes`` by default.
+
+    Yields:
+        A function that takes how much more has been done.
     """
     if not sys.stderr.isatty():
-        yield _NoBar()
+        yield lambda done: None
         return
     from rich.console import Console
     from rich.progress import (
@@ -201,12 +194,4 @@ def progress(what: str, total: int | None, *, unit: str = "bytes") -> Iterator[B
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), done)
     console = Console(stderr=True)
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bars:
-        yield _RichBar(bars, bars.add_task(plain(what), total=total))
-
-
-class _RichBar:
-    def __init__(self, bars: Any, task: Any) -> None:
-        self._bars, self._task = bars, task
-
-    def advance(self, amount: int) -> None:
-        self._bars.advance(self._task, amount)
+        yield partial(bars.advance, bars.add_task(plain(what), total=total))

@@ -1,4 +1,4 @@
-"""``atdata promote``: a dataset of the local index goes to the network."""
+"""``atdata promote``: publishes a dataset of the local index on the network."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from atdata._registry import STORES
-from atdata.cli.account import Handle, signed_in
-from atdata.cli.complete import names_of_datasets
-from atdata.cli.entries import total
-from atdata.cli.options import Description, IndexUrl, Json, License, Tags
+from atdata.cli.entry_facts import total
+from atdata.cli.login import Handle, signed_in
+from atdata.cli.options import Description, IndexUrl, Json, License, Tags, dataset_argument
 from atdata.cli.output import emit, plain, progress
-from atdata.cli.targets import index_with
+from atdata.cli.resolve import index_with
 from atdata.errors import OptionError
 from atdata.promote import plan_promotion, promote_to_atmosphere, shards_of_entry
 from atdata.stores.open_store import open_store
@@ -20,13 +19,7 @@ from atdata.stores.open_store import open_store
 
 def promote(
     dataset: Annotated[
-        str,
-        typer.Argument(
-            metavar="DATASET",
-            show_default=False,
-            help="A name or CID in the local index, or @local/NAME@VERSION.",
-            autocompletion=names_of_datasets,
-        ),
+        str, dataset_argument("A name or CID in the local index, or @local/NAME@VERSION.")
     ],
     handle: Handle,
     store: Annotated[
@@ -34,14 +27,13 @@ def promote(
         typer.Option(
             "--store",
             metavar="PLACE",
-            show_default=False,
             help="Copy the shards: 'blobs' to the account's own server, or s3://bucket with "
-            "access from the AWS environment. Without it their URLs are published as they are.",
+            "credentials from the AWS environment variables. Without it their URLs are published "
+            "unchanged.",
         ),
     ] = None,
     name: Annotated[
-        str | None,
-        typer.Option("--name", metavar="NAME", show_default=False, help="Publish under this name."),
+        str | None, typer.Option("--name", metavar="NAME", help="Publish under this name.")
     ] = None,
     description: Description = None,
     tags: Tags = None,
@@ -51,15 +43,13 @@ def promote(
         typer.Option(
             "--source",
             metavar="URI",
-            show_default=False,
-            help="AT URI of a dataset that this one was made of; can be repeated.",
+            help="AT URI of a dataset that this one was made from; can be repeated.",
         ),
     ] = None,
     split: Annotated[
         bool,
         typer.Option(
-            "--split",
-            help="Write shards that are larger than the server takes anew, as smaller ones.",
+            "--split", help="Rewrite shards that are too large for the server as smaller ones."
         ),
     ] = False,
     newer: Annotated[
@@ -67,15 +57,14 @@ def promote(
         typer.Option("--newer", help="Write records of the newer family, science.alt.dataset."),
     ] = False,
     dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Say what would happen, and write nothing."),
+        bool, typer.Option("--dry-run", help="Print what would happen, and write nothing.")
     ] = False,
     index: IndexUrl = None,
     as_json: Json = False,
 ) -> None:
     """Publish a dataset on the AT Protocol network and print its AT URI.
 
-    Can be run again after a failure: what is there already is not sent again.
+    Idempotent: after a failure, run it again; nothing is sent twice.
     """
     if store is not None and "://" not in store and store not in STORES:
         raise _not_public(store)
@@ -104,8 +93,8 @@ def promote(
         plan.check()
         return
     size = total([shard.bytes for shard in shards_of_entry(entry)])
-    with progress(f"promoting {entry.name}", size if store is not None else None) as bar:
-        uri = promote_to_atmosphere(entry, found_in, client, progress=bar.advance, **arguments)
+    with progress(f"promoting {entry.name}", size if store is not None else None) as advance:
+        uri = promote_to_atmosphere(entry, found_in, client, progress=advance, **arguments)
     if as_json:
         emit({"uri": uri})
     else:
@@ -115,5 +104,5 @@ def promote(
 def _not_public(store: str) -> OptionError:
     return OptionError(
         f"--store {store}: give 'blobs' or s3://bucket, where others can read the shards. "
-        "Their place in the bucket is made of the name and the content."
+        "Their keys in the bucket are made from the name and the content."
     )

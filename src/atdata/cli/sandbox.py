@@ -1,4 +1,4 @@
-"""``atdata sandbox``: a network of one's own to try promotion on."""
+"""``atdata sandbox``: runs a local network to try promotion on."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from atdata.cli.output import emit
 def sandbox(as_json: Json = False) -> None:
     """Run an AT Protocol network on this machine until Ctrl-C.
 
-    It has a directory, two servers and the accounts alice and bob. Prints the environment to
-    export in another terminal. Nothing that is published there outlives it.
+    It has a directory, two servers and the accounts alice and bob. Prints the variables to
+    export in another terminal. Everything published on it is lost when it ends.
     """
     from atdata.testing import network
 
     with network.start(report=_say) as net:
-        # Its servers are on this machine, where a stranger's URL does not lead otherwise.
+        # Its servers are on this machine, which URLs from the network may not reach by default.
         environment = {**net.environment(), "ATDATA_ALLOW_PRIVATE": "1"}
         if as_json:
             emit(environment)

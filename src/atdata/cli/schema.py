@@ -1,4 +1,4 @@
-"""``atdata schema``: what samples look like, and what changed."""
+"""``atdata schema``: lists, shows and compares schemas."""
 
 from __future__ import annotations
 
@@ -7,21 +7,23 @@ from typing import Annotated, Any
 import typer
 
 from atdata._protocols import AbstractIndex
-from atdata.cli.exits import ExitCode
+from atdata.cli.exit_codes import ExitCode
 from atdata.cli.options import IndexUrl, Json
 from atdata.cli.output import emit, plain, table
-from atdata.cli.targets import find_schema, index_to_list
+from atdata.cli.resolve import find_schema, index_to_list
 from atdata.schema.evolve import compare
 from atdata.schema.model import Schema
 
-app = typer.Typer(help="Look at schemas.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="List, show and compare schemas.", no_args_is_help=True, rich_markup_mode=None
+)
 
 _HELP = "A schema reference, Class@1.0.0, or the name or AT URI of a dataset."
 
 
 @app.command("ls")
 def ls(index: IndexUrl = None, as_json: Json = False) -> None:
-    """List the schemas of the local index. With --json one JSON object a line."""
+    """List the schemas of the local index."""
     found: AbstractIndex | None = index_to_list(index)
     records = found.list_schemas() if found is not None else iter(())
     if as_json:
@@ -34,7 +36,7 @@ def ls(index: IndexUrl = None, as_json: Json = False) -> None:
 
 @app.command("show")
 def show(
-    schema: Annotated[str, typer.Argument(metavar="SCHEMA", show_default=False, help=_HELP)],
+    schema: Annotated[str, typer.Argument(metavar="SCHEMA", help=_HELP)],
     index: IndexUrl = None,
     python: Annotated[bool, typer.Option("--python", help="Print it as a Python class.")] = False,
     as_json: Json = False,
@@ -53,14 +55,14 @@ def show(
 
 @app.command("diff")
 def diff(
-    old: Annotated[str, typer.Argument(metavar="OLD", show_default=False, help=_HELP)],
-    new: Annotated[str, typer.Argument(metavar="NEW", show_default=False, help=_HELP)],
+    old: Annotated[str, typer.Argument(metavar="OLD", help=_HELP)],
+    new: Annotated[str, typer.Argument(metavar="NEW", help=_HELP)],
     index: IndexUrl = None,
     as_json: Json = False,
 ) -> None:
     """Show what changed between two schemas.
 
-    The exit code is 0 when data written as OLD are readable as NEW, and 7 when not.
+    The exit code is 0 if data written as OLD can be read as NEW, and 7 if not.
     """
     found = compare(find_schema(old, index)[0], find_schema(new, index)[0])
     if as_json:

@@ -1,4 +1,4 @@
-"""``atdata search``: datasets of an index by words, tags, licence and schema."""
+"""``atdata search``: finds datasets of an index by words, tags, licence and schema."""
 
 from __future__ import annotations
 
@@ -6,46 +6,40 @@ from typing import Annotated, Any
 
 import typer
 
-from atdata.cli.entries import entry_facts
+from atdata.cli.entry_facts import entry_facts
 from atdata.cli.options import IndexUrl, Json
 from atdata.cli.output import count, emit, note, table
-from atdata.cli.targets import index_to_list
+from atdata.cli.resolve import index_to_list
 
 
 def search(
     words: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="WORD...", help="Words, all of which must fit.", show_default=False),
+        list[str] | None, typer.Argument(metavar="WORD...", help="Words, all of which must match.")
     ] = None,
     tag: Annotated[
         list[str] | None,
-        typer.Option(
-            "--tag", metavar="TAG", help="With this tag; can be repeated.", show_default=False
-        ),
+        typer.Option("--tag", metavar="TAG", help="Only with this tag; can be repeated."),
     ] = None,
     license: Annotated[
-        str | None,
-        typer.Option(
-            "--license", metavar="SPDX", help="Under this licence, as MIT.", show_default=False
-        ),
+        str | None, typer.Option("--license", metavar="SPDX", help="Only under this licence.")
     ] = None,
     schema: Annotated[
         str | None,
         typer.Option(
             "--schema",
             metavar="SCHEMA",
-            help="Of this schema: a reference, or a class in any version.",
-            show_default=False,
+            help="Only of this schema: a reference, or a class in any version.",
         ),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Most datasets.")] = 100,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=1, help="List at most N.")
+    ] = 100,
     index: IndexUrl = None,
     as_json: Json = False,
 ) -> None:
-    """Find datasets in the local index, copies of the network's among them; best first.
+    """Search the local index, including datasets mirrored from the network; best match first.
 
-    Words are looked for in names, tags, classes, licences and descriptions, from their
-    beginning. With --json one JSON object a line.
+    Words match the beginnings of words in names, tags, classes, licences and descriptions.
     """
     found_in = index_to_list(index)
     found: list[Any] = []
@@ -60,7 +54,7 @@ def search(
             emit(one)
     else:
         if not facts and found_in is not None:
-            note("no dataset of the index fits")
+            note("no dataset matches")
         table(("name", "samples", "tags", "license", "description"), map(_row, facts))
 
 

@@ -1,15 +1,15 @@
-"""``atdata show``: everything that an index says of one dataset."""
+"""``atdata show``: prints everything that an index records of one dataset."""
 
 from __future__ import annotations
 
-from atdata.cli.entries import entry_facts
-from atdata.cli.options import IndexUrl, Json, Target
+from atdata.cli.entry_facts import entry_facts
+from atdata.cli.options import Entry, IndexUrl, Json
 from atdata.cli.output import brief, count, emit, facts, size
-from atdata.cli.targets import find_entry
+from atdata.cli.resolve import find_entry
 
 
-def show(dataset: Target, index: IndexUrl = None, as_json: Json = False) -> None:
-    """Show one dataset: where its shards are, what they hold, and what was said of it."""
+def show(dataset: Entry, index: IndexUrl = None, as_json: Json = False) -> None:
+    """Show one dataset: where its shards are, what they hold, and how it is described."""
     entry, found_in = find_entry(dataset, index)
     known = entry_facts(entry)
     if as_json:

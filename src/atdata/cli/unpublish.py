@@ -1,4 +1,4 @@
-"""``atdata unpublish``: taking back what was published."""
+"""``atdata unpublish``: deletes a published record."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from atdata.cli.account import Handle, signed_in
+from atdata.cli.login import Handle, signed_in
 from atdata.cli.options import Json
 from atdata.cli.output import emit
 
@@ -17,7 +17,6 @@ def unpublish(
         str,
         typer.Argument(
             metavar="DATASET",
-            show_default=False,
             help="A name or @handle/name of a dataset, or the AT URI of a dataset, schema, lens or "
             "label.",
         ),
@@ -25,16 +24,16 @@ def unpublish(
     handle: Handle,
     as_json: Json = False,
 ) -> None:
-    """Delete a record of one's own from the network, and say what goes with it.
+    """Delete one of your records from the network, and list what is deleted with it.
 
-    A name means its newest revision; older ones stay. A schema that is in use is refused. Who has
-    read a dataset has it still.
+    A name means its newest revision; older ones stay. A schema that is in use is refused. Copies
+    that others have made stay.
     """
     from atdata.atmosphere import AtmosphereIndex
 
-    gone = AtmosphereIndex(signed_in(handle)).unpublish(target)
+    deleted = AtmosphereIndex(signed_in(handle)).unpublish(target)
     if as_json:
-        emit(asdict(gone))
+        emit(asdict(deleted))
         return
-    for what in (gone.uri, *gone.labels, *gone.blobs):
+    for what in (deleted.uri, *deleted.labels, *deleted.blobs):
         print(what)

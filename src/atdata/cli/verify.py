@@ -1,36 +1,21 @@
-"""``atdata verify``: whether the shards of a dataset are what was recorded of them."""
+"""``atdata verify``: checks the shards of a dataset against what was recorded."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
-from atdata.cli.complete import names_of_datasets
-from atdata.cli.exits import ExitCode
-from atdata.cli.options import SHARDS_OR_DATASET, IndexUrl, Json
+from atdata.cli.exit_codes import ExitCode
+from atdata.cli.options import IndexUrl, Json, ShardsOrEntry
 from atdata.cli.output import count, emit, plain, size
 
 
-def verify(
-    dataset: Annotated[
-        str,
-        typer.Argument(
-            metavar="DATASET",
-            show_default=False,
-            help=SHARDS_OR_DATASET,
-            autocompletion=names_of_datasets,
-        ),
-    ],
-    index: IndexUrl = None,
-    as_json: Json = False,
-) -> None:
-    """Read every shard to its end and hold it against its recorded size, hash and count.
+def verify(dataset: ShardsOrEntry, index: IndexUrl = None, as_json: Json = False) -> None:
+    """Check every shard against its recorded size, hash and sample count.
 
-    Each shard passed, failed, or is not checkable, where no hash is recorded. The exit code is
-    0 only if all passed. With --json one JSON object a line.
+    Reads each shard to its end and prints passed, failed, or not checkable if no hash was
+    recorded for it. The exit code is 0 only if all passed.
     """
-    from atdata.cli.targets import find_dataset
+    from atdata.cli.resolve import find_dataset
     from atdata.dataset.reading.verify import verify_shards
     from atdata.shards.tar.unread import listed
 
@@ -41,8 +26,7 @@ def verify(
         if as_json:
             emit(verdict.to_dict())
             continue
-        held = f"{count(verdict.samples)} samples, {size(verdict.bytes)}"
-        why = verdict.reason or held
+        why = verdict.reason or f"{count(verdict.samples)} samples, {size(verdict.bytes)}"
         if verdict.unread:
             why += f"; not read: {listed(verdict.unread)}"
         print(f"{verdict.status}: {plain(verdict.shard)}: {plain(why)}")

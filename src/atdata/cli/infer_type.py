@@ -1,4 +1,4 @@
-"""A sample type for shards that came without one, from what all their samples hold."""
+"""Inferring a sample type from all samples of shards that came without one."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ from atdata.schema.checks import check_identifier, known_dtype
 from atdata.schema.model import Schema
 
 _HINT: Final = "Say what a sample is with --type module:Class or --schema REF."
-_UNSAID: Final = Primitive("str")
-"""What is assumed where every value is None, or every list or map empty."""
+_ASSUMED: Final = Primitive("str")
+"""What is assumed if every value is None, or every list or map empty."""
 _MODULE: Final = "inferred"
-_SORTS: Final[dict[type, str]] = {
+_DTYPE_GROUPS: Final[dict[type, str]] = {
     np.datetime64: "datetime64",
     np.timedelta64: "timedelta64",
     np.str_: "str",
@@ -47,24 +47,24 @@ _SORTS: Final[dict[type, str]] = {
     np.void: "void",
     np.record: "void",
 }
-_EXACT: Final = 2**53
-"""Integers up to this one become floats without losing a digit."""
+_MAX_EXACT_INTEGER: Final = 2**53
+"""The largest integer below which every integer is exactly a float."""
 
 
 def infer_type(
     source: DataSource, name: str, report: Callable[[str], object] = lambda line: None
 ) -> type[Any]:
-    """A type that every sample fits; its name is made from the dataset's.
+    """Infer a type that fits every sample, named after the dataset.
 
-    Reads all samples once, since a field may appear late.
+    Reads all samples once, since a field may first appear in the last one.
 
     Args:
         source: The shards.
         name: Name of the dataset.
-        report: Takes a line about each field whose kind had to be assumed.
+        report: Receives a line about each field whose kind is assumed or that samples lack.
 
     Raises:
-        OptionError: No type fits all samples; names the first field and sample that differ.
+        OptionError: No type fits all samples. Names the first field and sample that differ.
         NoDataUrlsError: There are no samples.
     """
     seen = 0
@@ -92,7 +92,7 @@ def infer_type(
         fields.append(Field(field, kind, optional=optional))
         if _is_assumed(form):
             report(
-                f"$.{field}: no sample holds a value that tells its kind; recorded as "
+                f"$.{field}: no sample has a value that shows its type; recorded as "
                 f"{fields[-1].describe()}. {_HINT}"
             )
         elif counts[field] < seen:
@@ -103,29 +103,29 @@ def infer_type(
 @redacted_repr
 @dataclass(frozen=True)
 class _Form:
-    """What all values seen at one place have in common."""
+    """What all values seen in one place have in common."""
 
     kind: Kind | type[ListOf] | type[MapOf] | None = None
-    """None: no value has told it."""
+    """None: no value seen yet shows it."""
     items: _Form | None = None
-    """Of a list or map: what its items have in common."""
+    """For a list or map: what its items have in common."""
     nullable: bool = False
     """Whether one of the values was None."""
     large: bool = False
-    """Whether one of the values was an integer that no float is equal to."""
+    """Whether one of the values was an integer too large to be exactly a float."""
     keys: Mapping[str, _Form] | None = None
-    """Of maps with few keys: what each key holds. They are fields where ``apart`` says so."""
+    """For maps with few keys: what each key holds. If ``apart`` is set, the keys become fields."""
     always: frozenset[str] = frozenset()
     """The keys that every map had."""
     apart: _Apart | None = None
-    """Why the values of maps cannot be of one kind; None: they can."""
+    """Why the values of maps cannot all have one kind; None: they can."""
 
     def __str__(self) -> str:
         return "map" if self.kind is MapOf else _kind(self, "", "").describe()
 
 
 class _Apart(Exception):
-    """A value that no field can have, or that none can have together with an earlier one."""
+    """A value that no field can hold, or not together with an earlier value."""
 
     def __init__(self, found: object, earlier: object = None, step: str = "") -> None:
         self.found, self.earlier, self.step = found, earlier, step
@@ -156,16 +156,16 @@ def _form(value: Any) -> _Form:
     name = type(value).__name__
     if name not in PRIMITIVES:
         raise _Apart(name)
-    return _Form(Primitive(name), large=name == "int" and abs(value) > _EXACT)
+    return _Form(Primitive(name), large=name == "int" and abs(value) > _MAX_EXACT_INTEGER)
 
 
 def _dtype(dtype: np.dtype[Any]) -> str | None:
-    """What a schema says of this dtype, as an annotation would; None: any dtype.
+    """The dtype as an annotation would name it in a schema; None: any dtype.
 
-    Neither units, lengths and fields nor byte orders are told apart: other samples may have others.
+    Units, lengths, fields and byte orders are ignored: other samples may have others.
     """
-    if dtype.type in _SORTS:
-        return _SORTS[dtype.type]
+    if dtype.type in _DTYPE_GROUPS:
+        return _DTYPE_GROUPS[dtype.type]
     native = dtype_name(dtype.newbyteorder("="))
     return native if known_dtype(native) is not None else None
 
@@ -242,22 +242,22 @@ def _inside(apart: _Apart) -> _Apart:
 
 
 def _kind(form: _Form, owner: str, field: str) -> Kind:
-    """The kind of the values that are not None.
+    """The kind of the values, None aside.
 
     Args:
-        form: What they have in common.
+        form: What the values have in common.
         owner: Class that has the field.
-        field: Its name, after which a nested class is called.
+        field: Its name; a nested class is named after it.
 
     Raises:
-        _Apart: Values of maps differ in kind, and their keys cannot be fields.
+        _Apart: Values of maps differ in kind, and the keys cannot be fields.
     """
     if form.apart is not None:
         return _nested(form, form.apart, owner + _class_name(field).removeprefix("Sample"))
     if form.items is not None and isinstance(form.kind, type):
         item = _kind(form.items, owner, field)
         return form.kind(Maybe(item) if form.items.nullable else item)
-    return form.kind if isinstance(form.kind, Kind) else _UNSAID
+    return form.kind if isinstance(form.kind, Kind) else _ASSUMED
 
 
 def _nested(form: _Form, apart: _Apart, name: str) -> Kind:

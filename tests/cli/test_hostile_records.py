@@ -1,4 +1,4 @@
-"""Hostile records of a real account, met by every command that reads the network."""
+"""Every command that reads the network, run on the hostile records of a real account."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\r\u202egnp.exe\u2066\x08"
 
 
 def put(client: AtmosphereClient, collection: str, rkey: str, record: object) -> bool:
-    """Write a record unchecked; whether the server takes it."""
+    """Write a record without checks; returns whether the server accepts it."""
     text = json.dumps(record).replace(DID, client.did)
     body = {"repo": client.did, "collection": collection, "rkey": rkey, "validate": False}
     content = json.dumps({**body, "record": json.loads(text)}).encode()
@@ -39,7 +39,7 @@ def put(client: AtmosphereClient, collection: str, rkey: str, record: object) ->
 
 
 def acting(did: str) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Records that are all right, but for their words."""
+    """Valid records whose text contains control characters."""
     dataset, schema = dataset_record(did, "x"), schema_record("A")
     url = {**dataset["storage"], "urls": [f"https://data.example/{EVIL}.tar"]}
     kind = {"$type": "ac.foundation.dataset.schemaType#primitive", "primitive": "str"}
@@ -60,8 +60,8 @@ def acting(did: str) -> dict[str, tuple[str, dict[str, Any]]]:
     }
 
 
-def test_commands_that_meet_strangers(network: Network, tmp_path: Path) -> None:
-    """No command breaks, none lets a word act on the terminal, none reaches a private address."""
+def test_commands_on_hostile_records(network: Network, tmp_path: Path) -> None:
+    """No command crashes, prints control characters, or reaches a private address."""
     account = network.create_account()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ATDATA_PLC_URL", network.plc_url)

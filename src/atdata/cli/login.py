@@ -15,26 +15,25 @@ if TYPE_CHECKING:
     from atdata.atmosphere import AtmosphereClient
 
 PASSWORD: Final = "ATDATA_PASSWORD"
-"""Environment variable with the password. There is no option for it: others could see it."""
+"""Environment variable with the password. Not an option: process lists show options."""
 
 _HANDLE: Final = typer.Option(
     "--handle",
     metavar="HANDLE",
     envvar="ATDATA_HANDLE",
-    show_default=False,
-    help=f"Account to publish under. The password is asked for, or taken from {PASSWORD}.",
+    help=f"Account to publish under. The password comes from {PASSWORD}, or is asked for.",
 )
 Handle: TypeAlias = Annotated[str, _HANDLE]
 OwnHandle: TypeAlias = Annotated[str | None, _HANDLE]
-"""The same for commands that do not always need one."""
+"""The same, for commands that do not always need an account."""
 
 
 def signed_in(handle: str) -> AtmosphereClient:
-    """A client of this account.
+    """A client that is logged in to this account.
 
     Raises:
         AuthenticationError: There is no password, or the server refuses it.
-        IdentityError: The handle is none.
+        IdentityError: The handle is invalid or cannot be resolved.
     """
     from atdata.atmosphere import AtmosphereClient
     from atdata.atproto.client import check_login_name
@@ -51,7 +50,7 @@ def _password(handle: str) -> str:
         return given
     if not sys.stdin.isatty():
         raise AuthenticationError(
-            f"No password for {handle}: export {PASSWORD}, or run this on a terminal."
+            f"No password for {handle}: export {PASSWORD}, or run this in a terminal."
         )
     asked: str = typer.prompt(f"Password of {handle}", hide_input=True, err=True)
     return asked

@@ -1,4 +1,4 @@
-"""From what a person types to an index, an entry, a schema, a dataset or a store."""
+"""What a user types, resolved to an index, entry, schema, dataset, store or sample type."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from atdata.system.folders import user_path
 _CLASS_AT_VERSION: Final = re.compile(r"\w+@\d+\.\d+\.\d+")
 _DATASETS: Final = (DATASET_COLLECTION, NEWER_DATASET_COLLECTION)
 _PATH: Final = re.compile(r"[/~]|\.\.?/")
-"""How a path begins that is not a name."""
-_SHARDS: Final = re.compile(r"[*?{]")
-"""What is in a pattern of shards."""
+"""The start of a path that cannot be a name."""
+_PATTERN: Final = re.compile(r"[*?{]")
+"""A character of a glob or brace pattern."""
 
 
 def local_index(where: str | None, **options: Any) -> Any:
@@ -42,7 +42,7 @@ def local_index(where: str | None, **options: Any) -> Any:
 
 
 def existing_index(where: str | None) -> Any | None:
-    """The same, or None where it would be a new file: looking makes no index."""
+    """The same, or None if its file does not exist: reading must not create an index."""
     from atdata.local.open_backend import file_of
 
     file = file_of(where)
@@ -50,10 +50,10 @@ def existing_index(where: str | None) -> Any | None:
 
 
 def index_to_list(where: str | None) -> Any | None:
-    """The same, where there may be none yet: a note says so.
+    """The same; if the default index does not exist yet, print a note and return None.
 
     Raises:
-        NotFoundError: ``--index`` names a file that is not there.
+        NotFoundError: ``--index`` names a file that does not exist.
     """
     index = existing_index(where)
     if index is None and where is not None:
@@ -64,7 +64,7 @@ def index_to_list(where: str | None) -> Any | None:
 
 
 def index_with(target: str, where: str | None) -> Any:
-    """The local index that a dataset or schema is to be found in.
+    """The local index to look up a dataset or schema in.
 
     Raises:
         NotFoundError: There is no index.
@@ -74,26 +74,26 @@ def index_with(target: str, where: str | None) -> Any:
         raise _no_index(where)
     if index is None:
         raise DatasetNotFoundError(
-            f"There is no index yet, and so no {target!r} in it. atdata insert makes one."
+            f"There is no index yet, and so no {target!r}. atdata insert makes one."
         )
     return index
 
 
 def _no_index(where: str) -> NotFoundError:
     return NotFoundError(
-        f"There is no index at {where!r}. Nothing was made there; atdata insert makes one."
+        f"There is no index at {where!r}, and none was made. atdata insert makes one."
     )
 
 
 def network_index() -> Any:
-    """The network, read without a login."""
+    """The index of the network, without a login."""
     from atdata.atmosphere import AtmosphereClient, AtmosphereIndex
 
     return AtmosphereIndex(AtmosphereClient())
 
 
 def check_account(account: str) -> None:
-    """Refuse what is neither a handle nor a DID, before anything is asked of a server.
+    """Check that this is a handle or a DID, before any server is asked.
 
     Raises:
         RefError: It is neither.
@@ -107,7 +107,7 @@ def check_account(account: str) -> None:
 
 
 def find_entry(target: str, where: str | None) -> tuple[IndexEntry, Any]:
-    """The entry that a name or AT URI means, and the index that it is in."""
+    """The entry that a name or AT URI refers to, and the index that has it."""
     target = reference(target)
     if target.startswith("at://"):
         index = network_index()
@@ -120,7 +120,7 @@ def find_entry(target: str, where: str | None) -> tuple[IndexEntry, Any]:
 
 
 def find_schema(target: str, where: str | None) -> tuple[Schema, str]:
-    """The schema that a reference, ``Class@1.0.0`` or a dataset's name means, and its ref."""
+    """The schema that a reference, ``Class@1.0.0`` or a dataset's name refers to, and its ref."""
     target = reference(target)
     if _CLASS_AT_VERSION.fullmatch(target):
         target = f"atdata://local/sampleSchema/{target}"
@@ -136,13 +136,13 @@ def find_schema(target: str, where: str | None) -> tuple[Schema, str]:
 
 
 def find_dataset(target: str, where: str | None) -> Dataset[Any]:
-    """The dataset that a path, URL, name or AT URI means.
+    """The dataset that a path, URL, name or AT URI refers to.
 
-    What may be a name is looked for in the index first, so that no file that happens to be in
-    the folder takes the place of a dataset.
+    A possible name is looked up in the index first, so that a file that happens to be in the
+    folder cannot take the place of a dataset.
 
     Raises:
-        DatasetNotFoundError: It is no name in the index, and there is no such path.
+        DatasetNotFoundError: Neither the index nor the folder has it.
     """
     target = reference(target)
     if (target.startswith("at://") and "/blob/" not in target) or target.startswith("@"):
@@ -151,19 +151,19 @@ def find_dataset(target: str, where: str | None) -> Dataset[Any]:
         return Dataset(target)
     is_path = user_path(target).exists()
     index = existing_index(where)
-    if index is None and where is not None and not is_path and not _SHARDS.search(target):
+    if index is None and where is not None and not is_path and not _PATTERN.search(target):
         raise _no_index(where)
     if index is not None:
         try:
             entry = index.get_dataset(target)
         except (NotFoundError, RefError) as error:
-            if not is_path and not _SHARDS.search(target):
+            if not is_path and not _PATTERN.search(target):
                 raise DatasetNotFoundError(f"There is no path {target!r} here. {error}") from error
         else:
             if is_path:
                 note(f"{target!r} is a dataset of the index; ./{target} reads the path.")
             return open_entry(entry, index)
-    if is_path or _SHARDS.search(target):
+    if is_path or _PATTERN.search(target):
         return Dataset(target)
     raise DatasetNotFoundError(
         f"There is no path {target!r} here, and no index yet. atdata insert records shards in one."
@@ -171,23 +171,23 @@ def find_dataset(target: str, where: str | None) -> Dataset[Any]:
 
 
 def find_type(name: str) -> type:
-    """The sample type ``module:Class`` that the user typed. Importing the module runs it.
+    """The sample type that the user named as ``module:Class``. Importing the module runs it.
 
     Raises:
         OptionError: There is no such module or class.
-        SampleTypeError: The class is no sample type.
+        SampleTypeError: The class is not a sample type.
     """
     import importlib
     import sys
 
     module_name, colon, class_name = name.partition(":")
     if not colon or not class_name.isidentifier():
-        raise OptionError(f"{name!r} names no type. Write module:Class, for example digits:Digit.")
-    # As `python -m` does: a module beside the data can be named.
+        raise OptionError(f"{name!r} is not a type. Write module:Class, for example digits:Digit.")
+    # As `python -m` does, so that --type can name a module in the current folder.
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
-        # What the module prints is not what the command was asked for.
+        # Standard output carries only what the command prints, not what the module does.
         with redirect_stdout(sys.stderr):
             found: type = getattr(importlib.import_module(module_name), class_name)
     except ModuleNotFoundError as error:

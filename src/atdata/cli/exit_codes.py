@@ -1,4 +1,4 @@
-"""What an exit code means, and which error ends with which."""
+"""Exit codes: what each means, and which error ends with which."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ class ExitCode(IntEnum):
 
 MEANINGS: dict[ExitCode, str] = {
     ExitCode.OK: "done",
-    ExitCode.FAILED: "failed for another reason than those below",
+    ExitCode.FAILED: "failed for a reason not listed below",
     ExitCode.USAGE: "the command line is wrong: an option, a reference, a name, a URL or a type",
     ExitCode.NOT_FOUND: "no such dataset, schema, shard, file, bucket or account",
-    ExitCode.REFUSED: "not allowed: login, credentials, file rights, or a URL that is not safe",
-    ExitCode.DAMAGED: "a shard, a sample or a record is damaged or not what it should be",
-    ExitCode.UNREACHABLE: "a server or a database does not answer or fails; again later may help",
-    ExitCode.CONFLICT: "schemas or labels do not agree, or something is still in use",
-    ExitCode.UNAVAILABLE: "something that has to be installed first is missing",
-    ExitCode.INTERRUPTED: "Ctrl-C",
+    ExitCode.REFUSED: "not allowed: login, credentials, file permissions, or an unsafe URL",
+    ExitCode.DAMAGED: "a shard, a sample or a record is damaged or not what was expected",
+    ExitCode.UNREACHABLE: "a server or a database does not answer or fails; try again later",
+    ExitCode.CONFLICT: "schemas or labels conflict, or something is still in use",
+    ExitCode.UNAVAILABLE: "something that must be installed first is missing",
+    ExitCode.INTERRUPTED: "interrupted with Ctrl-C",
 }
-"""Every exit code, as the documentation has it."""
+"""Every exit code; printed in docs/cli.md."""
 
 _BY_ERROR: tuple[tuple[type[Exception], ExitCode], ...] = (
     (NotFoundError, ExitCode.NOT_FOUND),
@@ -90,7 +90,7 @@ _BY_ERROR: tuple[tuple[type[Exception], ExitCode], ...] = (
     (AtmosphereError, ExitCode.UNREACHABLE),
     (SourceError, ExitCode.UNREACHABLE),
 )
-"""The first row that an error is an instance of counts: narrow ones stand before wide ones."""
+"""The first row that an error is an instance of counts, so narrow classes come first."""
 
 
 _BY_CAUSE: tuple[tuple[type[Exception], ExitCode], ...] = (
@@ -98,11 +98,11 @@ _BY_CAUSE: tuple[tuple[type[Exception], ExitCode], ...] = (
     (IsADirectoryError, ExitCode.DAMAGED),
     (PermissionError, ExitCode.REFUSED),
 )
-"""Why a file of this machine is not read, where no server has to do with it."""
+"""Causes of a SourceError that concern a file on this machine, and no server."""
 
 
 def exit_code_of(error: BaseException) -> ExitCode:
-    """The exit code of a command that ended with this error."""
+    """The exit code for a command that fails with this error."""
     if isinstance(error, SourceError):
         for cause, code in _BY_CAUSE:
             if isinstance(error.__cause__, cause):

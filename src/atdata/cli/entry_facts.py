@@ -1,4 +1,4 @@
-"""What is known of a dataset, for people and for programs."""
+"""What an index records of a dataset, as JSON types."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from atdata._protocols import IndexEntry
 from atdata.promote import shards_of_entry
 
 _OPTIONAL = ("uri", "cid", "revision", "description", "license", "endpoint", "region")
-"""Members that the entries of some indexes have beyond the protocol."""
+"""Members beyond the protocol, which the entries of some indexes have."""
 
 
 def entry_facts(entry: IndexEntry) -> dict[str, Any]:
-    """An entry as JSON types; what is not known is left out."""
+    """An entry as JSON types; unknown members are left out."""
     shards = shards_of_entry(entry)
     known: dict[str, Any] = {
         "name": entry.name,
@@ -33,6 +33,6 @@ def entry_facts(entry: IndexEntry) -> dict[str, Any]:
 
 
 def total(numbers: list[int | None]) -> int | None:
-    """The sum, if every number is known."""
+    """The sum, or None if any number is unknown."""
     known = [number for number in numbers if number is not None]
     return sum(known) if len(known) == len(numbers) else None

@@ -1,11 +1,11 @@
-"""Messages that speak Python, said in options of the command line."""
+"""Error messages that name Python calls, reworded to name commands and options."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-_SAID: Final = (
+_REWORDED: Final = (
     (r"LocalIndex\(…, data_store=DiskDataStore\(path\)\)", "--store FOLDER"),
     (r"data_store=, for example PDSBlobStore\(client\),", "--store blobs"),
     (r"data_store=PDSBlobStore\(client\)", "--store blobs"),
@@ -30,10 +30,11 @@ _SAID: Final = (
     (r"\b(maxcount|name|description|license|index|schema)=", r"--\1"),
     (r"\btags=", "--tag "),
 )
+"""Patterns in the library's messages → what a person at a shell types instead."""
 
 
 def in_options(message: str) -> str:
-    """The message of an error as a person at a shell can act on it."""
-    for python, option in _SAID:
-        message = re.sub(python, option, message)
+    """An error message in terms of commands and options."""
+    for pattern, option in _REWORDED:
+        message = re.sub(pattern, option, message)
     return message

@@ -1,4 +1,4 @@
-"""Standard input and output as a command finds them: closed, piped, full, or not in UTF-8."""
+"""Standard streams that may be closed, piped, full, or not in UTF-8."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 CLOSED_PIPE: Final = 141
-"""Exit code of a command whose reader closed the pipe: as a shell shows a SIGPIPE."""
+"""Exit code if the reader closes the pipe: what a shell reports for SIGPIPE."""
 _FAILED: Final = 1
 
 
 @contextmanager
 def prepared() -> Iterator[None]:
-    """Let a command read and print whatever its streams are, and end with the right code."""
+    """Run a command whatever state its streams are in, and exit with the right code."""
     _open_closed()
     for stream in (sys.stdout, sys.stderr):
-        # Names and texts of others may not be in the terminal's encoding.
+        # Names and text from the network may not fit the terminal's encoding.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     code: object = 0
     try:
@@ -30,19 +30,19 @@ def prepared() -> Iterator[None]:
     except BrokenPipeError:
         code = CLOSED_PIPE
     except OSError as error:
-        # Commands end with messages of their own: this is from what was printed.
+        # Commands report their own errors, so this one came from printing.
         with suppress(OSError):
             print(f"error: standard output: {error.strerror}", file=sys.stderr)
         code = code or _FAILED
-    # Python flushes again when it ends, and would complain there.
+    # Python flushes again at exit, and would report the error a second time.
     _discard(sys.stdout)
     sys.exit(code)  # type: ignore[arg-type]
 
 
 def _open_closed() -> None:
-    """Put the null device where a standard stream is closed.
+    """Open the null device in place of each closed standard stream.
 
-    The next file that is opened would take its number, and be printed into.
+    Otherwise the next file that is opened takes its number, and output is written into it.
     """
     for number in range(3):
         try:

@@ -1,8 +1,0 @@
-"""``python -m atdata.cli``: the same as ``atdata``."""
-
-from __future__ import annotations
-
-from atdata.cli import main
-
-if __name__ == "__main__":
-    main()
