@@ -1,4 +1,4 @@
-"""Accounts that move, and accounts that are not to be read any more."""
+"""Accounts that move, and accounts that must no longer be read."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_an_account_that_is_gone_is_not_read(
     else:
         administer(at_home, "com.atproto.admin.deleteAccount", {"did": account.did})
     for fresh in (reader, AtmosphereIndex(AtmosphereClient())):
-        with pytest.raises(IdentityError, match=f"{account.did} is not to be read: it is {how}"):
+        with pytest.raises(IdentityError, match=f"{account.did} must not be read: it is {how}"):
             fresh.get_dataset(entry.uri)
         with pytest.raises(IdentityError, match=how):
             fresh.get_schema(entry.schema_ref)
@@ -77,7 +77,7 @@ def test_shards_of_an_account_that_is_gone(
     dataset = Dataset.of(Digit, [str(shard.url) for shard in entry.shards])
     assert len(list(dataset.ordered())) == 20
     take_down(at_home, account.did)
-    with pytest.raises(ShardNotFoundError, match=r"not show this account .*RepoTakendown"):
+    with pytest.raises(ShardNotFoundError, match=r"no longer serves this account .*RepoTakendown"):
         list(dataset.ordered())
 
 

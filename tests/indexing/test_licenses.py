@@ -37,5 +37,5 @@ def test_what_is_none_is_refused(given: str, hint: str) -> None:
 
 def test_what_is_like_none_is_refused() -> None:
     """Words that are like no licence are refused without a guess."""
-    with pytest.raises(OptionError, match=r"'free as air' is no SPDX expression\. Write"):
+    with pytest.raises(OptionError, match=r"'free as air' is not an SPDX expression\. Write"):
         check_license("free as air")

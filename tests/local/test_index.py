@@ -50,7 +50,7 @@ def test_revisions_are_kept_and_found_by_their_cids(index: LocalIndex, digits: M
 def test_a_licence_is_checked(index: LocalIndex, digits: MakeDigits) -> None:
     """A licence that SPDX does not have is refused with what may be meant; others are kept in
     SPDX's own capitals."""
-    with pytest.raises(OptionError, match=r"'Apache 2' is no SPDX.*'Apache-2\.0'"):
+    with pytest.raises(OptionError, match=r"'Apache 2' is not an SPDX.*'Apache-2\.0'"):
         index.insert_dataset(digits(1), name="digits", license="Apache 2")
     assert list(index.list_datasets()) == []
     assert index.insert_dataset(digits(1), name="digits", license="mit").license == "MIT"

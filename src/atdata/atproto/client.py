@@ -1,4 +1,4 @@
-"""One account's access to the network: its session, and writing to its repository."""
+"""One account's client: its session, and writing to its repository."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ _STALE: Final = frozenset({"ExpiredToken", "InvalidToken", "AuthMissing", "Authe
 
 
 class AtmosphereClient(Reader):
-    """Reads records of any account, and writes those of the one that is logged in.
+    """Reads records of any account, and writes those of the account that is logged in.
 
-    Safe to use from several threads. Without a login it reads.
+    Thread-safe. Reading needs no login.
 
     Args:
-        server: URL of the server to log in to. By default ``ATDATA_PDS_URL`` and, where that
-            one does not have the account, the account's own server, found from its handle.
-        patience: Seconds that a call of the account may wait, in all, when its server limits how
-            much is asked and says for how long. Servers count requests over five minutes, and
-            what is written over an hour.
+        server: URL of the server to log in to. By default ``ATDATA_PDS_URL``, and if the account
+            is not there, the account's own server, found from its handle.
+        patience: Seconds that one call may wait, in all, when the server limits the rate of
+            requests and says for how long. Servers count requests over five minutes, and writes
+            over an hour.
     """
 
     def __init__(self, server: str | None = None, *, patience: float = 330.0) -> None:
@@ -61,16 +61,16 @@ class AtmosphereClient(Reader):
     def login(self, handle: str, password: str) -> None:
         """Log in with a password or an app password.
 
-        Servers allow few logins (30 in 5 minutes): keep `session_string` and restore it.
+        Servers allow few logins (30 in 5 minutes): save `session_string` and restore it.
 
         Args:
-            handle: Handle or DID; on a server of one's own also the e-mail address.
+            handle: Handle or DID; with ``server``, also the e-mail address.
             password: Not kept.
 
         Raises:
             AuthenticationError: The server refuses the handle or the password.
-            IdentityError: The handle does not resolve, or has not the form of one; then nothing is
-                sent, and the error does not repeat it, as it may be a password.
+            IdentityError: The handle does not resolve, or is malformed; then nothing is sent, and
+                the error does not repeat it, as it may be a password.
             AtmosphereError: The server cannot be reached.
         """
         name = account_of(handle)
@@ -81,7 +81,7 @@ class AtmosphereClient(Reader):
         try:
             self._session = self._log_in(server, name, password)
         except AuthenticationError:
-            # A network of one's own has several servers, and the environment names one of them.
+            # A network of your own may have several servers; the environment names one of them.
             own = None if self._given else _known_server(name)
             if own is None or own == server:
                 raise
@@ -90,7 +90,7 @@ class AtmosphereClient(Reader):
     def _log_in(self, server: str, name: str, password: str) -> Session:
         policy = None if server == self._chosen else network_policy()
         body = Body.of_json({"identifier": name, "password": password})
-        # A server may repeat what it was sent.
+        # A server may echo what it was sent.
         with guarded(password):
             try:
                 home = XrpcServer(server, policy)
@@ -122,9 +122,9 @@ class AtmosphereClient(Reader):
 
     @property
     def session_string(self) -> str:
-        """The session as one line to save, with its tokens: keep it as secret as a password.
+        """The session as one line to save. It has the tokens: keep it as secret as a password.
 
-        It changes when the session is refreshed; an older one serves for a few hours more.
+        It changes when the session is refreshed; an older one works for a few more hours.
 
         Raises:
             AuthenticationError: Not logged in.
@@ -133,7 +133,7 @@ class AtmosphereClient(Reader):
 
     @property
     def is_logged_in(self) -> bool:
-        """Whether there is a session; the server may still find that it has expired."""
+        """Whether there is a session; it may have expired on the server."""
         return self._session is not None
 
     @property
@@ -147,7 +147,7 @@ class AtmosphereClient(Reader):
 
     @property
     def handle(self) -> str:
-        """Handle of the account, as the server told it last.
+        """Handle of the account, as of the last login or refresh.
 
         Raises:
             AuthenticationError: Not logged in.
@@ -164,7 +164,7 @@ class AtmosphereClient(Reader):
         return self._required().server
 
     def check_session(self) -> None:
-        """Make sure, with the server, that the session works, before long work begins.
+        """Ask the server whether the session works, before long work begins.
 
         Raises:
             AuthenticationError: Not logged in.
@@ -223,7 +223,7 @@ class AtmosphereClient(Reader):
         try:
             return call(home, session.access)
         except XrpcError as error:
-            # The server's clock decides, and it may have forgotten the token for other reasons.
+            # The server's clock decides, and the token may be revoked.
             if error.status != 401 and error.code not in _STALE:
                 raise
         session = self._refreshed(session)
@@ -238,20 +238,20 @@ class AtmosphereClient(Reader):
     def put_record(
         self, collection: str, rkey: str, record: Mapping[str, Any], *, replaces: str | None
     ) -> Record:
-        """Write a record of one's own, if what is there is what the caller thinks.
+        """Write a record of the account, unless another writer has changed it meanwhile.
 
-        Sending it twice is harmless: the server takes the very same record again.
+        Idempotent: the server accepts an identical record again.
 
         Args:
             collection: Its NSID.
             rkey: Its key.
             record: In the data model's JSON form; checked against it and, if it is one of ours,
                 against its lexicon before it is sent.
-            replaces: CID of the record that it takes the place of; None: there must be none.
+            replaces: CID of the record that it replaces; None: there must be none.
 
         Raises:
             RecordError: The record does not fit the data model or its lexicon.
-            XrpcError: ``InvalidSwap`` where there is another record; ``BlobNotFound``.
+            XrpcError: ``InvalidSwap`` if there is another record; ``BlobNotFound``.
         """
         check_record(record)
         validate(record)
@@ -270,13 +270,11 @@ class AtmosphereClient(Reader):
             lambda home, token: home.procedure(method, body, token=token, repeatable=True)
         )
         if answer.get("uri") != str(at) or not isinstance(answer.get("cid"), str):
-            raise AtmosphereError(
-                f"{self.server} answered the writing of {at} with something else."
-            )
+            raise AtmosphereError(f"{self.server} did not confirm that it wrote {at}.")
         return Record(at, answer["cid"], record)
 
     def delete_record(self, uri: str | AtUri) -> None:
-        """Delete a record of one's own; nothing happens when there is none."""
+        """Delete a record of the account; does nothing if there is none."""
         at = uri if isinstance(uri, AtUri) else parse_at_uri(uri)
         body = Body.of_json({"repo": self.did, "collection": at.collection, "rkey": at.rkey})
         if at.authority != self.did:
@@ -288,7 +286,7 @@ class AtmosphereClient(Reader):
 
     @property
     def blob_limit(self) -> int:
-        """Size of the largest blob that the server takes, in bytes; 5 MiB where it does not say."""
+        """Largest blob that the server accepts, in bytes; 5 MiB if it does not say."""
         server = self.server
         if server not in self._limits:
             answer = XrpcServer(server).query("com.atproto.server.describeServer")
@@ -300,17 +298,16 @@ class AtmosphereClient(Reader):
     def upload_blob(
         self, stream: IO[bytes], *, size: int, sha256: str, content_type: str
     ) -> StoredBlob:
-        """Send a blob. It lasts only when a record comes to reference it, soon.
+        """Send a blob. The server deletes it unless a record references it soon.
 
         Args:
-            stream: Seekable; sent from its start, again when the connection breaks.
+            stream: Seekable; sent from its start, and again if the connection breaks.
             size: In bytes.
-            sha256: Of the bytes; the server's own count must agree.
-            content_type: What a reader is told, unless the server sees another type in the
-                first bytes.
+            sha256: Of the bytes, in lower-case hex; the server's CID must match.
+            content_type: Its MIME type, unless the server detects another in the first bytes.
 
         Returns:
-            What references to it must say.
+            The values that references to it must repeat.
 
         Raises:
             XrpcError: Refused, with status 413 for a blob that is too large.
@@ -326,7 +323,7 @@ class AtmosphereClient(Reader):
             cid, stored = str(blob["ref"]["$link"]), blob["size"]
             same = stored == size and cid_sha256(cid, codec=RAW) == sha256
         except (KeyError, TypeError, RefError):
-            raise AtmosphereError(f"{self.server} answered an upload with no blob.") from None
+            raise AtmosphereError(f"{self.server} did not answer an upload with a blob.") from None
         if not same:
             raise AtmosphereError(
                 f"{self.server} stored {cid} of {stored} bytes: not the {size} bytes sent."
@@ -353,14 +350,14 @@ def _known_server(account: str) -> str | None:
 
 
 def check_login_name(name: str) -> None:
-    """Refuse what no server knows as an account.
+    """Refuse a name that cannot be an account's.
 
     Raises:
-        IdentityError: It has not the form of a name to log in with, which it does not repeat.
+        IdentityError: It is no handle, DID or e-mail address. The error does not repeat it.
     """
     if not (is_handle(name) or is_did(name) or is_email(name)):
         raise IdentityError(
-            "What was given as the handle is none, and was not sent: expected a handle such as "
+            "The handle is not valid, and was not sent: expected a handle such as "
             "alice.example.com, a DID or an e-mail address. It is not repeated here, as it may be "
             f"a password: login takes the handle first, then the password.{unseen_in(name)}"
         )

@@ -1,4 +1,4 @@
-"""Listings that a server gives page by page: each to its end, and each with one."""
+"""Listings that a server gives page by page, read to their end, which must come."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from atdata._limits import limits
 from atdata.errors import AtmosphereError
 from atdata.net.deadlines import within
 
-_LONGEST_CURSOR: Final = 4096
+_MAX_CURSOR_CHARACTERS: Final = 4096
 
 
 def rows(
@@ -21,18 +21,18 @@ def rows(
     most: int,
     name: str,
 ) -> Iterator[object]:
-    """Everything in a listing.
+    """All rows of a listing.
 
     Args:
         ask: Asks the server for a page.
-        params: With ``limit``, the rows of a page that are asked for.
-        key: Under which the rows are in its answer.
-        most: Rows that are taken in all.
+        params: With ``limit``, the rows to ask for per page.
+        key: The rows' key in the answer.
+        most: Rows accepted in all.
         name: What to call the listing in errors.
 
     Raises:
-        AtmosphereError: It has no end: too many rows or pages, a cursor that came before, too
-            much time. Or what ``ask`` raises.
+        AtmosphereError: It does not end: too many rows or pages, a repeated cursor, too much time.
+            Also what ``ask`` raises.
     """
     seen: set[int] = set()
     waited, taken, limit = 0.0, 0, int(params["limit"])
@@ -46,18 +46,20 @@ def rows(
         page = found if isinstance(found, list) else []
         taken += len(page)
         if len(page) > limit:
-            raise AtmosphereError(f"{name}: a page of {len(page):,}, where {limit:,} were asked.")
+            raise AtmosphereError(
+                f"{name}: a page of {len(page):,} rows, where at most {limit:,} were asked for."
+            )
         if taken > most:
             raise AtmosphereError(f"{name}: more than {most:,}.")
         yield from page
-        # A short page is not the last one: only a missing cursor says so.
+        # A short page may not be the last: only a missing cursor ends a listing.
         cursor = answer.get("cursor")
         if not isinstance(cursor, str) or not cursor:
             return
         if hash(cursor) in seen:
             raise AtmosphereError(f"{name}: it goes in circles.")
         seen.add(hash(cursor))
-        if len(seen) >= limits.pages or len(cursor) > _LONGEST_CURSOR:
+        if len(seen) >= limits.pages or len(cursor) > _MAX_CURSOR_CHARACTERS:
             raise AtmosphereError(f"{name}: more than {limits.pages:,} pages, or no end.")
         if waited > limits.listing_seconds:
             raise AtmosphereError(f"{name}: {problem}.")

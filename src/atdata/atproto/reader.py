@@ -1,4 +1,4 @@
-"""Reading any account's records from the account's own server, without a login."""
+"""Reads any account's records from the account's own server, without a login."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _PAGE: Final = 100
 _GONE: Final = frozenset(
     {"InvalidRequest", "RepoNotFound", "RepoDeactivated", "RepoTakendown", "RepoSuspended"}
 )
-"""How servers refuse to show an account that is not active, or not there."""
-_SERVER_KNOWN: Final = 60.0
-"""Seconds for which the server of an account is not looked up again; accounts move."""
+"""How servers refuse an account that is not active, or does not exist."""
+_SERVER_SECONDS: Final = 60.0
+"""How long the server of an account is remembered; accounts move."""
 
 
 @redacted_repr
@@ -44,29 +44,29 @@ class Record:
 @redacted_repr
 @dataclass(frozen=True)
 class AccountStatus:
-    """Whether an account's data may be read and passed on."""
+    """Whether an account's data may be read and shown."""
 
     active: bool
     reason: str
-    """Where it is not active: ``deactivated``, ``takendown``, ``deleted``, …"""
+    """If it is not active: ``deactivated``, ``takendown``, ``deleted``, …"""
     rev: str | None
-    """The newest commit of its repository, where the server says it."""
+    """The newest commit of its repository, if the server names it."""
 
 
 @redacted_repr
 @dataclass(frozen=True)
 class StoredBlob:
-    """A blob as its server has it: what references to it must say."""
+    """A blob as its server has it: references must repeat these values."""
 
     cid: str
     size: int | None
-    """In bytes; None: the server does not say."""
+    """In bytes; None if the server does not say."""
     mime: str | None
-    """The MIME type that the server keeps it under, perhaps another than it was sent with."""
+    """The MIME type under which the server keeps it, not always the one it was sent with."""
 
 
 class Reader:
-    """Reads records of any account. Safe to use from several threads."""
+    """Reads records of any account. Thread-safe."""
 
     def __init__(self) -> None:
         self._servers: dict[str, tuple[float, XrpcServer]] = {}
@@ -75,7 +75,7 @@ class Reader:
         known = self._servers.get(account)
         if known is None or known[0] < time.monotonic():
             server = XrpcServer(server_of(account), network_policy())
-            known = self._servers[account] = (time.monotonic() + _SERVER_KNOWN, server)
+            known = self._servers[account] = (time.monotonic() + _SERVER_SECONDS, server)
         return known[1]
 
     def did_of(self, account: str) -> str:
@@ -94,7 +94,7 @@ class Reader:
             RefError: Not an AT URI.
             NotFoundError: There is no such record.
             IdentityError: The account is deactivated, deleted or taken down.
-            AtmosphereError: It cannot be had.
+            AtmosphereError: The server cannot be reached or refuses.
         """
         asked = uri if isinstance(uri, AtUri) else parse_at_uri(uri)
         at = AtUri(self.did_of(asked.authority), asked.collection, asked.rkey)
@@ -118,14 +118,14 @@ class Reader:
         Args:
             account: DID or handle.
             collection: Its NSID.
-            before: Only records whose keys sort before this one, where the server's cursors are
-                keys, as those of the reference server are; None: all.
-            page: Records a request, at most 100.
+            before: Only records whose keys sort before this one, on servers whose cursors are keys,
+                such as the reference server; None: all.
+            page: Records per request, at most 100.
 
         Raises:
             IdentityError: The account is deactivated, deleted or taken down.
-            RecordError: The server lists something else than records of this collection.
-            AtmosphereError: They cannot be had, or there is no end to them.
+            RecordError: The server lists a record of another account or collection, or no record.
+            AtmosphereError: The server cannot be reached or refuses, or its listing has no end.
         """
         did = self.did_of(account)
         params: dict[str, str | int] = {"repo": did, "collection": collection, "limit": page}
@@ -140,20 +140,20 @@ class Reader:
             name=name,
         ):
             record = _record(row)
-            # Else a server could speak for accounts that it does not have.
+            # Otherwise a server could speak for accounts that it does not have.
             if (record.uri.authority, record.uri.collection) != (did, collection):
                 raise RecordError(f"{name}: the server lists {record.uri} among them.")
             yield record
 
     def forget(self, did: str) -> None:
-        """Look up the account's server anew when it is next asked."""
+        """Look up the account's server again when it is next used."""
         self._servers.pop(did, None)
 
     def status(self, did: str) -> AccountStatus:
-        """Whether an account is to be read now, by the server that its identity names now.
+        """Whether an account may be read, according to its current server.
 
         Raises:
-            AtmosphereError: Nobody can tell: the directory or the server does not answer.
+            AtmosphereError: Unknown: the directory or the server does not answer.
         """
         try:
             server = XrpcServer(server_of(did), network_policy())
@@ -173,7 +173,7 @@ class Reader:
         )
 
     def _ask(self, did: str, method: str, params: Mapping[str, str | int]) -> dict[str, Any]:
-        """Ask an account's server; where it refuses, the one that the account has moved to."""
+        """Ask an account's server; if it refuses, the server that the account has moved to."""
         known = did in self._servers
         server = self._server_for(did)
         try:
@@ -185,12 +185,12 @@ class Reader:
                 return moved.query(method, params)
             if error.code in _GONE and not (there := self.status(did)).active:
                 raise IdentityError(
-                    f"The account {did} is not to be read: it is {there.reason} ({server.url})."
+                    f"The account {did} must not be read: it is {there.reason} ({server.url})."
                 ) from error
             raise
 
     def stored_blob(self, ref: BlobRef) -> StoredBlob:
-        """What the server says of a blob that a record references, without reading it.
+        """Size and type of a blob that a record references, from its server, without reading it.
 
         Raises:
             XrpcError: There is no such blob.
@@ -206,7 +206,7 @@ def _record(row: object) -> Record:
         uri, cid, value = row["uri"], row["cid"], row["value"]  # type: ignore[index]
         at = parse_at_uri(uri)
     except (KeyError, TypeError, RefError):
-        raise RecordError("The server answered with a record without uri, cid or value.") from None
+        raise RecordError("The server sent a record without uri, cid or value.") from None
     if not isinstance(value, dict) or not isinstance(cid, str):
         raise RecordError(f"{at}: expected a record, found {type(value).__name__}.")
     return Record(at, cid, value)

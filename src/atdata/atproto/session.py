@@ -1,4 +1,4 @@
-"""Being logged in: the tokens of one account on one server, as a value."""
+"""A session: the tokens of one account on one server."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from atdata.errors import AtmosphereError, AuthenticationError
 from atdata.net.documents import parse_json
 
 _SEPARATOR: Final = ":::"
-_MARGIN: Final = 60
-"""Seconds before its end when a token counts as expired: a long upload must not outlive it."""
+_MARGIN_SECONDS: Final = 60
+"""A token counts as expired this long before its end: a long upload must not outlive it."""
 
 
 @redacted_repr
@@ -27,18 +27,18 @@ class Session:
     handle: str
     did: str
     access: str = field(repr=False)
-    """Sent with every call; lives about two hours."""
+    """Sent with every call; valid for about two hours."""
     refresh: str = field(repr=False)
-    """Gives new tokens; lives about three months."""
+    """Exchanged for new tokens; valid for about three months."""
     server: str
 
     @property
     def is_fresh(self) -> bool:
-        """Whether the access token still lives by its own account; True where it does not say."""
-        return _expiry(self.access) > time.time() + _MARGIN
+        """Whether the access token is valid by its own expiry; True if it has none."""
+        return _expiry(self.access) > time.time() + _MARGIN_SECONDS
 
     def to_string(self) -> str:
-        """One line that `from_string` reads; a secret. Other clients use the same form."""
+        """One line for `from_string`; a secret. Other clients use the same format."""
         parts = (self.handle, self.did, self.access, self.refresh, self.server)
         return _SEPARATOR.join(parts)
 
@@ -47,7 +47,7 @@ class Session:
         """Read a saved session.
 
         Raises:
-            AuthenticationError: It is not one. The message does not repeat it.
+            AuthenticationError: Not a session. The message does not repeat it.
         """
         parts = str(text).strip().split(_SEPARATOR)
         if len(parts) != 5 or not all(parts) or not is_did(parts[1]):
@@ -62,7 +62,7 @@ class Session:
 
     @classmethod
     def from_answer(cls, answer: Mapping[str, Any], server: str) -> Session:
-        """What a server answers to a login or a refresh.
+        """Read a server's answer to a login or a refresh.
 
         Raises:
             AtmosphereError: The answer is not a session.
@@ -70,13 +70,13 @@ class Session:
         names = ("handle", "did", "accessJwt", "refreshJwt")
         values = [answer.get(name) for name in names]
         if not all(isinstance(v, str) and v and _SEPARATOR not in v for v in values):
-            raise AtmosphereError(f"{server} answered a login with something else than a session.")
+            raise AtmosphereError(f"{server} did not answer a login with a session.")
         handle, did, access, refresh = (str(v) for v in values)
         return cls(handle, did, access, refresh, server)
 
 
 def _expiry(token: str) -> float:
-    """When a JWT says that it ends; infinity for what is not one."""
+    """When a JWT expires, in Unix seconds; infinity for anything else."""
     try:
         payload = token.split(".")[1]
         claims = parse_json(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))

@@ -1,4 +1,4 @@
-"""Licences of datasets: SPDX expressions, as programs compare them."""
+"""Licences of datasets: SPDX expressions, in the canonical form that programs compare."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ _COMMON: Final = (
     "OGL-UK-3.0",
     "etalab-2.0",
 )
-"""Licences that data and code have mostly: what a mistaken one may have meant."""
+"""The usual licences of data and code, suggested for a misspelled one."""
 _ENDINGS: Final = ("", "-1.0", "-2.0", "-3.0", "-4.0", ".0", "-only", ".0-only")
 
 
 def check_license(text: str) -> str:
-    """An SPDX expression as SPDX writes it: ``mit`` becomes ``MIT``. "" stays.
+    """The canonical form of an SPDX expression: ``mit`` becomes ``MIT``. "" stays.
 
     Raises:
-        OptionError: Not one; names those that are like it.
+        OptionError: Not an SPDX expression; suggests similar licences.
     """
     if not text:
         return text
@@ -57,14 +57,14 @@ def check_license(text: str) -> str:
     meant = list(dict.fromkeys(_alike(text)))[:3]
     hint = f" Did you mean {' or '.join(map(repr, meant))}?" if meant else ""
     raise OptionError(
-        f"license={text!r} is no SPDX expression.{hint} Write one such as 'MIT', 'CC-BY-4.0' or "
-        "'MIT OR Apache-2.0' (https://spdx.org/licenses), or 'LicenseRef-Name' for one of your "
+        f"license={text!r} is not an SPDX expression.{hint} Write one such as 'MIT', 'CC-BY-4.0' "
+        "or 'MIT OR Apache-2.0' (https://spdx.org/licenses), or 'LicenseRef-Name' for one of your "
         "own. Nothing was written."
     )
 
 
 def _canonical(text: str) -> str | None:
-    # Its table of licences is large: loaded when a licence is given.
+    # Imported on first use: its table of licences is large.
     from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
     try:

@@ -1,7 +1,8 @@
-"""Time and room for what a server sends, held at its socket: status, headers, body, trailers.
+"""Limits on what a server sends, in time and bytes, enforced at its socket.
 
-A timeout of a socket begins anew with each byte, and what parses HTTP reads on for as long as
-bytes come. So each read from a socket gets what is left until the end of the block that waits.
+The timeout of a socket restarts with each byte, and the HTTP parser reads for as long as bytes
+come: status, headers, body, trailers. So each read gets the time left until the enclosing block
+ends.
 """
 
 from __future__ import annotations
@@ -28,40 +29,41 @@ if TYPE_CHECKING:
 _thread: Final = threading.local()
 
 
-class _GivenUpError(Exception):
-    """Not an OSError, which urllib3 would take for a connection that broke."""
+class _DeadlineError(Exception):
+    """Not an OSError, which urllib3 would take for a broken connection."""
 
 
 @contextmanager
 def within(seconds: float, name: str, problem: str = "") -> Iterator[None]:
-    """Leave a server whose answer is not there in time, whatever it sends meanwhile.
+    """Give up on a server whose answer is not complete in time, whatever it sends meanwhile.
 
-    Counts for what this thread reads in the block. Blocks may be nested: the earliest end counts.
+    Applies to all that this thread reads in the block. In nested blocks, the earliest end applies.
 
     Args:
-        seconds: From now on.
+        seconds: From now.
         name: What to call the answer in errors.
-        problem: What to say instead of "the answer did not come within … s".
+        problem: The error's text, instead of "the answer did not come within … s".
 
     Raises:
-        SourceError: The time is up, or a head had more than ``limits.head_bytes``.
+        SourceError: The time is up, or a head was larger than ``limits.head_bytes``.
     """
     try:
         with _until(seconds, problem or f"the answer did not come within {seconds} s"):
             yield
-    except _GivenUpError as error:
+    except _DeadlineError as error:
         raise SourceError(f"{name}: {error}.") from None
 
 
 def seconds_left() -> float:
-    """Seconds until the end of the block of `within`, at least a little; infinite outside."""
+    """Seconds until the enclosing `within` ends, always above 0; infinite outside of one."""
     return max(0.001, _end()[0] - time.monotonic())
 
 
 class Pace:
     """How long a stranger's server may still keep its reader waiting.
 
-    ``limits.grace`` seconds at first and at most; ``limits.slowest`` bytes give one of them back.
+    It starts with ``limits.grace`` seconds, which is also the most; each ``limits.slowest`` bytes
+    that arrive earn one second.
 
     Args:
         name: What to call the file in errors.
@@ -73,30 +75,30 @@ class Pace:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Read something in the block.
+        """Count the time of the block as waiting.
 
         Raises:
             SourceError: The server is too slow.
         """
         started = time.monotonic()
-        problem = f"fewer than {limits.slowest:,} bytes a second: its server is too slow to go on"
+        problem = f"fewer than {limits.slowest:,} bytes a second: its server is too slow"
         try:
             with within(self._left, self._name, problem):
                 yield
         finally:
-            self.took(time.monotonic() - started)
+            self.waited(time.monotonic() - started)
 
-    def took(self, seconds: float) -> None:
-        """So many seconds went by with waiting."""
+    def waited(self, seconds: float) -> None:
+        """Count seconds of waiting."""
         self._left -= seconds
 
-    def came(self, size: int) -> None:
-        """So many bytes have arrived."""
+    def arrived(self, size: int) -> None:
+        """Count bytes that arrived."""
         self._left = min(float(limits.grace), self._left + size / limits.slowest)
 
 
-def pools(manager: urllib3.PoolManager) -> None:
-    """Have all connections of a manager keep to the ends of `within`."""
+def enforce_deadlines(manager: urllib3.PoolManager) -> None:
+    """Make all connections of a pool manager obey `within`."""
     manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
 
 
@@ -116,15 +118,15 @@ def _until(seconds: float, problem: str) -> Iterator[None]:
 
 
 class _Bytes(io.RawIOBase):
-    """What comes from a socket, in time.
+    """The bytes of a socket, read within the deadline.
 
     Args:
-        connection: Of `socket.socket`, or what urllib3 has in its place.
+        connection: A `socket.socket`, or urllib3's equivalent.
         raw: Its stream.
     """
 
-    room = math.inf
-    """Bytes that are still taken."""
+    bytes_left = math.inf
+    """Bytes that are still accepted."""
 
     def __init__(self, connection: socket.socket, raw: io.RawIOBase) -> None:
         super().__init__()
@@ -136,7 +138,7 @@ class _Bytes(io.RawIOBase):
         return True
 
     def readinto(self, buffer: WriteableBuffer, /) -> int | None:
-        """Read what is there, or wait for it until the end."""
+        """Read what has arrived, or wait for it until the deadline."""
         end, problem = _end()
         if end == math.inf:
             size = self._raw.readinto(buffer)
@@ -144,30 +146,30 @@ class _Bytes(io.RawIOBase):
             silent = self._connection.gettimeout()
             left = end - time.monotonic()
             if left <= 0:
-                raise _GivenUpError(problem)
+                raise _DeadlineError(problem)
             self._connection.settimeout(left if silent is None else min(left, silent))
             try:
                 size = self._raw.readinto(buffer)
             except TimeoutError:
                 if time.monotonic() >= end:
-                    raise _GivenUpError(problem) from None
+                    raise _DeadlineError(problem) from None
                 raise
             finally:
                 self._connection.settimeout(silent)
-        self.room -= size or 0
-        if self.room < 0:
-            raise _GivenUpError(f"more than {limits.head_bytes:,} bytes before the body")
+        self.bytes_left -= size or 0
+        if self.bytes_left < 0:
+            raise _DeadlineError(f"more than {limits.head_bytes:,} bytes before the body")
         return size
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Release the socket."""
         if not self.closed:
             self._raw.close()
         super().close()
 
 
 class _Response(http.client.HTTPResponse):
-    """Its head, any number of "100 Continue" before it included, is bounded in room and time."""
+    """Its head, with every "100 Continue" before it, is limited in bytes and time."""
 
     def __init__(self, sock: Any, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)
@@ -177,10 +179,10 @@ class _Response(http.client.HTTPResponse):
     def begin(self) -> None:
         """Read the status and the headers."""
         seconds = limits.document_seconds
-        self._bytes.room = limits.head_bytes
+        self._bytes.bytes_left = limits.head_bytes
         with _until(seconds, f"the answer did not begin within {seconds} s"):
             super().begin()
-        self._bytes.room = math.inf
+        self._bytes.bytes_left = math.inf
 
 
 class _Connection(HTTPConnection):

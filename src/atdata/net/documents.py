@@ -1,4 +1,4 @@
-"""Small documents that a server sends: whole, within limits, in bytes and in time."""
+"""Small documents that a server sends: read whole, within limits of bytes and time."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from atdata.errors import SourceError
 from atdata.net.deadlines import within
 
 _MARKS: Final = (b"[", b"{", b",", b":")
-"""No document has more values than these, whatever is in its texts."""
+"""A document has at most one value more than it has of these bytes."""
 
 
 def read_whole(response: BaseHTTPResponse, *, most: int, name: str) -> bytes:
-    """The body of a response, as it was sent: nothing in it is decompressed.
+    """The body of a response, as it was sent: it is not decompressed.
 
     Args:
         response: Its body unread.
-        most: Largest body taken.
+        most: Largest body accepted, in bytes.
         name: What to call it in errors.
 
     Raises:
@@ -38,18 +38,18 @@ def read_whole(response: BaseHTTPResponse, *, most: int, name: str) -> bytes:
 
 
 def parse_json(data: bytes) -> Any:
-    """JSON of a stranger.
+    """Parse untrusted JSON.
 
     Raises:
-        ValueError: It is none, nested too deep, or may have more than ``limits.marks`` values:
-            small ones take twenty times the memory that they have bytes.
+        ValueError: Not JSON, nested too deep, or it may have more than ``limits.marks`` values:
+            small values take twenty times as much memory as their bytes.
     """
     if sum(map(data.count, _MARKS)) > limits.marks:
         raise ValueError(f"more than {limits.marks:,} of {b''.join(_MARKS).decode()}")
-    # The json module gives up at depths that differ from one Python to the next.
+    # The depth at which the json module gives up differs between versions of Python.
     if text_is_deeper(data, limits.json_nesting):
         raise ValueError(f"nested more than {limits.json_nesting} deep")
     try:
         return json.loads(data)
-    except RecursionError:  # UTF-16, in which quotes are not where they seem to be
+    except RecursionError:  # UTF-16, whose quotes the check above misreads
         raise ValueError("nested too deep") from None

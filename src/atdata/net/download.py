@@ -136,7 +136,7 @@ class Download(io.RawIOBase):
         # Whatever has arrived: waiting for all of it would let a server drip.
         with self._pace.waiting():
             chunk = response.read1(size)
-        self._pace.came(len(chunk))
+        self._pace.arrived(len(chunk))
         self._received += len(chunk)
         if self._received > limits.shard_bytes:
             raise SourceError(f"{self.name}: larger than {limits.shard_bytes:,} bytes.")
@@ -253,5 +253,5 @@ class Download(io.RawIOBase):
             accept=accept,
         )
         # Otherwise each of many connections could be slow before its first byte.
-        self._pace.took(time.monotonic() - started - (self._retries.paused - paused))
+        self._pace.waited(time.monotonic() - started - (self._retries.paused - paused))
         return response

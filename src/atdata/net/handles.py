@@ -1,9 +1,9 @@
-"""Which account a handle says that it is of: by its server, by DNS, or by a file of its host.
+"""Handle → the DID it claims: from a server, from DNS, or from a file on the handle's host.
 
-Only half of the way: the account has to say the same, see `identity`. On a network of one's own
-``ATDATA_PDS_URL`` names one of its servers, which then resolves handles. Otherwise DNS does, or
-else the file ``/.well-known/atproto-did``. ``ATDATA_DNS_URL`` names another nameserver than the
-system's.
+A claim is only half of the proof: the DID's document has to name the handle too, see `identity`.
+On a network of your own, ``ATDATA_PDS_URL`` names one of its servers, which resolves handles.
+Otherwise DNS does, or the file ``/.well-known/atproto-did``. ``ATDATA_DNS_URL`` replaces the
+system's nameserver.
 """
 
 from __future__ import annotations
@@ -31,10 +31,9 @@ PDS_URL: Final = "ATDATA_PDS_URL"
 DNS_URL: Final = "ATDATA_DNS_URL"
 """Environment variable: ``dns://host:port``, or ``https://…`` of one that answers in JSON."""
 _PUBLIC_DNS: Final = "https://dns.google/resolve"
-_TIMEOUT: Final = 10.0
-_MAX_DID: Final = 2100
-"""Largest file that a DID is in, in bytes."""
-# Names that no public DNS will ever have: RFC 2606, RFC 6761, RFC 6762, RFC 9476.
+_SILENT_SECONDS: Final = 10.0
+_MAX_DID_FILE_BYTES: Final = 2100
+# Reserved names, which public DNS never has: RFC 2606, RFC 6761, RFC 6762, RFC 9476.
 NOT_PUBLIC: Final = (
     ".test",
     ".example",
@@ -49,14 +48,14 @@ NOT_PUBLIC: Final = (
 
 
 def claimed_did(handle: str, policy: Policy) -> str | None:
-    """The DID that a handle points to; None: it points to none.
+    """The DID that a handle claims; None if it claims none.
 
     Args:
         handle: In lower case, without ``@``.
         policy: The gate for its host.
 
     Raises:
-        AtmosphereError: The server that resolves handles does not answer.
+        AtmosphereError: The server of ``ATDATA_PDS_URL`` does not answer.
     """
     server = os.environ.get(PDS_URL)
     if server and (did := _by_server(handle, server.rstrip("/"))):
@@ -64,7 +63,7 @@ def claimed_did(handle: str, policy: Policy) -> str | None:
     dns, private = os.environ.get(DNS_URL), handle.endswith(NOT_PUBLIC)
     if private and not dns:
         return None
-    # DNS comes before the file, and records that differ name nobody: https://atproto.com/specs/handle
+    # DNS precedes the file, and conflicting records are invalid: https://atproto.com/specs/handle
     if found := _by_dns(handle, dns):
         return found.pop() if len(found) == 1 else None
     return None if private else _by_file(handle, policy)
@@ -73,7 +72,9 @@ def claimed_did(handle: str, policy: Policy) -> str | None:
 def _by_server(handle: str, server: str) -> str | None:
     method = "com.atproto.identity.resolveHandle"
     try:
-        answer = get_json(f"{server}/xrpc/{method}", params={"handle": handle}, timeout=_TIMEOUT)
+        answer = get_json(
+            f"{server}/xrpc/{method}", params={"handle": handle}, timeout=_SILENT_SECONDS
+        )
     except (SourceError, NotFoundError) as error:
         if isinstance(error.__cause__, HTTPError):
             raise AtmosphereError(f"{handle} cannot be looked up: {error}") from error
@@ -83,15 +84,15 @@ def _by_server(handle: str, server: str) -> str | None:
 
 def _by_file(handle: str, policy: Policy) -> str | None:
     url = f"https://{handle}/.well-known/atproto-did"
-    retries = Retries(url, RetryPolicy(attempts=2, total_seconds=_TIMEOUT))
+    retries = Retries(url, RetryPolicy(attempts=2, total_seconds=_SILENT_SECONDS))
     headers = {"Accept": "text/plain"}
     try:
         with within(limits.document_seconds, url):
             response = fetch(
-                url, headers, name=url, retries=retries, policy=policy, timeout=_TIMEOUT
+                url, headers, name=url, retries=retries, policy=policy, timeout=_SILENT_SECONDS
             )
             try:
-                text = read_whole(response, most=_MAX_DID, name=url)
+                text = read_whole(response, most=_MAX_DID_FILE_BYTES, name=url)
             finally:
                 response.close()
     except (HTTPError, SourceError, UrlError, NotFoundError):
@@ -123,10 +124,10 @@ def _nameserver(url: str) -> Server:
 
 
 def _over_https(name: str, server: str) -> list[str]:
-    answer = get_json(server, params={"name": name, "type": "TXT"}, timeout=_TIMEOUT)
+    answer = get_json(server, params={"name": name, "type": "TXT"}, timeout=_SILENT_SECONDS)
     rows = answer.get("Answer") if isinstance(answer, Mapping) else None
     rows = rows if isinstance(rows, list) else []
-    # A long text is in several pairs of quotes.
+    # A long text comes in several pairs of quotes.
     datas = (str(row.get("data", "")) for row in rows if isinstance(row, Mapping))
     return [data.replace('" "', "").strip('"') for data in datas]
 

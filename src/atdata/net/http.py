@@ -17,7 +17,7 @@ from atdata.net.documents import parse_json, read_whole
 from atdata.net.download import BUFFER_BYTES, Download
 from atdata.net.policy import Policy
 from atdata.net.retries import Retries, RetryPolicy
-from atdata.net.transport import READ_TIMEOUT, Signer, describe, fetch
+from atdata.net.transport import SILENT_SECONDS, Signer, describe, fetch
 
 
 def open_url(
@@ -82,7 +82,7 @@ def get_json(
     params: Mapping[str, str] | None = None,
     policy: Policy | None = None,
     max_bytes: int | None = None,
-    timeout: float = READ_TIMEOUT,
+    timeout: float = SILENT_SECONDS,
 ) -> Any:
     """GET a small JSON document.
 

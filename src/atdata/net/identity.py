@@ -1,6 +1,6 @@
 """Handle → DID → server, each step checked: https://atproto.com/specs/handle and …/did.
 
-On a network of one's own, ``ATDATA_PLC_URL`` names its directory.
+On a network of your own, ``ATDATA_PLC_URL`` names its directory.
 """
 
 from __future__ import annotations
@@ -24,39 +24,39 @@ from atdata.net.http import get_json
 from atdata.net.policy import STRANGER, Policy
 
 PLC_URL: Final = "ATDATA_PLC_URL"
-"""Environment variable: the directory of a network of one's own."""
+"""Environment variable: the directory of a network of your own."""
 _PUBLIC_PLC: Final = "https://plc.directory"
-_TIMEOUT: Final = 10.0
+_SILENT_SECONDS: Final = 10.0
 _WEB_HOST: Final = re.compile(r"[A-Za-z0-9.-]{1,253}(:\d{1,5})?")
-_OLD_KINDS: Final = {
+_OLD_KEY_TYPES: Final = {
     "EcdsaSecp256k1VerificationKey2019": b"\xe7\x01",
     "EcdsaSecp256r1VerificationKey2019": b"\x80\x24",
 }
-"""Kinds of keys in documents → the multicodec of their curve."""
+"""Older type of a key in a document → the multicodec of its curve."""
 
 
 def plc_url() -> str:
-    """The directory that did:plc is looked up in."""
+    """The directory of did:plc identities."""
     return (os.environ.get(PLC_URL) or _PUBLIC_PLC).rstrip("/")
 
 
 def network_policy() -> Policy:
     """The gate for servers that identity documents name.
 
-    A directory that the user named with a plain http URL means a network of one's own, on this
-    machine or a private net: its servers are there too.
+    If the user named a directory with a plain http URL, it is of a network of their own, on this
+    machine or in a private network, and so are its servers.
     """
     return Policy(allow_private=True) if plc_url().startswith("http://") else STRANGER
 
 
 def resolve_handle(handle: str) -> str:
-    """The DID of a handle that the DID's own document names in turn.
+    """The DID of a handle, checked in both directions.
 
     Args:
         handle: With or without a leading ``@``.
 
     Raises:
-        IdentityError: Not a handle, it does not resolve, or its DID does not name it.
+        IdentityError: Not a handle, it does not resolve, or its DID's document does not name it.
         AtmosphereError: The directory cannot be reached.
     """
     name = account_of(handle).lower()
@@ -90,7 +90,7 @@ def verify(handle: str, did: str) -> None:
 
 
 def server_of(did: str) -> str:
-    """URL of the server that has an account's records and blobs now; accounts move.
+    """URL of the server that currently has an account's records and blobs; accounts move.
 
     Raises:
         IdentityError: Not a DID, there is no such account, or its document names no server.
@@ -107,10 +107,10 @@ def server_of(did: str) -> str:
 
 
 def signing_key(did: str) -> bytes:
-    """The key that signs an account's commits now.
+    """The key that currently signs an account's commits.
 
     Returns:
-        Two bytes for its curve (e7 01: k256, 80 24: p256), then the point, 33 bytes.
+        35 bytes: two for the curve (e7 01: k256, 80 24: p256), then the compressed point.
 
     Raises:
         IdentityError: There is no such account, or its document names no key (#atproto).
@@ -129,7 +129,7 @@ def signing_key(did: str) -> bytes:
 
 
 def _key(text: object, kind: object) -> bytes | None:
-    """A key as it is in a document: https://atproto.com/specs/cryptography#public-key-encoding"""
+    """A key of a document: https://atproto.com/specs/cryptography#public-key-encoding"""
     import libipld
 
     try:
@@ -138,16 +138,16 @@ def _key(text: object, kind: object) -> bytes | None:
     except ValueError:
         return None
     if kind == "Multikey":
-        return raw if len(raw) == 35 and raw[:2] in _OLD_KINDS.values() else None
-    # The older kinds have the point alone, as x and y.
-    curve = _OLD_KINDS.get(str(kind))
+        return raw if len(raw) == 35 and raw[:2] in _OLD_KEY_TYPES.values() else None
+    # The older types hold the bare point, as x and y.
+    curve = _OLD_KEY_TYPES.get(str(kind))
     if curve is None or len(raw) != 65 or raw[0] != 4:
         return None
     return curve + bytes((2 + raw[-1] % 2,)) + raw[1:33]
 
 
 def verified_handle(did: str) -> str | None:
-    """The handle that a DID's document names first, if it leads back to the DID; else None.
+    """The handle that a DID's document names first, if it resolves to the DID; else None.
 
     Raises:
         IdentityError: There is no such account.
@@ -176,14 +176,14 @@ def _origin(url: object, did: str) -> str:
 def _document(did: str) -> Mapping[str, Any]:
     method = did.split(":")[1] if is_did(did) else ""
     if method == "plc":
-        # The directory is the user's own choice, or the public one.
+        # The directory is trusted: the user chose it, or it is the public one.
         url, policy = f"{plc_url()}/{quote(did, safe=':')}", None
     elif method == "web":
         url, policy = f"{_web_origin(did)}/.well-known/did.json", network_policy()
     else:
-        raise IdentityError(f"{did!r:.100} is not a DID of the kinds in use, did:plc and did:web.")
+        raise IdentityError(f"{did!r:.100} is not a DID of a method in use, did:plc or did:web.")
     try:
-        document = get_json(url, policy=policy, timeout=_TIMEOUT)
+        document = get_json(url, policy=policy, timeout=_SILENT_SECONDS)
     except NotFoundError as error:
         raise IdentityError(f"There is no account {did} ({url}).") from error
     except UnsafeUrlError as error:
@@ -196,7 +196,7 @@ def _document(did: str) -> Mapping[str, Any]:
 
 
 def _web_origin(did: str) -> str:
-    # Colons that are not escaped would begin a path: https://atproto.com/specs/did
+    # An unescaped colon would begin a path: https://atproto.com/specs/did
     host = unquote(did.removeprefix("did:web:")) if did.count(":") == 2 else ""
     local = host.partition(":")[0] == "localhost"
     if not _WEB_HOST.fullmatch(host):

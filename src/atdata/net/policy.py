@@ -1,7 +1,7 @@
-"""What a stranger's URL may do: which schemes, and which addresses it may lead to.
+"""What a stranger's URL may do: its schemes, and the addresses it may lead to.
 
-A URL that the user typed is opened as it is (policy ``None``). A URL that came with a
-record of the network is opened under a `Policy`.
+A URL that the user typed is opened as it is (policy ``None``). A URL from a record of the
+network is opened under a `Policy`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ ALLOW_PRIVATE: Final = "ATDATA_ALLOW_PRIVATE"
 """Environment variable; ``1`` lets strangers' URLs lead to private addresses and use http."""
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 _ISATAP: Final = frozenset({0x00005EFE, 0x02005EFE})
-"""What comes before an address of IPv4 in one of a site's tunnels: RFC 5214."""
+"""What precedes the embedded IPv4 address in a tunnel's IPv6 address: RFC 5214."""
 _UNICAST: Final = ipaddress.ip_network("2000::/3")
 """The part of IPv6 that the public internet uses: https://www.rfc-editor.org/rfc/rfc4291"""
 _OF_CLOUDS: Final = frozenset({ipaddress.ip_address("168.63.129.16")})
-"""Public addresses at which a cloud answers its own machines alone."""
+"""Public addresses at which a cloud serves only its own machines."""
 _PORTS: Final = frozenset({80, 443})
-"""Ports below 1024 that a stranger's URL may name: behind the others are no web servers."""
+"""Ports below 1024 that a stranger's URL may name: the others belong to other services."""
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -51,10 +51,12 @@ class Policy:
         return self.allow_private
 
     def check_url(self, url: str) -> None:
-        """Pass a URL whose scheme a stranger's URL may have.
+        """Refuse a URL that a stranger must not name.
 
         Raises:
-            UnsafeUrlError: Another scheme, ``pipe:`` and local files among them.
+            UnsafeUrlError: Its scheme is not allowed (``pipe:`` and local files never are), its
+                host is hidden by a user's name, or its port is not one of web servers.
+            UrlError: It cannot be parsed.
         """
         scheme = scheme_of(url)
         opened = ("always", "private") if self.private_allowed else ("always",)
@@ -98,7 +100,7 @@ STRANGER: Final = Policy()
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the public internet, those embedded in IPv6 included."""
+    """Whether an IP address, and any IPv4 address embedded in it, is of the public internet."""
     ip: _Address = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         inner = [ip.ipv4_mapped, ip.sixtofour, *(ip.teredo or ())]
@@ -116,7 +118,7 @@ def is_public(address: str) -> bool:
 
 
 def _check_authority(url: str) -> None:
-    """Refuse a user's name before the host, which hides where it leads, and odd ports."""
+    """Refuse unusual ports, and a user's name before the host, which hides where a URL leads."""
     try:
         parts = urlsplit(url)
         port = parts.port

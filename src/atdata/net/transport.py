@@ -1,7 +1,7 @@
-"""One GET over http or https: pools, proxies, redirects, the gate, and when to try again.
+"""One request over http or https: connection pools, proxies, redirects, the gate, retries.
 
-Everything that is read over the network goes through here: https URLs, s3 (with a signer)
-and blobs.
+Everything that is read over the network goes through here: https URLs, s3 (with a signer) and
+blobs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from urllib3.response import BaseHTTPResponse
 from atdata._limits import limits
 from atdata._secrets import redacted
 from atdata.errors import AtdataError, ShardNotFoundError, SourceError, UnsafeUrlError, UrlError
-from atdata.net.deadlines import pools, seconds_left, within
+from atdata.net.deadlines import enforce_deadlines, seconds_left, within
 from atdata.net.documents import read_whole
 from atdata.net.headers import retry_after
 from atdata.net.logs import hide_in_logs
@@ -38,28 +38,29 @@ from atdata.net.retries import Retries
 
 hide_in_logs("urllib3")
 
-CONNECT_TIMEOUT: Final = 10.0
-READ_TIMEOUT: Final = 60.0
-_MAX_ERROR_BODY: Final = 64 << 10
-_ADDRESSES: Final = 8
+_CONNECT_SECONDS: Final = 10.0
+SILENT_SECONDS: Final = 60.0
+"""How long a server may send nothing."""
+_MAX_ERROR_BODY_BYTES: Final = 64 << 10
+_MAX_ADDRESSES: Final = 8
 """Addresses of one name that are tried."""
 _TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _FOREIGN_HEADERS: Final = frozenset(
     {"accept", "accept-encoding", "if-match", "if-unmodified-since", "range", "user-agent"}
 )
-"""What another host may see after a redirect; whatever else a caller sent may be a secret."""
+"""Sent to another host after a redirect; any other header may be a secret."""
 
 
 class Signer(Protocol):
-    """Turns an address into one that a server lets in, and reads its refusals."""
+    """Authorizes requests to a server, and interprets its refusals."""
 
     def sign(self, url: str) -> str:
-        """The http(s) URL to ask for, signed anew for each request."""
+        """The http(s) URL to request; called again for each request."""
         ...
 
     def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> Exception | None:
-        """What a refusal means; None: ask again, it was learnt from (the region, say)."""
+        """The error for a refusal; None to try again, with what was learnt from it (the region)."""
         ...
 
 
@@ -71,14 +72,14 @@ def fetch(
     retries: Retries,
     policy: Policy | None,
     sign: Signer | None = None,
-    timeout: float = READ_TIMEOUT,
+    timeout: float = SILENT_SECONDS,
     accept: Collection[int] = (200,),
 ) -> BaseHTTPResponse:
     """GET a URL, trying again while that helps.
 
     Args:
-        url: An http(s) URL, or with ``sign`` whatever the signer takes.
-        headers: Sent along; another host, after a redirect, does not see unusual ones.
+        url: An http(s) URL, or with ``sign`` what the signer takes.
+        headers: Sent along; after a redirect to another host, only harmless ones.
         name: What to call the URL in errors.
         retries: Counts the failures.
         policy: None for a URL that the user typed.
@@ -91,8 +92,8 @@ def fetch(
 
     Raises:
         ShardNotFoundError: 404 or 410.
-        UnsafeUrlError: The policy does not let this URL, or a redirect, pass.
-        SourceError: Anything else, at the end of patience.
+        UnsafeUrlError: The policy refuses this URL or a redirect.
+        SourceError: Anything else, after the last attempt.
     """
     while True:
         target = url if sign is None else sign.sign(url)
@@ -144,7 +145,7 @@ def _origin(url: str) -> str:
 
 
 def describe(error: Exception) -> str:
-    """What a failed connection means, without addresses of objects or secrets in URLs."""
+    """What a failed connection means in plain words, without secrets of URLs."""
     if isinstance(error, NewConnectionError | ConnectTimeoutError):
         cause = error.__cause__ or error.__context__
         detail = cause if isinstance(cause, OSError) else "timed out"
@@ -211,15 +212,15 @@ def send(
         policy: None for a URL that the user typed.
         timeout: Seconds that the server may be silent.
         method: The HTTP method.
-        body: What to send, from where it stands.
+        body: What to send, from its current position.
 
     Returns:
         The response, whatever its status, its body unread.
 
     Raises:
         UrlError: Not an http(s) URL.
-        UnsafeUrlError: The policy does not let it pass.
-        SourceError: Its answer does not begin in time, or its head is too large.
+        UnsafeUrlError: The policy refuses it.
+        SourceError: The answer does not begin in time, or its head is too large.
         urllib3.exceptions.HTTPError: It cannot be reached.
     """
     try:
@@ -246,17 +247,17 @@ def send(
     if policy is not None:
         policy.check_url(url)
     by_proxy = isinstance(manager, urllib3.ProxyManager) and parts.scheme == "http"
-    # A body may take as long as it takes to send.
+    # Sending a body has no time limit.
     with within(limits.document_seconds if body is None else math.inf, redacted(url)):
         if policy is None or by_proxy:
             whole = f"{parts.scheme}://{netloc}{path}"
             options["timeout"] = _timeout(timeout)
             return manager.urlopen(method, whole, headers=sent, **options)
-        # Connect to the very address that was checked: a second look-up could give another one.
+        # Connect to the address that was checked: a second look-up could return another.
         failure: Exception | None = None
         port = port or (443 if parts.scheme == "https" else 80)
         names = {"server_hostname": host} if parts.scheme == "https" else None
-        for address in policy.addresses(host, port)[:_ADDRESSES]:
+        for address in policy.addresses(host, port)[:_MAX_ADDRESSES]:
             pool = manager.connection_from_host(address, port, parts.scheme, names)
             options["timeout"] = _timeout(timeout)
             try:
@@ -273,15 +274,15 @@ def send(
 
 
 def _timeout(silent: float) -> urllib3.Timeout:
-    """How long to wait for a connection, TLS included, and then for a word."""
-    return urllib3.Timeout(connect=min(CONNECT_TIMEOUT, silent, seconds_left()), read=silent)
+    """How long to wait for a connection, TLS included, and then for each read."""
+    return urllib3.Timeout(connect=min(_CONNECT_SECONDS, silent, seconds_left()), read=silent)
 
 
 _managers: dict[tuple[int, str | None, str | None], urllib3.PoolManager] = {}
 
 
 def _manager(scheme: str, host: str) -> urllib3.PoolManager:
-    """The pool of this process: connections shared with a forked child would mix up answers."""
+    """The pool of this process: a forked child that shared connections would mix up answers."""
     proxy = None if proxy_bypass(host) else getproxies().get(scheme)
     trusted = [os.environ.get(n) for n in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE")]
     ca_certs = next((name for name in trusted if name), None)
@@ -293,7 +294,7 @@ def _manager(scheme: str, host: str) -> urllib3.PoolManager:
     else:
         proxy = proxy if "://" in proxy else f"http://{proxy}"
         made = urllib3.ProxyManager(proxy, 32, maxsize=16, ca_certs=ca_certs)
-    pools(made)
+    enforce_deadlines(made)
     return _managers.setdefault(key, made)
 
 
@@ -308,7 +309,7 @@ def _is_certificate_error(error: BaseException | None) -> bool:
 
 def _error_body(response: BaseHTTPResponse) -> bytes:
     try:
-        return read_whole(response, most=_MAX_ERROR_BODY, name="")
+        return read_whole(response, most=_MAX_ERROR_BODY_BYTES, name="")
     except (HTTPError, OSError):
         return b""
     finally:

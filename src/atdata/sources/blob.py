@@ -25,33 +25,33 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 
-_CHUNK: Final = 1 << 20
+_CHUNK_BYTES: Final = 1 << 20
 
 
 class BlobReader:
-    """Opens blobs, from the server that the account is at now."""
+    """Opens blobs, on the account's current server."""
 
     def open(self, url: str, *, policy: Policy | None = None, most: int | None = None) -> IO[bytes]:
         """Open a blob as a stream whose bytes are checked against its CID.
 
-        The server is named by the account's identity document, a stranger's text, so that the
-        gate for strangers' URLs always applies to it.
+        The account's identity document, a stranger's text, names the server, so the gate for
+        strangers' URLs always applies.
 
         Args:
             url: ``at://did/blob/cid``.
-            policy: The gate; None is that of the network in use.
-            most: Largest blob taken, in bytes; None: ``limits.blob_bytes``.
+            policy: The gate; None: the one of the network in use.
+            most: Largest blob accepted, in bytes; None: ``limits.blob_bytes``.
 
         Returns:
-            A stream. The first read downloads the whole blob to a temporary file, and raises
-            IntegrityError if its bytes are not those of the CID: none of them is handed out.
+            A stream. Its first read downloads the whole blob to a temporary file, and raises
+            IntegrityError, before any byte is returned, if they do not match the CID.
 
         Raises:
             RefError: Not a blob's URL.
             IdentityError: The account's server cannot be found.
             ShardNotFoundError: The server does not have the blob.
             SourceError: It cannot be read.
-            UnsafeUrlError: The server is at an address that strangers must not lead to.
+            UnsafeUrlError: The policy refuses the server's address.
         """
         ref = parse_blob_ref(url)
         server = server_of(ref.did)
@@ -61,7 +61,7 @@ class BlobReader:
         query = urlencode({"did": ref.did, "cid": ref.cid})
         stream = open_url(
             f"{server}/xrpc/com.atproto.sync.getBlob?{query}",
-            sign=_Refusals(url, server),
+            sign=_BlobSigner(url, server),
             policy=gate,
             restart=True,
             name=url,
@@ -81,11 +81,11 @@ class BlobReader:
 _GONE: Final = re.compile(
     rb'"error" *: *"(RepoNotFound|RepoDeactivated|RepoTakendown|RepoSuspended)"'
 )
-"""How servers refuse what belongs to an account that is gone."""
+"""How servers refuse the blobs of an account that is not active."""
 
 
-class _Refusals:
-    """Needs no signature; knows what the server's refusals mean."""
+class _BlobSigner:
+    """A signer that signs nothing, and interprets the server's refusals."""
 
     def __init__(self, url: str, server: str) -> None:
         self._url = url
@@ -97,8 +97,8 @@ class _Refusals:
     def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> Exception | None:
         if gone := _GONE.search(body):
             return ShardNotFoundError(
-                f"{self._url}: {self._server} does not show this account any more "
-                f"({gone[1].decode()}): its data are not to be read."
+                f"{self._url}: {self._server} no longer serves this account "
+                f"({gone[1].decode()}): its data must not be read."
             )
         # The reference server answers 400 BlobNotFound, others 404.
         if status in (400, 404, 410):
@@ -110,7 +110,7 @@ class _Refusals:
 
 
 class _Checked(io.RawIOBase):
-    """Hands out bytes once all of them were seen to have the hash: not one before."""
+    """Returns bytes only after all of them have been checked against the hash."""
 
     def __init__(self, stream: IO[bytes], url: str, sha256: str, most: int) -> None:
         super().__init__()
@@ -126,7 +126,7 @@ class _Checked(io.RawIOBase):
         return True
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Read on; at first, download and check."""
+        """Read; the first call downloads and checks."""
         if self._view is None:
             self._view = self._checked()
         view = memoryview(buffer).cast("B")
@@ -138,7 +138,7 @@ class _Checked(io.RawIOBase):
     def _checked(self) -> memoryview:
         digest = hashlib.sha256()
         with room_for(self._url), tempfile.TemporaryFile(prefix="atdata-blob-") as file:
-            while chunk := self._stream.read(_CHUNK):
+            while chunk := self._stream.read(_CHUNK_BYTES):
                 if file.tell() + len(chunk) > self._most:
                     raise IntegrityError(
                         f"a blob of more than {self._most:,} bytes", shard=self._url
@@ -150,10 +150,10 @@ class _Checked(io.RawIOBase):
             size = file.tell()
             if digest.hexdigest() != self._sha256:
                 raise IntegrityError(
-                    f"the {size:,} bytes that the server gave are not those of the CID",
+                    f"the {size:,} bytes that the server sent do not match the CID",
                     shard=self._url,
                 )
-            # A map, not the file: a forked child has its own place in it.
+            # A map, not the file, whose position a forked child would share.
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
         return memoryview(mapped)
 

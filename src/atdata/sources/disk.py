@@ -1,4 +1,4 @@
-"""Shards in files of this machine: paths, file:// URLs, globs, folders."""
+"""Shards in local files: paths, file:// URLs, globs, folders."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from atdata.sources.nearby import warn_of_compressed
 from atdata.system.folders import path_in_url, user_path
 from atdata.system.regular_files import open_file
 
-BUFFER: Final = 1 << 20
+_BUFFER_BYTES: Final = 1 << 20
 _SLASH: Final = re.compile(r"[/\\]" if os.name == "nt" else "/")
 
 
@@ -24,8 +24,8 @@ class DiskReader:
     """Opens paths and file:// URLs.
 
     Args:
-        base: The folder that relative paths start from; None: the working directory, as it is
-            when they are used.
+        base: The folder that relative paths start from; None: the working directory at the time
+            of use.
     """
 
     def __init__(self, base: str | None = None) -> None:
@@ -37,12 +37,12 @@ class DiskReader:
         Raises:
             ShardNotFoundError: There is none.
             SourceError: It cannot be read, or is a folder, a pipe or a device.
-            UnsafeUrlError: It is a stranger's URL.
+            UnsafeUrlError: The URL is untrusted.
         """
-        _refuse_strangers(url, policy)
+        _refuse_untrusted(url, policy)
         path = path_of(url, self._base)
         try:
-            return open_file(path, BUFFER)
+            return open_file(path, _BUFFER_BYTES)
         except FileNotFoundError as error:
             raise ShardNotFoundError(
                 f"{path}: there is no such file.{slash_missing(path)}"
@@ -53,19 +53,19 @@ class DiskReader:
             raise SourceError(f"{path}: cannot be read ({error.strerror}).") from error
 
     def expand(self, url: str, *, policy: Policy | None = None) -> list[str]:
-        """The files that a URL stands for, sorted.
+        """The files that a path or URL names, sorted.
 
-        A folder stands for the tar files directly in it, and ``*``, ``?``, ``[…]`` and ``**``
-        work as in a shell, unless a file of just this name exists.
+        A folder names the tar files directly in it. ``*``, ``?``, ``[…]`` and ``**`` match as in
+        a shell, unless a file of exactly this name exists.
 
         Returns:
-            Absolute paths, or file:// URLs where one was given. A plain name is returned
-            without a look whether it exists; empty where a glob or folder has nothing.
+            Absolute paths; file:// URLs if one was given. A plain name is returned whether it
+            exists or not; a glob or a folder may match nothing.
 
         Raises:
-            UnsafeUrlError: It is a stranger's URL.
+            UnsafeUrlError: The URL is untrusted.
         """
-        _refuse_strangers(url, policy)
+        _refuse_untrusted(url, policy)
         path = path_of(url, self._base)
         if path.is_dir():
             found = sorted(str(p) for p in path.glob("*.tar") if p.is_file())
@@ -73,7 +73,7 @@ class DiskReader:
                 warn_of_compressed(path)
         elif glob.has_magic(str(_named(url))) and not path.exists():
             folder, left = existing_part(str(_named(url)), self._base)
-            # The folder that it starts from is no pattern; Path.glob takes no absolute one.
+            # The existing part is no pattern; Path.glob accepts no absolute pattern.
             start = glob.escape(os.path.join(self._base or os.getcwd(), folder))  # noqa: PTH109, PTH118
             matches = map(Path, glob.glob(start + left, recursive=True))  # noqa: PTH207
             found = sorted(str(_absolute(match)) for match in matches if match.is_file())
@@ -83,7 +83,7 @@ class DiskReader:
 
 
 def existing_part(path: str, base: str | None = None) -> tuple[str, str]:
-    """A path in two: folders that exist by just these names, and what is left of it.
+    """Split a path after the folders that exist by exactly these names.
 
     So ``[raw] v1/*.tar`` finds the tars in a folder whose name looks like a pattern.
 
@@ -100,7 +100,7 @@ def existing_part(path: str, base: str | None = None) -> tuple[str, str]:
 
 
 def path_of(url: str, base: str | None = None) -> Path:
-    """The absolute path that a path or file:// URL names; links are kept.
+    """The absolute path of a path or file:// URL; links are not resolved.
 
     Args:
         url: The path or URL.
@@ -117,16 +117,16 @@ def _named(url: str) -> Path:
         return user_path(url)
     parts = urlsplit(url.replace("?", "%3F").replace("#", "%23"))
     if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
-        raise UrlError(f"{url!r} names no file of this machine. Write file:///folder/name.tar.")
+        raise UrlError(f"{url!r} names no local file. Write file:///folder/name.tar.")
     return path_in_url(parts.path)
 
 
 def _absolute(path: Path) -> Path:
-    # A link stays as it was named, unless ".." follows it, which only its target can tell.
+    # Only ".." needs the target of a link before it.
     return path.resolve() if ".." in path.parts else path.absolute()
 
 
-def _refuse_strangers(url: str, policy: Policy | None) -> None:
+def _refuse_untrusted(url: str, policy: Policy | None) -> None:
     if policy is not None:
         raise UnsafeUrlError(
             f"{url[:200]!r} comes from the network and names a file of this machine: not opened."

@@ -24,5 +24,5 @@ class HttpReader:
         return [url]
 
     def ranges(self, url: str, *, policy: Policy | None = None) -> HttpBytes:
-        """The shard as bytes by position; no request is sent yet."""
+        """The shard by byte ranges; no request is sent yet."""
         return HttpBytes(url, name=redacted(url), policy=policy)

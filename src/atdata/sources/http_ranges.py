@@ -82,7 +82,7 @@ class HttpBytes:
                         # Whatever has arrived: waiting for all of it would let a server drip.
                         with pace.waiting():
                             chunk = response.read1(min(size, len(view) - at))
-                        pace.came(len(chunk))
+                        pace.arrived(len(chunk))
                     if not chunk:
                         raise HTTPError("closed early")
                     view[at : at + len(chunk)] = chunk

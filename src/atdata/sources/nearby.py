@@ -1,4 +1,4 @@
-"""What a folder holds in place of shards, or next to them, in words for errors and warnings."""
+"""Describes what a folder holds besides or instead of shards, for errors and warnings."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Final
 from atdata._warnings import warn
 from atdata.errors import UnreadFilesWarning
 
-_LOOKED_AT: Final = 10_000
-"""Files of a folder that are looked at."""
-_KINDS: Final = 5
+_MAX_ENTRIES: Final = 10_000
+"""Entries of a folder that are looked at."""
+_MAX_SUFFIXES: Final = 5
 COMPRESSED: Final = re.compile(
     r"\.(tar\.(gz|bz2|xz|zst|zstd|lz4|Z)|tgz|tbz2?|txz|tzst)$", re.IGNORECASE
 )
-"""Ends of the names of compressed tars."""
+"""Suffixes of compressed tars."""
 _TAR: Final = re.compile(r"\.tar$")
 
 
 def warn_of_compressed(folder: Path) -> None:
-    """Warn where compressed tars lie next to the shards of a folder: they are not read."""
+    """Warn if a folder has compressed tars next to its shards: they are not read."""
     found = sorted(entry.name for entry in _entries(folder) if COMPRESSED.search(entry.name))
     if found:
         warn(
@@ -35,7 +35,7 @@ def warn_of_compressed(folder: Path) -> None:
 
 
 def instead_of_shards(folder: Path) -> str:
-    """What a folder without a .tar in it holds, and what to do; "" where that is nothing."""
+    """What a folder without a .tar holds, and what to do; "" if it is empty."""
     kinds: Counter[str] = Counter()
     compressed, below, others = [], [], []
     for entry in _entries(folder):
@@ -62,7 +62,7 @@ def instead_of_shards(folder: Path) -> str:
     if others:
         return f"It holds {min(others)}, whose ending has to be .tar."
     if kinds:
-        held = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common(_KINDS))
+        held = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common(_MAX_SUFFIXES))
         return (
             f"It holds other files ({held}): make samples of them, and write these with "
             "atdata.write_samples."
@@ -73,7 +73,7 @@ def instead_of_shards(folder: Path) -> str:
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            return [e for e in islice(entries, _LOOKED_AT) if not e.name.startswith(".")]
+            return [e for e in islice(entries, _MAX_ENTRIES) if not e.name.startswith(".")]
     except OSError:
         return []
 

@@ -1,4 +1,4 @@
-"""Shards in buckets: signed by the AWS library, streamed by our own reader."""
+"""Shards in buckets: requests signed by the AWS library, streamed by our HTTP reader."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from atdata.sources.s3_access import S3Access, access_for, in_region, learn_regi
 from atdata.sources.s3_client import client_for, refusal, s3_error, s3_errors
 from atdata.sources.url import URLSource
 
-_SIGNED_FOR: Final = 3600
-"""Seconds that a signature holds; each request, after a dropped connection too, is signed anew."""
+_SIGNATURE_SECONDS: Final = 3600
+"""How long a signature is valid; each request is signed again, also after a dropped connection."""
 _MAGIC: Final = re.compile(r"[*?[]")
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html"""
 
 
 def parse_s3(url: str) -> tuple[str, str]:
-    """``s3://bucket/key`` → bucket and key, the key as it is: nothing in it is escaped.
+    """``s3://bucket/key`` → bucket and key. The key is taken literally: nothing is unescaped.
 
     Raises:
-        UrlError: No bucket, or keys before it.
+        UrlError: It has no bucket, or access keys before it.
     """
     bucket, _, key = url.partition("://")[2].partition("/")
     if not url.lower().startswith("s3://") or not bucket:
         raise UrlError(f"{url!r} is not an s3 URL. Write s3://bucket/folder/name.tar.")
     if "@" in bucket or (":" in bucket and not bucket.startswith("arn:")):
         raise UrlError(
-            f"{url!r} has keys before its bucket, which s3 URLs do not have. Give them to "
+            f"{url!r} has access keys before its bucket, where s3 URLs have none. Pass them to "
             "S3DataStore(credentials=…) or S3Source(access_key=…, secret_key=…), or set "
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
         )
@@ -41,14 +41,14 @@ def parse_s3(url: str) -> tuple[str, str]:
 
 
 def _check_name(url: str, bucket: str, policy: Policy | None) -> None:
-    """Refuse what has no UTF-8, and of strangers what is not a plain bucket.
+    """Refuse a URL that has no UTF-8, and a stranger's that does not name a plain bucket.
 
-    An access point or a function that a stranger set up would be sent a signed request.
+    A stranger's access point or function would otherwise receive a signed request.
     """
     try:
         url.encode()
     except UnicodeEncodeError as error:
-        raise UrlError(f"{url!r} has characters that no key can have.") from error
+        raise UrlError(f"{url!r} has characters that no S3 key can have.") from error
     if policy is not None and not _BUCKET.fullmatch(bucket):
         raise UnsafeUrlError(
             f"{url[:200]!r} comes from the network, and {bucket[:80]!r} is not the name of a "
@@ -60,9 +60,9 @@ class S3Reader:
     """Opens s3:// URLs.
 
     Args:
-        access: How to open every bucket; None: as `access_for` says.
-        endpoint: Where buckets are said to be that no access is remembered for.
-        region: The region to go with it.
+        access: How to open every bucket; None: by `access_for`.
+        endpoint: The server of buckets for which no access is remembered.
+        region: The region of that server.
     """
 
     def __init__(
@@ -82,16 +82,16 @@ class S3Reader:
         Raises:
             ShardNotFoundError: There is no such object.
             BucketNotFoundError: There is no such bucket.
-            CredentialsError: The server does not let us in; says what to set.
+            CredentialsError: The server refuses access; says what to set.
             SourceError: It cannot be read.
-            UnsafeUrlError: The policy does not let the endpoint pass.
+            UnsafeUrlError: The policy refuses the endpoint.
             MissingExtraError: boto3 is not installed.
         """
         signer, gate = self._signer(url, policy)
         return open_url(url, sign=signer, policy=gate, name=url, allow_encoded=False)
 
     def ranges(self, url: str, *, policy: Policy | None = None) -> HttpBytes:
-        """An object as bytes by position; no request is sent yet."""
+        """An object by byte ranges; no request is sent yet."""
         signer, gate = self._signer(url, policy)
         return HttpBytes(url, name=url, sign=signer, policy=gate)
 
@@ -107,12 +107,12 @@ class S3Reader:
         """The objects that a URL stands for, sorted by key.
 
         A bucket, or a key that ends with ``/``, stands for the tar files directly below it.
-        ``*`` and ``?`` match within a folder, ``**`` across folders, unless an object of just
-        this name exists. A stranger's URL stands for itself.
+        ``*`` and ``?`` match within a folder, ``**`` across folders, unless an object of exactly
+        this name exists. An untrusted URL stands for itself.
 
         Raises:
             BucketNotFoundError: There is no such bucket.
-            CredentialsError: The server does not let us in; says what to set.
+            CredentialsError: The server refuses access; says what to set.
             SourceError: It cannot be listed.
         """
         bucket, key = parse_s3(url)
@@ -153,21 +153,21 @@ class _Signer:
         self._signed = True
 
     def sign(self, url: str) -> str:
-        """A URL with a signature in its query, for the bucket's own host alone."""
+        """A URL with a signature in its query, for the bucket's own host only."""
         access = in_region(self._bucket, self._access)
         with s3_errors(url, access, kind=SourceError):
             client, self._signed = client_for(access, fallback=True)
             signed: str = client.generate_presigned_url(
                 "get_object",
                 Params={"Bucket": self._bucket, "Key": self._key},
-                ExpiresIn=_SIGNED_FOR,
+                ExpiresIn=_SIGNATURE_SECONDS,
             )
         return signed
 
     def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> Exception | None:
-        """None where the server named the right region, else what the refusal means."""
-        said = refusal(body)
-        region = headers.get("x-amz-bucket-region") or said.get("Region")
+        """None if the server named another region to try; otherwise the error."""
+        reasons = refusal(body)
+        region = headers.get("x-amz-bucket-region") or reasons.get("Region")
         known = in_region(self._bucket, self._access).region
         if status in (301, 307, 400, 403) and region and self._access.endpoint is None:
             learn_region(self._bucket, self._access, region)
@@ -176,9 +176,9 @@ class _Signer:
         return s3_error(
             self._url,
             self._access,
-            code=said.get("Code", ""),
+            code=reasons.get("Code", ""),
             status=status,
-            message=said.get("Message", ""),
+            message=reasons.get("Message", ""),
             signed=self._signed,
             kind=SourceError,
         )
@@ -187,25 +187,25 @@ class _Signer:
 class S3Source(URLSource):
     """Shards in a bucket of AWS or of any server that speaks S3.
 
-    Either URLs, or a bucket with a prefix or keys. With an endpoint, keys or ``anonymous``,
-    the buckets are opened this way from now on by their s3:// URLs alone, too, in this
-    process; the keys go to no other host.
+    Pass URLs, or a bucket with a prefix or keys. With an endpoint, access keys or ``anonymous``,
+    every s3:// URL of these buckets is opened the same way from now on, in this process; access
+    keys are sent to no other host.
 
     Args:
         urls: s3:// URLs, with braces and globs.
-        bucket: In place of ``urls``: a bucket, whose objects below ``prefix`` are taken that
-            end with ``.tar``, sorted.
+        bucket: Instead of ``urls``: a bucket, whose objects that begin with ``prefix`` and end
+            with ``.tar`` are the shards, sorted.
         prefix: What their keys begin with.
-        keys: In place of a prefix: keys, with braces, in this order.
-        endpoint: http(s) URL of the server; None is AWS, or what the environment names.
-        access_key: With ``secret_key``; without them AWS's chain finds keys.
+        keys: Instead of a prefix: keys, with braces, in this order.
+        endpoint: http(s) URL of the server; None: AWS, or the environment's.
+        access_key: With ``secret_key``; without them AWS's credential chain finds keys.
         secret_key: See ``access_key``.
         region: The bucket's region.
         anonymous: Do not sign: for public buckets.
 
     Raises:
-        NoDataUrlsError: Nothing that names a shard.
-        UrlError: Not s3:// URLs, or an endpoint that is no URL.
+        NoDataUrlsError: No URL or key was given.
+        UrlError: Not s3:// URLs, or the endpoint is no URL.
         CredentialsError: One of the two keys without the other.
     """
 
@@ -271,7 +271,7 @@ class S3Source(URLSource):
                 ``AWS_SECRET_ACCESS_KEY``, ``AWS_REGION``; or the path of a ``.env`` file.
             bucket: The bucket.
             prefix: What the shards' keys begin with.
-            keys: In place of a prefix: the keys.
+            keys: Instead of a prefix: the keys.
         """
         made = cls.__new__(cls)
         made._set_up(_named(None, bucket, prefix, keys), S3Access.from_settings(credentials))

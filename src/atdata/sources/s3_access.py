@@ -1,7 +1,7 @@
-"""Which endpoint and which keys a bucket is opened with; keys go to no other host.
+"""The endpoint and keys that a bucket is opened with; keys are sent to no other host.
 
-An `S3DataStore` or `S3Source` made in this process is remembered for its bucket. Any other
-bucket is opened as the AWS environment says: variables, profiles, roles.
+An `S3DataStore` or `S3Source` made in this process is remembered for its bucket. Other buckets
+use the AWS environment: variables, profiles, roles.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _keyless: ContextVar[bool] = ContextVar("_keyless", default=False)
 def without_keys() -> Iterator[None]:
     """Pickle datasets, sources and stores without the keys of their buckets.
 
-    By default a pickle carries them, so that a worker that is spawned can read; whoever has the
-    pickle has the keys. One made within this block has none: the process that loads it reads with
-    its own, an `S3DataStore` or `S3Source` that it made or those of the AWS environment. User
-    information and queries of URLs stay in every pickle: they are part of the URL.
+    By default a pickle carries them, so that a spawned worker can read; whoever has the pickle
+    has the keys. A pickle made within this block has none: the process that loads it uses its own,
+    from an `S3DataStore` or `S3Source` that it made or from the AWS environment. User information
+    and queries of URLs stay in every pickle: they are part of the URL.
     """
     mark = _keyless.set(True)
     try:
@@ -45,9 +45,10 @@ def without_keys() -> Iterator[None]:
 @redacted_repr
 @dataclass(frozen=True, slots=True)
 class S3Access:
-    """Where a bucket is and how to get in. The repr shows no keys.
+    """A bucket's endpoint, region and keys. The repr shows no keys.
 
-    Without keys, and not anonymous, AWS's own chain finds them: environment, profiles, roles.
+    Without keys, and unless anonymous, AWS's credential chain finds them: environment, profiles,
+    roles.
     """
 
     endpoint: str | None = None
@@ -90,16 +91,16 @@ class S3Access:
 
     @classmethod
     def from_settings(cls, credentials: Mapping[str, str] | str | Path) -> S3Access:
-        """Read the names that AWS tools use, of a dict or a ``.env`` file.
+        """Read the settings of AWS tools from a dict or a ``.env`` file.
 
         Args:
             credentials: ``AWS_ENDPOINT`` (or ``AWS_ENDPOINT_URL``, ``AWS_ENDPOINT_URL_S3``),
                 ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_SESSION_TOKEN``,
                 ``AWS_REGION`` (or ``AWS_DEFAULT_REGION``); or the path of a file of such lines.
-                Others are passed over.
+                Others are ignored.
 
         Raises:
-            CredentialsError: The file is not there, or one of the two keys is missing.
+            CredentialsError: The file cannot be read, or one of the two keys is missing.
             UrlError: The endpoint is not an http(s) URL.
         """
         if isinstance(credentials, Mapping):
@@ -127,10 +128,10 @@ class S3Access:
 
 
 def read_env_file(path: Path) -> dict[str, str]:
-    """Read lines of ``NAME=value``; ``export``, quotes, comments and empty lines may be there.
+    """Read lines of ``NAME=value``, with optional ``export``, quotes, comments and empty lines.
 
     Raises:
-        CredentialsError: The file cannot be read, or a line is not one. Values are not shown.
+        CredentialsError: The file cannot be read, or a line is malformed. Values are not shown.
     """
     try:
         text = user_path(path).read_text(encoding="utf-8")
@@ -158,22 +159,22 @@ def _unquoted(value: str) -> str:
 _remembered: dict[str, tuple[S3Access, ...]] = {}
 """Bucket → accesses, the newest last."""
 _regions: dict[tuple[str | None, str], str] = {}
-"""Endpoint and bucket → the region that the server said it is in."""
+"""Endpoint and bucket → the region that the server named."""
 
 
 def remember(bucket: str, access: S3Access) -> None:
-    """Open this bucket with this access from now on, in this process."""
+    """Open a bucket with this access from now on, in this process."""
     others = tuple(a for a in _remembered.get(bucket, ()) if a != access)
     _remembered[bucket] = (*others, access)
 
 
 def remembered(buckets: frozenset[str]) -> dict[str, tuple[S3Access, ...]]:
-    """What is remembered of some buckets, to be taken to another process with `restore`."""
+    """The accesses of some buckets, for `restore` in another process."""
     return {bucket: known for bucket, known in _remembered.items() if bucket in buckets}
 
 
 def restore(known: Mapping[str, tuple[S3Access, ...]]) -> None:
-    """Remember what `remembered` gave in another process; what is known here stays newer."""
+    """Add the accesses of another process; those of this one take precedence."""
     for bucket, accesses in known.items():
         here = _remembered.get(bucket, ())
         _remembered[bucket] = (*(a for a in accesses if a not in here), *here)
@@ -198,30 +199,30 @@ def access_for(
 
     Args:
         bucket: Its name.
-        endpoint: Where it is said to be; None: not said.
-        region: The region that goes with it.
-        stranger: Whether a stranger said so.
+        endpoint: The server that its URL or entry names; None if neither does.
+        region: The region of that server.
+        stranger: Whether a stranger named it.
 
     Returns:
-        The access, and whether its host is the user's choice. A host that only a stranger
-        named gets no keys.
+        The access, and whether the user chose its host. A host that only a stranger named gets
+        no keys.
     """
-    said = endpoint.rstrip("/") if endpoint else None
+    named = endpoint.rstrip("/") if endpoint else None
     for access in reversed(_remembered.get(bucket, ())):
-        if said is None or said == access.endpoint:
+        if named is None or named == access.endpoint:
             return access, True
     own = environment_endpoint()
-    if said is None or said == own:
+    if named is None or named == own:
         return S3Access(own, region), True
-    return S3Access(said, region, anonymous=stranger), not stranger
+    return S3Access(named, region, anonymous=stranger), not stranger
 
 
 def learn_region(bucket: str, access: S3Access, region: str) -> None:
-    """Note the region that the server says a bucket is in."""
+    """Remember the region that the server named for a bucket."""
     _regions[access.endpoint, bucket] = region
 
 
 def in_region(bucket: str, access: S3Access) -> S3Access:
-    """The access with the region that was learnt for the bucket, if one was."""
+    """The access, with the region learnt for the bucket if there is one."""
     region = _regions.get((access.endpoint, bucket))
     return access if region is None else replace(access, region=region)

@@ -1,4 +1,4 @@
-"""The AWS library, and what its errors and those of S3 servers mean."""
+"""Clients of the AWS library, and its errors and those of S3 servers as ours."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ _clients: dict[tuple[int, S3Access, int, bool, int], tuple[Any, bool]] = {}
 
 
 def client_for(access: S3Access, *, fallback: bool = False, attempts: int = 4) -> tuple[Any, bool]:
-    """A boto3 client for this access, one a process.
+    """A boto3 client for this access, one per process.
 
     Args:
         access: Endpoint, region, keys.
-        fallback: Whether to go on unsigned where no keys can be found.
+        fallback: Whether to send unsigned requests if no keys can be found.
         attempts: How often the library tries a request.
 
     Returns:
@@ -55,9 +55,9 @@ def client_for(access: S3Access, *, fallback: bool = False, attempts: int = 4) -
     Raises:
         MissingExtraError: boto3 is not installed.
         CredentialsError: There are no keys, and no ``fallback``.
-        UrlError: The region's name is not one.
+        UrlError: The region's name is invalid.
     """
-    # In a notebook, keys are often put into the environment after a first attempt has failed.
+    # In a notebook, keys are often set in the environment after a first attempt has failed.
     environment = hash(frozenset(i for i in os.environ.items() if i[0].startswith("AWS_")))
     key = (os.getpid(), access, environment, fallback, attempts)
     if key not in _clients:
@@ -92,7 +92,7 @@ def _made(access: S3Access, fallback: bool, attempts: int) -> tuple[Any, bool]:
                 read_timeout=60,
                 retries={"mode": "standard", "total_max_attempts": attempts},
                 max_pool_connections=16,
-                # Servers other than AWS often do not know the checksums that are new in 2025.
+                # Many servers other than AWS do not know the default checksums of 2025.
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
             ),
@@ -111,11 +111,11 @@ def s3_errors(
     """Turn the AWS library's exceptions into ours.
 
     Args:
-        place: What is being worked on, an s3:// URL.
-        access: How; its endpoint is named in errors.
-        kind: What a failure without a name of its own becomes.
+        place: The s3:// URL in use.
+        access: How it is opened; errors name its endpoint.
+        kind: The error for a failure that has no class of its own.
     """
-    # A server may repeat what it was sent.
+    # A server may echo what it was sent.
     keys = (access.access_key, access.secret_key, access.session_token)
     with guarded(*keys), _named_errors(place, access, kind):
         yield
@@ -174,12 +174,12 @@ def s3_error(
 
     Args:
         place: The s3:// URL.
-        access: How it was asked; its endpoint is named in the message.
-        code: The server's name for the refusal; "" where there was no body.
+        access: How it was opened; the message names its endpoint.
+        code: The server's code of the refusal; "" if the answer had no body.
         status: The HTTP status.
-        message: The server's own words.
+        message: The server's own message.
         signed: Whether the request had a signature.
-        kind: What a refusal without a name of its own becomes.
+        kind: The error for a refusal that has no class of its own.
     """
     host = _host(access)
     bucket = place.removeprefix("s3://").partition("/")[0]
@@ -190,7 +190,7 @@ def s3_error(
         )
     if not signed and status in (400, 401, 403):
         return CredentialsError(
-            f"{place}: {host} does not give it to everybody ({status} {code}), and no credentials "
+            f"{place}: {host} refuses anonymous access ({status} {code}), and no credentials "
             f"for it are known. {_HOW_TO_GET_IN}."
         )
     if code in _WRONG_KEYS:
@@ -212,7 +212,7 @@ def s3_error(
 
 def refusal(body: bytes) -> Mapping[str, str]:
     """The plain elements of an S3 error document, such as Code, Message and Region."""
-    # The document is a stranger's: three words are taken from it, no XML is parsed.
+    # The document is untrusted: three elements are searched for, no XML is parsed.
     text = body[:10_000].decode("utf-8", "replace")
     return {
         name: match[1]
