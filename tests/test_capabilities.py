@@ -93,3 +93,10 @@ def test_asking_reads_nothing() -> None:
             raise AssertionError("opened")
 
     atdata.Dataset(Listing())  # type: ignore[arg-type]
+
+
+def test_the_documentation_lists_every_capability() -> None:
+    """docs/protocols.md says what each adds, and what happens without it."""
+    page = (Path(__file__).parents[1] / "docs" / "protocols.md").read_text()
+    for name in capabilities.__all__:
+        assert f"`{name}`" in page, name

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         Packable,
         ShardReader,
     )
-    from atdata._shardlist import ShardInfo
+    from atdata._shardlist import ShardInfo, ShardUrls
     from atdata.dataset.dataset import Dataset
     from atdata.dataset.dataset_dict import DatasetDict
     from atdata.dataset.mix import mix
@@ -75,6 +75,7 @@ __all__ = [
     "Schema",
     "ShardInfo",
     "ShardReader",
+    "ShardUrls",
     "URLSource",
     "__version__",
     "atmosphere",
@@ -116,6 +117,7 @@ _WHERE: Final = {
     "Schema": "schema.model",
     "ShardInfo": "_shardlist",
     "ShardReader": "_protocols",
+    "ShardUrls": "_shardlist",
     "URLSource": "sources.url",
     "build_type": "schema.build",
     "compare_schemas": "schema.evolve:compare",
