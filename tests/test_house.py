@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,13 @@ def height(room: str) -> int:
     return next(i for i, layer in enumerate(LAYERS) if room in layer)
 
 
-def imported_rooms(path: Path) -> Iterator[tuple[str, int]]:
+def module_of(path: Path) -> str:
+    """The dotted name of a file."""
+    return ".".join(path.relative_to(SRC.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imported_names(path: Path) -> Iterator[tuple[str, int]]:
+    """Dotted names that a file imports, in functions and for type checkers too, and their lines."""
     package = ".".join(path.relative_to(SRC.parent).with_suffix("").parts[:-1])
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -83,10 +90,14 @@ def imported_rooms(path: Path) -> Iterator[tuple[str, int]]:
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         else:
             continue
-        for name in names:
-            parts = name.split(".")
-            if parts[0] == "atdata" and len(parts) > 1:
-                yield room_of(*parts[1:]), node.lineno
+        yield from ((name, node.lineno) for name in names)
+
+
+def imported_rooms(path: Path) -> Iterator[tuple[str, int]]:
+    for name, line in imported_names(path):
+        parts = name.split(".")
+        if parts[0] == "atdata" and len(parts) > 1:
+            yield room_of(*parts[1:]), line
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SRC)))
@@ -103,6 +114,21 @@ def test_a_room_imports_only_from_rooms_below(path: Path) -> None:
         assert not (room in WITHOUT_TAR and other.startswith("shards")), (
             f"{place}:{line} knows of tar"
         )
+
+
+def test_no_files_import_each_other() -> None:
+    """No circle of imports: each file can be read, and loaded, without those that import it."""
+    files = {module_of(path): path for path in MODULES}
+    graph = {
+        module: {
+            name if name in files else name.rpartition(".")[0] for name, _ in imported_names(path)
+        }
+        for module, path in files.items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SRC)))
