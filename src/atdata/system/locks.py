@@ -67,7 +67,7 @@ def locked_folder(folder: Path, patience: float) -> Iterator[None]:
     """Hold the lock of a folder in the block.
 
     Args:
-        folder: The folder. Where folders cannot be opened (Windows), a file in it is locked.
+        folder: The folder. Where folders cannot be opened (Windows), a file next to it is locked.
         patience: As for `lock`.
 
     Raises:
@@ -76,7 +76,9 @@ def locked_folder(folder: Path, patience: float) -> Iterator[None]:
     if hasattr(os, "O_DIRECTORY"):
         number = os.open(folder, open_flags("O_RDONLY", "O_DIRECTORY"))
     else:
-        number = os.open(folder / ".lock", open_flags("O_RDWR", "O_CREAT"), 0o600)
+        number = os.open(
+            folder.with_name(f"{folder.name}.lock"), open_flags("O_RDWR", "O_CREAT"), 0o600
+        )
     try:
         lock(number, patience)
         try:
