@@ -13,8 +13,8 @@ import pytest
 import atdata
 from atdata import Dataset, write_samples
 from atdata._shardlist import ShardInfo
-from atdata.dataset.reading.verify import Verify
 from atdata.errors import IntegrityError
+from atdata.sources.verified import Verify
 from tests.sources.web import WebServer, web_server
 
 COUNT = 40

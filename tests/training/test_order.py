@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atdata import Dataset, write_samples
-from atdata.dataset.reading.epoch import DatasetEpoch, Shuffle, runs_of
+from atdata.dataset.reading.epoch import DatasetEpoch, Shuffle, read_epoch
 from atdata.dataset.reading.permutation import (
     VERSION,
     Permutation,
@@ -24,8 +24,8 @@ from atdata.dataset.reading.permutation import (
     scrambled,
     sizes_for,
 )
-from atdata.dataset.reading.plan import batches_of, samples_of
 from atdata.dataset.reading.ranks import Share, left_of, length, part_of, share_of
+from atdata.dataset.reading.rows import batches_of, samples_of
 from atdata.dataset.reading.state import history_of, merge_states, state_of
 from atdata.dataset.reading.stream import EpochStream
 from tests.training.counted import COUNTS, Item, dataset_of, numbers
@@ -250,14 +250,16 @@ def test_workers_take_turns_by_batches(
 ) -> None:
     """Batches that workers read in turn are those that one reader reads, in the same order."""
     dataset = dataset_of(counts)
-    epoch = DatasetEpoch(dataset._plan, dataset._gather, Shuffle(seed, window=16))
+    epoch = DatasetEpoch(dataset._shards, dataset._steps, Shuffle(seed, window=16))
     for rank in range(world):
         ranges = share_of([(0, len(epoch))], Share(rank, world))
-        alone = [s.number for rows, _ in runs_of(epoch, ranges, size=batch) for s in rows.samples()]
+        alone = [
+            s.number for rows, _ in read_epoch(epoch, ranges, size=batch) for s in rows.samples()
+        ]
         turns = [
             [
                 ([s.number for s in rows.samples()], taken.tolist())
-                for rows, taken in runs_of(
+                for rows, taken in read_epoch(
                     epoch, ranges, size=batch, worker=worker, workers=workers
                 )
             ]
@@ -340,10 +342,10 @@ def test_no_more_is_read_at_once_than_a_window(
     """What is in memory is a window, up to the end of a batch, also when read one by one."""
     dataset = dataset_of(counts)
     shuffle = Shuffle(1, window=window) if shuffled else None
-    epoch = Counted(dataset._plan, dataset._gather, shuffle)
+    epoch = Counted(dataset._shards, dataset._steps, shuffle)
     seen = [
         s.number
-        for rows, _ in runs_of(epoch, [(0, len(epoch))], size=batch)
+        for rows, _ in read_epoch(epoch, [(0, len(epoch))], size=batch)
         for s in rows.samples()
     ]
     assert sorted(seen) == list(range(sum(counts)))

@@ -4,39 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 from weakref import WeakValueDictionary
 
-from atdata._protocols import DataSource, IndexEntry, is_source
+import numpy as np
+
+from atdata._arrays import AnyArray
+from atdata._protocols import DataSource, IndexEntry
 from atdata._secrets import redacted
-from atdata._shardlist import LocatedUrl, ShardInfo
-from atdata.capabilities import shards_of_entry
-from atdata.dataset.describe import describe
+from atdata._shardlist import ShardInfo
 from atdata.dataset.named_splits import splits_of
-from atdata.dataset.readable import Readable
-from atdata.dataset.reading.epoch import runs_of
-from atdata.dataset.reading.plan import (
-    Filter,
-    Map,
-    Plan,
-    Step,
-    View,
+from atdata.dataset.reading.buffer_shuffle import (
+    DEFAULT_BUFFER_SAMPLES,
+    DEFAULT_BUFFER_SHARDS,
+    ShuffleBuffer,
 )
-from atdata.dataset.reading.random_access import Gather, GatheredRows
-from atdata.dataset.reading.ranks import Even, Share, find_share, left_of, positions_in, share_of
-from atdata.dataset.reading.rows import Rows
-from atdata.dataset.reading.verify import Verify
-from atdata.errors import AtdataError, OptionError, SampleTypeError
+from atdata.dataset.reading.describe import describe
+from atdata.dataset.reading.epoch import DatasetEpoch, Epoch, Shuffle
+from atdata.dataset.reading.in_order import read_in_order
+from atdata.dataset.reading.packed import packed
+from atdata.dataset.reading.random_access import RandomAccess
+from atdata.dataset.reading.ranks import Even, Share, find_share, left_of, length, share_of
+from atdata.dataset.reading.results import returned_type
+from atdata.dataset.reading.rows import Run, batch_of
+from atdata.dataset.reading.shards import Shards, shards_of
+from atdata.dataset.reading.state import Reading
+from atdata.dataset.reading.steps import Filter, Map, Step, Steps, View
+from atdata.dataset.reading.stream import BufferStream, EpochStream, ShuffledStream
+from atdata.dataset.reading.subscripts import positions_of
+from atdata.dataset.trainable import Trainable
+from atdata.errors import AtdataError, LengthError
 from atdata.lenses.lens import Lens
 from atdata.lenses.network import find_lens
-from atdata.samples.codec import check_sample_type, codec_of, is_sample_type
+from atdata.samples.batch import SampleBatch
+from atdata.samples.codec import check_sample_type, is_sample_type
 from atdata.samples.dict_sample import DictSample
-from atdata.samples.pickling import check_type, defined_again
-from atdata.shards.reader import Block
+from atdata.samples.pickling import check_type
 from atdata.shards.writer import PackedSample
 from atdata.sources.cache import MAX_BYTES, CachedSource
-from atdata.sources.url import URLSource
+from atdata.sources.verified import Verify, check_verify
 from atdata.system.folders import cache_folder, user_path
 
 if TYPE_CHECKING:
@@ -52,7 +60,7 @@ _typed: WeakValueDictionary[type, type[Dataset[Any]]] = WeakValueDictionary()
 """Weak, so that types made of strangers' schemas go when nothing uses them."""
 
 
-class Dataset(Readable[T]):
+class Dataset(Trainable[T]):
     """Samples of one type, stored in tar shards.
 
     Write the type in brackets: ``Dataset[Digit]("digits-{000000..000009}.tar")``. Without it
@@ -82,18 +90,9 @@ class Dataset(Readable[T]):
 
     def __init__(self, source: str | Path | Sequence[str | Path] | DataSource | IndexEntry) -> None:
         sample_type = self._type_in_brackets or DictSample
-        known: tuple[ShardInfo, ...] = ()
-        if isinstance(source, IndexEntry):
-            known = shards_of_entry(source)
-            source = URLSource(source.data_urls)
-        elif isinstance(source, (str, Path)) or not is_source(source):
-            given = source if isinstance(source, (list, tuple)) else [source]
-            known = tuple(s for url in given if isinstance(url, LocatedUrl) for s in url.shards)
-            source = URLSource(cast("str | Path | Sequence[str | Path]", source))
-        by_url = {shard.url: shard for shard in known}
-        self._plan = Plan(source, sample_type, known=by_url)
+        self._shards = shards_of(source)
+        self._steps = Steps(sample_type)
         self._sample_type: type[T] = sample_type
-        self._gather = Gather(source, by_url, sample_type)
         self._share = Share()
 
     @classmethod
@@ -112,28 +111,21 @@ class Dataset(Readable[T]):
             shards: What is known of the shards, by URL.
         """
         dataset = cast("Dataset[U]", Dataset[sample_type](source))  # type: ignore[valid-type]
-        dataset._known.update((shard.url, shard) for shard in shards)
+        dataset._shards.known.update((shard.url, shard) for shard in shards)
         return dataset
 
     def _with(self, step: Step, sample_type: type[U]) -> Dataset[U]:
-        made: type[Dataset[U]] = Dataset
-        if is_sample_type(sample_type):
-            made = Dataset[sample_type]  # type: ignore[valid-type]
-        return _restore(made, sample_type, self._plan.with_step(step), self._gather, self._share)
+        return _dataset_of(sample_type, self._shards, self._steps.then(step), self._share)
 
     def __reduce__(self) -> tuple[Any, ...]:
         check_type(self._sample_type)
-        self._plan.check_sendable()
-        made: Any = Dataset
-        if is_sample_type(self._sample_type):
-            # A class made by brackets cannot be found by its name.
-            return _restored, (self._sample_type, self._plan, self._gather, self._share)
-        return _restore, (made, self._sample_type, self._plan, self._gather, self._share)
+        self._steps.check_sendable()
+        return _dataset_of, (self._sample_type, self._shards, self._steps, self._share)
 
     @property
     def source(self) -> DataSource:
         """Where the shards are read from."""
-        return self._plan.source
+        return self._shards.source
 
     @property
     def sample_type(self) -> type[T]:
@@ -163,7 +155,7 @@ class Dataset(Readable[T]):
                 is a part already.
         """
         share = find_share(rank, world_size, even, of=self._share)
-        return _restore(type(self), self._sample_type, self._plan, self._gather, share)
+        return _made(type(self), self._sample_type, self._shards, self._steps, share)
 
     def __bool__(self) -> bool:
         # Without this, `if dataset:` would read every shard to count the samples.
@@ -191,11 +183,11 @@ class Dataset(Readable[T]):
         bound = MAX_BYTES if max_bytes is None else max_bytes
         source = self.source
         below = source.source if isinstance(source, CachedSource) else source
-        verify = self._gather.verify
-        return self._over(CachedSource(below, place, bound, self._known, _hashed(verify)), verify)
+        cache = CachedSource(below, place, bound, self._shards.known)
+        return self._over(cache, self._shards.verify)
 
     def verified(self, verify: Verify) -> Dataset[T]:
-        """The same dataset, whose shards are held against what is recorded of them like this.
+        """The same dataset, whose shards are checked against what is recorded of them.
 
         Args:
             verify: ``"full"``: size and SHA-256, of a stream at its end, of a file of this
@@ -206,17 +198,14 @@ class Dataset(Readable[T]):
         Raises:
             OptionError: Another word.
         """
-        if verify not in ("full", "sizes", "off"):
-            raise OptionError(f"verify={verify!r}: expected 'full', 'sizes' or 'off'.")
-        source = self.source
-        if isinstance(source, CachedSource):
-            source = replace(source, full=_hashed(verify))
-        return self._over(source, verify)
+        check_verify(verify)
+        return self._over(self.source, verify)
 
     def _over(self, source: DataSource, verify: Verify | None) -> Dataset[T]:
-        plan = replace(self._plan, source=source, known=self._known, verify=verify)
-        gather = Gather(source, self._known, plan.stored_type, verify)
-        return _restore(type(self), self._sample_type, plan, gather, self._share)
+        if isinstance(source, CachedSource):
+            source = replace(source, full=verify in (None, "full"))
+        shards = Shards(source, self._shards.known, verify)
+        return _made(type(self), self._sample_type, shards, self._steps, self._share)
 
     def filter(self, predicate: Callable[[T], bool]) -> Dataset[T]:
         """Only the samples for which ``predicate`` is true."""
@@ -232,8 +221,6 @@ class Dataset(Readable[T]):
                 becomes a sample. Where neither says a type, what it returns is taken as it is,
                 dicts with all of their fields.
         """
-        from atdata.dataset.describe import returned_type
-
         declared = returned_type(function) if sample_type in (None, Any) else sample_type
         return self._with(Map(function, declared), cast("type[U]", declared or self._sample_type))
 
@@ -259,61 +246,14 @@ class Dataset(Readable[T]):
         iterating gives, in the same order, of a rank's part as well.
 
         Stored samples are checked against their type and passed on byte for byte; those that
-        went through filter, map or a lens are packed anew.
+        went through filter, map or a lens are packed again.
         """
-        if self._share.world_size > 1:
-            yield from self._part()
-            return
         splits = splits_of(self.known_shards())
-        tables = self._gather.tables
-        with tables.unread.reading():
-            for number in range(len(tables.shards)):
-                for block in self._plan.blocks_of(number, tables):
-                    rows, _ = self._plan.stepped(block)
-                    for key, payload in self._payloads(rows, block):
-                        yield PackedSample(key, payload, number, splits[number])
-
-    def _part(self) -> Iterator[PackedSample]:
-        epoch = self._epoch(None)
-        ranges = share_of(left_of(len(epoch), []), self._share)
-        splits, behind = splits_of(self.known_shards()), -1
-        for rows, taken in runs_of(epoch, ranges, size=None):
-            positions = positions_in(ranges, taken - 1)
-            stored = rows.block if isinstance(rows, GatheredRows) else None
-            found = zip(
-                self._payloads(rows, stored),
-                positions.tolist(),
-                self._gather.shards_of(positions).tolist(),
-                strict=True,
-            )
-            for (key, payload), position, number in found:
-                if position > behind:
-                    behind, shard = position, number
-                    yield PackedSample(key, payload, number, splits[number])
-                else:
-                    # The sample that makes all parts equally long: a key is unique in its shard.
-                    yield PackedSample(f"{key}-again", payload, shard, splits[shard])
-
-    def _payloads(self, rows: Rows, stored: Block[Any] | None) -> Iterator[tuple[str, bytes]]:
-        """Key and bytes of each sample; of stored ones the bytes that they have."""
-        samples = rows.samples()
-        if self._plan.is_plain and stored is not None:
-            yield from zip(rows.keys, map(bytes, stored.payloads()), strict=True)
-            return
-        codec = codec_of(self._sample_type)
-        for key, sample in zip(rows.keys, samples, strict=True):
-            if not isinstance(sample, self._sample_type):
-                hint = "Pass map(…, sample_type=…)."
-                again = defined_again(self._sample_type, type(sample))
-                raise SampleTypeError(
-                    f"Sample {key!r}: expected {self._sample_type.__name__}, found "
-                    f"{type(sample).__name__}. {again or hint}"
-                )
-            yield key, codec.pack(sample)
+        yield from packed(self._shards, self._steps, self._sample_type, splits, self._share)
 
     def known_shards(self) -> tuple[ShardInfo, ...]:
         """Every shard with what is known of it without reading any."""
-        return tuple(self._known.get(shard, ShardInfo(shard)) for shard in self.shard_list)
+        return tuple(shard.recorded for shard in self._shards.each)
 
     def describe_shards(self) -> tuple[ShardInfo, ...]:
         """Every shard; those that are local files read for samples, bytes and SHA-256.
@@ -321,16 +261,215 @@ class Dataset(Readable[T]):
         Raises:
             ShardError: One is damaged.
         """
-        unread = self._gather.tables.unread
-        shards = tuple(describe(self._plan.source, shard, unread) for shard in self.known_shards())
+        unread = self._shards.unread
+        shards = tuple(describe(shard, unread) for shard in self._shards.each)
         unread.warn()
-        self._known.update((shard.url, shard) for shard in shards)
+        self._shards.known.update((shard.url, shard) for shard in shards)
         return shards
+
+    @property
+    def shard_list(self) -> list[str]:
+        """Identifier of every shard, in reading order."""
+        return [shard.name for shard in self._shards.each]
+
+    @overload
+    def ordered(self, batch_size: None = None) -> Reading[T]: ...
+    @overload
+    def ordered(self, batch_size: int, *, copy: bool = ...) -> Reading[SampleBatch[T]]: ...
+    def ordered(
+        self, batch_size: int | None = None, *, copy: bool = True
+    ) -> Reading[T] | Reading[SampleBatch[T]]:
+        """Read every sample in the order it is stored in.
+
+        Args:
+            batch_size: Samples a batch, the last one may be smaller; None: one by one.
+            copy: Whether the arrays of a batch are in memory of their own. If not, they are
+                read-only views of the shard where that is possible: where arrays of one shape
+                lie at a constant distance in one shard. Such a view keeps the shard mapped,
+                or the piece of it that was read from a server, for as long as it exists.
+
+        Raises:
+            ShardError: A shard is damaged or cut short.
+            DecodeError: A sample is not of the type.
+        """
+        cut = self._cut(batch_size)
+        in_order = partial(read_in_order, self._shards, self._steps, batch_size, copy=copy)
+        return Reading(
+            EpochStream(self._epoch, None, self._share, cut, batch_size, in_order=in_order)
+        )
+
+    @overload
+    def shuffled(
+        self,
+        batch_size: None = None,
+        *,
+        seed: int | None = ...,
+        epoch: int = ...,
+        window: int | None = ...,
+        buffer_samples: int = ...,
+        buffer_shards: int = ...,
+    ) -> Reading[T]: ...
+    @overload
+    def shuffled(
+        self,
+        batch_size: int,
+        *,
+        seed: int | None = ...,
+        epoch: int = ...,
+        window: int | None = ...,
+        buffer_samples: int = ...,
+        buffer_shards: int = ...,
+    ) -> Reading[SampleBatch[T]]: ...
+    def shuffled(
+        self,
+        batch_size: int | None = None,
+        *,
+        seed: int | None = None,
+        epoch: int = 0,
+        window: int | None = None,
+        buffer_samples: int = DEFAULT_BUFFER_SAMPLES,
+        buffer_shards: int = DEFAULT_BUFFER_SHARDS,
+    ) -> Reading[T] | Reading[SampleBatch[T]]:
+        """Read every sample once, in random order.
+
+        Where every shard is a local file or has a sample table beside it, this is a permutation
+        of the whole dataset: small blocks of neighbours are permuted globally, then their samples
+        are mixed in a window. Other shards are read once only: it is a buffer that is drawn from,
+        unless this is a rank's part, whatever else was asked of the dataset before. A state says
+        which of the two it is of, and resumes in the same.
+
+        Args:
+            batch_size: Samples a batch; None: one by one.
+            seed: Same seed and epoch, same order; None: another order each time, or 0 for a
+                dataset that is split among ranks.
+            epoch: Another order for each epoch, from 0 on.
+            window: Samples that are mixed with each other; None: about 32 MB of them. Takes
+                that much memory twice, but for small samples of a few local shards.
+            buffer_samples: Of a buffer: samples held and drawn from.
+            buffer_shards: Of a buffer: shards read at the same time.
+        """
+        cut = self._cut(batch_size)
+        buffer = ShuffleBuffer(buffer_samples, buffer_shards)
+        shuffle = self._shuffle(seed, epoch, window)
+        permuted: EpochStream[Any] = EpochStream(self._epoch, shuffle, self._share, cut, batch_size)
+        if self._share.world_size > 1:
+            return Reading(permuted)
+        buffered = BufferStream(self._shards, self._steps, buffer, shuffle, cut)
+        begins = permuted if self._shards.tables.are_next_to_shards() else buffered
+        return Reading(ShuffledStream(permuted, buffered, begins))
+
+    def _epoch(self, shuffle: Shuffle | None) -> Epoch:
+        return DatasetEpoch(self._shards, self._steps, shuffle)
+
+    def _in_order(self, batch_size: int) -> Iterator[Run] | None:
+        if self._shards.tables.are_next_to_shards():
+            return None
+        # By places, shards without tables would be read once more, to find what is where.
+        return read_in_order(self._shards, self._steps, batch_size)
+
+    @property
+    def _is_filtered(self) -> bool:
+        return self._steps.is_filtered
+
+    @property
+    def _is_declared(self) -> bool:
+        return self._steps.is_declared
+
+    @property
+    def _access(self) -> RandomAccess:
+        return RandomAccess(self._shards, self._steps.codec)
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice | Sequence[int] | AnyArray) -> SampleBatch[T]: ...
+    def __getitem__(self, index: int | slice | Sequence[int] | AnyArray) -> T | SampleBatch[T]:
+        """Samples by position: one for a number, a batch for a slice or a list of numbers.
+
+        Reads just these, by ranges where the shards are on a server. Numbers are Python's or
+        NumPy's; bools are not.
+
+        Raises:
+            SampleNotFoundError: Out of range (an IndexError).
+            LengthError: The dataset is filtered or split.
+            OptionError: Something else than whole numbers.
+        """
+        self._check_countable("positions")
+        positions = positions_of(index, self._shards.samples)
+        if self._steps.is_plain and isinstance(index, int | np.integer):
+            stored: T = self._access.one(int(positions[0]))
+            return stored
+        rows, _ = self._steps.apply(self._access.rows(positions))
+        if isinstance(index, int | np.integer):
+            sample: T = rows.samples()[0]
+            return sample
+        self._check_batchable()
+        return batch_of(self._sample_type, [rows], declared=self._is_declared)
+
+    def by_key(self, key: str) -> T:
+        """The sample with this key; of several shards that have it, the first one's.
+
+        Raises:
+            SampleNotFoundError: No sample has it (a KeyError).
+            LengthError: The dataset is filtered or split.
+            OptionError: Not a str.
+        """
+        self._check_countable("keys")
+        rows, _ = self._steps.apply(self._access.by_key(key))
+        sample: T = rows.samples()[0]
+        return sample
+
+    def _check_countable(self, what: str) -> None:
+        if self._steps.is_filtered:
+            raise LengthError(
+                f"A filtered dataset has no {what} until it is read. "
+                "Count what stays with: sum(1 for _ in dataset)."
+            )
+        if self._share.world_size > 1 and what != "length":
+            raise LengthError(f"A rank's part has no {what} of its own: ask the whole dataset.")
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.ordered())
+
+    def __len__(self) -> int:
+        """Number of samples: as recorded, as the shards' tables say, or counted in local shards.
+
+        `list` and progress bars ask for it, so shards on servers are never read for it.
+
+        Raises:
+            LengthError: The dataset is filtered; how many stay is known after reading only. Or
+                only reading shards on servers would tell; `count` does that. A TypeError, after
+                which `list` and progress bars go without.
+        """
+        self._check_countable("length")
+        return self._length(self._shards.known_samples())
+
+    def count(self) -> int:
+        """Number of samples, as `len`; shards on servers that have no table are read for it.
+
+        Once: afterwards `len` is known, and so are positions.
+
+        Raises:
+            LengthError: The dataset is filtered.
+            ShardError: A shard is damaged.
+            SourceError: One cannot be read.
+        """
+        self._check_countable("length")
+        found = self._shards.known_samples()
+        return self._length(self._shards.samples if found is None else found)
+
+    def _length(self, whole: int | None) -> int:
+        if whole is None:
+            raise LengthError(
+                "How many samples there are is not recorded, and nothing but reading every shard "
+                "would tell. dataset.count() does that; sum(1 for _ in dataset) counts in passing."
+            )
+        return length(share_of(left_of(whole, []), self._share))
 
     @property
     def is_plain(self) -> bool:
         """Whether the samples are those of its shards: no filter, map or lens, no rank's part."""
-        return self._plan.is_plain and self._share.world_size == 1
+        return self._steps.is_plain and self._share.world_size == 1
 
     def __repr__(self) -> str:
         try:
@@ -343,21 +482,18 @@ class Dataset(Readable[T]):
         return redacted(f"<Dataset[{name}] {shown}>")
 
 
-def _hashed(verify: Verify | None) -> bool:
-    """Whether a copy in a cache is hashed before it is used."""
-    return verify in (None, "full")
-
-
-def _restore(
-    made: Any, sample_type: type[T], plan: Plan, gather: Gather, share: Share
+def _made(
+    kind: Any, sample_type: type[T], shards: Shards, steps: Steps, share: Share
 ) -> Dataset[T]:
-    dataset: Dataset[T] = object.__new__(made)
-    dataset._plan = plan
+    dataset: Dataset[T] = object.__new__(kind)
+    dataset._shards = shards
+    dataset._steps = steps
     dataset._sample_type = sample_type
-    dataset._gather = gather
     dataset._share = share
     return dataset
 
 
-def _restored(sample_type: type[T], plan: Plan, gather: Gather, share: Share) -> Dataset[T]:
-    return _restore(Dataset[sample_type], sample_type, plan, gather, share)  # type: ignore[valid-type]
+def _dataset_of(sample_type: type[T], shards: Shards, steps: Steps, share: Share) -> Dataset[T]:
+    # By this, another process finds the class that brackets made, which has no name of its own.
+    kind: Any = Dataset[sample_type] if is_sample_type(sample_type) else Dataset  # type: ignore[valid-type]
+    return _made(kind, sample_type, shards, steps, share)

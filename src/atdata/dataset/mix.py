@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, Final, Literal, TypeAlias, TypeVar, overload
+from typing import Any, Final, Literal, TypeAlias, TypeVar, cast, overload
 
 import numpy as np
 
@@ -16,9 +16,8 @@ from atdata._secrets import redacted_repr
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.reading.epoch import Epoch, Shuffle
 from atdata.dataset.reading.permutation import scrambled
-from atdata.dataset.reading.plan import check_batch_size, samples_of
 from atdata.dataset.reading.ranks import Even, Share, find_share
-from atdata.dataset.reading.rows import JoinedRows, Rows
+from atdata.dataset.reading.rows import MadeRows, Rows, check_batch_size, joined, samples_of
 from atdata.dataset.reading.state import Reading
 from atdata.dataset.reading.stream import EpochStream
 from atdata.dataset.trainable import Trainable
@@ -27,6 +26,7 @@ from atdata.samples.batch import SampleBatch
 from atdata.samples.codec import fields_of
 from atdata.samples.kinds import Field
 from atdata.samples.pickling import defined_again
+from atdata.shards.columns.column import CopiedColumn, LazyColumn
 from atdata.system.once import once
 
 T = TypeVar("T")
@@ -328,3 +328,44 @@ class MixedEpoch:
     def _draws(self) -> list[Integers]:
         """At which places each dataset is drawn."""
         return [np.flatnonzero(self._choices == n) for n in range(len(self._datasets))]
+
+
+@redacted_repr
+@dataclass(frozen=True, slots=True)
+class JoinedRows(MadeRows):
+    """Rows of several datasets of one type, put in another order."""
+
+    parts: Sequence[Rows]
+    order: Indices
+    """Of all rows, counted through the parts, which comes first, second, …; shape (n,)."""
+    fields: Mapping[str, Field]
+    """The fields of their type."""
+
+    def __len__(self) -> int:
+        return len(cast("np.ndarray[Any, Any]", self.order))
+
+    @property
+    def keys(self) -> list[str]:
+        return self._ordered([key for part in self.parts for key in part.keys])
+
+    def samples(self) -> list[Any]:
+        return self._ordered([sample for part in self.parts for sample in part.samples()])
+
+    def columns(self) -> dict[str, LazyColumn] | None:
+        columns = [part.columns() for part in self.parts]
+        known = [column for column in columns if column]
+        if len(known) < len(columns):
+            return None
+        whole = joined(known, self.fields)
+        return {name: self._ordered_column(values) for name, values in whole.items()}
+
+    def take(self, indices: Indices) -> JoinedRows:
+        return JoinedRows(self.parts, np.asarray(self.order)[indices], self.fields)
+
+    def _ordered_column(self, values: CopiedColumn) -> LazyColumn:
+        if isinstance(values, np.ndarray):
+            return values[self.order]
+        return self._ordered(values if isinstance(values, list) else values.tolist())
+
+    def _ordered(self, values: list[Any]) -> list[Any]:
+        return [values[i] for i in np.asarray(self.order).tolist()]

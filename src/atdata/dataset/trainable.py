@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from atdata.dataset.reading.epoch import Epoch, Shuffle
-from atdata.dataset.reading.plan import check_batch_size
 from atdata.dataset.reading.ragged import Columns, Fill, Forms, Ragged
 from atdata.dataset.reading.ranks import Even, Share, find_share
+from atdata.dataset.reading.rows import Run, batches_of, check_batch_size, samples_of
 from atdata.dataset.reading.state import Reading
 from atdata.dataset.reading.stream import EpochStream
 from atdata.errors import SampleTypeError
@@ -32,6 +33,10 @@ class Trainable(ABC, Generic[T]):
     def _epoch(self, shuffle: Shuffle | None) -> Epoch:
         """One epoch of everything, whatever this rank's part is."""
 
+    def _in_order(self, batch_size: int) -> Iterator[Run] | None:
+        """Everything from its start as it is stored, where that is better than by places."""
+        return None
+
     @property
     @abstractmethod
     def _is_filtered(self) -> bool:
@@ -40,7 +45,7 @@ class Trainable(ABC, Generic[T]):
     @property
     @abstractmethod
     def _is_declared(self) -> bool:
-        """Whether something says of which type the samples are, see `Plan`."""
+        """Whether something says of which type the samples are, see `Steps`."""
 
     def batches(
         self,
@@ -84,7 +89,10 @@ class Trainable(ABC, Generic[T]):
         """
         columns = self._columns(batch_size, drop_last=drop_last, ragged=ragged, fill=fill)
         how = self._shuffle(seed, epoch, window) if shuffle else None
-        return Reading(EpochStream(self._epoch, how, self._share, columns, batch_size))
+        in_order = None if shuffle else partial(self._in_order, batch_size)
+        return Reading(
+            EpochStream(self._epoch, how, self._share, columns, batch_size, in_order=in_order)
+        )
 
     def to_torch(
         self,
@@ -150,6 +158,18 @@ class Trainable(ABC, Generic[T]):
             prefetch_factor=prefetch_factor,
             persistent_workers=persistent_workers,
             multiprocessing_context=multiprocessing_context,
+        )
+
+    def _cut(self, batch_size: int | None) -> Callable[[Iterator[Run]], Iterator[Any]]:
+        if batch_size is None:
+            return samples_of
+        check_batch_size(batch_size)
+        self._check_batchable()
+        return partial(
+            batches_of,
+            sample_type=self._sample_type,
+            size=batch_size,
+            declared=self._is_declared,
         )
 
     def _columns(

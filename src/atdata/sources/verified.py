@@ -1,72 +1,177 @@
-"""A stream that is held, at its end, against the size and the hash recorded for it."""
+"""Shards checked against what is recorded of them: files before reading, streams at their end."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-from typing import IO, TYPE_CHECKING, Any
+import os
+import time
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
+from atdata._digest import sha256_of
 from atdata._shardlist import ShardInfo
-from atdata.errors import IntegrityError
+from atdata.errors import IntegrityError, OptionError
+from atdata.system.regular_files import open_file
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
+Verify: TypeAlias = Literal["full", "sizes", "off"]
+"""How shards are checked against what is recorded of them; see `Dataset.verified`."""
 
-def verified(stream: IO[bytes], info: ShardInfo | None) -> IO[bytes]:
-    """The stream, checked while it is read where its hash or its size is known.
+_BUFFER_BYTES: Final = 1 << 20
+_MAX_HASHES: Final = 100_000
+_SETTLED_NS: Final = 2 * 10**9
+"""Coarser than the times of change that file systems keep."""
 
-    What is read before the end was not checked yet: reading raises IntegrityError there. A
-    reader that stops early has no error.
+_hashes: dict[tuple[str, int, int, int], str] = {}
+"""Path, size, time of change and inode → SHA-256 of files that this process has hashed."""
+
+
+class HashedStream(io.RawIOBase):
+    """Passes a stream on, and counts and hashes its bytes.
 
     Args:
-        stream: The shard from its first byte.
-        info: What is recorded of it.
+        stream: A shard from its first byte; closed with this.
+        hashed: Whether its bytes are hashed, or only counted.
     """
-    if info is None or (info.sha256 is None and info.bytes is None):
-        return stream
-    return io.BufferedReader(_Verified(stream, info), 1 << 20)
 
-
-class _Verified(io.RawIOBase):
-    def __init__(self, stream: IO[bytes], info: ShardInfo) -> None:
+    def __init__(self, stream: IO[bytes], *, hashed: bool = True) -> None:
         super().__init__()
         self._stream: Any = stream
-        self._info = info
-        self._digest = hashlib.sha256()
-        self._at = 0
+        self._digest = hashlib.sha256() if hashed else None
+        self.size = 0
+        """Bytes that were read."""
+
+    @property
+    def sha256(self) -> str | None:
+        """SHA-256 of the bytes that were read, in hex; None: they are only counted."""
+        return None if self._digest is None else self._digest.hexdigest()
 
     def readable(self) -> bool:
         """Always."""
         return True
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Read on; at the end, check."""
+        """Read the next bytes."""
         view = memoryview(buffer).cast("B")
         piece = self._stream.read(len(view))
         view[: len(piece)] = piece
-        self._at += len(piece)
-        if self._info.sha256 is not None:
+        self.size += len(piece)
+        if self._digest is not None:
             self._digest.update(piece)
-        if len(view) and not piece:
-            self._check()
         return len(piece)
-
-    def _check(self) -> None:
-        info = self._info
-        if info.bytes is not None and info.bytes != self._at:
-            raise IntegrityError(
-                f"expected {info.bytes:,} bytes, as recorded; {self._at:,} came", shard=info.url
-            )
-        if info.sha256 is not None and self._digest.hexdigest() != info.sha256:
-            raise IntegrityError(
-                f"expected the SHA-256 {info.sha256}, as recorded, found "
-                f"{self._digest.hexdigest()}. Do not use what was read",
-                shard=info.url,
-            )
 
     def close(self) -> None:
         """Close the stream below."""
         if not self.closed:
             self._stream.close()
         super().close()
+
+
+class _CheckedStream(HashedStream):
+    """Compares size and hash with what is recorded when the stream ends."""
+
+    def __init__(self, stream: IO[bytes], recorded: ShardInfo, *, hashed: bool) -> None:
+        super().__init__(stream, hashed=hashed)
+        self._recorded = recorded
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Read the next bytes; at the end, check."""
+        count = super().readinto(buffer)
+        if not count and len(memoryview(buffer)):
+            self._check()
+        return count
+
+    def _check(self) -> None:
+        recorded = self._recorded
+        if recorded.bytes is not None and recorded.bytes != self.size:
+            raise IntegrityError(
+                f"expected {recorded.bytes:,} bytes, as recorded; {self.size:,} came",
+                shard=recorded.url,
+            )
+        if self.sha256 not in (None, recorded.sha256):
+            raise IntegrityError(
+                f"expected the SHA-256 {recorded.sha256}, as recorded, found {self.sha256}. Do not "
+                "use what was read",
+                shard=recorded.url,
+            )
+
+
+def check_verify(verify: object) -> None:
+    """Validate a word of `Verify`.
+
+    Raises:
+        OptionError: It is another one.
+    """
+    if verify not in ("full", "sizes", "off"):
+        raise OptionError(f"verify={verify!r}: expected 'full', 'sizes' or 'off'.")
+
+
+def verified(stream: IO[bytes], recorded: ShardInfo | None, verify: Verify | None) -> IO[bytes]:
+    """The stream, checked while it is read where its hash or its size is recorded.
+
+    What is read before the end was not checked yet: reading raises IntegrityError there. A
+    reader that stops early has no error.
+
+    Args:
+        stream: The shard from its first byte.
+        recorded: What is recorded of it.
+        verify: How it is checked; None: in full.
+    """
+    if recorded is None or verify == "off":
+        return stream
+    hashed = recorded.sha256 is not None and verify != "sizes"
+    if not hashed and recorded.bytes is None:
+        return stream
+    return io.BufferedReader(_CheckedStream(stream, recorded, hashed=hashed), _BUFFER_BYTES)
+
+
+def check_file(path: Path, recorded: ShardInfo | None, verify: Verify | None) -> None:
+    """Check a file of this machine against what is recorded of its shard, if the file exists.
+
+    Args:
+        path: The file.
+        recorded: What is recorded of the shard.
+        verify: How it is checked; None: by size.
+
+    Raises:
+        IntegrityError: It has another size, or with ``full`` another hash.
+    """
+    if recorded is None or verify == "off" or not path.is_file():
+        return
+    size = path.stat().st_size
+    if recorded.bytes not in (None, size):
+        raise _differs(recorded, f"expected {recorded.bytes} bytes, found {size}")
+    if verify == "full" and recorded.sha256 is not None:
+        found = _hash_of(path)
+        if found != recorded.sha256:
+            raise _differs(
+                recorded, f"expected SHA-256 {recorded.sha256}, found {found} ({size} bytes)"
+            )
+
+
+def _hash_of(path: Path) -> str:
+    """SHA-256 of a file; hashed once, as long as it does not change."""
+    with open_file(path) as stream:
+        stat = os.fstat(stream.fileno())
+        identity = (str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino)
+        found = _hashes.get(identity)
+        if found is None:
+            found, _ = sha256_of(stream)
+            # Of a file that was just written, the time would not tell another change.
+            settled = time.time_ns() - stat.st_mtime_ns > _SETTLED_NS
+            if settled and os.fstat(stream.fileno()).st_mtime_ns == stat.st_mtime_ns:
+                if len(_hashes) >= _MAX_HASHES:
+                    _hashes.clear()
+                _hashes[identity] = found
+        return found
+
+
+def _differs(recorded: ShardInfo, wrong: str) -> IntegrityError:
+    return IntegrityError(
+        f"{wrong}. The shard was changed after it was recorded: insert the dataset again to record "
+        "it as it is, or put back what it was.",
+        shard=recorded.url,
+    )

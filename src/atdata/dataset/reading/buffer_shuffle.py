@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 
-from atdata.dataset.reading.rows import SampleRows
+from atdata.dataset.reading.in_order import read_shard
+from atdata.dataset.reading.rows import Run, SampleRows
+from atdata.dataset.reading.shards import Shards
+from atdata.dataset.reading.steps import Steps
 from atdata.errors import OptionError
 
 DEFAULT_BUFFER_SAMPLES: Final = 10_000
@@ -16,7 +20,7 @@ DEFAULT_BUFFER_SHARDS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class ShuffleOrder:
+class ShuffleBuffer:
     """Shards in random order, several read at a time, their samples mixed in a buffer."""
 
     buffer_samples: int = DEFAULT_BUFFER_SAMPLES
@@ -47,7 +51,7 @@ class ShuffleOrder:
             held.append(rows)
             count += len(rows)
             if count >= self.buffer_samples:
-                # Half stays behind, so that each sample meets those of later rows.
+                # Half stays, so that each sample meets those of later rows.
                 out, held = _draw(held, count - self.buffer_samples // 2, random)
                 count = self.buffer_samples // 2
                 yield from out
@@ -74,6 +78,27 @@ class ShuffleOrder:
                 close = getattr(stream, "close", None)
                 if close is not None:
                     close()
+
+
+def read_through_buffer(
+    shards: Shards, steps: Steps, buffer: ShuffleBuffer, done: int = 0
+) -> Iterator[Run]:
+    """Every row in random order, without tables.
+
+    Args:
+        shards: What is read.
+        steps: What is done to it.
+        buffer: What it is mixed in.
+        done: Rows that were read before, and are skipped.
+    """
+    before = 0
+    with shards.unread.reading():
+        each = [partial(read_shard, shards, shard.number, steps) for shard in shards.each]
+        for rows in buffer.mix(each):
+            skipped = min(len(rows), max(0, done - before))
+            left = rows.take(slice(skipped, len(rows))) if skipped else rows
+            yield left, np.arange(before + skipped + 1, before + len(rows) + 1) - done
+            before += len(rows)
 
 
 def _draw(

@@ -14,10 +14,11 @@ import numpy as np
 
 from atdata._arrays import Indices, Integers
 from atdata.dataset.reading.permutation import VERSION, Order, Permutation, Stored, sizes_for
-from atdata.dataset.reading.plan import Plan, Run
-from atdata.dataset.reading.random_access import Gather, GatheredRows, LocatedRows
+from atdata.dataset.reading.random_access import LocatedRows, PositionedRows, RandomAccess
 from atdata.dataset.reading.ranks import Ranges, cut, length
-from atdata.dataset.reading.rows import Rows
+from atdata.dataset.reading.rows import Rows, Run
+from atdata.dataset.reading.shards import Shards
+from atdata.dataset.reading.steps import Steps
 from atdata.errors import OptionError, StateError
 from atdata.system.once import once
 
@@ -95,7 +96,7 @@ class Epoch(Protocol):
         ...
 
     def check_sendable(self) -> None:
-        """Refuse what another process would not find, see `Plan.check_sendable`."""
+        """Refuse what another process would not find, see `Steps.check_sendable`."""
         ...
 
     @property
@@ -127,25 +128,31 @@ class Epoch(Protocol):
 
 
 class DatasetEpoch:
-    """An epoch of one dataset."""
+    """An epoch of one dataset.
 
-    def __init__(self, plan: Plan, gather: Gather, shuffle: Shuffle | None) -> None:
-        self._plan = plan
-        self._gather = gather
+    Args:
+        shards: What is read.
+        steps: What is done to it.
+        shuffle: How it is shuffled; None: in the order in which samples are stored.
+    """
+
+    def __init__(self, shards: Shards, steps: Steps, shuffle: Shuffle | None) -> None:
+        self._shards = shards
+        self._steps = steps
         self._shuffle = shuffle
 
     def __len__(self) -> int:
-        return len(self._gather)
+        return self._shards.samples
 
     def check_sendable(self) -> None:
         """See `Epoch`."""
-        self._plan.check_sendable()
+        self._steps.check_sendable()
 
     @property
     def fingerprint(self) -> str:
         """See `Epoch`."""
         len(self)
-        return self._gather.tables.fingerprint()
+        return self._shards.tables.fingerprint()
 
     @once
     def shuffle(self) -> Shuffle | None:
@@ -162,7 +169,7 @@ class DatasetEpoch:
     @once
     def _sizes(self) -> tuple[int, int, int]:
         samples = len(self)
-        return sizes_for(self._gather.tables.total_bytes(), samples)
+        return sizes_for(self._shards.tables.total_bytes(), samples)
 
     @once
     def order(self) -> Order:
@@ -174,7 +181,7 @@ class DatasetEpoch:
         assert chosen.block is not None
         assert chosen.window is not None
         return Permutation(
-            np.diff(self._gather.ends, prepend=0),
+            np.diff(self._shards.ends, prepend=0),
             seed=chosen.seed,
             epoch=chosen.epoch,
             block=chosen.block,
@@ -191,16 +198,17 @@ class DatasetEpoch:
         """See `Epoch`."""
         return self.order.piece_end(place)
 
-    def fetch(self, places: Integers) -> GatheredRows | LocatedRows:
+    def fetch(self, places: Integers) -> PositionedRows | LocatedRows:
         """See `Epoch`."""
-        return self._gather.ascending(*self.order.ascending(places))
+        access = RandomAccess(self._shards, self._steps.codec)
+        return access.ascending(*self.order.ascending(places))
 
-    def finish(self, fetched: GatheredRows | LocatedRows, part: Indices) -> tuple[Rows, Integers]:
+    def finish(self, fetched: PositionedRows | LocatedRows, part: Indices) -> tuple[Rows, Integers]:
         """See `Epoch`."""
-        return self._plan.stepped(fetched.take(part))
+        return self._steps.apply(fetched.take(part))
 
 
-def runs_of(
+def read_epoch(
     epoch: Epoch,
     ranges: Ranges,
     *,

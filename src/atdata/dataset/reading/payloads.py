@@ -58,7 +58,7 @@ _Portion: TypeAlias = tuple[Part, Bytes, Integers]
 """The same as a value, but which of the payloads they become."""
 
 
-class Placer:
+class PayloadReader:
     """Finds samples in memory, or reads them, and puts their payloads into order.
 
     Args:

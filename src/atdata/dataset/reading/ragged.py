@@ -10,7 +10,7 @@ import numpy as np
 
 from atdata._arrays import AnyArray
 from atdata._secrets import redacted_repr
-from atdata.dataset.reading.plan import Run, batches_of
+from atdata.dataset.reading.rows import Run, batches_of
 from atdata.errors import OptionError, RaggedFieldError
 from atdata.samples.batch import columnar
 from atdata.samples.columnar import Column, Columnar

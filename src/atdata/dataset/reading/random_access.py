@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -11,15 +10,12 @@ import numpy as np
 
 from atdata._arrays import Bytes, Indices, Integers
 from atdata._limits import limits
-from atdata._protocols import DataSource
 from atdata._secrets import redacted_repr
-from atdata._shardlist import ShardInfo
-from atdata.dataset.reading.payloads import Located, Part, Placer
-from atdata.dataset.reading.shard_files import APART, ShardFiles, WrongTableError
-from atdata.dataset.reading.tables import ShardTables
-from atdata.dataset.reading.verify import Verify
-from atdata.errors import DecodeError, IntegrityError, SampleNotFoundError, ShardError
-from atdata.samples.codec import SampleCodec, codec_of
+from atdata.dataset.reading.payloads import Located, Part
+from atdata.dataset.reading.shard_files import APART, WrongTableError
+from atdata.dataset.reading.shards import Shards
+from atdata.errors import DecodeError, OptionError, SampleNotFoundError, ShardError
+from atdata.samples.codec import SampleCodec
 from atdata.shards.columns.column import LazyColumn
 from atdata.shards.columns.decode import Payloads
 from atdata.shards.reader import Block
@@ -28,7 +24,6 @@ from atdata.shards.tar.header import BLOCK, key_of, name_of
 from atdata.shards.tar.keys import KeyMatrix, Keys, key_list
 from atdata.shards.tar.table import SampleTable
 from atdata.sources.byte_ranges import NoRangesError
-from atdata.system.once import once
 
 X = TypeVar("X")
 
@@ -40,10 +35,10 @@ _FEW: Final = 16
 
 @redacted_repr
 @dataclass(frozen=True, slots=True)
-class GatheredRows:
+class PositionedRows:
     """Samples that were read by their positions, in the order that was asked for."""
 
-    gather: Gather
+    access: RandomAccess
     block: Block[Any]
     positions: Integers
     """Position of each row in the dataset."""
@@ -60,21 +55,29 @@ class GatheredRows:
         samples: list[Any] = self._told(self.block.samples)
         return samples
 
+    def each(self) -> Iterator[Any]:
+        """The samples, one after the other."""
+        return iter(self.samples())
+
+    def payloads(self) -> Iterator[memoryview]:
+        """The stored bytes of each sample."""
+        return self.block.payloads()
+
     def columns(self) -> dict[str, LazyColumn] | None:
         """The samples field by field, in memory of their own."""
         columns: dict[str, LazyColumn] = self._told(self.block.columns)
         return columns
 
-    def take(self, indices: Indices) -> GatheredRows:
+    def take(self, indices: Indices) -> PositionedRows:
         """Some of the rows, in the order of ``indices``."""
         matrix = None if self.key_matrix is None else self.key_matrix[indices]
         positions = self.positions[indices]
-        return GatheredRows(
-            self.gather,
+        return PositionedRows(
+            self.access,
             self.block.take(indices),
             positions,
             matrix,
-            self.gather.lazy_keys(positions, matrix),
+            self.access.lazy_keys(positions, matrix),
         )
 
     def _told(self, decode: Callable[[], Any]) -> Any:
@@ -86,7 +89,7 @@ class GatheredRows:
                 try:
                     self.block.take(slice(row, row + 1)).samples()
                 except DecodeError as error:
-                    shard, offset = self.gather.place_of(position)
+                    shard, offset = self.access.place_of(position)
                     raise error.in_shard(shard, offset=offset) from None
             raise
 
@@ -95,117 +98,56 @@ class GatheredRows:
 class LocatedRows:
     """Samples in maps, whose payloads are taken out of these when some are asked for."""
 
-    gather: Gather
+    access: RandomAccess
     positions: Integers
     found: Located
 
-    def take(self, indices: Indices) -> GatheredRows:
+    def take(self, indices: Indices) -> PositionedRows:
         """Some of the rows, in the order of ``indices``.
 
         Raises:
-            IntegrityError: As in `Gather.rows`.
+            IntegrityError: As in `RandomAccess.rows`.
         """
         try:
             return self.taken(indices)
         except WrongTableError:
             # Another one may have taken its place meanwhile.
-            return self.gather.rows(self.positions[indices])
+            return self.access.rows(self.positions[indices])
 
-    def taken(self, indices: Indices) -> GatheredRows:
+    def taken(self, indices: Indices) -> PositionedRows:
         """The same, once.
 
         Raises:
             WrongTableError: They are not where a table says.
         """
-        return self.gather.taken(self.positions[indices], self.found.take(indices))
+        return self.access.taken(self.positions[indices], self.found.take(indices))
 
 
-class Gather:
-    """Reads samples of a dataset by position. One a process: it keeps files open.
+class RandomAccess:
+    """Reads samples of a dataset by position.
 
     Args:
-        source: Where the shards are.
-        known: What is known of them, by URL.
-        stored_type: What they hold.
-        verify: How local shards are held against what is known of them when they are opened.
-        counts: Tells how many samples each shard had in the process that this one was sent from;
-            None: they were not counted there.
+        shards: The shards.
+        codec: Codec of their samples.
     """
 
-    def __init__(
-        self,
-        source: DataSource,
-        known: dict[str, ShardInfo],
-        stored_type: type,
-        verify: Verify | None = None,
-        counts: str | None = None,
-    ) -> None:
-        self._source = source
-        self.known = known
-        self._stored_type = stored_type
-        self.verify = verify
-        self._counts = counts
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        counts = digest_of(self.ends) if "ends" in self.__dict__ else self._counts
-        return Gather, (self._source, self.known, self._stored_type, self.verify, counts)
-
-    @once
-    def tables(self) -> ShardTables:
-        """The tables of the shards."""
-        return ShardTables(self._source, self.known, full=self.verify == "full")
-
-    @once
-    def _files(self) -> ShardFiles:
-        tables = self.tables
-        return ShardFiles(
-            self._source,
-            tables.shards,
-            self.known,
-            self.verify,
-            lambda number: tables.glance(number).head.shard_bytes,
-            tables.versions,
-        )
-
-    @once
-    def _placer(self) -> Placer:
-        return Placer(self._files)
-
-    @once
-    def ends(self) -> Integers:
-        """Position behind the last sample of each shard, shape (number of shards,).
-
-        Raises:
-            IntegrityError: This was sent here, and they were others where it came from.
-        """
-        ends = np.cumsum(self.tables.counts())
-        if self._counts not in (None, digest_of(ends)):
-            raise IntegrityError(
-                "the dataset was opened before its shards were changed: in the process that it was "
-                "sent from, they had other numbers of samples. Open the dataset again"
-            )
-        return ends
-
-    def __len__(self) -> int:
-        return int(self.ends[-1]) if len(self.ends) else 0
-
-    def shards_of(self, positions: Integers) -> Integers:
-        """Number of the shard that each position is in."""
-        return np.searchsorted(self.ends, positions, side="right").astype(np.int64)
+    def __init__(self, shards: Shards, codec: SampleCodec[Any]) -> None:
+        self._shards = shards
+        self._codec = codec
 
     def place_of(self, position: int) -> tuple[str, int]:
         """The shard that a sample is in, and where in it its payload begins."""
         number, table, row = self._row(position)
-        return self.tables.shards[number], table.span(row)[0]
+        return self._shards.each[number].name, table.span(row)[0]
 
     def keys(self, positions: Integers) -> list[str]:
         """The keys of samples."""
-        numbers = self.shards_of(positions)
+        numbers = self._shards.numbers_of(positions)
         out: list[str] = [""] * len(positions)
         for number in np.unique(numbers).tolist():
             mine = np.flatnonzero(numbers == number)
-            table = self.tables.glance(number)
-            rows = positions[mine] - (int(self.ends[number]) - len(table))
+            table = self._shards.tables.glance(number)
+            rows = positions[mine] - (int(self._shards.ends[number]) - len(table))
             for row, key in zip(mine.tolist(), table.keys(rows), strict=True):
                 out[row] = key
         return out
@@ -220,7 +162,7 @@ class Gather:
 
         return Keys(make, len(positions))
 
-    def rows(self, positions: Integers) -> GatheredRows:
+    def rows(self, positions: Integers) -> PositionedRows:
         """Read samples.
 
         Args:
@@ -235,7 +177,7 @@ class Gather:
         back = back.reshape(-1)
         in_order = len(wanted) == len(positions) and bool((back == np.arange(len(back))).all())
 
-        def read() -> GatheredRows:
+        def read() -> PositionedRows:
             found = self._found(wanted, np.arange(len(wanted)))
             if isinstance(found, LocatedRows):
                 return found.taken(back)
@@ -243,7 +185,7 @@ class Gather:
 
         return self._settled(read)
 
-    def ascending(self, positions: Integers, places: Integers) -> GatheredRows | LocatedRows:
+    def ascending(self, positions: Integers, places: Integers) -> PositionedRows | LocatedRows:
         """Read samples whose positions ascend, none of them twice, or find them in maps.
 
         Args:
@@ -255,13 +197,13 @@ class Gather:
         """
         return self._settled(lambda: self._found(positions, places))
 
-    def taken(self, positions: Integers, found: Located) -> GatheredRows:
+    def taken(self, positions: Integers, found: Located) -> PositionedRows:
         """Samples taken out of maps, in any order.
 
         Raises:
             WrongTableError: They are not where a table says.
         """
-        return self._gathered(positions, found, self._placer.taken(found, self._check))
+        return self._rows_of(positions, found, self._shards.payloads.taken(found, self._check))
 
     def _settled(self, read: Callable[[], X]) -> X:
         """What reading gives, with other tables in the places of wrong ones."""
@@ -270,12 +212,12 @@ class Gather:
                 return read()
             except WrongTableError as wrong:
                 number = wrong.number
-                table = self.tables.glance(number)
-                if wrong.replaced or self.tables.table(number) is not table:
+                table = self._shards.tables.glance(number)
+                if wrong.replaced or self._shards.tables.table(number) is not table:
                     # A scan has taken the place of a damaged one.
                     continue
-                if not self.tables.replace(number):
-                    raise wrong.cause or self.tables.versions.changed(number) from None
+                if not self._shards.tables.replace(number):
+                    raise wrong.cause or self._shards.each[number].changed() from None
 
     def one(self, position: int) -> Any:
         """The sample at a position; `rows` of one, without what serves many.
@@ -287,19 +229,18 @@ class Gather:
         number, table, row = self._row(position)
         try:
             offset, size = table.span(row)
-            self.tables.used(1)
+            self._shards.tables.used(1)
             data = bytearray(BLOCK + size)
-            self._files.get(number).read_into(memoryview(data), offset - BLOCK)
+            self._shards.files.get(number).read_into(memoryview(data), offset - BLOCK)
             header, key = bytes(data[:BLOCK]), table.key_bytes(row)
             if header_agrees(header, size) and key_of(name_of(header)) == key:
-                codec: SampleCodec[Any] = codec_of(self._stored_type)
-                return codec.unpack(memoryview(data)[BLOCK:])
+                return self._codec.unpack(memoryview(data)[BLOCK:])
         except (ShardError, DecodeError, NoRangesError):
             # The longer way finds out what is wrong, and says where.
             pass
         return self.rows(np.array([position])).samples()[0]
 
-    def by_key(self, key: str) -> GatheredRows:
+    def by_key(self, key: str) -> PositionedRows:
         """The first sample with this key.
 
         A key that no table has is looked for in the headers of local shards, once a process.
@@ -307,7 +248,12 @@ class Gather:
         Raises:
             SampleNotFoundError: There is none.
             IntegrityError: As in `rows`.
+            OptionError: The key is not a str.
         """
+        if not isinstance(key, str):
+            raise OptionError(
+                f"by_key({key!r:.80}): expected a str. Samples by position: dataset[number]."
+            )
         while True:
             rows = self.rows(np.array([self._find(key)]))
             # Another table may have taken the place of the one that had it there.
@@ -315,52 +261,58 @@ class Gather:
                 return rows
 
     def _find(self, key: str) -> int:
+        tables = self._shards.tables
         # What a wrong table hides is found when all of them are checked.
-        for check in (self.tables.glance, self.tables.table, self.tables.confirm):
-            for number, end in enumerate(self.ends.tolist()):
+        for check in (
+            tables.glance,
+            tables.table,
+            tables.confirm,
+        ):
+            for number, end in enumerate(self._shards.ends.tolist()):
                 check(number)
-                if self.tables.glance(number).find(key) is None:
+                if tables.glance(number).find(key) is None:
                     continue
-                table = self.tables.table(number)
+                table = tables.table(number)
                 row = table.find(key)
                 if row is not None:
                     return int(end) - len(table) + row
         raise SampleNotFoundError(
-            f"No sample has the key {key!r}. Keys look like {self.tables.table(0).key(0)!r}."
-            if len(self)
+            f"No sample has the key {key!r}. Keys look like {tables.table(0).key(0)!r}."
+            if self._shards.samples
             else f"No sample has the key {key!r}: there are none."
         )
 
     def _row(self, position: int) -> tuple[int, SampleTable, int]:
         """The number of a sample's shard, that shard's table, and the sample's row in it."""
-        number = int(np.searchsorted(self.ends, position, side="right"))
-        table = self.tables.glance(number)
-        return number, table, position - int(self.ends[number]) + len(table)
+        number = int(np.searchsorted(self._shards.ends, position, side="right"))
+        table = self._shards.tables.glance(number)
+        return number, table, position - int(self._shards.ends[number]) + len(table)
 
-    def _found(self, positions: Integers, places: Integers) -> GatheredRows | LocatedRows:
+    def _found(self, positions: Integers, places: Integers) -> PositionedRows | LocatedRows:
         found = self._located(positions)
         order = np.empty_like(places)
         order[places] = np.arange(len(places))
         ordered, positions = found.take(order), positions[order]
-        if any(self.tables.glance(number).names for number in found.shards):
-            return self._gathered(positions, ordered, self._linked(ordered))
-        if self._placer.maps(found):
-            self._placer.expect(found)
+        if any(self._shards.tables.glance(number).names for number in found.shards):
+            return self._rows_of(positions, ordered, self._linked(ordered))
+        if self._shards.payloads.maps(found):
+            self._shards.payloads.expect(found)
             return LocatedRows(self, positions, ordered)
-        return self._gathered(positions, ordered, self._placer.read(found, places, self._check))
+        payloads = self._shards.payloads.read(found, places, self._check)
+        return self._rows_of(positions, ordered, payloads)
 
     def _linked(self, found: Located) -> Payloads:
         """Payloads of shards with links, read once each."""
         starts, first, back = np.unique(found.starts, return_index=True, return_inverse=True)
         once = Located(starts, found.sizes[first], found.shards, None)
-        payloads = self._placer.read(once, np.arange(len(starts)), self._check)
+        payloads = self._shards.payloads.read(once, np.arange(len(starts)), self._check)
         return payloads.take(back.reshape(-1))
 
-    def _gathered(self, positions: Integers, found: Located, payloads: Payloads) -> GatheredRows:
+    def _rows_of(self, positions: Integers, found: Located, payloads: Payloads) -> PositionedRows:
         keys = self.lazy_keys(positions, found.keys)
-        name = self.tables.shards[found.shards[0]] if found.shards else ""
-        block: Block[Any] = Block(name, codec_of(self._stored_type), payloads, lambda: keys)
-        return GatheredRows(self, block, positions, found.keys, keys)
+        name = self._shards.each[found.shards[0]].name if found.shards else ""
+        block: Block[Any] = Block(name, self._codec, payloads, lambda: keys)
+        return PositionedRows(self, block, positions, found.keys, keys)
 
     def _located(self, positions: Integers) -> Located:
         """What the tables say of samples.
@@ -369,18 +321,18 @@ class Gather:
             WrongTableError: It cannot be.
         """
         count = len(positions)
-        bounds = np.searchsorted(positions, self.ends)
+        bounds = np.searchsorted(positions, self._shards.ends)
         firsts = np.concatenate([[0], bounds[:-1]]) if len(bounds) else bounds
         numbers = np.flatnonzero(bounds > firsts)
         shards = numbers.tolist()
         if count >= _MANY:
-            self.tables.load(shards)
+            self._shards.tables.load(shards)
         starts, sizes = np.empty(count, np.int64), np.empty(count, np.int64)
         keys: list[KeyMatrix | None] = []
         spans = list(zip(shards, firsts[numbers].tolist(), bounds[numbers].tolist(), strict=True))
         for number, first, last in spans:
-            table = self.tables.glance(number)
-            rows = positions[first:last] - (int(self.ends[number]) - len(table))
+            table = self._shards.tables.glance(number)
+            rows = positions[first:last] - (int(self._shards.ends[number]) - len(table))
             try:
                 offsets, sizes[first:last] = table.spans(rows)
             except ShardError:
@@ -388,8 +340,8 @@ class Gather:
             starts[first:last] = number * APART + offsets - BLOCK
             keys.append(table.key_matrix(rows))
             if count >= _MANY or len(spans) > _FEW:
-                self.tables.rest(number)
-        self.tables.used(count)
+                self._shards.tables.rest(number)
+        self._shards.tables.used(count)
         known = [part for part in keys if part is not None]
         matrix = None
         if known and len(known) == len(keys):
@@ -406,8 +358,8 @@ class Gather:
         # Headers that do not tell the keys: the table has to be right as a whole.
         shards = found.starts[part] // APART
         for number in np.unique(shards).tolist():
-            table = self.tables.glance(number)
-            if self.tables.table(number) is not table:
+            table = self._shards.tables.glance(number)
+            if self._shards.tables.table(number) is not table:
                 raise WrongTableError(number, None, replaced=True)
             of = shards == number
             if not headers_agree(data, at[of], sizes[of]):
@@ -430,7 +382,7 @@ class Gather:
             data: Memory that they were read into.
             at: Where they begin there.
         """
-        local = self._files.are_local([number])
+        local = self._shards.files.are_local([number])
         rows = np.searchsorted(table.offsets, offsets)
         for row, place in zip(rows.tolist(), at.tolist(), strict=True):
             header = data[place - BLOCK : place].tobytes()
@@ -448,19 +400,14 @@ class Gather:
         if not 0 < end - start <= limits.extended_bytes:
             return b""
         data = bytearray(end - start)
-        self._files.get(number).read_into(memoryview(data), start)
+        self._shards.files.get(number).read_into(memoryview(data), start)
         return bytes(data)
-
-
-def digest_of(ends: Integers) -> str:
-    """16 hex digits that tell numbers of samples from others."""
-    return hashlib.sha256(ends.astype("<i8").tobytes()).hexdigest()[:16]
 
 
 def _check_linked(
     number: int, table: SampleTable, offsets: Integers, data: Bytes, at: Integers
 ) -> None:
-    """As `Gather._check_keys`, of a shard in which links lead to some of the payloads."""
+    """As `RandomAccess._check_keys`, of a shard in which links lead to some of the payloads."""
     for offset, place in zip(offsets.tolist(), at.tolist(), strict=True):
         if table.names.get(offset) != name_of(data[place - BLOCK : place].tobytes()):
             raise WrongTableError(number, None)

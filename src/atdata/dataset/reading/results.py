@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -86,3 +87,12 @@ def _wrong_type(
 def _name(function: Callable[..., Any]) -> str:
     inner = getattr(function, "func", function)  # of a functools.partial
     return str(getattr(inner, "__qualname__", None) or type(inner).__qualname__)
+
+
+def returned_type(function: Callable[..., Any]) -> type | None:
+    """The sample type that a function's return annotation names, if it does."""
+    try:
+        hint = typing.get_type_hints(function).get("return")
+    except (NameError, TypeError):
+        return None
+    return hint if is_sample_type(hint) else None

@@ -1,20 +1,28 @@
-"""Consecutive samples on their way from shard to reader."""
+"""Rows: consecutive samples on their way from shard to reader, cut into samples and batches.
+
+Whatever they are read by, rows come in runs: so batching never changes what is read, and a state
+says where reading stands.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol, cast
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from atdata._arrays import Indices
+from atdata._arrays import Indices, Integers
 from atdata._secrets import redacted_repr
-from atdata.lenses.lens import Lens
+from atdata.dataset.reading.results import type_of_results
+from atdata.errors import OptionError
+from atdata.samples.batch import SampleBatch
+from atdata.samples.codec import fields_of
 from atdata.samples.kinds import Field, Kind
 from atdata.shards.columns.column import CopiedColumn, LazyColumn, as_list, copied_column
 from atdata.shards.columns.strided import StridedRows, buffers, joined_rows
+from atdata.shards.tar.keys import Keys
 from atdata.system.once import once
 
 
@@ -29,14 +37,22 @@ class Rows(Protocol):
         ...
 
     def samples(self) -> list[Any]:
-        """The samples one by one."""
+        """The samples, as a list."""
+        ...
+
+    def each(self) -> Iterator[Any]:
+        """The samples, one after the other."""
         ...
 
     def columns(self) -> dict[str, LazyColumn] | None:
         """The samples field by field, or None where they exist one by one only.
 
-        Some may have to be copied_column, see `joined`.
+        Some may have to be finished, see `joined`.
         """
+        ...
+
+    def payloads(self) -> Iterator[memoryview] | None:
+        """The stored bytes of each sample; None: a step made the samples."""
         ...
 
     def take(self, indices: Indices) -> Rows:
@@ -44,9 +60,27 @@ class Rows(Protocol):
         ...
 
 
+Run: TypeAlias = tuple[Rows, Integers]
+"""Rows, and for each how many stored samples have been taken once it is; shape (n,)."""
+
+
+class MadeRows(Protocol):
+    """What rows have that a step made."""
+
+    __slots__ = ()
+
+    def samples(self) -> list[Any]: ...
+
+    def each(self) -> Iterator[Any]:
+        return iter(self.samples())
+
+    def payloads(self) -> None:
+        return None
+
+
 @redacted_repr
 @dataclass(frozen=True, slots=True)
-class SampleRows:
+class SampleRows(MadeRows):
     """Rows that exist as samples."""
 
     keys: Sequence[str]
@@ -68,7 +102,7 @@ class SampleRows:
         return SampleRows([self.keys[i] for i in order], [self.made[i] for i in order])
 
 
-class SharedRows:
+class SharedRows(MadeRows):
     """Rows that several batches are cut out of: decoded once, and handed out as views."""
 
     def __init__(self, rows: Rows) -> None:
@@ -102,7 +136,7 @@ class SharedRows:
 
 
 @dataclass(slots=True)
-class _Slice:
+class _Slice(MadeRows):
     """Consecutive ones of rows that are shared."""
 
     rows: SharedRows
@@ -126,51 +160,88 @@ class _Slice:
         return self.rows.part(self.place).take(indices)
 
 
-@redacted_repr
-@dataclass(frozen=True, slots=True)
-class JoinedRows:
-    """Rows of several datasets of one type, put in another order."""
+def samples_of(runs: Iterator[Run]) -> Iterator[tuple[Any, int]]:
+    """Every sample, each with what has been taken once it is."""
+    for rows, taken in runs:
+        yield from zip(rows.each(), taken.tolist(), strict=True)
 
-    parts: Sequence[Rows]
-    order: Indices
-    """Of all rows, counted through the parts, which comes first, second, …; shape (n,)."""
-    fields: Mapping[str, Field]
-    """The fields of their type."""
 
-    def __len__(self) -> int:
-        return len(cast("np.ndarray[Any, Any]", self.order))
+def batches_of(
+    runs: Iterator[Run],
+    sample_type: type,
+    size: int,
+    *,
+    declared: bool = True,
+    drop_last: bool = False,
+) -> Iterator[tuple[SampleBatch[Any], int]]:
+    """Every row, ``size`` at a time; the last batch may be smaller, or is dropped.
 
-    @property
-    def keys(self) -> list[str]:
-        return self._ordered([key for part in self.parts for key in part.keys])
+    ``sample_type`` and ``declared`` are as for `batch_of`.
+    """
+    waiting: list[Rows] = []
+    fields, have, at_end = fields_of(sample_type), 0, 0
+    for run, taken in runs:
+        rows, count = SharedRows(run), len(run)
+        at = 0
+        while have + count - at >= size:
+            need = size - have
+            waiting.append(rows if need == count else rows.take(slice(at, at + need)))
+            at += need
+            yield _batch(sample_type, fields, waiting, declared=declared), int(taken[at - 1])
+            have, waiting = 0, []
+        if at < count:
+            waiting.append(rows.take(slice(at, count)) if at else rows)
+            have += count - at
+            at_end = int(taken[-1])
+        # What is read next takes the place of these rows, where nobody needs them any more.
+        del run, rows
+    if have and not drop_last:
+        yield _batch(sample_type, fields, waiting, declared=declared), at_end
 
-    def samples(self) -> list[Any]:
-        return self._ordered([sample for part in self.parts for sample in part.samples()])
 
-    def columns(self) -> dict[str, LazyColumn] | None:
-        columns = [part.columns() for part in self.parts]
-        known = [column for column in columns if column]
-        if len(known) < len(columns):
-            return None
-        whole = joined(known, self.fields)
-        return {name: self._ordered_column(values) for name, values in whole.items()}
+def check_batch_size(value: object) -> None:
+    """Validate a batch size.
 
-    def take(self, indices: Indices) -> JoinedRows:
-        return JoinedRows(self.parts, np.asarray(self.order)[indices], self.fields)
+    Raises:
+        OptionError: It is not an int of 1 or more.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise OptionError(f"batch_size is {value!r}; it must be an int of 1 or more.")
 
-    def _ordered_column(self, values: CopiedColumn) -> LazyColumn:
-        if isinstance(values, np.ndarray):
-            return values[self.order]
-        return self._ordered(values if isinstance(values, list) else values.tolist())
 
-    def _ordered(self, values: list[Any]) -> list[Any]:
-        return [values[i] for i in np.asarray(self.order).tolist()]
+def batch_of(
+    sample_type: type, parts: Sequence[Rows], *, declared: bool = True
+) -> SampleBatch[Any]:
+    """Rows as one batch, column by column where they have columns.
+
+    Args:
+        sample_type: Type of the samples.
+        parts: The rows.
+        declared: Whether that is known to be their type; else it is what they turn out to be of.
+
+    Raises:
+        SampleTypeError: They turn out to have no fields, or to be of several types.
+    """
+    return _batch(sample_type, fields_of(sample_type), parts, declared=declared)
+
+
+def _batch(
+    sample_type: type, fields: Mapping[str, Field], parts: Sequence[Rows], *, declared: bool
+) -> SampleBatch[Any]:
+    keys = Keys.joined([part.keys for part in parts])
+    # Samples without a type may each have other fields, so that columns are the batch's.
+    known = [columns for part in parts if fields and (columns := part.columns())]
+    if known and len(known) == len(parts):
+        return SampleBatch(sample_type, keys, joined(known, fields))
+    samples = [sample for part in parts for sample in part.samples()]
+    made = type_of_results(samples, sample_type, declared=declared)
+    return SampleBatch(made, keys, samples=samples)
 
 
 def joined(
     parts: Sequence[dict[str, LazyColumn]], fields: Mapping[str, Field]
 ) -> dict[str, CopiedColumn]:
-    """Columns of several parts, one behind the other, nothing left to be copied later.
+    """Columns of several parts, one after the other, nothing left to be copied later.
 
     Args:
         parts: The columns of each, all of the same fields.
@@ -199,32 +270,3 @@ def _join(parts: Sequence[LazyColumn], kind: Kind) -> CopiedColumn:
         room = buffers.take(size).view(first.dtype).reshape(shape) if size else None
         return np.concatenate(arrays, out=np.empty(shape, first.dtype) if room is None else room)
     return [value for part in done for value in as_list(part, kind)]
-
-
-@redacted_repr
-@dataclass(frozen=True, slots=True)
-class ViewedRows:
-    """Rows seen through a lens that only selects and renames fields: columns stay columns."""
-
-    rows: Rows
-    lens: Lens[Any, Any]
-    renames: dict[str, str]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @property
-    def keys(self) -> Sequence[str]:
-        return self.rows.keys
-
-    def samples(self) -> list[Any]:
-        return [self.lens.get(sample) for sample in self.rows.samples()]
-
-    def columns(self) -> dict[str, LazyColumn] | None:
-        columns = self.rows.columns()
-        if columns is None:
-            return None
-        return {target: columns[source] for target, source in self.renames.items()}
-
-    def take(self, indices: Indices) -> ViewedRows:
-        return replace(self, rows=self.rows.take(indices))

@@ -7,22 +7,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from atdata._arrays import Bytes, Integers
-from atdata._protocols import DataSource
-from atdata._shardlist import ShardInfo
 from atdata.capabilities import ByteRanges
 from atdata.dataset.reading.held import hold
-from atdata.dataset.reading.verify import Verify, check_file
-from atdata.dataset.reading.versions import Versions
-from atdata.dataset.reading.whole import temporary_copy
+from atdata.dataset.reading.shard import Shard
 from atdata.errors import IntegrityError
 from atdata.sources.byte_ranges import FileBytes, NoRangesError
-from atdata.sources.capabilities import local_path, ranges_of
 from atdata.system.forks import ForkLock
 
 _AT_ONCE: Final = 16
@@ -67,32 +61,15 @@ class ShardFiles:
     """Open shards, by their number. Safe with threads; a forked child opens its own pool.
 
     Args:
-        source: Where they are.
-        shards: Their identifiers.
-        known: What is known of them, by identifier.
-        verify: How local ones are held against that when they are opened.
+        shards: The shards.
         size_of: Bytes of a shard, as its table has it.
-        versions: Which version of each is read.
     """
 
-    def __init__(
-        self,
-        source: DataSource,
-        shards: Sequence[str],
-        known: dict[str, ShardInfo],
-        verify: Verify | None,
-        size_of: Callable[[int], int],
-        versions: Versions,
-    ) -> None:
-        self._source = source
+    def __init__(self, shards: Sequence[Shard], size_of: Callable[[int], int]) -> None:
         self._shards = shards
-        self._known = known
-        self._verify = verify
         self._size_of = size_of
-        self._versions = versions
         self._open: dict[int, ByteRanges] = {}
         self._copies: dict[int, FileBytes] = {}
-        self._paths: dict[int, Path | None] = {}
         self._kinds: dict[int, tuple[bool, int, int]] = {}
         self._pid = os.getpid()
         self._pool: ThreadPoolExecutor | None = None
@@ -176,19 +153,13 @@ class ShardFiles:
         """A shard, open; a file of this machine must not have been written over meanwhile."""
         file = self.get(number)
         if isinstance(file, FileBytes) and number not in self._copies:
-            self._versions.seen(number, file.stat())
+            self._shards[number].met(file.stat())
         return file
-
-    def _path(self, number: int) -> Path | None:
-        """The file that a shard is."""
-        if number not in self._paths:
-            self._paths[number] = local_path(self._source, self._shards[number])
-        return self._paths[number]
 
     def _kind(self, number: int) -> tuple[bool, int, int]:
         """Whether a shard is a file; its largest gap and read, in bytes."""
         if number not in self._kinds:
-            if self._path(number) is not None:
+            if self._shards[number].path is not None:
                 self._kinds[number] = True, FileBytes.max_gap_bytes, FileBytes.max_read_bytes
             else:
                 file = self.get(number)
@@ -284,15 +255,15 @@ class ShardFiles:
             raise WrongTableError(number, error) from error
 
     def _opened(self, number: int) -> ByteRanges:
-        shard, path = self._shards[number], self._path(number)
-        if path is not None:
-            check_file(path, self._known.get(shard), self._verify)
-            file = FileBytes(path)
-            self._versions.seen(number, file.stat())
+        shard = self._shards[number]
+        if shard.path is not None:
+            shard.check_file()
+            file = FileBytes(shard.path)
+            shard.met(file.stat())
             # Refuses one that was replaced before it was open.
-            local_path(self._source, shard)
+            shard.located()
             return file
-        made = ranges_of(self._source, shard)
+        made = shard.ranges()
         if made is None:
             return self._copy(number)
         made.size = self._size_of(number)
@@ -303,12 +274,12 @@ class ShardFiles:
         with self._opening:
             if number not in self._copies:
                 shard, wanted = self._shards[number], self._size_of(number)
-                with temporary_copy(shard, self._source.open_shard) as path:
-                    file = FileBytes(path, name=shard)
+                with shard.copied() as path:
+                    file = FileBytes(path, name=shard.name)
                 if file.size != wanted:
                     raise IntegrityError(
                         f"expected {wanted} bytes, as its table says, found {file.size}",
-                        shard=shard,
+                        shard=shard.name,
                     )
                 self._open[number] = self._copies[number] = file
             return self._copies[number]

@@ -1,26 +1,30 @@
-"""The ways an epoch is read: by places in its order, or, without tables, as it comes."""
+"""Streams of an epoch: which feed reads it, and what a state says of it."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
-import numpy as np
-
-from atdata.dataset.reading.buffer_shuffle import ShuffleOrder
-from atdata.dataset.reading.epoch import Epoch, Shuffle, runs_of
+from atdata.dataset.reading.buffer_shuffle import ShuffleBuffer, read_through_buffer
+from atdata.dataset.reading.epoch import Epoch, Shuffle, read_epoch
 from atdata.dataset.reading.permutation import VERSION
-from atdata.dataset.reading.plan import Plan, Run
-from atdata.dataset.reading.random_access import Gather
 from atdata.dataset.reading.ranks import Share, left_for, length
+from atdata.dataset.reading.rows import Run
+from atdata.dataset.reading.shards import Shards
 from atdata.dataset.reading.state import History, same_or_raise
+from atdata.dataset.reading.steps import Steps
 from atdata.errors import StateError
 from atdata.system.once import once
 
 X = TypeVar("X")
+
+
+Cut: TypeAlias = Callable[[Iterator[Run]], Iterator[tuple[X, int]]]
+"""Makes samples or batches of runs of rows, each with what has been taken once it is."""
+InOrder: TypeAlias = Callable[[], "Iterator[Run] | None"]
+"""Reads everything from its start as it is stored; None: it is better read by places."""
 
 
 class EpochStream(Generic[X]):
@@ -32,6 +36,7 @@ class EpochStream(Generic[X]):
         share: Whose samples.
         cut: Makes items of the rows.
         size: Samples of a batch.
+        in_order: How a whole epoch that is not shuffled is read from its start.
     """
 
     def __init__(
@@ -39,14 +44,17 @@ class EpochStream(Generic[X]):
         epoch_of: Callable[[Shuffle | None], Epoch],
         shuffle: Shuffle | None,
         share: Share,
-        cut: Callable[[Iterator[Run]], Iterator[tuple[X, int]]],
+        cut: Cut[X],
         size: int | None,
+        *,
+        in_order: InOrder | None = None,
     ) -> None:
         self._epoch_of = epoch_of
         self._shuffle = shuffle
         self.share = share
         self._cut = cut
         self._size = size
+        self._in_order = in_order
 
     def __getstate__(self) -> dict[str, Any]:
         # A worker makes the epoch of what decides over it, which is much less to send.
@@ -68,15 +76,17 @@ class EpochStream(Generic[X]):
     def runs(
         self, history: History, *, worker: int = 0, workers: int = 1, single: bool = False
     ) -> Iterator[Run]:
-        """What one of several workers reads of it; ``single`` as in `runs_of`."""
+        """What one of several workers reads of it; ``single`` as in `read_epoch`."""
         ranges = left_for(len(self.epoch), history, self.share)
-        return runs_of(
+        return read_epoch(
             self.epoch, ranges, size=self._size, worker=worker, workers=workers, single=single
         )
 
     def begin(self, history: History) -> Iterator[tuple[X, int]]:
         """See `Stream`."""
-        return self._cut(self.runs(history))
+        from_start = self._in_order and not history and self.share.world_size == 1
+        found = self._in_order() if self._in_order and from_start else None
+        return self._cut(self.runs(history) if found is None else found)
 
     @property
     def version(self) -> int:
@@ -125,80 +135,37 @@ class EpochStream(Generic[X]):
         return made
 
 
-class StoredStream(EpochStream[X]):
-    """Reads in the order that samples are stored in; from the start, shard by shard as it is."""
-
-    def __init__(
-        self,
-        plan: Plan,
-        epoch_of: Callable[[Shuffle | None], Epoch],
-        share: Share,
-        cut: Callable[[Iterator[Run]], Iterator[tuple[X, int]]],
-        size: int | None,
-        *,
-        gather: Gather,
-        copy: bool,
-    ) -> None:
-        super().__init__(epoch_of, None, share, cut, size)
-        self._plan = plan
-        self._gather = gather
-        self._copy = copy
-
-    def begin(self, history: History) -> Iterator[tuple[X, int]]:
-        """See `Stream`."""
-        if history or self.share.world_size > 1:
-            return super().begin(history)
-        tables = self._gather.tables
-        return self._cut(self._plan.runs(self._size, tables=tables, copy=self._copy))
-
-
 class BufferStream(Generic[X]):
     """Shuffles what comes in a buffer, where nothing tells how many samples there are.
 
     Args:
-        plan: What is read.
-        order: The buffer.
+        shards: What is read.
+        steps: What is done to it.
+        buffer: The buffer.
         shuffle: Its seed and epoch.
         cut: Makes items of the rows.
-        gather: Keeps what members are not read.
     """
 
     def __init__(
-        self,
-        plan: Plan,
-        order: ShuffleOrder,
-        shuffle: Shuffle,
-        cut: Callable[[Iterator[Run]], Iterator[tuple[X, int]]],
-        gather: Gather,
+        self, shards: Shards, steps: Steps, buffer: ShuffleBuffer, shuffle: Shuffle, cut: Cut[X]
     ) -> None:
         self.share = Share()
         self.version = VERSION
-        self._gather = gather
-        self._plan = plan
-        self._order = order
+        self._shards = shards
+        self._steps = steps
+        self._buffer = buffer
         self._shuffle = shuffle.with_seed()
         self._cut = cut
 
     def begin(self, history: History) -> Iterator[tuple[X, int]]:
-        """See `Stream`. What was read before is read again, and passed over."""
+        """See `Stream`. What was read before is read again, and skipped."""
         done = sum(taken if isinstance(taken, int) else sum(taken) for _, taken in history)
-        return self._cut(self._runs(done))
-
-    def _runs(self, done: int) -> Iterator[Run]:
-        order = replace(self._order, seed=[self._shuffle.seed or 0, self._shuffle.epoch])
-        tables = self._gather.tables
-        before = 0
-        with tables.unread.reading():
-            rows_of = [partial(self._plan.rows_of, n, tables) for n in range(len(tables.shards))]
-            for rows in order.mix(rows_of):
-                skipped = min(len(rows), max(0, done - before))
-                left = rows.take(slice(skipped, len(rows))) if skipped else rows
-                yield left, np.arange(before + skipped + 1, before + len(rows) + 1) - done
-                before += len(rows)
+        buffer = replace(self._buffer, seed=[self._shuffle.seed or 0, self._shuffle.epoch])
+        return self._cut(read_through_buffer(self._shards, self._steps, buffer, done))
 
     def describe(self) -> dict[str, Any]:
         """See `Stream`."""
-        sizes = {"buffer": [self._order.buffer_samples, self._order.buffer_shards]}
+        sizes = {"buffer": [self._buffer.buffer_samples, self._buffer.buffer_shards]}
         return {**self._mine(), "shuffle": {**self._shuffle.to_json(), **sizes}}
 
     def adopt(self, state: Mapping[str, Any]) -> None:
@@ -217,7 +184,7 @@ class BufferStream(Generic[X]):
         self._shuffle = self._shuffle.loaded(said, VERSION)
 
     def _mine(self) -> dict[str, Any]:
-        names = "\n".join(self._plan.source.shard_list)
+        names = "\n".join(shard.name for shard in self._shards.each)
         return {"samples": None, "data": hashlib.sha256(names.encode()).hexdigest()[:16]}
 
 

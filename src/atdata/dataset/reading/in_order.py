@@ -1,0 +1,170 @@
+"""Shards read in the order they are stored in: by table, by a scan, or as a stream as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
+from typing import Any
+
+from atdata.dataset.reading.find_table import checked_table
+from atdata.dataset.reading.rows import Rows, Run
+from atdata.dataset.reading.shard import Shard
+from atdata.dataset.reading.shards import Shards
+from atdata.dataset.reading.steps import Steps
+from atdata.shards.reader import Block, read_blocks
+from atdata.shards.table_reader import read_by_table
+from atdata.shards.tar.window import StreamChunks
+
+
+def read_in_order(
+    shards: Shards, steps: Steps, size: int | None = None, *, copy: bool = True
+) -> Iterator[Run]:
+    """Every row in the order it is stored in, in runs that end where batches of ``size`` do.
+
+    Args:
+        shards: What is read.
+        steps: What is done to it.
+        size: Samples of a batch.
+        copy: As for `Block`.
+
+    Raises:
+        ShardError: A shard is damaged, or not what it was when this dataset met it first.
+        SourceError: One cannot be read.
+    """
+    before = 0
+    with closing(_OpenedAhead()) as ahead, shards.unread.reading() as unread:
+        for shard in shards.each:
+            options: dict[str, Any] = {
+                "shard": shard.name,
+                "codec": steps.codec,
+                "rows": size,
+                "first": -before % size if size else None,
+                "copy": copy,
+                "unread": unread,
+            }
+            path = shard.located()
+            if path is None:
+                following = shards.each[shard.number + 1 : shard.number + 2]
+                blocks = _counted(shard, _streamed(shard, ahead, following, options))
+            else:
+                shard.check_file()
+                table = checked_table(shard, path)
+                if table is None:
+                    blocks = _of_file(shard, read_blocks(path, **options))
+                else:
+                    blocks = _of_file(shard, read_by_table(path, table, **options))
+            for block in blocks:
+                rows, kept = steps.apply(block)
+                yield rows, before + kept + 1
+                before += len(block)
+
+
+def read_shard(shards: Shards, number: int, steps: Steps) -> Iterator[Rows]:
+    """The rows of one shard, every step applied. Every header is looked at.
+
+    Args:
+        shards: The shards.
+        number: Which one is read.
+        steps: What is done to it.
+
+    Raises:
+        ShardError: As for `read_in_order`.
+        SourceError: As for `read_in_order`.
+    """
+    for block in _scanned(shards, shards.each[number], steps):
+        rows, _ = steps.apply(block)
+        if len(rows):
+            yield rows
+
+
+def _scanned(shards: Shards, shard: Shard, steps: Steps) -> Iterator[Block[Any]]:
+    whole = partial(shard.whole, shard.open)
+    read = partial(
+        read_blocks, shard=shard.name, codec=steps.codec, unread=shards.unread, whole=whole
+    )
+    path = shard.located()
+    if path is not None:
+        shard.check_file()
+        yield from _of_file(shard, read(path))
+        return
+    with closing(shard.open()) as stream:
+        yield from _counted(shard, read(stream))
+
+
+def _of_file(shard: Shard, blocks: Iterator[Block[Any]]) -> Iterator[Block[Any]]:
+    """The rows of a local shard, unless it was replaced before it was open."""
+    shard.look()
+    for done, block in enumerate(_counted(shard, blocks)):
+        if not done:
+            shard.located()
+            shard.look()
+        yield block
+
+
+def _streamed(
+    shard: Shard, ahead: _OpenedAhead, following: tuple[Shard, ...], options: dict[str, Any]
+) -> Iterator[Block[Any]]:
+    """The rows of a shard on a server, as they come; ``following`` is read next."""
+    with closing(ahead.open(shard)) as window:
+        for block in read_blocks(window, whole=partial(shard.whole, shard.open), **options):
+            if window.final and following and following[0].path is None:
+                ahead.prepare(following[0])
+            yield block
+
+
+def _counted(shard: Shard, blocks: Iterator[Block[Any]]) -> Iterator[Block[Any]]:
+    """The rows of a shard, which has to have as many as it had before."""
+    shard.check_unchanged()
+    count = 0
+    for block in blocks:
+        count += len(block)
+        yield block
+    shard.counted(count)
+
+
+class _OpenedAhead:
+    """Opens shards on servers as windows that read ahead, the next one while one is read."""
+
+    def __init__(self) -> None:
+        self._thread: ThreadPoolExecutor | None = None
+        self._next: tuple[Shard, Future[StreamChunks]] | None = None
+
+    def open(self, shard: Shard) -> StreamChunks:
+        """The window of a shard, opened now or before.
+
+        Raises:
+            SourceError: It cannot be opened; raised here, not where that was tried.
+        """
+        opened, self._next = self._next, None
+        if opened is not None and opened[0] is shard:
+            return opened[1].result()
+        _drop(opened)
+        return _window(shard)
+
+    def prepare(self, shard: Shard) -> None:
+        """Begin to open the shard that is read next, if that was not begun."""
+        if self._next is None:
+            self._thread = self._thread or ThreadPoolExecutor(1, "atdata-open")
+            self._next = shard, self._thread.submit(_window, shard)
+
+    def close(self) -> None:
+        """Close what was opened and not asked for."""
+        _drop(self._next)
+        if self._thread is not None:
+            self._thread.shutdown(wait=False)
+
+
+def _window(shard: Shard) -> StreamChunks:
+    return StreamChunks(shard.open(), ahead=True)
+
+
+def _drop(opened: tuple[Shard, Future[StreamChunks]] | None) -> None:
+    if opened is not None:
+        opened[1].add_done_callback(_close)
+
+
+def _close(opened: Future[StreamChunks]) -> None:
+    if not opened.cancelled() and opened.exception() is None:
+        opened.result().close()

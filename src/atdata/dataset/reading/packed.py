@@ -1,0 +1,87 @@
+"""Samples as they are stored: the key and the msgpack bytes of each, for copying them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from atdata.dataset.reading.epoch import DatasetEpoch, read_epoch
+from atdata.dataset.reading.in_order import read_shard
+from atdata.dataset.reading.ranks import Share, left_of, positions_in, share_of
+from atdata.dataset.reading.rows import Rows
+from atdata.dataset.reading.shards import Shards
+from atdata.dataset.reading.steps import Steps
+from atdata.errors import SampleTypeError
+from atdata.samples.codec import SampleCodec, codec_of
+from atdata.samples.pickling import defined_again
+from atdata.shards.writer import PackedSample
+
+
+def packed(
+    shards: Shards,
+    steps: Steps,
+    sample_type: type,
+    splits: Sequence[str | None],
+    share: Share,
+) -> Iterator[PackedSample]:
+    """The samples of one rank, in the order that they are stored in.
+
+    Args:
+        shards: What is read.
+        steps: What is done to it.
+        sample_type: Type of the samples that come out.
+        splits: Split of each shard.
+        share: The rank. If it is the only one, shards are read one by one, without tables.
+
+    Raises:
+        SampleTypeError: A sample is of another type.
+    """
+    if share.world_size > 1:
+        yield from _packed_share(shards, steps, sample_type, splits, share)
+        return
+    with shards.unread.reading():
+        for number, split in enumerate(splits):
+            for rows in read_shard(shards, number, steps):
+                for key, payload in _packed(rows, steps, sample_type):
+                    yield PackedSample(key, payload, number, split)
+
+
+def _packed_share(
+    shards: Shards,
+    steps: Steps,
+    sample_type: type,
+    splits: Sequence[str | None],
+    share: Share,
+) -> Iterator[PackedSample]:
+    epoch = DatasetEpoch(shards, steps, None)
+    ranges = share_of(left_of(len(epoch), []), share)
+    last = shard = -1
+    for rows, taken in read_epoch(epoch, ranges, size=None):
+        positions = positions_in(ranges, taken - 1)
+        numbers = shards.numbers_of(positions).tolist()
+        found = zip(_packed(rows, steps, sample_type), positions.tolist(), numbers, strict=True)
+        for (key, payload), position, number in found:
+            if position > last:
+                last, shard = position, number
+                yield PackedSample(key, payload, number, splits[number])
+            else:
+                # The sample that makes all parts equally long: a key is unique in its shard.
+                yield PackedSample(f"{key}-again", payload, shard, splits[shard])
+
+
+def _packed(rows: Rows, steps: Steps, sample_type: type) -> Iterator[tuple[str, bytes]]:
+    """Key and bytes of each sample; of stored ones, once they are checked, the bytes they have."""
+    samples, stored = rows.samples(), rows.payloads() if steps.is_plain else None
+    if stored is not None:
+        yield from zip(rows.keys, map(bytes, stored), strict=True)
+        return
+    codec: SampleCodec[Any] = codec_of(sample_type)
+    for key, sample in zip(rows.keys, samples, strict=True):
+        if not isinstance(sample, sample_type):
+            hint = "Pass map(…, sample_type=…)."
+            again = defined_again(sample_type, type(sample))
+            raise SampleTypeError(
+                f"Sample {key!r}: expected {sample_type.__name__}, found "
+                f"{type(sample).__name__}. {again or hint}"
+            )
+        yield key, codec.pack(sample)

@@ -1,0 +1,205 @@
+"""One shard of a dataset: where it is, what is recorded of it, and which version of it is read."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, Final
+
+from atdata._protocols import DataSource
+from atdata._shardlist import ShardInfo
+from atdata.capabilities import ByteRanges
+from atdata.errors import IntegrityError
+from atdata.shards.tar.window import MappedFile
+from atdata.sources.byte_ranges import NoRangesError
+from atdata.sources.capabilities import local_path, open_sidecar, ranges_of, uncached
+from atdata.sources.verified import Verify, check_file, verified
+from atdata.system.partial_files import room_for
+from atdata.system.scratch import Scratch
+
+_COPY_BYTES: Final = 1 << 20
+_UNKNOWN: Final = Path()
+"""The path of a shard of which the source was not asked yet."""
+
+
+class Shard:
+    """One shard. A dataset reads the version of it that it met first; any other is an error.
+
+    Args:
+        number: Its number in the dataset.
+        name: Its identifier in the source.
+        source: Where it is.
+        known: What is recorded of shards, by identifier.
+        verify: How it is checked against that.
+    """
+
+    __slots__ = ("_known", "_met", "_path", "_source", "name", "number", "verify")
+
+    def __init__(
+        self,
+        number: int,
+        name: str,
+        source: DataSource,
+        known: Mapping[str, ShardInfo],
+        verify: Verify | None,
+    ) -> None:
+        self.number = number
+        self.name = name
+        self._source = source
+        self._known = known
+        self.verify = verify
+        self._path: Path | None = _UNKNOWN
+        self._met: dict[str, Any] = {}
+        """What was met of it first: its file's size and time of change (not the inode: some file
+        systems across a network give another one each time), its number of samples; and how it was
+        found changed since."""
+
+    @property
+    def recorded(self) -> ShardInfo:
+        """What is recorded of it; nothing but its name, if nothing is."""
+        return self._known.get(self.name) or ShardInfo(self.name)
+
+    @property
+    def path(self) -> Path | None:
+        """The file of this machine that it is, if it is one."""
+        return self.located() if self._path is _UNKNOWN else self._path
+
+    def located(self) -> Path | None:
+        """The same, after asking the source whether its shards are still those that it listed.
+
+        Raises:
+            IntegrityError: They were replaced since.
+        """
+        self._path = local_path(self._source, self.name)
+        return self._path
+
+    def check_file(self) -> None:
+        """Check its file against what is recorded.
+
+        Raises:
+            IntegrityError: They differ.
+        """
+        recorded = self._known.get(self.name)
+        if recorded is not None and self.path is not None:
+            check_file(self.path, recorded, self.verify)
+
+    def open(self) -> IO[bytes]:
+        """A stream of it, checked against what is recorded when it ends.
+
+        Raises:
+            SourceError: It cannot be opened.
+        """
+        return verified(self.open_unchecked(), self._known.get(self.name), self.verify)
+
+    def open_unchecked(self) -> IO[bytes]:
+        """A stream of it; errors as for `open`."""
+        return self._source.open_shard(self.name)
+
+    def open_sidecar(self, suffix: str) -> IO[bytes]:
+        """The file next to it whose name is its own followed by ``suffix``.
+
+        Raises:
+            ShardNotFoundError: There is none.
+            SourceError: It cannot be opened.
+        """
+        return open_sidecar(self._source, self.name, suffix)
+
+    def ranges(self) -> ByteRanges | None:
+        """Its bytes by position; None: the source gives whole files only."""
+        return ranges_of(self._source, self.name)
+
+    def read_little(self, start: int, size: int, shard_bytes: int) -> bytes:
+        """A few of its bytes, without having a cache copy all of it.
+
+        Args:
+            start: The first byte.
+            size: How many bytes.
+            shard_bytes: Bytes of the whole shard, which has to have so many.
+
+        Raises:
+            IntegrityError: It has not.
+            SourceError: They cannot be read.
+        """
+        ranges = ranges_of(uncached(self._source), self.name)
+        if ranges is None:
+            raise NoRangesError(f"{self.name}: the source gives whole files only.")
+        data = bytearray(size)
+        ranges.size = shard_bytes
+        ranges.read_into(memoryview(data), start)
+        return bytes(data)
+
+    def whole(self, open_shard: Callable[[], IO[bytes]] | None = None) -> MappedFile:
+        """It as memory, copied to this machine first if it is on a server.
+
+        Args:
+            open_shard: Opens what is copied; None: `open_unchecked`.
+
+        Raises:
+            SourceError: It cannot be read, or there is no room for it.
+        """
+        if self.path is not None:
+            return MappedFile(self.path)
+        with self.copied(open_shard) as copy:
+            return MappedFile(copy)
+
+    @contextmanager
+    def copied(self, open_shard: Callable[[], IO[bytes]] | None = None) -> Iterator[Path]:
+        """A copy on this machine, which loses its name when the block ends; whoever has it open
+        keeps it. Argument and errors as for `whole`.
+        """
+        folder = Path(tempfile.gettempdir())
+        with room_for(self.name), Scratch(folder, "atdata-copy-") as scratch:
+            path = scratch.path / "shard.tar"
+            with closing((open_shard or self.open_unchecked)()) as stream, path.open("wb") as file:
+                shutil.copyfileobj(stream, file, _COPY_BYTES)
+            yield path
+
+    def check_unchanged(self) -> None:
+        """Raise if it was found changed before.
+
+        Raises:
+            IntegrityError: It was.
+        """
+        if "changed" in self._met:
+            raise self.changed()
+
+    def met(self, stat: os.stat_result) -> None:
+        """Record which file it is, before and after something is learned of it.
+
+        Raises:
+            IntegrityError: It was another file before.
+        """
+        self.check_unchanged()
+        found = stat.st_size, stat.st_mtime_ns
+        first = self._met.setdefault("file", found)
+        if first != found:
+            raise self.changed("cut short" if found[0] < first[0] else "changed")
+
+    def look(self) -> None:
+        """`met`, of its file as it is now; that it is missing, reading tells."""
+        if self.path is not None:
+            with suppress(OSError):
+                self.met(self.path.stat())
+
+    def counted(self, samples: int) -> None:
+        """Record how many samples it has, whichever way they were counted.
+
+        Raises:
+            IntegrityError: It had another number before.
+        """
+        self.check_unchanged()
+        if self._met.setdefault("samples", samples) != samples:
+            raise self.changed()
+
+    def changed(self, how: str = "changed") -> IntegrityError:
+        """The error of a shard that is no longer what it was; from now on, each use raises it."""
+        how = self._met.setdefault("changed", how)
+        return IntegrityError(
+            f"the dataset was opened before this shard, or the .idx table next to it, was {how}. "
+            "Open the dataset again",
+            shard=self.name,
+        )

@@ -1,0 +1,155 @@
+"""Steps: what is done to stored samples on their way: filter, map, lens, in every order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from atdata._arrays import Indices, Integers
+from atdata._secrets import redacted_repr
+from atdata.dataset.reading.results import checked_results
+from atdata.dataset.reading.rows import MadeRows, Rows, SampleRows
+from atdata.lenses.lens import Lens
+from atdata.samples.codec import SampleCodec, codec_of
+from atdata.samples.pickling import check_function, check_type
+from atdata.shards.columns.column import LazyColumn
+
+
+@redacted_repr
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Keep the samples for which a function is true."""
+
+    predicate: Callable[[Any], bool]
+
+    def apply(self, rows: Rows) -> tuple[Rows, Integers]:
+        samples = rows.samples()
+        kept = [i for i, sample in enumerate(samples) if self.predicate(sample)]
+        if len(kept) < len(samples):
+            keys = rows.keys
+            rows = SampleRows([keys[i] for i in kept], [samples[i] for i in kept])
+        return rows, np.array(kept, np.int64)
+
+
+@redacted_repr
+@dataclass(frozen=True, slots=True)
+class Map:
+    """Replace each sample by what a function makes of it."""
+
+    function: Callable[[Any], Any]
+    declared: type | None
+    """What it returns; None: nothing says so, and what it gives is taken as it is."""
+
+    def apply(self, rows: Rows) -> Rows:
+        made = [self.function(sample) for sample in rows.samples()]
+        if self.declared is not None:
+            made = checked_results(self.function, made, self.declared, rows.keys)
+        return SampleRows(rows.keys, made)
+
+
+@redacted_repr
+@dataclass(frozen=True, slots=True)
+class View:
+    """See each sample through a lens."""
+
+    lens: Lens[Any, Any]
+
+    def apply(self, rows: Rows) -> Rows:
+        if self.lens.renames is not None:
+            return ViewedRows(rows, self.lens, dict(self.lens.renames))
+        return SampleRows(rows.keys, [self.lens.get(sample) for sample in rows.samples()])
+
+
+Step: TypeAlias = Filter | Map | View
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """What is done to stored samples; applied to a run of rows at a time."""
+
+    stored_type: type
+    """What the shards hold."""
+    each: tuple[Step, ...] = ()
+
+    def then(self, step: Step) -> Steps:
+        """The same steps, followed by another one."""
+        return replace(self, each=(*self.each, step))
+
+    @property
+    def codec(self) -> SampleCodec[Any]:
+        """Codec of the stored samples."""
+        return codec_of(self.stored_type)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether samples come out as they are stored."""
+        return not self.each
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether some samples may be left out."""
+        return any(isinstance(step, Filter) for step in self.each)
+
+    @property
+    def is_declared(self) -> bool:
+        """Whether something says of which type the samples are that come out."""
+        for step in reversed(self.each):
+            if not isinstance(step, Filter):
+                return isinstance(step, View) or step.declared is not None
+        return True
+
+    def check_sendable(self) -> None:
+        """Refuse what another process would not find.
+
+        Raises:
+            NotSendableError: A class or a function of a step; says what to do.
+        """
+        check_type(self.stored_type)
+        for step in self.each:
+            if isinstance(step, Filter):
+                check_function(step.predicate, "the function of filter()")
+            elif isinstance(step, Map):
+                check_function(step.function, "the function of map()")
+
+    def apply(self, rows: Rows) -> tuple[Rows, Integers]:
+        """Rows with every step applied, and which of them are left."""
+        left = np.arange(len(rows), dtype=np.int64)
+        for step in self.each:
+            if isinstance(step, Filter):
+                rows, kept = step.apply(rows)
+                left = left[kept]
+            else:
+                rows = step.apply(rows)
+        return rows, left
+
+
+@redacted_repr
+@dataclass(frozen=True, slots=True)
+class ViewedRows(MadeRows):
+    """Rows seen through a lens that only selects and renames fields: columns stay columns."""
+
+    rows: Rows
+    lens: Lens[Any, Any]
+    renames: dict[str, str]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def keys(self) -> Sequence[str]:
+        return self.rows.keys
+
+    def samples(self) -> list[Any]:
+        return [self.lens.get(sample) for sample in self.rows.samples()]
+
+    def columns(self) -> dict[str, LazyColumn] | None:
+        columns = self.rows.columns()
+        if columns is None:
+            return None
+        return {target: columns[source] for target, source in self.renames.items()}
+
+    def take(self, indices: Indices) -> ViewedRows:
+        return replace(self, rows=self.rows.take(indices))
