@@ -1,4 +1,4 @@
-"""load_dataset: from a path, a URL, a name or an AT URI to a Dataset, or one a split."""
+"""load_dataset: opens a dataset by path, URL, name or AT URI."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 _PATTERN: Final = re.compile(r"[*?\[{]")
 _PATH: Final = re.compile(r"[*?\[{/.~]")
-"""What a path has, and the name of a dataset seldom."""
+"""Characters that are common in paths and rare in names of datasets."""
 
 
 @overload
@@ -74,19 +74,19 @@ def load_dataset(
         where: A path, folder or URL (braces and globs are expanded), ``@local/name``,
             ``@handle/name`` or ``at://…``.
         sample_type: Type of the samples; None: the type of the dataset's schema, or
-            `DictSample` where there is none or it has kinds that this version does not know.
-        split: Name of a split: that dataset alone; None: all of them.
-        index: Where names are looked up; None: the default local index for ``@local/``, the
-            network for the others.
+            `DictSample` if it has none, or one with kinds that this version does not know.
+        split: Name of a split, to open only that one; None: all splits.
+        index: Where to look up names; None: the default local index for ``@local/``, the
+            network for all others.
 
     Returns:
-        With ``split``, a Dataset. Without, a DatasetDict. The splits are those that the
-        dataset's entry or record says of its shards, else what their names say; shards of which
-        neither says one are ``train``.
+        With ``split`` a Dataset, otherwise a DatasetDict. The split of a shard is the one
+        recorded in the dataset's entry or record, else the one in the shard's name, else
+        ``train``.
 
     Raises:
         KeyError: No such dataset or split.
-        NoDataUrlsError: No shard was found there.
+        NoDataUrlsError: There are no shards.
     """
     if sample_type is not None:
         check_sample_type(sample_type)
@@ -104,7 +104,7 @@ def load_dataset(
 
 
 def _check_is_place(where: str | Path | Sequence[str | Path]) -> None:
-    """Refuse the bare name of a dataset, given with an index."""
+    """Refuse a name without ``@`` that was given with an index."""
     if not isinstance(where, str) or "://" in where or _PATTERN.search(where):
         return
     if not user_path(where).exists():
@@ -116,10 +116,10 @@ def _check_is_place(where: str | Path | Sequence[str | Path]) -> None:
 
 
 def _check_files(dataset: Dataset[Any], where: str | Path | Sequence[str | Path]) -> None:
-    """Refuse shards that are files of this machine and are not there.
+    """Check that local shards exist.
 
     Raises:
-        ShardNotFoundError: Names the first one.
+        ShardNotFoundError: Names the first missing one.
     """
     for shard in dataset.shard_list:
         path = local_path(dataset.source, shard)
@@ -151,7 +151,7 @@ def _from_index(
 
 
 def _index_for(name: NameRef | None) -> AbstractIndex:
-    # Loaded when a name asks for it: the network needs packages that a local index does not.
+    # Imported on demand: the network needs packages that a local index does not.
     if name is not None and name.owner == "local":
         from atdata.local import LocalIndex
 

@@ -1,4 +1,4 @@
-"""Who has datasets is found without anyone who knows them all."""
+"""Accounts with datasets are found by asking a relay or a server."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ProxyTo = Callable[[str], FaultProxy]
 def test_the_accounts_of_a_server(
     at_home: Network, index: AtmosphereIndex, account: Account, public_digits: Dataset[Digit]
 ) -> None:
-    """Accounts with datasets or schemas are found once each; the others and the gone are not."""
+    """Active accounts with datasets or schemas are found once each, and no others."""
     entry = index.insert_dataset(public_digits, name="digits")
     empty, gone = at_home.create_account(), at_home.create_account()
     elsewhere = at_home.create_account(server=1)
@@ -46,7 +46,7 @@ def test_the_accounts_of_a_server(
 def test_a_relay_is_asked_by_collection(
     at_home: Network, account: Account, proxy_to: ProxyTo
 ) -> None:
-    """A relay's pages are followed to their end; what is no account in them is passed over."""
+    """All pages of a relay are read; rows that are not accounts are skipped."""
     relay = proxy_to(account.server_url)
     dids = [f"did:plc:{letter * 24}" for letter in "abc"]
     answers: dict[str, list[dict[str, Any]]] = {
@@ -69,7 +69,7 @@ def test_a_relay_is_asked_by_collection(
 
 
 def test_servers_that_fail(at_home: Network, account: Account, proxy_to: ProxyTo) -> None:
-    """A server that is none, or fails, is an error that names it."""
+    """An unreachable or failing server is an error that names it."""
     with pytest.raises(OptionError, match="not the URL"):
         list(accounts("pds.example"))
     server = proxy_to(account.server_url)
@@ -82,7 +82,7 @@ def test_servers_that_fail(at_home: Network, account: Account, proxy_to: ProxyTo
 
 
 def test_an_account_that_is_broken_is_passed_over(at_home: Network, account: Account) -> None:
-    """A record that is no dataset does not hide those of other accounts."""
+    """A malformed record does not hide the datasets of other accounts."""
     client = logged_in(account)
     body = {"repo": client.did, "collection": DATASET, "rkey": "bad", "validate": False}
     client._authorized(

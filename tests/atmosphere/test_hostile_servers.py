@@ -103,7 +103,7 @@ def test_records_without_an_end(
         serve(home, RECORDS, page("records"))
         told: list[str] = []
         Mirror(index.mirrored, report=told.append).update(home.url)
-        assert any("asked again later" in line for line in told)
+        assert any("tried again later" in line for line in told)
 
 
 @pytest.mark.parametrize(
@@ -134,12 +134,12 @@ def test_an_account_that_fails_rests(home: WebServer, tmp_path: Path) -> None:
         mirror = update(index, home)
         rests = []
         for _ in range(15):
-            mirror._renew(OWNER[0])
-            rests.append(mirror._again[OWNER[0]][1])
+            mirror._list_or_retry(OWNER[0])
+            rests.append(mirror._retries[OWNER[0]][1])
         assert rests == sorted(rests)
         assert rests[-1] == 3600
         asked = len(home.asked)
-        mirror._try_again()
+        mirror._retry_due()
         assert len(home.asked) == asked
         serve(
             home,
@@ -147,7 +147,7 @@ def test_an_account_that_fails_rests(home: WebServer, tmp_path: Path) -> None:
             lambda query: {"records": [row("a")] if query["collection"] == DATASET else []},
         )
         mirror.update(home.url)
-        assert mirror._again == {}
+        assert mirror._retries == {}
         assert len(index.mirrored.uris()) == 1
 
 
@@ -259,7 +259,7 @@ def test_a_firehose_that_leads_elsewhere(home: WebServer, status: int) -> None:
     before = len(home.asked)
     with (
         saying(lambda send, over: send(said)) as server,
-        pytest.raises(AtmosphereError, match=f"answers {status}, no stream"),
+        pytest.raises(AtmosphereError, match=f"answers {status}, not a stream"),
     ):
         next(Firehose(server).events(0, threading.Event()))
     assert len(home.asked) == before

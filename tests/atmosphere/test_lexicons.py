@@ -1,4 +1,4 @@
-"""The published lexicons say what our records say."""
+"""The published lexicons describe the records that atdata writes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def definition(ref: str, home: str) -> dict[str, Any]:
 
 
 def official(script: str, *given: Any) -> Any:
-    """What a program for the protocol's own lexicon package answers.
+    """The output of a program that uses the protocol's own lexicon package.
 
     The program gets the package as ``lexicon`` and what it is given as ``given``.
     """
@@ -52,7 +52,7 @@ def official(script: str, *given: Any) -> Any:
 
 @pytest.mark.parametrize("name", sorted(LEXICONS))
 def test_each_file_is_a_lexicon(name: str) -> None:
-    """A file is named after its lexicon, and every reference in it leads somewhere."""
+    """A file is named after its lexicon, and every reference in it resolves."""
     lexicon = LEXICONS[name]
     assert name == f"{lexicon['id']}.json"
     assert is_rkey(lexicon["id"])
@@ -72,7 +72,7 @@ def test_each_file_is_a_lexicon(name: str) -> None:
 
 
 def test_the_official_package_takes_them(network: Network) -> None:
-    """Each file is a lexicon by the protocol's own checker, and they resolve one another."""
+    """The protocol's own checker accepts each file, and the references between them."""
     said = official(
         """
         const documents = given[0].map((doc) => lexicon.lexiconDoc.parse(doc));
@@ -87,7 +87,7 @@ def test_the_official_package_takes_them(network: Network) -> None:
 def test_our_records_follow_them(
     index: AtmosphereIndex, digits: Dataset[Digit], public_digits: Dataset[Digit]
 ) -> None:
-    """Schemas of every kind of field, and datasets of both storages, are as published."""
+    """Schemas with every kind of field, and datasets with both storages, match the lexicons."""
     client = index.client
     said: dict[str, Any] = {
         "description": "What.",
@@ -128,7 +128,7 @@ VALIDATE = """
     });
     console.log(JSON.stringify(said));
 """
-"""For each record '' or how the official package complains."""
+"""For each record '' or the official package's complaint."""
 
 TIME = "2026-01-31T12:00:00Z"
 CID = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"
@@ -232,7 +232,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
 
 
 def test_the_official_package_agrees(network: Network) -> None:
-    """What we take the protocol's own checker takes, and what we refuse it refuses."""
+    """We accept and refuse the same records as the protocol's own checker."""
     for record in GOOD:
         validate(record)
     for record, path in BAD:
@@ -243,7 +243,7 @@ def test_the_official_package_agrees(network: Network) -> None:
 
 
 def test_other_records_pass() -> None:
-    """A record of a type that is not ours is nobody's business here."""
+    """A record of a type without a lexicon of ours is not checked."""
     validate({"$type": "app.bsky.feed.post", "text": 7})
     validate({"$type": "ac.foundation.dataset.schemaType"})
     validate({"$type": ["a"]})
@@ -251,7 +251,7 @@ def test_other_records_pass() -> None:
 
 
 def test_a_deep_record_is_refused() -> None:
-    """Lists in lists without end are an error of ours, not of Python's."""
+    """Lists nested too deep are a RecordError, not a RecursionError."""
     kind: dict[str, Any] = {"$type": "ac.foundation.dataset.schemaType#primitive", "primitive": "a"}
     for _ in range(5_000):
         kind = {"$type": "ac.foundation.dataset.schemaType#array", "items": kind}
@@ -260,7 +260,7 @@ def test_a_deep_record_is_refused() -> None:
 
 
 def test_nothing_wrong_is_sent(client: AtmosphereClient) -> None:
-    """A record that its lexicon refuses is refused before the server sees it."""
+    """A record that violates its lexicon is refused before it is sent."""
     with pytest.raises(RecordError, match=r"\$\.fields\[0\]\.name: expected a str"):
         client.put_record(
             SCHEMA["$type"],
@@ -272,7 +272,7 @@ def test_nothing_wrong_is_sent(client: AtmosphereClient) -> None:
 
 
 def test_what_others_sent_wrong_is_refused(client: AtmosphereClient) -> None:
-    """A record that another program wrote against its lexicon is an error that has the path."""
+    """A published record that violates its lexicon is an error with the path."""
     bad = write_raw(client, SCHEMA["$type"], "bad", {**SCHEMA, "version": 1})
     with pytest.raises(SchemaError, match=r"/bad: \$\.version: expected a str, found 1"):
         AtmosphereIndex(client).get_schema(str(bad.uri))

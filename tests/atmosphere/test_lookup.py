@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from atdata._refs import DATASET_COLLECTION, SCHEMA_COLLECTION, is_rkey
 from atdata._shardlist import ShardInfo
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex
-from atdata.atmosphere.keys import (
+from atdata.atmosphere.key_ranges import foreign_records, records_in
+from atdata.atmosphere.publish import publish_dataset
+from atdata.atmosphere.record_keys import (
     OURS,
     dataset_range,
     dataset_rkey,
@@ -21,8 +23,6 @@ from atdata.atmosphere.keys import (
     schema_range,
     schema_rkey,
 )
-from atdata.atmosphere.lookup import foreign_records, records_in
-from atdata.atmosphere.publish import publish_dataset
 from atdata.testing.network import Account
 from tests.atmosphere.conftest import Digit, Login
 from tests.services.proxy import FaultProxy

@@ -1,4 +1,4 @@
-"""A mirror holds what the servers list, whatever happens to it and to them."""
+"""A mirror ends with what the servers list, whatever happens to either."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def index(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LocalIndex
 
 
 def listed(dids: list[str]) -> dict[str, str]:
-    """AT URI → CID of every record of ours, as the accounts' servers list them now."""
+    """AT URI → CID of every schema and dataset that the servers list now."""
     reader, found = Reader(), {}
     for did in dids:
         for collection in COLLECTIONS:
@@ -115,7 +115,7 @@ def following(mirror: Mirror, servers: list[str]) -> Iterator[None]:
 
 
 def until(holds: Callable[[], bool], *, minutes: int = 1) -> None:
-    """Look again and again, for so many minutes at most."""
+    """Poll until it is true, for a limited number of minutes."""
     waiting = threading.Event()
     for _ in range(300 * minutes):
         if holds():
@@ -275,7 +275,7 @@ def test_killed_in_the_middle_of_many_writes(
 def test_more_shards_than_a_record_names(
     own_network: Network, servers: list[str], tmp_path: Path
 ) -> None:
-    """Of a dataset whose shards a manifest names, every shard is kept."""
+    """A mirrored dataset with a manifest has every shard."""
     client = logged_in(own_network.create_account())
     write_all(client, [create(SCHEMA, "a", schema_record("A"))])
     shards = [
@@ -298,8 +298,8 @@ def test_a_manifest_that_is_closed_to_us(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    """A dataset whose manifest a bucket keeps to itself is one that is broken: the others are
-    mirrored, and the account is asked again."""
+    """A dataset with an unreadable manifest counts as broken; the others are mirrored, and the
+    account is tried again."""
     monkeypatch.setenv("ATDATA_ALLOW_PRIVATE", "1")
     client = logged_in(own_network.create_account())
     closed = {
@@ -324,10 +324,10 @@ def test_a_manifest_that_is_closed_to_us(
         assert mirror.counts.broken >= 1  # other tests leave broken ones there, too
 
 
-def test_a_connection_that_ends_is_made_again(
+def test_a_dropped_connection_is_made_again(
     own_network: Network, servers: list[str], tmp_path: Path
 ) -> None:
-    """What was written while the server could not be reached arrives when it can be again."""
+    """Records written during an outage arrive after it."""
     client = logged_in(own_network.create_account())
     write_all(client, [create(DATASET, "a", dataset_record(client.did, "a"))])
     # Passed on as bytes: a stream is no answer to a request.
@@ -350,7 +350,7 @@ def test_a_connection_that_ends_is_made_again(
 
 
 def test_what_the_server_does_not_keep_is_asked_for(tmp_path: Path) -> None:
-    """A cursor that is too old, or of another server's time, costs a listing and nothing else."""
+    """A cursor that is too old or too new costs one listing and loses nothing."""
     with (
         net.start(servers=1, accounts=("carol",), pds={"repoBackfillLimitMs": 1}) as network,
         LocalIndex(tmp_path / "mirror.db") as index,
@@ -368,14 +368,14 @@ def test_what_the_server_does_not_keep_is_asked_for(tmp_path: Path) -> None:
             index.mirrored.set_cursor(server, cursor)
             with following(Mirror(index.mirrored, report=told.append), [server]):
                 until(lambda: kept(index) == expected([client.did]))
-        assert any("does not keep all" in line for line in told)
+        assert any("no longer has all" in line for line in told)
         assert any("FutureCursor" in line for line in told)
 
 
 def test_what_the_account_has_not_signed_is_not_believed(
     own_network: Network, servers: list[str], tmp_path: Path
 ) -> None:
-    """A forged commit changes nothing: the account's server is asked instead."""
+    """A forged commit changes nothing; the account is listed instead."""
     account = own_network.create_account()
     client = logged_in(account)
     write_all(client, [create(DATASET, "a", dataset_record(client.did, "cats"))])
@@ -404,7 +404,7 @@ def test_what_the_account_has_not_signed_is_not_believed(
 def test_a_stream_from_its_beginning_is_what_the_servers_list(
     own_network: Network, servers: list[str]
 ) -> None:
-    """Every commit of a real server is proven by its account's key, record by record."""
+    """Every commit of a real server is verified with its account's key, record by record."""
     client = logged_in(own_network.create_account(server=1))
     write_all(
         client,

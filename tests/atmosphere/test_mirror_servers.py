@@ -1,4 +1,4 @@
-"""A mirror whose servers are killed, cut off and left: in the end it holds what they list."""
+"""A mirror whose servers are killed or cut off ends with what they list."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from tests.services.proxy import FaultProxy
 
 
 class Writer(threading.Thread):
-    """Writes, changes and deletes records of an account without a pause, until told to end."""
+    """Writes, changes and deletes records of an account without a pause, until stopped."""
 
     def __init__(self, account: Account) -> None:
         super().__init__(daemon=True)
@@ -47,7 +47,7 @@ class Writer(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        """Whatever fails is left: whether it was done nobody knows but the server."""
+        """Ignore failures: only the server knows whether a write was done."""
         number, did = 0, self.client.did
         last: int | None = None
         while not self.over.wait(0.1):
@@ -69,7 +69,7 @@ class Writer(threading.Thread):
                 self.written += len(writes)
 
     def stop(self) -> None:
-        """Let it end what it does."""
+        """Wait until it has finished."""
         self.over.set()
         self.join()
 
@@ -89,7 +89,7 @@ def mirroring(place: Path, servers: list[str]) -> Iterator[None]:
 
 
 def named(dns: Nameserver, account: Account, handle: str = "") -> Account:
-    """The account, its handle said by DNS."""
+    """The account, whose handle DNS resolves."""
     dns.texts[f"_atproto.{handle or account.handle}"] = [f"did={account.did}"]
     return account
 
@@ -97,8 +97,8 @@ def named(dns: Nameserver, account: Account, handle: str = "") -> Account:
 def test_servers_are_killed_and_accounts_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Servers killed while they write and a network that is cut cost a mirror nothing; nor do
-    accounts that went, moved and were renamed while it was down."""
+    """A mirror survives killed servers and a cut network, and accounts that were deleted, moved
+    and renamed while it was down."""
     place = tmp_path / "mirror.db"
     monkeypatch.setenv("ATDATA_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.delenv("ATDATA_PDS_URL", raising=False)
@@ -123,7 +123,7 @@ def test_servers_are_killed_and_accounts_change(
         dids = [account.did for account in who.values()] + [w.client.did for w in writers]
 
         def has_followed(times: int = 1) -> None:
-            """Events of both streams are applied, again and again."""
+            """Keep waiting until events of both streams are applied."""
             for _ in range(times):
                 before = [index.mirrored.cursor(url) or 0 for url in servers]
                 until(

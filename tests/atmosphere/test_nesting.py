@@ -13,8 +13,9 @@ import pytest
 from atdata import limits
 from atdata._nesting import text_is_deeper, value_is_deeper
 from atdata._shardlist import expand_braces
+from atdata.atmosphere.metadata import unpack_metadata
 from atdata.atproto.dag import cid_of, decoded
-from atdata.atproto.data_model import bytes_to_json, check_record, unpack_metadata
+from atdata.atproto.data_model import bytes_to_json, check_record
 from atdata.atproto.session import _expiry
 from atdata.errors import AtdataError, RecordError
 from atdata.indexing.details import Details

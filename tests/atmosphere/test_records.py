@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from atdata._digest import blob_cid
 from atdata._refs import DATASET_COLLECTION, AtUri, is_rkey
 from atdata._shardlist import ShardInfo
-from atdata.atmosphere.keys import dataset_rkey, schema_rkey
 from atdata.atmosphere.manifest import Manifest
 from atdata.atmosphere.parsing import read_entry
+from atdata.atmosphere.record_keys import dataset_rkey, schema_rkey
 from atdata.atmosphere.records import (
     check_details,
     content_of,

@@ -1,4 +1,4 @@
-"""Commits are believed only as far as they are proven."""
+"""A commit is accepted only if its blocks, tree and signature prove it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CURVES = [(ec.SECP256K1(), b"\xe7\x01", K256_ORDER), (ec.SECP256R1(), b"\x80\x24
 
 
 def public(key: ec.EllipticCurvePrivateKey, prefix: bytes) -> bytes:
-    """A key as a document has it."""
+    """A public key in the form of a DID document."""
     form = serialization.PublicFormat.CompressedPoint
     return prefix + key.public_key().public_bytes(serialization.Encoding.X962, form)
 
@@ -53,7 +53,7 @@ def signature(key: ec.EllipticCurvePrivateKey, message: bytes, order: int, low: 
 
 @pytest.mark.parametrize(("curve", "prefix", "order"), CURVES, ids=["k256", "p256"])
 def test_signatures_of_both_curves(curve: ec.EllipticCurve, prefix: bytes, order: int) -> None:
-    """A signature counts for its key and its message alone, and in its canonical form alone."""
+    """A signature is valid only for its key and message, and only in canonical form."""
     key, other = ec.generate_private_key(curve), ec.generate_private_key(curve)
     good = signature(key, b"message", order, low=True)
     assert is_signed_by(public(key, prefix), b"message", good)
@@ -91,7 +91,7 @@ def commits(network: Network, monkeypatch: pytest.MonkeyPatch) -> list[Mapping[s
 
 
 def car(body: Mapping[str, Any], change: Mapping[bytes, bytes]) -> bytes:
-    """The blocks of a commit, some of them as others with the same name."""
+    """The blocks of a commit, some replaced under the same CID."""
     blocks, root = blocks_of(body["blocks"])
     at = body["blocks"].index(root[:4])
     out = body["blocks"][: 1 + body["blocks"][0]]
@@ -105,7 +105,7 @@ def car(body: Mapping[str, Any], change: Mapping[bytes, bytes]) -> bytes:
 
 
 def test_what_is_proven_and_what_is_not(commits: list[Mapping[str, Any]]) -> None:
-    """Of real commits every change is had; a word of them changed, and none is."""
+    """Real commits give all their changes; a commit altered anywhere is refused."""
     made, changed, deleted = commits
     did = made["repo"]
     key = signing_key(did)
@@ -125,23 +125,23 @@ def test_what_is_proven_and_what_is_not(commits: list[Mapping[str, Any]]) -> Non
     record = blocks[first["cid"]]
     forged: list[tuple[Mapping[str, Any], bytes, str]] = [
         (made, other, "signature is not"),
-        ({**made, "repo": "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"}, key, "says something else"),
-        ({**made, "rev": "3zzzzzzzzzz2z"}, key, "says something else"),
-        ({**made, "commit": deleted["commit"]}, key, "those of another commit"),
-        ({**made, "ops": [{**first, "cid": second["cid"]}]}, key, "does not say this"),
-        ({**made, "ops": [{**first, "cid": None}]}, key, "does not say this"),
-        ({**deleted, "ops": [{**op, "cid": first["cid"]}]}, key, "does not say this"),
-        ({**made, "ops": [{**first, "path": f"{DATASET}/c"}]}, key, "does not say this"),
-        ({**made, "ops": [{**first, "path": f"{DATASET}/../c"}]}, key, "no key of a record"),
-        ({**made, "blocks": made["blocks"][:-9]}, key, "cut off"),
+        ({**made, "repo": "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"}, key, "contradicts the commit"),
+        ({**made, "rev": "3zzzzzzzzzz2z"}, key, "contradicts the commit"),
+        ({**made, "commit": deleted["commit"]}, key, "belong to another commit"),
+        ({**made, "ops": [{**first, "cid": second["cid"]}]}, key, "contradicts it about"),
+        ({**made, "ops": [{**first, "cid": None}]}, key, "contradicts it about"),
+        ({**deleted, "ops": [{**op, "cid": first["cid"]}]}, key, "contradicts it about"),
+        ({**made, "ops": [{**first, "path": f"{DATASET}/c"}]}, key, "contradicts it about"),
+        ({**made, "ops": [{**first, "path": f"{DATASET}/../c"}]}, key, "not a record key"),
+        ({**made, "blocks": made["blocks"][:-9]}, key, "truncated"),
         ({**made, "blocks": b""}, key, "cannot be read"),
         ({**made, "ops": 7}, key, "cannot be read"),
         (
             {**made, "blocks": car(made, {first["cid"]: record.replace(b"none", b"some")})},
             key,
-            "is not what",
+            "does not match",
         ),
-        ({**made, "blocks": car(made, {root: blocks[root][:-1] + b"\x04"})}, key, "is not what"),
+        ({**made, "blocks": car(made, {root: blocks[root][:-1] + b"\x04"})}, key, "does not match"),
     ]
     assert changes_of({**made, "blocks": car(made, {})}, key, COLLECTIONS) == changes
     for body, by, message in forged:
@@ -150,7 +150,7 @@ def test_what_is_proven_and_what_is_not(commits: list[Mapping[str, Any]]) -> Non
 
 
 def test_a_commit_with_another_body_is_not_signed(commits: list[Mapping[str, Any]]) -> None:
-    """A commit that says something else under the old signature is refused, hashes all right."""
+    """A commit altered under its old signature is refused, even if all hashes match."""
     body = commits[0]
     blocks, root = blocks_of(body["blocks"])
     commit = libipld.decode_dag_cbor(blocks[root])
@@ -195,21 +195,21 @@ def test_the_cid_of_any_record(record: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("value", [{"$link": "b"}, {"$link": 7}, {"$bytes": "%"}, {1: 2}, object()])
 def test_what_has_no_cid(value: Any) -> None:
-    """What no record can hold is an error of ours."""
+    """A value outside the data model is a RecordError."""
     with pytest.raises(RecordError):
         cid_of({"a": [value]})
 
 
 @given(st.binary(max_size=300))
 def test_any_bytes_as_blocks(data: bytes) -> None:
-    """Whatever a stream sends as blocks, the answer is an error of ours."""
+    """Random bytes in place of blocks are a RecordError."""
     body = {"repo": "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", "rev": "a", "ops": [], "commit": b""}
     with pytest.raises(RecordError):
         changes_of({**body, "blocks": data}, b"", COLLECTIONS)
 
 
 def test_links_and_bytes() -> None:
-    """Links and bytes of a record are told apart in its JSON form."""
+    """Links and bytes of a record are distinct in its JSON form."""
     cid = b"\x01\x55\x12\x20" + b"\x07" * 32
     value = {"a": [cid, b"\x81\x01", None, 1, "x"]}
     link = {"$link": libipld.encode_cid(cid)}
@@ -217,7 +217,7 @@ def test_links_and_bytes() -> None:
 
 
 def test_servers_that_are_none() -> None:
-    """What is no URL, nobody, or no firehose is an error that names it."""
+    """An invalid URL, an unreachable server, and one without a firehose are errors that name it."""
     with pytest.raises(OptionError, match="not the URL of a server"):
         Firehose("pds.example")
     with web_server() as web:

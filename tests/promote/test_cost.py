@@ -9,7 +9,7 @@ import pytest
 
 from atdata._refs import DATASET_COLLECTION, SCHEMA_COLLECTION
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
-from atdata.atmosphere.keys import dataset_rkey, schema_rkey
+from atdata.atmosphere.record_keys import dataset_rkey, schema_rkey
 from atdata.atproto.xrpc import Body, XrpcServer
 from atdata.local import LocalDatasetEntry, LocalIndex
 from atdata.promote import plan_promotion, promote_to_atmosphere

@@ -13,9 +13,9 @@ from atdata import load_dataset
 from atdata._refs import DATASET_COLLECTION, SHARD_BLOBS_COLLECTION, parse_at_uri
 from atdata._shardlist import ShardInfo
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
-from atdata.atmosphere.keys import dataset_rkey
 from atdata.atmosphere.manifest import Manifest, Shelf
 from atdata.atmosphere.publish import publish_dataset
+from atdata.atmosphere.record_keys import dataset_rkey
 from atdata.errors import (
     IntegrityError,
     OptionError,

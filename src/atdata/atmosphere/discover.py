@@ -1,4 +1,4 @@
-"""Who has datasets: asked of a relay, or of a server about its own accounts."""
+"""Discovery: which accounts of a server or relay have datasets."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ COLLECTIONS: Final = (
     NEWER_SCHEMA_COLLECTION,
     NEWER_DATASET_COLLECTION,
 )
-"""What is looked for: schemas and datasets of both families."""
-_PAGE: Final = 1000
+"""Schemas and datasets of both record families."""
+_PAGE_ROWS: Final = 1000
 
 
 def accounts(server: str) -> Iterator[str]:
     """DIDs of the active accounts that have schemas or datasets, each once.
 
-    A relay is asked by collection; a server lists all its accounts, and is asked for the
-    collections of each.
+    A relay lists accounts by collection. A server lists all its accounts, and is then asked for
+    the collections of each.
 
     Args:
         server: URL of a relay or server.
 
     Raises:
-        AtmosphereError: It cannot be reached, refuses, or lists without an end.
+        AtmosphereError: It cannot be reached, refuses, or its list does not end.
     """
     if not server.startswith(("https://", "http://")):
         raise OptionError(f"{server!r} is not the URL of a server: it begins with https://.")
@@ -50,12 +50,12 @@ def accounts(server: str) -> Iterator[str]:
     else:
         return
     for did, active in _all(home):
-        if active and has_ours(home, did):
+        if active and has_datasets(home, did):
             yield did
 
 
-def has_ours(home: XrpcServer, did: str) -> bool:
-    """Whether an account has a collection of ours, by its server; False where it is gone."""
+def has_datasets(home: XrpcServer, did: str) -> bool:
+    """Whether an account has any of the COLLECTIONS; False if the account is gone."""
     try:
         answer = home.query("com.atproto.repo.describeRepo", {"repo": did})
     except XrpcError as error:
@@ -67,13 +67,13 @@ def has_ours(home: XrpcServer, did: str) -> bool:
 
 
 def _by_collection(home: XrpcServer, nsid: str) -> Iterator[str]:
-    params: dict[str, str | int] = {"collection": nsid, "limit": _PAGE}
+    params: dict[str, str | int] = {"collection": nsid, "limit": _PAGE_ROWS}
     for row in _pages(home, "com.atproto.sync.listReposByCollection", params):
         yield row["did"]
 
 
 def _all(home: XrpcServer) -> Iterator[tuple[str, bool]]:
-    for row in _pages(home, "com.atproto.sync.listRepos", {"limit": _PAGE}):
+    for row in _pages(home, "com.atproto.sync.listRepos", {"limit": _PAGE_ROWS}):
         yield row["did"], row.get("active") is not False
 
 

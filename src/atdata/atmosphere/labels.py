@@ -12,8 +12,8 @@ from typing import Final
 from atdata._refs import NEWER_LABEL_COLLECTION, AtUri, Version, check_name, parse_at_uri
 from atdata._secrets import redacted_repr
 from atdata.atmosphere.entry import AtmosphereIndexEntry
-from atdata.atmosphere.keys import label_range, label_rkey
-from atdata.atmosphere.lookup import foreign_records, records_in
+from atdata.atmosphere.key_ranges import foreign_records, records_in
+from atdata.atmosphere.record_keys import label_range, label_rkey
 from atdata.atproto.client import AtmosphereClient
 from atdata.atproto.data_model import now
 from atdata.atproto.reader import Reader, Record

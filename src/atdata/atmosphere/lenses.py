@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from atdata._refs import LENS_COLLECTION, parse_schema_ref
 from atdata._secrets import redacted_repr
-from atdata.atmosphere.keys import lens_range, lens_rkey
-from atdata.atmosphere.lookup import foreign_records, records_in
+from atdata.atmosphere.key_ranges import foreign_records, records_in
+from atdata.atmosphere.record_keys import lens_range, lens_rkey
 from atdata.atproto.client import AtmosphereClient
 from atdata.atproto.data_model import now
 from atdata.atproto.lexicon import validate

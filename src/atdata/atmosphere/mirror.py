@@ -1,8 +1,9 @@
-"""A mirror: copies of the schemas and datasets of the network's accounts, kept up to date.
+"""Mirror: copies of the network's schemas and datasets in a local index, kept up to date.
 
-What is believed: a commit that the account's key has signed, and what the account's own server
-lists, found anew through its identity. A firehose only says where to look: an account is gone
-when its server says so, not when a stream does.
+An account has two ways in. A commit from a firehose is applied if the account's key signed it and
+it follows the last one applied. Otherwise the account is listed: its own server, found through
+its identity, lists all its records. Nothing else is trusted: a firehose only says where to look,
+and an account is deleted only when its own server says so.
 """
 
 from __future__ import annotations
@@ -39,27 +40,27 @@ from atdata.errors import (
 from atdata.net.identity import signing_key, verified_handle
 from atdata.system.forks import ForkLock
 
-_SAVED: Final = 2.0
-"""Seconds after which the cursor is saved; it is also saved when nothing happens."""
-_FIRST_PAUSE: Final = 0.5
-_LONGEST_PAUSE: Final = 60.0
-"""Seconds before a firehose that ended is asked again."""
-_LONGEST_REST: Final = 3600.0
-"""Seconds before an account that failed is asked again, at most; doubled each time."""
-_MOST_UNREAD: Final = 10
-"""Failures to read an account's manifests after which it is asked no more for them."""
+_SAVE_SECONDS: Final = 2.0
+"""How often the cursor is saved during a stream of events; it is also saved at each pause."""
+_FIRST_PAUSE_SECONDS: Final = 0.5
+_MAX_PAUSE_SECONDS: Final = 60.0
+"""Longest wait before reconnecting to a firehose."""
+_MAX_RETRY_SECONDS: Final = 3600.0
+"""Longest wait before an account that failed is listed again; the wait doubles each time."""
+_MAX_UNREADABLE: Final = 10
+"""Failures to read manifests of an account after which they are not tried again."""
 _UNKNOWN: Final = ""
-"""In place of the newest commit: the account's server has yet to be asked."""
+"""In place of an account's last commit: its server must be asked."""
 
 
 class Mirror:
-    """Keeps copies of what accounts publish, in a local index.
+    """Keeps copies of what accounts publish in a local index.
 
-    Safe to use from several threads, each following another server.
+    Several threads may use one mirror, each following another server.
 
     Args:
         store: ``LocalIndex(…).mirrored``.
-        report: Told of what failed and is tried again.
+        report: Receives a line about each failure; what failed is tried again.
     """
 
     def __init__(
@@ -71,20 +72,20 @@ class Mirror:
         self._keys: dict[str, bytes] = {}
         self._revs: dict[str, str] = {}
         self._unsaved: set[str] = set()
-        self._again: dict[str, tuple[float, float]] = {}
-        """Accounts to ask again → when, and how long they will rest after another failure."""
-        self._unread: Counter[str] = Counter()
+        self._retries: dict[str, tuple[float, float]] = {}
+        """Accounts to list again → when, and the wait after another failure."""
+        self._unreadable: Counter[str] = Counter()
         self._lock = ForkLock()
         self.counts = MirrorCounts()
 
     def update(self, server: str, stop: threading.Event | None = None) -> None:
-        """Bring everything up to what a server's accounts, or a relay's, list now.
+        """List every account of a server or relay once, and every account found earlier.
 
-        Needs no firehose. Accounts that were found before are asked again, wherever they are.
+        Needs no firehose.
 
         Args:
             server: URL of a server or relay.
-            stop: Ends it early.
+            stop: Ends the update early.
 
         Raises:
             AtmosphereError: The server cannot be reached or refuses.
@@ -96,22 +97,22 @@ class Mirror:
             if did not in asked:
                 asked.add(did)
                 with self._lock:
-                    self._renew(did)
+                    self._list_or_retry(did)
 
     def follow(self, server: str, stop: threading.Event) -> None:
-        """Follow a server's firehose until ``stop`` is set, from where it was left.
+        """Follow a server's firehose until ``stop`` is set, resuming at the saved cursor.
 
-        The first time, and where the server does not keep what has been missed, everything is
-        brought up first as by `update`. A connection that ends is made again.
+        Starts with an `update` the first time, and if the server no longer has the events that
+        were missed. Reconnects when the connection drops.
 
         Args:
             server: URL of a server or relay.
-            stop: Ends it, within a few seconds.
+            stop: Ends it within a few seconds.
 
         Raises:
             MissingExtraError: The extra ``mirror`` is not installed.
         """
-        firehose, pause = Firehose(server), _FIRST_PAUSE
+        firehose, pause = Firehose(server), _FIRST_PAUSE_SECONDS
         while not stop.is_set():
             before = self.counts.events
             try:
@@ -121,7 +122,10 @@ class Mirror:
                 self._store.set_cursor(firehose.server, None)
             except (AtmosphereError, RecordError) as error:
                 self._report(str(error))
-            pause = _FIRST_PAUSE if self.counts.events > before else min(2 * pause, _LONGEST_PAUSE)
+            if self.counts.events > before:
+                pause = _FIRST_PAUSE_SECONDS
+            else:
+                pause = min(2 * pause, _MAX_PAUSE_SECONDS)
             stop.wait(pause)
 
     def _follow(self, firehose: Firehose, stop: threading.Event) -> None:
@@ -135,8 +139,8 @@ class Mirror:
             self._store.set_cursor(server, cursor)
         for did in self._store.accounts():
             if self._rev(did) == _UNKNOWN:
-                self._again.setdefault(did, (0.0, _FIRST_PAUSE))
-        seen, due = cursor, time.monotonic() + _SAVED
+                self._retries.setdefault(did, (0.0, _FIRST_PAUSE_SECONDS))
+        seen, due = cursor, time.monotonic() + _SAVE_SECONDS
         try:
             for event in firehose.events(cursor, stop):
                 if event is not None:
@@ -145,8 +149,8 @@ class Mirror:
                     seen = seen if event.seq is None else event.seq
                 if event is None or time.monotonic() >= due:
                     cursor = self._save(server, cursor, seen)
-                    self._try_again()
-                    due = time.monotonic() + _SAVED
+                    self._retry_due()
+                    due = time.monotonic() + _SAVE_SECONDS
         finally:
             self._save(server, cursor, seen)
 
@@ -157,7 +161,7 @@ class Mirror:
                 known = self._store.account(did)
                 if known is not None:
                     self._store.set_account(did, {**known, "rev": self._revs[did]})
-        # After the accounts: what is applied twice is passed over, what is not applied is lost.
+        # Last: an event that is applied twice is ignored, but a skipped one would be lost.
         if seen != saved:
             self._store.set_cursor(server, seen)
         return seen
@@ -166,7 +170,7 @@ class Mirror:
         self.counts.events += 1
         body = event.body
         if event.kind == "#info" and body.get("name") == "OutdatedCursor":
-            self._report(f"{server} does not keep all that was missed: asking every account.")
+            self._report(f"{server} no longer has all missed events: listing every account.")
             self.update(server)
         did = body.get("repo" if event.kind == "#commit" else "did")
         if not isinstance(did, str) or not is_did(did):
@@ -176,13 +180,13 @@ class Mirror:
             case "#commit":
                 self._commit(did, known, body)
             case "#sync" if known is not None and body.get("rev") != known:
-                self._renew(did)
+                self._list_or_retry(did)
             case "#account" if known is not None or body.get("active") is True:
-                self._renew(did)
+                self._list_or_retry(did)
             case "#identity":
                 self._keys.pop(did, None)
                 if known is not None:
-                    self._renew(did)
+                    self._list_or_retry(did)
 
     def _commit(self, did: str, known: str | None, body: Mapping[str, Any]) -> None:
         ops, rev = body.get("ops"), body.get("rev")
@@ -190,24 +194,24 @@ class Mirror:
             raise AtmosphereError("A firehose sent a commit without ops or rev.")
         ours = any(_collection(op) in COLLECTIONS for op in ops)
         if known is None:
-            # What came before this commit nobody has told.
+            # The account is new here, and may have published before this commit.
             if ours or body.get("tooBig"):
-                self._renew(did)
+                self._list_or_retry(did)
             return
         if rev <= known:
             return
         if body.get("tooBig") or body.get("since") != known:
-            self._renew(did)
+            self._list_or_retry(did)
             return
-        # One without a record of ours as well: it says which commit the next one follows.
-        before = self._unread[did]
-        if not self._take(did, body):
+        # Also a commit without a schema or dataset: the next commit follows it.
+        before = self._unreadable[did]
+        if not self._apply_signed(did, body):
             return
-        self._revs[did] = self._settled(did, rev, before)
+        self._revs[did] = self._rev_to_keep(did, rev, before)
         self._unsaved.add(did)
 
-    def _take(self, did: str, body: Mapping[str, Any]) -> bool:
-        """Apply the changes of a commit, if it is the account's; else ask its server."""
+    def _apply_signed(self, did: str, body: Mapping[str, Any]) -> bool:
+        """Apply the changes of a commit if the account signed it; else list the account."""
         for key in (self._keys.get(did), None):
             try:
                 key = key or signing_key(did)
@@ -228,27 +232,27 @@ class Mirror:
             return True
         self.counts.refused += 1
         self._report(str(reason))
-        self._renew(did)
+        self._list_or_retry(did)
         return False
 
-    def _renew(self, did: str) -> None:
-        """Bring an account up to what its server lists; try again later where that fails."""
+    def _list_or_retry(self, did: str) -> None:
+        """List an account; if that fails, schedule another try."""
         try:
             self._list(did)
         except (AtmosphereError, RecordError) as error:
-            self._report(f"{did} is asked again later: {error}")
-            self._ask_again(did)
-            # No commit follows this one, so that the next asks the server as well.
+            self._report(f"{did} is tried again later: {error}")
+            self._retry_later(did)
+            # No commit follows an unknown one, so the next commit lists the account too.
             known = self._store.account(did) or {"owner": did}
             self._store.set_account(did, {**known, "rev": _UNKNOWN})
             self._revs[did] = _UNKNOWN
             self._unsaved.discard(did)
         else:
             if self._rev(did) != _UNKNOWN:
-                self._again.pop(did, None)
+                self._retries.pop(did, None)
 
     def _list(self, did: str) -> None:
-        # The revision first: what is written meanwhile is listed, and told once more.
+        # Before listing: a record written meanwhile is listed, and its commit comes again.
         status = self._reader.status(did)
         if not status.active:
             self._drop(did)
@@ -263,7 +267,7 @@ class Mirror:
         self.counts.listed += 1
         self._reader.forget(did)
         found: set[str] = set()
-        before = self._unread[did]
+        before = self._unreadable[did]
         try:
             for collection in COLLECTIONS:
                 for record in self._reader.list_records(did, collection):
@@ -275,7 +279,7 @@ class Mirror:
         for uri in kept - found:
             self._remove(uri)
         if known is not None or found:
-            rev = self._settled(did, status.rev or _UNKNOWN, before)
+            rev = self._rev_to_keep(did, status.rev or _UNKNOWN, before)
             self._store.set_account(did, {"owner": owner, "rev": rev})
             self._revs[did] = rev
             self._unsaved.discard(did)
@@ -303,7 +307,7 @@ class Mirror:
             NotFoundError,
         ) as error:
             if isinstance(error, (SourceError, StoreError, NotFoundError)):
-                self._unread[record.uri.authority] += 1
+                self._unreadable[record.uri.authority] += 1
             self.counts.broken += 1
             self._report(str(error))
             self._store.remove(uri)
@@ -325,25 +329,31 @@ class Mirror:
         self._keys.pop(did, None)
         self._unsaved.discard(did)
 
-    def _settled(self, did: str, rev: str, unread: int) -> str:
-        """What to keep as the newest commit: none where a manifest could not be had this time."""
-        if unread == self._unread[did] or self._unread[did] > _MOST_UNREAD:
+    def _rev_to_keep(self, did: str, rev: str, before: int) -> str:
+        """The commit to record as applied: none if a manifest could not be read this time.
+
+        Args:
+            did: The account.
+            rev: Its newest commit.
+            before: How many manifests of the account were unreadable earlier.
+        """
+        if before == self._unreadable[did] or self._unreadable[did] > _MAX_UNREADABLE:
             return rev
-        self._ask_again(did)
+        self._retry_later(did)
         return _UNKNOWN
 
-    def _ask_again(self, did: str) -> None:
-        _, rest = self._again.get(did, (0.0, _FIRST_PAUSE))
-        self._again[did] = (time.monotonic() + rest, min(2 * rest, _LONGEST_REST))
+    def _retry_later(self, did: str) -> None:
+        _, wait = self._retries.get(did, (0.0, _FIRST_PAUSE_SECONDS))
+        self._retries[did] = (time.monotonic() + wait, min(2 * wait, _MAX_RETRY_SECONDS))
 
-    def _try_again(self) -> None:
-        for did, (when, _) in list(self._again.items()):
+    def _retry_due(self) -> None:
+        for did, (when, _) in list(self._retries.items()):
             if when <= time.monotonic():
                 with self._lock:
-                    self._renew(did)
+                    self._list_or_retry(did)
 
     def _rev(self, did: str) -> str | None:
-        """The newest commit that was applied; None for an account that nothing is kept of."""
+        """The newest commit that was applied; None for an unknown account."""
         if did not in self._revs:
             known = self._store.account(did)
             if known is None:

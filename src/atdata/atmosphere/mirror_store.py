@@ -1,4 +1,4 @@
-"""What a mirror asks of the place where it keeps things, and what it counts."""
+"""MirrorStore, where a mirror keeps its copies, and MirrorCounts, what it has done."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from atdata._protocols import IndexEntry
 
 
 class MirrorStore(Protocol):
-    """Where a mirror keeps what it knows: ``LocalIndex(…).mirrored``, on any backend.
+    """Where a mirror keeps its copies: ``LocalIndex(…).mirrored``, on any backend.
 
-    Each call is atomic, and the same call again changes nothing.
+    Each call is atomic and idempotent.
     """
 
     def put_dataset(self, uri: str, entry: IndexEntry, *, cid: str, owner: str) -> None:
-        """Keep a dataset in the place of what was kept under this URI."""
+        """Keep a dataset, replacing an earlier one with this URI."""
 
     def put_schema(self, uri: str, record: Mapping[str, Any]) -> None:
-        """Keep a schema's record."""
+        """Keep a schema."""
 
     def remove(self, uri: str) -> None:
         """Forget a dataset or schema."""
@@ -28,40 +28,40 @@ class MirrorStore(Protocol):
         """AT URIs of all datasets and schemas, or of those of one account."""
 
     def rename(self, did: str, owner: str) -> None:
-        """Call the owner of an account's datasets so."""
+        """Change the owner's name in all datasets of an account."""
 
     def accounts(self) -> list[str]:
-        """DIDs of all accounts that something is known of."""
+        """DIDs of all known accounts."""
 
     def account(self, did: str) -> dict[str, Any] | None:
-        """What was last said of an account."""
+        """What `set_account` last recorded of an account; None: unknown."""
 
     def set_account(self, did: str, known: Mapping[str, Any] | None) -> None:
-        """Keep what is known of an account; None: nothing."""
+        """Record an account; None: forget it."""
 
     def cursor(self, server: str) -> int | None:
-        """The number of the last event of a server's firehose that was applied."""
+        """The number of the last event that was applied from a server's firehose."""
 
     def set_cursor(self, server: str, seq: int | None) -> None:
-        """Keep that number."""
+        """Record the number of the last event that was applied; None: forget it."""
 
 
 @dataclass
 class MirrorCounts:
-    """What a mirror has done since it was made."""
+    """What a mirror has done since it was created."""
 
     events: int = 0
     put: int = 0
-    """Records kept, or found to be kept already."""
+    """Records kept, including those that were kept already."""
     removed: int = 0
     broken: int = 0
-    """Records that make no sense, which are passed over."""
+    """Malformed records, which are skipped."""
     refused: int = 0
-    """Commits that were not what the account has signed; its server was asked instead."""
+    """Commits that the account had not signed; it was listed instead."""
     listed: int = 0
-    """Accounts whose server was asked for all their records."""
+    """Accounts that were listed by their server."""
     dropped: int = 0
-    """Accounts that are gone."""
+    """Accounts that were deleted or deactivated."""
 
     def __str__(self) -> str:
         return ", ".join(f"{getattr(self, field.name)} {field.name}" for field in fields(self))

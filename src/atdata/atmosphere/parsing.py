@@ -13,10 +13,10 @@ from atdata._shardlist import LocatedUrl, ShardInfo
 from atdata.atmosphere.alt_family import newer_shards
 from atdata.atmosphere.entry import AtmosphereIndexEntry, StrongRef
 from atdata.atmosphere.fields import blob_shard, split_name, urls_of
-from atdata.atmosphere.keys import dataset_range
-from atdata.atmosphere.lookup import foreign_records, records_in
+from atdata.atmosphere.key_ranges import foreign_records, records_in
+from atdata.atmosphere.metadata import unpack_metadata
+from atdata.atmosphere.record_keys import dataset_range
 from atdata.atmosphere.records import BLOBS, EXTERNAL, LARGE
-from atdata.atproto.data_model import unpack_metadata
 from atdata.atproto.lexicon import validate
 from atdata.atproto.reader import Reader, Record
 from atdata.atproto.values import count, mapping, sequence, shown, strings, text, time

@@ -19,10 +19,10 @@ from atdata._shardlist import ShardInfo
 from atdata.atmosphere.alt_family import own_blobs
 from atdata.atmosphere.blobs import known_blob, place_of
 from atdata.atmosphere.entry import AtmosphereIndexEntry, StrongRef, age
-from atdata.atmosphere.keys import dataset_rkey
 from atdata.atmosphere.manifest import Manifest, Shelf, hold
 from atdata.atmosphere.parsing import entries_of, read_entry
 from atdata.atmosphere.publicity import refuse_secrets
+from atdata.atmosphere.record_keys import dataset_rkey
 from atdata.atmosphere.records import LARGE, content_of, dataset_record
 from atdata.atproto.client import AtmosphereClient
 from atdata.atproto.data_model import MAX_RECORD, now, record_size

@@ -14,10 +14,10 @@ from atdata._refs import DATASET_COLLECTION, check_name
 from atdata._shardlist import ShardInfo, fold_urls
 from atdata.atmosphere.alt_family import newer_storage, own_blobs
 from atdata.atmosphere.entry import StrongRef
+from atdata.atmosphere.metadata import pack_metadata
 from atdata.atproto.data_model import (
     MAX_RECORD,
     bytes_to_json,
-    pack_metadata,
     record_size,
 )
 from atdata.indexing.details import Details

@@ -13,8 +13,8 @@ from atdata._refs import (
     Version,
     parse_schema_ref,
 )
-from atdata.atmosphere.keys import schema_range, schema_rkey
-from atdata.atmosphere.lookup import foreign_records, records_in
+from atdata.atmosphere.key_ranges import foreign_records, records_in
+from atdata.atmosphere.record_keys import schema_range, schema_rkey
 from atdata.atproto.client import AtmosphereClient
 from atdata.atproto.data_model import now
 from atdata.atproto.lexicon import validate

@@ -24,7 +24,7 @@ from atdata._secrets import redacted_repr
 from atdata._shardlist import preview
 from atdata.atmosphere.blobs import place_of
 from atdata.atmosphere.entry import AtmosphereIndexEntry
-from atdata.atmosphere.lookup import records_in
+from atdata.atmosphere.key_ranges import records_in
 from atdata.atmosphere.manifest import followed
 from atdata.atmosphere.parsing import list_entries, read_entry
 from atdata.atproto.client import AtmosphereClient

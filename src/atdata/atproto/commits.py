@@ -1,8 +1,8 @@
-"""Commits as a firehose brings them: blocks by their hash, the signature, each record's place.
+"""Verifying commits from a firehose: block hashes, signature, the path of each record.
 
 https://atproto.com/specs/repository and https://atproto.com/specs/sync
 
-What this needs beside libipld is in the extra ``mirror``.
+Verifying signatures needs the extra ``mirror``.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from atdata._secrets import redacted_repr
 from atdata.atproto.dag import CID_SIZE, CID_STARTS, decoded, link, to_json
 from atdata.errors import RecordError
 
-_DEPTH: Final = 64
-"""Deepest tree that is followed; one of 2**40 records has about 20 levels."""
+_MAX_TREE_DEPTH: Final = 64
+"""Deepest tree that is followed; a tree of 2**40 records has about 20 levels."""
 _CURVES: Final = {
     b"\xe7\x01": ("SECP256K1", 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141),
     b"\x80\x24": ("SECP256R1", 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551),
 }
-"""Multicodec of a public key → its curve, and the order of that."""
+"""Multicodec of a public key → its curve, and the order of the curve."""
 
 
 @redacted_repr
@@ -36,22 +36,22 @@ class Change:
 
     uri: AtUri
     cid: str | None
-    """None: it was deleted."""
+    """None: the record was deleted."""
     value: Mapping[str, Any] | None
-    """The record in JSON form; None: it was deleted."""
+    """The record in JSON form; None: the record was deleted."""
 
 
 def changes_of(body: Mapping[str, Any], key: bytes, collections: Collection[str]) -> list[Change]:
-    """The changes of records of these collections, each proven by the account's signature.
+    """The changes to records of these collections, each proven by the account's signature.
 
     Args:
-        body: A ``#commit`` of a firehose.
-        key: The account's signing key, as `signing_key` gives it.
+        body: The body of a ``#commit`` event.
+        key: The account's signing key, as `signing_key` returns it.
         collections: NSIDs.
 
     Raises:
-        RecordError: A block has another hash, the signature is not the account's, or the
-            repository does not say what the message says.
+        RecordError: A block does not match its hash, the signature is not the account's, or the
+            repository contradicts the message.
     """
     try:
         return list(_changes(body, key, collections))
@@ -65,10 +65,10 @@ def _changes(body: Mapping[str, Any], key: bytes, collections: Collection[str]) 
     blocks, root = blocks_of(body["blocks"])
     did = body["repo"]
     if root != body["commit"]:
-        raise RecordError(f"A commit of {did}: its blocks are those of another commit.")
+        raise RecordError(f"A commit of {did}: its blocks belong to another commit.")
     commit = decoded(blocks[root])
     if (commit["did"], commit["rev"], commit["version"]) != (did, body["rev"], 3):
-        raise RecordError(f"A commit of {did}: the message says something else than the commit.")
+        raise RecordError(f"A commit of {did}: the message contradicts the commit.")
     if not is_signed_by(key, signed_part(commit), commit["sig"]):
         raise RecordError(f"A commit of {did}: the signature is not the account's.")
     for op in body["ops"]:
@@ -76,10 +76,10 @@ def _changes(body: Mapping[str, Any], key: bytes, collections: Collection[str]) 
         if collection not in collections:
             continue
         if not is_rkey(rkey):
-            raise RecordError(f"A commit of {did}: {rkey!r:.60} is no key of a record.")
+            raise RecordError(f"A commit of {did}: {rkey!r:.60} is not a record key.")
         uri, cid = AtUri(did, collection, rkey), op["cid"]
         if find(blocks, commit["data"], op["path"].encode()) != cid:
-            raise RecordError(f"A commit of {did}: the repository does not say this of {uri}.")
+            raise RecordError(f"A commit of {did}: the repository contradicts it about {uri}.")
         if cid is None:
             yield Change(uri, None, None)
         else:
@@ -90,10 +90,10 @@ def _changes(body: Mapping[str, Any], key: bytes, collections: Collection[str]) 
 
 
 def blocks_of(car: bytes) -> tuple[dict[bytes, bytes], bytes]:
-    """The blocks of a CAR file of version 1 by their CIDs, and its one root.
+    """The blocks of a CAR v1 file by CID, and its one root.
 
     Raises:
-        RecordError: Not one, or a block whose bytes do not have its hash.
+        RecordError: Not a CAR file, or a block does not match its hash.
     """
     size, at = _varint(car, 0)
     header = decoded(car[at : at + size])
@@ -103,13 +103,13 @@ def blocks_of(car: bytes) -> tuple[dict[bytes, bytes], bytes]:
         size, at = _varint(car, at)
         cid, block = car[at : at + CID_SIZE], car[at + CID_SIZE : at + size]
         if size < CID_SIZE or at + size > len(car) or cid[:4] not in CID_STARTS:
-            raise RecordError("A commit's blocks are cut off, or no CAR file.")
+            raise RecordError("A commit's blocks are truncated, or not a CAR file.")
         if hashlib.sha256(block).digest() != cid[4:]:
-            raise RecordError(f"A block of a commit is not what {libipld.encode_cid(cid)} names.")
+            raise RecordError(f"A block of a commit does not match {libipld.encode_cid(cid)}.")
         blocks[cid] = block
         at += size
     if len(header["roots"]) != 1:
-        raise RecordError("The blocks of a commit have several roots, or none.")
+        raise RecordError(f"The blocks of a commit have {len(header['roots'])} roots, not one.")
     return blocks, header["roots"][0]
 
 
@@ -121,21 +121,21 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, at
-    raise RecordError("A commit's blocks are no CAR file.")
+    raise RecordError("A commit's blocks are not a CAR file.")
 
 
 def find(blocks: Mapping[bytes, bytes], root: bytes, key: bytes) -> bytes | None:
-    """The CID under a key of a Merkle search tree; None where the tree does not have the key.
+    """The CID of a key in a Merkle search tree; None if the tree does not have the key.
 
     Raises:
-        RecordError: The blocks do not show it.
+        RecordError: The blocks do not prove it either way.
     """
     at: bytes | None = root
-    for _ in range(_DEPTH):
+    for _ in range(_MAX_TREE_DEPTH):
         if at is None:
             return None
         if at not in blocks:
-            raise RecordError("A commit's blocks do not show where its records are.")
+            raise RecordError("A commit's blocks do not prove where its records are.")
         node = decoded(blocks[at])
         at, last = node["l"], b""
         for entry in node["e"]:
@@ -146,14 +146,14 @@ def find(blocks: Mapping[bytes, bytes], root: bytes, key: bytes) -> bytes | None
             if last > key:
                 break
             at = entry["t"]
-    raise RecordError(f"A repository's tree is deeper than {_DEPTH} levels.")
+    raise RecordError(f"A repository's tree is deeper than {_MAX_TREE_DEPTH} levels.")
 
 
 def signed_part(commit: Mapping[str, Any]) -> bytes:
-    """The DAG-CBOR of a commit without its signature: what is signed."""
+    """The signed bytes: a commit's DAG-CBOR without its signature."""
     encode = libipld.encode_dag_cbor
     prev = commit.get("prev")
-    # The decoder gives a CID as bytes, which it would write as bytes: tag 42 is put here.
+    # libipld decodes a CID to bytes and would encode it as bytes, so add tag 42 here.
     pairs = [
         (encode("did"), encode(commit["did"])),
         (encode("rev"), encode(commit["rev"])),
@@ -167,15 +167,15 @@ def signed_part(commit: Mapping[str, Any]) -> bytes:
 
 
 def is_signed_by(key: bytes, message: bytes, signature: bytes) -> bool:
-    """Whether a signature is of this key, in its one canonical form.
+    """Whether a signature was made with this key, and is in canonical form.
 
     Args:
-        key: As `signing_key` gives it.
-        message: What was signed; its SHA-256 is signed.
+        key: The public key, as `signing_key` returns it.
+        message: The message, whose SHA-256 was signed.
         signature: 64 bytes, r and s, s in the lower half.
 
     Raises:
-        RecordError: The key is of another kind.
+        RecordError: The key is of an unknown kind.
     """
     require("cryptography", purpose="The signatures of commits")
     from cryptography.exceptions import InvalidSignature
@@ -188,9 +188,9 @@ def is_signed_by(key: bytes, message: bytes, signature: bytes) -> bool:
         kind = ec.SECP256K1() if curve == "SECP256K1" else ec.SECP256R1()
         public = ec.EllipticCurvePublicKey.from_encoded_point(kind, key[2:])
     except (ValueError, KeyError):
-        raise RecordError(f"The signing key {key.hex():.80} is not of a kind in use.") from None
+        raise RecordError(f"The signing key {key.hex():.80} is of an unknown kind.") from None
     r, s = int.from_bytes(signature[:32]), int.from_bytes(signature[32:])
-    # With s also order - s would sign: only the lower one counts.
+    # If s is valid, so is order - s: only the lower one is canonical.
     if len(signature) != 64 or s > order // 2:
         return False
     try:

@@ -1,4 +1,4 @@
-"""A record's two forms: JSON, as servers answer it, and DAG-CBOR, whose hash is its CID.
+"""A record's two forms: JSON, as servers send it, and DAG-CBOR, whose hash is its CID.
 
 https://atproto.com/specs/data-model
 """
@@ -20,13 +20,13 @@ from atdata.errors import RecordError, RefError
 
 CID_SIZE: Final = 36
 CID_STARTS: Final = (b"\x01\x71\x12\x20", b"\x01\x55\x12\x20")
-"""What the CIDs in use begin with: of records, and of blobs."""
-_HEADS: Final = bytes(range(0x80, 0xC0))
-"""Bytes that a list or a map begins with."""
+"""How CIDs of records and of blobs start."""
+_CONTAINER_STARTS: Final = bytes(range(0x80, 0xC0))
+"""The bytes that a list or a map can start with."""
 
 
 def decoded(block: bytes) -> Any:
-    """What a block of DAG-CBOR holds.
+    """Decode a block of DAG-CBOR.
 
     Raises:
         RecordError: Not DAG-CBOR, or nested more than ``limits.record_nesting`` deep.
@@ -40,7 +40,7 @@ def decoded(block: bytes) -> Any:
 
 
 def check_depth(value: Any) -> None:
-    """Refuse a value that functions here would follow too deep.
+    """Refuse a value that is too deep for the recursive functions here.
 
     Raises:
         RecordError: It is nested more than ``limits.record_nesting`` deep.
@@ -50,10 +50,10 @@ def check_depth(value: Any) -> None:
 
 
 def to_json(value: Any) -> Any:
-    """A record in its JSON form, links and bytes as ``$link`` and ``$bytes``.
+    """The JSON form of a record, with links and bytes as ``$link`` and ``$bytes``.
 
-    The decoder gives links as bytes. Bytes that look like a CID are taken for one: metadata,
-    the only bytes in our records, never do, for a msgpack map does not begin with 1.
+    libipld decodes links to bytes, so bytes that look like a CID become a link. The bytes in
+    records that atdata writes are msgpack maps, which never start as a CID does.
     """
     if isinstance(value, bytes):
         if len(value) == CID_SIZE and value[:4] in CID_STARTS:
@@ -67,10 +67,10 @@ def to_json(value: Any) -> Any:
 
 
 def cid_of(record: Mapping[str, Any]) -> str:
-    """CID of a record in JSON form.
+    """The CID of a record in JSON form.
 
     Raises:
-        RecordError: It holds what no record can.
+        RecordError: It has a value outside the data model.
     """
     check_depth(record)
     try:
@@ -78,18 +78,18 @@ def cid_of(record: Mapping[str, Any]) -> str:
     except (TypeError, ValueError, AttributeError) as error:
         if isinstance(error, RecordError):
             raise
-        raise RecordError(f"A record cannot be written ({type(error).__name__}).") from error
+        raise RecordError(f"A record cannot be encoded ({type(error).__name__}).") from error
     cid: str = libipld.encode_cid(CID_STARTS[0] + hashlib.sha256(block).digest())
     return cid
 
 
 def most_containers(block: bytes) -> int:
-    """A number that DAG-CBOR has no more lists and maps than; one takes a byte there, 64 here."""
-    return len(block) - len(block.translate(None, _HEADS))
+    """An upper bound of the lists and maps in DAG-CBOR: each takes 1 byte there, 64 in memory."""
+    return len(block) - len(block.translate(None, _CONTAINER_STARTS))
 
 
 def link(cid: bytes) -> bytes:
-    """A CID as DAG-CBOR has it. The library would write what it has read as bytes."""
+    """The DAG-CBOR of a CID, which libipld would encode as plain bytes."""
     return b"\xd8\x2a" + bytes(libipld.encode_dag_cbor(b"\0" + cid))
 
 
@@ -102,14 +102,14 @@ def _encoded(value: Any) -> bytes:
         # Shorter keys first: https://ipld.io/specs/codecs/dag-cbor/spec/#strictness
         pairs = sorted((len(key.encode()), key.encode(), key) for key in value)
         items = [_encoded(key) + _encoded(value[key]) for _, _, key in pairs]
-        return _head(0xA0, len(items)) + b"".join(items)
+        return _container_start(0xA0, len(items)) + b"".join(items)
     if isinstance(value, list):
-        return _head(0x80, len(value)) + b"".join(map(_encoded, value))
+        return _container_start(0x80, len(value)) + b"".join(map(_encoded, value))
     return bytes(libipld.encode_dag_cbor(value))
 
 
-def _head(kind: int, count: int) -> bytes:
-    """The first bytes of a map or list: those of a whole number, but for their kind."""
+def _container_start(kind: int, count: int) -> bytes:
+    """The first bytes of a map or list: an encoded integer with another kind."""
     number = bytes(libipld.encode_dag_cbor(count))
     return bytes((kind | number[0],)) + number[1:]
 

@@ -1,4 +1,4 @@
-"""The firehose of one server or relay: what happens to its accounts, in order, from a cursor.
+"""The firehose of a server or relay: events of its accounts, in order, from a cursor.
 
 https://atproto.com/specs/event-stream
 """
@@ -20,27 +20,26 @@ from atdata.atproto.dag import most_containers
 from atdata.errors import AtmosphereError, OptionError
 
 _METHOD: Final = "com.atproto.sync.subscribeRepos"
-_TICK: Final = 0.5
-"""Seconds of silence after which `Firehose.events` gives None."""
+_IDLE_SECONDS: Final = 0.5
+"""Silence after which `Firehose.events` yields None."""
 _CONNECT_SECONDS: Final = 20
-_WAITING: Final = 4
-"""Frames that are read ahead."""
+_FRAMES_AHEAD: Final = 4
 
 
 @redacted_repr
 @dataclass(frozen=True)
 class Event:
-    """One message."""
+    """One message of a firehose."""
 
     kind: str
-    """``#commit``, ``#sync``, ``#identity``, ``#account``, ``#info``, or one of the future."""
+    """``#commit``, ``#sync``, ``#identity``, ``#account``, ``#info``, or one not known yet."""
     body: Mapping[str, Any]
     seq: int | None
-    """Its number, growing; the cursor to go on after it. ``#info`` has none."""
+    """Its number, which grows; as a cursor it resumes after this event. ``#info`` has none."""
 
 
 class CursorError(AtmosphereError):
-    """The server does not know the cursor: it has been set up anew, or is another one."""
+    """The cursor is newer than the server's events, as when a server is replaced."""
 
 
 class Firehose:
@@ -57,19 +56,20 @@ class Firehose:
         require("websockets", purpose="Firehoses")
 
     def events(self, cursor: int | None, stop: threading.Event) -> Iterator[Event | None]:
-        """Connect, and give what happens until ``stop`` is set.
+        """Connect, and yield events until ``stop`` is set.
 
         Args:
-            cursor: The number of the last event that is not wanted again, 0 for all that the
-                server keeps; None: only what happens from now on.
-            stop: Ends the iteration, within a second.
+            cursor: The number of the last event to skip; 0: all events that the server keeps;
+                None: only new events.
+            stop: Ends the iteration within a second.
 
-        Returns:
-            Events in order; None where nothing has happened for half a second.
+        Yields:
+            Events in order; None after each half second without one.
 
         Raises:
-            CursorError: The cursor is of the server's future.
-            AtmosphereError: It cannot be reached, ends the connection, or sends something else.
+            CursorError: The cursor is newer than the server's events.
+            AtmosphereError: The server cannot be reached, closes the connection, or sends
+                something other than events.
         """
         from websockets.exceptions import InvalidStatus, WebSocketException
         from websockets.sync.client import ClientConnection, connect
@@ -79,11 +79,11 @@ class Firehose:
                 try:
                     super().handshake(*args, **options)
                 except InvalidStatus as error:
-                    # Redirects would lead past the gate, and to whom the user has not named.
+                    # A redirect would bypass the policy gate and lead to a server of its choice.
                     raise refused(error.response.status_code) from None
 
         def refused(status: int) -> AtmosphereError:
-            return AtmosphereError(f"The firehose of {self.server} answers {status}, no stream.")
+            return AtmosphereError(f"The firehose of {self.server} answers {status}, not a stream.")
 
         query = "" if cursor is None else f"?cursor={cursor}"
         url = f"ws{self.server.removeprefix('http')}/xrpc/{_METHOD}{query}"
@@ -91,7 +91,7 @@ class Firehose:
             with connect(
                 url,
                 max_size=limits.message_bytes,
-                max_queue=_WAITING,
+                max_queue=_FRAMES_AHEAD,
                 create_connection=Direct,
                 open_timeout=min(_CONNECT_SECONDS, limits.document_seconds),
                 close_timeout=1,
@@ -99,7 +99,7 @@ class Firehose:
             ) as socket:
                 while not stop.is_set():
                     try:
-                        message = socket.recv(timeout=_TICK)
+                        message = socket.recv(timeout=_IDLE_SECONDS)
                     except TimeoutError:
                         yield None
                     else:
@@ -112,7 +112,7 @@ class Firehose:
             ) from error
 
     def now(self) -> int:
-        """The cursor from which on everything is new, or a little earlier; 0 on a quiet server."""
+        """A cursor at or shortly before the newest event; 0 if the server is quiet."""
         for event in self.events(None, threading.Event()):
             return 0 if event is None or event.seq is None else event.seq - 1
         return 0
@@ -136,7 +136,7 @@ class Firehose:
             if isinstance(error, AtmosphereError):
                 raise
             raise AtmosphereError(
-                f"The firehose of {self.server} sent something else than an event."
+                f"The firehose of {self.server} sent a message that is not an event."
             ) from error
 
     def _refused(self, body: Mapping[str, Any]) -> AtmosphereError:

@@ -1,7 +1,7 @@
-"""Our published lexicons, and records held to them: https://atproto.com/specs/lexicon
+"""Records checked against their lexicons: https://atproto.com/specs/lexicon
 
-Every error starts with the path of the value. Properties that a lexicon does not name are let
-pass, as the specification asks: records of later versions have more of them.
+Every error starts with the path of the value. Properties that a lexicon does not name are
+allowed, as the specification requires: records of later versions have more of them.
 """
 
 from __future__ import annotations
@@ -30,30 +30,30 @@ _Definition = Mapping[str, Any]
 
 @cache
 def lexicons() -> Mapping[str, Mapping[str, Any]]:
-    """Every lexicon of ours, by its NSID."""
+    """Every lexicon that atdata publishes, by NSID."""
     folder = files("atdata.atmosphere") / "lexicons"
     documents = [json.loads(file.read_text("utf-8")) for file in folder.iterdir()]
     return {document["id"]: document for document in documents}
 
 
 def validate(record: Mapping[str, Any]) -> None:
-    """Let a record pass that its lexicon allows, and one whose ``$type`` is not ours.
+    """Check a record against the lexicon of its ``$type``; one without a lexicon passes.
 
     Args:
-        record: In the JSON form of the data model, ``$type`` included.
+        record: In the JSON form of the data model, with its ``$type``.
 
     Raises:
-        RecordError: Says at which path, what was expected and what was found.
+        RecordError: Names the path, what was expected and what was found.
     """
     nsid = record.get("$type")
     lexicon = lexicons().get(nsid) if isinstance(nsid, str) else None
     main = lexicon["defs"].get("main") if lexicon else None
     if main is not None and main["type"] == "record":
-        _object(record, main["record"], _Place(str(nsid), "$", 0))
+        _object(record, main["record"], _At(str(nsid), "$", 0))
 
 
-class _Place:
-    """Where a value is, and in which lexicon references without a name lead."""
+class _At:
+    """The path of a value, and the lexicon that references without an NSID refer to."""
 
     __slots__ = ("depth", "home", "path")
 
@@ -64,111 +64,111 @@ class _Place:
         if depth > limits.record_nesting:
             raise RecordError(f"{path[:200]}: nested more than {limits.record_nesting} deep.")
 
-    def at(self, step: str) -> _Place:
-        return _Place(self.home, f"{self.path}{step}", self.depth + 1)
+    def step(self, step: str) -> _At:
+        return _At(self.home, f"{self.path}{step}", self.depth + 1)
 
     def wrong(self, expected: str, value: object) -> RecordError:
         return RecordError(f"{self.path}: expected {expected}, found {shown(value)}.")
 
 
-def _check(value: Any, said: _Definition, place: _Place) -> None:
-    _CHECKS[said["type"]](value, said, place)
+def _check(value: Any, definition: _Definition, at: _At) -> None:
+    _CHECKS[definition["type"]](value, definition, at)
 
 
-def _object(value: Any, said: _Definition, place: _Place) -> None:
+def _object(value: Any, definition: _Definition, at: _At) -> None:
     if not isinstance(value, Mapping):
-        raise place.wrong("an object", value)
-    for name in said.get("required", ()):
+        raise at.wrong("an object", value)
+    for name in definition.get("required", ()):
         if name not in value:
-            raise RecordError(f"{place.path}.{name}: is missing.")
-    nullable = said.get("nullable", ())
-    for name, inner in said["properties"].items():
+            raise RecordError(f"{at.path}.{name}: is missing.")
+    nullable = definition.get("nullable", ())
+    for name, inner in definition["properties"].items():
         if name in value and not (value[name] is None and name in nullable):
-            _check(value[name], inner, place.at(f".{name}"))
+            _check(value[name], inner, at.step(f".{name}"))
 
 
-def _array(value: Any, said: _Definition, place: _Place) -> None:
+def _array(value: Any, definition: _Definition, at: _At) -> None:
     if not isinstance(value, list):
-        raise place.wrong("a list", value)
-    _bounds(len(value), said, place, "Length", "items")
+        raise at.wrong("a list", value)
+    _bounds(len(value), definition, at, "Length", "items")
     for i, item in enumerate(value):
-        _check(item, said["items"], place.at(f"[{i}]"))
+        _check(item, definition["items"], at.step(f"[{i}]"))
 
 
-def _ref(value: Any, said: _Definition, place: _Place) -> None:
-    nsid, _, name = said["ref"].partition("#")
-    home = nsid or place.home
+def _ref(value: Any, definition: _Definition, at: _At) -> None:
+    nsid, _, name = definition["ref"].partition("#")
+    home = nsid or at.home
     definition = lexicons()[home]["defs"][name or "main"]
-    _check(value, definition, _Place(home, place.path, place.depth + 1))
+    _check(value, definition, _At(home, at.path, at.depth + 1))
 
 
-def _union(value: Any, said: _Definition, place: _Place) -> None:
+def _union(value: Any, definition: _Definition, at: _At) -> None:
     if not isinstance(value, Mapping):
-        raise place.wrong("an object", value)
+        raise at.wrong("an object", value)
     kind = value.get("$type")
     if not isinstance(kind, str):
-        raise place.at(".$type").wrong(f"one of {said['refs']}", kind)
-    if kind in said["refs"]:
-        _ref(value, {"ref": kind}, place)
-    elif said.get("closed"):
+        raise at.step(".$type").wrong(f"one of {definition['refs']}", kind)
+    if kind in definition["refs"]:
+        _ref(value, {"ref": kind}, at)
+    elif definition.get("closed"):
         raise RecordError(
-            f"{place.path}.$type: expected one of {said['refs']}, found {kind!r:.80}."
+            f"{at.path}.$type: expected one of {definition['refs']}, found {kind!r:.80}."
         )
 
 
-def _string(value: Any, said: _Definition, place: _Place) -> None:
+def _string(value: Any, definition: _Definition, at: _At) -> None:
     if not isinstance(value, str):
-        raise place.wrong("a str", value)
+        raise at.wrong("a str", value)
     try:
         size = len(value.encode())
     except UnicodeEncodeError:
-        raise RecordError(f"{place.path}: expected Unicode text, found lone surrogates.") from None
-    _bounds(size, said, place, "Length", "bytes of UTF-8")
-    if "maxGraphemes" in said and len(value) > said["maxGraphemes"]:
-        _bounds(_graphemes(value), said, place, "Graphemes", "characters")
-    if "enum" in said and value not in said["enum"]:
-        raise place.wrong(f"one of {said['enum']}", value)
-    expected, fits = _FORMATS[said["format"]] if "format" in said else ("", None)
+        raise RecordError(f"{at.path}: expected Unicode text, found lone surrogates.") from None
+    _bounds(size, definition, at, "Length", "bytes of UTF-8")
+    if "maxGraphemes" in definition and len(value) > definition["maxGraphemes"]:
+        _bounds(_graphemes(value), definition, at, "Graphemes", "characters")
+    if "enum" in definition and value not in definition["enum"]:
+        raise at.wrong(f"one of {definition['enum']}", value)
+    expected, fits = _FORMATS[definition["format"]] if "format" in definition else ("", None)
     if fits is not None and not fits(value):
-        raise place.wrong(expected, value)
+        raise at.wrong(expected, value)
 
 
-def _integer(value: Any, said: _Definition, place: _Place) -> None:
+def _integer(value: Any, definition: _Definition, at: _At) -> None:
     if type(value) is not int:
-        raise place.wrong("a whole number", value)
-    _bounds(value, said, place, "imum", "")
+        raise at.wrong("a whole number", value)
+    _bounds(value, definition, at, "imum", "")
 
 
-def _boolean(value: Any, said: _Definition, place: _Place) -> None:
+def _boolean(value: Any, definition: _Definition, at: _At) -> None:
     if not isinstance(value, bool):
-        raise place.wrong("true or false", value)
+        raise at.wrong("true or false", value)
 
 
-def _bytes(value: Any, said: _Definition, place: _Place) -> None:
-    _bounds(len(bytes_from_json(value, place.path)), said, place, "Length", "bytes")
+def _bytes(value: Any, definition: _Definition, at: _At) -> None:
+    _bounds(len(bytes_from_json(value, at.path)), definition, at, "Length", "bytes")
 
 
-def _blob(value: Any, said: _Definition, place: _Place) -> None:
+def _blob(value: Any, definition: _Definition, at: _At) -> None:
     if not isinstance(value, Mapping):
-        raise place.wrong("a blob", value)
+        raise at.wrong("a blob", value)
     link = value.get("ref")
     cid = link.get("$link") if isinstance(link, Mapping) else None
     if not isinstance(cid, str) or not _is_cid(cid):
-        raise RecordError(f"{place.path}.ref: expected the CID of a blob, found {shown(cid)}.")
-    # Which type it is does not matter: clients in use send every blob as */*.
+        raise RecordError(f"{at.path}.ref: expected the CID of a blob, found {shown(cid)}.")
+    # Any type is accepted: existing clients send every blob as */*.
     kind = value.get("mimeType")
     if not isinstance(kind, str):
-        raise RecordError(f"{place.path}.mimeType: expected a str, found {shown(kind)}.")
+        raise RecordError(f"{at.path}.mimeType: expected a str, found {shown(kind)}.")
     size = value.get("size")
     if type(size) is not int or size < 0:
-        raise RecordError(f"{place.path}.size: expected a whole number, found {shown(size)}.")
+        raise RecordError(f"{at.path}.size: expected a whole number, found {shown(size)}.")
 
 
-def _unknown(value: Any, said: _Definition, place: _Place) -> None:
-    """Anything that the data model has."""
+def _unknown(value: Any, definition: _Definition, at: _At) -> None:
+    """Any value of the data model."""
 
 
-_CHECKS: Final[Mapping[str, Callable[[Any, _Definition, _Place], None]]] = {
+_CHECKS: Final[Mapping[str, Callable[[Any, _Definition, _At], None]]] = {
     "object": _object,
     "array": _array,
     "ref": _ref,
@@ -182,18 +182,18 @@ _CHECKS: Final[Mapping[str, Callable[[Any, _Definition, _Place], None]]] = {
 }
 
 
-def _bounds(number: int, said: _Definition, place: _Place, kind: str, unit: str) -> None:
-    least, most = said.get(f"min{kind}"), said.get(f"max{kind}")
+def _bounds(number: int, definition: _Definition, at: _At, kind: str, unit: str) -> None:
+    least, most = definition.get(f"min{kind}"), definition.get(f"max{kind}")
     if least is not None and number < least:
-        raise RecordError(f"{place.path}: expected at least {least:,} {unit}, found {number:,}.")
+        raise RecordError(f"{at.path}: expected at least {least:,} {unit}, found {number:,}.")
     if most is not None and number > most:
-        raise RecordError(f"{place.path}: expected at most {most:,} {unit}, found {number:,}.")
+        raise RecordError(f"{at.path}: expected at most {most:,} {unit}, found {number:,}.")
 
 
 def _graphemes(text: str) -> int:
-    """How many characters a reader sees, nearly: flags and Hangul in parts count as several.
+    """About how many characters a reader sees; flags and decomposed Hangul count as several.
 
-    Marks, joiners and what they join count with what they follow:
+    Marks, joiners and what they join are counted with the character before them:
     https://unicode.org/reports/tr29/
     """
     joined = zip(text, "\0" + text, strict=False)

@@ -1,4 +1,4 @@
-"""Values of a record, checked; each error starts with the path of the value."""
+"""Typed values out of a record; each error starts with the path of the value."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from atdata.errors import RecordError
 
 
 def strings(value: object, path: str, most: int) -> list[str]:
-    """A list of at most so many str."""
+    """A list of at most ``most`` str."""
     items = sequence(value, path)
     if len(items) > most:
         raise RecordError(f"{path}: {len(items):,} items; at most {most:,} are allowed.")
@@ -29,7 +29,7 @@ def text(record: Mapping[str, Any], key: str, path: str) -> str | None:
 
 
 def count(record: Mapping[str, Any], key: str, path: str) -> int | None:
-    """An optional whole number that is not negative."""
+    """An optional whole number from 0 up."""
     value = record.get(key)
     if value is not None and (type(value) is not int or not 0 <= value < 2**53):
         raise RecordError(f"{path}.{key}: expected a whole number, found {shown(value)}.")
@@ -60,7 +60,7 @@ def time(value: object, path: str) -> datetime:
 
 
 def shown(value: object) -> str:
-    """What was found, for a message."""
+    """A value, or else its type, for an error message."""
     if isinstance(value, (str, int)):
         return f"{value!r:.60}"
     return "nothing" if value is None else type(value).__name__

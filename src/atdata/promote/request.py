@@ -16,8 +16,8 @@ from atdata._refs import (
 from atdata._secrets import redacted_repr
 from atdata._shardlist import ShardInfo, expand_braces
 from atdata.atmosphere.entry import AtmosphereIndexEntry
-from atdata.atmosphere.keys import slug
 from atdata.atmosphere.manifest import Shelf
+from atdata.atmosphere.record_keys import slug
 from atdata.atmosphere.records import content_of
 from atdata.atproto.client import AtmosphereClient
 from atdata.capabilities import SupportsFiles, address_of

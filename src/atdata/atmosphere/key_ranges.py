@@ -1,7 +1,7 @@
-"""Records found by what their keys begin with, at a cost that does not grow with the account.
+"""Finding records by the prefix of their keys, without listing a whole collection.
 
-A server lists a collection in descending order of keys, from any key on, though nothing obliges
-it to. Where an answer shows that it does not, the whole collection is listed instead.
+Servers list a collection in descending order of keys from any cursor, though no specification
+requires it. If an answer shows that a server does not, the whole collection is listed instead.
 """
 
 from __future__ import annotations
@@ -9,27 +9,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from atdata.atmosphere.keys import OURS
+from atdata.atmosphere.record_keys import OURS
 from atdata.atproto.reader import Reader, Record
 from atdata.errors import XrpcError
 
-_FEW: Final = 25
-"""Records asked for at once where few are expected."""
+_PAGE_RECORDS: Final = 25
+"""Size of a page: few records share a prefix."""
 
 
 def records_in(reader: Reader, did: str, collection: str, start: str) -> list[Record]:
-    """The records whose keys begin so, in descending order of keys. One request, if they are few.
+    """The records whose keys have a prefix, in descending order. One request if they are few.
 
     Args:
         reader: Access to the network.
         did: The account.
-        collection: Its NSID.
-        start: What the keys begin with; nothing but one character of a key's follows that.
+        collection: NSID of the collection.
+        start: The prefix, which more characters of a key may follow.
     """
     found: list[Record] = []
     before = f"{start}{OURS}"
     try:
-        for record in reader.list_records(did, collection, before=before, page=_FEW):
+        for record in reader.list_records(did, collection, before=before, page=_PAGE_RECORDS):
             rkey = record.uri.rkey
             if rkey >= before:
                 return _all(reader, did, collection, start)
@@ -42,7 +42,7 @@ def records_in(reader: Reader, did: str, collection: str, start: str) -> list[Re
     except XrpcError as error:
         if error.status != 400:
             raise
-        # Its cursors are not keys.
+        # This server's cursors are not record keys.
         return _all(reader, did, collection, start)
     return found
 
@@ -54,7 +54,7 @@ def _all(reader: Reader, did: str, collection: str, start: str) -> list[Record]:
 
 
 def foreign_records(reader: Reader, did: str, collection: str) -> Iterator[Record]:
-    """The records whose keys other tools chose. Ours are not even listed."""
+    """The records whose keys other tools chose; ours are not listed."""
     try:
         for record in reader.list_records(did, collection, before=OURS):
             if not record.uri.rkey.startswith(OURS):
