@@ -18,7 +18,7 @@ PYTHON ?= $(shell for p in $(pythons); do $(call runs,(3, 11) <= sys.version_inf
 # Set up again when any of these changes, and only then.
 STAMP = $(VENV)/.set-up-$(shell cat requirements.lock pyproject.toml | cksum | tr ' ' '-')
 
-.PHONY: help coverage setup services demo test check torch test-torch test-pythons bench bench-quick lock clean test-only services-debian fuzz
+.PHONY: help coverage setup services demo test check torch test-torch test-pythons bench bench-quick lock clean test-only test-wheel test-wheel-in services-debian fuzz
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 20
@@ -58,20 +58,19 @@ services: $(STAMP) ## the programs that tests talk to: Redis, and the AT Protoco
 demo: $(STAMP) ## the main job, on this machine alone
 	@"$(BIN)/atdata" demo $(ARGS)
 
-check: $(STAMP) ## format, lint, types, import layers
+check: $(STAMP) ## format, lint, types, import layers, links
 	@"$(BIN)/ruff" format --check --quiet . || { echo "error: run $(BIN)/ruff format" >&2; exit 1; }
 	@"$(BIN)/ruff" check --quiet .
 	@"$(BIN)/mypy"
-	@"$(BIN)/python" -m pytest -q tests/test_house.py
+	@"$(BIN)/python" -m pytest -q tests/test_house.py tests/docs/test_pages.py -k "house or links or make_target"
 
 test: check test-only ## set-up, services, check and every test
 
 test-only: services
 	@"$(BIN)/python" -m pytest -q -n auto $(ARGS)
 
-# The two processes that are told how long imports take would be told of the measuring.
 WORKERS ?= auto
-coverage: services ## every test, measured: which lines of src/ none reaches; WORKERS=2 takes fewer processes
+coverage: services ## every test, measured: prints which lines none reaches; WORKERS=2 for fewer processes
 	@rm -rf .cache/coverage && mkdir -p .cache/coverage
 	@"$(BIN)/python" -m coverage run -m pytest -q -n $(WORKERS) $(ARGS) || failed=1; \
 	"$(BIN)/python" -m coverage combine -q && "$(BIN)/python" -m coverage report --skip-covered --sort=cover \
@@ -80,7 +79,8 @@ coverage: services ## every test, measured: which lines of src/ none reaches; WO
 # The servers are the same for every Python, so their suites run on one: `make test`. There are
 # builds of PyTorch for fewer Pythons than we support.
 with_torch = $(shell grep -lE '^(torch: Any = )?pytest.importorskip|find_spec."jax". is None' -r tests)
-test-pythons: $(STAMP) ## tests without servers, on each other supported Python that can be found
+WITHOUT_SERVERS = -m "not service" $(with_torch:%=--ignore=%)
+test-pythons: $(STAMP) ## tests without servers, on each other supported Python, against the built wheel
 	@missing=; failed=; \
 	for v in 3.11 3.12 3.13 3.14; do \
 	    if "$(BIN)/python" -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$$v')"; \
@@ -93,12 +93,21 @@ test-pythons: $(STAMP) ## tests without servers, on each other supported Python 
 	    done; \
 	    if [ -z "$$found" ]; then missing="$$missing $$v"; continue; fi; \
 	    echo "Python $$v: $$found"; \
-	    $(MAKE) setup VENV=".cache/venv-$$v" PYTHON="$$found" \
-	        && ".cache/venv-$$v/bin/python" -m pytest -q -n auto -m "not service" $(with_torch:%=--ignore=%) $(ARGS) \
+	    $(MAKE) test-wheel-in VENV=".cache/venv-$$v" PYTHON="$$found" \
 	        || failed="$$failed $$v"; \
 	done; \
 	[ -z "$$missing" ] || echo "not found, not tested:$$missing"; \
 	[ -z "$$failed" ] || { echo "failed on:$$failed"; exit 1; }
+
+# Nothing of src/ can be imported there: what a user installs is what is tested.
+test-wheel: $(STAMP) ## tests without servers, against the built wheel in place of src/
+	@$(MAKE) test-wheel-in VENV=.cache/venv-wheel PYTHON="$(BIN)/python"
+
+test-wheel-in: $(STAMP)
+	@rm -rf "$(VENV)/wheel" && "$(BIN)/python" -m hatchling -q build -t wheel -d "$(VENV)/wheel"
+	@"$(BIN)/uv" pip install -q --python "$(BIN)/python" --no-deps --reinstall-package atdata "$(VENV)"/wheel/*.whl
+	@"$(BIN)/python" -c 'import atdata; assert "site-packages" in atdata.__file__, atdata.__file__'
+	@"$(BIN)/python" -m pytest -q -n auto $(WITHOUT_SERVERS) $(ARGS)
 
 # Not among the locked packages: they are large, and each machine has its own build of them.
 TORCH ?= torch torchdata
@@ -145,4 +154,4 @@ services-debian: ## Redis and PostgreSQL from Debian instead of PyPI (asks for r
 
 clean: ## remove .venv, .cache and what tools left; the servers from npm stay in the user's cache
 	@rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
-	@find src tests bench docs fuzz -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+	@find src tests bench docs examples fuzz -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

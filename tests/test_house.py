@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
+import atdata
+
 ROOT = Path(__file__).resolve().parent.parent
-SRC = ROOT / "src" / "atdata"
+SRC = Path(atdata.__file__).parent
 LAYERS = [
     {"_secrets"},
     {"errors"},

@@ -6,10 +6,9 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.test_house import LAYERS, NESTED
+from tests.test_house import LAYERS, NESTED, SRC
 
 ROOT = Path(__file__).resolve().parents[2]
-SRC = ROOT / "src" / "atdata"
 PAGE = ROOT / "docs" / "architecture.md"
 START, END = "```text\natdata/\n", "\n```\n"
 

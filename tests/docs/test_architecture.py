@@ -6,10 +6,9 @@ import re
 from pathlib import Path
 
 from tests.docs import picture
-from tests.test_house import LAYERS
+from tests.test_house import LAYERS, SRC
 
 ROOT = Path(__file__).resolve().parents[2]
-SRC = ROOT / "src" / "atdata"
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 LINE = re.compile(r"^( *)([\w.]+(?:/|\.py))(?: |$)", re.MULTILINE)
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import typer
 
+import atdata
 from atdata.cli.app import app
 from tests.docs import cli_reference
 from tests.docs.test_pages import PAGES
@@ -25,7 +26,7 @@ def test_the_reference_is_what_the_commands_say() -> None:
 
 def test_every_environment_variable_is_named() -> None:
     """The page names each variable that the package reads."""
-    source = Path(cli_reference.__file__).parents[2] / "src"
+    source = Path(atdata.__file__).parent
     read = set()
     for path in source.rglob("*.py"):
         read |= set(re.findall(r'"(ATDATA_[A-Z_]+)"', path.read_text()))

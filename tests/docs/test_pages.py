@@ -1,4 +1,4 @@
-"""Documentation is run: every Python block of the README and of docs/, page by page."""
+"""Documentation is run: every Python block of every page, and what pages claim of other files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from tests.docs.running import run
 from tests.services.s3 import S3Server
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FRONT = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")]
+PAGES = [*FRONT, ROOT / "examples" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PACKAGE = "<!-- package: "
 """What a page has that is a package, file by file; test_extending.py makes it."""
@@ -68,7 +69,7 @@ _SERVICES = {"redis": _redis, "s3": _s3, "network": _network}
 
 def _with_mark(page: Path) -> Any:
     marks = [pytest.mark.service] if NEEDS.search(page.read_text()) else []
-    return pytest.param(page, marks=marks, id=page.name)
+    return pytest.param(page, marks=marks, id=str(page.relative_to(ROOT)))
 
 
 @pytest.mark.parametrize(
@@ -95,9 +96,27 @@ def test_install_lines_name_extras_that_there_are() -> None:
     assert set(named) <= set(extras)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     """Every link to a file of the project leads to one that is there."""
     for target, _ in LINK.findall(CODE.sub("code", page.read_text())):
         if "://" not in target:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_figures_of_the_readme_are_measured() -> None:
+    """Every figure that the README shows of a package is in docs/benchmarks.md, in its row."""
+    section = (ROOT / "README.md").read_text().partition("## Speed")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| ([a-z-]+) \| (\d.*) \|$", section, re.MULTILINE)
+    assert len(rows) == 6
+    measured = (ROOT / "docs" / "benchmarks.md").read_text()
+    for name, cells in rows:
+        found = "".join(re.findall(rf"^\| {name} +\|.*$", measured, re.MULTILINE))
+        assert [cell for cell in cells.split(" | ") if f" {cell} (" not in found] == [], name
+
+
+def test_every_make_target_is_described() -> None:
+    """CONTRIBUTING.md has each target of the Makefile, and none that it does not have."""
+    targets = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    named = re.findall(r"`make ([a-z-]+)", (ROOT / "CONTRIBUTING.md").read_text())
+    assert set(targets) == set(named)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.test_pages import BLOCK, PAGES, program_of
+from tests.docs.test_extending import FILE
+from tests.docs.test_pages import BLOCK, PACKAGE, PAGES, program_of
 
 PROGRAM = """
 from datetime import datetime
@@ -87,8 +88,13 @@ for digit in atdata.Dataset[Digit]("digits.tar"):
 DOCUMENTS = {
     page.stem.lower().replace("-", "_"): program_of(page.read_text())
     for page in PAGES
-    if BLOCK.search(page.read_text())
+    if BLOCK.search(page.read_text()) and PACKAGE not in page.read_text()
 }
+PACKAGES = [page.read_text() for page in PAGES if PACKAGE in page.read_text()]
+for name, text in FILE.findall("\n".join(PACKAGES)):
+    if name.endswith(".py"):
+        stem = name.removesuffix(".py")
+        DOCUMENTS[stem] = f"{DOCUMENTS.get(stem, '')}{text}\n\n"
 PROGRAMS = {**DOCUMENTS, "right": PROGRAM, "wrong": WRONG}
 UNTYPED = ("msgpack", "webdataset")
 """Packages without types that documents import: a user of strict checkers writes such stubs."""
