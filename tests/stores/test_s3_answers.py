@@ -10,7 +10,7 @@ import pytest
 import atdata
 from atdata.errors import NotFoundError, ShardExistsError, StoreError
 from atdata.net.retries import RetryPolicy
-from atdata.stores import s3, s3_upload
+from atdata.stores import s3_sink, s3_upload
 from atdata.stores.s3 import S3DataStore
 from tests.services.proxy import FaultProxy
 from tests.services.s3 import S3Server
@@ -35,7 +35,7 @@ def store(s3_server: S3Server, s3_bucket: str, proxy: FaultProxy) -> S3DataStore
 def in_parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether shards are sent in parts, as large ones are."""
     if request.param == "in parts":
-        monkeypatch.setattr(s3_upload, "MULTIPART", 1)
+        monkeypatch.setattr(s3_upload, "MULTIPART_BYTES", 1)
     return bool(request.param == "in parts")
 
 
@@ -73,7 +73,7 @@ def test_a_server_that_shows_an_object_never_says_so(
     store: S3DataStore, proxy: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The error is neither of another shard nor of a missing one; a second run sends no shard."""
-    monkeypatch.setattr(s3, "_UNTIL_SHOWN", RetryPolicy(attempts=2))
+    monkeypatch.setattr(s3_sink, "_UNTIL_SHOWN", RetryPolicy(attempts=2))
     dataset = photos(tmp_path)
     proxy.answer(404, times=None, match=f"HEAD {SECOND}$")
     with pytest.raises(StoreError, match="does not show it") as caught:
@@ -119,7 +119,7 @@ def test_parts_are_kept_where_nobody_knows_whether_they_became_an_object(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A server that fails to answer whether an upload is complete may complete it yet."""
-    monkeypatch.setattr(s3_upload, "MULTIPART", 1)
+    monkeypatch.setattr(s3_upload, "MULTIPART_BYTES", 1)
     dataset = photos(tmp_path)
     proxy.answer(503, times=None, match=COMPLETE)
     with pytest.raises(StoreError, match="503"):

@@ -26,8 +26,9 @@ from atdata.atproto.reader import StoredBlob
 from atdata.capabilities import Progress
 from atdata.errors import OptionError, StoreError, XrpcError
 from atdata.net.identity import server_of
+from atdata.stores.copier import copy_to_sink
 from atdata.stores.journal import Journal
-from atdata.stores.store_base import STEM, copy_packed, packed_of, write_packed
+from atdata.stores.store_base import packed_of, write_to_sink
 from atdata.system.scratch import Scratch
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ class PDSBlobStore:
         self.client.check_session()
         with Scratch(Path(tempfile.gettempdir()), "atdata-blobs-") as scratch:
             sink = _Sink(self, scratch.path)
-            urls = write_packed(samples, sink, stem=STEM, maxcount=maxcount, maxsize=maxsize)
+            urls = write_to_sink(samples, sink, maxcount=maxcount, maxsize=maxsize)
             return sink.as_stored(urls)
 
     def copy_shards(
@@ -197,7 +198,7 @@ class PDSBlobStore:
             self.check_size(shard.url, shard.bytes or 0)
         with Scratch(Path(tempfile.gettempdir()), "atdata-blobs-") as scratch:
             sink = _Sink(self, scratch.path)
-            return sink.as_stored(copy_packed(shards, open_shard, sink, progress=progress))
+            return sink.as_stored(copy_to_sink(shards, open_shard, sink, progress=progress))
 
     def planned(self, shards: Sequence[ShardInfo], *, prefix: str) -> list[ShardInfo]:
         """The shards as `copy_shards` would place them. No request is sent."""

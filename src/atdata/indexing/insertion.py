@@ -30,7 +30,7 @@ from atdata.errors import (
     UrlError,
 )
 from atdata.sources.capabilities import local_path
-from atdata.stores.store_base import OwnPrefix
+from atdata.stores.prefixes import OwnPrefix
 
 _MAX_SLUG: Final = 64
 

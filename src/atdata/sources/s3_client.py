@@ -104,6 +104,11 @@ def _made(access: S3Access, fallback: bool, attempts: int) -> tuple[Any, bool]:
     return client, signed
 
 
+def status_of(error: Any) -> int:
+    """The HTTP status of a botocore ClientError; 0 if it has none."""
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
 @contextmanager
 def s3_errors(
     place: str, access: S3Access, *, kind: type[SourceError] | type[StoreError]
@@ -154,7 +159,7 @@ def _named_errors(
 def _from_client_error(
     error: Any, place: str, access: S3Access, kind: type[SourceError] | type[StoreError]
 ) -> Exception:
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    status = status_of(error)
     code = str(error.response.get("Error", {}).get("Code", ""))
     message = str(error.response.get("Error", {}).get("Message", ""))
     return s3_error(place, access, code=code, status=status, message=message, kind=kind)

@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from atdata._digest import sha256_of
 from atdata._secrets import redacted
-from atdata._shardlist import ShardInfo, ShardUrls, exactly
-from atdata.capabilities import Progress
+from atdata._shardlist import ShardInfo, exactly
 from atdata.errors import AtdataError, OptionError, PrivateUrlError, StoreError, UrlError
 from atdata.shards.tar.table import SUFFIX
 from atdata.sources.disk import path_of
-from atdata.stores.store_base import (
-    STEM,
-    OwnPrefix,
-    Samples,
-    check_prefix,
-    copy_packed,
-    other_bytes,
-    packed_of,
-    write_packed,
-)
+from atdata.stores.prefixes import OwnPrefix, check_prefix, name_taken
+from atdata.stores.store_base import SinkStore
 from atdata.system.files import make_folders, place_file, sync_folder
 from atdata.system.regular_files import open_file
 from atdata.system.scratch import Scratch
@@ -32,20 +23,20 @@ from atdata.system.scratch import Scratch
 _UNFINISHED: Final = ".unfinished"
 
 
-class DiskDataStore:
+class DiskDataStore(SinkStore):
     """Shards in a folder of this machine, or of a file system that a team shares.
 
-    A shard appears under its name when it is whole and on the disk, by renaming, and then it
-    stays: another writer of the same samples may have found it there. When a call returns, the
-    names of the shards and of all folders down from the store's are on the disk as well. What a
-    process that was killed left unfinished is removed by a later one.
+    A shard gets its name when it is whole and on the disk, and keeps it: another writer of the same
+    samples may have found it. When a call returns, the names of the shards and of all folders down
+    from the store's are on the disk as well. What a killed process left unfinished is removed by a
+    later one.
 
     Args:
-        path: The folder; made, with those above it, when the first shard is written.
+        path: The folder. It is made, with those above it, when the first shard is written.
 
     Raises:
         OptionError: Not a path.
-        StoreError: There is a file in its place.
+        StoreError: It is a file.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -64,60 +55,6 @@ class DiskDataStore:
         """The folder that a path or a file:// URL names."""
         return cls(path_of(url) if url.startswith("file:") else url), None
 
-    def write_shards(
-        self,
-        ds: Samples,
-        *,
-        prefix: str,
-        maxcount: int | None = None,
-        maxsize: int | None = None,
-    ) -> ShardUrls:
-        """Write every sample of a dataset, in order, one shard at a time.
-
-        Writing the same samples to the same prefix again changes nothing. After an error, Ctrl-C
-        included, nothing unfinished is left; whole shards stay, for a second run to go on from.
-
-        Args:
-            ds: The dataset.
-            prefix: Folder within the store; the shards are ``{prefix}/data-000000.tar``, ….
-            maxcount: Most samples in a shard. Without it and ``maxsize`` the shards are
-                divided as those of ``ds``.
-            maxsize: Most bytes in a shard, padding included.
-
-        Returns:
-            The absolute path of each shard, with samples, bytes and SHA-256.
-
-        Raises:
-            OptionError: A prefix that leads out of the store, or a limit below 1.
-            StoreError: Another shard has the name, or the folder cannot be written.
-            NoDataUrlsError: The dataset has no samples.
-        """
-        samples = packed_of(ds)
-        with self._sink(prefix) as sink:
-            return write_packed(samples, sink, stem=STEM, maxcount=maxcount, maxsize=maxsize)
-
-    def copy_shards(
-        self,
-        shards: Sequence[ShardInfo],
-        open_shard: Callable[[str], IO[bytes]],
-        *,
-        prefix: str,
-        progress: Progress | None = None,
-    ) -> ShardUrls:
-        """Copy shards byte for byte; see `atdata.stores.store_base.copy_packed`.
-
-        Args:
-            shards: What to copy. One that is there already, with its hash, is not read again.
-            open_shard: Opens a shard by its URL.
-            prefix: Folder within the store.
-            progress: Called with each number of bytes that are copied.
-
-        Returns:
-            The absolute path of each copy, in the same order.
-        """
-        with self._sink(prefix) as sink:
-            return copy_packed(shards, open_shard, sink, progress=progress)
-
     def read_url(self, url: str) -> str:
         """The absolute path of one of this store's shards.
 
@@ -128,10 +65,6 @@ class DiskDataStore:
         if not path.is_relative_to(self.path):
             raise UrlError(f"{url!r} is not in this store, whose folder is {self.path}.")
         return exactly(str(path))
-
-    def supports_streaming(self) -> bool:
-        """Always: files are read in place."""
-        return True
 
     def check_public(self, publisher: str) -> None:
         """Refuse: others cannot read a folder of this machine.
@@ -148,26 +81,26 @@ class DiskDataStore:
         return redacted(f"DiskDataStore({str(self.path)!r})")
 
     @contextmanager
-    def _sink(self, prefix: str) -> Iterator[_Sink]:
+    def _sink(self, prefix: str) -> Iterator[_FolderSink]:
         folder = self.path / check_prefix(prefix)
         with _disk_errors(self.path):
             make_folders(folder, within=self.path)
             scratch = Scratch(self.path / _UNFINISHED)
         with scratch:
-            yield _Sink(self.path, folder, scratch.path, own=isinstance(prefix, OwnPrefix))
+            yield _FolderSink(self.path, folder, scratch.path, own=isinstance(prefix, OwnPrefix))
             with _disk_errors(folder):
-                # Whoever placed a shard that was found may not have come to that.
+                # The writer of a shard that was found may not have synced its name yet.
                 sync_folder(folder)
 
 
-class _Sink:
-    """Places finished shards of one call.
+class _FolderSink:
+    """Places the finished shards of one call.
 
     Args:
         root: The store's folder.
         folder: Where shards go.
         scratch: A folder for unfinished ones.
-        own: Whether nobody else can know the folder.
+        own: Whether no other writer can know the folder.
     """
 
     def __init__(self, root: Path, folder: Path, scratch: Path, *, own: bool) -> None:
@@ -183,21 +116,21 @@ class _Sink:
         return self._scratch
 
     def find(self, name: str, shard: ShardInfo) -> str | None:
-        """The path of a shard with this size and hash, which is checked by reading it."""
+        """The path of the shard of this name, if it has this size and hash. Reads it."""
         path = self._folder / name
         if shard.sha256 is None or not path.exists():
             return None
         return str(path) if _has_bytes(path, shard) else None
 
     def accept(self, name: str, file: Path, info: ShardInfo) -> str:
-        """Give a finished shard its name, unless the same is there."""
+        """Give a finished shard its name, unless the same shard has it."""
         path = self._folder / name
         with _disk_errors(path):
             if self._place(file, path):
                 self._placed.append(path)
                 sync_folder(self._folder)
             elif not _has_bytes(path, info):
-                raise other_bytes(str(path))
+                raise name_taken(str(path))
             file.unlink(missing_ok=True)
         return str(path)
 
@@ -206,7 +139,7 @@ class _Sink:
             try:
                 return _place(file, path)
             except FileNotFoundError:
-                # A writer that failed found the folder empty, and removed it.
+                # A writer that failed removed the folder while it was empty.
                 if not file.exists():
                     raise
                 make_folders(self._folder, within=self._root)
@@ -221,7 +154,7 @@ class _Sink:
             self._placed.append(path)
 
     def discard(self) -> None:
-        """Remove what this call placed, where nobody else can have found it."""
+        """Remove what this call placed, if no other writer can have found it."""
         if self._own:
             for path in self._placed:
                 path.unlink(missing_ok=True)
@@ -230,9 +163,9 @@ class _Sink:
 
 
 def _place(file: Path, path: Path) -> bool:
-    """Give a file its name, and say whether the name was free. Nothing is overwritten."""
+    """Give a file a name if it is free, and return whether it was. Nothing is overwritten."""
     try:
-        # A link is refused where the name is taken, which a rename would overwrite.
+        # Unlike a rename, a link does not overwrite an existing file.
         path.hardlink_to(file)
     except FileExistsError:
         return False

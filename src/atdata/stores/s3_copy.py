@@ -1,4 +1,4 @@
-"""Objects copied from one place of a server to another, without passing through here."""
+"""Objects that a server copies itself, from one of its places to another."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from atdata._registry import require
 from atdata._shardlist import LocatedUrl, ShardInfo
 from atdata.sources.s3 import parse_s3
 from atdata.sources.s3_access import S3Access, access_for, environment_endpoint
+from atdata.sources.s3_client import status_of
 from atdata.stores.s3_upload import SHA256
 
-LARGEST: Final = 5_000_000_000
-"""Bytes of the largest object that servers copy in one request."""
+_MAX_COPY_BYTES: Final = 5_000_000_000
+"""Size of the largest object that servers copy in one request."""
 
 
 def copy_source(url: str, access: S3Access) -> dict[str, str] | None:
-    """Where the server of ``access`` finds a shard; None where it is not this server's."""
+    """Bucket and key of a shard on the server of ``access``; None if it is on another."""
     if not url.startswith("s3://"):
         return None
     bucket, key = parse_s3(url)
-    said = {}
+    located = {}
     if isinstance(url, LocatedUrl):
-        said = {"endpoint": url.endpoint, "region": url.region, "stranger": url.stranger}
-    found, _ = access_for(bucket, **said)  # type: ignore[arg-type]
+        located = {"endpoint": url.endpoint, "region": url.region, "stranger": url.stranger}
+    found, _ = access_for(bucket, **located)  # type: ignore[arg-type]
     same = (found.endpoint or environment_endpoint()) == (access.endpoint or environment_endpoint())
     return {"Bucket": bucket, "Key": key} if same else None
 
@@ -32,17 +33,17 @@ def copy_source(url: str, access: S3Access) -> dict[str, str] | None:
 def copy_on_server(
     client: Any, source: Mapping[str, str], place: Mapping[str, str], shard: ShardInfo
 ) -> ShardInfo | None:
-    """Copy an object that was stored with its hash, if it is the one that is meant.
+    """Copy an object that was stored with its hash, if that is the one expected.
 
     Args:
         client: A boto3 client, whose keys may read the source.
-        source: Bucket and key.
-        place: Bucket and key.
+        source: Bucket and key of the object.
+        place: Bucket and key of the copy.
         shard: What is known of it.
 
     Returns:
-        The shard with size and hash; None where the server does not copy, the keys may not read
-        it, nothing vouches for its bytes, or something is at the place already.
+        The shard with size and hash. None if the server does not copy, the keys may not read it,
+        its hash was not stored, or the place is taken.
 
     Raises:
         botocore.exceptions.BotoCoreError: The server cannot be reached.
@@ -52,15 +53,15 @@ def copy_on_server(
         head = client.head_object(**source)
         stored, size = head.get("Metadata", {}).get(SHA256), head["ContentLength"]
         vouched = stored is not None and shard.sha256 in (None, stored)
-        if not vouched or shard.bytes not in (None, size) or size > LARGEST:
+        if not vouched or shard.bytes not in (None, size) or size > _MAX_COPY_BYTES:
             return None
         try:
             client.head_object(**place)
         except error_type as error:
-            if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") != 404:
+            if status_of(error) != 404:
                 raise
         else:
-            return None  # not to be overwritten: the bytes that are there have to be compared
+            return None  # Nothing is overwritten: the caller compares the bytes.
         client.copy_object(
             **place,
             CopySource=dict(source),

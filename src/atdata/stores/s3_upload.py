@@ -1,4 +1,4 @@
-"""One file → one object: visible when whole, and never in place of another."""
+"""One file to one object: visible when whole, and never in place of another."""
 
 from __future__ import annotations
 
@@ -11,32 +11,33 @@ from typing import Any, Final
 
 from atdata._registry import require
 from atdata.net.retries import Retries, RetryPolicy
+from atdata.sources.s3_client import status_of
 
 SHA256: Final = "sha256"
 """Name of the metadata that holds an object's hash, in lower-case hex."""
-MULTIPART: Final = 64 << 20
-"""Files from this size on are sent in parts."""
-_PART: Final = 16 << 20
+MULTIPART_BYTES: Final = 64 << 20
+"""Larger files are sent in parts."""
+_PART_BYTES: Final = 16 << 20
 _MAX_PARTS: Final = 9_000
-_AT_ONCE: Final = 4
+_PARTS_AT_ONCE: Final = 4
 _AFTER_CONFLICTS: Final = RetryPolicy(attempts=4, first_pause=0.3, total_seconds=math.inf)
 """While another writer is uploading to the same key."""
 _REFUSED: Final = frozenset({400, 401, 403, 409, 412, 501})
-"""Answers that say for sure that no object was made of an upload's parts."""
+"""Statuses that exclude that an object was made of an upload's parts."""
 _TYPES: Final = {".tar": "application/x-tar", ".json": "application/json"}
 
 
 def upload(client: Any, bucket: str, key: str, file: Path, sha256: str) -> None:
-    """Send a file, unless its key is taken: then nothing is overwritten.
+    """Send a file, unless its key is taken. Nothing is overwritten.
 
-    At most four parts of 16 MiB are in memory (for files over 150 GB, larger ones). Whose object
-    is at the key afterwards has to be looked at: the answer to a request that succeeded may be
-    lost, and the same request, sent again, finds the key taken or its parts used up.
+    At most four parts of 16 MiB are in memory (larger ones for files over 150 GB). The caller has
+    to look whose object has the key afterwards: the answer to a successful request may be lost, and
+    the same request, sent again, finds the key taken or its parts used up.
 
     Args:
         client: A boto3 client.
-        bucket: Where to.
-        key: Where to.
+        bucket: Name of the bucket.
+        key: Key of the object.
         file: What to send.
         sha256: Its hash, stored with the object.
 
@@ -45,14 +46,14 @@ def upload(client: Any, bucket: str, key: str, file: Path, sha256: str) -> None:
         botocore.exceptions.ClientError: The server refused it, or failed.
     """
     error_type = require("botocore.exceptions", purpose="S3 buckets").ClientError
-    send = _send_whole if file.stat().st_size < MULTIPART else _send_in_parts
+    send = _send_whole if file.stat().st_size < MULTIPART_BYTES else _send_in_parts
     condition = {"IfNoneMatch": "*"}
     retries = Retries(f"s3://{bucket}/{key}", _AFTER_CONFLICTS)
     while True:
         try:
             return send(client, bucket, key, file, sha256, condition)
         except error_type as error:
-            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+            status = status_of(error)
             if status == 412:
                 return None
             if status == 501 and condition:
@@ -89,7 +90,7 @@ def _send_in_parts(
     client: Any, bucket: str, key: str, file: Path, sha256: str, condition: dict[str, str]
 ) -> None:
     size = file.stat().st_size
-    part = max(_PART, -(-size // _MAX_PARTS))
+    part = max(_PART_BYTES, -(-size // _MAX_PARTS))
     target = {"Bucket": bucket, "Key": key}
     begun = client.create_multipart_upload(
         **target, ContentType=_type_of(key), Metadata={SHA256: sha256}
@@ -104,7 +105,7 @@ def _send_in_parts(
         return {"PartNumber": number, "ETag": answer["ETag"]}
 
     try:
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
+        with ThreadPoolExecutor(_PARTS_AT_ONCE) as pool:
             futures = [pool.submit(send_part, n + 1) for n in range(-(-size // part))]
             try:
                 parts = [future.result() for future in futures]
@@ -119,15 +120,15 @@ def _send_in_parts(
         client.complete_multipart_upload(**target, MultipartUpload={"Parts": parts}, **condition)
     except refused as error:
         if _code(error) == "NoSuchUpload":
-            # An earlier try was done, and its answer was lost.
+            # An earlier try succeeded, and its answer was lost.
             return
-        # Without a clear no, the object may be there, or come to be: then its parts must stay.
-        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500) in _REFUSED:
+        # In any other case the object may exist, or soon will: then its parts must stay.
+        if status_of(error) in _REFUSED:
             _abort(client, target)
         raise
 
 
 def _abort(client: Any, target: Mapping[str, str]) -> None:
-    """Give up what was sent: it is invisible, but would be kept, and billed."""
+    """Drop the parts that were sent: they are invisible, but kept and billed."""
     with suppress(Exception):
         client.abort_multipart_upload(**target)
