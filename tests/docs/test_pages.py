@@ -120,3 +120,5 @@ def test_every_make_target_is_described() -> None:
     targets = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
     named = re.findall(r"`make ([a-z-]+)", (ROOT / "CONTRIBUTING.md").read_text())
     assert set(targets) == set(named)
+    for workflow in (ROOT / ".github" / "workflows").iterdir():
+        assert set(re.findall(r"\bmake ([a-z-]+)", workflow.read_text())) <= set(targets)

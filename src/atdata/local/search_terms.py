@@ -43,11 +43,6 @@ def word_terms(text: str) -> Iterator[str]:
             yield from (f"w{word}" for part in parts for word in _parted(part.casefold()))
 
 
-def query_terms(text: str) -> list[str]:
-    """The terms that an entry must have to be found by a text: words that begin like its words."""
-    return [f"w{word}*" for word in query_words(text)]
-
-
 def query_words(text: str) -> list[str]:
     """The words of a text, each once."""
     return list(dict.fromkeys(words(text)))
