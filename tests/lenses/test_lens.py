@@ -135,9 +135,9 @@ def test_a_function_that_gives_something_else_is_told() -> None:
     def put_wrong(view: Named, source: Person) -> Person:
         return view  # type: ignore[return-value]
 
-    with pytest.raises(LensError, match="expected Named, the function gave Person"):
+    with pytest.raises(LensError, match="expected Named, the function returned Person"):
         wrong(Person("Ada", 36))
-    with pytest.raises(LensError, match="expected Person, the function gave Named"):
+    with pytest.raises(LensError, match="expected Person, the function returned Named"):
         wrong.put(Named("Ada"), Person("Ada", 36))
 
 

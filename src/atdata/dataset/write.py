@@ -1,4 +1,4 @@
-"""write_samples, write_columns: samples, or columns of them → shards on disk → Dataset."""
+"""write_samples and write_columns: samples, or columns of them → shards on disk → Dataset."""
 
 from __future__ import annotations
 
@@ -42,31 +42,33 @@ def write_samples(
     """Write samples to tar shards and return them as a dataset.
 
     Nothing appears under ``path`` until every sample has been written. The same samples give
-    the same bytes. Shards of an earlier call with the same path are replaced: whoever opens the
-    path finds all the new ones or none of them, also where this process is killed meanwhile.
+    the same bytes. Shards of an earlier call with the same path are replaced: a reader finds all
+    the new ones or none, even if this process is killed while it replaces them.
 
     Args:
         samples: Instances of one packable class, or `DictSample`; read once, in order.
-        path: ``digits.tar`` for one shard, or ``digits-000000.tar``, ``digits-000001.tar``, …
-            where ``maxcount`` or ``maxsize`` is given, or the path is ``digits-%06d.tar``; any
-            other path is a folder, in which the shards are named after it. Shards are not
-            compressed: ``digits.tar.gz`` is refused.
+        path: ``digits.tar`` for one shard; with ``maxcount`` or ``maxsize``, or as
+            ``digits-%06d.tar``, for ``digits-000000.tar``, ``digits-000001.tar``, …  Any other
+            path is a folder, and the shards in it are named after it. Compressed shards, such as
+            ``digits.tar.gz``, are refused.
         maxcount: Most samples in a shard.
-        maxsize: Most bytes in a shard, padding included. A sample is never split.
-        fsync: Wait until the disk has the bytes and the name of every shard, and of the folders
-            that were made. Without, the system brings them there when it likes to, which a
-            process that ends does not change; but after a power cut a shard may be empty, cut
-            short or missing, or old and new ones be mixed. Shards appear whole for every reader
-            in any case, and their SHA-256 is recorded, by which `atdata verify` finds a lost one.
+        maxsize: Largest shard, in bytes (10**6 = 1 MB), padding included. A sample is never split.
+        fsync: Wait until the disk has the bytes and the name of every shard, and the new folders.
+            Without, the system writes them later, even if this process ends; after a power cut a
+            shard may be empty, cut short or missing, or old and new ones mixed. Readers see whole
+            shards in any case, and `atdata verify` finds damaged ones by their recorded SHA-256.
+
+    Returns:
+        The dataset of the shards, with their counts, sizes and hashes.
 
     Raises:
         EncodeError: A value does not fit its field; names the sample and the path.
         SampleTypeError: Something that is not a sample, or samples of two types.
         NoDataUrlsError: There are no samples.
-        OptionError: A limit below 1, one sample is larger than ``maxsize``, or a path that is
-            named as another kind of tar.
-        StoreError: Longer-numbered shards of an earlier call would be left over, and be read
-            together with the new ones; or the disk refuses.
+        OptionError: A limit below 1, a sample larger than ``maxsize``, a URL instead of a path, or
+            the name of a compressed tar.
+        StoreError: Shards of an earlier call would be left over, and be read together with the
+            new ones; or the disk is full or cannot be written.
     """
     folder = _ShardFolder(path, numbered=maxcount is not None or maxsize is not None, fsync=fsync)
     iterator = _iterated(samples)
@@ -90,36 +92,36 @@ def write_columns(
     maxsize: int | None = None,
     fsync: bool = True,
 ) -> Dataset[T]:
-    """Write samples that are there field by field; much faster than one by one.
+    """Write samples given field by field; much faster than one by one.
 
-    Shards, and what is read back, are those of `write_samples`: its sample ``i`` has
-    ``column[i]`` of each column. Several shards are written at the same time.
+    The shards are those that `write_samples` writes, byte for byte: sample ``i`` has
+    ``column[i]`` of each column. Without ``fsync`` several shards are written at the same time.
 
     Args:
         columns: Field name → one value a sample: an array of shape (n, *S) for an array field,
             an array of shape (n,) for numbers, a list of n values for any field. A field with a
-            default needs no column. Read, not copied. Columns of other libraries that give an
-            array of NumPy (``__array__``, ``to_numpy``) are taken, as in ``dict(df)`` of a
-            DataFrame of pandas; where values are marked as missing, that is an error.
+            default needs no column. Read, not copied. Columns of other libraries that convert to
+            NumPy (``__array__``, ``to_numpy``) are accepted, as in ``dict(df)`` of a pandas
+            DataFrame, unless they mark values as missing.
         path: As for `write_samples`.
         sample_type: The packable class of the samples.
         maxcount: Most samples in a shard.
-        maxsize: Most bytes in a shard, padding included. A sample is never split.
+        maxsize: Largest shard, in bytes (10**6 = 1 MB), padding included. A sample is never split.
         fsync: As for `write_samples`.
 
     Raises:
         EncodeError: A value does not fit its field, a field has no column, or columns differ in
             their number of values.
-        SampleTypeError: ``sample_type`` is not one, or `DictSample`.
+        SampleTypeError: ``sample_type`` is not a packable class, or is `DictSample`.
         NoDataUrlsError: There are no samples.
-        OptionError: A limit below 1, or one sample is larger than ``maxsize``.
+        OptionError: As for `write_samples`.
         StoreError: As for `write_samples`.
     """
     check_sample_type(sample_type)
     if issubclass(sample_type, DictSample):
         raise SampleTypeError(
-            "Columns are written as a type that says what they are: pass a packable class as "
-            "sample_type. write_samples takes DictSample."
+            "DictSample does not say what type a column has: pass a packable class as sample_type. "
+            "write_samples takes DictSample."
         )
     folder = _ShardFolder(path, numbered=maxcount is not None or maxsize is not None, fsync=fsync)
     source = ColumnRows(columns, codec_of(sample_type))
@@ -141,11 +143,11 @@ def _written(
 
 
 def _iterated(samples: Any) -> Iterator[Any]:
-    """Samples, where it is they that are given."""
+    """An iterator over samples; refuses what is often passed in their place."""
     if is_sample_type(type(samples)):
         problem = f"found one {type(samples).__name__}. Put it into a list: write_samples([sample]"
         raise SampleTypeError(f"Expected several samples, {problem}, path).")
-    # Of a table, iterating gives the names of columns or rows of plain values.
+    # Iterating over a table gives names of columns, or rows of plain values.
     if isinstance(samples, Mapping) or hasattr(samples, "__dataframe__") or _is_table(samples):
         columns = "table" if isinstance(samples, Mapping) else "dict(table)"
         raise SampleTypeError(
@@ -188,7 +190,7 @@ class _ShardFolder:
             )
         pattern = _PATTERN.fullmatch(path.name)
         if pattern is not None:
-            # As webdataset names shards; ours have six digits after a hyphen.
+            # A pattern as webdataset takes it.
             if pattern[2] != "-%06d":
                 raise OptionError(
                     f"{str(named)!r}: shards are numbered with six digits after a hyphen. Write "
@@ -217,20 +219,20 @@ class _ShardFolder:
         return self._scratch.path
 
     def accept(self, name: str, file: Path, info: ShardInfo) -> str:
-        """Keep a finished shard until all are."""
+        """Keep a finished shard until all are finished."""
         target = self._path if self.single else self.folder / name
         self._shards[file.name] = target.name
         return str(target.absolute())
 
     def accept_table(self, name: str, table: bytes) -> None:
-        """Keep the table of a shard until all are there."""
+        """Keep the table of a shard until all are finished."""
         target = self._path if self.single else self.folder / name
         file = self.scratch() / f"{len(self._tables)}{SUFFIX}"
         file.write_bytes(table)
         self._tables[file.name] = target.name + SUFFIX
 
     def discard(self) -> None:
-        """Forget the shards."""
+        """Delete the shards that have no name yet."""
         if self._scratch is not None:
             self._scratch.close()
             self._scratch = None
@@ -250,7 +252,7 @@ class _ShardFolder:
 
     def _place_all(self) -> None:
         assert self._scratch is not None
-        # Tables last: one that is older than its shard would say nothing true of it.
+        # Tables last: a table that is older than its shard is not used.
         moves = {**self._shards, **self._tables}
         if self.single:
             for kept, name in moves.items():

@@ -20,24 +20,24 @@ EXAMPLE = "Write it as:\n  @atdata.lens\n  def name(source: Source) -> View: ...
 
 
 class Lens(Generic[S, V]):
-    """How samples of one type (source) are seen as another (view), and changes put back.
+    """Converts samples of one type (source) to another (view), and puts changes back.
 
-    A lens with a putter should keep three laws, which nothing enforces:
+    A lens with a putter should obey three laws, which are not checked:
 
     - GetPut: ``put(get(s), s) == s``.
     - PutGet: ``get(put(v, s)) == v``.
     - PutPut: ``put(v, put(w, s)) == put(v, s)``.
 
     Args:
-        source_type: The type that is seen.
-        view_type: The type that it is seen as.
+        source_type: The type of the source.
+        view_type: The type of the view.
         get: Source → view.
         put: View and the source that it came from → source.
-        name: For errors and repr; None: that of ``get``.
-        renames: Field of the view → field of the source, where the lens does nothing but
-            select and rename fields and every value is passed on as it is.
-        recipe: How pickle makes it anew: a function and its arguments; None: it is found
-            under the name of ``get``.
+        name: Name in errors and repr; None: that of ``get``.
+        renames: Field of the view → field of the source, if the lens only selects and renames
+            fields, and values are the same objects.
+        recipe: How pickle rebuilds it: a function and its arguments; None: it is found by the name
+            of ``get``.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Lens(Generic[S, V]):
         """The view of a sample.
 
         Raises:
-            LensError: The function gave something else than its view type.
+            LensError: The function returned something other than its view type.
         """
         view = self._get(source)
         if not isinstance(view, self.view_type):
@@ -72,14 +72,14 @@ class Lens(Generic[S, V]):
         return view
 
     def __call__(self, source: S) -> V:
-        """The same as `get`."""
+        """As `get`."""
         return self.get(source)
 
     def put(self, view: V, source: S) -> S:
-        """The source with what the view says put into it; a new sample.
+        """A new sample: the source with the view's values put into it.
 
         Raises:
-            LensError: The lens has no putter, or it gave something else than the source type.
+            LensError: The lens has no putter, or it returned something other than the source type.
         """
         if self._put is None:
             raise LensError(
@@ -98,7 +98,7 @@ class Lens(Generic[S, V]):
         return self._put is not None
 
     def putter(self, function: Callable[[V, S], S]) -> Callable[[V, S], S]:
-        """Decorator: make ``function(view, source)`` the way back. Gives the function back.
+        """Decorator: make ``function(view, source)`` the putter. Returns the function.
 
         Raises:
             LensError: Its parameters are not a view and a source, in this order.
@@ -116,7 +116,7 @@ class Lens(Generic[S, V]):
         return function
 
     def then(self, following: Lens[V, W]) -> Lens[S, W]:
-        """This lens and, from its view on, another. It can put where both can.
+        """This lens followed by another. It can put if both can.
 
         Raises:
             LensError: The other does not begin where this one ends.
@@ -144,7 +144,7 @@ class Lens(Generic[S, V]):
         )
 
     def __or__(self, following: Lens[V, W]) -> Lens[S, W]:
-        """``a | b``: the same as ``a.then(b)``."""
+        """``a | b`` is ``a.then(b)``."""
         return self.then(following)
 
     def __repr__(self) -> str:
@@ -160,12 +160,12 @@ class Lens(Generic[S, V]):
 
     def _gave(self, found: object, expected: type) -> LensError:
         return LensError(
-            f"{self}: expected {expected.__name__}, the function gave {type(found).__name__}."
+            f"{self}: expected {expected.__name__}, the function returned {type(found).__name__}."
         )
 
 
 def positional_parameters(function: Callable[..., Any]) -> list[str]:
-    """Names of the parameters that are filled by position, those with defaults left out."""
+    """Names of the positional parameters without defaults."""
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     try:
         parameters = inspect.signature(function).parameters.values()

@@ -1,4 +1,4 @@
-"""The lenses that there are, and the shortest way from one sample type to another."""
+"""All lenses of the process, and the shortest path from one sample type to another."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ S = TypeVar("S")
 V = TypeVar("V")
 AnyLens: TypeAlias = Lens[Any, Any]
 Node: TypeAlias = tuple[str, tuple[Field, ...]]
-"""A type as the network sees it: qualified name and fields. A class and the type that was made
-of its schema are one node, so that a lens written for the class serves data from an index."""
+"""A type in the network: its qualified name and fields. A class and the type built from its
+schema are one node, so that a lens for the class also works on data from an index."""
 
 
 class LensNetwork:
-    """Every lens of this process. All instances share one network; it is safe with threads."""
+    """Every lens of this process. All instances share one network. Thread-safe."""
 
     _lock = ForkLock()
     _lenses: dict[Node, dict[Node, AnyLens]] = {}  # noqa: RUF012 (shared on purpose)
 
     def register(self, lens: AnyLens) -> None:
-        """Make a lens known; one between the same types is replaced."""
+        """Add a lens; it replaces one between the same types."""
         source, view = _node(lens.source_type), _node(lens.view_type)
         with self._lock:
             self._lenses.setdefault(source, {})[view] = lens
@@ -38,13 +38,12 @@ class LensNetwork:
     def find(self, source_type: type[S], view_type: type[V]) -> Lens[S, V]:
         """A lens from one type to the other.
 
-        The first of these that there is: a registered lens; a plain view between types of
-        equal fields; the shortest chain of registered lenses; a plain view by field names
-        (see `field_view`).
+        Tried in this order: a registered lens; a plain view between types with equal fields; the
+        shortest chain of registered lenses; a plain view by field names (see `field_view`).
 
         Raises:
             SampleTypeError: One of them is not a sample type.
-            LensNotFoundError: There is none; says what was tried.
+            LensNotFoundError: None of these exists; says what was tried.
         """
         start, goal = _node(source_type), _node(view_type)
         with self._lock:
@@ -59,7 +58,7 @@ class LensNetwork:
             raise self._not_found(source_type, view_type) from None
 
     def _chain(self, start: Node, goal: Node) -> list[AnyLens]:
-        """The shortest chain; of several, the one whose lenses were registered first."""
+        """The shortest chain of lenses; of several, the one whose lenses were registered first."""
         came: dict[Node, tuple[Node, AnyLens]] = {}
         todo = deque([start])
         while todo:
@@ -84,7 +83,7 @@ class LensNetwork:
         )
         problems = view_problems(source_type, view_type)
         return LensNotFoundError(
-            f"No way from {source} to {view}: {tried}, and it is no plain view: "
+            f"No lens from {source} to {view}: {tried}, and there is no plain view: "
             f"{'; '.join(problems[:5])}. Write a lens:\n"
             f"  @atdata.lens\n  def name(source: {source}) -> {view}: ..."
         )
@@ -94,10 +93,13 @@ class LensNetwork:
 
 
 def lens(function: Callable[[S], V]) -> Lens[S, V]:
-    """Decorator: make a function with annotated source and view a lens, known to the network.
+    """Decorator: make a function from one sample type to another a registered lens.
 
-    From then on ``dataset.as_type(View)`` finds it, alone or as a link of a chain. A later
-    lens between the same types takes its place.
+    ``dataset.as_type(View)`` then finds it, alone or in a chain. A later lens between the same
+    types replaces it.
+
+    Args:
+        function: Takes the source and returns the view, both annotated with their sample types.
 
     Raises:
         LensError: The annotations are missing or are not sample types.
@@ -133,11 +135,11 @@ def lens(function: Callable[[S], V]) -> Lens[S, V]:
 
 
 def find_lens(source_type: type[S], view_type: type[V]) -> Lens[S, V]:
-    """A lens from one type to the other; the same as ``LensNetwork().find(...)``.
+    """A lens from one type to the other; see `LensNetwork.find`.
 
     Raises:
         SampleTypeError: One of them is not a sample type.
-        LensNotFoundError: There is none; says what was tried.
+        LensNotFoundError: None was found; says what was tried.
     """
     return LensNetwork().find(source_type, view_type)
 
@@ -157,7 +159,7 @@ def _steps(came: dict[Node, tuple[Node, AnyLens]], start: Node, goal: Node) -> l
 
 
 def _join(source_type: type[S], chain: list[AnyLens], view_type: type[V]) -> Lens[S, V]:
-    """The chain as one lens, bridged where classes of one node meet."""
+    """The chain as one lens, with a plain view between two classes of one node."""
     links: list[AnyLens] = []
     here: type = source_type
     for lens in chain:

@@ -1,4 +1,4 @@
-"""The plain view: fields picked out by name, without a function of the user's."""
+"""The plain view: fields selected by name, without a function of the user."""
 
 from __future__ import annotations
 
@@ -20,27 +20,26 @@ Convert: TypeAlias = Callable[[Any], Any]
 def field_view(
     source_type: type[S], view_type: type[V], renames: Mapping[str, str] | None = None
 ) -> Lens[S, V]:
-    """A lens that picks each field of the view out of the source.
+    """A lens that takes each field of the view from a field of the source.
 
-    A field fits where the kinds are equal. The view may also be wider: an array of any dtype
-    or length, or a value that may be None. Values are shared with the source, not copied;
-    nested samples of another class are made anew. A field whose values all pass as they are
-    makes `Lens.renames`.
+    A field fits if the kinds are equal, or if the view's is wider: an array of any dtype or length,
+    or a value that may be None. Values are the source's own objects, not copies; nested samples of
+    another class are built again. If no value has to be converted, the lens has `Lens.renames`.
 
     Args:
-        source_type: The type that is seen.
-        view_type: The type that it is seen as.
-        renames: Field of the view → field of the source, for those that differ in name.
+        source_type: The type of the source.
+        view_type: The type of the view.
+        renames: Field of the view → field of the source, for those with different names.
 
     Raises:
-        LensError: A field of the view has no counterpart; says which, and why.
+        LensError: Fields of the view have no counterpart; names each, and why.
     """
     renames = dict(renames or {})
     source, view = codec_of(source_type), codec_of(view_type)
     pairs, problems = _match(source, view, renames)
     if problems:
         raise LensError(
-            f"{view_type.__name__} is no plain view of {source_type.__name__}: "
+            f"{view_type.__name__} is not a plain view of {source_type.__name__}: "
             f"{'; '.join(problems)}."
         )
     getters = [(v.name, s.name, _converter(s.value_kind, v.value_kind)) for s, v in pairs]
@@ -75,12 +74,12 @@ def field_view(
 
 
 def view_problems(source_type: type, view_type: type) -> list[str]:
-    """Why one type is no plain view of the other, a line a field; nothing where it is one."""
+    """Why one type is not a plain view of the other, a line for each field; empty if it is."""
     return _match(codec_of(source_type), codec_of(view_type), {})[1]
 
 
 def same_structure(a: type, b: type) -> bool:
-    """Whether two types have equal fields, in the same order; their names play no part."""
+    """Whether two types have equal fields in the same order, whatever the types' names."""
     one: SampleCodec[Any] = codec_of(a)
     two: SampleCodec[Any] = codec_of(b)
     return bool(one.fields) and one.fields == two.fields
@@ -114,7 +113,7 @@ def _match(
 
 
 def _fits(source: Kind, view: Kind) -> bool:
-    """Whether each value of one kind is one of the other, without being changed in meaning."""
+    """Whether each value of one kind is also one of the other, with the same meaning."""
     match source, view:
         case Maybe(a), Maybe(b):
             return _fits(a, b)
@@ -127,7 +126,7 @@ def _fits(source: Kind, view: Kind) -> bool:
 
 
 def _converter(source: Kind, view: Kind) -> Convert | None:
-    """What makes a value of equal kind one of the other's Python class; None: nothing to do."""
+    """Converts a value to the Python class of an equal kind; None: nothing to convert."""
     match source, view:
         case Maybe(a), Maybe(b):
             return _unless_none(_converter(a, b))
@@ -150,7 +149,7 @@ def _converter(source: Kind, view: Kind) -> Convert | None:
 
 
 def _back(source: Field, view: Field) -> Convert | None:
-    """The way back; where the view is wider the value is checked."""
+    """Converts a value of the view back; checks it if the view is wider."""
     wider = source.value_kind != view.value_kind
     convert = _converter(view.value_kind, source.value_kind)
     if not wider:

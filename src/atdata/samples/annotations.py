@@ -1,4 +1,4 @@
-"""Python annotations → kinds, the reading side of the type table."""
+"""Python annotations → kinds."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def resolve(cls: type, fields: Set[str], names: Mapping[str, Any]) -> dict[str, 
 
     Args:
         cls: The class that is being made a sample type.
-        fields: Names of its fields; other annotations, such as a ClassVar, are left alone.
-        names: Local names at the place of the class statement.
+        fields: Names of its fields; other annotations, such as a ClassVar, are ignored.
+        names: Local names where the class statement is.
 
     Raises:
         SampleTypeError: A name in an annotation is not defined.
@@ -76,10 +76,10 @@ def kind_of(annotation: Any, *, depth: int = 1) -> Kind:
 
     Args:
         annotation: A field's, or one inside it.
-        depth: How deep it stands: 1 for a field's.
+        depth: How deep it is nested: 1 for a field's.
 
     Raises:
-        SampleTypeError: It is not supported; the message says which are. Or it is nested more
+        SampleTypeError: It is not supported, and the message lists what is; or it is nested more
             than ``limits.nesting`` deep.
     """
     if depth > limits.nesting:
@@ -89,7 +89,7 @@ def kind_of(annotation: Any, *, depth: int = 1) -> Kind:
     if isinstance(annotation, type) and typing.get_origin(annotation) is None:
         return _kind_of_class(annotation, depth)
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
-    # A subscripted alias passes __value__ on from the alias itself: look at its origin first.
+    # A subscripted alias has the __value__ of the alias itself, so its origin comes first.
     if alias := getattr(origin, "__value__", None):  # type X[T] = …, as NDArray in NumPy 2.5
         return kind_of(alias[args], depth=depth)
     if alias := getattr(annotation, "__value__", None):  # type X = …
@@ -112,7 +112,7 @@ def kind_of(annotation: Any, *, depth: int = 1) -> Kind:
 
 
 def holds(annotation: Any, cls: type) -> bool:
-    """Whether an annotation is of this class, or of something that holds it."""
+    """Whether an annotation is this class, or contains it."""
     return annotation is cls or any(holds(arg, cls) for arg in typing.get_args(annotation))
 
 
@@ -150,7 +150,7 @@ def _array(annotation: Any, args: tuple[Any, ...]) -> Array:
         dtype = np.dtype(scalar)
     except TypeError:
         raise _unsupported(annotation) from None
-    # np.dtype(np.floating) is float64 with a warning of old: a family is not a dtype.
+    # Abstract types such as np.floating convert to a dtype, with a warning, but are none.
     if dtype.hasobject or (dtype.type is not scalar and dtype.name != "void"):
         raise _unsupported(annotation)
     return _array_of(dtype, shape)
@@ -174,7 +174,7 @@ def _too_deep() -> str:
 
 
 def _is_jaxtyping(annotation: Any) -> bool:
-    """Whether this is an annotation of the package jaxtyping, without importing it."""
+    """Whether an annotation is of the package jaxtyping, which is not imported."""
     return isinstance(annotation, type) and all(
         name in annotation.__dict__ for name in ("array_type", "dim_str", "dtypes")
     )
@@ -189,8 +189,8 @@ def _jaxtyping(annotation: Any) -> Array:
     several = [axis for axis in axes if axis.startswith("*") or "..." in axis]
     if several and len(axes) > 1:
         raise SampleTypeError(
-            f"{shown}: {several[0]!r} stands for any number of axes, beside which no others can "
-            'be given here. Write "..." alone, or a name for each axis.'
+            f"{shown}: {several[0]!r} stands for any number of axes, so there can be no other. "
+            'Write "..." alone, or a name for each axis.'
         )
     lengths = [axis.rpartition("=")[2] for axis in axes]
     shape = None if several else tuple(int(n) if n.isdecimal() else None for n in lengths)

@@ -15,21 +15,20 @@ T = TypeVar("T")
 
 
 class SampleBatch(Generic[T]):
-    """Several samples of one type, field by field.
+    """B samples of one type, field by field, in reading order.
 
-    A field is an attribute: an array field gives one array of shape (B, *S), dtype unchanged,
-    in reading order, any other field a list of B values. The field's type decides, never its
-    values: an array field that may be None gives a list of arrays and None.
+    Each field is an attribute: an array field is one array of shape (B, *S), dtype unchanged; any
+    other field is a list of B values. The field's type decides, never its values: an array field
+    that may be None is a list of arrays and None.
 
-    A field that is called as a member of this class hides it. The class still has it:
+    A field named like a member of this class hides it. Reach the member through the class:
     ``SampleBatch.keys(batch)``, ``SampleBatch.column(batch, "image")``.
 
     Args:
         sample_type: The type of the samples.
-        keys: Key of each sample in its shard, in reading order; not looked at before they are
-            asked for.
-        columns: Field name → array of shape (B, *S), texts, or list of B values; taken over.
-        samples: The samples themselves, where they exist already.
+        keys: The key of each sample in its shard; read only once they are asked for.
+        columns: Field name → array of shape (B, *S), list of B values, or B texts. Not copied.
+        samples: The samples themselves, if they exist already.
     """
 
     __slots__ = ("__columnar__",)
@@ -51,7 +50,7 @@ class SampleBatch(Generic[T]):
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
-            # copy, pickle and NumPy look for such names, and do what they say: data may not.
+            # copy, pickle and NumPy call what such names give: data must never provide it.
             raise AttributeError(name)
         raise columnar(self).no_field(name)
 
@@ -67,52 +66,52 @@ class SampleBatch(Generic[T]):
 
     @hideable
     def keys(self) -> list[str]:
-        """Key of each sample in its shard, in reading order."""
+        """The key of each sample in its shard, in reading order."""
         return columnar(self).key_list()
 
     def values(self, name: str) -> list[Any]:
-        """One field as a list of B values, also where arrays differ in shape.
+        """One field as a list of B values, even if arrays differ in shape.
 
-        Arrays are views of the batch's memory where it has them stacked.
+        Arrays are views of the batch's memory if they are stacked there.
 
         Raises:
-            AttributeError: There is no such field.
+            AttributeError: The samples have no such field.
         """
         return columnar(self).values(name)
 
     def column(self, name: str, *, fill: Any = None) -> AnyArray:
-        """One field as an array whose first axis counts the samples.
+        """One field as an array of shape (B, …), in reading order.
 
-        int gives int64, float float64, bool bool. str, bytes and Literal give NumPy's own
-        strings, as wide as the longest of the batch, datetimes UTC ``datetime64[us]``, arrays
-        one of shape (B, *S). Not a copy where the batch has it so: changing it changes the
-        batch. The field's type decides, never its values.
+        An int field has dtype int64, float float64, bool bool; str, bytes and Literal have NumPy's
+        string types, as wide as the longest value; a datetime is UTC ``datetime64[us]``; arrays
+        of shape (*S) are stacked to (B, *S), dtype unchanged. The field's type decides, never its
+        values. Not a copy if the batch already has this array: changing it changes the batch.
 
         Args:
             name: The field.
-            fill: For a field that may be None: what stands for None, a value of the field. For
-                an array field, an array of the shape and dtype that all of them have.
+            fill: What replaces None, for a field that may be None: a value of the field. For an
+                array field, an array of the shape and dtype that all of them have.
 
         Raises:
-            RaggedFieldError: Arrays that differ in shape, an int beyond int64, a field that may
-                be None and has no ``fill``, or one that is no array of any dtype, such as a
-                list; says how to get it as a list.
-            OptionError: ``fill`` is no value of the field.
-            AttributeError: There is no such field.
+            RaggedFieldError: Arrays differ in shape, an int is outside of int64, a field that may
+                be None has no ``fill``, or the field's type has no dtype, such as a list. The
+                message says how to get a list.
+            OptionError: ``fill`` is not a value of the field.
+            AttributeError: The samples have no such field.
         """
         held = columnar(self)
         given = None if fill is None else fills_of({name: fill}, held.kinds)[name]
         return held.column(name, given)
 
     def as_numpy(self, *, fill: Mapping[str, Any] | None = None) -> dict[str, AnyArray]:
-        """Every field as a column: name → array whose first axis counts the samples.
+        """Every field as an array: field name → array of shape (B, …), as `column` gives it.
 
         Args:
-            fill: Field → what stands for None in its column.
+            fill: Field name → what replaces None in it.
 
         Raises:
             RaggedFieldError: As for `column`.
-            OptionError: A ``fill`` that is no value of its field.
+            OptionError: A ``fill`` is not a value of its field.
         """
         held = columnar(self)
         fills = fills_of(fill, held.kinds)
@@ -120,7 +119,7 @@ class SampleBatch(Generic[T]):
 
     @hideable
     def samples(self) -> list[T]:
-        """The samples one by one; arrays are views of the batch where it was stacked first."""
+        """The B samples; their arrays are views of the batch's memory if they are stacked there."""
         return columnar(self).samples
 
     def __len__(self) -> int:

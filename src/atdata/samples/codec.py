@@ -1,4 +1,4 @@
-"""Sample ↔ msgpack: one codec a sample type, made when the class is."""
+"""Sample ↔ msgpack: each sample type has one codec, made with the class."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class SampleCodec(Generic[T]):
         sample_type: The class.
         name: Its qualified name, ``{module}.{Class}``.
         fields: Its fields, in order.
-        defaults: Field name → a function that gives the value of a field that is missing.
-        plain: Instances may be made by filling ``__dict__``.
-        positional: Calling the class with its values in order does just that.
+        defaults: Field name → a function that gives the value of a missing field.
+        plain: Instances may be built by setting ``__dict__``.
+        positional: Calling the class with the values in order only stores them.
     """
 
     untyped = False
-    """Whether each sample says for itself which fields it has."""
+    """Whether each sample has fields of its own."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class SampleCodec(Generic[T]):
         self.plain = plain
         self.positional = positional
         self.depth = max((depth_of(field.kind) for field in fields), default=0)
-        """How deep lists, maps and samples are nested in a sample."""
+        """How deep lists, maps and samples are nested in a sample, at most."""
         self.by_name = {field.name: field for field in fields}
         self._steps = tuple((field.name, field.value_kind) for field in fields)
         head = map_head(len(fields))
@@ -74,7 +74,7 @@ class SampleCodec(Generic[T]):
             self._packers.append((field.name, packer))
             head = b""
         self._names = frozenset(field.name for field in fields)
-        # msgpack keeps the last of two equal keys in silence. At the top the count tells.
+        # msgpack silently keeps the last of two equal keys; at the top level the count shows it.
         self.containers = frozenset(f.name for f in fields if depth_of(f.kind) > 1)
         """Names of the fields that hold lists or maps."""
         self._maps_inside = any(_holds_map(field.kind) for field in fields)
@@ -84,8 +84,8 @@ class SampleCodec(Generic[T]):
         """A sample as msgpack bytes, fields in order.
 
         Raises:
-            EncodeError: A value does not fit its field; the message starts with the path. Or
-                the lists and maps are more than ``limits.containers``.
+            EncodeError: A value does not fit its field, and the message has its path; or there are
+                more lists and maps than ``limits.containers``.
         """
         if not self._packers:
             return self._empty
@@ -122,13 +122,13 @@ class SampleCodec(Generic[T]):
             raise DecodeError(f"{self.sample_type.__name__} {misfit}") from None
 
     def taken(self, made: Any) -> T:
-        """A sample as a function made it, or the mapping that it gave as one, each value checked.
+        """What a user's function returned, a sample or a mapping, as a sample; values are checked.
 
-        Arrays are not copied. A sample is given back as it is.
+        A sample is returned as it is. Arrays are not copied.
 
         Raises:
-            Misfit: It is none, a value does not fit, a field has neither value nor default, or
-                there is no such field.
+            Misfit: Neither of them, a value does not fit, a field has neither value nor default,
+                or a key is not a field.
         """
         if isinstance(made, self.sample_type):
             for name, kind in self._steps:
@@ -147,9 +147,9 @@ class SampleCodec(Generic[T]):
         )
 
     def from_mapping(self, data: Mapping[str, Any]) -> T:
-        """A sample of field values as a caller has them, each checked. Copies arrays.
+        """A sample of field values, each checked. Arrays are copied.
 
-        An array field also takes the bytes of an array, as msgpack gives them.
+        An array field also takes the bytes of an encoded array.
 
         Raises:
             EncodeError: A value does not fit, or a field has neither value nor default.
@@ -168,7 +168,7 @@ class SampleCodec(Generic[T]):
             raise EncodeError(f"{self.sample_type.__name__} {misfit}") from None
 
     def to_wire(self, sample: T) -> dict[str, Any]:
-        """A sample as the map that msgpack takes.
+        """A sample as the map that msgpack packs.
 
         Raises:
             Misfit: A value does not fit its field.
@@ -182,7 +182,7 @@ class SampleCodec(Generic[T]):
         return wire
 
     def from_wire(self, wire: dict[str, Any]) -> T:
-        """The map that msgpack gave as a sample.
+        """A map that msgpack unpacked, as a sample.
 
         Raises:
             Misfit: A value does not fit its field, or a field without default is missing.
@@ -215,7 +215,7 @@ class SampleCodec(Generic[T]):
         return default()
 
     def warn_of_unknown(self, names: set[str]) -> None:
-        """Warn, once a field, that stored samples hold fields that the type does not have."""
+        """Warn, once for each field, that stored samples have fields that the type lacks."""
         for name in sorted(names - self._warned):
             if len(self._warned) < 100:
                 self._warned.add(name)
@@ -227,8 +227,9 @@ class SampleCodec(Generic[T]):
                 )
 
     def build(self, values: dict[str, Any]) -> T:
-        """An instance that takes ``values`` over, checked before, and is what was stored:
-        neither ``__init__`` nor ``__post_init__`` runs.
+        """An instance with these values, which are checked already and may be kept as its dict.
+
+        Neither ``__init__`` nor ``__post_init__`` runs: the sample is what was stored.
         """
         sample = object.__new__(self.sample_type)
         # A frozen class refuses plain assignment.
@@ -251,7 +252,7 @@ def check_sample_type(cls: object) -> None:
     """Refuse what is not a sample type.
 
     Raises:
-        SampleTypeError: Says what was passed and what to pass.
+        SampleTypeError: It is not; says what to pass.
     """
     if is_sample_type(cls):
         return
@@ -272,7 +273,7 @@ def check_sample_type(cls: object) -> None:
 
 
 def fields_of(sample_type: type) -> Mapping[str, Field]:
-    """The fields of a packable class, by name; none: of another class, or of `DictSample`."""
+    """The fields of a packable class, by name; empty for any other class and for `DictSample`."""
     return sample_type.__atdata_codec__.by_name if is_sample_type(sample_type) else {}  # type: ignore[attr-defined]
 
 

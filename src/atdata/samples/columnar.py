@@ -1,4 +1,4 @@
-"""What a batch holds: the columns of its fields, and the samples that they make."""
+"""The contents of a batch: the columns of its fields, and its samples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from atdata.samples.text_column import TextColumn
 from atdata.samples.to_numpy import as_array, is_number, listed, rows_of, untyped_array
 
 Column: TypeAlias = AnyArray | list[Any]
-"""One field of many samples: an array whose first axis counts the samples, or a list."""
+"""One field of n samples: an array of shape (n, …), or a list of n values."""
 
 
 class Columnar:
@@ -34,25 +34,25 @@ class Columnar:
         self._columns: dict[str, Column | TextColumn] = dict(columns or {})
         self._samples = None if samples is None else list(samples)
         self.kinds: dict[str, Field] = sample_type.__atdata_codec__.by_name  # type: ignore[attr-defined]
-        """The fields that the type has, by name; none: samples without a type."""
+        """The fields of the type, by name; empty for samples without a type."""
         untyped = samples if samples and issubclass(sample_type, Mapping) else ()
         self._dicts = [as_dict(sample) for sample in untyped]
         found = chain.from_iterable(self._dicts)
         self.fields = tuple(self.kinds or self._columns or dict.fromkeys(found))
-        """Names of the fields, in order; of samples without a type, those of the data."""
+        """Names of the fields, in order; without a type, those that any sample has."""
 
     def __len__(self) -> int:
         return len(self.keys)
 
     def key_list(self) -> list[str]:
-        """Key of each sample, made where they were not."""
+        """The key of each sample, as a list."""
         if not isinstance(self.keys, list):
             self.keys = list(self.keys)
         return self.keys
 
     @property
     def samples(self) -> list[Any]:
-        """The samples, made of the columns where there are none."""
+        """The samples, built from the columns when first asked for."""
         if self._samples is None:
             build = self.sample_type.__atdata_codec__.build  # type: ignore[attr-defined]
             columns = [self.values(name) for name in self.fields]
@@ -63,7 +63,7 @@ class Columnar:
         return self._samples
 
     def attribute(self, name: str) -> Column:
-        """A field as an attribute of its batch: arrays stacked, everything else a list."""
+        """A field as the batch's attribute: arrays stacked, everything else a list."""
         field = self.kinds.get(name)
         if field is None:
             values = self.values(name)
@@ -75,12 +75,12 @@ class Columnar:
         return self.column(name)
 
     def values(self, name: str) -> list[Any]:
-        """A field as a list of values; arrays are views where they are stacked."""
+        """A field as a list of values; arrays are views if they are stacked."""
         column = self._listed(name)
         if isinstance(column, list):
             return column
         kind = self.kinds[name].kind if name in self.kinds else None
-        # Without a type: a column of one axis is numbers.
+        # Without a type, a column of one axis holds numbers.
         of_arrays = isinstance(kind, Array) if kind else column.ndim > 1
         return rows_of(column) if of_arrays else list(column.tolist())
 
@@ -97,7 +97,7 @@ class Columnar:
             return self._untyped(name, column, keep=fill is None)
         if field.optional and fill is None:
             raise RaggedFieldError(
-                f"{name}: it may be None, which no array holds. Pass what stands for it: "
+                f"{name}: it may be None, which no array can hold. Pass a value for it: "
                 f"batch.column({name!r}, fill=…). {listed(name)}"
             )
         if isinstance(fill, np.ndarray) and not len(self):
@@ -123,7 +123,7 @@ class Columnar:
         return np.array([value is not None for value in self.values(name)], np.bool_)
 
     def _listed(self, name: str) -> Column:
-        """A column, texts as a list, which is kept."""
+        """A column with its texts decoded to a list, which is kept."""
         column = self._columns.get(name)
         if column is None:
             if name not in self.fields:
@@ -138,7 +138,7 @@ class Columnar:
         return column
 
     def no_field(self, name: str) -> AttributeError:
-        """The error of a field that there is not."""
+        """The error for a field that the samples lack."""
         return AttributeError(
             f"A batch of {self.sample_type.__name__} has no field {name!r}. "
             f"It has: {', '.join(map(str, self.fields))}."

@@ -1,4 +1,4 @@
-"""DictSample: a sample of data whose type is not known."""
+"""DictSample: a sample of unknown type."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from atdata.samples.wire import check_readable, foreign_value, moment_of, timest
 
 
 class DictSample(Mapping[str, Any]):
-    """One sample without a type: a mapping whose items are attributes too.
+    """One sample without a type: a mapping whose items are also attributes.
 
-    Bytes that are an array, in either form that shards hold, are decoded to one.
+    Bytes that hold an encoded array are decoded to an array.
 
-    A field that is called as a method hides it. The class still has it:
+    A field named like a method hides it. Reach the method through the class:
     ``DictSample.items(sample)``, ``DictSample.get(sample, "label")``.
 
     Example:
@@ -58,8 +58,8 @@ class DictSample(Mapping[str, Any]):
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
-            # copy, pickle and NumPy look for such names, and do what they say: data may not.
-            raise AttributeError(f"A field {name!r} is reached as sample[{name!r}] only.")
+            # copy, pickle and NumPy call what such names give: data must never provide it.
+            raise AttributeError(f"Reach the field {name!r} as sample[{name!r}].")
         raise AttributeError(
             f"This sample has no field {name!r}. It has: {', '.join(_data(self)) or 'none'}."
         )
@@ -113,7 +113,7 @@ class DictSample(Mapping[str, Any]):
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> DictSample:
-        """Make a sample of field values."""
+        """A sample of these field values, which are not copied."""
         return cls(data)
 
 
@@ -121,14 +121,14 @@ _data: Callable[[DictSample], dict[str, Any]] = DictSample.__dict__["__data__"].
 
 
 def as_dict(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a mapping, which may be one that is called keys; not to be changed."""
+    """The fields of a mapping, not a copy. Its own methods may be hidden by fields."""
     if isinstance(data, DictSample):
         return _data(data)
     return data if type(data) is dict else {name: data[name] for name in data}
 
 
 class _DictCodec(SampleCodec[DictSample]):
-    """The codec of samples without fields of their own: every value says what it is."""
+    """The codec of samples without a type: each value is encoded by its Python type."""
 
     untyped = True
 
@@ -171,7 +171,7 @@ class _DictCodec(SampleCodec[DictSample]):
 
 
 class _Foreign(Exception):
-    """A value of another program's, of which only a search can say where it is."""
+    """A value of another program; `foreign_value` finds out where it is."""
 
 
 _DATETIME: Final = DateTime()

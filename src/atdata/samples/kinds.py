@@ -13,8 +13,8 @@ a packable class              Nested              map
 T | None                      Maybe               nil or T
 ============================  ==================  ============================
 
-A kind is data: two that are equal describe the same values. The Python class behind a
-Nested or a Choice comes along for making instances and takes no part in comparison.
+A kind is data: equal kinds describe the same values. The Python class of a Nested or a Choice
+is kept for making instances, and is not compared.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _INT_RANGE: Final = range(-(2**63), 2**64)
 
 
 class Misfit(Exception):
-    """A value that does not fit its kind; each level on the way up adds its step to the path."""
+    """A value that does not fit its kind. Each level on the way up adds a step to the path."""
 
     def __init__(self, expected: str, found: Any, hint: str = "") -> None:
         self.expected = expected
@@ -68,7 +68,7 @@ class Misfit(Exception):
         self.steps: list[str] = []
 
     def at(self, step: str) -> Misfit:
-        """The same, one level further out."""
+        """This error, with one more step at the start of its path."""
         self.steps.append(step)
         return self
 
@@ -81,14 +81,14 @@ class Misfit(Exception):
 
 @dataclass(frozen=True)
 class Kind:
-    """What values a field can have."""
+    """The values that a field can have."""
 
     def describe(self) -> str:
         """The annotation, as a person would write it."""
-        raise TypeError(f"{type(self).__name__} does not say what it is")
+        raise TypeError(f"{type(self).__name__} has no description")
 
     def encode(self, value: Any) -> Any:
-        """A Python value, checked, as msgpack takes it.
+        """Check a Python value, and convert it to what msgpack packs.
 
         Raises:
             Misfit: It does not fit.
@@ -96,7 +96,7 @@ class Kind:
         raise Misfit(self.describe(), value)
 
     def decode(self, wire: Any) -> Any:
-        """What msgpack gave, checked, as a Python value.
+        """Check what msgpack unpacked, and convert it to a Python value.
 
         Raises:
             Misfit: It does not fit.
@@ -104,7 +104,7 @@ class Kind:
         raise Misfit(self.describe(), wire)
 
     def taken(self, value: Any) -> Any:
-        """A Python value, checked, as it would be read again. Arrays are not copied.
+        """Check a Python value, and convert it to what reading would give. Arrays are not copied.
 
         Raises:
             Misfit: It does not fit.
@@ -114,8 +114,9 @@ class Kind:
 
 @dataclass(frozen=True)
 class Primitive(Kind):
-    """str, int, float, bool or bytes. NumPy scalars of the same sort are taken when written, and
-    any number that a 64-bit float is equal to for a float.
+    """str, int, float, bool or bytes.
+
+    NumPy scalars of the same sort can be written, and as a float any number that equals one.
     """
 
     name: str
@@ -131,7 +132,7 @@ class Primitive(Kind):
         if not isinstance(value, sorts) or isinstance(value, bool):
             raise Misfit(self.name, found_for_error(value))
         if isinstance(value, memoryview) and (value.format != "B" or value.ndim != 1):
-            # It equals no bytes.
+            # A view of other items does not equal its bytes.
             shown = f"a memoryview of {value.format!r} {value.shape}"
             raise Misfit(self.name, shown, "Write its bytes: view.tobytes().")
         if self.name == "float" and not has_float(value):
@@ -149,7 +150,7 @@ class Primitive(Kind):
         kind = type(wire)
         if kind is PRIMITIVES[self.name]:
             return wire
-        # Writers that know no float64 put whole numbers as integers.
+        # Writers without float64, such as JavaScript's, write whole numbers as integers.
         if self.name == "float" and kind is int:
             return float(wire)
         raise Misfit(self.name, found_for_error(wire))
@@ -163,15 +164,15 @@ _ACCEPT: Final[dict[str, tuple[tuple[type, ...], Callable[[Any], Any]]]] = {
     "bool": ((np.bool_,), bool),
     "bytes": ((bytes, bytearray, memoryview), bytes),
 }
-"""What else is taken when written, and how it becomes the plain value. Never bool as a number."""
+"""Other types that can be written, and how they are converted. A bool is never a number."""
 
 
 @dataclass(frozen=True)
 class DateTime(Kind):
-    """A datetime, to the microsecond. With a time zone, its offset is kept, not its name.
+    """A datetime, to the microsecond. Of a time zone the offset is kept, not the name.
 
-    A ``datetime64`` is taken when written, in the units from hours to microseconds: those of which
-    NumPy says that they equal the datetime that is read back.
+    A ``datetime64`` can be written in units from hours to microseconds: NumPy compares only these
+    as equal to the datetime that is read back.
     """
 
     def describe(self) -> str:
@@ -182,12 +183,12 @@ class DateTime(Kind):
         if isinstance(value, np.datetime64) and not np.isnat(value):
             try:
                 moment = value.astype("datetime64[us]")
-                # Before NumPy 2.5 a value out of range wraps, and is not equal then.
+                # Before NumPy 2.5 a value out of range wraps around, and then differs.
                 exact = bool(moment.astype(value.dtype) == value)
                 found, value = value, moment.item()
             except OverflowError:
                 raise Misfit("datetime", f"{value}") from None
-            # NumPy compares neither days and longer units nor nanoseconds with a datetime.
+            # NumPy does not compare days, longer units or nanoseconds with a datetime.
             if exact and isinstance(value, datetime) and found != value:
                 hint = "Write it in microseconds, which read back equal: .astype('datetime64[us]')."
                 raise Misfit("datetime", f"{found.dtype} {found}", hint)
@@ -243,12 +244,12 @@ class Choice(Kind):
 
 @dataclass(frozen=True)
 class Array(Kind):
-    """A NumPy array, of one dtype and number of dimensions where these are given."""
+    """A NumPy array, of one dtype and shape if these are given."""
 
     dtype: str | None = None
     """``float32``, ``uint8``, …; None: any."""
     shape: tuple[int | None, ...] | None = None
-    """None: any; a None inside it: any length of that axis."""
+    """None: any; a None in it: any length of that axis."""
 
     def describe(self) -> str:
         dims = "" if self.shape is None else str(tuple(self.shape)).replace("None", "*")
@@ -307,7 +308,7 @@ class Array(Kind):
 
 @dataclass(frozen=True)
 class ListOf(Kind):
-    """A list, every item of one kind. Tuples are taken when written."""
+    """A list whose items are of one kind. A tuple can be written, too."""
 
     items: Kind
 
@@ -342,7 +343,7 @@ def _each(convert: Callable[[Any], Any], values: list[Any] | tuple[Any, ...]) ->
 
 @dataclass(frozen=True)
 class MapOf(Kind):
-    """A dict with str keys, every value of one kind."""
+    """A dict with str keys and values of one kind."""
 
     values: Kind
 
@@ -408,12 +409,12 @@ class Field:
     name: str
     kind: Kind
     optional: bool = False
-    """Whether the value may be None; then it may also be missing in stored samples."""
+    """Whether the value may be None, or be missing in stored samples."""
     description: str | None = field(default=None, compare=False)
 
     @property
     def value_kind(self) -> Kind:
-        """The kind, None included where the field is optional."""
+        """The kind, including None if the field is optional."""
         return Maybe(self.kind) if self.optional else self.kind
 
     def describe(self) -> str:
@@ -430,7 +431,7 @@ class Nested(Kind):
     fields: tuple[Field, ...]
     python: type | None = field(default=None, compare=False, repr=False)
     version: str | None = field(default=None, compare=False)
-    """Version of the schema that it was read from, where it was."""
+    """Version of the schema that it was read from, if it was."""
 
     def describe(self) -> str:
         return self.name.rpartition(".")[2]
@@ -462,18 +463,18 @@ class Nested(Kind):
 
 @dataclass(frozen=True)
 class Unknown(Kind):
-    """A kind that a newer version wrote. Samples that have it are readable as DictSample."""
+    """A kind that a newer version wrote. Its samples can be read as DictSample."""
 
     name: str
     record: str
-    """The kind's record as JSON, to be passed on as it was."""
+    """The kind's record as JSON, to be written again unchanged."""
 
     def describe(self) -> str:
         return f"unknown kind {self.name!r}"
 
 
 def depth_of(kind: Kind) -> int:
-    """How deep kinds are nested in one: 1 for one that holds no other."""
+    """How deep kinds are nested: 1 for a kind without others in it."""
     match kind:
         case ListOf(inner) | MapOf(inner) | Maybe(inner):
             return 1 + depth_of(inner)
@@ -484,10 +485,10 @@ def depth_of(kind: Kind) -> int:
 
 
 def check_text(value: str) -> None:
-    """Refuse text that UTF-8 cannot hold.
+    """Refuse text that UTF-8 cannot encode.
 
     Raises:
-        Misfit: It has half of a surrogate pair.
+        Misfit: It has a lone surrogate.
     """
     try:
         value.encode("utf-8")

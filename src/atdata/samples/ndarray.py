@@ -5,7 +5,7 @@
 compact: u8 length of the dtype string, dtype string, u8 ndim, ndim × i64 little-endian,
 raw data in C order.
 
-Nothing is ever unpickled: a dtype that holds Python objects is refused by its header.
+Nothing is unpickled: a header whose dtype holds Python objects is refused.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from atdata.samples.wire import FOREIGN
 
 NPY_MAGIC: Final = b"\x93NUMPY"
 _COMPACT_DTYPE = re.compile(rb"[<>|=][?bBiufcSUVMmO]\d{0,9}(\[\d{0,9}[A-Za-z]{1,2}\])?")
-# What NumPy itself writes for a plain dtype; anything else goes through NumPy's own reader.
+# What NumPy writes for a plain dtype; anything else is parsed as a literal, many times slower.
 _PLAIN_HEADER = re.compile(
     rb"\{'descr': '([<>|=][?bBiufcSUVMm]\d{0,9}(?:\[\d{0,9}[A-Za-z]{1,2}\])?)', "
     rb"'fortran_order': (True|False), 'shape': \(((?:\d{1,19}(?:, \d{1,19})*,?)?)\), \} *\n"
@@ -41,7 +41,7 @@ _SHAPE = re.compile(r"'shape': \([\dL, ]*\)")
 
 @dataclass(frozen=True, slots=True)
 class ArrayHeader:
-    """What the bytes before an array's data say."""
+    """Dtype, shape and layout of an array, from the bytes before its data."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
@@ -57,7 +57,7 @@ class ArrayHeader:
 
     @property
     def order(self) -> Literal["C", "F"]:
-        """How the data lie in memory."""
+        """Order of the data in memory."""
         return "F" if self.fortran else "C"
 
 
@@ -65,14 +65,14 @@ _written: dict[tuple[np.dtype[Any], tuple[int, ...]], bytes] = {}
 _parsed: dict[bytes, ArrayHeader] = {}
 _MOST_HEADERS: Final = 4096
 _LONGEST_KEPT_BYTES: Final = 256
-"""Bytes of the longest header that is kept: a stranger's long ones would fill the memory."""
+"""Bytes of the longest header that is cached: untrusted long ones could fill memory."""
 
 
 def npy_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
     """The ``.npy`` bytes before the data of an array in C order, magic included.
 
     Raises:
-        ValueError: Such an array could not be read back; says why.
+        ValueError: Such an array could not be read back; the message says why.
     """
     key = (dtype, shape)
     header = _written.get(key)
@@ -108,7 +108,7 @@ def _header(spec: dict[str, Any]) -> bytes:
         except ValueError:  # too long for the first, not in Latin-1 for either
             continue
         return out.getvalue()
-    # NumPy has no public function for the third.
+    # NumPy has no public function for version 3.
     text = repr({name: spec[name] for name in sorted(spec)}).encode()
     size = len(text) - (len(NPY_MAGIC) + 6 + len(text)) % -npy.ARRAY_ALIGN
     size += 0 if size > len(text) else npy.ARRAY_ALIGN
@@ -116,7 +116,7 @@ def _header(spec: dict[str, Any]) -> bytes:
 
 
 def _unnamed(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
-    """A dtype, or one inside it, that ``.npy`` has no name for: a package added it to NumPy."""
+    """The dtype, or one inside it, that ``.npy`` cannot name, since a package added it to NumPy."""
     if dtype.subdtype is not None:
         return _unnamed(dtype.subdtype[0])
     if dtype.fields is not None:
@@ -141,7 +141,7 @@ def _no_name(dtype: np.dtype[Any]) -> str:
 
 @lru_cache(maxsize=256)
 def _used(dtype: np.dtype[Any]) -> Bytes | None:
-    """Mask of the bytes of an item that carry its value, shape (itemsize,); None: all do."""
+    """Mask of the bytes of an item that hold its value, shape (itemsize,); None: all do."""
     used = np.zeros(dtype.itemsize, np.uint8)
     _mark(dtype, used)
     return None if used.all() else used
@@ -156,7 +156,7 @@ def _mark(dtype: np.dtype[Any], used: Bytes) -> None:
         for field in dtype.fields.values():
             _mark(field[0], used[field[1] : field[1] + field[0].itemsize])
     elif dtype.type in (np.longdouble, np.clongdouble):
-        # x86 keeps 80 bits in 16 bytes, and leaves in the others what was there.
+        # x86 stores 80 bits in 16 bytes, and leaves the others as they were.
         known = 10 if np.finfo(np.longdouble).nmant == 63 else np.dtype(np.longdouble).itemsize
         for item in used.reshape(-1, np.dtype(np.longdouble).itemsize):
             part = item if dtype.isnative else item[::-1]
@@ -166,13 +166,14 @@ def _mark(dtype: np.dtype[Any], used: Bytes) -> None:
 
 
 def has_padding(dtype: np.dtype[Any]) -> bool:
-    """Whether items of a dtype have bytes that carry nothing."""
+    """Whether items of a dtype have bytes that hold no value."""
     return dtype.kind in "Vfc" and dtype.itemsize > 8 and _used(dtype) is not None
 
 
 def without_padding(array: AnyArray) -> AnyArray:
-    """The same array in C order, bytes between the values of its items zero: they would tell
-    what was in memory before, and give equal arrays different bytes.
+    """The array in C order, with padding inside its items set to zero; a copy if it has any.
+
+    Padding would leak old memory, and give equal arrays different bytes.
     """
     used = _used(array.dtype) if has_padding(array.dtype) else None
     if used is None:
@@ -183,10 +184,10 @@ def without_padding(array: AnyArray) -> AnyArray:
 
 
 def refuse_mask(array: AnyArray) -> None:
-    """Let an array pass that has no mask, which no ``.npy`` has a place for.
+    """Refuse a masked array: ``.npy`` has no place for the mask.
 
     Raises:
-        ValueError: It has one.
+        ValueError: It is one.
     """
     if type(array) is not np.ndarray and isinstance(array, np.ma.MaskedArray):
         raise ValueError(
@@ -198,18 +199,18 @@ def encode_array(array: AnyArray) -> bytes:
     """An array as ``.npy`` bytes in C order. One copy of the data.
 
     Raises:
-        ValueError: It could not be read back as it is: it holds Python objects, has a mask, a
-            dtype that ``.npy`` has no name for, too many dimensions or too wide a header.
+        ValueError: It could not be read back: it holds Python objects, has a mask, a dtype that
+            ``.npy`` cannot name, too many dimensions or too long a header.
     """
     refuse_mask(array)
     return npy_header(array.dtype, array.shape) + without_padding(array).tobytes()
 
 
 def parse_header(data: bytes | memoryview) -> ArrayHeader:
-    """Read an array's header, in either form.
+    """Read an array's header, in either form, and check it against the bytes of the data.
 
     Raises:
-        DecodeError: No header, objects, or a length that is not the data's.
+        DecodeError: Not a header, Python objects, or a size that is not the data's.
     """
     header = read_header(data)
     if header.data_bytes != len(data) - header.length:
@@ -221,16 +222,16 @@ def parse_header(data: bytes | memoryview) -> ArrayHeader:
 
 
 def read_header(data: bytes | memoryview) -> ArrayHeader:
-    """Read an array's header, in either form, whatever comes behind it.
+    """Read an array's header, in either form, without checking what comes after it.
 
     Raises:
-        DecodeError: No header, one cut short, or of Python objects.
+        DecodeError: Not a header, cut short, or of Python objects.
     """
     return _npy(data) if bytes(data[:6]) == NPY_MAGIC else _compact(data)
 
 
 def decode_array(data: bytes | memoryview) -> AnyArray:
-    """Bytes in either form → array, writable, its own copy of the data.
+    """Bytes in either form → a writable array that owns its data.
 
     Raises:
         DecodeError: They are not an array.
@@ -248,15 +249,15 @@ def decode_array(data: bytes | memoryview) -> AnyArray:
 
 
 def is_foreign_array(wire: Any) -> bool:
-    """Whether a value of msgpack is an array as the package msgpack-numpy writes it: a map."""
+    """Whether a msgpack value is an array that the package msgpack-numpy wrote, as a map."""
     return isinstance(wire, dict) and wire.keys() == FOREIGN
 
 
 def decode_foreign_array(wire: dict[Any, Any]) -> AnyArray:
-    """An array as msgpack-numpy writes it; writable, its own copy of the data.
+    """An array that msgpack-numpy wrote; writable, owns its data.
 
     Raises:
-        DecodeError: It is none, or of Python objects, or of records.
+        DecodeError: It is damaged, or of Python objects or records.
     """
     shape, data, name = wire[b"shape"], wire[b"data"], wire[b"type"]
     if wire[b"nd"] is not True or wire[b"kind"] not in (b"", "") or not isinstance(name, str):
@@ -270,7 +271,7 @@ def decode_foreign_array(wire: dict[Any, Any]) -> AnyArray:
 
 
 def looks_like_array(data: bytes) -> bool:
-    """Whether bytes of unknown meaning are an array in either form, header and length agreeing."""
+    """Whether bytes are an array in either form: a valid header, and data of just its size."""
     try:
         parse_header(data)
     except DecodeError:
@@ -279,7 +280,7 @@ def looks_like_array(data: bytes) -> bool:
 
 
 def dtype_name(dtype: np.dtype[Any]) -> str:
-    """The name that a schema gives a dtype: ``float32``, or NumPy's string for odd ones."""
+    """The name of a dtype in a schema: ``float32``, or NumPy's code if the name loses something."""
     if dtype.kind in "mM":
         return dtype.name if np.datetime_data(dtype)[0] == "generic" else dtype.str
     if dtype.kind in "SUV":
@@ -288,7 +289,7 @@ def dtype_name(dtype: np.dtype[Any]) -> str:
 
 
 def conversion(array: AnyArray, dtype: str) -> str:
-    """How an array becomes one of a field's dtype, for an error; nothing: it is, or cannot be."""
+    """How to convert an array to a field's dtype, for an error; empty if it cannot be."""
     if dtype_fits(array.dtype, dtype) or (array.dtype.kind == "c" and "complex" not in dtype):
         return ""
     unit = "[us]" if array.dtype.kind in "US" else "[s]"
@@ -302,10 +303,10 @@ def conversion(array: AnyArray, dtype: str) -> str:
 
 @lru_cache(maxsize=1024)
 def dtype_fits(dtype: np.dtype[Any], name: str) -> bool:
-    """Whether an array of this dtype is one of the dtype that a schema names.
+    """Whether a dtype is the one that a schema names.
 
-    Byte order does not matter. ``str``, ``bytes``, ``void``, ``datetime64`` and
-    ``timedelta64`` without a size or unit stand for all of that sort.
+    Byte order is ignored. ``str``, ``bytes``, ``void``, ``datetime64`` and ``timedelta64`` without
+    a size or unit match any size or unit.
     """
     if dtype.name == name:
         return True
@@ -313,12 +314,13 @@ def dtype_fits(dtype: np.dtype[Any], name: str) -> bool:
         want = np.dtype(name)
     except TypeError:
         return False
-    if want.kind in "SUVmM" and name in _SORTS:
+    if want.kind in "SUVmM" and name in UNSIZED_DTYPES:
         return dtype.kind == want.kind
     return dtype.newbyteorder("=") == want.newbyteorder("=")
 
 
-_SORTS: Final = frozenset({"str", "bytes", "void", "datetime64", "timedelta64"})
+UNSIZED_DTYPES: Final = frozenset({"str", "bytes", "void", "datetime64", "timedelta64"})
+"""Names of dtypes that match any size or unit."""
 
 
 def _npy(data: bytes | memoryview) -> ArrayHeader:
@@ -414,6 +416,6 @@ def _checked(
     if any(n < 0 or n > 2**62 for n in shape):
         raise DecodeError(f"an array of the impossible shape {shape}")
     if dtype.kind in "SU" and not dtype.itemsize and 0 not in shape:
-        # NumPy would make room for one character an item, of which none is there.
+        # NumPy reads such items as one character each, beyond the data.
         raise DecodeError(f"an array {shape} whose items have no bytes")
     return ArrayHeader(dtype, shape, fortran, length)

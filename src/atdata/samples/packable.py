@@ -40,16 +40,16 @@ def packable(*, frozen: bool = False, kw_only: bool = False) -> Callable[[type[T
 def packable(
     cls: type[T] | None = None, /, *, frozen: bool = False, kw_only: bool = False
 ) -> type[T] | Callable[[type[T]], type[T]]:
-    """Make a class a sample type: a dataclass that can be stored and read back.
+    """Make a class a sample type: a dataclass whose instances can be stored and read back.
 
-    The class becomes a dataclass (if it is not one already) and gets ``packed``, ``as_wds``,
-    ``from_bytes`` and ``from_data``. Two samples are equal when their fields are, arrays by
-    dtype, shape and content; a class that has an ``__eq__`` of its own, or none by
+    The class becomes a dataclass, if it is not one already, and gets ``packed``, ``as_wds``,
+    ``from_bytes`` and ``from_data``. Two samples are equal if their fields are: arrays by dtype,
+    shape and content, NaN equal to NaN. A class that defines ``__eq__``, or has none because of
     ``@dataclass(eq=False)``, keeps that.
 
-    Reading gives back what was stored: neither ``__init__`` nor ``__post_init__`` runs, and
-    what is no field (an ``InitVar``, an attribute set by ``__post_init__``) is not there. A
-    field that a stored sample lacks takes its default.
+    A sample that is read is what was stored: neither ``__init__`` nor ``__post_init__`` runs, and
+    what is not a field (an ``InitVar``, an attribute that ``__post_init__`` sets) is missing. A
+    field that a stored sample lacks has its default.
 
     Args:
         cls: The class, its fields annotated.
@@ -57,7 +57,7 @@ def packable(
         kw_only: As for `dataclasses.dataclass`.
 
     Raises:
-        SampleTypeError: A field's annotation is not supported; says which are.
+        SampleTypeError: A field's annotation is not supported; the message lists what is.
 
     Example:
         >>> @packable
@@ -81,7 +81,7 @@ def packable(
 
 @dataclass_transform(field_specifiers=(dataclasses.field,))
 class PackableSample:
-    """Base of sample types made by inheritance; the same as decorating with `packable`."""
+    """Base class of sample types: deriving from it is the same as decorating with `packable`."""
 
     __atdata_codec__: ClassVar[SampleCodec[Any]]
 
@@ -145,8 +145,8 @@ def equip(cls: type, name: str, fields: tuple[Field, ...]) -> None:
         made_by = base.__dict__.get("__new__")
         if made_by is not None and not isinstance(made_by, staticmethod):
             raise SampleTypeError(
-                f"{cls.__qualname__} is a {base.__name__} as well, of which nothing would be "
-                "stored but the fields. Make that a field."
+                f"{cls.__qualname__} also derives from {base.__name__}, and only the fields would "
+                "be stored. Make that a field."
             )
     statics = [inspect.getattr_static(cls, field.name, None) for field in fields]
     codec: SampleCodec[Any] = SampleCodec(
@@ -186,7 +186,7 @@ def _made(cls: type, names: Mapping[str, Any], **options: bool) -> type[Any]:
             if "ClassVar" not in str(annotation):
                 _check_name(cls, name)
         dataclasses.dataclass(cls, **options)
-        # Whoever asks for a dataclass to be frozen gets a hash; arrays have none.
+        # A frozen dataclass gets a hash of its fields; arrays have no hash.
         if _is_generated(cls.__dict__.get("__hash__")):
             cls.__hash__ = None  # type: ignore[assignment]
     hints = resolve(cls, {field.name for field in dataclasses.fields(cls)}, names)
@@ -206,21 +206,23 @@ def _made(cls: type, names: Mapping[str, Any], **options: bool) -> type[Any]:
     return cls
 
 
-def _check_name(cls: type, name: str) -> None:
-    """Refuse the name of a field under which Python would not keep its value."""
+def name_problem(name: str) -> str | None:
+    """Why Python could not keep the value of a field of this name; None if it could."""
     if not name.isidentifier() or keyword.iskeyword(name):
-        problem = "is not a name that Python code can use"
-    elif name.startswith("__"):
-        problem = "is Python's own, or changed inside a class"
-    elif (plain := unicodedata.normalize("NFKC", name)) != name:
-        problem = f"would become {plain!r} in Python"
-    else:
-        return
-    raise SampleTypeError(f"{cls.__qualname__}: the field {name!r:.80} {problem}. Rename it.")
+        return "is not a name that Python code can use"
+    if name.startswith("__"):
+        return "is reserved by Python, or changed inside a class"
+    plain = unicodedata.normalize("NFKC", name)
+    return None if plain == name else f"would become {plain!r} in Python"
+
+
+def _check_name(cls: type, name: str) -> None:
+    if problem := name_problem(name):
+        raise SampleTypeError(f"{cls.__qualname__}: the field {name!r:.80} {problem}. Rename it.")
 
 
 def _stores_by_position(cls: type, fields: tuple[Field, ...]) -> bool:
-    """Whether calling a class with its values in order stores them, and does nothing else."""
+    """Whether calling a class with its values in order only stores them."""
     code: Any = getattr(cls.__init__, "__code__", None)  # type: ignore[misc]
     return (
         _is_generated(cls.__init__)  # type: ignore[misc]
@@ -232,7 +234,7 @@ def _stores_by_position(cls: type, fields: tuple[Field, ...]) -> bool:
 
 
 def _is_generated(method: Any) -> bool:
-    """Whether a method was made by `dataclasses.dataclass`, which tells of it nowhere else."""
+    """Whether `dataclasses.dataclass` made a method; only its qualified name shows that."""
     code = getattr(method, "__code__", None)
     return code is not None and code.co_qualname.startswith("__create_fn__.")
 
@@ -253,14 +255,14 @@ def _hash(self: Any) -> int:
         for field in dataclasses.fields(self)
         if (field.compare if field.hash is None else field.hash)
     )
-    # NaN equals NaN here, so that its hash may not depend on the object.
+    # NaN equals NaN here, while its own hash depends on the object.
     return hash(tuple("nan" if isinstance(v, float) and v != v else v for v in values))
 
 
 def same_value(a: Any, b: Any) -> bool:
-    """Whether two field values are the same: arrays by dtype, shape and content, NaN as NaN,
-    lists as tuples, moments by their time, members of an Enum as their values, nested samples
-    as the dicts that stand for them.
+    """Whether two field values are equal: arrays by dtype, shape and content; NaN to NaN; lists
+    to tuples; datetimes by their moment; Enum members to their values; nested samples to the
+    dicts that they can be written as.
     """
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
         return isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and _same_array(a, b)
@@ -280,7 +282,7 @@ def same_value(a: Any, b: Any) -> bool:
 
 
 def _is_given_by(sample: Any, values: Mapping[str, Any]) -> bool:
-    """Whether a field that takes a nested sample, or its values, is the same with either."""
+    """Whether a mapping of values, written in place of a nested sample, gives that sample."""
     codec = getattr(type(sample), "__atdata_codec__", None)
     try:
         return codec is not None and bool(codec.from_mapping(values) == sample)
@@ -297,8 +299,8 @@ def _same_array(a: AnyArray, b: AnyArray) -> bool:
 
 
 def _same_moment(a: datetime, b: datetime) -> bool:
-    """Python lets no moment of an hour that a clock repeats equal one in another zone."""
-    behind, ahead = a.utcoffset(), b.utcoffset()
-    if behind is None or ahead is None:
+    """Python never calls a time in a repeated hour equal to one of another zone; this does."""
+    of_a, of_b = a.utcoffset(), b.utcoffset()
+    if of_a is None or of_b is None:
         return False
-    return a.replace(tzinfo=None) - b.replace(tzinfo=None) == behind - ahead
+    return a.replace(tzinfo=None) - b.replace(tzinfo=None) == of_a - of_b

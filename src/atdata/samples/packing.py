@@ -1,8 +1,7 @@
-"""Value → msgpack bytes: one function a kind, for the fields of a sample.
+"""Value → msgpack bytes: a function for each kind of field.
 
-Integers take nine bytes whatever their value, so that the fields behind them stand at the
-same place in every sample, which lets many of them be read at once. Everything else is what
-msgpack's own packer writes.
+An integer always takes nine bytes, so that the fields after it are at the same place in every
+sample, and many samples can be read at once. Everything else is what msgpack's own packer writes.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from atdata.samples.kinds import Array, Kind, Maybe, Misfit, Primitive
 from atdata.samples.ndarray import has_padding, npy_header
 
 Packer: TypeAlias = Callable[[Any, list[Any]], None]
-"""Packs one value, checked, and appends the bytes to a list: bytes, or arrays of them, which
+"""Checks a value, packs it, and appends its bytes to a list, as bytes or as arrays of uint8 that
 are views of the value's memory. Raises Misfit."""
 
 NIL: Final = b"\xc0"
@@ -32,15 +31,15 @@ _STR_HEADS: Final = tuple(
 _BIN_FORMS: Final = ((1 << 8, 0xC4, ">BB"), (1 << 16, 0xC5, ">BH"), (1 << 32, 0xC6, ">BI"))
 _MOST_HEADS: Final = 4096
 _VIEWED_BYTES: Final = 4096
-"""Bytes from which on a view of an array is cheaper than a copy of its bytes."""
+"""Bytes from which on a view of an array is cheaper than a copy."""
 
 
 def packer_of(kind: Kind, before: bytes = b"") -> Packer:
-    """How values of a kind are packed.
+    """How to pack values of a kind.
 
     Args:
         kind: The kind.
-        before: What goes before each value: the key of its field.
+        before: The bytes before each value: the key of its field.
     """
     match kind:
         case Primitive("int"):
@@ -63,7 +62,7 @@ def packer_of(kind: Kind, before: bytes = b"") -> Packer:
 
 
 def map_head(count: int) -> bytes:
-    """What a map of so many pairs begins with."""
+    """The first bytes of a map with this many pairs."""
     if count < 16:
         return bytes([0x80 | count])
     return struct.pack(">BH", 0xDE, count) if count < 1 << 16 else struct.pack(">BI", 0xDF, count)
@@ -76,7 +75,7 @@ def map_key(name: str) -> bytes:
 
 
 def str_head(size: int) -> bytes:
-    """What a str of so many bytes begins with.
+    """The first bytes of a str with this many bytes.
 
     Raises:
         Misfit: It is too long.
@@ -90,10 +89,10 @@ def str_head(size: int) -> bytes:
 
 
 def bin_head(size: int) -> bytes:
-    """What bytes begin with.
+    """The first bytes of a bin with this many bytes.
 
     Raises:
-        Misfit: They are too many.
+        Misfit: It is too long.
     """
     for below, code, form in _BIN_FORMS:
         if size < below:
@@ -103,10 +102,10 @@ def bin_head(size: int) -> bytes:
 
 
 def array_head(kind: Array, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
-    """What an array in C order begins with, up to its data.
+    """The bytes of a packed array in C order before its data.
 
     Raises:
-        Misfit: No array of this dtype and shape is of the kind, or it cannot be stored.
+        Misfit: Such an array cannot be stored.
     """
     try:
         header = npy_header(dtype, shape)
@@ -124,7 +123,7 @@ def _check_length(size: int) -> None:
 
 
 def pack_wire(wire: Any) -> bytes:
-    """Values as msgpack takes them, packed by msgpack.
+    """Plain values packed by msgpack.
 
     Raises:
         Misfit: Text, bytes, a list or a map is too long.
@@ -152,7 +151,7 @@ def _int_packer(before: bytes) -> Packer:
         try:
             out.append(signed(head, value))
         except struct.error:
-            # Too large for a signed one; encode refuses what is too large for an unsigned one.
+            # Does not fit int64; encode refuses what does not fit uint64 either.
             out.append(before + UNSIGNED + _INT_KIND.encode(value).to_bytes(8, "big"))
 
     return pack
@@ -214,7 +213,7 @@ def _maybe_packer(kind: Kind, before: bytes) -> Packer:
         try:
             pack_value(value, out)
         except Misfit:
-            optional.encode(value)  # where it says more
+            optional.encode(value)  # its error says more
             raise
 
     return pack

@@ -1,4 +1,4 @@
-"""A column of str, kept as bytes until someone asks for it."""
+"""A column of str, kept as bytes until it is asked for."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from atdata._arrays import Integers
 
 
 class TextColumn:
-    """TextColumn in ASCII, each in a slot of the same width.
+    """n ASCII texts, each in a slot of the same width.
 
     Args:
-        raw: The slots, one behind the other; every byte below 128.
+        raw: The slots, joined; every byte below 128.
         width: Bytes of a slot, at least 1.
-        sizes: Shape (n,): bytes of each text, zeros are behind them; None: all fill their slots.
+        sizes: Bytes of each text, shape (n,), zeros after them; None: all fill their slots.
     """
 
     __slots__ = ("_raw", "_sizes", "_width")
@@ -29,16 +29,16 @@ class TextColumn:
         return len(self._raw) // self._width
 
     def __getitem__(self, place: slice) -> TextColumn:
-        """Consecutive ones of them; a copy."""
+        """Consecutive texts; a copy."""
         start, stop, _ = place.indices(len(self))
         sizes = None if self._sizes is None else self._sizes[start:stop]
         return TextColumn(self._raw[start * self._width : stop * self._width], self._width, sizes)
 
     def tolist(self) -> list[str]:
-        """The texts."""
+        """The texts as a list of str."""
         array = self.array()
         if array is not None:
-            # NumPy makes them in a third of the time that slicing takes.
+            # NumPy makes them in a third of the time of slicing.
             made: list[str] = array.tolist()
             return made
         text, width = self._raw.decode("ascii"), self._width
@@ -49,7 +49,7 @@ class TextColumn:
         return [text[start:end] for start, end in zip(starts, ends, strict=True)]
 
     def array(self) -> np.ndarray[Any, np.dtype[np.str_]] | None:
-        """The same as NumPy's strings; None where one ends with NUL, which those cannot hold."""
+        """The texts as a NumPy array of str; None if one ends with NUL, which NumPy would drop."""
         slots = np.frombuffer(self._raw, np.uint8).reshape(-1, self._width)
         if self._sizes is not None:
             last = slots[np.arange(len(slots)), self._sizes - 1][self._sizes > 0]

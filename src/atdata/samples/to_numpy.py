@@ -1,4 +1,4 @@
-"""The form of a column: it follows from the field's kind, never from the values in it."""
+"""Columns as NumPy arrays: the field's kind decides the dtype, never the values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NUMBERS: Final[dict[str, tuple[type, tuple[type, ...]]]] = {
     "int": (np.int64, (int, np.integer)),
     "bool": (np.bool_, (bool, np.bool_)),
 }
-"""Kind → dtype of its column, and the Python types of its values."""
+"""Kind → dtype of its column, and Python types of its values."""
 _PLAIN_NUMBERS: Final[dict[type, str]] = {
     **{float: "float", int: "int", bool: "bool"},
     **{np.float64: "float", np.int64: "int", np.bool_: "bool"},
@@ -32,27 +32,27 @@ _PLAIN: Final[dict[type, Kind]] = {
 
 
 def is_number(kind: Kind) -> bool:
-    """Whether values of this kind make an array of numbers."""
+    """Whether a column of this kind is an array of numbers."""
     return isinstance(kind, Primitive) and kind.name in _NUMBERS
 
 
 def as_array(name: str, kind: Kind, column: AnyArray | list[Any], keys: Keys) -> AnyArray:
-    """Values of one kind as an array whose first axis counts them.
+    """n values of one kind as an array of shape (n, …).
 
     Args:
         name: The field, for errors.
         kind: Their kind.
-        column: An array of shape (n, *S), which is passed on where it has the form already, or
-            n values, none of them None.
+        column: A list of n values, none of them None; or an array of shape (n, *S), which is
+            returned itself if it has the right dtype.
         keys: The key of each sample, for errors.
 
     Returns:
-        int64, float64, bool; NumPy's own strings for str, bytes and Literal; datetime64[us] in
-        UTC; arrays of shape (*S) as (n, *S), dtype unchanged.
+        int64, float64 or bool for numbers; NumPy's string types for str, bytes and Literal;
+        datetime64[us] in UTC; arrays of shape (*S) as (n, *S), dtype unchanged.
 
     Raises:
-        RaggedFieldError: Arrays differ, an int is beyond int64, a str ends with NUL, or the kind
-            has no column.
+        RaggedFieldError: Arrays differ, an int is outside of int64, a str ends with NUL, or no
+            dtype holds the kind.
     """
     match kind:
         case Primitive(plain) if plain in _NUMBERS:
@@ -74,10 +74,10 @@ def as_array(name: str, kind: Kind, column: AnyArray | list[Any], keys: Keys) ->
 
 
 def untyped_array(name: str, values: list[Any], keys: Keys) -> AnyArray:
-    """Values of a field that no type describes, as an array; all have to be of one sort.
+    """Values of a field without a type as an array; all must be of one Python type.
 
     Raises:
-        RaggedFieldError: They are not, or of a sort that makes no array.
+        RaggedFieldError: They are not, or no dtype holds that type.
     """
     kind = untyped_kind(name, values, keys)
     if isinstance(kind, Array) and kind.shape is not None:
@@ -92,10 +92,10 @@ def untyped_array(name: str, values: list[Any], keys: Keys) -> AnyArray:
 
 
 def untyped_kind(name: str, values: list[Any], keys: Keys) -> Kind | None:
-    """What values of a field that no type describes are, where they are numbers or arrays.
+    """The kind of the values of a field without a type, if they are numbers or arrays.
 
     Raises:
-        RaggedFieldError: Some are and others are not; or all are None, which tells nothing.
+        RaggedFieldError: Only some are; or all are None, so that the kind is unknown.
     """
     sorts = set(map(type, values))
     kinds = set(map(_array_kind, sorts))
@@ -105,14 +105,14 @@ def untyped_kind(name: str, values: list[Any], keys: Keys) -> Kind | None:
     other = next((i for i, value in enumerate(values) if type(value) is not type(first)), 0)
     rest = f", sample {keys[other]!r} {_sort(values[other])}" if other else ""
     raise RaggedFieldError(
-        f"{name}: sample {keys[0]!r} has {_sort(first)}{rest}, and no type says which form the "
-        f"column has. Read the samples as a type, pass fill={{{name!r}: …}} for what is None, or "
-        f"ask for a list: ragged={{{name!r}: 'list'}}, batch.values({name!r})."
+        f"{name}: sample {keys[0]!r} has {_sort(first)}{rest}, and without a type the dtype of "
+        f"the column is unknown. Read the samples as a type, pass fill={{{name!r}: …}} for None, "
+        f"or ask for a list: ragged={{{name!r}: 'list'}}, batch.values({name!r})."
     )
 
 
 def _array_kind(sort: type) -> Kind | None:
-    """What values of a Python type are, where columns of them are arrays of numbers."""
+    """The kind of a Python type, if a column of it is an array of numbers."""
     if sort is np.ndarray:
         return Array()
     if sort in _PLAIN_NUMBERS:
@@ -121,14 +121,14 @@ def _array_kind(sort: type) -> Kind | None:
 
 
 def fills_of(fill: Mapping[str, Any] | None, fields: Mapping[str, Field]) -> dict[str, Any]:
-    """What stands for None in columns, as plain values.
+    """Check what replaces None in columns, and convert it to plain values.
 
     Args:
-        fill: Field → value, as a caller gives it.
+        fill: Field name → value, as a caller gives it.
         fields: The fields of the samples; empty: they have no type.
 
     Raises:
-        OptionError: A field that there is not or that is never None, or a value it cannot have.
+        OptionError: A field that does not exist or is never None, or a value that does not fit it.
     """
     if not isinstance(fill, Mapping | None):
         raise OptionError(f"fill={fill!r:.80}: expected a dict with a value for each field.")
@@ -136,12 +136,12 @@ def fills_of(fill: Mapping[str, Any] | None, fields: Mapping[str, Field]) -> dic
     for name, value in found.items():
         field = fields.get(name)
         if value is None:
-            raise OptionError(f"fill: {name} needs a value that stands for None.")
+            raise OptionError(f"fill: {name} needs a value that replaces None.")
         if not fields:
             continue
         if field is None or not field.optional:
-            said = f"{name} is never None" if field else f"there is no field {name!r}"
-            raise OptionError(f"fill: {said}. Fields that may be None: {_optional(fields)}.")
+            problem = f"{name} is never None" if field else f"there is no field {name!r}"
+            raise OptionError(f"fill: {problem}. Fields that may be None: {_optional(fields)}.")
         try:
             if isinstance(field.kind, Array) and isinstance(value, np.ndarray):
                 field.kind.check(value)
@@ -175,25 +175,25 @@ def stacked(name: str, arrays: list[Any], keys: Keys) -> AnyArray:
                 f"{array.dtype} {array.shape}: they cannot be stacked. {listed(name)} "
                 f"To batches() and to_torch() pass ragged={{{name!r}: 'pad'}}, 'flat' or 'list'."
             )
-    return np.stack(arrays, dtype=first.dtype)  # without it, in native byte order
+    return np.stack(arrays, dtype=first.dtype)  # else the byte order would be lost
 
 
 def empty_arrays(kind: Array) -> AnyArray:
-    """No arrays of a kind, as a column: as much of its dtype and shape as the kind says."""
+    """A column of no arrays, with as much of dtype and shape as the kind has."""
     shape = tuple(size or 0 for size in kind.shape or ())
-    return np.empty((0, *shape), kind.dtype)  # None: float64, as NumPy's own empty arrays
+    return np.empty((0, *shape), kind.dtype)  # without a dtype float64, as in NumPy
 
 
 def rows_of(column: AnyArray) -> list[Any]:
-    """The arrays of a column of arrays: views of it, of no dimensions as well."""
+    """The rows of a column as arrays, also those without dimensions; views."""
     if column.ndim > 1:
         return list(column)
-    # Iterating over one dimension would give NumPy's scalars instead of arrays.
+    # Iterating over one dimension would give NumPy scalars, not arrays.
     return [column[i, ...] for i in range(len(column))]
 
 
 def listed(name: str) -> str:
-    """What to do where a column makes no array."""
+    """What to do about a column that cannot be an array."""
     return f"batch.values({name!r}) gives them as a list."
 
 
@@ -201,7 +201,7 @@ def _numbers(name: str, plain: str, column: AnyArray | list[Any], keys: Keys) ->
     dtype, sorts = _NUMBERS[plain]
     if isinstance(column, np.ndarray):
         if column.dtype == np.uint64 and plain == "int":
-            # So are integers read where one of them needs it, whichever batch that is in.
+            # Integers are read so if any of them needs it, perhaps in another batch.
             beyond = column > np.uint64(2**63 - 1)
             if beyond.any():
                 at = int(beyond.argmax())
@@ -245,7 +245,7 @@ def _datetimes(name: str, values: list[Any], keys: Keys) -> AnyArray:
             f"none. {listed(name)}"
         )
     moments: AnyArray = np.array([value.replace(tzinfo=None) for value in values], "datetime64[us]")
-    # Python has no datetime for what is before year 1 or after 9999 in UTC; NumPy has.
+    # In UTC the year may be 0 or 10000, which only NumPy can hold.
     if values and offsets[0] is not None:
         moments -= np.array(offsets, "timedelta64[us]")
     return moments

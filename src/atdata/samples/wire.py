@@ -1,4 +1,4 @@
-"""msgpack → plain values, with what msgpack itself lets pass refused."""
+"""msgpack → plain values, strictly: refuses repeated keys, extensions and too many containers."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ T = TypeVar("T")
 
 
 def unpack_map(payload: bytes | memoryview, *, nested: bool = True) -> dict[str, Any]:
-    """Msgpack bytes → one map with str keys, nothing before or behind it.
+    """Msgpack bytes → a map with str keys, and nothing after it.
 
     Args:
         payload: The bytes of one sample.
-        nested: Whether maps inside are looked at for repeated keys too.
+        nested: Whether maps inside are checked for repeated keys, too.
 
     Raises:
         DecodeError: Anything else, repeated keys, or extension types.
@@ -46,10 +46,11 @@ def unpack_map(payload: bytes | memoryview, *, nested: bool = True) -> dict[str,
 
 
 def check_readable(payload: bytes) -> None:
-    """Refuse a payload of so many lists and maps that reading it would be refused.
+    """Refuse a payload of more lists and maps than reading allows.
 
     Args:
-        payload: What was just packed. Only a long one is looked at: each takes a byte at least.
+        payload: A sample that was just packed. Only a long one is checked: each list or map takes
+            a byte at least.
 
     Raises:
         EncodeError: It has more than ``limits.containers``.
@@ -63,7 +64,7 @@ def check_readable(payload: bytes) -> None:
 
 
 def unpack_value(payload: memoryview) -> tuple[Any, int]:
-    """The one msgpack value that bytes begin with, and how many bytes it takes.
+    """The msgpack value at the start of bytes, and how many bytes it takes.
 
     Raises:
         DecodeError: There is none, a map in it repeats a key, or it has an extension type.
@@ -88,16 +89,16 @@ def unpack_value(payload: memoryview) -> tuple[Any, int]:
 
 
 _UNFIT: Final = (ValueError, TypeError, msgpack.UnpackException, RecursionError, MemoryError)
-"""What msgpack raises. MemoryError: a list of as many items as a payload only claims to have."""
+"""What msgpack raises. MemoryError: a payload may claim a list of any length."""
 
 
 def _options(size: int, *, unique: bool) -> dict[str, Any]:
-    """How msgpack reads a payload of so many bytes."""
+    """Options of msgpack for a payload of this many bytes."""
     options: dict[str, Any] = {"raw": False, "strict_map_key": True, "ext_hook": _no_extension}
     if unique:
         options["object_pairs_hook"] = _unique_keys
     if size > limits.containers:
-        # Each takes a byte at least: only then can there be too many, and counting costs time.
+        # Each takes a byte at least, so shorter payloads cannot have too many. Counting costs time.
         count = _Counter()
         options["list_hook"] = count.one
         if unique:
@@ -114,10 +115,10 @@ class _Counter:
         self._left = limits.containers
 
     def one(self, value: T) -> T:
-        """One more.
+        """Count one more.
 
         Raises:
-            DecodeError: One too many.
+            DecodeError: It is one too many.
         """
         self._left -= 1
         if self._left < 0:
@@ -126,7 +127,7 @@ class _Counter:
 
 
 def _declared(payload: bytes | memoryview) -> int:
-    """How many pairs the map that begins here says it has."""
+    """How many pairs the header of a map claims."""
     first = payload[0]
     if first <= 0x8F:
         return first & 0x0F
@@ -177,23 +178,23 @@ def timestamp_of(moment: datetime) -> msgpack.Timestamp:
 
 
 FOREIGN: Final = frozenset({b"nd", b"type", b"kind", b"shape", b"data"})
-"""Keys of a map that is an array, as the package msgpack-numpy writes it."""
+"""Keys of the map that the package msgpack-numpy writes for an array."""
 
 
 class _Pairs(list[tuple[Any, Any]]):
-    """A map, of which no dict is made: keys of a stranger's choice could take long to hash."""
+    """A map as a list of pairs: a dict of untrusted keys could take quadratic time."""
 
 
 def foreign_value(payload: bytes | memoryview) -> str | None:
-    """What other programs put into msgpack that no sample can hold, with its path.
+    """The first value that other programs write and no sample can hold, with its path.
 
     Args:
-        payload: Bytes that were found not to be a sample.
+        payload: Bytes that are not a sample.
 
     Returns:
-        None: it is something else that is wrong.
+        A description; None if something else is wrong.
     """
-    # A search of more could take long.
+    # Searching more of untrusted bytes could take long.
     if len(payload) > limits.containers:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Schema → sample type, from data alone: no source text, and nothing that it names is imported."""
+"""Schema → sample type, from data only: no source text is run, nothing that it names imported."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from atdata.schema.model import Schema
 from atdata.system.forks import ForkLock
 
 CACHE_SIZE: Final = 256
-"""Types that are kept although nothing else uses them. A type in use is always found again."""
+"""Unused types that are kept. A type in use is always found again."""
 
 
 class _BuiltType(type):
@@ -54,18 +54,17 @@ _recent: OrderedDict[Hashable, type] = OrderedDict()
 def build_type(schema: Schema) -> type[Packable]:
     """Make the sample type that a schema describes.
 
-    The type is a dataclass with the fields of the schema, and carries its qualified name:
-    `schema_of` gives the same name and fields back. Optional fields default to None; a
-    required field behind an optional one is keyword-only. A nested sample becomes such a
-    type too, an Enum the Literal of its values.
+    The type is a dataclass with the schema's fields and qualified name, so that `schema_of` gives
+    the same name and fields. An optional field defaults to None; a required field after an
+    optional one is keyword-only. A nested sample becomes such a type, too, and an Enum a Literal.
 
-    Equal schemas, nested names and fields' descriptions included, give the same class, also
-    from several threads. Types made here can be sent to other processes; they are made anew there.
+    Equal schemas, nested names and descriptions included, give the same class, from any thread.
+    The types can be pickled: another process builds them from the schema again.
 
     Raises:
         UnknownKindError: A field has a kind that this version does not know.
-        SchemaError: A name that Python cannot use, or a schema beyond the limits (1,000
-            fields a type, 10,000 in all, nested 32 deep).
+        SchemaError: A name that Python cannot use, or a schema over the limits: by default 1,000
+            fields a type, 10,000 in all, nested 32 deep.
     """
     check_limits(schema.name, schema.fields)
     with _lock:
@@ -124,7 +123,7 @@ def _make(schema: Schema) -> type:
 
 
 def _reduce(cls: type) -> str | tuple[Any, ...]:
-    """How pickle sends a type that no module holds: as its schema."""
+    """Pickle a type that no module has as its schema."""
     schema = cls.__dict__.get("__atdata_schema__")
     return (build_type, (schema,)) if schema is not None else cls.__qualname__
 
@@ -137,7 +136,7 @@ def _key_of_fields(fields: tuple[Field, ...]) -> Hashable:
 
 
 def _key(kind: Kind) -> Hashable:
-    """What makes a type another one: names of nested types too, in which kinds compare equal."""
+    """The identity of a kind: unlike ``==`` on kinds, it includes the names of nested types."""
     match kind:
         case ListOf(inner) | MapOf(inner) | Maybe(inner):
             return type(kind), _key(inner)
@@ -165,7 +164,7 @@ def _without_python(kind: Kind) -> Kind:
 
 
 def _with_types(kind: Kind, where: str) -> Kind:
-    """The kind with a type made for each nested sample."""
+    """The kind, with a type built for each nested sample."""
     match kind:
         case ListOf(inner):
             return ListOf(_with_types(inner, where))

@@ -1,34 +1,33 @@
-"""What a schema may hold: its limits, names that a class can have, dtypes that are known.
+"""Checks of a schema: its size, its names, its dtypes.
 
-Schemas come from strangers too, so that every one is measured before it is used.
+Schemas may be untrusted, so each is checked before it is used.
 """
 
 from __future__ import annotations
 
-import keyword
 import re
-import unicodedata
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from atdata._limits import limits
 from atdata.errors import SchemaError
 from atdata.samples.kinds import Field, Kind, ListOf, MapOf, Maybe, Nested
+from atdata.samples.ndarray import UNSIZED_DTYPES
+from atdata.samples.packable import name_problem
 
 _NAMED_DTYPE = re.compile(r"bool|u?int(8|16|32|64)|float\d{2,3}|complex\d{2,3}")
-_SORTS: Final = frozenset({"str", "bytes", "void", "datetime64", "timedelta64"})
 _CODED_DTYPE = re.compile(
     r"[<>|=]([bBiufc]\d{1,2}|[SUV]\d{1,9}|[Mm]8(\[\d{0,9}(Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\])?)"
 )
 
 
 def check_limits(name: str, fields: Sequence[Field]) -> None:
-    """Refuse a schema that is too large, without walking more of it than the limits.
+    """Refuse a schema that is too large, without walking more of it than the limits allow.
 
     Raises:
-        SchemaError: Says which limit, and where.
+        SchemaError: Names the limit, and the path where it is exceeded.
     """
     seen = 0
     todo: list[tuple[str, Kind, int]] = []
@@ -67,16 +66,11 @@ def check_identifier(name: str, where: str) -> None:
         where: What it names, for the error.
 
     Raises:
-        SchemaError: Not an identifier, a keyword, reserved by Python, or written in a way that
-            Python would turn into another name.
+        SchemaError: Not an identifier, a keyword, reserved by Python, or a spelling that Python
+            normalizes to another name.
     """
-    if not name.isidentifier() or keyword.iskeyword(name):
-        problem = "is not a name that Python code can use"
-    elif name.startswith("__"):
-        problem = "is reserved by Python, or changed inside a class"
-    elif unicodedata.normalize("NFKC", name) != name:
-        problem = f"would become {unicodedata.normalize('NFKC', name)!r} in Python"
-    else:
+    problem = name_problem(name)
+    if problem is None:
         return
     raise SchemaError(
         f"{where}: {name!r:.80} {problem}. No type can be made of this schema; "
@@ -85,11 +79,11 @@ def check_identifier(name: str, where: str) -> None:
 
 
 def known_dtype(name: str) -> np.dtype[Any] | None:
-    """The dtype that a schema names, or None where this NumPy has none of that name.
+    """The dtype that a schema names; None if this NumPy does not have it.
 
-    A dtype of Python objects or one with fields is never known.
+    A dtype of Python objects or with fields is never known.
     """
-    if not (name in _SORTS or _NAMED_DTYPE.fullmatch(name) or _CODED_DTYPE.fullmatch(name)):
+    if not (name in UNSIZED_DTYPES or _NAMED_DTYPE.fullmatch(name) or _CODED_DTYPE.fullmatch(name)):
         return None
     try:
         return np.dtype(name)

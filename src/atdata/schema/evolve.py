@@ -1,4 +1,4 @@
-"""What changed between two schemas, whether old data stay readable, which version comes next."""
+"""What changed between two schemas, whether old data can still be read, and the next version."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from atdata.schema.model import Schema
 @redacted_repr
 @dataclass(frozen=True)
 class FieldChange:
-    """One field that both schemas have, with a difference."""
+    """A field that both schemas have, but not the same."""
 
     path: str
     """``image``; inside nested samples ``box.width``."""
@@ -36,7 +36,7 @@ class FieldChange:
 
     @property
     def compatible(self) -> bool:
-        """Whether every stored value of the old field reads as one of the new."""
+        """Whether every stored value of the old field can be read as the new one."""
         return accepts(self.new.value_kind, self.old.value_kind)
 
     def __str__(self) -> str:
@@ -49,7 +49,7 @@ class FieldChange:
 @redacted_repr
 @dataclass(frozen=True)
 class FieldEntry:
-    """A field that only one of the schemas has."""
+    """A field that only one schema has."""
 
     path: str
     field: Field
@@ -60,21 +60,21 @@ class FieldEntry:
 
 @dataclass(frozen=True)
 class SchemaDiff:
-    """What is different in ``new``. Descriptions and metadata are no difference."""
+    """The differences between two schemas. Descriptions and metadata are not compared."""
 
     old: Schema
     new: Schema
     added: tuple[FieldEntry, ...]
     removed: tuple[FieldEntry, ...]
     changed: tuple[FieldChange, ...]
-    """Fields of another kind; those that only became optional or required are not here."""
+    """Fields that changed their kind; not those that only became optional or required."""
     made_optional: tuple[FieldChange, ...]
     made_required: tuple[FieldChange, ...]
     reordered: bool
-    """Whether fields that both have stand in another order."""
+    """Whether the fields that both have are in another order."""
 
     def __bool__(self) -> bool:
-        """Whether there is any difference in the fields."""
+        """Whether any field differs."""
         return bool(
             self.added
             or self.removed
@@ -86,9 +86,9 @@ class SchemaDiff:
 
     @property
     def compatible(self) -> bool:
-        """Whether data written as ``old`` are readable as ``new``.
+        """Whether data written as ``old`` can be read as ``new``.
 
-        Fields that were removed are passed over in reading.
+        Removed fields are ignored when reading.
         """
         return (
             all(entry.field.optional for entry in self.added)
@@ -98,7 +98,7 @@ class SchemaDiff:
 
     @property
     def only_additions(self) -> bool:
-        """Whether nothing differs but new optional fields."""
+        """Whether the only differences are new optional fields."""
         rest = (self.removed, self.changed, self.made_optional, self.made_required)
         return (
             not any(rest)
@@ -107,7 +107,7 @@ class SchemaDiff:
         )
 
     def __str__(self) -> str:
-        """One line a difference, and whether old data stay readable."""
+        """One line for each difference, and whether old data can be read."""
         if not self:
             return "The fields are the same."
         lines = [
@@ -118,7 +118,7 @@ class SchemaDiff:
             *(f"~ {change} (now required)" for change in self.made_required),
         ]
         if self.reordered:
-            lines.append("~ the fields stand in another order")
+            lines.append("~ the fields are in another order")
         verdict = "are readable" if self.compatible else "are not readable"
         old, new = self.old, self.new
         lines.append(
@@ -129,7 +129,10 @@ class SchemaDiff:
 
 
 def compare(old: Schema, new: Schema) -> SchemaDiff:
-    """What changed from ``old`` to ``new``, nested samples included; names play no part."""
+    """What changed from ``old`` to ``new``, including in nested samples.
+
+    Names of sample types are not compared.
+    """
     found = list(_differences(old.fields, new.fields, ""))
     changes = [item for item in found if isinstance(item, FieldChange)]
     same_kind = [change for change in changes if change.old.kind == change.new.kind]
@@ -146,10 +149,10 @@ def compare(old: Schema, new: Schema) -> SchemaDiff:
 
 
 def next_version(old: Schema, new: Schema) -> str:
-    """The version of ``new``, by semantic versioning, if ``old`` is the latest.
+    """The semantic version of ``new``, if ``old`` is the latest version.
 
-    The same where the fields agree; one minor up where all that differs are new optional
-    fields; else one major up.
+    Equal fields keep the version; if the only differences are new optional fields, the minor
+    version is incremented; else the major version.
     """
     diff = compare(old, new)
     if not diff:
@@ -169,7 +172,7 @@ class _Removed(FieldEntry):
 
 
 class _Reordered:
-    """Fields of both that stand in another order."""
+    """Fields of both schemas are in another order."""
 
 
 def _differences(
@@ -202,7 +205,7 @@ def _changes(path: str, old: Field, new: Field) -> Iterator[FieldChange | FieldE
 
 
 def _both_nested(old: Kind, new: Kind) -> tuple[str, Nested, Nested] | None:
-    """The samples inside two kinds that differ in nothing else, and how deep they are."""
+    """The nested samples in two kinds of the same form, and the path to them; None otherwise."""
     match old, new:
         case (ListOf(a), ListOf(b)) | (MapOf(a), MapOf(b)):
             inner = _both_nested(a, b)
@@ -216,7 +219,7 @@ def _both_nested(old: Kind, new: Kind) -> tuple[str, Nested, Nested] | None:
 
 
 def accepts(new: Kind, old: Kind) -> bool:
-    """Whether every value stored as ``old`` can be read as ``new``."""
+    """Whether every value stored as the kind ``old`` can be read as the kind ``new``."""
     if new == old:
         return True
     match new, old:

@@ -20,7 +20,7 @@ class Schema:
     """Name, version and fields of a sample type."""
 
     name: str
-    """Qualified name, ``{module}.{Class}``: what matching goes by."""
+    """Qualified name, ``{module}.{Class}``, by which types are matched."""
     version: str
     """``major.minor.patch``."""
     fields: tuple[Field, ...]

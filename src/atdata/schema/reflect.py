@@ -21,11 +21,10 @@ def schema_of(
     """The schema of a sample type.
 
     Args:
-        sample_type: A packable class, or one that `build_type` made: its schema has the name
-            that it was made with.
+        sample_type: A packable class, or a type from `build_type`, which keeps its schema's name.
         version: ``major.minor.patch``.
-        description: What the samples are.
-        metadata: Whatever should travel with the schema; must be JSON.
+        description: What the samples are, for people.
+        metadata: Any JSON values to store with the schema.
 
     Raises:
         SampleTypeError: Not a packable class, or `DictSample`, which has no schema.

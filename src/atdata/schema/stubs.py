@@ -1,7 +1,7 @@
 """Schema → typed Python source, for an editor, a type checker, or as a start for a class.
 
-The source is for people and their tools to read; atdata itself never runs it. Every name in
-it was checked to be a name, and every text of the schema's author is a literal or a comment.
+The source is for people and their tools; atdata never runs it. A schema may be untrusted, so every
+name is checked to be an identifier, and every text becomes a literal or a comment.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ _GROUPS: Final = (
 def stub(schema: Schema) -> str:
     """The sample type as the source of a module, nested types before those that hold them.
 
-    Decorated and annotated as one would write it by hand; importing it gives a type with the
-    same fields. Byte order and length of an array's dtype have no annotation and are left
-    out. Where two nested types have one class name, the later gets a number behind it.
+    Importing the module gives a type with the same fields. Byte order and item size of an array's
+    dtype have no annotation, and are left out. If two nested types have the same class name, a
+    number is added to the second one.
 
     Raises:
         SchemaError: No type can be made of the schema; see `build_type`.
@@ -73,7 +73,7 @@ class _Writer:
     def __init__(self, schema: Schema) -> None:
         root = Nested(schema.name, schema.fields, None, schema.version)
         self.types = {_key(item): item for item in [*_nested_in(root), root]}
-        # The type that was asked for keeps its name; the others give way.
+        # The type that was asked for keeps its name; a nested one of the same name does not.
         self.classes = {_key(root): schema.class_name}
         for key, item in self.types.items():
             name, number = item.describe(), 2
@@ -172,13 +172,13 @@ class _Writer:
         return f"{array}, {self.use('np')}.dtype[{scalar}]]"
 
     def use(self, symbol: str) -> str:
-        """The name under which the stub has something that it imports."""
+        """The name of an import in the stub."""
         if symbol not in self.symbols:
             self.symbols[symbol] = self.free(symbol)
         return self.symbols[symbol]
 
     def free(self, name: str) -> str:
-        """A name that nothing in the stub has yet; from now on it is taken."""
+        """A name that is not used in the stub yet; it is reserved."""
         while name in self.taken:
             name += "_"
         self.taken.add(name)
@@ -205,6 +205,6 @@ def _key(item: Nested) -> tuple[str, tuple[Field, ...]]:
 
 
 def _comment(text: str, indent: str) -> list[str]:
-    """Text of a stranger as comment lines: nothing in it can end a comment."""
+    """Untrusted text as comment lines, without characters that could end a comment."""
     printable = "".join(c if c.isprintable() else " " for c in text)
     return [f"{indent}# {line}" for line in textwrap.wrap(printable, 90 - len(indent))]

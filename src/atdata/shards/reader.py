@@ -28,25 +28,26 @@ T = TypeVar("T")
 
 _MOST_ROWS: Final = 8192
 _SCANNED_BYTES: Final = 1 << 24
-"""Bytes of a block that is scanned: the more headers at once, the less each of them costs."""
+"""Bytes of a block that is scanned: the more headers at once, the less each costs."""
 OpenWhole: TypeAlias = Callable[[], MappedFile]
-"""Gives the whole of a shard that is a stream, where what a link leads to has to be found in it."""
+"""Opens the whole of a shard that is read as a stream: only there can links be followed."""
 TABLE_BLOCK_BYTES: Final = 1 << 22
-"""Bytes of a block that a table leads to, which stays in the processor's cache."""
+"""Bytes of a block that is read by a table: it stays in the processor's cache."""
 
 
 class Block(Generic[T]):
-    """Samples that were found together, decoded when asked for.
+    """Consecutive samples of a shard, decoded when asked for.
 
-    Keeps the memory that it was found in: the map of a file, or one chunk of a stream.
+    Keeps the memory that they are in: the map of a file, or one chunk of a stream.
 
     Args:
-        shard: What errors call the place that they are from.
+        shard: The shard's name in errors.
         codec: Codec of the samples.
         payloads: Where they are in memory.
         keys: Gives their keys.
-        copy: Whether columns are in memory of their own.
-        doubt: Asked where a sample is damaged whether it is a sample at all; raises if not.
+        copy: Whether columns are copied to memory of their own.
+        check_row: Called with the row of a sample that cannot be decoded; raises another error
+            if the bytes are not a sample at all.
     """
 
     def __init__(
@@ -57,51 +58,51 @@ class Block(Generic[T]):
         keys: Callable[[], Sequence[str]],
         *,
         copy: bool = True,
-        doubt: Callable[[int], None] | None = None,
+        check_row: Callable[[int], None] | None = None,
     ) -> None:
         self.shard = shard
         self._decoder = _decoder_of(codec)
         self._payloads = payloads
         self.keys: Sequence[str] = Keys(keys, len(payloads.starts))
-        """The key of each sample, made when one is asked for."""
+        """The key of each sample, made when one is first asked for."""
         self._copy = copy
-        self._doubt = doubt
+        self._check_row = check_row
 
     def __len__(self) -> int:
         return len(self._payloads.starts)
 
     def take(self, indices: slice | Integers) -> Block[T]:
         """Some of the samples, in the order of ``indices``. The bytes are not copied."""
-        rows, whole, ask = np.arange(len(self))[indices], self.keys, self._doubt
+        rows, whole, check = np.arange(len(self))[indices], self.keys, self._check_row
 
         def keys() -> list[str]:
             return [whole[i] for i in rows.tolist()]
 
-        def doubt(row: int) -> None:
-            if ask is not None:
-                ask(int(rows[row]))
+        def check_row(row: int) -> None:
+            if check is not None:
+                check(int(rows[row]))
 
         codec, payloads = self._decoder.codec, self._payloads.take(indices)
-        return Block(self.shard, codec, payloads, keys, copy=self._copy, doubt=doubt)
+        return Block(self.shard, codec, payloads, keys, copy=self._copy, check_row=check_row)
 
     def payloads(self) -> Iterator[memoryview]:
-        """The msgpack bytes of each sample: read-only views, which keep the block's memory."""
+        """The msgpack bytes of each sample: read-only views that keep the block's memory."""
         starts, ends = self._payloads.starts.tolist(), self._payloads.ends.tolist()
         for start, end in zip(starts, ends, strict=True):
             yield self._payloads.buffer[start:end]
 
     def each(self) -> Iterator[T]:
-        """One sample after the other; its arrays are writable and own their memory.
+        """The samples one by one; their arrays are writable and own their memory.
 
         Raises:
-            DecodeError: One is not a sample of this type; names shard, offset, key and path. It
-                comes before the first sample.
-            ShardError: The shard was cut short meanwhile.
+            DecodeError: A sample is not of this type; names shard, offset, key and path. Raised
+                before the first sample is given.
+            ShardError: The shard was cut short while it was read.
         """
         return iter(self._decoder.samples(self._payloads, self._unpack))
 
     def samples(self) -> list[T]:
-        """The same as a list."""
+        """`each` as a list."""
         return list(self.each())
 
     def columns(self) -> dict[str, LazyColumn]:
@@ -111,9 +112,8 @@ class Block(Generic[T]):
         arrays. Integers are int64 (uint64 where needed, a list where neither holds them),
         floats float64, bools bool. Everything else is a list, and so is a field with a None.
 
-        Large arrays at a constant stride are not copied yet, and texts not made; see `form`.
-        Without ``copy``, all arrays at a constant stride are read-only views of the memory that
-        they were found in.
+        Large arrays at a constant stride are not copied yet, and texts not decoded; see
+        `copied_column`. Without ``copy``, all arrays at a constant stride are read-only views.
 
         Raises:
             DecodeError: As in `each`.
@@ -131,8 +131,8 @@ class Block(Generic[T]):
             sample: T = self._decoder.codec.unpack(payload)
             return sample
         except DecodeError as error:
-            if self._doubt is not None:
-                self._doubt(row)
+            if self._check_row is not None:
+                self._check_row(row)
             offset = None if whole.base is None else whole.base + int(whole.starts[row])
             raise error.in_shard(self.shard, offset=offset, key=self.keys[row]) from None
 
@@ -150,25 +150,25 @@ def read_blocks(
 ) -> Iterator[Block[T]]:
     """Read a shard in order.
 
-    A file is mapped into memory: it must not be truncated while blocks of it are in use
-    (the operating system ends a process that reads beyond a file's end). Open it and pass
-    the stream where that cannot be promised.
+    A file is mapped into memory, so it must not be truncated while blocks of it are in use: the
+    system kills a process that reads a map after the file's end. Where another program may
+    truncate it, open it and pass the stream.
 
     Args:
-        source: The shard's file, or a stream of its bytes, or a window of it; it is read to its
-            end and left open.
-        shard: What errors call it.
+        source: The shard's file, a stream of its bytes, or chunks of one; read to its end and
+            left open.
+        shard: Its name in errors.
         codec: Codec of its samples.
-        rows: A block ends where so many samples do, or a multiple of them; the last of a file,
-            and of each chunk of a stream, may end before. None: anywhere. In any case a block
-            has at least ``rows``, and at most 8,192 or about 16 MB if these are more.
-        first: Samples up to the first such end; None: ``rows``.
+        rows: Each block has this many samples or a multiple of them; the last one of a file, and
+            of each chunk of a stream, may be shorter. None: any number. A block has at most 8,192
+            samples and about 16 MB, unless ``rows`` are more.
+        first: Samples in the first block, where it is to be shorter; None: ``rows``.
         copy: As for `Block`.
-        unread: Told of members that were not read. None: a warning tells of them at the end.
-        whole: Asked for the whole of a stream in which a sample is a link. None: that is an error.
+        unread: Collects the members that were not read. None: a warning names them at the end.
+        whole: Opens the whole shard if a sample in a stream is a link. None: that is an error.
 
     Raises:
-        ShardError: Damaged, cut short, no tar; or it holds other members, but no samples.
+        ShardError: Damaged, cut short, not a tar; or it has members, but no samples.
     """
     for window, part in _read(source, shard, unread, whole, rows or 1, first or 0):
         file = window.file if isinstance(window, MappedFile) else None
@@ -189,7 +189,7 @@ def count_samples(
     unread: Unread | None = None,
     whole: OpenWhole | None = None,
 ) -> int:
-    """Count the samples of a shard, without decoding them; arguments as for `read_blocks`.
+    """Count the samples of a shard without decoding them; arguments as for `read_blocks`.
 
     Raises:
         ShardError: As in `read_blocks`.
@@ -210,9 +210,9 @@ def scan_table(
 
     Args:
         source: The shard's file, or a stream of its bytes.
-        shard: What errors call it.
+        shard: Its name in errors.
         shard_bytes: Its size.
-        sha256: Its hash, where it is known.
+        sha256: Its hash, if known.
         unread: As for `read_blocks`.
         whole: As for `read_blocks`.
 
@@ -247,8 +247,8 @@ def _read(
     rows: int = 1,
     first: int = 0,
 ) -> Iterator[tuple[Window, _BlockSpans]]:
-    """The parts of a shard, each with the window that it is in; arguments as for `read_blocks`."""
-    told, walker, done = unread or Unread(), Walker(), 0
+    """The samples of a shard, with the window that they are in; arguments as for `read_blocks`."""
+    collected, walker, done = unread or Unread(), Walker(), 0
     try:
         window: Window = source if isinstance(source, StreamChunks) else open_window(source)
         try:
@@ -268,20 +268,20 @@ def _read(
     except ShardError as error:
         raise error.in_shard(shard) from None
     except GeneratorExit:
-        _tell(told, unread, shard, walker)
+        _report(collected, unread, shard, walker)
         raise
-    _tell(told, unread, shard, walker)
+    _report(collected, unread, shard, walker)
 
 
-def _tell(told: Unread, unread: Unread | None, shard: str, walker: Walker) -> None:
-    told.add(shard, walker.others)
+def _report(collected: Unread, unread: Unread | None, shard: str, walker: Walker) -> None:
+    collected.add(shard, walker.others)
     if unread is None:
-        told.warn()
+        collected.warn()
 
 
 @dataclass(frozen=True, slots=True)
 class _BlockSpans:
-    """What goes into one block."""
+    """Where the samples of one block are, and their keys."""
 
     view: memoryview
     starts: Integers
@@ -291,7 +291,7 @@ class _BlockSpans:
     """What found it."""
 
     def after(self, row: int) -> _BlockSpans:
-        """What comes after some rows; their keys become text."""
+        """The rows from ``row`` on, their keys as text."""
         if not row:
             return self
         keys: list[KeyMatrix | list[str]] = [key_list(self.keys)[row:]]
@@ -302,8 +302,8 @@ def block_rows(size: int, rows: int, done: int, most: int) -> int:
     """Samples of the next block.
 
     Args:
-        size: Bytes that a sample takes.
-        rows: It ends where so many samples do, or a multiple of them.
+        size: Bytes of a sample.
+        rows: The block ends after this many samples, or a multiple of them.
         done: Samples before it, counted from such an end.
         most: Bytes of a block.
     """
@@ -313,7 +313,7 @@ def block_rows(size: int, rows: int, done: int, most: int) -> int:
 
 def _block_spans(walker: Walker, window: Window, rows: int, first: int) -> Iterator[_BlockSpans]:
     at = 0
-    gathered: list[Found] = []
+    pending: list[Found] = []
     count = before = 0
     while True:
         most = block_rows(walker.typical, rows, before - first, _SCANNED_BYTES)
@@ -321,25 +321,25 @@ def _block_spans(walker: Walker, window: Window, rows: int, first: int) -> Itera
             window.view, at, base=window.base, final=window.final, most=max(1, most - count)
         )
         if len(found.offsets):
-            gathered.append(found)
+            pending.append(found)
             count += len(found.offsets)
         at = found.end
-        go_on = bool(found.need) or at > len(window.view)
-        if gathered and (count >= most or go_on or found.over):
-            yield _joined(walker, window.view, gathered)
+        more = bool(found.need) or at > len(window.view)
+        if pending and (count >= most or more or found.over):
+            yield _joined(walker, window.view, pending)
             window.release(at)
             before += count
-            gathered, count = [], 0
+            pending, count = [], 0
         if found.over:
             check_tail(window.rest(at), window.base + at)
             walker.finish()
             return
-        if go_on:
+        if more:
             window.move(at, found.need)
             at = 0
 
 
-def _joined(walker: Walker, view: memoryview, gathered: list[Found]) -> _BlockSpans:
-    starts = np.concatenate([np.asarray(found.offsets, np.int64) for found in gathered])
-    sizes = np.concatenate([np.asarray(found.sizes, np.int64) for found in gathered])
-    return _BlockSpans(view, starts, starts + sizes, [found.keys for found in gathered], walker)
+def _joined(walker: Walker, view: memoryview, pending: list[Found]) -> _BlockSpans:
+    starts = np.concatenate([np.asarray(found.offsets, np.int64) for found in pending])
+    sizes = np.concatenate([np.asarray(found.sizes, np.int64) for found in pending])
+    return _BlockSpans(view, starts, starts + sizes, [found.keys for found in pending], walker)

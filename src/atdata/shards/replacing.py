@@ -1,8 +1,8 @@
-"""Shards that take their names together: a reader finds all the new ones, or none of them.
+"""Shards that get their names together: a reader finds all the new ones, or none.
 
-Renaming many files is not one step. Before the first one is renamed, a link next to the shards,
-``.{stem}.replacing``, leads to the scratch folder with all of them and a list of their names. Who
-finds that link waits for its process, or, where that was killed, does what was left to do.
+Renaming many files is not atomic. Before the first one is renamed, a link next to the shards,
+``.{stem}.replacing``, leads to the scratch folder with all of them and a list of their names.
+Whoever finds the link waits for its process, or, if that was killed, completes the renaming.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ _SCRATCH: Final = re.compile(rf"{re.escape(UNFINISHED)}/[0-9a-f]+-[0-9a-f]+")
 _PATIENCE_SECONDS: Final = 60.0
 """Seconds to wait for a process that is renaming its shards."""
 _PATIENCE_WITH_OTHERS_SECONDS: Final = 5.0
-"""Seconds to wait where nothing tells whether that process, of another user, still runs."""
+"""The same for a process of another user, which may have ended: that cannot be found out."""
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL})
 
 
 class _BrokenError(Exception):
-    """A process was killed while it replaced shards, and that cannot be completed here."""
+    """A process was killed while it replaced shards, and this one cannot complete that."""
 
 
 def scratch_next_to(folder: Path) -> Scratch:
-    """A scratch folder on the file system of the shards to be.
+    """A scratch folder on the file system that the shards go to.
 
     Raises:
         OSError: It cannot be made.
@@ -59,16 +59,17 @@ def place_together(
     """Give many files their names, so that readers see all of them or none.
 
     Args:
-        scratch: Where the files are, `scratch_next_to` the folder. Interrupted once the first has
-            its name, it is left where it is: the next reader or writer completes the rest.
+        scratch: Where the files are, from `scratch_next_to`. If interrupted after the first rename,
+            it is kept: the next reader or writer completes the rest.
         moves: Names in the scratch folder → names in the folder, in this order.
         folder: Where they go.
         stem: What the names of the shards begin with.
-        check: Called when nobody else can place shards of this stem; may raise.
+        check: Called while no other process can place shards of this stem; may raise.
         sync: Whether to wait for the disk.
 
     Raises:
-        OSError: They cannot be renamed; or another process is at it, or was and cannot be helped.
+        OSError: They cannot be renamed; or another process is replacing shards, or was killed
+            while it did and this process may not complete it.
     """
     link = _link(folder, stem)
     linked = _taken(link, scratch)
@@ -94,14 +95,14 @@ def place_together(
     except BaseException:
         scratch.leave()
         raise
-    # File systems keep the order of removals: after a power cut the link is not there without the
-    # scratch folder, and whoever finds both has nothing left to do.
+    # File systems keep the order of removals: after a power cut the link is never there without
+    # the scratch folder, and whoever finds both has nothing left to rename.
     if linked:
         link.unlink(missing_ok=True)
 
 
 def _make_newer(scratch: Path, folder: Path, moves: Mapping[str, str]) -> None:
-    """Date new shards after those that they replace, by which readers tell them apart."""
+    """Date new shards after those that they replace: readers tell them apart by their dates."""
     try:
         before = (folder / next(iter(moves.values()))).stat().st_mtime_ns
     except FileNotFoundError:
@@ -109,7 +110,7 @@ def _make_newer(scratch: Path, folder: Path, moves: Mapping[str, str]) -> None:
     for kept in moves:
         path = scratch / kept
         found = path.stat()
-        # Clocks of file systems stand still for some milliseconds.
+        # Clocks of file systems advance only every few milliseconds.
         if found.st_mtime_ns <= before:
             os.utime(path, ns=(found.st_atime_ns, before + 1000))
 
@@ -119,7 +120,7 @@ def _link(folder: Path, stem: str) -> Path:
 
 
 def _taken(link: Path, scratch: Scratch) -> bool:
-    """Have no other process place shards of this stem; False where there are no links."""
+    """Keep other processes from placing shards of this stem; False: no links here."""
     target = f"{UNFINISHED}/{scratch.path.name}"
     while True:
         try:
@@ -129,7 +130,7 @@ def _taken(link: Path, scratch: Scratch) -> bool:
             try:
                 _finish(link)
             except _BrokenError:
-                # All of its shards get others in their place.
+                # Nothing is lost: all of its shards are replaced now.
                 other = link.with_name(f"{link.name}-{secrets.token_hex(8)}")
                 other.symlink_to(target)
                 other.replace(link)
@@ -141,16 +142,16 @@ def _taken(link: Path, scratch: Scratch) -> bool:
 
 
 def settle(datasets: Iterable[str]) -> bool:
-    """Wait for those that replace shards, or complete what they left.
+    """Wait for processes that are replacing shards, or complete what killed ones left.
 
     Args:
-        datasets: The path of one numbered shard of each.
+        datasets: The path of one numbered shard of each dataset.
 
     Returns:
-        Whether there was anything: then the shards have to be listed again.
+        Whether there were any: then the shards must be listed again.
 
     Raises:
-        SourceError: Shards of several datasets are mixed for good.
+        SourceError: Old and new shards stay mixed.
     """
     found = False
     for shard in datasets:
@@ -163,34 +164,34 @@ def settle(datasets: Iterable[str]) -> bool:
             _finish(link)
         except (_BrokenError, OSError) as error:
             raise SourceError(
-                f"{folder}: old and new shards {stem}-… are mixed: whoever replaced them was "
-                f"stopped before all had their names ({error}). Let the user who wrote them read "
-                f"or write them once, which completes it; or write them again, or remove {link} "
-                "if they are right."
+                f"{folder}: old and new shards {stem}-… are mixed: the process that replaced them "
+                f"was stopped before all had their names ({error}). Let the user who wrote them "
+                f"read them once, which completes it; or write them again; or remove {link} if "
+                "they are right as they are."
             ) from error
     return found
 
 
 def head_of(shard: str) -> str | None:
-    """What the path of a numbered shard has in common with the others of its dataset."""
+    """The path of a numbered shard up to its number; None: it has no number."""
     head, _, ending = shard.rpartition("-")
     numbered = head and len(ending) >= 10 and ending.endswith(".tar") and ending[:-4].isdecimal()
     return head if numbered else None
 
 
 def _finish(link: Path) -> None:
-    """Wait until shards have their names, or give them those; the link is another then, or none.
+    """Wait until shards have their names, or rename them; then the link is gone or is another.
 
     Raises:
-        OSError: Their process is not done with it.
-        _BrokenError: It was killed, and what it left cannot be completed by this process.
+        OSError: Their process still runs.
+        _BrokenError: It was killed, and this process cannot complete what it left.
     """
     try:
         target = link.readlink()
     except FileNotFoundError:
         return
     except OSError as error:
-        raise _BrokenError(f"{link.name} is no link") from error
+        raise _BrokenError(f"{link.name} is not a link") from error
     if not _SCRATCH.fullmatch(str(target)):
         raise _BrokenError(f"{link.name} leads elsewhere")
     scratch = link.parent / target
@@ -202,7 +203,7 @@ def _finish(link: Path) -> None:
                 raise OSError(f"the process that uses {scratch} still runs, maybe elsewhere")
             _complete(link, scratch)
     except PermissionError as error:
-        # Another user's, who is at it, most likely.
+        # Another user's process, most likely still running.
         end = time.monotonic() + _PATIENCE_WITH_OTHERS_SECONDS
         while _leads_to(link, target):
             if time.monotonic() > end:
@@ -238,7 +239,7 @@ def _complete(link: Path, scratch: Path) -> None:
 
 
 def _check_own(scratch: Path) -> None:
-    """Refuse to rename what another user may have put there."""
+    """Refuse to rename files that another user may have put there."""
     for path in (scratch.parent, scratch, scratch / _MOVES):
         stat = path.lstat()
         if path.is_symlink() or not is_mine(stat):
@@ -265,13 +266,13 @@ def _move(scratch: Path, folder: Path, moves: Mapping[str, str]) -> None:
         try:
             (scratch / kept).replace(folder / name)
         except FileNotFoundError:
-            # Done before.
+            # Renamed already.
             if not (folder / name).exists():
                 raise
 
 
 def _is_needed(scratch: Path) -> bool:
-    """Whether its files are still to get their names."""
+    """Whether files in it have not been renamed yet."""
     try:
         link = scratch.parent.parent / json.loads((scratch / _MOVES).read_bytes())["link"]
     except (OSError, ValueError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""A local shard read in order by its table: where samples are is known, no header is looked for."""
+"""A local shard read in order by its table, without looking for headers."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from atdata.shards.tar.window import MappedFile
 T = TypeVar("T")
 
 _LARGE_BLOCK_BYTES: Final = 1 << 25
-"""Bytes of a block of large samples, which are copied one by one or to their last place."""
+"""Bytes of a block of large samples, which are copied one by one, or once to their batch."""
 _WHOLE_BYTES: Final = 1 << 18
-"""Bytes of a shard up to which every header is held against a table that is opened."""
+"""Bytes of a shard up to which a table that is opened is checked against every header."""
 _HEADERS: Final = 8
-"""Headers of a larger one."""
+"""Headers of a larger shard that a table is checked against."""
 
 
 def read_by_table(
@@ -45,14 +45,14 @@ def read_by_table(
 ) -> Iterator[Block[T]]:
     """Read a shard in order as `read_blocks` does, without looking at every header.
 
-    A few headers are held against the table before anything is read by it; if they disagree,
-    the shard is scanned. What is between the values of every payload is compared in any case,
-    and where a payload is not what it should be, so is its header.
+    The table is checked against a few headers first; if they disagree, the shard is scanned
+    instead. Decoding compares what is between the values of every payload, and the header of a
+    payload that cannot be decoded is checked, too.
 
     Args:
         path: The shard's file.
         table: Its table, checked.
-        shard: What errors call it.
+        shard: Its name in errors.
         codec: Codec of its samples.
         rows: As for `read_blocks`.
         first: As for `read_blocks`.
@@ -60,11 +60,11 @@ def read_by_table(
         unread: As for `read_blocks`.
 
     Raises:
-        ShardError: The file is damaged; or the table is not of this file, which was found out
-            only after samples had been read by it.
+        ShardError: The file is damaged; or the table is not of this file, which is found only after
+            samples have been read by it.
     """
     window = MappedFile(path)
-    # A table may be older than the limit: the scan says what is wrong.
+    # A table may be older than the limit: the scan raises the error.
     fits = table.head.shard_bytes == len(window.view) and len(table) <= limits.samples
     if not fits or not table_matches(table, partial(_part, window.view), rows=3, whole=0):
         yield from read_blocks(
@@ -78,9 +78,9 @@ def read_by_table(
         end = min(count, done + block_rows(typical, rows or 1, done - (first or 0), most))
         starts = table.offsets[done:end]
         payloads = Payloads(window.view, starts, starts + table.sizes[done:end], window.file, 0)
-        doubt = partial(_doubt, payloads, shard)
+        check_row = partial(_check_header, payloads, shard)
         keys = partial(_keys, payloads, table, done, shard)
-        yield Block(shard, codec, payloads, keys, copy=copy, doubt=doubt)
+        yield Block(shard, codec, payloads, keys, copy=copy, check_row=check_row)
         done = end
         window.release(int(payloads.ends[-1]))
 
@@ -92,16 +92,16 @@ def table_matches(
     rows: int = _HEADERS,
     whole: int = _WHOLE_BYTES,
 ) -> bool:
-    """Whether a table that fits by size agrees with the shard's headers as well.
+    """Whether a table that fits by size also agrees with the shard's headers.
 
-    Of a small shard, which is read for it, with all of them; of others with a few, the first and
-    the last one among them.
+    A small shard is read, and all its headers are checked; of a larger one a few are, the first
+    and the last among them.
 
     Args:
         table: The table, whose samples lie in the shard.
-        read: Gives so many bytes of the shard, from a place on.
-        rows: How many are a few; at least 2.
-        whole: Bytes of the largest shard that is read.
+        read: Reads from an offset of the shard a number of bytes.
+        rows: How many headers of a larger shard are checked, at least 2.
+        whole: Bytes of the largest shard that is read whole.
     """
     count, size = len(table), table.head.shard_bytes
     chosen = sorted({n * (count - 1) // (rows - 1) for n in range(rows)}) if count else []
@@ -120,7 +120,7 @@ def table_matches(
     for row in chosen:
         at = int(table.offsets[row])
         header = read(at - BLOCK, BLOCK)
-        # What lies before a header may hold the rest of its name, which is not read for this.
+        # A long name is in an extended header before this one; reading it is not worth a request.
         if not header_agrees(header, int(table.sizes[row])) or not key_agrees(
             header, table.key_bytes(row), bytes
         ):
@@ -136,7 +136,7 @@ def _keys(payloads: Payloads, table: SampleTable, first: int, shard: str) -> lis
     """The keys of consecutive samples.
 
     Raises:
-        ShardError: Their headers have others.
+        ShardError: Their headers have other keys.
     """
     starts, buffer = payloads.starts, payloads.buffer
     rows = np.arange(first, first + len(starts))
@@ -154,8 +154,8 @@ def _bytes(buffer: memoryview, start: int, end: int) -> bytes:
     return bytes(buffer[start:end]) if end - start <= limits.extended_bytes else b""
 
 
-def _doubt(payloads: Payloads, shard: str, row: int) -> None:
-    """Raise if a payload that could not be decoded is none."""
+def _check_header(payloads: Payloads, shard: str, row: int) -> None:
+    """Raise if the header of a payload that could not be decoded is not of its size."""
     start, end = int(payloads.starts[row]), int(payloads.ends[row])
     if not header_agrees(bytes(payloads.buffer[start - BLOCK : start]), end - start):
         raise _not_of_it(shard, start - BLOCK)

@@ -1,4 +1,4 @@
-"""Arrays, read in many payloads at once: stacked where their headers are the same."""
+"""Arrays of many payloads, read at once: stacked where their headers are the same."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from atdata.shards.columns.cursor import BIN_FORMS, Cursor, OddRows
 from atdata.shards.columns.strided import SMALL_ROW_BYTES, StridedRows, buffers
 
 _MOST_LAYOUTS: Final = 4096
-"""Headers of arrays of one kind that are kept."""
+"""Headers of one kind of array that are remembered."""
 
 
 def read_arrays(cursor: Cursor, kind: Array, *, own: bool) -> LazyColumn:
-    """Move over an array in each row.
+    """Read an array in each row, and move the cursor after it.
 
     Args:
-        cursor: Where the rows stand.
-        kind: What the arrays should be.
-        own: Whether they are wanted one by one, each owning its memory, not stacked.
+        cursor: At the array in each row.
+        kind: The kind that the arrays should be of.
+        own: Give a list of arrays that each own their memory, instead of stacking them.
 
     Raises:
-        OddRows: Rows whose arrays only their own decoding can judge.
+        OddRows: Rows that must be decoded one by one.
     """
     strided = _strided(cursor, kind)
     if strided is not None:
@@ -60,7 +60,7 @@ def read_arrays(cursor: Cursor, kind: Array, *, own: bool) -> LazyColumn:
 
 
 def _strided(cursor: Cursor, kind: Array) -> StridedRows | None:
-    """Arrays of one header at a constant stride; None where they are not, or are empty."""
+    """Arrays with the same header at a constant stride; None: they are not, or are empty."""
     place = cursor.first_offset()
     if place is None or cursor.stride is None:
         return None
@@ -90,7 +90,7 @@ def _usable(header: ArrayHeader, kind: Array) -> bool:
 
 
 def _stacked(cursor: Cursor, header: ArrayHeader, data: Integers) -> AnyArray:
-    """Arrays of one header as one: shape (n, *S), one copy."""
+    """Arrays with the same header as one of shape (n, *S); one copy."""
     shape, count = header.shape, len(cursor)
     if not header.data_bytes:
         return np.empty((count, *shape), header.dtype)
@@ -102,7 +102,7 @@ def _stacked(cursor: Cursor, header: ArrayHeader, data: Integers) -> AnyArray:
 
 
 def _copied(cursor: Cursor, size: int, starts: Integers) -> AnyArray:
-    """``size`` bytes of each row, one behind the other."""
+    """``size`` bytes of each row, joined."""
     if size < SMALL_ROW_BYTES:
         return cursor.gather(f"V{size}", size, starts)
     out = buffers.take(len(starts) * size).reshape(-1, size)
@@ -113,16 +113,16 @@ def _copied(cursor: Cursor, size: int, starts: Integers) -> AnyArray:
 
 
 class _Layout(NamedTuple):
-    """What the header of an array says."""
+    """The layout of an array, from its header."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
     order: Literal["C", "F"]
     size: int
-    """Bytes with the header; -1: no array of the kind."""
+    """Bytes, header included; -1: not an array of the kind."""
 
     def at(self, buffer: memoryview, place: int) -> AnyArray:
-        """The array whose data are there, in memory of its own."""
+        """The array whose data begin there; a copy."""
         return np.ndarray(self.shape, self.dtype, buffer, place, None, self.order).copy("K")
 
 
@@ -136,16 +136,16 @@ def _ragged(
     starts: Integers,
     ends: Integers,
 ) -> AnyArray | list[AnyArray]:
-    """Arrays of several headers: a list, or stacked where they have one dtype and shape.
+    """Arrays with different headers: a list, or stacked if they have one dtype and shape.
 
-    Those of one dtype are views of one copy, which ends with the last of them.
+    Arrays of one dtype are views of one copy, which lives as long as any of them.
 
     Args:
-        buffer: Where they are.
+        buffer: The memory that they are in.
         layouts: The layout of each.
-        sorts: Those that occur.
-        starts: Shape (n,): where the data of each begin.
-        ends: Where they end.
+        sorts: The distinct layouts.
+        starts: Where the data of each begin, shape (n,).
+        ends: Where they end, shape (n,).
     """
     dtypes = {layout.dtype for layout in sorts}
     if len({(layout.dtype, layout.shape) for layout in sorts}) == 1 or len(dtypes) > 1:
@@ -167,13 +167,13 @@ def _ragged(
 def _layouts(
     headers: bytes, length: int, sizes: Integers, kind: Array
 ) -> tuple[list[_Layout], list[_Layout]]:
-    """What arrays of different headers are, each header parsed once; and those that occur.
+    """The layout of each array, and the distinct layouts; each header is parsed once.
 
     Args:
-        headers: The headers, one behind the other, each of ``length`` bytes.
+        headers: The headers, joined, each of ``length`` bytes.
         length: Bytes of a header.
-        sizes: Shape (n,), bytes of each array, header included.
-        kind: What they should be.
+        sizes: Bytes of each array, header included, shape (n,).
+        kind: The kind that they should be of.
     """
     known = _layouts_of(kind)
     rows = np.frombuffer(headers, f"V{length}").tolist()
@@ -190,7 +190,7 @@ def _layouts(
 
 @lru_cache(maxsize=64)
 def _layouts_of(kind: Array) -> dict[bytes, _Layout]:
-    """The headers that are known of arrays of a kind."""
+    """Remembered headers of one kind of array."""
     return {}
 
 

@@ -1,4 +1,4 @@
-"""Memory that is used again: the pages of fresh memory cost more time than filling them."""
+"""Memory that is reused: page faults of fresh memory cost more time than filling it."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from atdata.system.calls import fresh_memory
 from atdata.system.forks import ForkLock
 
 _SMALLEST_KEPT_BYTES: Final = 1 << 18
-"""Bytes from which on a buffer is kept: smaller ones are kept by the allocator."""
+"""Bytes from which on a buffer is kept; the allocator itself reuses smaller ones."""
 _MAPPED_BYTES: Final = 1 << 23
-"""Bytes from which on memory is taken from the system by itself."""
+"""Bytes from which on memory is mapped, not allocated."""
 _LARGEST_KEPT_BYTES: Final = 1 << 27
-"""Bytes of the largest buffer that is kept when nobody uses it."""
+"""Bytes of the largest buffer that is kept while unused."""
 _SPARE_BYTES: Final = 1 << 22
-"""Most bytes that a buffer is made larger than asked for."""
+"""Most bytes by which a buffer is larger than asked for."""
 _FREED_BYTES: Final = 1 << 24
-"""Half of what the allocator keeps of freed memory, in bytes."""
+"""Half of the freed memory that the allocator then keeps, in bytes."""
 _UNUSED_REFERENCES: Final = 3
-"""References to a buffer that nobody holds: the list's, the loop's and the question's own."""
+"""References to a buffer that is not in use: the list, the loop variable, and the call itself."""
 
 
 class Buffers:
-    """Buffers that are given again when nobody holds a view of them any more.
+    """Buffers that are reused once no view of them is left.
 
     Args:
-        most: How many are kept: by default one in use, and one that is filled meanwhile.
+        most: How many are kept. By default two: one in use while the other is filled.
     """
 
     def __init__(self, most: int = 2) -> None:
@@ -38,7 +38,7 @@ class Buffers:
         self._lock = ForkLock()
 
     def take(self, size: int) -> Bytes:
-        """So many bytes, of any content. In use as long as an array or a memoryview of them is."""
+        """A buffer of this many bytes, of any content; in use as long as a view of it exists."""
         if not _SMALLEST_KEPT_BYTES <= size <= _LARGEST_KEPT_BYTES:
             return np.empty(size, np.uint8)
         with self._lock:
@@ -52,7 +52,7 @@ class Buffers:
 
 
 def _fresh(size: int) -> Bytes:
-    """Memory; straight from the system where it is large: the allocator would keep it."""
+    """New memory, mapped if large: the allocator would keep it after use."""
     if size < _MAPPED_BYTES:
         return np.empty(size, np.uint8)
     return np.frombuffer(fresh_memory(size), np.uint8)

@@ -1,6 +1,6 @@
-"""The form of a column: an array where one dtype and shape hold every value, a list elsewhere.
+"""Columns as they are read: an array if one dtype and shape hold every value, else a list.
 
-What is read may be neither yet: arrays that are copied, and texts that are made, later.
+Arrays may not be copied yet, and texts not decoded.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from atdata.samples.to_numpy import rows_of
 from atdata.shards.columns.strided import StridedRows
 
 CopiedColumn: TypeAlias = AnyArray | list[Any] | TextColumn
-"""One value a row: an array of shape (n, …), a list of n, or texts."""
+"""One value a row: an array of shape (n, …), a list of n, or n texts."""
 LazyColumn: TypeAlias = CopiedColumn | StridedRows
-"""The same, or arrays that are to be copied."""
+"""The same, or arrays that are not copied yet."""
 
 
 def copied_column(column: LazyColumn, *, copy: bool = True) -> CopiedColumn:
-    """A column with its arrays copied, or, if they are at a constant stride, as a view."""
+    """A column with its arrays copied; without ``copy``, a view if they have a constant stride."""
     if not isinstance(column, StridedRows):
         return column
     return column.copied() if copy else column.view()
 
 
 def column_of(values: list[Any]) -> AnyArray | list[Any]:
-    """Values as an array where one dtype and shape hold them all, as they are otherwise.
+    """Values as an array if one dtype and shape hold them all, else the list itself.
 
     Arrays of one dtype and shape (*S) become (n, *S); a copy.
     """
@@ -48,7 +48,7 @@ def column_of(values: list[Any]) -> AnyArray | list[Any]:
 
 
 def integers(values: list[int]) -> AnyArray | list[Any]:
-    """Integers as int64, as uint64 where that is needed, as they are where neither holds them."""
+    """Integers as int64, or uint64 if needed; the list itself if neither holds them."""
     low, high = min(values), max(values)
     if low >= -(2**63) and high < 2**63:
         return np.array(values, np.int64)

@@ -1,9 +1,8 @@
-"""Where decoding stands in many msgpack payloads at once.
+"""A position in each of many msgpack payloads, moved through all of them at once.
 
-Positions are a number as long as they are the same in every payload, then a vector, one a row.
-Rows at a constant stride are read as strided views of the buffer that they share, others by a
-gather from it. What a read finds in some rows only is told by `OddRows`, so that the others go
-on without them.
+The position is one number as long as it is the same in every payload, then an array, one a row.
+Payloads at a constant stride are read as strided views of their buffer, others by a gather. If
+some rows differ from the others, `OddRows` says which, and the others continue without them.
 
 msgpack: https://github.com/msgpack/msgpack/blob/master/spec.md
 """
@@ -23,17 +22,17 @@ STR_FORMS: Final = {0xD9: ">u1", 0xDA: ">u2", 0xDB: ">u4"}
 BIN_FORMS: Final = {0xC4: ">u1", 0xC5: ">u2", 0xC6: ">u4"}
 _NO_SIZES: Final = np.full(256, -1, np.int64)
 _STR_SIZES: Final = _NO_SIZES.copy()
-"""Type → bytes of a str of this type, where it tells them itself."""
+"""Type byte → length of the str if the type itself encodes it, else -1."""
 _STR_SIZES[0xA0:0xC0] = np.arange(0x20)
 _COMPARED_BYTES: Final = 1 << 15
-"""Bytes that are compared at once: new memory for more of them costs as much as comparing."""
+"""Bytes that are compared at once: more would spend as much time on new memory."""
 
 
 class OddRows(Exception):
     """Some rows do not have the layout of the first one, or are damaged.
 
     Args:
-        rows: Mask of shape (n,): which.
+        rows: Which rows: a mask of shape (n,).
     """
 
     def __init__(self, rows: Mask) -> None:
@@ -41,14 +40,13 @@ class OddRows(Exception):
 
 
 class Cursor:
-    """Positions in n payloads.
+    """A position in each of n payloads.
 
     Args:
         buffer: The memory that holds them all.
-        starts: Shape (n,), n at least 1: where each payload begins, in bytes from the buffer's
-            start.
-        sizes: Shape (n,): bytes of each.
-        at: Where the cursor stands in all payloads, or in each; from the start of the payload.
+        starts: Where each payload begins in the buffer, shape (n,), n at least 1.
+        sizes: Bytes of each payload, shape (n,).
+        at: The position in all payloads, or in each; from the start of the payload.
         stride: Bytes from the start of one payload to that of the next; None: they differ.
         file: The file that the buffer is a map of.
     """
@@ -71,22 +69,22 @@ class Cursor:
         self.file = file
         self._first = int(starts[0])
         self._owed = b""
-        """What has to stand just before the cursor, and was not compared yet."""
+        """Bytes that must be just before the cursor, and have not been compared yet."""
         self._shortest = int(sizes.min())
 
     def __len__(self) -> int:
         return len(self.starts)
 
     def part(self, rows: Integers) -> Cursor:
-        """A cursor of its own over some rows."""
+        """A new cursor over some of the rows."""
         at = self.at if isinstance(self.at, int) else self.at[rows]
         return Cursor(self.buffer, self.starts[rows], self.sizes[rows], at)
 
     def first_offset(self) -> int | None:
-        """Where the first row stands if all stand at one place of their payloads, else None.
+        """The first row's offset in the buffer; None if positions in the payloads differ.
 
         Raises:
-            OddRows: Those that end there.
+            OddRows: Rows that end there.
         """
         if not isinstance(self.at, int):
             return None
@@ -94,11 +92,11 @@ class Cursor:
         return self._first + self.at
 
     def offsets(self) -> Integers:
-        """Where each row stands, in bytes from the buffer's start."""
+        """The offset of each row in the buffer, shape (n,)."""
         return self.starts + self.at
 
     def move(self, size: int | Integers) -> None:
-        """Move over so many bytes, of all rows or of each.
+        """Move by this many bytes, the same in all rows or one number a row.
 
         Raises:
             OddRows: See `settle`.
@@ -109,10 +107,10 @@ class Cursor:
         self.at = self.at + size
 
     def require(self, size: int | Integers) -> None:
-        """Make sure that each payload has so many more bytes.
+        """Check that each payload has this many more bytes.
 
         Raises:
-            OddRows: Those that have not.
+            OddRows: Rows that have fewer.
         """
         end = self.at + size
         if isinstance(end, int) and end <= self._shortest:
@@ -128,13 +126,13 @@ class Cursor:
         return bytes(self.buffer[self._first + at : self._first + at + size])
 
     def only_first(self) -> OddRows:
-        """The error that says that the first row cannot be decoded here."""
+        """The error for a first row that cannot be decoded here."""
         odd = np.zeros(len(self), np.bool_)
         odd[0] = True
         return OddRows(odd)
 
     def all_rows(self) -> OddRows:
-        """The error that says that no row can be decoded here."""
+        """The error for rows none of which can be decoded here."""
         return OddRows(np.ones(len(self), np.bool_))
 
     def read(self, dtype: str, size: int, skip: int = 0) -> AnyArray:
@@ -142,7 +140,7 @@ class Cursor:
 
         Args:
             dtype: Its dtype.
-            size: Its bytes, at least 1; they must be known to be there.
+            size: Its bytes, at least 1; the caller has checked that they exist.
             skip: Bytes before it.
 
         Returns:
@@ -153,14 +151,14 @@ class Cursor:
             return np.ndarray((len(self),), dtype, self.buffer, place, (self.stride,))
         return self.gather(dtype, size, self.offsets() + skip)
 
-    def gather(self, dtype: str, size: int, places: Integers) -> AnyArray:
-        """The same at places of any rows, in bytes from the buffer's start. A copy."""
-        there = len(self.buffer) - size + 1
-        overlapping = np.ndarray((there,), dtype, self.buffer, 0, (1,))
-        return overlapping[places]
+    def gather(self, dtype: str, size: int, offsets: Integers) -> AnyArray:
+        """As `read`, at any offsets in the buffer; a copy."""
+        last = len(self.buffer) - size + 1
+        overlapping = np.ndarray((last,), dtype, self.buffer, 0, (1,))
+        return overlapping[offsets]
 
     def expect(self, literal: bytes) -> None:
-        """Move over bytes that have to be the same in every row.
+        """Move over bytes that must be the same in every row.
 
         They are compared together with what follows, at the latest by `settle`.
         """
@@ -168,7 +166,7 @@ class Cursor:
         self.at = self.at + len(literal)
 
     def passes(self, literal: bytes) -> bool:
-        """Move over bytes if they, and those that were expected, are the same in every row."""
+        """Move over bytes if every row has them, and all bytes that were expected before."""
         end = self.at + len(literal)
         enough = end <= self._shortest if isinstance(end, int) else not (end > self.sizes).any()
         if not enough or not self._all_hold(self._owed + literal, -len(self._owed)):
@@ -177,10 +175,10 @@ class Cursor:
         return True
 
     def settle(self) -> None:
-        """Make sure that what was expected is there.
+        """Compare the bytes that were expected.
 
         Raises:
-            OddRows: Those where it is not.
+            OddRows: Rows that have others.
         """
         if self._owed and not self.passes(b""):
             self.require(0)
@@ -190,7 +188,7 @@ class Cursor:
             raise OddRows(~same.all(axis=1))
 
     def _all_hold(self, literal: bytes, skip: int) -> bool:
-        """Whether bytes, ``skip`` bytes ahead, are the same in every row."""
+        """Whether every row has these bytes, ``skip`` bytes ahead."""
         if not literal:
             return True
         size = len(literal)
@@ -199,48 +197,48 @@ class Cursor:
         return all(map(wanted.startswith, self._in_steps(size, skip, step)))
 
     def _in_steps(self, size: int, skip: int, step: int) -> Iterator[bytes]:
-        """Some bytes of each row, one row behind the other, of ``step`` rows at a time."""
+        """Bytes of each row, joined, of ``step`` rows at a time."""
         starts = range(0, len(self), step)
         if self.stride is not None and isinstance(self.at, int):
             rows = self.read(f"V{size}", size, skip)
             return (rows[start : start + step].tobytes() for start in starts)
-        places = self.offsets() + skip
-        parts = (places[start : start + step] for start in starts)
+        offsets = self.offsets() + skip
+        parts = (offsets[start : start + step] for start in starts)
         return (self.gather(f"V{size}", size, part).tobytes() for part in parts)
 
     def types(self) -> Bytes:
-        """The next byte of each row, a copy: the type of a value. Does not move.
+        """The next byte of each row, which is the type of a value; a copy. Does not move.
 
         Raises:
-            OddRows: Rows that end there, or see `settle`.
+            OddRows: Rows that end there, and as for `settle`.
         """
         self.settle()
         self.require(1)
         return np.ascontiguousarray(self.read("u1", 1))
 
     def texts(self) -> tuple[Integers, Integers]:
-        """Move over a str in each row: where they start and where they end."""
+        """Move over a str in each row; gives where they start and where they end."""
         return self._spans(STR_FORMS, _STR_SIZES)
 
     def binaries(self) -> tuple[Integers, Integers]:
-        """Move over a bin in each row: where they start and where they end."""
+        """Move over a bin in each row; gives where they start and where they end."""
         return self._spans(BIN_FORMS, _NO_SIZES)
 
-    def _spans(self, forms: dict[int, str], told: Integers) -> tuple[Integers, Integers]:
+    def _spans(self, forms: dict[int, str], inline: Integers) -> tuple[Integers, Integers]:
         """Spans of values that begin with a type and a length.
 
         Args:
-            forms: Type → dtype of the length behind it.
-            told: Shape (256,): the length that a type itself tells, or -1.
+            forms: Type byte → dtype of the length after it.
+            inline: Type byte → the length that it encodes itself, or -1; shape (256,).
         """
-        head, size = self._first_head(forms, told)
+        head, size = self._first_head(forms, inline)
         if size >= 0 and self.passes(head):
             self.require(size)
             starts = self.offsets()
             self.move(size)
             return starts, starts + size
         types = self.types()
-        sizes = told[types]
+        sizes = inline[types]
         heads = np.ones(len(types), np.int64)
         for code in present(types):
             if code in forms:
@@ -260,18 +258,18 @@ class Cursor:
         self.move(heads + sizes)
         return starts, starts + sizes
 
-    def _first_head(self, forms: dict[int, str], told: Integers) -> tuple[bytes, int]:
-        """The type and the length of the first row's value, and what it says; -1: nothing."""
+    def _first_head(self, forms: dict[int, str], inline: Integers) -> tuple[bytes, int]:
+        """The bytes of the first row's type and length, and that length; -1: there is none."""
         head = self.first(5)
         if not head or head[0] not in forms:
-            return head[:1], int(told[head[0]]) if head else -1
+            return head[:1], int(inline[head[0]]) if head else -1
         width = int(forms[head[0]][-1])
         whole = len(head) > width
         return head[: 1 + width], int.from_bytes(head[1 : 1 + width], "big") if whole else -1
 
 
 def present(types: Bytes) -> list[int]:
-    """The values that occur, in order."""
+    """The distinct values, in order."""
     if (types == types[0]).all():
         return [int(types[0])]
     return np.flatnonzero(np.bincount(types, minlength=256)).tolist()

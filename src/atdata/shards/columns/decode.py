@@ -1,8 +1,8 @@
-"""Many payloads → columns, vectorised where their layout allows it, row by row elsewhere.
+"""Many payloads → columns, vectorised where their layout allows it, else row by row.
 
-A layout is what the bytes between the values are: the map's header, and the field names in
-their order. Rows that share the first row's layout are decoded together; those that do not
-form a group of their own, or are decoded one by one, and everything is put back in order.
+A layout is the bytes between the values: the map's header, and the field names in their order.
+Rows with the first row's layout are decoded together; the others form groups of their own, or
+are decoded one by one. Then everything is put back in order.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from atdata.shards.tar.file_rows import FileRows
 T = TypeVar("T")
 
 _FEW_ROWS: Final = 8
-"""Rows that are decoded faster one by one, if they are not large."""
+"""Fewer rows than this are decoded faster one by one, unless they are large."""
 _FEW_BYTES: Final = 1 << 16
 _LONGEST_KEY_BYTES: Final = 1024
-"""Bytes of the longest field name that is looked for in many rows at once."""
+"""Bytes of the longest field name that is compared in many rows at once."""
 _MOST_ATTEMPTS: Final = 8
-"""How often rows of other layouts are tried together, in one block."""
+"""Layouts that are tried in one block; the rows left over are decoded one by one."""
 
 
 @dataclass(frozen=True)
@@ -40,23 +40,23 @@ class Payloads:
     buffer: memoryview
     """Read-only."""
     starts: Integers
-    """Shape (n,), in bytes from the start of the buffer."""
+    """Where in the buffer each begins, shape (n,)."""
     ends: Integers
     file: FileRows | None = None
     """The file that the buffer is a map of."""
     base: int | None = None
-    """Where in their shard the buffer begins; None: they were moved out of it."""
+    """Where in the shard the buffer begins; None: the payloads were copied from several places."""
 
     def take(self, rows: slice | Integers) -> Payloads:
-        """Some of them, in the order of ``rows``."""
+        """Some of the payloads, in the order of ``rows``."""
         return Payloads(self.buffer, self.starts[rows], self.ends[rows], self.file, self.base)
 
     def cursor(self) -> Cursor:
-        """A cursor at the start of each; there is at least one."""
+        """A cursor at the start of each payload, at least one."""
         starts, sizes = self.starts, self.ends - self.starts
         stride = int(starts[1] - starts[0]) if len(starts) > 1 else int(sizes[0])
-        even = stride >= int(sizes.max()) and bool((starts[1:] - starts[:-1] == stride).all())
-        file, known = (self.file, stride) if even else (None, None)
+        regular = stride >= int(sizes.max()) and bool((starts[1:] - starts[:-1] == stride).all())
+        file, known = (self.file, stride) if regular else (None, None)
         return Cursor(self.buffer, starts, sizes, stride=known, file=file)
 
 
@@ -67,7 +67,7 @@ class Group:
     rows: Integers
     """Which rows, in order."""
     columns: dict[str, LazyColumn]
-    """Field name → values of these rows, in the order of the type's fields."""
+    """Field name → the values of these rows; fields in the order of the type."""
 
 
 class Decoder(Generic[T]):
@@ -79,20 +79,20 @@ class Decoder(Generic[T]):
         self._owning = self._readers(own=True)
 
     def _readers(self, *, own: bool) -> dict[str, ColumnReader] | None:
-        """Field name → reader; None where a field is of a kind that has none."""
+        """Field name → its reader; None if the kind of a field has none."""
         readers = {field.name: reader_of(field, own=own) for field in self.codec.fields}
         known = {name: read for name, read in readers.items() if read is not None}
         return known if known and len(known) == len(readers) else None
 
     def samples(self, payloads: Payloads, unpack: Callable[[int], T]) -> Iterable[T]:
-        """Every payload as a sample, whose arrays own their memory.
+        """Every payload as a sample; arrays own their memory.
 
         Args:
             payloads: The payloads.
             unpack: Decodes the payload of one row by itself.
 
         Returns:
-            A list, or what makes one after the other.
+            A list, or an iterator that builds them one by one.
         """
         groups, left = self._groups(payloads, own=True)
         if len(groups) == 1 and not len(left):
@@ -106,8 +106,9 @@ class Decoder(Generic[T]):
         return out
 
     def columns(self, payloads: Payloads, unpack: Callable[[int], T]) -> dict[str, LazyColumn]:
-        """Every field as a column, arrays at a constant stride not copied yet. Arguments as in
-        `samples`.
+        """Every field as a column; arrays at a constant stride are not copied yet.
+
+        Arguments as for `samples`.
         """
         if self.codec.untyped:
             return _columns_of(list(self.samples(payloads, unpack)))
@@ -149,11 +150,10 @@ class Decoder(Generic[T]):
 
         Args:
             payloads: The payloads.
-            own: Whether arrays are lists of arrays that own their memory each; else stacked
-                where they can be.
+            own: Give lists of arrays that each own their memory, instead of stacking them.
 
         Returns:
-            The groups, and the rows that are left to be decoded one by one, in order.
+            The groups, and the rows left to decode one by one, in order.
         """
         everything = np.arange(len(payloads.starts))
         readers = self._owning if own else self._stacking
@@ -183,10 +183,10 @@ class Decoder(Generic[T]):
     def _decode(
         self, cursor: Cursor, readers: dict[str, ColumnReader], own: bool
     ) -> dict[str, LazyColumn]:
-        """All rows, in the layout of the first.
+        """Decode all rows in the layout of the first one.
 
         Raises:
-            OddRows: Rows that do not have it, or that only their own decoding can judge.
+            OddRows: Rows of another layout, or that must be decoded one by one.
         """
         count, header = _map_header(cursor)
         cursor.expect(header)
@@ -222,13 +222,13 @@ class Decoder(Generic[T]):
 
 
 def _columns_of(samples: list[Any]) -> dict[str, LazyColumn]:
-    """The fields of samples without a type: each says what it has."""
+    """The fields of samples without a type: those that any sample has."""
     found = dict.fromkeys(name for sample in samples for name in sample)
     return {name: column_of([sample.get(name) for sample in samples]) for name in found}
 
 
 def _interleave(groups: list[Group], name: str, count: int) -> tuple[AnyArray] | None:
-    """The columns of several groups as one array, where they have one dtype and shape."""
+    """The columns of several groups as one array, if they have one dtype and shape."""
     columns = [copied_column(group.columns[name]) for group in groups]
     arrays = [column for column in columns if isinstance(column, np.ndarray)]
     if len(arrays) < len(columns) or len({(a.dtype, a.shape[1:]) for a in arrays}) != 1:
@@ -240,7 +240,7 @@ def _interleave(groups: list[Group], name: str, count: int) -> tuple[AnyArray] |
 
 
 def _map_header(cursor: Cursor) -> tuple[int, bytes]:
-    """Number of pairs in the first row's map, and the bytes that say so."""
+    """Number of pairs in the first row's map, and the bytes of its header."""
     raw = cursor.first(5)
     if raw and 0x80 <= raw[0] <= 0x8F:
         return raw[0] & 0x0F, raw[:1]
@@ -251,7 +251,7 @@ def _map_header(cursor: Cursor) -> tuple[int, bytes]:
 
 
 def _key(cursor: Cursor) -> tuple[str, bytes]:
-    """The first row's next key, and the bytes that it takes."""
+    """The first row's next key, and its bytes."""
     raw = cursor.first(_LONGEST_KEY_BYTES)
     first = raw[0] if raw else 0
     if 0xA0 <= first <= 0xBF:

@@ -1,4 +1,4 @@
-"""Columns as a caller has them: arrays, lists, and what other libraries hold columns in"""
+"""Columns as a caller has them: arrays, lists, and columns of other libraries."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from atdata.shards.columns.packers import Values
 
 
 def given_columns(columns: Mapping[str, Any], codec: SampleCodec[Any]) -> dict[str, Values]:
-    """Columns, by field, each an array or a list.
+    """Field name → its column, as an array or a list.
 
-    A column of another library, such as pandas, Polars or Arrow, gives its array; none of them is
-    imported for it.
+    A column of pandas, Polars, Arrow or the like converts itself to an array; these libraries are
+    not imported.
 
     Raises:
-        EncodeError: Columns that no samples can have: says which.
+        EncodeError: A column without a field, a required field without a column, or one that is
+            not an array or list; names it.
     """
     if not hasattr(columns, "items") or not hasattr(columns, "get"):
         raise EncodeError(
@@ -55,7 +56,7 @@ def _values(field: Field, column: Any) -> Values:
             f"Column {field.name!r}: expected an array or a list with one value a sample, found "
             f"{type(column).__name__}."
         )
-    # Its own items are datetimes, where those of the array may be of units that equal none.
+    # Items of the column are datetimes; items of the array may be in units that equal none.
     return list(column) if array.dtype.kind == "M" and field.kind == DateTime() else array
 
 
@@ -75,7 +76,7 @@ def _array(field: Field, column: Any) -> AnyArray | None:
             return np.asarray(column)
         if callable(getattr(column, "to_numpy", None)):
             return np.asarray(column.to_numpy())
-    except Exception as error:  # of whatever library the column is
+    except Exception as error:  # any library may raise anything
         raise EncodeError(
             f"Column {field.name!r}: {type(column).__name__} makes no array: {error}. Pass a list, "
             "or an array of NumPy."
@@ -84,7 +85,7 @@ def _array(field: Field, column: Any) -> AnyArray | None:
 
 
 def _missing(column: Any) -> int:
-    """Values that a column marks as missing, in a way of its own that no array of NumPy has."""
+    """How many values a column marks as missing in its own way, which NumPy arrays lack."""
     if isinstance(getattr(column, "dtype", None), np.dtype):
         return 0
     counted = getattr(column, "null_count", None)

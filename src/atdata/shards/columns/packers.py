@@ -29,13 +29,13 @@ from atdata.samples.packing import (
 )
 
 Values: TypeAlias = AnyArray | Sequence[Any]
-"""A column as a caller has it: one value a row."""
+"""One field of many samples, as a caller has it: one value a row."""
 
 LARGE_VALUE_BYTES: Final = 1 << 14
 """Bytes from which on a value is written from where it is: a matrix would be one more copy."""
 _MOST_SHAPES: Final = 4096
 _PLAIN: Final = frozenset("biufcS")
-"""Sorts of dtypes whose arrays give their bytes to others."""
+"""Kinds of dtypes whose arrays support the buffer protocol."""
 _dtype = attrgetter("dtype")
 _ndim = attrgetter("ndim")
 _shape = attrgetter("shape")
@@ -96,7 +96,7 @@ PackColumn: TypeAlias = Callable[[Values], PackedColumn]
 
 
 def packed_values(values: list[bytes]) -> PackedColumn:
-    """Values that are packed already, at least one."""
+    """A column of values that are packed already, at least one."""
     sizes = _lengths(values)
     if sizes[0] < LARGE_VALUE_BYTES and bool((sizes == sizes[0]).all()):
         return FixedWidth(b"", np.frombuffer(b"".join(values), np.uint8).reshape(len(values), -1))
@@ -104,7 +104,7 @@ def packed_values(values: list[bytes]) -> PackedColumn:
 
 
 class RowMisfit(Misfit):
-    """A value that does not fit its field, and which of them it is."""
+    """A value that does not fit its field, and its row."""
 
     def __init__(self, row: int, misfit: Misfit) -> None:
         super().__init__(misfit.expected, misfit.found, misfit.hint)
@@ -113,15 +113,15 @@ class RowMisfit(Misfit):
 
 
 def pack_of(field: Field, column: Values, before: bytes) -> PackColumn:
-    """How a column is packed.
+    """How to pack a column.
 
     Args:
         field: Its field.
         column: Its values.
-        before: What goes before each value: the key of the field.
+        before: The bytes before each value: the key of the field.
 
     Raises:
-        Misfit: No value of it can fit.
+        Misfit: The column as a whole does not fit, such as an array of another dtype.
     """
     if not isinstance(column, np.ndarray) or column.dtype.hasobject:
         return pack_list(field, before)
@@ -161,7 +161,7 @@ def _pack_arrays(kind: Array, column: AnyArray, before: bytes) -> PackColumn:
 
 
 def pack_list(field: Field, before: bytes) -> PackColumn:
-    """How values of a field are packed that may be of any type."""
+    """How to pack values of any types."""
     pack, at_once = packer_of(field.value_kind, before), _at_once(field, before)
 
     def packed(column: Values) -> PackedColumn:
@@ -176,7 +176,7 @@ def pack_list(field: Field, before: bytes) -> PackColumn:
 
 
 def _at_once(field: Field, before: bytes) -> Callable[[list[Any]], PackedColumn | None]:
-    """Packs values of a field together, where they are of the usual types; None: they are not."""
+    """How to pack values together if they have the usual types; it gives None if they have not."""
 
     def packed(values: list[Any]) -> PackedColumn | None:
         sorts = set(map(type, values))
@@ -197,7 +197,7 @@ def _at_once(field: Field, before: bytes) -> Callable[[list[Any]], PackedColumn 
 def _array_lists(
     kind: Array, before: bytes, *, optional: bool
 ) -> Callable[[list[Any]], PackedColumn | None]:
-    """As `_at_once`, for arrays of one dtype, of any shapes."""
+    """As `_at_once`, for arrays of one dtype and any shapes."""
     known: dict[tuple[Any, Any], bytes] = {}
     nil = before + NIL
 
@@ -275,14 +275,13 @@ def _ints(before: bytes, column: AnyArray) -> FixedWidth:
 
 
 def _are_floats(column: AnyArray) -> bool:
-    """Whether a 64-bit float is equal to each number of a column."""
+    """Whether each number of a column equals a 64-bit float."""
     if column.dtype.itemsize < 8 or column.dtype == np.float64:
         return True
     if column.dtype.kind == "f":
         same = column.astype(np.float64) == column
         return bool((same | np.isnan(column)).all())
-    # The largest magnitude up to which every integer is a float. What is above may be one as
-    # well, which is seen one by one.
+    # Up to here every integer is a float. Larger ones may be, too: they are checked one by one.
     return not len(column) or (int(column.max()) <= 2**53 and int(column.min()) >= -(2**53))
 
 
@@ -309,7 +308,7 @@ def _texts(before: bytes, values: list[str]) -> PackedColumn | None:
 
 
 def _bytes_of(column: AnyArray) -> Bytes:
-    """The bytes of each row, in C order: shape (n, bytes). A copy where they are not so already."""
+    """The bytes of each row, in C order, shape (n, bytes): a copy if they are not in C order."""
     count = len(column)
     size = column[:1].nbytes
     if not size:

@@ -1,7 +1,7 @@
-"""Values of one kind, read in many payloads at once: the vectorised twin of `Kind.decode`.
+"""Values of one kind, read in many payloads at once: the vectorised `Kind.decode`.
 
 Every reader here gives exactly the values that decoding row by row gives, or raises `OddRows`
-for rows that it leaves to that.
+for rows that must be decoded that way.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from atdata.shards.columns.column import LazyColumn, as_list, integers
 from atdata.shards.columns.cursor import BIN_FORMS, NIL, STR_FORMS, Cursor, OddRows, present, spread
 
 ColumnReader: TypeAlias = Callable[[Cursor], LazyColumn]
-"""Moves over one value a row. Shape (n, …), or a list of n."""
+"""Reads one value a row, and moves the cursor after it."""
 
 _INT_FORMS: Final = {
     0xCC: ">u1",
@@ -47,7 +47,7 @@ _INT_FORMS: Final = {
 }
 _FLOAT_FORMS: Final = {0xCA: ">f4", 0xCB: ">f8"}
 _WIDTHS: Final = np.full(256, -1, np.int64)
-"""Type → bytes behind it, for integers."""
+"""Type byte of an integer → bytes after it; -1 for other types."""
 _WIDTHS[:0x80] = 0
 _WIDTHS[0xE0:] = 0
 for _code, _dtype in _INT_FORMS.items():
@@ -56,11 +56,11 @@ _LONGEST_SLOT_BYTES: Final = 256
 
 
 def reader_of(field: Field, *, own: bool) -> ColumnReader | None:
-    """How a field is read in many rows at once; None: only row by row.
+    """How to read a field in many rows at once; None: only row by row.
 
     Args:
         field: The field.
-        own: Whether arrays are wanted one by one, each owning its memory, not stacked.
+        own: Give lists of arrays that each own their memory, instead of stacking them.
     """
     read = _reader(field.kind, own)
     if read is None or not field.optional:
@@ -94,14 +94,14 @@ def _ints(cursor: Cursor) -> AnyArray | list[Any]:
     if (widths < 0).any():
         raise OddRows(widths < 0)
     cursor.require(widths + 1)
-    # A type without bytes behind it is the number itself, as a signed byte.
+    # A type byte without bytes after it is the number itself, signed.
     out = types.view(np.int8).astype(np.int64)
     unsigned = None
     for code in present(types):
         if code in _INT_FORMS:
             rows = np.flatnonzero(types == code)
-            places = cursor.offsets()[rows] + 1
-            found = cursor.gather(_INT_FORMS[code], int(_WIDTHS[code]), places)
+            offsets = cursor.offsets()[rows] + 1
+            found = cursor.gather(_INT_FORMS[code], int(_WIDTHS[code]), offsets)
             out[rows] = found.astype(np.int64)
             if code == 0xCF and (out[rows] < 0).any():
                 unsigned = rows
@@ -115,7 +115,7 @@ def _ints(cursor: Cursor) -> AnyArray | list[Any]:
 
 
 def _ints_of(cursor: Cursor, code: int) -> AnyArray:
-    """Integers that all have one type, which was passed."""
+    """Integers of one type byte, after which the cursor is."""
     width = int(_WIDTHS[code])
     cursor.require(width)
     raw = cursor.read(_INT_FORMS[code], width)
@@ -162,7 +162,7 @@ def _strs(cursor: Cursor) -> TextColumn | list[str]:
         if of_one_size:
             slots = cursor.read(f"V{longest}", longest, -longest)
         else:
-            # What stands behind the shorter ones comes along.
+            # Bytes after the shorter ones are read with them, and cleared.
             slots = cursor.gather(f"V{longest}", longest, starts)
             slots = slots.view(np.uint8).reshape(-1, longest)
             slots[np.arange(longest) >= sizes[:, None]] = 0
@@ -201,7 +201,7 @@ def _from_texts(cursor: Cursor, kind: Choice | DateTime) -> list[Any]:
 
 
 def _row_by_row(cursor: Cursor, kind: Kind) -> list[Any]:
-    """Values of no fixed form; the fields around them are still read in many rows at once."""
+    """Values of no fixed form, such as lists; other fields are still read many at once."""
     cursor.settle()
     buffer = cursor.buffer
     found: list[Any] = []
@@ -221,10 +221,10 @@ def _row_by_row(cursor: Cursor, kind: Kind) -> list[Any]:
 
 
 def pass_over(cursor: Cursor) -> None:
-    """Move over a value of a field that the type does not have.
+    """Move over a value of a field that the sample type does not have.
 
     Raises:
-        OddRows: Rows where it is not of the sort of the first row's, or a list or a map.
+        OddRows: Rows where it is of another sort than in the first row, or a list or map.
     """
     types = cursor.types()
     others = types[types != NIL]
@@ -246,7 +246,7 @@ _SORTS: Final = {
     Primitive("str"): frozenset({*range(0xA0, 0xC0), *STR_FORMS}),
     Primitive("int"): frozenset({*range(0x80), *range(0xE0, 0x100), *_INT_FORMS}),
 }
-"""Kind → types that its values begin with."""
+"""Kind → type bytes of its values."""
 
 
 def _maybe(cursor: Cursor, read: ColumnReader, kind: Kind) -> LazyColumn:

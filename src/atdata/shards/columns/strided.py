@@ -1,4 +1,4 @@
-"""Arrays of many rows that are copied when it is known where to: once, or not at all."""
+"""Arrays at a constant stride that are copied only once it is known where to, or never."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from atdata.shards.columns.buffers import Buffers
 from atdata.shards.tar.file_rows import FileRows
 
 SMALL_ROW_BYTES: Final = 4096
-"""Bytes up to which copying an array twice is cheaper than handling it by itself."""
+"""Bytes up to which copying an array twice is cheaper than handling it separately."""
 READ_ROW_BYTES: Final = 1 << 16
-"""Bytes of a row from which on it is read from its file: a map would fault on each page."""
+"""Bytes from which on a row is read from its file: a map would fault on each page."""
 buffers: Final = Buffers()
-"""What the arrays of batches are in, which are let go as fast as new ones are made."""
+"""Memory for the arrays of batches, which are dropped as fast as new ones are made."""
 
 
 class StridedRows:
-    """Arrays of one dtype and shape (*S) at a constant stride, not copied yet.
+    """n arrays of one dtype and shape (*S) at a constant stride, not copied yet.
 
     Args:
         buffer: The memory that they are in, read-only.
         header: Their dtype and shape.
-        first: Where the data of the first one begin.
-        stride: Bytes from the data of one to those of the next, at least the data's bytes.
-        count: How many there are.
+        first: Offset of the data of the first one.
+        stride: Bytes from the data of one to the data of the next, at least the size of one.
+        count: n.
         file: The file that the buffer is a map of.
     """
 
@@ -54,7 +54,7 @@ class StridedRows:
         return self._count
 
     def __getitem__(self, place: slice) -> StridedRows:
-        """Consecutive ones of them."""
+        """Consecutive rows; not copied."""
         start, stop, _ = place.indices(self._count)
         first = self._first + start * self._stride
         count = max(0, stop - start)
@@ -62,16 +62,16 @@ class StridedRows:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of the data of one."""
+        """Bytes of the data of one row."""
         return self.header.data_bytes
 
     @property
     def is_large(self) -> bool:
-        """Whether copying each to its last place is worth waiting until that is known."""
+        """Whether it is worth waiting to copy each row just once, to where it stays."""
         return self.row_bytes > SMALL_ROW_BYTES
 
     def view(self) -> AnyArray:
-        """All of them, shape (n, *S): a read-only view of the buffer, which it keeps."""
+        """All rows as an array of shape (n, *S): a read-only view that keeps the buffer."""
         shape, dtype = self.header.shape, self.header.dtype
         inner = reversed(shape) if self.header.fortran else shape
         sizes = (self._count, *inner)
@@ -82,14 +82,14 @@ class StridedRows:
         return self._turned(made)
 
     def copied(self) -> AnyArray:
-        """All of them, shape (n, *S), in memory that nobody else holds."""
+        """All rows as an array of shape (n, *S); a copy."""
         return joined_rows([self])
 
     def each(self) -> Iterator[AnyArray]:
-        """One after the other, each in memory of its own, copied when it is asked for."""
+        """The rows one by one, each copied to its own memory when it is asked for."""
         if self._file is not None and self.row_bytes >= READ_ROW_BYTES:
             return self._each_read(self._file)
-        # Rows of a shard lie at odd addresses, from where NumPy copies one at half the speed.
+        # Rows in a shard are not aligned, which halves the speed of NumPy's copies.
         rows = self.view() if self.is_large else self.copied()
         if self.header.shape and not self.header.fortran:
             return map(np.ndarray.copy, rows)
@@ -103,24 +103,24 @@ class StridedRows:
             yield made.view(header.dtype).reshape(header.shape, order=header.order)
 
     def _copy_to(self, out: AnyArray) -> None:
-        """Copy them to an array of shape (n, bytes of one)."""
+        """Copy all rows to an array of shape (n, bytes of one)."""
         if self._file is not None and self.row_bytes >= READ_ROW_BYTES:
             self._file.read(out, self._first, self._stride)
         else:
             out[...] = np.ndarray(out.shape, np.uint8, self._buffer, self._first, (self._stride, 1))
 
     def _turned(self, rows: AnyArray) -> AnyArray:
-        """Rows of arrays in Fortran order, as they lie in memory, as they are meant."""
+        """Rows with their axes in order; arrays in Fortran order have them reversed in memory."""
         if not self.header.fortran:
             return rows
         return rows.transpose(0, *range(rows.ndim - 1, 0, -1))
 
 
 def joined_rows(parts: list[StridedRows]) -> AnyArray:
-    """Rows of several parts as one array, copied once.
+    """Rows of several parts as one array; one copy.
 
     Args:
-        parts: At least one; all of one header.
+        parts: At least one; all with the same header.
     """
     first, count = parts[0], sum(map(len, parts))
     header, size = first.header, first.row_bytes

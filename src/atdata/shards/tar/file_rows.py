@@ -16,19 +16,19 @@ from atdata.system.forks import at_fork
 from atdata.system.regular_files import open_number
 
 _HALVED_BYTES: Final = 1 << 22
-"""Bytes from which on two threads share the reading."""
+"""Bytes from which on two threads read a half each."""
 _MOST_BUFFERS: Final = 1024
 """Most buffers of one `preadv`; Linux takes as many."""
 
 
 class FileRows:
-    """Rows of a file, read straight into arrays: one copy, without a map's page faults.
+    """A file whose rows are read straight into arrays.
 
     Args:
         path: The file.
 
     Raises:
-        OSError: It cannot be opened, or is no regular file.
+        OSError: It cannot be opened, or is not a regular file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -55,20 +55,20 @@ class FileRows:
             ShardError: The file ends before.
         """
         half = len(out) // 2 if out.nbytes >= _HALVED_BYTES else 0
-        beside: Future[None] | None = None
+        first_half: Future[None] | None = None
         if half:
-            beside = _helper().submit(self._read, out[:half], first, stride)
+            first_half = _helper().submit(self._read, out[:half], first, stride)
         try:
             self._read(out[half:], first + half * stride, stride)
         finally:
-            if beside is not None:
-                beside.result()
+            if first_half is not None:
+                first_half.result()
 
     def _read(self, out: AnyArray, first: int, stride: int) -> None:
         self.read_rows(list(out), first, stride)
 
     def read_rows(self, rows: Sequence[AnyArray], first: int, stride: int) -> None:
-        """The same for rows that are arrays each, of one size."""
+        """As `read`, for rows that are separate arrays of one size."""
         between = bytearray(stride - rows[0].nbytes if len(rows) else 0)
         most = _MOST_BUFFERS // 2
         for start in range(0, len(rows), most):
@@ -99,5 +99,5 @@ def _helper() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, "atdata-copy")
 
 
-# Threads do not come along into a forked child.
+# A forked child has no threads.
 at_fork(after_in_child=_helper.cache_clear)

@@ -15,11 +15,11 @@ BLOCK: Final = 512
 """Bytes of a tar record: headers take one, payloads are padded to a multiple."""
 ZEROS: Final = bytes(BLOCK)
 SUFFIXES: Final = frozenset({b"msgpack", b"mp", b"msg"})
-"""What follows the last dot of a sample's file name, in any case."""
+"""Suffixes of a sample's file name, in upper or lower case."""
 
 HARD_LINK, SYMBOLIC_LINK, FOLDER = b"125"
 WITHOUT_DATA: Final = frozenset(b"123456")
-"""Type flags of links, devices and folders, which no payload follows; any other is a file."""
+"""Type flags of links, devices and folders, which have no payload; any other is a file."""
 PAX_NEXT, PAX_GLOBAL, GNU_NAME, GNU_LINK, GNU_SPARSE, PAX_SOLARIS = b"xgLKSX"
 
 _PAX_RECORD = re.compile(rb"(\d{1,18}) ([^=\n]+)=")
@@ -28,14 +28,14 @@ _CHECKSUM: Final = slice(148, 156)
 
 @dataclass(slots=True)
 class Extended:
-    """What an extended header says of the members behind it."""
+    """What an extended header sets for the member after it."""
 
     size: int | None = None
     name: bytes | None = None
     link: bytes | None = None
 
     def over(self, other: Extended) -> Extended:
-        """This, and ``other`` where this says nothing."""
+        """This, with ``other`` for what this does not set."""
         return Extended(
             other.size if self.size is None else self.size,
             other.name if self.name is None else self.name,
@@ -49,7 +49,7 @@ def padded(size: int) -> int:
 
 
 def number(field: bytes, offset: int) -> int:
-    """A numeric field: octal digits between blanks and zeros, or base-256.
+    """The number in a field: octal digits between blanks and zeros, or base-256.
 
     Raises:
         ShardError: Neither, or negative.
@@ -73,7 +73,7 @@ def check(header: bytes, offset: int) -> None:
 
 
 def checksum_holds(header: bytes) -> bool:
-    """Whether a header has the checksum that it says."""
+    """Whether a header's checksum is right."""
     try:
         want = number(header[_CHECKSUM], 0)
     except ShardError:
@@ -84,7 +84,7 @@ def checksum_holds(header: bytes) -> bool:
 
 
 def name_of(header: bytes) -> bytes:
-    """The member's name, as the header has it."""
+    """The member's name, as in its header."""
     name = header[:100].partition(b"\0")[0]
     if header[257:263] == b"ustar\0" and (prefix := header[345:500].partition(b"\0")[0]):
         return prefix + b"/" + name
@@ -92,7 +92,7 @@ def name_of(header: bytes) -> bytes:
 
 
 def read_extended(flag: int, data: bytes, offset: int) -> Extended:
-    """The payload of an extended header.
+    """Parse the payload of an extended header.
 
     Args:
         flag: The type flag of its header.
@@ -100,7 +100,7 @@ def read_extended(flag: int, data: bytes, offset: int) -> Extended:
         offset: Where it begins, in bytes from the start of the shard.
 
     Raises:
-        ShardError: It is damaged, or asks for what is not supported.
+        ShardError: It is damaged, or needs a feature that is not supported.
     """
     if flag == GNU_LINK:
         return Extended(link=data.partition(b"\0")[0])
@@ -129,7 +129,7 @@ def read_extended(flag: int, data: bytes, offset: int) -> Extended:
 
 
 def key_of(name: bytes) -> bytes | None:
-    """The key of the sample that a file of this name is; None: it is none.
+    """The key of the sample in a file of this name; None: the file is not a sample.
 
     It is the name without ``.msgpack``, ``.mp`` or ``.msg``, dots included.
     """

@@ -1,4 +1,4 @@
-"""The keys of a shard's samples: kept as bytes until asked for, and each one unique."""
+"""The keys of a shard's samples: kept as bytes until asked for, and checked to be unique."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from atdata.errors import ShardError
 from atdata.system.once import once
 
 KeyMatrix: TypeAlias = Bytes
-"""Keys in ASCII, zeros behind shorter ones: shape (n, length)."""
+"""Keys in ASCII, zeros after shorter ones: shape (n, length)."""
 
 
 def key_list(parts: Iterable[KeyMatrix | list[str]]) -> list[str]:
-    """Keys as text."""
+    """Keys as a list of str."""
     out: list[str] = []
     for part in parts:
         if isinstance(part, list):
@@ -35,7 +35,7 @@ def key_list(parts: Iterable[KeyMatrix | list[str]]) -> list[str]:
 
 
 def key_text(parts: Iterable[KeyMatrix | list[str]]) -> tuple[bytes, Integers]:
-    """Keys in UTF-8, one behind the other, and the bytes of each, shape (n,)."""
+    """Keys in UTF-8, joined, and the bytes of each, shape (n,)."""
     texts, lengths = [b""], [np.empty(0, np.int64)]
     for part in parts:
         if isinstance(part, list):
@@ -49,7 +49,7 @@ def key_text(parts: Iterable[KeyMatrix | list[str]]) -> tuple[bytes, Integers]:
 
 
 class Keys(Sequence[str]):
-    """Keys that are made when one is asked for; parts of them as well.
+    """Keys that are made when one is first asked for; so are slices of them.
 
     Args:
         make: Makes all of them.
@@ -62,7 +62,7 @@ class Keys(Sequence[str]):
 
     @classmethod
     def joined(cls, parts: Sequence[Sequence[str]]) -> Sequence[str]:
-        """Keys one behind the other."""
+        """Several lists of keys as one."""
         if len(parts) == 1:
             return parts[0]
         return cls(lambda: [key for part in parts for key in part], sum(map(len, parts)))
@@ -87,36 +87,36 @@ class Keys(Sequence[str]):
         return iter(self._all)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # To another process go the keys, not what makes them.
+        # `make` may hold a whole shard in memory: pickle the keys instead.
         return list, (list(self._all),)
 
 
 _LONGEST_KEPT_BYTES: Final = 100
-"""Bytes up to which a key is kept as it is: what a name field holds."""
+"""Bytes up to which a key is kept as it is: as long as the name field of a header."""
 
 
 def _kept(raw: bytes) -> bytes:
-    # A stranger's long keys would take as much memory as the shard has bytes.
+    # Untrusted long keys could take as much memory as the shard has bytes.
     return raw if len(raw) <= _LONGEST_KEPT_BYTES else b"\0" + blake2b(raw, digest_size=32).digest()
 
 
 class KeyLog:
     """The keys of a shard that is being written, in order, each one unique.
 
-    As long as they come in order, shorter ones first, they are kept as text alone; a set,
-    which takes ten times the memory, is made when they no longer do.
+    As long as they ascend, shorter ones first, they are kept as text only. A set, which takes ten
+    times the memory, is made when they no longer do.
     """
 
     def __init__(self) -> None:
         self.text = bytearray()
-        """The keys in UTF-8, one behind the other."""
+        """The keys in UTF-8, joined."""
         self.ends = array("q")
         """Where each of them ends."""
         self._last = b""
         self._seen: set[bytes] | None = None
 
     def add(self, key: str) -> bool:
-        """Register one key; False: it is there already."""
+        """Register one key; False if it is registered already."""
         raw = key.encode()
         if self._seen is None and not self._is_next(raw):
             self._seen = self._all()
@@ -148,10 +148,10 @@ class KeyLog:
 
 
 class KeyRegister:
-    """All keys of one shard, to find one that appears twice.
+    """All keys of one shard that is read, to find one that appears twice.
 
-    Keys usually come in order, shorter ones first. As long as they do, comparing neighbours
-    is enough; a set is made when they no longer do.
+    Keys usually ascend, shorter ones first. As long as they do, comparing neighbours is enough; a
+    set is made when they no longer do.
     """
 
     def __init__(self) -> None:
@@ -167,7 +167,7 @@ class KeyRegister:
             offset: Where its sample begins, for the error.
 
         Raises:
-            ShardError: It is there already.
+            ShardError: It is registered already.
         """
         raw = key.encode("utf-8")
         if self._seen is None:
@@ -189,7 +189,7 @@ class KeyRegister:
             offsets: Shape (n,), where their samples begin.
 
         Raises:
-            ShardError: One of them is there already.
+            ShardError: One of them is registered already.
         """
         count, length = keys.shape
         raw = keys.view(f"S{length}").reshape(count)

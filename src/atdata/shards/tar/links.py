@@ -1,4 +1,4 @@
-"""Links of a tar, followed within it, as unpacking all of it and opening the link would."""
+"""Links of a tar, followed inside it, as if the tar were unpacked and the link opened."""
 
 from __future__ import annotations
 
@@ -10,37 +10,36 @@ from atdata.shards.tar.header import FOLDER, HARD_LINK, SYMBOLIC_LINK, name_of
 from atdata.shards.tar.members import Marker, Member, Members, Short
 
 _MOST_LINKS: Final = 40
-"""Links that are followed for one name: what Linux follows."""
+"""Links that are followed for one name, as on Linux."""
 
 _Path: TypeAlias = tuple[bytes, ...]
 _Node: TypeAlias = Member | None
-"""What a path leads to: a file, a symbolic link, or a folder (None)."""
+"""What is at a path: a file, a symbolic link, or a folder (None)."""
 
 
 class LinksError(Exception):
-    """A link is in a stream, of which what it leads to is gone or still to come."""
+    """A link in a stream, whose target may have passed or be still to come."""
 
 
 class Tree:
-    """The files that unpacking a tar would leave, by their paths.
+    """The files that unpacking a tar would create, by their paths.
 
-    Costs a header read for each member, and memory for each name; made only of tars that have
-    links among their samples.
+    Reads every header and keeps every name, so it is made only if samples are links.
 
     Args:
         window: The whole tar.
 
     Raises:
-        ShardError: It is damaged, or a hard link leads to what is not there before it.
+        ShardError: It is damaged, or a hard link leads to a file that is not before it.
     """
 
     def __init__(self, window: memoryview) -> None:
         self._nodes: dict[_Path, _Node] = {(): None}
         self._broken: dict[_Path, str] = {}
         self._outside: dict[bytes, Member] = {}
-        """Files that unpacking would put elsewhere, if it did, by their very names."""
+        """Files whose names lead outside of the tar; found only by exactly these names."""
         self.names: dict[int, bytes] = {}
-        """Where each payload begins → the name in the header before it."""
+        """Offset of each payload → the name in its header."""
         members, at = Members(), 0
         while True:
             member = members.next(window, at, base=0, final=True)
@@ -60,7 +59,7 @@ class Tree:
         if _is_outside(member.name):
             self._add_outside(member)
         if not path or b".." in path:
-            # Unpacked it would be elsewhere: but for its very name, nothing inside leads there.
+            # It would be unpacked elsewhere; no path inside leads there.
             return
         # A folder may be a link itself.
         try:
@@ -98,7 +97,7 @@ class Tree:
                 self._broken[named] = error.problem
 
     def _target(self, link: Member) -> Member:
-        """What a hard link is another name of: something that is there already."""
+        """The member that a hard link is another name of, which comes before it."""
         if link.link in self._outside:
             return self._outside[link.link]
         if _is_outside(link.link):
@@ -136,7 +135,7 @@ class Tree:
         return found
 
     def _walk(self, folder: _Path, names: _Path, link: Member) -> _Path:
-        """Where names lead from a folder on, every link on the way followed."""
+        """Where a path leads from a folder, following every link on the way."""
         left, followed = list(reversed(names)), 0
         while left:
             name = left.pop()

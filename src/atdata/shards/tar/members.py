@@ -32,18 +32,18 @@ Buffer: TypeAlias = memoryview
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One member; places are in bytes from the start of the window."""
+    """One member; offsets are in bytes from the start of the window."""
 
     name: bytes
     flag: int
     """Type flag of its header; `FOLDER` for every folder."""
     link: bytes
-    """What a link leads to."""
+    """The target of a link."""
     header: int
     """Where its own header begins, after extended ones."""
     size: int
     end: int
-    """Where the next member begins; after the window where its payload is not all there."""
+    """Where the next member begins; after the window if its payload is not all in it."""
 
     @property
     def data(self) -> int:
@@ -61,7 +61,7 @@ class Short:
     """The window ends before the next member's headers do."""
 
     need: int
-    """Bytes from the start of these headers on that are needed."""
+    """Bytes needed, from the start of these headers on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Members:
 
     def __init__(self) -> None:
         self.everywhere = Extended()
-        """What global extended headers said so far."""
+        """What global extended headers have set so far."""
         self.last_key: str | None = None
         """Key of the last whole sample, for errors."""
 
@@ -93,7 +93,7 @@ class Members:
             final: Whether the tar ends with the window.
 
         Raises:
-            ShardError: Damaged, cut short, or no tar.
+            ShardError: Damaged, cut short, or not a tar.
         """
         at, chain = start, 0
         extended: Extended | None = None
@@ -118,7 +118,7 @@ class Members:
                 break
             chain += 1
             if chain > limits.extended_headers:
-                # They all have to be in memory together with the member that they speak of.
+                # They must all be in memory together with their member.
                 problem = f"more than {limits.extended_headers} extended headers in a row"
                 raise ShardError(problem, offset=here)
             if size > limits.extended_bytes:
@@ -144,7 +144,7 @@ class Members:
             base: As for `next`.
 
         Raises:
-            ShardError: It does.
+            ShardError: It ends after the tar.
         """
         if member.end > len(window):
             size, padded_size = member.size, member.end - member.data

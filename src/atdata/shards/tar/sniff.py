@@ -1,4 +1,4 @@
-"""What a file that is no tar is: named by its first bytes."""
+"""What a file is that is not a tar, by its first bytes."""
 
 from __future__ import annotations
 
@@ -76,22 +76,21 @@ _PATTERNS: Final = {
     rb"GIF8[79]a": _FILE.format("a GIF picture"),
     rb"\x80[\x02-\x05](?:\x95|[cCX}\](K\x8c])": _STORED.format("a pickle"),
 }
-"""First bytes that others may begin with by chance, and more of them."""
+"""Short magic numbers, with more of the first bytes, as others may begin so by chance."""
 _JSON: Final = re.compile(rb'[{\[]\s*(?:["{}\[\]]|-?\d|true|false|null|$)')
 _SHOWN: Final = 40
 
 
 def refuse_other_forms(window: memoryview) -> None:
-    """Refuse what does not begin as a tar does.
+    """Refuse what does not begin like a tar.
 
-    A tar is known by the checksum of its first header, so one whose first key looks like the
-    start of something else is read.
+    A right checksum makes it a tar, even if its first key looks like another magic number.
 
     Args:
-        window: The first bytes of the file; all of them, where they are fewer than a header.
+        window: The first bytes of the file; all of them if they are fewer than a header.
 
     Raises:
-        ShardError: It is something else: says what.
+        ShardError: It is something else; names what.
     """
     start = bytes(window[:BLOCK])
     if not start:
@@ -138,7 +137,7 @@ _ROWS: Final = "written as samples with atdata.write_samples"
 
 
 def _lines(start: bytes) -> list[str] | None:
-    """Whole lines of text that a file begins with; None: it is no text."""
+    """The whole lines at the start of a text file; None: not text."""
     try:
         text = start.decode("utf-8", "strict")
     except UnicodeDecodeError as error:

@@ -1,9 +1,9 @@
 """The table of a shard's samples: where each begins, how long it is, what its key is.
 
-A small file beside the shard, ``<shard>.idx``, laid out as `docs/formats.md` says. What a
-table claims of a sample is checked when it is used, and against the header of that sample when
-it is read; the checksum of the whole is checked before many of its samples are read. What it may
-leave out is looked for when it is opened: see `ShardTables`.
+A small file next to the shard, ``<shard>.idx``; `docs/formats.md` has its layout. A table may come
+from anyone, so each entry is checked when it is used, and against the sample's header when that
+is read; the table's checksum is checked before many samples are read by it. Samples that it leaves
+out are looked for when it is opened: see `ShardTables`.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ HEAD_BYTES: Final = _HEAD.size + _CRC.size
 """Bytes before the columns."""
 _ROW_BYTES: Final = 24
 _ROWS_AT_ONCE: Final = 8192
-"""Rows that are looked at together: what the processor's cache has room for."""
+"""Rows that are checked together: as many as the processor's cache holds."""
 _LONGEST_KEY_BYTES: Final = 100
-"""Bytes of a key up to which keys are looked at as an array."""
+"""Bytes of the longest key in a matrix of keys."""
 _UNKNOWN: Final = bytes(32)
 
 
 @dataclass(frozen=True)
 class TableHead:
-    """What the first bytes of a table say."""
+    """The first bytes of a table."""
 
     shard_bytes: int
     sha256: str | None
-    """Of the shard, in lower-case hex; None: not known."""
+    """SHA-256 of the shard, in lower-case hex; None: not known."""
     samples: int
     key_bytes: int
     body_crc: int
@@ -68,7 +68,7 @@ class SampleTable:
     Args:
         head: Size, hash and counts.
         body: Offsets, sizes and ends of keys, each n unsigned 64-bit integers in little-endian
-            order, and the keys one behind the other. Kept, not copied.
+            order, then the keys, joined. Kept, not copied.
     """
 
     def __init__(self, head: TableHead, body: memoryview) -> None:
@@ -82,30 +82,30 @@ class SampleTable:
         self._keys = body[_ROW_BYTES * n :]
         self._body = body
         self.checked = False
-        """Whether `check` has found the whole of it right."""
+        """Whether `check` has passed."""
         self.alone = True
-        """Whether all members of the shard are samples with payloads of their own. The table of
-        another shard is never kept: it would hide what is not read, and links need more."""
+        """Whether all members of the shard are samples with payloads of their own. Only then is
+        the table kept: it would hide members that are not read, and has no room for links."""
         self.names: Mapping[int, bytes] = {}
-        """Where samples are links: where each payload begins → the name in its header. Offsets
-        need not ascend then, and several samples may have one payload."""
+        """If samples are links: offset of each payload → the name in its header. Offsets need not
+        ascend then, and samples may share a payload."""
 
     def __len__(self) -> int:
         return self.head.samples
 
     @property
     def end(self) -> int:
-        """Where the padding behind the last payload ends: the end-of-archive marker is there."""
+        """Where the padding after the last payload ends: the end-of-archive marker is there."""
         return self.end_of(len(self) - 1)
 
     def end_of(self, row: int) -> int:
-        """Where the padding behind a payload ends; of row -1, where the shard begins."""
+        """Where the padding after a payload ends; for row -1, where the shard begins."""
         return int(self.offsets[row]) + padded(int(self.sizes[row])) if row >= 0 else 0
 
     def leaves_room(self) -> bool:
         """Whether another member could lie between the samples, or before the first one.
 
-        Where none could, a table leaves nothing out before its `end`.
+        If none could, the table is complete up to its `end`.
 
         Raises:
             ShardError: Samples overlap, or would not lie in the shard.
@@ -132,16 +132,16 @@ class SampleTable:
             ShardError: One of them, with its header and padding, would not lie in the shard.
         """
         offsets, sizes = self.offsets[rows], self.sizes[rows]
-        # What is mapped may be written over after it was checked.
+        # Another process may overwrite a mapped table after it was checked.
         if not self.checked or isinstance(self._body.obj, mmap.mmap):
             _check_places(offsets, sizes, self.head.shard_bytes)
         return offsets, sizes
 
     def span(self, row: int) -> tuple[int, int]:
-        """`spans` of one, without what serves many."""
+        """`spans` of one row, without the cost of arrays."""
         offset, size = int(self.offsets[row]), int(self.sizes[row])
-        behind = offset + (size + BLOCK - 1) // BLOCK * BLOCK
-        fits = offset >= BLOCK and behind <= self.head.shard_bytes and not offset % BLOCK
+        end = offset + padded(size)
+        fits = offset >= BLOCK and end <= self.head.shard_bytes and not offset % BLOCK
         if not fits or not 0 <= size <= limits.sample_bytes:
             raise ShardError("a sample table whose samples lie outside of the shard")
         return offset, size
@@ -150,22 +150,22 @@ class SampleTable:
         """The key of one sample.
 
         Raises:
-            ShardError: It is no text.
+            ShardError: It is not UTF-8.
         """
         try:
             return self.key_bytes(row).decode("utf-8")
         except UnicodeDecodeError:
-            raise ShardError(f"a sample table whose key {row} is no text") from None
+            raise ShardError(f"a sample table whose key {row} is not UTF-8") from None
 
     def key_bytes(self, row: int) -> bytes:
-        """The same in UTF-8."""
+        """The key of one sample in UTF-8."""
         start = int(self._ends[row - 1]) if row else 0
         return bytes(self._keys[start : int(self._ends[row])])
 
     def key_matrix(self, rows: Integers) -> KeyMatrix | None:
-        """The keys of some samples as UTF-8, zeros behind shorter ones; a copy.
+        """The keys of some samples in UTF-8, zeros after shorter ones; a copy.
 
-        None: there are no rows, or keys that are long, or that have zeros in them.
+        None: there are no rows, or a key is empty, too long, or contains a zero.
         """
         stops = self._ends[rows]
         starts = self._ends[np.maximum(rows, 1) - 1]
@@ -191,7 +191,7 @@ class SampleTable:
         """The keys of some samples.
 
         Raises:
-            ShardError: One is no text.
+            ShardError: One is not UTF-8.
         """
         matrix = self.key_matrix(rows)
         if matrix is not None and (matrix < 0x80).all():
@@ -200,7 +200,7 @@ class SampleTable:
 
     @once
     def _key_length(self) -> int | None:
-        """Bytes of every key, where all have as many."""
+        """Bytes of each key if all have the same number; else None."""
         ends, count = self._ends, len(self)
         length = int(ends[0]) if count else 0
         if length < 1 or length * count != len(self._keys):
@@ -219,7 +219,7 @@ class SampleTable:
             return self._find_text(raw)
         if len(raw) != length:
             return None
-        # Keys of one length differ at their ends more often than at their starts.
+        # Keys of one length, such as numbers, differ most at their ends.
         width = next(width for width in (8, 4, 2, 1) if width <= length)
         ends = np.ndarray((len(self),), f"<u{width}", self._keys, length - width, (length,))
         for row in np.flatnonzero(ends == int.from_bytes(raw[-width:], "little")).tolist():
@@ -243,17 +243,17 @@ class SampleTable:
         return bytes(self._keys)
 
     def rest(self) -> None:
-        """Give the memory of a table that is a map back; it is read again where it is used."""
+        """Give back the memory of a mapped table; its pages are read again when they are used."""
         mapped = self._body.obj
         if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
             mapped.madvise(mmap.MADV_DONTNEED)
 
     def to_bytes(self) -> bytes:
-        """The table as the file holds it."""
+        """The bytes of the table's file."""
         return _head_bytes(self.head) + self._body
 
     def for_shard(self, shard_bytes: int, sha256: str | None) -> SampleTable:
-        """The same for a shard of this size and hash."""
+        """The same table for a shard of this size and hash."""
         head = replace(self.head, shard_bytes=shard_bytes, sha256=sha256)
         table = SampleTable(head, self._body)
         table.alone, table.names = self.alone, self.names
@@ -269,7 +269,7 @@ class SampleTable:
         shard_bytes: int,
         sha256: str | None,
     ) -> SampleTable:
-        """A table of what is known of a shard's samples, in order; of their keys, in parts."""
+        """A table of a shard's samples, in order; the keys in several arrays or lists."""
         text, lengths = key_text(keys)
         ends = np.cumsum(lengths)
         return cls.joined(offsets, sizes, ends, text, shard_bytes=shard_bytes, sha256=sha256)
@@ -285,7 +285,7 @@ class SampleTable:
         shard_bytes: int,
         sha256: str | None,
     ) -> SampleTable:
-        """The same, of keys one behind the other; ``ends`` says where each of them ends."""
+        """A table with the keys joined; ``ends`` has where each of them ends."""
         columns = (np.asarray(column, "<i8").tobytes() for column in (offsets, sizes, ends))
         body = b"".join((*columns, keys))
         head = TableHead(shard_bytes, sha256, len(offsets), len(keys), zlib.crc32(body))
@@ -293,30 +293,30 @@ class SampleTable:
 
     @classmethod
     def opened(cls, data: bytes | memoryview) -> SampleTable:
-        """A table from its file's bytes, which are kept; only its head is checked.
+        """A table from the bytes of its file, which are kept. Only its head is checked.
 
         Raises:
-            ShardError: It is no table, or its head is damaged.
+            ShardError: Not a table, or its head is damaged.
         """
         head = parse_head(bytes(data[:HEAD_BYTES]), len(data))
         return cls(head, memoryview(data)[HEAD_BYTES:])
 
     @classmethod
     def parse(cls, data: bytes | memoryview) -> SampleTable:
-        """The same, all of it checked.
+        """A table from the bytes of its file, all of it checked.
 
         Raises:
-            ShardError: It is damaged, or claims what cannot be.
+            ShardError: It is damaged, or makes impossible claims.
         """
         table = cls.opened(data)
         table.check()
         return table
 
     def check(self) -> None:
-        """Check all of it.
+        """Check the whole table.
 
         Raises:
-            ShardError: It is damaged, or claims what cannot be.
+            ShardError: It is damaged, or makes impossible claims.
         """
         if zlib.crc32(self._body) != self.head.body_crc:
             raise ShardError("a sample table with a wrong checksum")
@@ -334,14 +334,14 @@ class SampleTable:
 
 
 def _check_places(offsets: Integers, sizes: Integers, shard_bytes: int) -> None:
-    """Let pass what lies within a shard: header, payload and padding.
+    """Check that samples lie within the shard: header, payload and padding.
 
     Raises:
-        ShardError: It does not.
+        ShardError: One does not.
     """
     if not len(offsets):
         return
-    # As unsigned numbers, negative ones are the largest; bounded before they are added.
+    # As unsigned numbers, negative ones are the largest. Bounded first, their sum cannot overflow.
     good = int(sizes.view(np.uint64).max()) <= limits.sample_bytes
     good = good and int(offsets.min()) >= BLOCK and int(offsets.max()) <= shard_bytes
     good = good and not int(np.bitwise_or.reduce(offsets)) % BLOCK
@@ -350,7 +350,7 @@ def _check_places(offsets: Integers, sizes: Integers, shard_bytes: int) -> None:
 
 
 def largest_table() -> int:
-    """Bytes of the largest table that is read."""
+    """Most bytes of a table that is read."""
     return min(limits.table_bytes, HEAD_BYTES + limits.samples * (_ROW_BYTES + 128))
 
 
@@ -362,13 +362,13 @@ def parse_head(data: bytes, size: int) -> TableHead:
         size: Size of the file.
 
     Raises:
-        ShardError: It is no table, of another version, or damaged.
+        ShardError: Not a table, of another version, or damaged.
     """
     if len(data) < HEAD_BYTES or not data.startswith(_MAGIC):
         raise ShardError("not a sample table")
     _, version, _, shard_bytes, sha256, samples, key_bytes, crc = _HEAD.unpack_from(data)
     if version != _VERSION:
-        raise ShardError(f"a sample table of version {version}, which is not known")
+        raise ShardError(f"a sample table of the unknown version {version}")
     if _CRC.unpack_from(data, _HEAD.size)[0] != zlib.crc32(data[: _HEAD.size]):
         raise ShardError("a sample table with a damaged head")
     known = None if sha256 == _UNKNOWN else sha256.hex()

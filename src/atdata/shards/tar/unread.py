@@ -1,4 +1,4 @@
-"""Members of shards that are no samples: counted while reading, and reported in one warning."""
+"""Members of shards that are not samples: counted while reading, and reported in one warning."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from atdata.shards.tar.header import FOLDER, HARD_LINK, SYMBOLIC_LINK
 from atdata.shards.tar.members import Member
 
 _KINDS_SHOWN: Final = 8
-"""Kinds that a warning names."""
+"""Kinds that a warning names one by one."""
 _KINDS_COUNTED: Final = 64
-"""Kinds that are counted one by one; a name may end in anything."""
+"""Kinds that are counted one by one: untrusted names may have any suffix."""
 _PACKED: Final = frozenset({"gz", "bz2", "xz", "zst", "lz4"})
 _APPLE: Final = b"\x00\x05\x16\x07"
 
@@ -26,7 +26,7 @@ def is_apple_double(name: bytes, payload: memoryview) -> bool:
 
 
 def kind_of(member: Member) -> str | None:
-    """What a member that is no sample is called in a warning; None: nothing is in it."""
+    """The name of a member's kind in a warning; None: a folder, which is not counted."""
     if member.flag == FOLDER:
         return None
     if member.flag in (HARD_LINK, SYMBOLIC_LINK):
@@ -56,29 +56,29 @@ def listed(counts: Mapping[str, int]) -> str:
 
 
 class Unread:
-    """What was not read of the shards of one dataset, each reported once. Safe with threads."""
+    """Members that were not read of the shards of one dataset, each reported once. Thread-safe."""
 
     def __init__(self) -> None:
         self._found: dict[str, Counter[str]] = {}
         self._warned_of: dict[str, int] = {}
 
     def add(self, shard: str, counts: Counter[str]) -> None:
-        """Add what was not read of a shard, in one reading of it."""
+        """Add the members that were not read of a shard, in one reading of it."""
         if counts.total() > self._warned_of.get(shard, 0):
             self._found[shard] = Counter(counts)
 
     def of(self, shard: str) -> dict[str, int]:
-        """What of a shard was added and not reported yet."""
+        """Members of a shard that were added and not reported yet."""
         return dict(self._found.get(shard, ()))
 
     def join(self, other: Unread) -> None:
-        """Add what was added there."""
+        """Add what ``other`` has."""
         for shard, counts in other._found.items():
             self.add(shard, counts)
 
     @contextmanager
     def reading(self) -> Iterator[Unread]:
-        """Tell at the end of the block, or where its generator is left; not after an error."""
+        """Warn at the end of the block, or when its generator is closed; not after an error."""
         try:
             yield self
         except GeneratorExit:
