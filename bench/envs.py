@@ -116,7 +116,7 @@ class Environment:
 _PINS: Final = ("webdataset==1.0.2", "ormsgpack==1.13.1", "msgpack==1.2.4", "numpy==2.5.5")
 PEER: Final = Environment("peer-0.7.0b1", ("atdata==0.7.0b1", *_PINS))
 PEER_NPY: Final = Environment("peer-0.2.3b1", ("atdata==0.2.3b1", *_PINS))
-# The same Python and packages as the peer, where there are any: only the code differs.
+# The same Python and packages as the package on PyPI, if available: only the code differs.
 ANY_PYTHON: Final = ("3.12", "3.13", "3.11")
 NUMPY: Final = "numpy==2.5.5 ; python_version >= '3.12'"
 WEBDATASET: Final = Environment("webdataset", ("webdataset==1.0.2", NUMPY), ANY_PYTHON)

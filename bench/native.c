@@ -1,7 +1,7 @@
 /* The work of reading and writing shards in C: what a native core would bring, and no more.
  *
  * Plain headers (ustar, PAX records of times), maps of known fields, arrays of one dtype, texts in
- * ASCII: what the benchmark's samples are, in the layouts of this package and of the peer. Anything
+ * ASCII: what the benchmark's samples are, in the layouts of this package and of the one on PyPI. Anything
  * else is told as odd, so that what is read is right or nothing. Called from native.py, which has
  * the same structures.
  */

@@ -1,6 +1,6 @@
-"""The workloads as sample types, for this package and for the peer: both are called atdata.
+"""The workloads as sample types, for this package and the one on PyPI, both called atdata.
 
-Annotations are evaluated at once: the peer does not know a field for an array when its
+Annotations are evaluated at once: the package on PyPI does not recognise an array field whose
 annotation is a string.
 """
 

@@ -21,7 +21,7 @@ TITLES: Final[dict[Measure, str]] = {
     "random": f"Random access: {BATCH_SIZE} samples by their positions",
     "loader": f"PyTorch: shuffled batches of {BATCH_SIZE} from a loader with {WORKERS} processes",
 }
-BASES: Final = ("peer", "webdataset")
+BASES: Final = ("atdata on PyPI", "webdataset")
 LIMITS: Final = {
     "limit: memcpy of the data": "memcpy of the data",
     "limit: memcpy of the shards": "of the shards",
@@ -49,7 +49,7 @@ def _measure(results: Results, measure: Measure, workloads: list[str]) -> str:
             base = BEFORE + contender.name if compares else base
             cells = [_cell(results, w, measure, contender.name, base) for w in workloads]
             rows.append([contender.name, *cells])
-    compared = [f"× {'the ' * (base == 'peer')}{base}"] if base else []
+    compared = [f"× {base}"] if base else []
     compared = ["× before"] if compares else compared
     shares = [words for name, words in LIMITS.items() if name in there]
     compared += [f"% of {', '.join(shares)}"] if shares else []
@@ -164,56 +164,55 @@ def _versions(found: dict[str, str]) -> str:
 
 
 _HOW: Final = f"""\
-All contenders write and read the same samples in one run, each in a process and an environment
-of its own, taking turns; {{rounds}} rounds. A figure is the median of the rounds, a
-ratio the median of the ratios of each round. Before anything is measured, every way of reading
-is checked to give exactly the samples that were written.
+All contenders write and read the same samples in one run. Each has its own process and
+environment, and they take turns; {{rounds}} rounds. A figure is the median of the
+rounds, and a ratio the median of the ratios of each round. Before measuring, every way of
+reading is checked to give exactly the samples that were written.
 
-- A dataset is {SHARDS} shards of a contender's own format, in files that the system has in memory;
-  mosaicml-streaming cuts by bytes, and makes about as many. "The peer" is the package of the same
-  name on PyPI.
-- Reading counts when every field is there: arrays as NumPy arrays (in batches stacked where the
+- A dataset is {SHARDS} shards in a contender's own format, in files in the page cache;
+  mosaicml-streaming cuts by bytes, and writes about as many. "PyPI shards" are shards written by
+  the package `atdata` on PyPI, which is another package of the same name.
+- A read counts once every field is available: arrays as NumPy arrays (stacked in batches if the
   shapes agree), the rest as Python values. The arrays of datasets, lance and "atdata, copy=False"
-  are views of what they read, and so are single samples of mosaicml-streaming and large ones of
+  are views of what was read, and so are single samples of mosaicml-streaming and large ones of
   litdata; all others own their memory.
-- This package waits for the disk when it writes (fsync) and records a SHA-256 of each shard;
-  nobody else does either. "Not synced" is this package told not to wait, as nobody else does: its
-  two rows compare with the peer's. "Synced" is the peer made to wait.
-- datasets, lance and the two "atdata, columns" are given all samples at once, everyone else one
-  by one.
-- "No table": the sample tables beside the shards and in the cache are removed before each pass.
-  The peer's shards have none either.
-- webdataset is used in two ways: arrays as `.npy` members beside one of JSON, and whole samples
-  pickled. mosaicml-streaming is used through its `LocalDataset`, which for files of this machine
-  is several times as fast as its `StreamingDataset`; litdata writes through the writer that its
+- This package waits for the disk when it writes (fsync) and records a SHA-256 of each shard; no
+  other package does either. "Not synced" is this package without fsync: its two rows compare with
+  the package on PyPI. "Synced" is the package on PyPI with an fsync added.
+- datasets, lance and the two "atdata, columns" receive all samples at once, all others one by one.
+- "No table": the sample tables next to the shards and in the cache are removed before each pass.
+  PyPI shards have none either.
+- webdataset is used in two ways: arrays as `.npy` members with one member of JSON, and whole
+  samples pickled. mosaicml-streaming is used through its `LocalDataset`, which for local files is
+  several times as fast as its `StreamingDataset`; litdata writes through the writer that its
   `optimize()` starts processes for.
-- Shuffling: the default of each; a buffer of 10,000 samples for the peer and for webdataset, a
-  permutation of all samples for everyone else but litdata, which permutes its shards, and the
-  samples within each.
-- Random access: of a dataset that is open, {BATCH_SIZE} positions at once where a package takes a
-  list, one after the other where it does not (litdata). The peer reads from the beginning up to
-  the last of them; webdataset has none.
-- Loaders: torch's `DataLoader`, or the package's own over it, with {WORKERS} processes that live
-  from epoch to epoch. Whole batches are sent, as tensors; what differs in shape is joined.
-  datasets and lance are read from Arrow by a small class of the benchmark: their own classes for
-  this fail on None, or make Python numbers of arrays. The peer has no loader, and its shuffled
-  pipeline in two processes gives some samples twice and others never.
-- Memcpy of the data: the arrays of a batch, copied from where those of all samples lie one behind
-  the other to memory that is used again; "to new memory", to what the system gives for each batch.
-  Arrays that differ in shape stay joined, int and str are slices of lists. A reader of tars has
+- Shuffling is the default of each package: a buffer of 10,000 samples for the package on PyPI and
+  webdataset, shards and the samples in each for litdata, and a permutation of all samples for the
+  others.
+- Random access: {BATCH_SIZE} positions of an open dataset at once if a package accepts a list, one
+  by one if not (litdata). The package on PyPI reads from the start up to the last position;
+  webdataset has no random access.
+- Loaders: torch's `DataLoader`, or the package's own subclass, with {WORKERS} processes that live
+  from epoch to epoch. Whole batches are sent, as tensors; arrays that differ in shape are
+  concatenated. datasets and lance are read from Arrow by a small class of the benchmark: their own
+  classes for this fail on None, or turn arrays into Python numbers. The package on PyPI has no
+  loader, and its shuffled pipeline in two processes repeats some samples and loses others.
+- Memcpy of the data: the arrays of a batch, copied from one contiguous array of all samples to
+  memory that is reused; "to new memory": to memory that the system allocates for each batch. Arrays
+  that differ in shape stay concatenated; int and str are slices of lists. A reader of tars has
   headers and padding between the data. Memcpy of the shards copies those too: for each batch, as
-  many bytes of our shards as its samples take there, from a map to memory that is used again.
+  many bytes of our shards as its samples take there, from a map to memory that is reused.
 - Files as bytes: our shards, written with fsync, read 1 MB at a time.
-- The same in C: what a native core would bring (`bench/native.c`). As this package does, it
-  compares the bytes between the values, verifies headers and copies arrays, on one thread and to
-  memory that is used again; Python makes the lists of int, str and arrays, as here. Each shard that
-  it writes has a thread. Its samples are checked too, and its shards are ours, byte for byte. Where
-  there is no `cc` it is left out.
-- Import: the time of the import of what reading needs, in a new process that has imported numpy
-  (`from atdata import Dataset, packable`; `import atdata` alone loads next to nothing;
-  mosaicml-streaming without torchvision, which it needs for no reading). First batch: from there,
-  opening the dataset included. Memory: the most memory of its own (mapped files not counted) of a
-  new process that imports and reads."""
+- The same in C: what a native core would bring (`bench/native.c`). Like this package, it compares
+  the bytes between the values, verifies headers and copies arrays, on one thread and to memory that
+  is reused; Python makes the lists of int, str and arrays, as here. It writes each shard in its own
+  thread. Its samples are checked too, and its shards equal ours byte for byte. It is skipped if
+  there is no `cc`.
+- Import: the time to import what reading needs, in a new process that has imported numpy
+  (`from atdata import Dataset, packable`; `import atdata` alone loads almost nothing;
+  mosaicml-streaming without torchvision, which reading does not need). First batch: from there,
+  including opening the dataset. Memory: the peak private memory (mapped files not counted) of a new
+  process that imports and reads."""
 
 
 def machine(results: Results) -> str:

@@ -72,10 +72,10 @@ class InCNoTable(InC):
 
 
 class InCOnPeer(InCNoTable):
-    """The peer's shards."""
+    """The same, on shards of the package on PyPI."""
 
-    name = "limit: the same in C, the peer's shards"
-    reads = "peer"
+    name = "limit: the same in C, PyPI shards"
+    reads = "atdata on PyPI"
     quick = True
 
 

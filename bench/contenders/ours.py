@@ -1,4 +1,4 @@
-"""This package: on its own shards, and on the peer's."""
+"""This package, on its own shards and on shards of the package on PyPI."""
 
 from __future__ import annotations
 
@@ -113,10 +113,10 @@ class OursViews(Ours):
 
 
 class OursOnPeer(OursNoTable):
-    """This package, reading what the peer wrote; no tables either."""
+    """This package, reading shards of the package on PyPI, which have no tables."""
 
-    name = "atdata, the peer's shards"
-    reads = "peer"
+    name = "atdata, PyPI shards"
+    reads = "atdata on PyPI"
     measures = frozenset({"each", "batches", "shuffled"})
 
 

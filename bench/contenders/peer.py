@@ -17,9 +17,9 @@ from bench.workloads import SHARDS, Row, Workload
 
 
 class Peer(Contender):
-    """The peer."""
+    """The package ``atdata`` on PyPI."""
 
-    name = "peer"
+    name = "atdata on PyPI"
     environment = PEER
     imports: ClassVar[str | None] = "import atdata"
     versions = ("atdata", "webdataset", "numpy", "msgpack", "ormsgpack")
@@ -78,9 +78,9 @@ class Peer(Contender):
 
 
 class PeerSynced(Peer):
-    """The peer, waiting for the disk at the end, as this package does."""
+    """The same, waiting for the disk at the end, as this package does."""
 
-    name = "peer, synced"
+    name = "atdata on PyPI, synced"
     imports = None
     measures = frozenset({"write"})
 

@@ -70,7 +70,7 @@ class Webdataset(Contender):
 
         shards = [str(path) for path in sorted(folder.glob("*.tar"))]
         dataset = webdataset.WebDataset(shards, shardshuffle=len(shards) if shuffle else False)
-        # 10,000 is the peer's buffer.
+        # The package on PyPI has a buffer of 10,000.
         return (dataset.shuffle(10_000) if shuffle else dataset).decode()
 
     def _columns(self, workload: Workload, dataset: Any) -> Iterator[dict[str, Any]]:
