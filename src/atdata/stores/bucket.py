@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from atdata._registry import require
@@ -20,7 +20,7 @@ class Bucket:
     """A bucket, and how it is opened."""
 
     name: str
-    access: S3Access
+    access: S3Access = field(repr=False)
 
     @property
     def server(self) -> str:
