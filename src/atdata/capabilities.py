@@ -316,6 +316,6 @@ def address_of(place: object) -> tuple[str | None, str | None]:
     return (place.endpoint, place.region) if isinstance(place, SupportsEndpoint) else (None, None)
 
 
-def shards_of_entry(entry: object) -> tuple[ShardInfo, ...]:
+def known_shards_of(entry: object) -> tuple[ShardInfo, ...]:
     """What an entry knows of its shards, in order; empty where it knows nothing."""
     return tuple(entry.shards) if isinstance(entry, SupportsShardInfo) else ()

@@ -46,7 +46,7 @@ def test_what_was_read_once_is_read_from_disk(site: WebServer, tmp_path: Path) -
     first = read_all(cached(site, tmp_path))
     assert first == list(site.files.values())
     asked = len(site.asked)
-    again = cached(site, tmp_path, full=True)
+    again = cached(site, tmp_path, hashed=True)
     assert read_all(again) == first
     part = again.ranges(again.shard_list[2])
     assert part is not None
@@ -125,12 +125,12 @@ def test_other_bytes_than_recorded_are_never_kept(site: WebServer, tmp_path: Pat
 
 def test_a_damaged_copy_is_made_anew(site: WebServer, tmp_path: Path) -> None:
     """A copy of another size is found out at once, one of other bytes by its hash."""
-    source = cached(site, tmp_path, full=True)
+    source = cached(site, tmp_path, hashed=True)
     source.open_shard(source.shard_list[1]).read()
     (copy,) = (tmp_path / "cache").iterdir()
     for damage in (b"short", b"x" * 100_000):
         copy.write_bytes(damage)
-        again = cached(site, tmp_path, full=True)
+        again = cached(site, tmp_path, hashed=True)
         assert again.open_shard(again.shard_list[1]).read() == site.files["/1.tar"]
         assert copy.read_bytes() == site.files["/1.tar"]
 

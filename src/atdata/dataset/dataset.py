@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
@@ -43,7 +42,8 @@ from atdata.samples.codec import check_sample_type, is_sample_type
 from atdata.samples.dict_sample import DictSample
 from atdata.samples.pickling import check_type
 from atdata.shards.writer import PackedSample
-from atdata.sources.cache import MAX_BYTES, CachedSource
+from atdata.sources.cache import MAX_BYTES, CachedSource, with_hashed_copies
+from atdata.sources.capabilities import uncached
 from atdata.sources.verified import Verify, check_verify
 from atdata.system.folders import cache_folder, user_path
 
@@ -181,9 +181,7 @@ class Dataset(Trainable[T]):
         """
         place = user_path(folder) if folder is not None else cache_folder() / "shards"
         bound = MAX_BYTES if max_bytes is None else max_bytes
-        source = self.source
-        below = source.source if isinstance(source, CachedSource) else source
-        cache = CachedSource(below, place, bound, self._shards.known)
+        cache = CachedSource(uncached(self.source), place, bound, self._shards.known)
         return self._over(cache, self._shards.verify)
 
     def verified(self, verify: Verify) -> Dataset[T]:
@@ -202,8 +200,7 @@ class Dataset(Trainable[T]):
         return self._over(self.source, verify)
 
     def _over(self, source: DataSource, verify: Verify | None) -> Dataset[T]:
-        if isinstance(source, CachedSource):
-            source = replace(source, full=verify in (None, "full"))
+        source = with_hashed_copies(source, hashed=verify in (None, "full"))
         shards = Shards(source, self._shards.known, verify)
         return _made(type(self), self._sample_type, shards, self._steps, self._share)
 

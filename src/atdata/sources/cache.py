@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 MAX_BYTES: Final = 50 * 10**9
-"""Bytes of copies that are kept, by default."""
-_CHUNK: Final = 1 << 20
-_NAME: Final = re.compile(r"([0-9a-f]{32})-(\d+)-([0-9a-f]{64})\.shard")
-_PART: Final = re.compile(r"[0-9a-f]{32}(-read)?\.part")
-_checked: set[tuple[int, int, int, int]] = set()
-"""Device, inode, size and time of change of the copies that this process has hashed."""
-_PATIENCE: Final = 60.0
-"""Seconds to wait for another process whose copy does not grow."""
+"""Most bytes of copies, by default."""
+_CHUNK_BYTES: Final = 1 << 20
+_COPY_NAME: Final = re.compile(r"([0-9a-f]{32})-(\d+)-([0-9a-f]{64})\.shard")
+_PARTIAL_NAME: Final = re.compile(r"[0-9a-f]{32}(-read)?\.part")
+_hashed: set[tuple[int, int, int, int]] = set()
+"""Device, inode, size and modification time of the copies that this process has hashed."""
+_PATIENCE_SECONDS: Final = 60.0
+"""How long to wait for another process whose copy does not grow."""
 
 
 @redacted_repr
@@ -47,40 +47,40 @@ _PATIENCE: Final = 60.0
 class CachedSource:
     """A source whose remote shards are copied to a folder when they are read.
 
-    Shards that are files of this machine are read where they are: what is in the folder is
-    always a copy, and nothing else is ever deleted. A copy is whole, or not there. Where there is
-    no room, copies of other datasets make some, the least recently used first; this dataset's
-    own stay, and what does not fit beside them is read from its server.
+    Shards that are files of this machine are read where they are, so everything in the folder is
+    a copy, and only copies are deleted. A copy is whole, or does not exist. When the folder is
+    full, copies of other datasets are deleted, the least recently used first; this dataset's own
+    stay, and a shard that does not fit with them is read from its server.
 
     The folder belongs to this user alone: in one that others may write to, copies go to a folder
-    ``user-…`` of one's own. Links in it are never followed. Locks belong to a process and end with
-    it, so that a crash leaves nothing to be cleaned up by hand.
+    ``user-…`` of the user's own. Links in it are never followed. Locks end with their process, so
+    that a crash leaves nothing to clean up by hand.
 
-    A URL whose hash is not known is taken to mean the same bytes for ever.
+    A URL whose hash is not known is expected to mean the same bytes for ever.
 
     Raises:
-        OptionError: The folder cannot be written, or the bound is below 1.
+        OptionError: The folder cannot be written, or ``max_bytes`` is below 1.
     """
 
     source: DataSource
     folder: Path
     max_bytes: int = MAX_BYTES
     known: Mapping[str, ShardInfo] = field(default_factory=dict)
-    """What is known of the shards: a copy is made only of what has the right hash."""
-    full: bool = True
-    """Whether a copy is hashed when a process first uses it; else its size is compared."""
+    """What is known of the shards. A copy is kept only if it has the size and hash known."""
+    hashed: bool = True
+    """Whether a copy is hashed when a process first uses it. Otherwise only its size is checked."""
 
     def __post_init__(self) -> None:
         whole = isinstance(self.max_bytes, int) and not isinstance(self.max_bytes, bool)
         if not whole or self.max_bytes < 1:
-            raise OptionError(f"max_bytes={self.max_bytes!r}: expected a whole number from 1 on.")
+            raise OptionError(f"max_bytes={self.max_bytes!r}: expected a whole number, 1 or more.")
         try:
             folder = user_path(self.folder).absolute()
-            there = folder.is_dir()
-            if not there:
+            exists = folder.is_dir()
+            if not exists:
                 make_folders(folder.parent)
             self.folder = private_folder(folder)
-            if not there:
+            if not exists:
                 sync_folder(folder.parent)
             writable = os.access(self.folder, os.W_OK | os.X_OK)
             reason = "" if writable else "it may not be written by this user"
@@ -108,35 +108,35 @@ class CachedSource:
                 yield shard_id, stream
 
     def open_shard(self, shard_id: str) -> IO[bytes]:
-        """Open the copy of a shard, or the shard, copied while it is read to its end."""
+        """Open the copy of a shard; else the shard, which is copied if it is read to its end."""
         if self.local_path(shard_id) is not None:
             return self.source.open_shard(shard_id)
-        found = self._found(shard_id)
+        found = self._open_copy(shard_id)
         if found is not None:
-            return io.BufferedReader(found, _CHUNK)
+            return io.BufferedReader(found, _CHUNK_BYTES)
         stream = self.source.open_shard(shard_id)
-        # Its reader may take its time: who needs a copy sooner makes one of its own.
-        part = self._begin(shard_id, "-read", wait=False)
+        # This reader may be slow: a process that needs the copy sooner makes its own.
+        part = self._begin_copy(shard_id, "-read", wait=False)
         if part is None:
             return stream
-        return io.BufferedReader(_Copying(stream, part, self, shard_id), _CHUNK)
+        return io.BufferedReader(_Copying(stream, part, self, shard_id), _CHUNK_BYTES)
 
     def ranges(self, shard_id: str) -> ByteRanges | None:
-        """The copy of a shard as bytes by position; made now where there is none.
+        """The copy of a shard as bytes by position, made now if there is none.
 
-        Without room for it, the shard on its server.
+        Without room for a copy, the shard on its server.
         """
-        found = self._found(shard_id) or self._copy(shard_id)
+        found = self._open_copy(shard_id) or self._make_copy(shard_id)
         if found is not None:
             return FileBytes(Path(found.name), found)
         return ranges_of(self.source, shard_id)
 
     def open_sidecar(self, shard_id: str, suffix: str) -> IO[bytes]:
-        """Open the file next to a shard, where the source can."""
+        """Open the file next to a shard, if the source can. It is not copied."""
         return open_sidecar(self.source, shard_id, suffix)
 
     def local_path(self, shard_id: str) -> Path | None:
-        """The shard itself as a file of this machine; never a copy of it."""
+        """The shard itself as a file of this machine, never its copy."""
         return local_path(self.source, shard_id)
 
     def _key(self, shard_id: str) -> str:
@@ -144,15 +144,15 @@ class CachedSource:
         identity = f"{shard_id}\0{known.sha256 if known else None}"
         return hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
-    def _found(self, shard_id: str) -> io.FileIO | None:
-        """The copy, open, if it is there and whole; others of this name are removed."""
+    def _open_copy(self, shard_id: str) -> io.FileIO | None:
+        """The copy, open, if there is a whole one. Damaged ones are removed."""
         for path in self.folder.glob(f"{self._key(shard_id)}-*.shard"):
-            match = _NAME.fullmatch(path.name)
+            match = _COPY_NAME.fullmatch(path.name)
             with suppress(OSError):
                 file = open_file(path, 0, follow=False)
                 assert isinstance(file, io.FileIO)
                 try:
-                    if match and self._holds(file, shard_id, int(match[2]), match[3]):
+                    if match and self._is_whole(file, shard_id, int(match[2]), match[3]):
                         return file
                 except BaseException:
                     file.close()
@@ -162,46 +162,46 @@ class CachedSource:
                 path.unlink()
         return None
 
-    def _holds(self, file: io.FileIO, shard_id: str, size: int, sha256: str) -> bool:
-        """Whether a copy is what its name says and what is known; and note that it was used."""
+    def _is_whole(self, file: io.FileIO, shard_id: str, size: int, sha256: str) -> bool:
+        """Whether a copy has the size and hash of its name and those known; marks it as used."""
         stat, known = os.fstat(file.fileno()), self.known.get(shard_id)
         if stat.st_size != size or (known is not None and known.sha256 not in (None, sha256)):
             return False
         identity = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
-        if self.full and identity not in _checked:
+        if self.hashed and identity not in _hashed:
             if sha256_of(file)[0] != sha256:
                 return False
             file.seek(0)
-            _checked.add(identity)
+            _hashed.add(identity)
         with suppress(OSError):
             os.utime(file.fileno(), ns=(time.time_ns(), stat.st_mtime_ns))
         return True
 
-    def _copy(self, shard_id: str) -> io.FileIO | None:
-        """Copy a shard now, and open the copy; None where there is no room for it.
+    def _make_copy(self, shard_id: str) -> io.FileIO | None:
+        """Copy a shard now, and open the copy; None without room for it.
 
         Raises:
             IntegrityError: It has other bytes than recorded.
         """
-        part = self._begin(shard_id, "", wait=True)
-        found = self._found(shard_id)
+        part = self._begin_copy(shard_id, "", wait=True)
+        found = self._open_copy(shard_id)
         if part is None or found is not None:
             if part is not None:
                 part.drop()
             return found
         try:
             with closing(self.source.open_shard(shard_id)) as stream:
-                while chunk := stream.read(_CHUNK):
+                while chunk := stream.read(_CHUNK_BYTES):
                     if not part.add(chunk):
                         return None
             if self.keep(part, shard_id) is None:
                 return None
-            return self._found(shard_id)
+            return self._open_copy(shard_id)
         finally:
             part.drop()
 
-    def _begin(self, shard_id: str, kind: str, *, wait: bool) -> PartialFile | None:
-        """A file for a copy, held by this process alone; None where that cannot be."""
+    def _begin_copy(self, shard_id: str, kind: str, *, wait: bool) -> PartialFile | None:
+        """A partial file that this process alone has locked; None if it cannot, or without room."""
         known = self.known.get(shard_id)
         try:
             room = self.max_bytes - sum(size for size, _ in self._copies(own=True))
@@ -211,8 +211,8 @@ class CachedSource:
             while True:
                 file = open_own(path)
                 try:
-                    lock(file.fileno(), _PATIENCE if wait else 0.0)
-                    # Who held it before may have moved or removed it since it was opened.
+                    lock(file.fileno(), _PATIENCE_SECONDS if wait else 0.0)
+                    # The previous holder may have moved or removed the file meanwhile.
                     if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
                         file.truncate(0)
                         return PartialFile(path, file, room)
@@ -223,8 +223,8 @@ class CachedSource:
         except OSError:
             return None
 
-    def check(self, shard_id: str, size: int, sha256: str) -> None:
-        """Hold what was read of a shard against what is known of it.
+    def _check(self, shard_id: str, size: int, sha256: str) -> None:
+        """Check what was read of a shard against what is known of it.
 
         Raises:
             IntegrityError: They differ.
@@ -238,13 +238,13 @@ class CachedSource:
             )
 
     def keep(self, part: PartialFile, shard_id: str) -> Path | None:
-        """Give a finished copy its name, if it is the right one and there is room for it."""
+        """Give a finished copy its name, if it has the right bytes and there is room for it."""
         sha256 = part.digest.hexdigest()
-        self.check(shard_id, part.size, sha256)
+        self._check(shard_id, part.size, sha256)
         path = self.folder / f"{self._key(shard_id)}-{part.size}-{sha256}.shard"
         try:
             part.sync()
-            with locked_folder(self.folder, _PATIENCE):
+            with locked_folder(self.folder, _PATIENCE_SECONDS):
                 if not path.exists() and not self._make_room(part.size):
                     return None
                 part.place(path)
@@ -258,16 +258,16 @@ class CachedSource:
         return {self._key(shard_id) for shard_id in self.shard_list}
 
     def _copies(self, *, own: bool) -> list[tuple[int, Path]]:
-        """Copies of this dataset, or of others: bytes and path."""
+        """Bytes and path of the copies of this dataset, or of all others."""
         found: list[tuple[int, Path]] = []
         for path in self.folder.iterdir():
-            match = _NAME.fullmatch(path.name)
+            match = _COPY_NAME.fullmatch(path.name)
             if match and (match[1] in self._keys) is own:
                 found.append((int(match[2]), path))
         return found
 
     def _make_room(self, size: int) -> bool:
-        """Remove copies of other datasets, those first that were used longest ago."""
+        """Delete copies of others, least recently used first; False if that is not enough."""
         needed = size + sum(size for size, _ in self._copies(own=True))
         if needed > self.max_bytes:
             return False
@@ -283,9 +283,14 @@ class CachedSource:
             needed -= size
         for path in self.folder.glob("*.part"):
             with suppress(OSError):
-                if _PART.fullmatch(path.name):
+                if _PARTIAL_NAME.fullmatch(path.name):
                     _remove_if_abandoned(path)
         return True
+
+
+def with_hashed_copies(source: DataSource, *, hashed: bool) -> DataSource:
+    """The source; if it keeps copies, they are hashed on first use, or only their size checked."""
+    return replace(source, hashed=hashed) if isinstance(source, CachedSource) else source
 
 
 def _remove_if_abandoned(path: Path) -> None:
@@ -295,7 +300,7 @@ def _remove_if_abandoned(path: Path) -> None:
 
 
 class _Copying(io.RawIOBase):
-    """Passes a shard on, and copies it on the way."""
+    """The stream of a shard, which is copied while it is read."""
 
     def __init__(
         self, stream: IO[bytes], part: PartialFile, cache: CachedSource, shard: str
@@ -311,7 +316,7 @@ class _Copying(io.RawIOBase):
         return True
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Read on; at the end, keep the copy."""
+        """Read; at the end, keep the copy."""
         view = memoryview(buffer).cast("B")
         data = self._stream.read(len(view))
         view[: len(data)] = data
@@ -325,7 +330,7 @@ class _Copying(io.RawIOBase):
         return len(data)
 
     def close(self) -> None:
-        """Close the stream; a copy of a part of the shard is removed."""
+        """Close the stream; an unfinished copy is removed."""
         if not self.closed:
             self._stream.close()
             self._part.drop()

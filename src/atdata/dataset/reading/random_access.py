@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -38,7 +38,7 @@ _FEW: Final = 16
 class PositionedRows:
     """Samples that were read by their positions, in the order that was asked for."""
 
-    access: RandomAccess
+    access: RandomAccess = field(repr=False)
     block: Block[Any]
     positions: Integers
     """Position of each row in the dataset."""
@@ -98,7 +98,7 @@ class PositionedRows:
 class LocatedRows:
     """Samples in maps, whose payloads are taken out of these when some are asked for."""
 
-    access: RandomAccess
+    access: RandomAccess = field(repr=False)
     positions: Integers
     found: Located
 

@@ -12,7 +12,7 @@ import numpy as np
 from atdata._arrays import Integers
 from atdata._protocols import DataSource, IndexEntry, is_source
 from atdata._shardlist import LocatedUrl, ShardInfo
-from atdata.capabilities import shards_of_entry
+from atdata.capabilities import known_shards_of
 from atdata.dataset.reading.payloads import PayloadReader
 from atdata.dataset.reading.shard import Shard
 from atdata.dataset.reading.shard_files import ShardFiles
@@ -130,7 +130,7 @@ def shards_of(source: str | Path | Sequence[str | Path] | DataSource | IndexEntr
     """
     known: tuple[ShardInfo, ...] = ()
     if isinstance(source, IndexEntry):
-        known = shards_of_entry(source)
+        known = known_shards_of(source)
         source = URLSource(source.data_urls)
     elif isinstance(source, (str, Path)) or not is_source(source):
         given = source if isinstance(source, (list, tuple)) else [source]
