@@ -1,7 +1,9 @@
 """Every error that atdata raises, in one tree.
 
 Each is ours and also the builtin that a caller would expect, so that both
-``except AtdataError`` and, for instance, ``except KeyError`` work::
+``except AtdataError`` and, for instance, ``except KeyError`` work. A ConnectionError is not always
+worth another try: those that are a PermissionError or a LookupError as well, and an XrpcError with
+a status below 500, are final::
 
     AtdataError
     ├── SampleTypeError (TypeError)          a class that cannot be a sample type
