@@ -1,4 +1,4 @@
-"""Every error that atdata raises, in one tree.
+"""Every error and warning of atdata, in one tree.
 
 Each is ours and also the builtin that a caller would expect, so that both
 ``except AtdataError`` and, for instance, ``except KeyError`` work. A ConnectionError is not always
@@ -7,50 +7,55 @@ a status below 500, are final::
 
     AtdataError
     ├── SampleTypeError (TypeError)          a class that cannot be a sample type
-    ├── EncodeError (ValueError)             a value that does not fit its field, found when written
-    ├── DecodeError (ValueError)             bytes that do not hold what the type says
-    ├── RaggedFieldError (ValueError)        values that make no column, as arrays of several shapes
-    ├── ShardError (ValueError)              a shard that is damaged or is no tar
-    │   └── IntegrityError                   bytes that do not have the hash or size they should
+    ├── EncodeError (ValueError)             a value to be written that does not fit its field
+    ├── DecodeError (ValueError)             stored bytes that do not fit the sample type
+    ├── RaggedFieldError (ValueError)        values that cannot be one array, such as two shapes
+    ├── ShardError (ValueError)              a shard that is damaged or is not a tar
+    │   └── IntegrityError                   bytes without the recorded hash or size
     ├── LensError (TypeError)                a lens that cannot be made or applied
     │   └── LensNotFoundError (LookupError)  no chain of lenses leads from one type to another
     ├── RefError (ValueError)                a reference that cannot be parsed
     │   ├── SchemaRefError
     │   └── DatasetNameError                 a name that is empty, too long or has bad characters
-    ├── SchemaError (ValueError)             a schema record that makes no sense
+    ├── SchemaError (ValueError)             a schema that is malformed
     │   ├── SchemaConflictError              same name and version, other fields
     │   ├── SchemaInUseError                 a schema that something else still needs
-    │   └── UnknownKindError                 a field kind that this version cannot make a type of
+    │   └── UnknownKindError                 a field kind that this version does not know
     ├── NotFoundError (KeyError)
     │   ├── SchemaNotFoundError
     │   ├── DatasetNotFoundError
     │   ├── ShardNotFoundError (FileNotFoundError)
     │   └── SampleNotFoundError (IndexError) no sample at this position or with this key
-    ├── LabelExistsError (ValueError)        a version of a name that leads to another dataset
+    ├── LabelExistsError (ValueError)        a version of a name that is another dataset's
     ├── NoDataUrlsError (ValueError)         an entry or a dataset that names no shard
     ├── UrlError (ValueError)                a URL of no known scheme or form
     │   ├── PrivateUrlError                  a URL that only this machine can read
     │   │   └── SecretUrlError               a URL with a password, a token or a signature in it
-    │   └── UnsafeUrlError (PermissionError) a stranger's URL that must not be opened
-    ├── SourceError (OSError)                shards cannot be read from where they are
-    ├── StoreError (OSError)                 shards cannot be written where they should go
+    │   └── UnsafeUrlError (PermissionError) a URL from the network that is not opened
+    ├── SourceError (OSError)                shards that cannot be read
+    ├── StoreError (OSError)                 shards that cannot be written
     │   ├── BucketNotFoundError (FileNotFoundError)
     │   ├── ShardExistsError (FileExistsError)
     │   └── CredentialsError (PermissionError)
-    ├── BackendError (ConnectionError)       the database of an index does not answer or is not one
-    ├── AtmosphereError (ConnectionError)    the network or a server of it fails
+    ├── BackendError (ConnectionError)       the database of an index fails, or is not one
+    ├── AtmosphereError (ConnectionError)    the network, or a server of it, fails
     │   ├── AuthenticationError (PermissionError)
     │   │   └── SessionExpiredError
     │   ├── IdentityError (LookupError)      a handle or DID that does not resolve
-    │   ├── XrpcError                        a server's refusal; has its status and its code
-    │   └── RateLimitError                   too many requests; says when to come back
-    ├── RecordError (ValueError)             a record that is not what it should be
+    │   ├── XrpcError                        a refused call, with its status and code
+    │   └── RateLimitError                   too many requests, with the seconds to wait
+    ├── RecordError (ValueError)             a malformed record
     ├── MissingExtraError (ImportError)      an optional dependency is not installed
     ├── SandboxError (RuntimeError)          the local network cannot be started
     ├── StateError (ValueError)              a state of another dataset, order or version
-    ├── NotSendableError (TypeError)         what cannot go to a worker process
-    ├── LengthError (TypeError)              a dataset whose length is known after reading only
+    ├── NotSendableError (TypeError)         what cannot be sent to a worker process
+    ├── LengthError (TypeError)              a dataset whose length is unknown until read
     └── OptionError (ValueError)             an argument out of its range
+
+    AtdataWarning (UserWarning)
+    ├── UnknownFieldWarning                  a stored field that the sample type does not have
+    ├── UnreadMembersWarning                 members of a shard that are not samples
+    └── UnreadFilesWarning                   compressed tars in a folder of shards
 """
 
 from __future__ import annotations
@@ -61,7 +66,7 @@ from atdata._secrets import clean_handled, redacted
 
 
 class AtdataError(Exception):
-    """Base of all errors of atdata. Its text, and that of what led to it, show no secrets."""
+    """Base of all errors of atdata. Neither its text nor that of its causes shows a secret."""
 
     def __init__(self, *args: object) -> None:
         super().__init__(*(redacted(arg) if isinstance(arg, str) else arg for arg in args))
@@ -77,11 +82,11 @@ class AtdataError(Exception):
 
 
 class SampleTypeError(AtdataError, TypeError):
-    """A class cannot be a sample type, for instance for an annotation that is not supported."""
+    """A class cannot be a sample type, for example because of an unsupported annotation."""
 
 
 class NotSendableError(AtdataError, TypeError):
-    """Another process would not find a class or function by its name."""
+    """A class or function cannot be sent to another process, which could not find it by name."""
 
 
 class EncodeError(AtdataError, ValueError):
@@ -89,12 +94,14 @@ class EncodeError(AtdataError, ValueError):
 
 
 class RaggedFieldError(AtdataError, ValueError):
-    """The values of one field make no column: arrays that differ in shape or dtype, an int beyond
-    int64, None where nothing stands for it."""
+    """The values of one field cannot be one array.
+
+    Two arrays differ in shape or dtype, an int is beyond int64, or a value is None without a fill.
+    """
 
 
 class _InShard(AtdataError, ValueError):
-    """What is wrong in a shard, and where.
+    """A problem in a shard, and its place.
 
     Args:
         message: What is wrong.
@@ -124,7 +131,7 @@ class _InShard(AtdataError, ValueError):
         super().__init__(f"{place}: {message}" if place else message)
 
     def in_shard(self, shard: str, *, offset: int | None = None, key: str | None = None) -> Self:
-        """The same error, told of a place: what parses bytes does not know where they are from.
+        """The same error with its place, which the code that parses bytes does not know.
 
         Args:
             shard: The shard's identifier.
@@ -150,14 +157,14 @@ def _restored(
 
 
 class DecodeError(_InShard):
-    """Bytes do not hold what the sample type says. The message names shard, offset, key and path.
+    """Stored bytes do not fit the sample type. The message names shard, offset, key and path.
 
-    Its arguments are as for `ShardError`; the offset is where the sample's payload begins.
+    The arguments are those of `ShardError`; the offset is where the sample's payload begins.
     """
 
 
 class ShardError(_InShard):
-    """A shard is damaged, cut short or is no tar. The message names shard, offset and key.
+    """A shard is damaged, cut short or not a tar. The message names shard, offset and key.
 
     Args:
         message: What is wrong.
@@ -168,7 +175,7 @@ class ShardError(_InShard):
 
 
 class IntegrityError(ShardError):
-    """Bytes do not have the hash or the size that was recorded for them."""
+    """Bytes do not have their recorded hash or size."""
 
 
 class LensError(AtdataError, TypeError):
@@ -192,7 +199,7 @@ class DatasetNameError(RefError):
 
 
 class SchemaError(AtdataError, ValueError):
-    """A schema record makes no sense."""
+    """A schema is malformed."""
 
 
 class SchemaConflictError(SchemaError):
@@ -200,15 +207,15 @@ class SchemaConflictError(SchemaError):
 
 
 class SchemaInUseError(SchemaError):
-    """A schema that a dataset, another schema or a lens refers to, so that it must stay."""
+    """A schema cannot be removed: a dataset, another schema or a lens refers to it."""
 
 
 class UnknownKindError(SchemaError):
-    """A schema has a field kind that this version cannot make a type of."""
+    """A schema has a field kind that this version of atdata does not know."""
 
 
 class NotFoundError(AtdataError, KeyError):
-    """Something that was asked for by name is not there."""
+    """Nothing has this name."""
 
 
 class SchemaNotFoundError(NotFoundError):
@@ -228,7 +235,7 @@ class SampleNotFoundError(NotFoundError, IndexError):
 
 
 class LabelExistsError(AtdataError, ValueError):
-    """A version of a name leads to another dataset already; labels are moved only on request."""
+    """A version of a name already leads to another dataset; labels move only on request."""
 
 
 class NoDataUrlsError(AtdataError, ValueError):
@@ -236,27 +243,27 @@ class NoDataUrlsError(AtdataError, ValueError):
 
 
 class UrlError(AtdataError, ValueError):
-    """A URL has no known scheme, or not the form that its scheme asks for."""
+    """A URL has no known scheme, or is malformed for its scheme."""
 
 
 class PrivateUrlError(UrlError):
-    """A URL can be read by this machine only, so it must not be published."""
+    """A URL that only this machine can read must not be published."""
 
 
 class SecretUrlError(PrivateUrlError):
-    """A URL carries a password, a token or a signature, so it must not be published."""
+    """A URL with a password, a token or a signature must not be published."""
 
 
 class UnsafeUrlError(UrlError, PermissionError):
-    """A URL from the network points where a stranger's URL must not lead."""
+    """A URL from the network is not opened, because of its scheme or its address."""
 
 
 class SourceError(AtdataError, OSError):
-    """Shards cannot be read from where they are."""
+    """Shards cannot be read."""
 
 
 class StoreError(AtdataError, OSError):
-    """Shards cannot be written where they should go."""
+    """Shards cannot be written."""
 
 
 class BucketNotFoundError(StoreError, FileNotFoundError):
@@ -264,15 +271,15 @@ class BucketNotFoundError(StoreError, FileNotFoundError):
 
 
 class ShardExistsError(StoreError, FileExistsError):
-    """Another shard, with other bytes, has the name; nothing is overwritten."""
+    """A shard with other bytes already has this name. Nothing is overwritten."""
 
 
 class CredentialsError(StoreError, PermissionError):
-    """The store or source refused the credentials, or there are none."""
+    """Credentials are missing, or the store or source refused them."""
 
 
 class BackendError(AtdataError, ConnectionError):
-    """The database of an index does not answer, or is not an index."""
+    """The database of an index fails, or is not an index."""
 
 
 class AtmosphereError(AtdataError, ConnectionError):
@@ -295,9 +302,9 @@ class XrpcError(AtmosphereError):
     """A server refused a call.
 
     Args:
-        message: What was asked, of whom, and what the server said.
+        message: The call, the server, and the server's answer.
         status: The HTTP status.
-        code: The protocol's name for the refusal, such as ``RecordNotFound``; "" for none.
+        code: The protocol's name of the error, such as ``RecordNotFound``; "" if none was given.
     """
 
     def __init__(self, message: str, *, status: int, code: str = "") -> None:
@@ -314,11 +321,11 @@ def _restore_xrpc_error(message: str, status: int, code: str) -> XrpcError:
 
 
 class RateLimitError(AtmosphereError):
-    """The server asks to send fewer requests.
+    """A server refused a call because of too many requests.
 
     Args:
-        message: What was refused.
-        retry_after: Seconds until the server takes requests again, where it said so.
+        message: The call and the server.
+        retry_after: Seconds until the server accepts calls again; None if it did not say.
     """
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
@@ -327,11 +334,11 @@ class RateLimitError(AtmosphereError):
 
 
 class RecordError(AtdataError, ValueError):
-    """A record is not what it should be. The message carries the path, such as ``$.storage``."""
+    """A record is malformed. The message starts with the path, such as ``$.storage``."""
 
 
 class MissingExtraError(AtdataError, ImportError):
-    """An optional dependency is not installed. The message has the line that installs it."""
+    """An optional dependency is not installed. The message shows how to install it."""
 
 
 class SandboxError(AtdataError, RuntimeError):
@@ -339,13 +346,14 @@ class SandboxError(AtdataError, RuntimeError):
 
 
 class StateError(AtdataError, ValueError):
-    """A state of reading is not of this dataset or order, or is no state; or two threads read at
-    once what has only one.
+    """A saved state is malformed, or belongs to another dataset or order.
+
+    Also raised when two threads read from one iterator at the same time.
     """
 
 
 class LengthError(AtdataError, TypeError):
-    """A dataset has no length before it is read. A TypeError, so that ``list()`` goes on."""
+    """A dataset's length is unknown until it is read. A TypeError, which ``list()`` ignores."""
 
 
 class OptionError(AtdataError, ValueError):
@@ -353,19 +361,19 @@ class OptionError(AtdataError, ValueError):
 
 
 class AtdataWarning(UserWarning):
-    """Base of all warnings of atdata. Their text shows no secrets."""
+    """Base of all warnings of atdata. Its text shows no secret."""
 
     def __init__(self, *args: object) -> None:
         super().__init__(*(redacted(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 class UnknownFieldWarning(AtdataWarning):
-    """A sample holds a field that its type does not have; the field is passed over."""
+    """A stored sample has a field that its type does not have. The field is ignored."""
 
 
 class UnreadMembersWarning(AtdataWarning):
-    """A shard has members that are no samples; they were not read. Says how many, of what kind."""
+    """A shard has members that are not samples and were not read: how many, and of what kind."""
 
 
 class UnreadFilesWarning(AtdataWarning):
-    """A folder has compressed tars next to its shards; they were not read."""
+    """A folder has compressed tars next to its shards, which were not read."""

@@ -27,3 +27,7 @@ def __getattr__(name: str) -> Any:
 
         return S3DataStore
     raise AttributeError(f"module 'atdata.local' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
