@@ -1,1 +1,1 @@
-"""What reading and writing cost here, beside other libraries and the limits of the machine."""
+"""What reading and writing cost, compared with other libraries and the machine's limits."""

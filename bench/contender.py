@@ -40,7 +40,7 @@ class Contender(ABC):
     imports: ClassVar[str | None] = None
     """The statement with which its user imports what reading needs; None: not measured."""
     versions: ClassVar[tuple[str, ...]] = ("numpy",)
-    """Distributions whose versions are told."""
+    """Distributions whose versions are reported."""
     reads: ClassVar[str | None] = None
     """Whose files it reads; None: its own."""
     quick: ClassVar[bool] = True
@@ -58,7 +58,7 @@ class Contender(ABC):
     measures: ClassVar[frozenset[Measure]] = frozenset(MEASURES)
 
     def find(self) -> None:  # noqa: B027
-        """Find or make what it needs beside its environment; before its process is started.
+        """Prepare what it needs besides its environment, before its process starts.
 
         Raises:
             EnvironmentMissing: It cannot be had here.
@@ -73,7 +73,7 @@ class Contender(ABC):
         """Get ready to read ``folder``; not measured. Most need nothing."""
 
     def forget(self, folder: Path) -> None:  # noqa: B027
-        """Remove what reading kept beside the files; before each pass, not measured."""
+        """Remove what reading stored next to the files; before each pass, not measured."""
 
     def samples(self, workload: Workload, rows: list[Row]) -> Any:
         """The samples in the form that `write` takes; not measured."""

@@ -2,7 +2,7 @@
  *
  * Plain headers (ustar, PAX records of times), maps of known fields, arrays of one dtype, texts in
  * ASCII: what the benchmark's samples are, in the layouts of this package and of the one on PyPI. Anything
- * else is told as odd, so that what is read is right or nothing. Called from native.py, which has
+ * else is reported as odd, so that what is read is either right or nothing. Called from native.py, which has
  * the same structures.
  */
 #include <stdint.h>
@@ -25,7 +25,7 @@ struct field {
     i64 head_size;
     i64 open_size; /* bytes of that before the length of the first axis; RAGGED */
     i64 unit;      /* bytes of an array's data; RAGGED, TEXT: of one element */
-    u8 *data;      /* ARRAY, INTEGER: one behind the other; RAGGED, TEXT: joined */
+    u8 *data;      /* ARRAY, INTEGER: contiguous; RAGGED, TEXT: joined */
     i64 *starts;   /* RAGGED, TEXT: where each begins in data, in units; -1: None */
     i64 *ends;
     i64 width; /* TEXT: bytes of each; -1: they differ */
@@ -103,15 +103,15 @@ i64 place(const u8 *shard, i64 bytes, const i64 *places, i64 n, const u8 *keys, 
           struct row *rows)
 {
     const i64 *sizes = places + n, *key_ends = sizes + n;
-    i64 behind = 0, key = 0;
+    i64 end = 0, key = 0;
     for (i64 i = 0; i < n; i++) {
         i64 start = places[i], size = sizes[i], key_size = key_ends[i] - key;
-        if (start < behind + BLOCK || start % BLOCK || start > bytes || size < 0)
+        if (start < end + BLOCK || start % BLOCK || start > bytes || size < 0)
             return i;
         if (size > bytes - start || key_size <= 0 || key_size > key_bytes - key)
             return i;
         rows[i] = (struct row){shard + start, size, keys + key, key_size};
-        behind = start + size;
+        end = start + size;
         key += key_size;
     }
     return n;
@@ -135,7 +135,7 @@ static int only_times(const u8 *at, i64 size)
     return 1;
 }
 
-/* Whether a name was not there before. */
+/* Whether a name is new. */
 static int is_new(struct scan *scan, const u8 *name, i64 size)
 {
     u8 padded[NAME + 8] = {0};
@@ -198,7 +198,7 @@ i64 find(struct scan *scan, struct row *rows, i64 most)
     return found;
 }
 
-/* -- payloads: each returns what is behind a value, or NULL where it is odd -------------------- */
+/* -- payloads: each returns the end of a value, or NULL if it is odd -------------------- */
 
 static const u8 *integer(const u8 *at, const u8 *end, i64 *number)
 {

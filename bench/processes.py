@@ -18,7 +18,7 @@ ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 class ContenderFailed(Exception):
-    """A contender could not do what it was asked for; carries its traceback."""
+    """A contender failed; carries its traceback."""
 
 
 class Process:

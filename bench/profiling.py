@@ -1,11 +1,10 @@
 """``python -m bench.profiling atdata E batches``: where the time of reading or writing goes.
 
-Any contender of this package, and the limits; without a measure, ``write``. What it reads is
-written by the contender whose files they are, in the environment of that one, and what reading
-keeps beside them is removed before each pass. First passes are timed: what the thread that calls
-computes, how long it waits, and what other threads compute meanwhile. Then as many run under
-Python's profiler, which sees the thread that calls alone (with Python 3.11), and makes small calls
-dearer than they are. Milliseconds of a pass.
+Any contender of this package, and the limits; without a measure, ``write``. The files to read are
+written by the contender that owns them, in its environment; what reading stores next to them is
+removed before each pass. The first passes are timed: how long the calling thread computes and
+waits, and what other threads compute meanwhile. As many more run under Python's profiler, which
+sees only the calling thread (with Python 3.11), and inflates small calls. Milliseconds of a pass.
 """
 
 from __future__ import annotations
@@ -66,7 +65,7 @@ def main() -> None:
 
 
 def _passes(made: Contender, workload: Workload, measure: Measure, home: Path) -> Iterator[Pass]:
-    """Passes without an end; what comes before and behind each is done between them."""
+    """Endless passes; the work before and after each is done between them."""
     count = FULL.count(workload.name, made)
     rows = workload.rows(count)
     made.ready(workload)

@@ -26,9 +26,9 @@ LIMITS: Final = {
     "limit: memcpy of the data": "memcpy of the data",
     "limit: memcpy of the shards": "of the shards",
 }
-"""Contenders of whose rates a share is told, and how that is called."""
+"""Contenders that rates are a share of, and the name of that share."""
 NATIVE: Final = "limit: the same in C"
-"""How the names begin of what a native core would bring; else they are those of this package."""
+"""The prefix of names that a native core has; the rest is a name of this package."""
 
 
 def tables(results: Results) -> str:
@@ -155,8 +155,8 @@ def _parts(results: Results) -> str:
         for part, sort in ((made.part, "small"), (made.large_part, "large")):
             if part > 1:
                 parts.setdefault(f"one in {part} of the {sort} samples", []).append(made.name)
-    told = [f"{part}: {', '.join(names)}" for part, names in parts.items()]
-    return f"Given {'; '.join(told)}. With more of them, one costs no less." if told else ""
+    notes = [f"{part}: {', '.join(names)}" for part, names in parts.items()]
+    return f"Given {'; '.join(notes)}. With more of them, one costs no less." if notes else ""
 
 
 def _versions(found: dict[str, str]) -> str:

@@ -65,7 +65,7 @@ class Results:
     load: list[float] = field(default_factory=list)
     """Processes that wanted to run, a minute's average, at the start and at the end."""
     missing: dict[str, str] = field(default_factory=dict)
-    """Contender, or what of it → why it is not there."""
+    """Contender, or a part of it → why it is missing."""
 
     def rate(self, workload: str, measure: Measure, name: str) -> float | None:
         """Samples a second, the median of the rounds; None: not measured."""

@@ -1,7 +1,7 @@
 """Batches on their way from a loader's process. Imported where torch is.
 
 What is cheapest to send: one tensor for a field, not one for each sample. Arrays that differ in
-shape are joined, with their lengths beside them, -1 where there is none.
+shape are joined, with their lengths, -1 for None.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ def _arrays(workload: str) -> Row:
 
 
 def fingerprints(rows: Iterable[Row]) -> list[int]:
-    """A number for each sample that tells different ones apart."""
+    """A number for each sample, equal only for equal samples."""
     return [_fingerprint(row) for row in rows]
 
 

@@ -1,1 +1,1 @@
-"""Random bytes for everything that parses what strangers send: nothing but errors of ours."""
+"""Random bytes for every parser of untrusted input: only errors of ours may come out."""

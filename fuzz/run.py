@@ -56,15 +56,15 @@ def long_run(target: str, seconds: int, folder: Path) -> str:
     runs = re.search(r"number_of_executed_units:\s+(\d+)", done.stderr)
     peak = re.search(r"peak_rss_mb:\s+(\d+)", done.stderr)
     reached = re.findall(r"cov: (\d+) ft: (\d+)", done.stderr)
-    told = (
+    summary = (
         f"{target}: {int(runs[1]) if runs else 0:,} runs in {seconds} s, "
         f"{reached[-1][0] if reached else '?'} places reached, {peak[1] if peak else '?'} MB"
     )
     if done.returncode:
         (folder / f"{target}.log").write_text(done.stderr)
-        return f"{told}. FAILED:\n{done.stderr[-3000:]}"
+        return f"{summary}. FAILED:\n{done.stderr[-3000:]}"
     _keep(work, target)
-    return told
+    return summary
 
 
 def _keep(work: Path, target: str) -> None:

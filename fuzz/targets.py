@@ -213,7 +213,7 @@ def ref(data: bytes) -> None:
 
 
 def url(data: bytes) -> None:
-    """A stranger's URL that passes has one of three schemes and a plain host."""
+    """An untrusted URL that passes has one of three schemes and a plain host."""
     text = data.decode("utf-8", "surrogateescape")
     end, _ = _outcome(lambda: Policy(allow_private=False).check_url(text))
     assert end != "read" or text.lower().startswith(("https://", "s3://", "at://"))

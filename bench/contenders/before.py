@@ -1,4 +1,4 @@
-"""Another checkout of this package, so that a change is measured beside what it changes.
+"""Another checkout of this package, to compare a change with the code before it.
 
 ``python -m bench --before ../older --only …`` names the checkout; without it there is none.
 """

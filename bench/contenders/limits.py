@@ -20,7 +20,7 @@ from bench.workloads import Row, Workload
 class Memcpy(Contender):
     """The data copied from memory to memory, a batch at a time; int and str are list slices.
 
-    The arrays of a field lie one behind the other, and are copied so: those that differ in
+    The arrays of a field are contiguous, and are copied so: those that differ in
     shape stay joined, as no reader may leave them.
     """
 
@@ -81,7 +81,7 @@ class Memcpy(Contender):
     def _taken(self, name: str, positions: NDArray[np.int64]) -> Any:
         if name in self._arrays and name not in self._ends:
             room = self._room(name, len(positions))
-            # "clip": the only mode in which NumPy takes straight to where it is told.
+            # "clip" is the only mode in which NumPy takes directly into out=.
             return np.take(self._arrays[name], positions, 0, room, "clip")
         found = [self._columns[name][i] for i in positions]
         if name not in self._ends:

@@ -46,7 +46,7 @@ class InC(Contender):
 
 
 class InCNoTable(InC):
-    """Shards whose headers are all verified, beside which no table is looked for."""
+    """Shards whose headers are all verified, without looking for tables."""
 
     name = "limit: the same in C, no table"
     quick = False

@@ -87,7 +87,7 @@ class Ours(Contender):
 
 
 class OursNoTable(Ours):
-    """This package, on shards without tables: none beside them, none in the cache."""
+    """This package, on shards without tables, next to them or in the cache."""
 
     name = "atdata, no table"
     imports = None
@@ -130,7 +130,7 @@ class OursNotSynced(Ours):
 
 
 class OursColumns(Ours):
-    """This package, writing what is there as columns already."""
+    """This package, writing data that is in columns already."""
 
     name = "atdata, columns"
     imports = None

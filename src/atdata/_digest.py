@@ -53,6 +53,15 @@ def record_cid(record: Mapping[str, Any]) -> str:
     return _cid(DAG_CBOR, hashlib.sha256(encoded).digest())
 
 
+def is_cid(text: str) -> bool:
+    """Whether this is a CID of version 1 in base32 with SHA-256."""
+    try:
+        cid_sha256(text)
+    except RefError:
+        return False
+    return True
+
+
 def cid_sha256(cid: str, *, codec: int | None = None) -> str:
     """The SHA-256 (hex) inside a CID.
 

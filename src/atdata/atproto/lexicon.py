@@ -15,7 +15,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
-from atdata._digest import cid_sha256
+from atdata._digest import is_cid
 from atdata._limits import limits
 from atdata._refs import parse_at_uri
 from atdata.atproto.data_model import bytes_from_json
@@ -153,7 +153,7 @@ def _blob(value: Any, definition: _Definition, at: _At) -> None:
         raise at.wrong("a blob", value)
     link = value.get("ref")
     cid = link.get("$link") if isinstance(link, Mapping) else None
-    if not isinstance(cid, str) or not _is_cid(cid):
+    if not isinstance(cid, str) or not is_cid(cid):
         raise RecordError(f"{at.path}.ref: expected the CID of a blob, found {shown(cid)}.")
     # Any type is accepted: existing clients send every blob as */*.
     kind = value.get("mimeType")
@@ -203,14 +203,6 @@ def _graphemes(text: str) -> int:
     )
 
 
-def _is_cid(text: str) -> bool:
-    try:
-        cid_sha256(text)
-    except RefError:
-        return False
-    return True
-
-
 def _is_at_uri(text: str) -> bool:
     try:
         parse_at_uri(text)
@@ -228,7 +220,7 @@ def _is_datetime(text: str) -> bool:
 
 _FORMATS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "at-uri": ("an AT URI", _is_at_uri),
-    "cid": ("a CID", _is_cid),
+    "cid": ("a CID", is_cid),
     "datetime": ("a time such as 2026-01-31T12:00:00Z", _is_datetime),
     "uri": ("a URL", _URI.fullmatch),
 }

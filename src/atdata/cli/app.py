@@ -112,17 +112,20 @@ def root(
     """Typed machine-learning datasets: from one laptop to a public network."""
 
 
-app.command("demo")(demo.demo)
-app.command("sandbox")(sandbox.sandbox)
-app.command("ls")(ls.ls)
-app.command("search")(search.search)
-app.command("discover")(discover.discover)
-app.command("show")(show.show)
-app.command("head")(head.head)
-app.command("verify")(verify.verify)
-app.command("insert")(insert.insert)
-app.command("promote")(promote.promote)
-app.command("label")(label.label)
-app.command("lenses")(lenses.lenses)
-app.command("unpublish")(unpublish.unpublish)
+for command in (
+    demo.demo,
+    sandbox.sandbox,
+    ls.ls,
+    search.search,
+    discover.discover,
+    show.show,
+    head.head,
+    verify.verify,
+    insert.insert,
+    promote.promote,
+    label.label,
+    lenses.lenses,
+    unpublish.unpublish,
+):
+    app.command()(command)
 app.add_typer(schema.app, name="schema")

@@ -56,7 +56,7 @@ def demo(
         ),
     ] = None,
 ) -> None:
-    """Make a dataset, index it, publish it on a local test network, and read it back."""
+    """Make, index, publish and read back a dataset, locally."""
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
         _run(keep.absolute(), no_network)

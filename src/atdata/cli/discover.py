@@ -35,7 +35,7 @@ def discover(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Find the datasets of all accounts of a server or relay.
+    """Find the datasets of all accounts on servers or relays.
 
     Lists them, or with --into mirrors them into an index. Run it again to fetch what is new, or
     use --follow, which runs until Ctrl-C and needs the extra mirror. Interrupted, it resumes

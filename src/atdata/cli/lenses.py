@@ -22,7 +22,10 @@ def lenses(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List the lenses of an account, and where to read their code. The code is never fetched."""
+    """List the lenses of an account, and where to read their code.
+
+    The code is never fetched.
+    """
     check_account(account)
     found = network_index().list_lenses(account, source=source, target=target)
     if as_json:

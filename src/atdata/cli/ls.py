@@ -25,7 +25,7 @@ def ls(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List the datasets of the local index, or of an account on the network."""
+    """List the datasets of an index or an account."""
     if index is not None and network is not None:
         raise OptionError("Give either --index or --network: one is listed.")
     if network is not None:

@@ -62,7 +62,7 @@ def promote(
     index: IndexUrl = None,
     as_json: Json = False,
 ) -> None:
-    """Publish a dataset on the AT Protocol network and print its AT URI.
+    """Publish a dataset on the network and print its AT URI.
 
     Idempotent: after a failure, run it again; nothing is sent twice.
     """

@@ -37,9 +37,10 @@ def search(
     index: IndexUrl = None,
     as_json: Json = False,
 ) -> None:
-    """Search the local index, including datasets mirrored from the network; best match first.
+    """Search the local index, best match first.
 
-    Words match the beginnings of words in names, tags, classes, licences and descriptions.
+    Datasets mirrored from the network are included. Words match the beginnings of words in names,
+    tags, classes, licences and descriptions.
     """
     found_in = index_to_list(index)
     found: list[Any] = []

@@ -9,7 +9,7 @@ from atdata.cli.resolve import find_entry
 
 
 def show(dataset: Entry, index: IndexUrl = None, as_json: Json = False) -> None:
-    """Show one dataset: where its shards are, what they hold, and how it is described."""
+    """Show the shards, schema and description of a dataset."""
     entry, found_in = find_entry(dataset, index)
     known = entry_facts(entry)
     if as_json:

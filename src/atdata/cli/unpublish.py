@@ -24,10 +24,10 @@ def unpublish(
     handle: Handle,
     as_json: Json = False,
 ) -> None:
-    """Delete one of your records from the network, and list what is deleted with it.
+    """Delete one of your records from the network.
 
-    A name means its newest revision; older ones stay. A schema that is in use is refused. Copies
-    that others have made stay.
+    Prints what is deleted: the record, its labels and its blobs. A name means its newest revision;
+    older ones stay. A schema that is in use is refused. Copies that others have made stay.
     """
     from atdata.atmosphere import AtmosphereIndex
 

@@ -10,10 +10,10 @@ from atdata.cli.output import count, emit, plain, size
 
 
 def verify(dataset: ShardsOrEntry, index: IndexUrl = None, as_json: Json = False) -> None:
-    """Check every shard against its recorded size, hash and sample count.
+    """Check every shard against what was recorded of it.
 
-    Reads each shard to its end and prints passed, failed, or not checkable if no hash was
-    recorded for it. The exit code is 0 only if all passed.
+    Reads each shard to its end, compares size, hash and sample count, and prints passed, failed,
+    or not checkable if no hash was recorded. The exit code is 0 only if all passed.
     """
     from atdata.cli.resolve import find_dataset
     from atdata.dataset.reading.verify import verify_shards

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from atdata._digest import DAG_CBOR, cid_sha256
+from atdata._digest import DAG_CBOR, cid_sha256, is_cid
 from atdata._refs import known_name, parse_name_ref, reference
 from atdata.errors import DatasetNotFoundError, RefError
 from atdata.indexing.did_you_mean import did_you_mean
@@ -34,7 +34,7 @@ def find(backend: Backend, ref: str) -> EntryRow:
     if ref.startswith("@"):
         return _find_by_name_ref(backend, ref)
     row = backend.newest(known_name(ref))
-    if row is None and _is_cid(ref):
+    if row is None and is_cid(ref):
         row = backend.entry(ref)
     if row is None:
         raise not_found(backend, ref)
@@ -129,14 +129,6 @@ def _of_version(backend: Backend, name: str, version: str) -> tuple[EntryRow | N
     for row in backend.each_revision(name):
         schemas[from_row(row).schema_ref.rpartition("/")[2].rpartition("@")[2]] = row
     return schemas.get(version), list(schemas)
-
-
-def _is_cid(text: str) -> bool:
-    try:
-        cid_sha256(text)
-    except RefError:
-        return False
-    return True
 
 
 def _elsewhere(ref: str) -> DatasetNotFoundError:
