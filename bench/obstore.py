@@ -24,8 +24,8 @@ from itertools import repeat
 from typing import Any, Final
 
 from atdata.net.policy import Policy
-from atdata.sources.s3 import S3Reader
 from atdata.sources.s3_access import S3Access, without_keys
+from atdata.sources.s3_reader import S3Reader
 from bench.envs import ANY_PYTHON, ROOT, Environment
 
 ENVIRONMENT: Final = Environment(

@@ -39,7 +39,7 @@ from atdata.sources.disk import DiskReader
 from atdata.sources.fsspec import FsspecReader
 from atdata.sources.http import HttpReader
 from atdata.sources.http_ranges import HttpBytes
-from atdata.sources.s3 import S3Reader
+from atdata.sources.s3_reader import S3Reader
 from atdata.sources.subset import SubsetSource
 from atdata.sources.url import URLSource
 

@@ -134,7 +134,7 @@ SHARD_SCHEMES: Final = Registry(
     {
         "file": ShardScheme("atdata.sources.disk:DiskReader", public=False),
         "https": ShardScheme("atdata.sources.http:HttpReader", from_network="always"),
-        "s3": ShardScheme("atdata.sources.s3:S3Reader", "s3", from_network="always"),
+        "s3": ShardScheme("atdata.sources.s3_reader:S3Reader", "s3", from_network="always"),
         "at": ShardScheme("atdata.sources.blob:BlobReader", from_network="always"),
         "http": ShardScheme("atdata.sources.http:HttpReader", from_network="private"),
         "gs": ShardScheme(_FSSPEC, "fsspec", "gcsfs"),

@@ -8,9 +8,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from atdata._registry import SHARD_SCHEMES
 from atdata._secrets import redacted
 from atdata.errors import SourceError, UnsafeUrlError
 from atdata.net.policy import STRANGER, Policy, is_public
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_the_table_of_schemes_decides(private: bool) -> None:
+    """Of all schemes that can be read, a stranger may name those that the table says."""
+    policy = Policy(allow_private=private)
+    for scheme in (*SHARD_SCHEMES, "of-another-package"):
+        row = SHARD_SCHEMES.get(scheme)
+        wanted = row is not None and row.from_network in (("always", "private")[: 1 + private])
+        try:
+            policy.check_url(f"{scheme}://host/a.tar")
+        except UnsafeUrlError:
+            assert not wanted, scheme
+        else:
+            assert wanted, scheme
+    allowed = {name for name, row in SHARD_SCHEMES.items() if row.from_network == "always"}
+    assert allowed == {"https", "s3", "at"}
 
 
 @pytest.mark.parametrize(

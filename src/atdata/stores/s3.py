@@ -13,8 +13,8 @@ from typing import Any, Final
 from atdata._secrets import redacted
 from atdata._shardlist import ShardInfo, exactly
 from atdata.errors import OptionError, UrlError
-from atdata.sources.s3 import parse_s3
 from atdata.sources.s3_access import S3Access, environment_endpoint, in_region, remember
+from atdata.sources.s3_reader import parse_s3
 from atdata.stores.bucket import Bucket
 from atdata.stores.prefixes import OwnPrefix, check_prefix, shard_name
 from atdata.stores.s3_sink import BucketSink

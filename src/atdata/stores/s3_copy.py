@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from atdata._registry import require
 from atdata._shardlist import LocatedUrl, ShardInfo
-from atdata.sources.s3 import parse_s3
 from atdata.sources.s3_access import S3Access, access_for, environment_endpoint
 from atdata.sources.s3_client import status_of
+from atdata.sources.s3_reader import parse_s3
 from atdata.stores.s3_upload import SHA256
 
 _MAX_COPY_BYTES: Final = 5_000_000_000

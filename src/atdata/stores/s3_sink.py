@@ -12,7 +12,7 @@ from atdata._shardlist import ShardInfo
 from atdata.errors import StoreError
 from atdata.net.retries import Retries, RetryPolicy
 from atdata.shards.tar.table import SUFFIX
-from atdata.sources.s3 import S3Reader
+from atdata.sources.s3_reader import S3Reader
 from atdata.stores.bucket import Bucket
 from atdata.stores.prefixes import name_taken
 from atdata.stores.s3_copy import copy_on_server, copy_source
