@@ -10,6 +10,8 @@ For a source of your own, subclass `SourceSuite` in a test module and override `
                 return MyCustomSource(my_service.address, list(shards))
 
             return put
+
+Tests of a capability (see `atdata.capabilities`) that the source lacks are skipped.
 """
 
 from __future__ import annotations
@@ -26,8 +28,10 @@ from numpy.typing import NDArray
 
 from atdata._protocols import DataSource
 from atdata._secrets import redacted_repr
+from atdata.capabilities import SupportsByteRanges, SupportsLocalPaths, SupportsSidecars
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.write import write_samples
+from atdata.errors import IntegrityError, ShardNotFoundError
 from atdata.samples.packable import packable
 
 __all__ = ["SourceSuite"]
@@ -52,13 +56,13 @@ SHARDS = {
 
 
 class SourceSuite:
-    """What every source does."""
+    """What every source does, and what one with a capability does."""
 
     @pytest.fixture
     def stored(self) -> Stored:
-        """Puts shards, name → bytes, where the source reads; returns a source of them, in order.
+        """Stores shards, name → bytes, where the source reads them, and returns a source of them.
 
-        Called once in a test.
+        Called once in a test; the source has the shards in this order.
         """
         pytest.fail("Override the fixture 'stored'.", pytrace=False)
 
@@ -72,7 +76,7 @@ class SourceSuite:
         assert isinstance(source, DataSource)
 
     def test_the_list_has_every_shard_in_order(self, source: DataSource) -> None:
-        """One identifier a shard, each another, the same each time."""
+        """One identifier for each shard, no two alike, the same each time."""
         shards = source.shard_list
         assert isinstance(shards, list)
         assert all(isinstance(shard, str) for shard in shards)
@@ -80,25 +84,25 @@ class SourceSuite:
         assert source.shard_list == shards
 
     def test_the_list_is_the_callers_own(self, source: DataSource) -> None:
-        """Changing the list that was given out does not change the source."""
+        """Changing a list that it returned does not change the source."""
         source.shard_list.clear()
         assert len(source.shard_list) == len(SHARDS)
 
     def test_shards_come_in_order_and_whole(self, source: DataSource) -> None:
-        """Going through the shards gives identifier and bytes of each, twice the same."""
+        """Iterating the shards gives identifier and bytes of each, the second time as well."""
         for _ in range(2):
             seen = [(shard, stream.read()) for shard, stream in source.shards()]
             assert seen == list(zip(source.shard_list, SHARDS.values(), strict=True))
 
-    def test_one_shard_is_opened_alone(self, source: DataSource) -> None:
-        """Each shard can be opened by its identifier, in any order, more than once."""
+    def test_any_shard_can_be_opened(self, source: DataSource) -> None:
+        """Each shard opens by its identifier, in any order, more than once."""
         for shard, expected in reversed(list(zip(source.shard_list, SHARDS.values(), strict=True))):
             for _ in range(2):
                 with closing(source.open_shard(shard)) as stream:
                     assert stream.read() == expected
 
     def test_reads_of_any_size_give_the_same_bytes(self, source: DataSource) -> None:
-        """A stream gives as many bytes as asked for until its end, and then none."""
+        """A stream gives as many bytes as were asked for until its end, and then none."""
         shard, expected = source.shard_list[0], SHARDS["data-000000.tar"]
         with closing(source.open_shard(shard)) as stream:
             assert stream.read(0) == b""
@@ -119,7 +123,7 @@ class SourceSuite:
             assert other.read() == expected
             assert first + one.read() == expected
 
-    def test_a_shard_that_is_not_there_is_a_key_error(self, source: DataSource) -> None:
+    def test_a_missing_shard_is_a_key_error(self, source: DataSource) -> None:
         """An identifier that is not in the list raises KeyError."""
         for shard in ("no-such-shard.tar", "", source.shard_list[0] + "x"):
             with pytest.raises(KeyError):
@@ -139,6 +143,38 @@ class SourceSuite:
                 os._exit(code)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert [stream.read() for _, stream in source.shards()] == expected
+
+    def test_byte_ranges_are_the_shards_bytes(self, source: DataSource) -> None:
+        """Parts of a shard are its bytes at their positions; one past its end is an error."""
+        if not isinstance(source, SupportsByteRanges):
+            pytest.skip("The source lacks SupportsByteRanges.")
+        shard, expected = source.shard_list[0], SHARDS["data-000000.tar"]
+        ranges = source.ranges(shard)
+        if ranges is None:
+            pytest.skip("The source has no byte ranges here.")
+        assert min(ranges.max_gap_bytes, ranges.max_read_bytes) >= 0
+        for start, size in ((1_000_000, 1_000), (0, 1), (len(expected) - 7, 7)):
+            part = bytearray(size)
+            ranges.read_into(memoryview(part), start)
+            assert bytes(part) == expected[start : start + size]
+        with pytest.raises(IntegrityError):
+            ranges.read_into(memoryview(bytearray(100)), len(expected) - 50)
+
+    def test_local_paths_are_the_shards(self, source: DataSource) -> None:
+        """A shard's local path, if it has one, is a file with its bytes."""
+        if not isinstance(source, SupportsLocalPaths):
+            pytest.skip("The source lacks SupportsLocalPaths.")
+        for shard, expected in zip(source.shard_list, SHARDS.values(), strict=True):
+            path = source.local_path(shard)
+            assert path is None or path.read_bytes() == expected
+
+    def test_a_missing_sidecar_is_a_key_error(self, source: DataSource) -> None:
+        """Next to these shards is nothing: opening a file there raises ShardNotFoundError."""
+        if not isinstance(source, SupportsSidecars):
+            pytest.skip("The source lacks SupportsSidecars.")
+        for shard in source.shard_list:
+            with pytest.raises(ShardNotFoundError):
+                source.open_sidecar(shard, ".absent")
 
     def test_a_dataset_reads_every_sample(self, stored: Stored, tmp_path: Path) -> None:
         """A typed dataset over the source yields all samples of all shards, in order."""

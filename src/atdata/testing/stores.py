@@ -7,7 +7,7 @@ For a store of your own, subclass `StoreSuite` in a test module and override ``s
         def store(self, my_service):
             return MyStore(my_service.address)
 
-A store that lacks ``copy_shards``, which the protocol does not ask for, skips those tests.
+Tests of a capability (see `atdata.capabilities`) that the store lacks are skipped.
 """
 
 from __future__ import annotations
@@ -25,7 +25,14 @@ from numpy.typing import NDArray
 
 from atdata._protocols import AbstractDataStore
 from atdata._shardlist import ShardInfo, shards_of
-from atdata.capabilities import SupportsCopy
+from atdata.capabilities import (
+    SupportsCheck,
+    SupportsCopy,
+    SupportsFiles,
+    SupportsMaxShardBytes,
+    SupportsPlannedCopies,
+    SupportsPresentCopies,
+)
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.write import write_samples
 from atdata.errors import IntegrityError, NoDataUrlsError, StoreError
@@ -50,23 +57,23 @@ def _pictures(count: int, *, start: int = 0) -> list[_Picture]:
 
 
 class StoreSuite:
-    """What every store does."""
+    """What every store does, and what one with a capability does."""
 
     named_by_content: bool = False
-    """Whether URLs follow from the bytes alone, so that a prefix has no meaning."""
+    """Whether URLs depend on the bytes alone, so that prefixes have no meaning."""
 
     @pytest.fixture
     def store(self) -> AbstractDataStore:
-        """The store, empty as far as ``suite/`` is concerned, of this test alone."""
+        """A store for this test alone, with nothing below ``suite/``."""
         pytest.fail("Override the fixture 'store'.", pytrace=False)
 
     def open_url(self, store: AbstractDataStore, url: str) -> IO[bytes]:
-        """Open one of the store's URLs; override where atdata does not read its scheme."""
+        """Open one of the store's URLs. Override this if atdata does not read its scheme."""
         readable = store.read_url(url)
         return URLSource(readable).open_shard(URLSource(readable).shard_list[0])
 
     def read(self, store: AbstractDataStore, url: str) -> bytes:
-        """The bytes behind one of the store's URLs."""
+        """The bytes at one of the store's URLs."""
         with self.open_url(store, url) as stream:
             return stream.read()
 
@@ -83,7 +90,7 @@ class StoreSuite:
     def test_every_sample_of_every_shard_arrives(
         self, store: AbstractDataStore, dataset: Dataset[_Picture]
     ) -> None:
-        """What is read back from the URLs is the dataset, sample for sample, in order."""
+        """The URLs read back as the dataset, sample for sample, in order."""
         urls = store.write_shards(dataset, prefix="suite/a")
         assert len(urls) == 7
         assert self.labels(store, urls) == list(range(100))
@@ -91,7 +98,7 @@ class StoreSuite:
     def test_it_says_what_it_wrote(
         self, store: AbstractDataStore, dataset: Dataset[_Picture]
     ) -> None:
-        """Where size, hash and samples of a shard are told, they are those of its bytes."""
+        """Size, hash and samples that it returns with a shard are those of its bytes."""
         for shard in shards_of(store.write_shards(dataset, prefix="suite/a", maxcount=40)):
             body = self.read(store, shard.url)
             assert shard.bytes in (None, len(body))
@@ -101,7 +108,7 @@ class StoreSuite:
     def test_shards_have_at_most_so_many_samples(
         self, store: AbstractDataStore, dataset: Dataset[_Picture]
     ) -> None:
-        """maxcount divides the samples anew."""
+        """maxcount divides the samples again."""
         urls = store.write_shards(dataset, prefix="suite/a", maxcount=40)
         assert len(urls) == 3
         assert self.labels(store, urls) == list(range(100))
@@ -116,7 +123,7 @@ class StoreSuite:
         assert self.labels(store, urls) == list(range(100))
 
     def test_shards_keep_their_split(self, store: AbstractDataStore, tmp_path: Path) -> None:
-        """A shard has samples of one split, however they are divided, and says of which."""
+        """A shard has samples of one split, however they are divided, and names it."""
         for number, split in enumerate(("test", "train")):
             pictures = _pictures(10, start=10 * number)
             write_samples(pictures, tmp_path / split / "pictures.tar", maxcount=4)
@@ -152,7 +159,7 @@ class StoreSuite:
     def test_nothing_is_overwritten(
         self, store: AbstractDataStore, dataset: Dataset[_Picture], tmp_path: Path
     ) -> None:
-        """Other samples under the same prefix do not take the place of those that are there."""
+        """Other samples under the same prefix do not replace those already written."""
         urls = store.write_shards(dataset, prefix="suite/a")
         other = write_samples(_pictures(9, start=1000), tmp_path / "other.tar")
         if self.named_by_content:
@@ -172,7 +179,7 @@ class StoreSuite:
     def test_a_second_run_completes_a_broken_one(
         self, store: AbstractDataStore, dataset: Dataset[_Picture]
     ) -> None:
-        """When a sample cannot be read, the error arrives, and the same samples can be written."""
+        """If a sample cannot be read, the caller gets the error, and can write again."""
 
         def broken(sample: _Picture) -> _Picture:
             if sample.label == 60:
@@ -192,7 +199,7 @@ class StoreSuite:
         error: type[BaseException],
         at: int,
     ) -> None:
-        """What another writer of the same samples has got stays, however this one ends."""
+        """Shards that another writer of the same samples returned stay, however this one ends."""
         written: list[Sequence[str]] = []
 
         def overtaken(sample: _Picture) -> _Picture:
@@ -215,7 +222,7 @@ class StoreSuite:
     def test_a_prefix_does_not_lead_out(
         self, store: AbstractDataStore, dataset: Dataset[_Picture], prefix: str
     ) -> None:
-        """A prefix that leads elsewhere is a ValueError; names of content take nothing from it."""
+        """A prefix that leads elsewhere is a ValueError; content names ignore prefixes."""
         if self.named_by_content:
             urls = store.write_shards(dataset, prefix=prefix)
             assert not [url for url in urls if prefix in url]
@@ -228,8 +235,8 @@ class StoreSuite:
     def test_every_prefix_gives_urls_that_are_read(
         self, store: AbstractDataStore, dataset: Dataset[_Picture], prefix: str
     ) -> None:
-        """What is written under a name that looks like a pattern is read by its URLs, at once,
-        one by one, by what `read_url` makes of them, and by the shards of a dataset of them."""
+        """Shards below a prefix that looks like a pattern are read by their URLs: all together,
+        one by one, by what `read_url` returns, and by the shards of a dataset of them."""
         urls = store.write_shards(dataset, prefix=f"suite/{prefix}", maxcount=60)
         readable = [store.read_url(url) for url in urls]
         for given in (urls, list(urls), readable, Dataset[_Picture](urls).shard_list):
@@ -240,7 +247,7 @@ class StoreSuite:
         assert [sample.label for sample in Dataset[_Picture](last)] == list(range(60, 100))
 
     def test_copies_are_exact(self, store: AbstractDataStore, tmp_path: Path) -> None:
-        """Copied shards have the same bytes, in the same order, whatever was known of them."""
+        """Copies have the same bytes, in the same order, whatever was known of the shards."""
         shards, bodies = self.bodies()
         shards = [replace(shard, split=split) for shard, split in zip(shards, "abca", strict=True)]
         unknown = [ShardInfo(shard.url) for shard in shards]
@@ -252,8 +259,8 @@ class StoreSuite:
             assert [copy.samples for copy in copies] == [shard.samples for shard in known]
             assert [copy.split for copy in copies] == [shard.split for shard in known]
 
-    def test_what_is_there_is_not_copied_again(self, store: AbstractDataStore) -> None:
-        """A second run reads no shard that the first has copied, and gives the same URLs."""
+    def test_an_existing_copy_is_not_made_again(self, store: AbstractDataStore) -> None:
+        """A second run reads no shard that the first copied, and returns the same URLs."""
         shards, bodies = self.bodies()
         first = self.copy(store, shards, bodies)
         read: list[str] = []
@@ -261,8 +268,8 @@ class StoreSuite:
         assert list(again) == list(first)
         assert read == []
 
-    def test_a_broken_off_copy_goes_on(self, store: AbstractDataStore) -> None:
-        """After a failure in the middle, a second run copies the rest alone."""
+    def test_an_interrupted_copy_resumes(self, store: AbstractDataStore) -> None:
+        """After a failure in the middle, a second run copies only the rest."""
         shards, bodies = self.bodies()
         gone = dict(bodies)
         del gone[shards[2].url]
@@ -271,7 +278,7 @@ class StoreSuite:
             self.copy(store, shards, gone, begun)
         read: list[str] = []
         copies = shards_of(self.copy(store, shards, bodies, read))
-        # Copies that were under way are finished, and their shards are not read again.
+        # Copies in progress are finished, and their shards are not read again.
         finished = {*begun} - {shards[2].url}
         assert {*read} == {*bodies} - finished
         assert len(read) == len({*read})
@@ -291,8 +298,53 @@ class StoreSuite:
         with pytest.raises(NoDataUrlsError):
             self.copy(store, [], {})
 
+    def test_copies_go_where_they_were_planned(self, store: AbstractDataStore) -> None:
+        """The planned URLs of copies are those that they get, in order."""
+        if not isinstance(store, SupportsPlannedCopies):
+            pytest.skip("The store lacks SupportsPlannedCopies.")
+        shards, bodies = self.bodies()
+        planned = store.planned(shards, prefix="suite/copies")
+        assert [str(shard.url) for shard in planned] == list(self.copy(store, shards, bodies))
+        assert [shard.sha256 for shard in planned] == [shard.sha256 for shard in shards]
+
+    def test_present_copies_are_those_that_were_made(self, store: AbstractDataStore) -> None:
+        """Before copying none is present; afterwards all are, named by the shards' own URLs."""
+        if not isinstance(store, SupportsPresentCopies):
+            pytest.skip("The store lacks SupportsPresentCopies.")
+        shards, bodies = self.bodies()
+        assert list(store.present(shards, prefix="suite/copies")) == []
+        self.copy(store, shards[:2], bodies)
+        assert list(store.present(shards, prefix="suite/copies")) == list(bodies)[:2]
+
+    def test_a_store_that_works_passes_its_check(self, store: AbstractDataStore) -> None:
+        """check() of a store that takes shards returns."""
+        if not isinstance(store, SupportsCheck):
+            pytest.skip("The store lacks SupportsCheck.")
+        store.check()
+
+    def test_a_shard_above_the_limit_is_refused(self, store: AbstractDataStore) -> None:
+        """A shard larger than max_shard_bytes() is a StoreError before it is read."""
+        if not isinstance(store, SupportsMaxShardBytes):
+            pytest.skip("The store lacks SupportsMaxShardBytes.")
+        large = ShardInfo("from/large.tar", 1, store.max_shard_bytes() + 1, "0" * 64)
+        read: list[str] = []
+        with pytest.raises(StoreError):
+            self.copy(store, [large], {}, read)
+        assert read == []
+
+    def test_files_next_to_shards(self, store: AbstractDataStore) -> None:
+        """A file gets the URL that was announced, keeps its bytes, and can be written again."""
+        if not isinstance(store, SupportsFiles):
+            pytest.skip("The store lacks SupportsFiles.")
+        url = store.file_url("about.json", prefix="suite/a")
+        for _ in range(2):
+            assert store.write_file("about.json", b"{}", prefix="suite/a") == url
+        with pytest.raises(StoreError):
+            store.write_file("about.json", b"[]", prefix="suite/a")
+        assert self.read(store, url) == b"{}"
+
     def labels(self, store: AbstractDataStore, urls: Sequence[str]) -> list[int]:
-        """The samples' labels, of all shards in order."""
+        """The labels of the samples, of all shards in order."""
         labels: list[int] = []
         for url in urls:
             source = _OneShard(url, lambda wanted: self.open_url(store, wanted))
@@ -315,9 +367,9 @@ class StoreSuite:
         bodies: dict[str, bytes],
         read: list[str] | None = None,
     ) -> Any:
-        """Copy with the store, noting which shards it reads."""
+        """Copy with the store; the URLs of shards that it reads are added to ``read``."""
         if not isinstance(store, SupportsCopy):
-            pytest.skip("The store does not copy shards.")
+            pytest.skip("The store lacks SupportsCopy.")
 
         def open_shard(url: str) -> IO[bytes]:
             if read is not None:
