@@ -104,7 +104,7 @@ test-wheel: $(STAMP) ## tests without servers, against the built wheel in place 
 	@$(MAKE) test-wheel-in VENV=.cache/venv-wheel PYTHON="$(BIN)/python"
 
 test-wheel-in: $(STAMP)
-	@rm -rf "$(VENV)/wheel" && "$(BIN)/python" -m hatchling -q build -t wheel -d "$(VENV)/wheel"
+	@rm -rf "$(VENV)/wheel" && "$(BIN)/python" -m hatchling build -t wheel -d "$(VENV)/wheel" >/dev/null
 	@"$(BIN)/uv" pip install -q --python "$(BIN)/python" --no-deps --reinstall-package atdata "$(VENV)"/wheel/*.whl
 	@"$(BIN)/python" -c 'import atdata; assert "site-packages" in atdata.__file__, atdata.__file__'
 	@"$(BIN)/python" -m pytest -q -n auto $(WITHOUT_SERVERS) $(ARGS)
