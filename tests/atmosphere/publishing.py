@@ -1,12 +1,18 @@
-"""Many records at once, as programs publish them, without what publishing checks."""
+"""Publishing shards by keywords; and many records at once, without what publishing checks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from atdata.atmosphere import AtmosphereClient
+from atdata._shardlist import ShardInfo
+from atdata.atmosphere import AtmosphereClient, AtmosphereIndexEntry
+from atdata.atmosphere.manifest import Shelf
+from atdata.atmosphere.publish import Publication
+from atdata.atmosphere.publish import publish_dataset as publish
 from atdata.atproto.xrpc import Body
+from atdata.indexing.dataset_spec import DatasetSpec
+from atdata.indexing.placement import PlacedShards
 from atdata.testing.network import Account
 
 DATASET = "ac.foundation.dataset.record"
@@ -19,6 +25,22 @@ def logged_in(account: Account) -> AtmosphereClient:
     client = AtmosphereClient(account.server_url)
     client.login(account.handle, account.password)
     return client
+
+
+def publish_dataset(
+    client: AtmosphereClient,
+    *,
+    name: str,
+    schema_uri: str,
+    shards: Sequence[ShardInfo],
+    shelf: Shelf | None = None,
+    resend: Callable[[], Sequence[ShardInfo]] | None = None,
+    **described: Any,
+) -> AtmosphereIndexEntry:
+    """Publish shards that are somewhere already."""
+    spec = DatasetSpec(name, **described).checked()
+    wanted = Publication(spec, schema_uri, PlacedShards(tuple(shards)), shelf=shelf)
+    return publish(client, wanted, resend=resend)
 
 
 def schema_record(name: str, version: str = "1.0.0") -> dict[str, Any]:

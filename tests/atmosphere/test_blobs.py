@@ -19,7 +19,6 @@ from atdata._refs import SHARD_BLOBS_COLLECTION, BlobRef, parse_blob_ref
 from atdata._shardlist import ShardInfo
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
 from atdata.atmosphere.blobs import place_of
-from atdata.atmosphere.publish import publish_dataset
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.write import write_samples
 from atdata.errors import (
@@ -34,6 +33,7 @@ from atdata.errors import (
 from atdata.stores.journal import Journal, journal_path
 from atdata.testing.network import Account, Network
 from tests.atmosphere.conftest import Digit, Login
+from tests.atmosphere.publishing import publish_dataset
 from tests.services.proxy import FaultProxy
 
 ProxyTo = Callable[[str], FaultProxy]

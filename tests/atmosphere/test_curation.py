@@ -22,7 +22,6 @@ from atdata.atmosphere import (
     PDSBlobStore,
 )
 from atdata.atmosphere.lenses import Code
-from atdata.atmosphere.publish import publish_dataset
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.write import write_samples
 from atdata.errors import (
@@ -46,6 +45,7 @@ from tests.atmosphere.publishing import (
     create,
     dataset_record,
     logged_in,
+    publish_dataset,
     schema_record,
     update,
     write_all,

@@ -25,6 +25,7 @@ from atdata.atmosphere.record_keys import (
 )
 from atdata.testing.network import Account
 from tests.atmosphere.conftest import Digit, Login
+from tests.atmosphere.publishing import publish_dataset
 from tests.services.proxy import FaultProxy
 
 NAMES = st.text(min_size=1, max_size=300).filter(lambda s: s.isprintable() and s == s.strip())

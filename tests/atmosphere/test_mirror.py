@@ -18,7 +18,6 @@ import pytest
 from atdata._shardlist import ShardInfo
 from atdata.atmosphere import AtmosphereClient, Mirror
 from atdata.atmosphere.discover import COLLECTIONS
-from atdata.atmosphere.publish import publish_dataset
 from atdata.atproto.commits import changes_of
 from atdata.atproto.dag import cid_of
 from atdata.atproto.firehose import Firehose
@@ -36,6 +35,7 @@ from tests.atmosphere.publishing import (
     dataset_record,
     delete,
     logged_in,
+    publish_dataset,
     schema_record,
     update,
     write_all,

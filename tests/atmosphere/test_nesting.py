@@ -18,7 +18,7 @@ from atdata.atproto.dag import cid_of, decoded
 from atdata.atproto.data_model import bytes_to_json, check_record
 from atdata.atproto.session import _expiry
 from atdata.errors import AtdataError, RecordError
-from atdata.indexing.details import Details
+from atdata.indexing.dataset_spec import DatasetSpec
 from atdata.net.documents import parse_json
 from atdata.samples.dict_sample import DictSample
 from atdata.samples.ndarray import read_header
@@ -59,10 +59,8 @@ PARSERS: dict[str, tuple[Parser, int]] = {
         lambda n: unpack_metadata(bytes_to_json(msgpack.packb(maps(n))), "$"),
         limits.record_nesting,
     ),
-    "details": (
-        lambda n: Details.checked(
-            description=None, tags=None, license=None, metadata={"a": lists(n - 1)}
-        ),
+    "a description": (
+        lambda n: DatasetSpec("a", metadata={"a": lists(n - 1)}).checked(),
         limits.record_nesting,
     ),
     "a schema's metadata": (lambda n: as_json(lists(n), "$", 10**6), limits.record_nesting),

@@ -13,10 +13,10 @@ import pytest
 from atdata._refs import DATASET_COLLECTION
 from atdata._shardlist import ShardInfo
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, AtmosphereIndexEntry
-from atdata.atmosphere.publish import publish_dataset
 from atdata.errors import AtmosphereError, NoDataUrlsError, RecordError
 from atdata.testing.network import Account
 from tests.atmosphere.conftest import Digit, Login
+from tests.atmosphere.publishing import publish_dataset
 from tests.atmosphere.raw import write_raw
 from tests.services.proxy import FaultProxy
 

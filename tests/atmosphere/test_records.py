@@ -16,13 +16,14 @@ from atdata.atmosphere.manifest import Manifest
 from atdata.atmosphere.parsing import read_entry
 from atdata.atmosphere.record_keys import dataset_rkey, schema_rkey
 from atdata.atmosphere.records import (
-    check_details,
     content_of,
     dataset_record,
 )
 from atdata.atproto.data_model import check_record
 from atdata.atproto.reader import Record
 from atdata.errors import RecordError
+from atdata.indexing.dataset_spec import DatasetSpec
+from atdata.indexing.placement import PlacedShards
 
 DID = "did:plc:" + "a" * 24
 SCHEMA = f"at://{DID}/ac.foundation.dataset.sampleSchema/m.Digit:1.0.0"
@@ -40,15 +41,13 @@ def blob(number: int) -> ShardInfo:
 
 
 def record_of(shards: list[ShardInfo], **said: Any) -> dict[str, Any]:
-    arguments: dict[str, Any] = {
-        "name": "digits",
-        "schema_uri": SCHEMA,
-        "shards": shards,
-        "created_at": TIME,
-        **dict.fromkeys(("endpoint", "region", "description", "tags", "license", "metadata"), None),
-        **said,
-    }
-    return dataset_record(DID, **arguments)
+    place = said.pop("endpoint", None), said.pop("region", None)
+    rest = {key: said.pop(key) for key in ("manifest",) if key in said}
+    spec = DatasetSpec(said.pop("name", "digits"), **said).checked()
+    placed = PlacedShards(tuple(shards), *place)
+    return dataset_record(
+        DID, spec, schema_uri=SCHEMA, placed=placed, sources=(), created_at=TIME, **rest
+    )
 
 
 def entry_of(value: dict[str, Any]) -> Any:
@@ -272,6 +271,5 @@ class TestStrangers:
 )
 def test_details_are_checked(bad: dict[str, Any]) -> None:
     """What is said of a dataset has its types and limits."""
-    said: dict[str, Any] = dict.fromkeys(("description", "tags", "license", "metadata"))
     with pytest.raises(ValueError):
-        check_details(**{**said, **bad})
+        record_of([shard(0)], **bad)

@@ -14,7 +14,6 @@ from atdata._refs import DATASET_COLLECTION, SHARD_BLOBS_COLLECTION, parse_at_ur
 from atdata._shardlist import ShardInfo
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
 from atdata.atmosphere.manifest import Manifest, Shelf
-from atdata.atmosphere.publish import publish_dataset
 from atdata.atmosphere.record_keys import dataset_rkey
 from atdata.errors import (
     IntegrityError,
@@ -27,6 +26,7 @@ from atdata.errors import (
 from atdata.local import DiskDataStore, LocalDatasetEntry, LocalIndex, S3DataStore
 from atdata.promote import plan_promotion, promote_to_atmosphere
 from atdata.testing.network import Account, Network
+from tests.atmosphere.publishing import publish_dataset
 from tests.promote.conftest import LONG, Feature, features
 from tests.promote.test_promote import Bare
 from tests.services.proxy import FaultProxy

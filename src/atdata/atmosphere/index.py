@@ -14,7 +14,6 @@ from atdata._refs import (
     NEWER_DATASET_COLLECTION,
     NameRef,
     account_of,
-    check_name,
     known_name,
     parse_at_uri,
     parse_name_ref,
@@ -29,17 +28,18 @@ from atdata.atmosphere.labels import find_label, label_versions
 from atdata.atmosphere.manifest import Shelf, as_far_as_known, followed
 from atdata.atmosphere.parsing import entries_of, list_entries, read_entry
 from atdata.atmosphere.publicity import check_public, check_store, name_warning
-from atdata.atmosphere.publish import publish_dataset
-from atdata.atmosphere.records import check_details
+from atdata.atmosphere.publish import Publication, publish_dataset
 from atdata.atmosphere.schemas import (
     SchemaRecord,
     list_schema_records,
+    parsed_schema,
     publish_next,
     publish_schema,
     read_schema,
     schema_record,
 )
 from atdata.atproto.client import AtmosphereClient
+from atdata.atproto.data_model import pack_metadata
 from atdata.dataset.dataset import Dataset
 from atdata.errors import (
     AtdataError,
@@ -50,19 +50,22 @@ from atdata.errors import (
     OptionError,
     RecordError,
     RefError,
-    SchemaConflictError,
 )
+from atdata.indexing.dataset_spec import DatasetSpec
 from atdata.indexing.did_you_mean import did_you_mean
-from atdata.indexing.insertion import (
-    Placed,
+from atdata.indexing.placement import (
+    PlacedShards,
+    Sharding,
+    check_as_stored,
+    check_has_store,
     check_insertable,
+    check_schema_fits,
     leave_in_place,
     s3_address,
     write_to_store,
 )
 from atdata.samples.dict_sample import DictSample
 from atdata.schema.build import build_type
-from atdata.schema.evolve import compare
 from atdata.schema.model import Schema
 from atdata.schema.reflect import schema_of
 
@@ -140,60 +143,42 @@ class AtmosphereIndex(Curation):
             SchemaConflictError: The schema does not describe the samples.
             AtmosphereError: A server fails; no record was written, and trying again goes on.
         """
-        check_name(name)
+        sharding = Sharding(prefix, maxcount, maxsize)
+        spec = DatasetSpec(name, description, tags, license, metadata).checked()
+        if spec.metadata is not None:
+            pack_metadata(spec.metadata)  # refuses what is too large, before anything is written
         check_insertable(ds)
-        details = check_details(
-            description=description, tags=tags, license=license, metadata=metadata
-        )
-        self._check_place(ds, name, maxcount, maxsize)
+        store = self.data_store
+        if store is None:
+            in_place = self._in_place(ds, name, sharding)
+        else:
+            check_store(store, self.client)
         self.client.check_session()
         schema_uri = self._schema_uri(ds, schema_ref)
 
-        def place() -> Placed:
-            if self.data_store is None:
-                return leave_in_place(ds)
-            sizes = {"maxcount": maxcount, "maxsize": maxsize}
-            written = write_to_store(
-                self.data_store, ds, name=name, schema_ref=schema_uri, prefix=prefix, **sizes
-            )
-            check_public([shard.url for shard in written.shards], endpoint=written.endpoint)
-            return written
+        def written() -> PlacedShards:
+            if store is None:
+                return in_place
+            placed = write_to_store(store, ds, sharding, name=name, schema_ref=schema_uri)
+            check_public([shard.url for shard in placed.shards], endpoint=placed.endpoint)
+            return placed
 
-        placed = place()
+        placed = written()
         return publish_dataset(
             self.client,
-            name=name,
-            schema_uri=schema_uri,
-            shards=placed.shards,
-            endpoint=placed.endpoint,
-            region=placed.region,
-            resend=None if self.data_store is None else lambda: place().shards,
-            shelf=Shelf.beside(placed.shards, self.data_store),
-            **details,
+            Publication(spec, schema_uri, placed, shelf=Shelf.beside(placed.shards, store)),
+            resend=None if store is None else lambda: written().shards,
         )
 
-    def _check_place(
-        self, ds: Dataset[Any], name: str, maxcount: int | None, maxsize: int | None
-    ) -> None:
-        """Refuse, before anything is written, what others could not read."""
-        if self.data_store is not None:
-            check_store(self.data_store, self.client)
-            return
-        if maxcount is not None or maxsize is not None:
-            raise OptionError(
-                "maxcount and maxsize are for a data store; this index has none and records the "
-                "shards as they are. Make it with AtmosphereIndex(client, "
-                "data_store=PDSBlobStore(client))."
-            )
-        if not ds.is_plain:
-            raise OptionError(
-                f"{name!r}: the dataset is filtered, mapped, seen through a lens, or a rank's "
-                "part: its shards hold other samples than it gives. Publish it with a "
-                "data store, which writes new shards."
-            )
+    def _in_place(self, ds: Dataset[Any], name: str, sharding: Sharding) -> PlacedShards:
+        """The shards where they are, if others can read them there."""
+        check_has_store(
+            None, sharding, make="AtmosphereIndex(client, data_store=PDSBlobStore(client))"
+        )
+        check_as_stored(ds, name)
         endpoint, _ = s3_address(ds)
         check_public(ds.shard_list, endpoint=endpoint)
-        leave_in_place(ds)
+        return leave_in_place(ds)
 
     def _schema_uri(self, ds: Dataset[Any], ref: str | None) -> str:
         """The reference that a record gets; the schema agrees with the dataset's type."""
@@ -201,14 +186,7 @@ class AtmosphereIndex(Curation):
             return self.publish_schema(ds.sample_type)
         record = schema_record(self.client, ref)
         if ds.sample_type is not DictSample:
-            schema = read_schema(self.client, ref)
-            own = schema_of(ds.sample_type, version=schema.version)
-            if diff := compare(schema, own):
-                raise SchemaConflictError(
-                    f"{ref} does not describe the samples of this dataset, which are "
-                    f"{own.name}:\n{diff}\nLeave schema_ref out to publish the schema of the "
-                    "samples. Nothing was published."
-                )
+            check_schema_fits(ds, parsed_schema(self.client, record), ref)
         return str(record.uri)
 
     def get_dataset(self, ref: str) -> AtmosphereIndexEntry:

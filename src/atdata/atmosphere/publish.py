@@ -6,13 +6,14 @@ replaced only if it is still the one that was read; who comes second reads again
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
 from atdata._digest import RAW, cid_sha256
 from atdata._limits import limits
+from atdata._protocols import IndexEntry
 from atdata._refs import DATASET_COLLECTION, AtUri, parse_blob_ref
 from atdata._secrets import redacted_repr
 from atdata._shardlist import ShardInfo
@@ -35,9 +36,32 @@ from atdata.errors import (
     RecordError,
     XrpcError,
 )
+from atdata.indexing.dataset_spec import DatasetSpec
+from atdata.indexing.placement import PlacedShards
 from atdata.stores.journal import Journal
 
 _TRIES: Final = 10
+
+
+@redacted_repr
+@dataclass(frozen=True)
+class Publication:
+    """A dataset to be published: all that its record is made of."""
+
+    spec: DatasetSpec
+    """Checked."""
+    schema_uri: str
+    """AT URI of its schema."""
+    placed: PlacedShards
+    """Every shard, readable by others."""
+    content: str = ""
+    """What identifies the data; "": the hashes of the shards, else their URLs."""
+    shelf: Shelf | None = None
+    """Where a manifest goes that is no blob."""
+
+    def with_shards(self, shards: Sequence[ShardInfo]) -> Publication:
+        """The same data, as these shards."""
+        return replace(self, placed=self.placed.with_shards(shards))
 
 
 @redacted_repr
@@ -48,17 +72,17 @@ class Draft:
     uri: AtUri
     record: dict[str, Any]
     shards: tuple[ShardInfo, ...]
-    there: AtmosphereIndexEntry | None
-    """What is there under its key."""
+    existing: AtmosphereIndexEntry | None
+    """The dataset that the account has under this URI."""
     is_same: bool
-    """Whether what is there says the same and is what its name means, so that nothing has to be
+    """Whether that one says the same and is what its name means, so that nothing has to be
     written."""
     manifest: Manifest | None = None
     """What the record has no room for."""
 
     @property
     def blobs(self) -> list[dict[str, Any]]:
-        """Blobs that only records beside it can reference."""
+        """References to the blobs that the record has no room to reference."""
         is_large = self.record["storage"]["$type"] in LARGE.values()
         return own_blobs(self.uri.authority, self.shards) if is_large else []
 
@@ -71,70 +95,54 @@ class Draft:
         return [*own, self.manifest.shard(did)] if self.manifest and is_blob else own
 
 
-def draft_dataset(
-    client: AtmosphereClient,
-    *,
-    name: str,
-    schema_uri: str,
-    shards: Sequence[ShardInfo],
-    endpoint: str | None = None,
-    region: str | None = None,
-    description: str | None = None,
-    tags: Sequence[str] | None = None,
-    license: str | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    content: str | None = None,
-    sources: Sequence[str | AtmosphereIndexEntry] = (),
-    collection: str = DATASET_COLLECTION,
-    shelf: Shelf | None = None,
-) -> Draft:
-    """What `publish_dataset` would write; nothing is written. Arguments as there."""
-    rkey = dataset_rkey(name, schema_uri, content or content_of(shards))
-    uri = AtUri(client.did, collection, rkey)
+def draft_dataset(client: AtmosphereClient, wanted: Publication) -> Draft:
+    """What `publish_dataset` would write. Reads the account's records; writes nothing.
+
+    Raises:
+        RecordError: The record would be too large.
+        DatasetNotFoundError: A source does not exist.
+    """
+    spec, placed = wanted.spec, wanted.placed
+    rkey = dataset_rkey(spec.name, wanted.schema_uri, wanted.content or content_of(placed.shards))
+    uri = AtUri(client.did, spec.dataset_collection, rkey)
     there = _find(client, uri)
     old = None if there is None else read_entry(there)
     if old is not None:
-        shards = _typed(shards, old.shards)
+        placed = placed.with_shards(_typed(placed.shards, old.shards))
     # A new revision is described as the one before it, unless something else is given.
     before = old
-    if old is None and None in (description, tags, license, metadata):
-        before = _newest(client, name)
+    if old is None and not spec.is_complete:
+        before = _newest(client, spec.name)
     time = now()
-    draft = partial(
+    record_of = partial(
         dataset_record,
         client.did,
-        name=name,
-        schema_uri=schema_uri,
-        shards=shards,
-        endpoint=endpoint,
-        region=region,
-        description=before.description if before and description is None else description,
-        tags=before.tags if before and tags is None else tags,
-        license=before.license if before and license is None else license,
-        metadata=before.metadata if before and metadata is None else metadata,
-        sources=_strong_refs(client, sources) or (old.sources if old else ()),
+        spec if before is None else spec.over(before),
+        schema_uri=wanted.schema_uri,
+        placed=placed,
+        sources=_strong_refs(client, spec.sources) or (old.sources if old else ()),
         created_at=time,
-        collection=collection,
     )
-    record, manifest = draft(), None
+    record, manifest = record_of(), None
     too_large = record_size({**record, "updatedAt": time}) > MAX_RECORD
-    if too_large and collection != DATASET_COLLECTION:
+    if too_large and uri.collection != DATASET_COLLECTION:
         raise RecordError(
-            f"The record of {name!r} would have {record_size(record):,} bytes; at most "
+            f"The record of {spec.name!r} would have {record_size(record):,} bytes; at most "
             f"{MAX_RECORD:,} are allowed, and records of the newer family have no manifests for "
             "what they have no room for. Publish with the first family, write fewer, larger "
             "shards, or shorten metadata and description. Nothing was published."
         )
     if too_large:
-        manifest = Manifest.of(client.did, shards).typed(there.value["storage"] if there else {})
-        manifest = _placed(client, manifest, shelf)
-        record = draft(manifest=manifest.reference)
+        manifest = Manifest.of(client.did, placed.shards)
+        manifest = manifest.typed(there.value["storage"] if there else {})
+        manifest = _placed(client, manifest, wanted.shelf)
+        record = record_of(manifest=manifest.reference)
     if there is None or old is None:
-        return Draft(uri, record, tuple(shards), None, is_same=False, manifest=manifest)
+        return Draft(uri, record, placed.shards, None, is_same=False, manifest=manifest)
     record["createdAt"] = there.value["createdAt"]
     same = _same(record, there.value) and _is_newest(client, old)
     record["updatedAt"] = time
-    return Draft(uri, record, tuple(shards), old, is_same=same, manifest=manifest)
+    return Draft(uri, record, placed.shards, old, is_same=same, manifest=manifest)
 
 
 def _placed(client: AtmosphereClient, manifest: Manifest, shelf: Shelf | None) -> Manifest:
@@ -154,31 +162,25 @@ def _placed(client: AtmosphereClient, manifest: Manifest, shelf: Shelf | None) -
 
 def publish_dataset(
     client: AtmosphereClient,
+    wanted: Publication,
     *,
-    name: str,
-    shards: Sequence[ShardInfo],
+    draft: Draft | None = None,
     resend: Callable[[], Sequence[ShardInfo]] | None = None,
-    **said: Any,
 ) -> AtmosphereIndexEntry:
     """Write a dataset's record, or find it where it is already.
 
     The same name, schema and content give the same URI. Other URLs, description, tags,
     licence, metadata or sources then change the record in place. Other content is a new record
-    next to the old one. Description, tags, licence and metadata that are None are those of the
-    same record, else of the newest one of this name; an empty one clears them.
+    next to the old one. Description, tags, licence and metadata that are not given are those of
+    the same record, else of the newest one of this name.
 
     Args:
         client: Logged in.
-        name: Name of the dataset.
-        shards: Every shard, readable by others.
+        wanted: What to publish.
+        draft: What `draft_dataset` made of it a moment ago; None: it is made now. If another
+            process changes the record in the meantime, a new one is made.
         resend: Called once if the server has lost blobs that it had taken; sends those that it
             does not have and returns the shards.
-        said: The rest of what `draft_dataset` takes: ``schema_uri``, the AT URI of the schema;
-            ``endpoint`` and ``region`` of ``s3://`` URLs; ``description``, ``tags`` (at most
-            30), ``license`` (SPDX), ``metadata``; ``content``, what identifies the data (None:
-            the shards' hashes, else their URLs); ``sources``, the datasets that this one was
-            made of, as AT URIs or entries; ``collection``, the family of the record; ``shelf``,
-            where a manifest goes that is no blob.
 
     Raises:
         NoDataUrlsError: There are no shards.
@@ -186,18 +188,23 @@ def publish_dataset(
         RecordError: The record would be too large, or holds what a record cannot.
         AtmosphereError: The server refuses.
     """
+    name, shards = wanted.spec.name, wanted.placed.shards
     if not shards:
         raise NoDataUrlsError(f"The dataset {name!r} names no shard. Nothing was published.")
-    refuse_secrets([shard.url for shard in shards], endpoint=said.get("endpoint"))
-    shards, asked = _with_sizes(client, shards), False
+    refuse_secrets([shard.url for shard in shards], endpoint=wanted.placed.endpoint)
+    sized = _with_sizes(client, shards)
+    if draft is not None and list(draft.shards) != sized:
+        draft = None
+    wanted, asked = wanted.with_shards(sized), False
     met: set[str] = set()
     for _ in range(_TRIES):
-        draft = draft_dataset(client, name=name, shards=shards, **said)
-        old, record = draft.there, draft.record
+        draft = draft or draft_dataset(client, wanted)
+        old, record = draft.existing, draft.record
         if old is not None and draft.is_same:
             return replace(old, shards=draft.shards)
         if not asked and _untyped(client, draft.shards):
-            shards, asked = _with_types(client, draft.shards), True
+            wanted, asked = wanted.with_shards(_with_types(client, draft.shards)), True
+            draft = None
             continue
         try:
             if draft.manifest is not None:
@@ -211,7 +218,8 @@ def publish_dataset(
             return replace(read_entry(written), shards=draft.shards)
         except XrpcError as error:
             if error.code == "InvalidSwap":
-                continue  # another process was faster: read what it wrote
+                draft = None  # another process was faster: read what it wrote
+                continue
             fault = _blob_fault(draft, error)
             if fault is None or fault in met:
                 raise
@@ -219,15 +227,19 @@ def publish_dataset(
             # What was noted of any of them is not to be relied on.
             Journal().doubt(place_of(client), draft.referenced)
             if fault == "type":
-                shards = _with_types(client, [replace(s, mime=None) for s in draft.shards])
+                untyped = [replace(shard, mime=None) for shard in draft.shards]
+                wanted = wanted.with_shards(_with_types(client, untyped))
             elif fault == "shard" and resend is not None:
-                shards = _with_sizes(client, resend())
+                wanted = wanted.with_shards(_with_sizes(client, resend()))
             elif fault == "shard":
                 raise AtmosphereError(
                     f"{client.server} no longer has blobs of {name!r} that it had taken: it drops "
                     "those that no record references. Send them again."
                 ) from error
-    raise AtmosphereError(f"{draft.uri} is changed by others again and again; try later.")
+            draft = None
+    raise AtmosphereError(
+        f"{wanted.spec.name!r} is changed by others again and again; try again later."
+    )
 
 
 def _blob_fault(draft: Draft, error: XrpcError) -> str | None:
@@ -240,13 +252,13 @@ def _blob_fault(draft: Draft, error: XrpcError) -> str | None:
 
 
 def _strong_refs(
-    client: AtmosphereClient, sources: Sequence[str | AtmosphereIndexEntry]
+    client: AtmosphereClient, sources: Iterable[str | IndexEntry]
 ) -> tuple[StrongRef, ...]:
     """Each source with the CID of its record, asked for where it is not known."""
     return tuple(
         StrongRef(source.uri, source.cid)
         if isinstance(source, AtmosphereIndexEntry)
-        else _pinned(client, source)
+        else _pinned(client, source)  # type: ignore[arg-type]
         for source in sources
     )
 

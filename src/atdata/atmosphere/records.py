@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from atdata._refs import DATASET_COLLECTION, check_name
+from atdata._refs import DATASET_COLLECTION
 from atdata._shardlist import ShardInfo, fold_urls
 from atdata.atmosphere.alt_family import newer_storage, own_blobs
 from atdata.atmosphere.entry import StrongRef
@@ -20,7 +20,8 @@ from atdata.atproto.data_model import (
     bytes_to_json,
     record_size,
 )
-from atdata.indexing.details import Details
+from atdata.indexing.dataset_spec import DatasetSpec
+from atdata.indexing.placement import PlacedShards
 
 EXTERNAL: Final = "ac.foundation.dataset.storageExternal"
 BLOBS: Final = "ac.foundation.dataset.storageBlobs"
@@ -28,31 +29,24 @@ LARGE: Final = {
     "manifest": "ac.foundation.dataset.storageManifest",
     "manifestObject": "ac.foundation.dataset.storageObject",
 }
-"""Storages that have a manifest alone, by what they call it."""
+"""Storages that have only a manifest, by the name of its property."""
 
 
 def content_of(shards: Sequence[ShardInfo]) -> str:
-    """What the data are, whatever they are called: the hash of each shard, else its URL."""
+    """Identifies the data, whatever their name: made of each shard's hash, else its URL."""
     said = json.dumps([shard.sha256 or shard.url for shard in shards])
     return hashlib.sha256(said.encode()).hexdigest()
 
 
 def dataset_record(
     did: str,
+    spec: DatasetSpec,
     *,
-    name: str,
     schema_uri: str,
-    shards: Sequence[ShardInfo],
-    endpoint: str | None,
-    region: str | None,
-    description: str | None,
-    tags: Sequence[str] | None,
-    license: str | None,
-    metadata: Mapping[str, Any] | None,
+    placed: PlacedShards,
+    sources: Sequence[StrongRef],
     created_at: str,
-    sources: Sequence[StrongRef] = (),
     manifest: Mapping[str, Any] | None = None,
-    collection: str = DATASET_COLLECTION,
 ) -> dict[str, Any]:
     """The record of a dataset; of many shards it says only what it has room for.
 
@@ -60,29 +54,23 @@ def dataset_record(
 
     Args:
         did: The account that publishes: its own blobs are referenced, so that they stay.
-        name: Name of the dataset.
+        spec: What is said of the dataset, checked.
         schema_uri: AT URI of its schema.
-        shards: Every shard; those that are blobs of this account with their size.
-        endpoint: Server of ``s3://`` URLs.
-        region: Its region.
-        description: What the data are.
-        tags: At most 30.
-        license: SPDX identifier.
-        metadata: Whatever else; packed with msgpack.
+        placed: Every shard; those that are blobs of this account with their size.
+        sources: Those of the spec, each pinned.
         created_at: As records have it.
-        sources: The datasets that it was made of.
         manifest: Where what is known of each shard is, under the name that storages have for it.
-        collection: The family of the record; the newer one has no manifests.
     """
-    storage_of = _storage if collection == DATASET_COLLECTION else newer_storage
+    storage_of = _storage if spec.dataset_collection == DATASET_COLLECTION else newer_storage
+    shards, metadata = placed.shards, spec.metadata
     record: dict[str, Any] = {
-        "$type": collection,
-        "name": check_name(name),
+        "$type": spec.dataset_collection,
+        "name": spec.name,
         "schemaRef": schema_uri,
-        "storage": storage_of(did, shards, endpoint, region),
-        "description": description or None,
-        "tags": list(tags) if tags else None,
-        "license": license or None,
+        "storage": storage_of(did, shards, placed.endpoint, placed.region),
+        "description": spec.description or None,
+        "tags": list(spec.tags or ()) or None,
+        "license": spec.license or None,
         "size": _size(shards),
         "metadata": bytes_to_json(pack_metadata(metadata)) if metadata else None,
         "sources": [{"uri": ref.uri, "cid": ref.cid} for ref in sources] or None,
@@ -94,7 +82,7 @@ def dataset_record(
         del storage["shards"]
         storage.update(manifest)
         if storage["$type"] == BLOBS or record_size(record) > MAX_RECORD:
-            # A name of its own: who does not know of manifests must not read a part for all.
+            # A type of its own: a reader that knows no manifests must not take a part for all.
             storage["$type"] = next(kind for name, kind in LARGE.items() if name in manifest)
             storage.pop("blobs", None)
             storage.pop("urls", None)
@@ -124,30 +112,3 @@ def _size(shards: Sequence[ShardInfo]) -> dict[str, int]:
         if None not in numbers:
             known[key] = sum(numbers)
     return known
-
-
-def check_details(
-    *,
-    description: str | None,
-    tags: Iterable[str] | None,
-    license: str | None,
-    metadata: Mapping[str, Any] | None,
-) -> dict[str, Any]:
-    """What is said of a dataset beside its data, checked; None is what was not said.
-
-    Raises:
-        OptionError: A description, tag or licence that is not one.
-        EncodeError: Metadata that cannot be stored; the message has the path.
-        RecordError: Metadata that are too large.
-    """
-    details = Details.checked(
-        description=description, tags=tags, license=license, metadata=metadata
-    )
-    if details.metadata is not None:
-        pack_metadata(details.metadata)
-    return {
-        "description": details.description,
-        "tags": details.tags,
-        "license": details.license,
-        "metadata": details.metadata,
-    }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, Final
 
 from atdata._refs import (
@@ -97,10 +98,12 @@ def read_schema(reader: Reader, ref: str) -> Schema:
         SchemaRefError, SchemaNotFoundError, RecordError: As for `schema_record`.
         SchemaError: The record makes no sense; says at which path.
     """
-    return _parsed(reader, schema_record(reader, ref))
+    return parsed_schema(reader, schema_record(reader, ref))
 
 
-def _parsed(reader: Reader, record: Record) -> Schema:
+def parsed_schema(reader: Reader, record: Record) -> Schema:
+    """The schema that a record holds, with those that it refers to. Errors as for `read_schema`."""
+
     def parse() -> Schema:
         if record.uri.collection == NEWER_SCHEMA_COLLECTION:
             return from_alt_record(record.value)
@@ -131,7 +134,7 @@ def publish_schema(
     schema: Schema,
     *,
     collection: str = SCHEMA_COLLECTION,
-    is_new: bool = False,
+    found: Mapping[tuple[str, str], str | None] = MappingProxyType({}),
 ) -> str:
     """The URI of a schema in one's own account, published if it is not there.
 
@@ -141,22 +144,27 @@ def publish_schema(
         client: Logged in.
         schema: The schema.
         collection: The family to publish in; the newer one has no nested samples.
-        is_new: Whether it was looked for just now and is not there. Records of other tools have to
-            be listed to be found, a request for each hundred: once is enough.
+        found: URIs of schemas that were looked for just now, nested ones too, by name and
+            version; None: the account does not have it. They are not looked for again: records
+            of other tools have to be listed to be found, a request for each hundred.
 
     Raises:
         SchemaConflictError: There is one of this name and version with other fields.
         AtmosphereError: The server refuses.
     """
     rkey = schema_rkey(schema.name, schema.version)
+    key = schema.name, schema.version
     for attempt in range(_TRIES):
-        look = attempt > 0 or not is_new
-        if look and (uri := find_schema(client, schema, collection=collection)) is not None:
+        if attempt == 0 and key in found:
+            uri = found[key]
+        else:
+            uri = find_schema(client, schema, collection=collection)
+        if uri is not None:
             return uri
         if collection == NEWER_SCHEMA_COLLECTION:
             record = to_alt_record(schema)
         else:
-            record = to_record(schema, lambda nested: _publish_nested(client, nested))
+            record = to_record(schema, lambda nested: _publish_nested(client, nested, found))
         record["createdAt"] = now()
         try:
             written = client.put_record(collection, rkey, record, replaces=None)
@@ -206,7 +214,7 @@ def _agrees(client: AtmosphereClient, record: Record, schema: Schema) -> bool | 
     if value.get("name") != schema.name or value.get("version") != schema.version:
         return None
     try:
-        there = _parsed(client, record)
+        there = parsed_schema(client, record)
         if record.uri.collection == NEWER_SCHEMA_COLLECTION:
             there, schema = _in_order(there), _in_order(schema)
         diff = compare(there, schema)
@@ -238,9 +246,10 @@ def publish_next(client: AtmosphereClient, schema: Schema) -> str:
                 return str(record.uri)
         version = "1.0.0"
         if versions:
-            version = next_version(_parsed(client, versions[0]), schema)
+            version = next_version(parsed_schema(client, versions[0]), schema)
         try:
-            return publish_schema(client, schema.with_version(version), is_new=True)
+            absent = {(schema.name, version): None}
+            return publish_schema(client, schema.with_version(version), found=absent)
         except SchemaConflictError:
             continue  # another process took this version
     raise AtmosphereError(f"Versions of {schema.name} are published by others again and again.")
@@ -248,7 +257,7 @@ def publish_next(client: AtmosphereClient, schema: Schema) -> str:
 
 def _has_fields(client: AtmosphereClient, record: Record, schema: Schema) -> bool:
     try:
-        return not compare(_parsed(client, record), schema)
+        return not compare(parsed_schema(client, record), schema)
     except SchemaError:
         return False  # an old version that makes no sense is no reason not to publish
 
@@ -266,6 +275,15 @@ def _versions(client: AtmosphereClient, name: str) -> list[Record]:
     return [record for _, record in sorted(found, key=lambda pair: pair[0], reverse=True)]
 
 
-def _publish_nested(client: AtmosphereClient, nested: Nested) -> str:
-    schema = Schema(nested.name, nested.version or "1.0.0", nested.fields)
-    return publish_schema(client, schema) if nested.version else publish_next(client, schema)
+def nested_schema(nested: Nested) -> Schema:
+    """The schema of samples inside samples, as it is published."""
+    return Schema(nested.name, nested.version or "1.0.0", nested.fields)
+
+
+def _publish_nested(
+    client: AtmosphereClient, nested: Nested, found: Mapping[tuple[str, str], str | None]
+) -> str:
+    schema = nested_schema(nested)
+    if nested.version:
+        return publish_schema(client, schema, found=found)
+    return publish_next(client, schema)

@@ -9,26 +9,31 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from atdata._protocols import AbstractDataStore, Packable
-from atdata._refs import check_name, known_name
+from atdata._refs import known_name
 from atdata._secrets import redacted
 from atdata.dataset.dataset import Dataset
-from atdata.errors import OptionError, SchemaConflictError
-from atdata.indexing.details import Details
-from atdata.indexing.insertion import check_insertable, leave_in_place, write_to_store
+from atdata.errors import OptionError
+from atdata.indexing.dataset_spec import DatasetSpec
 from atdata.indexing.open_entry import open_entry
+from atdata.indexing.placement import (
+    Sharding,
+    check_as_stored,
+    check_has_store,
+    check_insertable,
+    check_schema_fits,
+    leave_in_place,
+    write_to_store,
+)
 from atdata.local.entry import LocalDatasetEntry, from_row
-from atdata.local.insert import Draft, record
 from atdata.local.labels import set_label
 from atdata.local.lookup import find, find_by_cid, find_by_name, not_found
 from atdata.local.mirrored import MirroredRecords
 from atdata.local.open_backend import open_backend
+from atdata.local.revisions import add_revision
 from atdata.local.schemas import SchemaRecord, Schemas
 from atdata.local.search import all_entries, index_what_is_not, search
-from atdata.samples.dict_sample import DictSample
 from atdata.schema.build import build_type
-from atdata.schema.evolve import compare
 from atdata.schema.model import Schema
-from atdata.schema.reflect import schema_of
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -114,33 +119,18 @@ class LocalIndex:
             OptionError: Sharding arguments without a data store, or another bad argument.
             StoreError: The store failed; no entry was written.
         """
-        if self.data_store is None and not (maxcount is None and maxsize is None):
-            raise OptionError(
-                "maxcount and maxsize are for a data store; this index has none and records the "
-                "shards as they are. Make it with LocalIndex(…, data_store=DiskDataStore(path))."
-            )
-        if self.data_store is None:
-            return self.add_entry(
-                ds,
-                name=name,
-                schema_ref=schema_ref,
-                metadata=metadata,
-                description=description,
-                tags=tags,
-                license=license,
-            )
-        details = _checked(ds, name, description, tags, license, metadata)
-        ref = self._schema_ref(ds, schema_ref)
-        placed = write_to_store(
-            self.data_store,
-            ds,
-            name=name,
-            schema_ref=ref,
-            prefix=prefix,
-            maxcount=maxcount,
-            maxsize=maxsize,
+        sharding = Sharding(prefix, maxcount, maxsize)
+        check_has_store(
+            self.data_store, sharding, make="LocalIndex(…, data_store=DiskDataStore(path))"
         )
-        return record(self._backend, Draft(name, details, ref, placed))
+        spec = DatasetSpec(name, description, tags, license, metadata)
+        if self.data_store is None:
+            return self._insert_in_place(ds, spec, schema_ref)
+        spec = spec.checked()
+        check_insertable(ds)
+        ref = self._schema_ref(ds, schema_ref)
+        placed = write_to_store(self.data_store, ds, sharding, name=name, schema_ref=ref)
+        return add_revision(self._backend, spec, ref, placed)
 
     def add_entry(
         self,
@@ -169,25 +159,27 @@ class LocalIndex:
             license: SPDX identifier.
         """
         if isinstance(ds, LocalDatasetEntry):
-            entry, schema_ref = ds, schema_ref or ds.schema_ref
-            name = entry.name if name is None else name
-            metadata = entry.metadata if metadata is None else metadata
-            description = entry.description if description is None else description
-            tags = (entry.tags or None) if tags is None else tags
-            license = entry.license if license is None else license
-            ds = open_entry(replace(entry, schema_ref=schema_ref), self)
+            name = ds.name if name is None else name
         if name is None:
             raise OptionError("add_entry needs the name of the dataset: name='…'.")
-        details = _checked(ds, name, description, tags, license, metadata)
-        if not ds.is_plain:
-            raise OptionError(
-                f"{name!r}: the dataset is filtered, mapped, seen through a lens, or a rank's "
-                "part: its shards hold other samples than it gives. Insert it with a "
-                "data store, which writes new shards, or insert the dataset that it was made of."
-            )
+        spec = DatasetSpec(name, description, tags, license, metadata)
+        if not isinstance(ds, LocalDatasetEntry):
+            return self._insert_in_place(ds, spec, schema_ref)
+        schema_ref = schema_ref or ds.schema_ref
+        # An entry without tags does not say that the dataset is to have none.
+        described = spec.over(ds) if ds.tags else replace(spec.over(ds), tags=tags)
+        opened = open_entry(replace(ds, schema_ref=schema_ref), self)
+        return self._insert_in_place(opened, described, schema_ref)
+
+    def _insert_in_place(
+        self, ds: Dataset[Any], spec: DatasetSpec, schema_ref: str | None
+    ) -> LocalDatasetEntry:
+        spec = spec.checked()
+        check_insertable(ds)
+        check_as_stored(ds, spec.name)
         placed = leave_in_place(ds)
         ref = self._schema_ref(ds, schema_ref)
-        return record(self._backend, Draft(name, details, ref, placed))
+        return add_revision(self._backend, spec, ref, placed)
 
     def get_dataset(self, ref: str) -> LocalDatasetEntry:
         """The newest revision of a name, ``@local/name``, or a CID.
@@ -395,30 +387,5 @@ class LocalIndex:
         if ref is None:
             return self.publish_schema(ds.sample_type)
         parsed = str(self._schemas.parse(ref))
-        schema = self._schemas.schema(parsed)
-        if ds.sample_type is not DictSample:
-            own = schema_of(ds.sample_type, version=schema.version)
-            if own.fields != schema.fields:
-                raise SchemaConflictError(
-                    f"{parsed} does not describe the samples of this dataset, which are "
-                    f"{own.name}:\n{compare(schema, own)}\nLeave schema_ref out to publish the "
-                    "schema of the samples."
-                )
+        check_schema_fits(ds, self._schemas.schema(parsed), parsed)
         return parsed
-
-
-def _checked(
-    ds: Dataset[Any],
-    name: str,
-    description: str | None,
-    tags: Iterable[str] | None,
-    license: str | None,
-    metadata: Mapping[str, Any] | None,
-) -> Details:
-    """What a caller gave, checked; nothing is written."""
-    check_name(name)
-    details = Details.checked(
-        description=description, tags=tags, license=license, metadata=metadata
-    )
-    check_insertable(ds)
-    return details

@@ -1,14 +1,12 @@
 """Promotion: a dataset of a local index becomes a dataset of the network.
 
-The one room that knows both worlds. The order is always the same: plan, which writes nothing
-and refuses what cannot go well; find or publish the schema; copy the data if asked; write the
-record last. So a failure leaves no dataset record, and running it again goes on where it
-stopped.
+The one room that knows both indexes. The order is always the same: plan, which writes nothing
+and refuses what cannot succeed; find or publish the schema; copy the shards if asked; write the
+record last. So a failure leaves no dataset record, and running it again resumes.
 """
 
-from atdata.promote.execute import promote_to_atmosphere
-from atdata.promote.make_plan import plan_promotion
 from atdata.promote.plan import PromotionPlan, SchemaPlan
+from atdata.promote.promotion import plan_promotion, promote_to_atmosphere
 from atdata.promote.request import shards_of_entry
 
 __all__ = [

@@ -1,14 +1,12 @@
-"""Moving the shards of a promotion to their store."""
+"""Copying the shards of a promotion to their store."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import IO, Any
+from collections.abc import Sequence
 
 from atdata._protocols import AbstractDataStore
-from atdata._shardlist import ShardInfo, ShardUrls, shards_of
-from atdata.atmosphere.blobs import PDSBlobStore
-from atdata.capabilities import Progress
+from atdata._shardlist import ShardInfo, shards_of
+from atdata.capabilities import Progress, SupportsCopy, SupportsMaxShardBytes
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.named_splits import keep_splits
 from atdata.promote.request import Request
@@ -23,57 +21,58 @@ def copied(
     Raises:
         IntegrityError: A shard does not have the bytes that were recorded.
         StoreError: The store fails.
-        OptionError: A single sample is larger than the blobs that the server takes.
+        OptionError: A single sample is larger than the store takes.
     """
-    dataset = request.dataset()
-    known = {shard.url: shard for shard in request.shards}
-    if not callable(getattr(store, "copy_shards", None)):
-        # A store with the three members of the protocol alone: it gets the samples.
-        written = store.write_shards(dataset, prefix=request.prefix)
+    if not isinstance(store, SupportsCopy):
+        written = store.write_shards(request.dataset(), prefix=request.prefix)
         return keep_splits(shards_of(written), request.shards)
-    shards = [known.get(url, ShardInfo(url)) for url in dataset.shard_list]
-    if request.oversize == "split" and isinstance(store, PDSBlobStore):
-        return _split(dataset, shards, store, request.prefix, progress).shards
-    copies = _copied(store, shards, dataset.source.open_shard, request.prefix, progress)
-    return keep_splits(shards_of(copies), shards, copies=True)
+    known = {shard.url: shard for shard in request.shards}
+    shards = [known.get(url, ShardInfo(url)) for url in request.source.shard_list]
+    if request.oversize == "split" and isinstance(store, SupportsMaxShardBytes):
+        return _split(request, shards, store, store.max_shard_bytes(), progress)
+    copies = _copies(request, shards, store, progress)
+    return keep_splits(copies, shards, copies=True)
 
 
-def _copied(
-    store: Any,
+def _copies(
+    request: Request,
     shards: Sequence[ShardInfo],
-    open_shard: Callable[[str], IO[bytes]],
-    prefix: str,
+    store: SupportsCopy,
     progress: Progress | None,
-) -> list[str]:
-    # Stores of others may copy, but not tell how far they are.
-    told = {} if progress is None else {"progress": progress}
-    urls: list[str] = store.copy_shards(shards, open_shard, prefix=prefix, **told)
-    return urls
+) -> tuple[ShardInfo, ...]:
+    open_shard, prefix = request.source.open_shard, request.prefix
+    if progress is None:
+        return shards_of(store.copy_shards(shards, open_shard, prefix=prefix))
+    return shards_of(store.copy_shards(shards, open_shard, prefix=prefix, progress=progress))
 
 
 def _split(
-    dataset: Dataset[Any],
+    request: Request,
     shards: Sequence[ShardInfo],
-    store: PDSBlobStore,
-    prefix: str,
+    store: SupportsCopy,
+    limit: int,
     progress: Progress | None,
-) -> ShardUrls:
-    """Copy the shards that fit, and write the samples of the others anew; in order."""
-    limit = store.client.blob_limit
+) -> tuple[ShardInfo, ...]:
+    """Copy the shards that fit, and write the samples of the others again; in order."""
+    assert isinstance(store, AbstractDataStore)
     fitting = [shard for shard in shards if shard.bytes is not None and shard.bytes <= limit]
-    small = {}
+    copies: dict[str, ShardInfo] = {}
     if fitting:
-        urls = _copied(store, fitting, dataset.source.open_shard, prefix, progress)
-        small = dict(zip((shard.url for shard in fitting), shards_of(urls), strict=True))
-    placed: list[ShardInfo] = []
+        placed = _copies(request, fitting, store, progress)
+        copies = dict(zip((shard.url for shard in fitting), placed, strict=True))
+    if len(copies) == len(shards):
+        return tuple(copies.values())
+    dataset = request.dataset()
+    pieces: list[ShardInfo] = []
     for shard in shards:
-        if shard.url in small:
-            placed.append(small[shard.url])
+        if shard.url in copies:
+            pieces.append(copies[shard.url])
             continue
         source = SubsetSource(dataset.source, [shard.url])
         alone = Dataset.of(dataset.sample_type, source, shards=[shard])
         # The same samples give the same shards, so that a second run sends none of them again.
-        placed += store.write_shards(alone, prefix=prefix, maxsize=limit).shards
+        written = store.write_shards(alone, prefix=request.prefix, maxsize=limit)
+        pieces += keep_splits(shards_of(written), [shard])
         if progress is not None:
             progress(shard.bytes or 0)
-    return ShardUrls(placed)
+    return tuple(pieces)

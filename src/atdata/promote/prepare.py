@@ -1,15 +1,14 @@
-"""Making the plan of a promotion: everything is looked at, nothing is written."""
+"""Preparing a promotion: everything is looked at, nothing is written."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
-from atdata._protocols import AbstractDataStore, AbstractIndex, IndexEntry
 from atdata._refs import NEWER_SCHEMA_COLLECTION, check_name
+from atdata._secrets import redacted_repr
 from atdata._shardlist import ShardInfo
-from atdata.atmosphere.blobs import PDSBlobStore
 from atdata.atmosphere.manifest import followed, holders
 from atdata.atmosphere.publicity import (
     check_store,
@@ -19,13 +18,17 @@ from atdata.atmosphere.publicity import (
     refuse_secrets,
     why_unreadable,
 )
-from atdata.atmosphere.publish import Draft, draft_dataset
-from atdata.atmosphere.records import check_details
-from atdata.atmosphere.schemas import find_schema, schema_uri_of
+from atdata.atmosphere.publish import Draft, Publication, draft_dataset
+from atdata.atmosphere.schemas import find_schema, nested_schema, schema_uri_of
 from atdata.atproto.client import AtmosphereClient
 from atdata.atproto.data_model import check_record, record_size, refuse_secret
 from atdata.atproto.lexicon import validate
-from atdata.dataset.dataset import Dataset
+from atdata.capabilities import (
+    SupportsCheck,
+    SupportsMaxShardBytes,
+    SupportsPlannedCopies,
+    SupportsPresentCopies,
+)
 from atdata.errors import (
     AtdataError,
     AtmosphereError,
@@ -36,6 +39,8 @@ from atdata.errors import (
     ShardNotFoundError,
     StoreError,
 )
+from atdata.indexing.dataset_spec import DatasetSpec
+from atdata.indexing.placement import PlacedShards
 from atdata.promote.plan import (
     CREATE,
     POINTS_A_DAY,
@@ -45,8 +50,7 @@ from atdata.promote.plan import (
     PromotionPlan,
     SchemaPlan,
 )
-from atdata.promote.request import Family, Oversize, Request, Source
-from atdata.samples.dict_sample import DictSample
+from atdata.promote.request import Request
 from atdata.samples.kinds import Nested
 from atdata.schema.alt_record import to_alt_record
 from atdata.schema.model import Schema
@@ -56,65 +60,43 @@ from atdata.sources.capabilities import local_path
 T = TypeVar("T")
 
 
-def plan_promotion(
-    entry: IndexEntry,
-    index: AbstractIndex,
-    client: AtmosphereClient,
-    *,
-    name: str | None = None,
-    description: str | None = None,
-    tags: Sequence[str] | None = None,
-    license: str | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    data_store: AbstractDataStore | None = None,
-    manifest_store: AbstractDataStore | None = None,
-    oversize: Oversize = "refuse",
-    sources: Sequence[Source] | None = None,
-    family: Family = "ac.foundation.dataset",
-) -> PromotionPlan:
-    """Say what `promote_to_atmosphere` would do with the same arguments. Nothing is written.
+@redacted_repr
+@dataclass(frozen=True)
+class Prepared:
+    """The plan of a promotion, and what was found out in making it: carrying it out uses that."""
 
-    What stands against it is in ``refusals``, not raised. The first and the last shard are
-    asked for as anybody would, unless they are copied.
+    plan: PromotionPlan
+    schema: Schema | None = None
+    """The schema, if it has to be published."""
+    schemas: Mapping[tuple[str, str], str | None] = field(default_factory=dict)
+    """URIs of the schemas that were looked for, nested ones too, by name and version; None: the
+    account does not have it."""
+    publication: Publication | None = None
+    """What is to be published, its shards where they are before they are copied."""
+    draft: Draft | None = None
+    """The record, as it would be written now."""
+
+
+def prepare(request: Request) -> Prepared:
+    """Look at everything that a promotion depends on. Nothing is written.
+
+    Whether others can read the shards is not asked; see `with_readers`.
 
     Raises:
         AuthenticationError: The client is not logged in.
         AtmosphereError: The server cannot be asked.
         BackendError: The index cannot be asked.
-        OptionError: An option that is not one.
     """
-    request = Request.of(
-        entry,
-        index,
-        client,
-        name=name,
-        description=description,
-        tags=tags,
-        license=license,
-        metadata=metadata,
-        data_store=data_store,
-        manifest_store=manifest_store,
-        oversize=oversize,
-        sources=sources,
-        family=family,
-    )
-    plan = plan_of(request)
-    return _with_readers(plan, request) if request.data_store is None else plan
-
-
-def plan_of(request: Request) -> PromotionPlan:
-    """The plan, without asking whether others can read what stays where it is."""
-    client = request.client
-    client.check_session()
+    request.client.check_session()
     refusals = _Refusals()
-    refusals.of(lambda: check_name(request.name))
-    details = refusals.of(lambda: check_details(**request.said))
+    refusals.of(lambda: check_name(request.spec.name))
+    spec = refusals.of(request.spec.with_checked_details)
     shards = refusals.of(lambda: _checked_shards(request)) or ()
     schema = refusals.of(request.schema)
     plan = PromotionPlan(
-        name=request.name,
-        account=client.handle,
-        server=client.server,
+        name=request.spec.name,
+        account=request.client.handle,
+        server=request.client.server,
         shards=len(shards),
         samples=_total([shard.samples for shard in shards]),
         bytes=_total([shard.bytes for shard in shards]),
@@ -122,19 +104,22 @@ def plan_of(request: Request) -> PromotionPlan:
     if shards:
         plan = refusals.of(lambda: _with_place(plan, request)) or plan
         plan = _with_copies(plan, request, refusals)
+    prepared = Prepared(plan)
     if schema is not None:
-        plan = _with_schema(plan, request, schema, refusals)
-    if not refusals.found and details is not None:
-        plan = refusals.of(lambda: _with_record(plan, request, details)) or plan
-    warnings = [*plan.warnings, *_dear(plan)]
-    if plan.schema is not None and plan.schema.state == "new" and schema is not None:
-        warnings += filter(None, [name_warning(schema.name)])
-    return replace(plan, refusals=tuple(refusals.found), warnings=tuple(warnings))
+        prepared = _with_schema(prepared, request, schema, refusals)
+    if not refusals.found and spec is not None:
+        prepared = refusals.of(lambda: _with_record(prepared, request, spec)) or prepared
+    plan = prepared.plan
+    warnings = [*plan.warnings, *_costs(plan)]
+    if prepared.schema is not None:
+        warnings += filter(None, [name_warning(prepared.schema.name)])
+    plan = replace(plan, refusals=tuple(refusals.found), warnings=tuple(warnings))
+    return replace(prepared, plan=plan)
 
 
 @dataclass
 class _Refusals:
-    """What stands against a promotion, gathered."""
+    """Why a promotion is refused, gathered."""
 
     found: list[AtdataError] = field(default_factory=list)
 
@@ -176,10 +161,8 @@ def _with_place(plan: PromotionPlan, request: Request) -> PromotionPlan:
 
 
 def _check_writable(store: object) -> None:
-    # The protocol does not ask for this member: our stores have it, to fail early.
-    check = getattr(store, "check", None)
-    if callable(check):
-        check()
+    if isinstance(store, SupportsCheck):
+        store.check()
 
 
 def _with_copies(plan: PromotionPlan, request: Request, refusals: _Refusals) -> PromotionPlan:
@@ -187,17 +170,18 @@ def _with_copies(plan: PromotionPlan, request: Request, refusals: _Refusals) -> 
     if store is None:
         return plan
     refusals.of(lambda: _check_files(request))
-    present = getattr(store, "present", None)
-    there = set(present(shards, prefix=request.prefix)) if callable(present) else set()
-    missing = [shard for shard in shards if shard.url not in there]
+    present: set[str] = set()
+    if isinstance(store, SupportsPresentCopies):
+        present.update(store.present(shards, prefix=request.prefix))
+    missing = [shard for shard in shards if shard.url not in present]
     plan = replace(
         plan,
         shards_to_copy=len(missing),
         bytes_to_copy=_total([shard.bytes for shard in missing]),
     )
-    if not isinstance(store, PDSBlobStore):
+    if not isinstance(store, SupportsMaxShardBytes):
         return plan
-    limit = request.client.blob_limit
+    limit = store.max_shard_bytes()
     large = [shard for shard in shards if (shard.bytes or 0) > limit]
     if large and request.oversize == "refuse":
         most = max(large, key=lambda shard: shard.bytes or 0)
@@ -205,7 +189,7 @@ def _with_copies(plan: PromotionPlan, request: Request, refusals: _Refusals) -> 
             StoreError(
                 f"{len(large)} of {len(shards)} shards are larger than {request.client.server} "
                 f"takes: {most.url} has {most.bytes:,} bytes, and blobs have at most {limit:,}. "
-                "Pass oversize='split' to write them anew as smaller shards, or use another "
+                "Pass oversize='split' to write them again as smaller shards, or use another "
                 "store. Nothing was published."
             )
         )
@@ -215,10 +199,9 @@ def _with_copies(plan: PromotionPlan, request: Request, refusals: _Refusals) -> 
 
 
 def _check_files(request: Request) -> None:
-    """Refuse files of this machine that are not as they were recorded, by their size."""
-    source = Dataset.of(DictSample, request.entry).source
+    """Refuse local files that are missing, or have another size than was recorded."""
     for shard in request.shards:
-        path = local_path(source, shard.url)
+        path = local_path(request.source, shard.url)
         if path is None:
             continue
         if not path.is_file():
@@ -232,83 +215,85 @@ def _check_files(request: Request) -> None:
 
 
 def _with_schema(
-    plan: PromotionPlan, request: Request, schema: Schema, refusals: _Refusals
-) -> PromotionPlan:
-    client, collection = request.client, request.schema_collection
+    prepared: Prepared, request: Request, schema: Schema, refusals: _Refusals
+) -> Prepared:
+    client, collection, plan = request.client, request.spec.schema_collection, prepared.plan
     uri = schema_uri_of(client.did, schema, collection=collection)
+
+    def planned(state: Literal["found", "new", "conflict"], uri: str, points: int = 0) -> Prepared:
+        said = SchemaPlan(schema.name, schema.version, state, uri)
+        points += plan.write_points
+        return replace(prepared, plan=replace(plan, schema=said, write_points=points))
+
     try:
-        found = find_schema(client, schema, collection=collection)
+        existing = find_schema(client, schema, collection=collection)
     except SchemaConflictError as error:
         refusals.found.append(error)
-        return replace(plan, schema=SchemaPlan(schema.name, schema.version, "conflict", uri))
-    if found is not None:
-        return replace(plan, schema=SchemaPlan(schema.name, schema.version, "found", found))
+        return planned("conflict", uri)
+    if existing is not None:
+        return planned("found", existing)
+    found: dict[tuple[str, str], str | None] = {(schema.name, schema.version): None}
+    written = 1
     if collection == NEWER_SCHEMA_COLLECTION:
         refusals.of(lambda: to_alt_record(schema))
+    else:
+        written += _look_for_nested(client, schema, found)
     refusals.of(lambda: refuse_secret(to_record(schema, lambda inner: inner.name), "schema $"))
-    new = 1 if collection == NEWER_SCHEMA_COLLECTION else _new_schemas(client, schema)
-    return replace(
-        plan,
-        schema=SchemaPlan(schema.name, schema.version, "new", uri),
-        write_points=plan.write_points + new * CREATE,
-    )
+    return replace(planned("new", uri, written * CREATE), schema=schema, schemas=found)
 
 
-def _new_schemas(client: AtmosphereClient, schema: Schema) -> int:
-    """How many records a schema that is not there makes, with those that it nests."""
-    missing: set[tuple[str, str]] = set()
+def _look_for_nested(
+    client: AtmosphereClient, schema: Schema, found: dict[tuple[str, str], str | None]
+) -> int:
+    """Look for the schemas that a new one nests.
 
-    def look(schema: Schema) -> None:
-        missing.add((schema.name, schema.version))
-        to_record(schema, look_within)
+    Returns:
+        How many have to be written.
+    """
+    met: set[tuple[str, str]] = set()
+    missing = 0
 
-    def look_within(nested: Nested) -> str:
-        inner = Schema(nested.name, nested.version or "1.0.0", nested.fields)
+    def look(nested: Nested) -> str:
+        nonlocal missing
+        inner = nested_schema(nested)
+        uri, key = schema_uri_of(client.did, inner), (inner.name, inner.version)
+        if key in met:
+            return uri
+        met.add(key)
         try:
-            found = find_schema(client, inner)
+            found[key] = find_schema(client, inner)
         except SchemaConflictError:
-            found = None  # the next version is published
-        if found is None:
-            look(inner)
-        return schema_uri_of(client.did, inner)
+            pass  # the next version is published
+        if found.get(key) is None:
+            missing += 1
+            to_record(inner, look)
+        return uri
 
-    look(schema)
-    return len(missing)
+    to_record(schema, look)
+    return missing
 
 
-def _with_record(
-    plan: PromotionPlan, request: Request, details: Mapping[str, Any]
-) -> PromotionPlan:
-    """What is written last: as new, in place of what is there, or not at all."""
+def _with_record(prepared: Prepared, request: Request, spec: DatasetSpec) -> Prepared:
+    """The record, which is written last: a new one, an update of the existing one, or none."""
+    plan = prepared.plan
     assert plan.schema is not None
-    client, schema_uri = request.client, plan.schema.uri
-    endpoint, region = request.place
-    planned = getattr(request.data_store, "planned", None)
-    shards = request.shards
-    if callable(planned):
-        shards = tuple(planned(shards, prefix=request.prefix))
-
-    def draft_of(shards: Sequence[ShardInfo]) -> Draft:
-        return draft_dataset(
-            client,
-            name=request.name,
-            schema_uri=schema_uri,
-            shards=shards,
-            endpoint=endpoint,
-            region=region,
-            content=request.content,
-            sources=request.sources,
-            collection=request.dataset_collection,
-            shelf=request.shelf,
-            **details,
-        )
-
-    draft = draft_of(shards)
-    if plan.shards_to_split and draft.there is not None:
-        split = followed(draft.there).shards
-        if _came_of(split, request.shards, shards, client.blob_limit):
+    client, shards = request.client, request.shards
+    wanted = Publication(
+        spec,
+        plan.schema.uri,
+        PlacedShards(shards, *request.place),
+        content=request.content,
+        shelf=request.shelf,
+    )
+    store: object = request.data_store
+    if isinstance(store, SupportsPlannedCopies):
+        shards = tuple(store.planned(shards, prefix=request.prefix))
+    draft = draft_dataset(client, wanted.with_shards(shards))
+    if plan.shards_to_split and draft.existing is not None:
+        split = followed(draft.existing).shards
+        if _came_of(split, request.shards, shards, plan.blob_limit or 0):
             # An earlier promotion wrote the pieces, and the record keeps them.
-            draft = draft_of(split)
+            draft = draft_dataset(client, wanted.with_shards(split))
             plan = replace(plan, shards_to_copy=0, bytes_to_copy=0, shards_to_split=0, uploads=0)
     check_record(draft.record)
     validate(draft.record)
@@ -316,14 +301,14 @@ def _with_record(
     if draft.manifest is not None and draft.manifest.shelf is not None:
         place = draft.manifest.reference["manifestObject"]["url"]
     state: Literal["new", "update", "unchanged"] = "new"
-    if draft.there is not None:
+    if draft.existing is not None:
         state = "unchanged" if draft.is_same else "update"
     if state == "unchanged":
         plan = replace(plan, shards_to_copy=0, bytes_to_copy=0, uploads=0)
     points = {"new": CREATE, "update": UPDATE, "unchanged": 0}[state]
     if state == "new":
         points += CREATE * len(list(holders(draft.uri, draft.blobs, "")))
-    return replace(
+    plan = replace(
         plan,
         uri=str(draft.uri),
         record=state,
@@ -333,6 +318,7 @@ def _with_record(
         uploads=plan.uploads + (manifest and place is None and state != "unchanged"),
         write_points=plan.write_points + points,
     )
+    return replace(prepared, plan=plan, publication=wanted, draft=draft)
 
 
 def _came_of(
@@ -341,10 +327,16 @@ def _came_of(
     planned: Sequence[ShardInfo],
     limit: int,
 ) -> bool:
-    """Whether published shards are those planned, each that is too large in pieces.
+    """Whether published shards are those planned, with each that is too large in pieces.
 
-    Pieces have no names or hashes that are known before they are written: their samples are those
-    of the shard.
+    Names and hashes of pieces are unknown before they are written, so they are recognised by their
+    numbers of samples, which add up to those of the shard.
+
+    Args:
+        there: The published shards.
+        before: The shards that are promoted.
+        planned: Their copies, if each were copied whole.
+        limit: Bytes above which a shard is written again in pieces.
     """
     at = 0
     for shard, copy in zip(before, planned, strict=True):
@@ -362,8 +354,8 @@ def _came_of(
     return at == len(there)
 
 
-def _dear(plan: PromotionPlan) -> list[str]:
-    """What to say where it costs more than servers grant."""
+def _costs(plan: PromotionPlan) -> list[str]:
+    """Warnings where a promotion takes more than servers grant in an hour or a day."""
     found = []
     if plan.write_points > POINTS_AN_HOUR:
         found.append(
@@ -380,8 +372,9 @@ def _dear(plan: PromotionPlan) -> list[str]:
     return found
 
 
-def _with_readers(plan: PromotionPlan, request: Request) -> PromotionPlan:
-    """Ask for the first and the last shard as anybody would."""
+def with_readers(plan: PromotionPlan, request: Request) -> PromotionPlan:
+    """The plan, with whether others can read: the first and the last shard are requested without
+    credentials."""
     if plan.refusals or not request.shards:
         return plan
     endpoint, region = request.place

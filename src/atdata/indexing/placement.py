@@ -1,4 +1,4 @@
-"""How a dataset's shards come to be where an index can name them: left in place, or in a store."""
+"""Where the shards of an inserted dataset are: left in place, or written to a store."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,11 +24,17 @@ from atdata.dataset.named_splits import keep_splits, splits_of, with_splits
 from atdata.errors import (
     IntegrityError,
     NoDataUrlsError,
+    OptionError,
     SampleTypeError,
+    SchemaConflictError,
     ShardExistsError,
     ShardNotFoundError,
     UrlError,
 )
+from atdata.samples.dict_sample import DictSample
+from atdata.schema.evolve import compare
+from atdata.schema.model import Schema
+from atdata.schema.reflect import schema_of
 from atdata.sources.capabilities import local_path
 from atdata.stores.prefixes import OwnPrefix
 
@@ -37,8 +43,8 @@ _MAX_SLUG: Final = 64
 
 @redacted_repr
 @dataclass(frozen=True)
-class Placed:
-    """Where the shards of a dataset are."""
+class PlacedShards:
+    """The shards of a dataset, where an index can name them."""
 
     shards: tuple[ShardInfo, ...] = ()
     endpoint: str | None = None
@@ -49,15 +55,38 @@ class Placed:
     stranger: bool = False
     """Whether the URLs came from the network."""
 
+    def with_shards(self, shards: Sequence[ShardInfo]) -> PlacedShards:
+        """Other shards in the same place."""
+        return replace(self, shards=tuple(shards))
+
+
+@redacted_repr
+@dataclass(frozen=True)
+class Sharding:
+    """How a caller wants a store to place and cut shards."""
+
+    prefix: str | None = None
+    """Path in the store; None: one of the name and the content."""
+    maxcount: int | None = None
+    """Most samples in a shard."""
+    maxsize: int | None = None
+    """Most bytes in a shard."""
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """The limits that were given, as `AbstractDataStore.write_shards` takes them."""
+        given = {"maxcount": self.maxcount, "maxsize": self.maxsize}
+        return {key: value for key, value in given.items() if value is not None}
+
 
 def check_insertable(ds: object) -> None:
-    """Refuse what is not a dataset, or has no shards, or whose local files are not as they were.
+    """Refuse what is not a dataset, names no shard, or has local files that changed.
 
     Raises:
-        SampleTypeError: Something else than a dataset.
+        SampleTypeError: Not a dataset.
         NoDataUrlsError: It names no shard.
-        ShardNotFoundError: A file is not there.
-        IntegrityError: One was written anew since the dataset was made.
+        ShardNotFoundError: A file does not exist.
+        IntegrityError: A file's size changed since the dataset was made.
     """
     if not isinstance(ds, Dataset):
         raise SampleTypeError(
@@ -75,43 +104,88 @@ def check_insertable(ds: object) -> None:
         if shard.bytes is not None and not has_size(path, shard.bytes):
             raise IntegrityError(
                 f"expected {shard.bytes:,} bytes, as when the dataset was made; the file has "
-                "changed since. Open it anew with atdata.Dataset[SampleType](path). Nothing was "
+                "changed since. Open it again with atdata.Dataset[SampleType](path). Nothing was "
                 "written.",
                 shard=str(path),
             )
 
 
 def has_size(path: Path, size: int | None) -> bool:
-    """Whether a file is there and has so many bytes."""
+    """Whether a file exists and has this size in bytes."""
     try:
         return path.stat().st_size == size
     except OSError:
         return False
 
 
+def check_has_store(store: AbstractDataStore | None, sharding: Sharding, *, make: str) -> None:
+    """Refuse limits of shards where no store would cut any.
+
+    Args:
+        store: That of the index.
+        sharding: What the caller wants.
+        make: How an index with a store is made.
+
+    Raises:
+        OptionError: There is no store, and there are limits.
+    """
+    if store is None and sharding.limits:
+        raise OptionError(
+            "maxcount and maxsize are for a data store; this index has none and records the "
+            f"shards as they are. Make it with {make}."
+        )
+
+
+def check_as_stored(ds: Dataset[Any], name: str) -> None:
+    """Refuse a dataset whose shards hold other samples than it gives.
+
+    Raises:
+        OptionError: It is filtered, mapped, seen through a lens, or the part of a rank.
+    """
+    if not ds.is_plain:
+        raise OptionError(
+            f"{name!r}: the dataset is filtered, mapped, seen through a lens, or a rank's part: "
+            "its shards hold other samples than it gives. Insert it with a data store, which "
+            "writes new shards, or insert the dataset that it was made from."
+        )
+
+
+def check_schema_fits(ds: Dataset[Any], schema: Schema, ref: str) -> None:
+    """Refuse a schema that does not describe the samples of a dataset.
+
+    Raises:
+        SchemaConflictError: It has other fields; shows the difference.
+    """
+    if ds.sample_type is DictSample:
+        return
+    own = schema_of(ds.sample_type, version=schema.version)
+    if diff := compare(schema, own):
+        raise SchemaConflictError(
+            f"{ref} does not describe the samples of this dataset, which are {own.name}:\n{diff}\n"
+            "Leave schema_ref out to publish the schema of the samples. Nothing was written."
+        )
+
+
 def write_to_store(
     store: AbstractDataStore,
     ds: Dataset[Any],
+    sharding: Sharding,
     *,
     name: str,
     schema_ref: str,
-    prefix: str | None,
-    maxcount: int | None,
-    maxsize: int | None,
-) -> Placed:
+) -> PlacedShards:
     """Write every sample to the store.
 
-    Without a prefix, shards go to a folder of the name and the content (``mnist/4f2c…``): the
-    same content is written to the same place again, byte for byte, so that trying again leaves
-    nothing behind, and other content never is. With a prefix where another dataset is, they go
-    to a folder of the content below it.
+    Without a prefix, shards go to a folder named after the dataset and its content
+    (``mnist/4f2c…``). The same content goes to the same place, byte for byte, so trying again
+    adds nothing; other content goes to another place. With a prefix that another dataset
+    already uses, they go to a folder of the content below it.
 
     Raises:
         StoreError: The store failed.
         NoDataUrlsError: It wrote nothing.
     """
-    sizes = {"maxcount": maxcount, "maxsize": maxsize}
-    limits = {key: value for key, value in sizes.items() if value is not None}
+    limits, prefix = sharding.limits, sharding.prefix
     if prefix is None:
         slug = re.sub(r"[^a-z0-9]+", "-", name.lower())[:_MAX_SLUG].strip("-") or "dataset"
         place = _place_of_content(slug, schema_ref, ds, limits)
@@ -128,18 +202,18 @@ def write_to_store(
         raise NoDataUrlsError(f"The store wrote no shard for {name!r}. No entry was written.")
     endpoint, region = address_of(store)
     before, found, _ = shards[0].url.partition(f"/{place.strip('/')}/")
-    return Placed(shards, endpoint, region, root=f"{before}/" if found else None)
+    return PlacedShards(shards, endpoint, region, root=f"{before}/" if found else None)
 
 
 def _place_of_content(
     folder: str, schema_ref: str, ds: Dataset[Any], limits: Mapping[str, int]
 ) -> str:
-    """A folder named after the bytes of the shards; by chance where they are not known before."""
+    """A folder named after the bytes of the shards, or at random where their hashes are unknown."""
     known = ds.describe_shards() if ds.is_plain else ()
     hashes = [shard.sha256 for shard in known if shard.sha256]
     if not known or len(hashes) < len(known):
         return OwnPrefix(f"{folder}/{secrets.token_hex(8)}".lstrip("/"))
-    # What decides over the bytes beside the samples.
+    # What decides about the bytes, besides the samples.
     writers = [f"atdata {__version__}", f"numpy {np.__version__}", f"msgpack {msgpack.version}"]
     splits = splits_of(known)
     writers += [repr(splits)] if any(splits) else []
@@ -147,8 +221,8 @@ def _place_of_content(
     return f"{folder}/{hashlib.sha256(parts.encode()).hexdigest()[:16]}".lstrip("/")
 
 
-def leave_in_place(ds: Dataset[Any]) -> Placed:
-    """The shards where they are; local files are read for what is not known of them.
+def leave_in_place(ds: Dataset[Any]) -> PlacedShards:
+    """The shards where they are. Local files are read for hashes and counts that are not known.
 
     Raises:
         UrlError: A shard has no URL, or one with a password; or they are on several S3 servers.
@@ -172,11 +246,11 @@ def leave_in_place(ds: Dataset[Any]) -> Placed:
         for shard in with_splits(ds.describe_shards())
     )
     stranger = any(isinstance(url, LocatedUrl) and url.stranger for url in ds.shard_list)
-    return Placed(shards, endpoint, region, stranger=stranger)
+    return PlacedShards(shards, endpoint, region, stranger=stranger)
 
 
 def s3_address(ds: Dataset[Any]) -> tuple[str | None, str | None]:
-    """Endpoint and region of the shards in S3, as their URLs or this process know them.
+    """Endpoint and region of the shards in S3, from their URLs or from this process.
 
     Raises:
         UrlError: They are on several servers, and an entry names one.

@@ -1,23 +1,68 @@
-"""Carrying out a promotion."""
+"""Planning a promotion, and carrying it out."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from atdata._protocols import AbstractDataStore, AbstractIndex, IndexEntry
 from atdata._shardlist import ShardInfo
 from atdata._warnings import warn
+from atdata.atmosphere.entry import AtmosphereIndexEntry
 from atdata.atmosphere.publicity import refuse_private
 from atdata.atmosphere.publish import publish_dataset
-from atdata.atmosphere.records import check_details
 from atdata.atmosphere.schemas import publish_schema
 from atdata.atproto.client import AtmosphereClient
 from atdata.capabilities import Progress
 from atdata.errors import AtdataWarning
+from atdata.indexing.dataset_spec import DatasetSpec, Family
 from atdata.promote.copy_shards import copied
-from atdata.promote.make_plan import plan_of
-from atdata.promote.request import Family, Oversize, Request, Source
+from atdata.promote.plan import PromotionPlan
+from atdata.promote.prepare import Prepared, prepare, with_readers
+from atdata.promote.request import Oversize, Request, name_of
+
+
+def plan_promotion(
+    entry: IndexEntry,
+    index: AbstractIndex,
+    client: AtmosphereClient,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    tags: Sequence[str] | None = None,
+    license: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    data_store: AbstractDataStore | None = None,
+    manifest_store: AbstractDataStore | None = None,
+    oversize: Oversize = "refuse",
+    sources: Sequence[str | AtmosphereIndexEntry] | None = None,
+    family: Family = "ac.foundation.dataset",
+) -> PromotionPlan:
+    """Say what `promote_to_atmosphere` would do with the same arguments. Nothing is written.
+
+    Refusals are in ``refusals``, not raised. The first and the last shard are requested without
+    credentials, as anybody would, unless shards are copied.
+
+    Raises:
+        AuthenticationError: The client is not logged in.
+        AtmosphereError: The server cannot be asked.
+        BackendError: The index cannot be asked.
+        OptionError: An argument of the wrong kind.
+    """
+    name = name_of(entry, name)
+    given = DatasetSpec(name, description, tags, license, metadata, sources or (), family)
+    request = Request.of(
+        entry,
+        index,
+        client,
+        given,
+        data_store=data_store,
+        manifest_store=manifest_store,
+        oversize=oversize,
+    )
+    plan = prepare(request).plan
+    return with_readers(plan, request) if data_store is None else plan
 
 
 def promote_to_atmosphere(
@@ -33,18 +78,18 @@ def promote_to_atmosphere(
     data_store: AbstractDataStore | None = None,
     manifest_store: AbstractDataStore | None = None,
     oversize: Oversize = "refuse",
-    sources: Sequence[Source] | None = None,
+    sources: Sequence[str | AtmosphereIndexEntry] | None = None,
     family: Family = "ac.foundation.dataset",
     progress: Progress | None = None,
 ) -> str:
     """Publish a dataset of a local index on the AT Protocol network.
 
-    Everything that `plan_promotion` finds against it is raised before anything is written. Done
-    again with nothing changed, it returns the same URI and writes nothing; after a failure it
-    goes on where it stopped. Two processes at once make one schema and one record.
+    Whatever `plan_promotion` refuses is raised before anything is written. Idempotent: run again
+    with nothing changed, it returns the same URI and writes nothing; run again after a failure,
+    it resumes. Two processes at once make one schema and one record.
 
     Args:
-        entry: What the local index says of the dataset.
+        entry: The dataset's entry in the local index.
         index: That index, which has its schema.
         client: Logged in to the account to publish under.
         name: Another name than the entry's.
@@ -58,9 +103,9 @@ def promote_to_atmosphere(
             object in this bucket, pinned by the record. None: a blob of the account; where that
             would be too large and the shards are copied to a bucket, an object beside them.
         oversize: What to do with shards that are larger than the blobs that the server takes:
-            ``refuse``, or ``split``, which writes their samples anew as smaller shards.
+            ``refuse``, or ``split``, which writes their samples again as smaller shards.
         sources: The datasets that this one was made of, as AT URIs or entries of the network.
-            The record names each at its present revision. None leaves what is there.
+            The record names each at its present revision. None keeps those of the record.
         family: Which record types to write: ``science.alt.dataset`` is the newer family, whose
             schemas are JSON Schema, without nested samples, and whose records have no manifests.
         progress: Called with a number of bytes each time that so many more are copied, or found
@@ -80,53 +125,43 @@ def promote_to_atmosphere(
         AuthenticationError: The client is not logged in.
         IntegrityError: A shard does not have the SHA-256 that the index recorded for it.
     """
+    name = name_of(entry, name)
+    given = DatasetSpec(name, description, tags, license, metadata, sources or (), family)
     request = Request.of(
         entry,
         index,
         client,
-        name=name,
-        description=description,
-        tags=tags,
-        license=license,
-        metadata=metadata,
+        given,
         data_store=data_store,
         manifest_store=manifest_store,
         oversize=oversize,
-        sources=sources,
-        family=family,
     )
-    plan = plan_of(request)
-    plan.check()
-    for warning in plan.warnings:
+    prepared = prepare(request)
+    prepared.plan.check()
+    for warning in prepared.plan.warnings:
         warn(AtdataWarning(warning))
-    assert plan.schema is not None
-    schema_uri = plan.schema.uri
-    if plan.schema.state == "new":
-        schema_uri = publish_schema(
-            client, request.schema(), collection=request.schema_collection, is_new=True
-        )
+    return _carry_out(request, prepared, progress)
 
-    def place() -> Sequence[ShardInfo]:
-        if data_store is None:
-            return request.shards
-        shards = copied(request, data_store, progress)
+
+def _carry_out(request: Request, prepared: Prepared, progress: Progress | None) -> str:
+    """Publish the schema, copy the shards, and write the record, which makes it all visible."""
+    client, wanted, draft = request.client, prepared.publication, prepared.draft
+    assert wanted is not None
+    if prepared.schema is not None:
+        found = prepared.schemas
+        collection = request.spec.schema_collection
+        schema_uri = publish_schema(client, prepared.schema, collection=collection, found=found)
+        if schema_uri != wanted.schema_uri:
+            # Another tool has just published it, under a key of its own.
+            wanted, draft = replace(wanted, schema_uri=schema_uri), None
+    store = request.data_store
+    if store is None:
+        return publish_dataset(client, wanted, draft=draft).uri
+
+    def copy() -> Sequence[ShardInfo]:
+        shards = copied(request, store, progress)
         refuse_private([shard.url for shard in shards], endpoint=request.place[0])
         return shards
 
-    shards = place()
-    endpoint, region = request.place
-    published = publish_dataset(
-        client,
-        name=request.name,
-        schema_uri=schema_uri,
-        shards=shards,
-        endpoint=endpoint,
-        region=region,
-        content=request.content,
-        sources=request.sources,
-        collection=request.dataset_collection,
-        shelf=request.shelf,
-        resend=None if data_store is None else place,
-        **check_details(**request.said),
-    )
-    return published.uri
+    # Copying takes time, in which others may publish: the record is drafted again after it.
+    return publish_dataset(client, wanted.with_shards(copy()), resend=copy).uri

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atdata.errors import EncodeError, OptionError
-from atdata.indexing.details import Details
+from atdata.indexing.dataset_spec import DatasetSpec
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 VALUES = st.recursive(
@@ -29,7 +29,7 @@ METADATA = st.none() | st.dictionaries(TEXT, VALUES, max_size=4)
 @given(METADATA)
 def test_checked_metadata_are_what_was_given(metadata: dict[str, Any] | None) -> None:
     """What msgpack can hold passes the check unchanged, as a copy."""
-    checked = Details.checked(description=None, tags=None, license=None, metadata=metadata)
+    checked = DatasetSpec("a", metadata=metadata).checked()
     assert checked.metadata == metadata
     assert metadata is None or checked.metadata is not metadata
 
@@ -37,7 +37,7 @@ def test_checked_metadata_are_what_was_given(metadata: dict[str, Any] | None) ->
 def test_numpy_scalars_and_tuples_become_python() -> None:
     """Metadata of NumPy scalars and tuples are kept as the Python values that come back."""
     given_ = {"f": np.float32(0.5), "i": np.int64(3), "b": np.bool_(True), "t": (1, (2,))}
-    checked = Details.checked(description=None, tags=None, license=None, metadata=given_)
+    checked = DatasetSpec("a", metadata=given_).checked()
     assert checked.metadata == {"f": 0.5, "i": 3, "b": True, "t": [1, [2]]}
     assert [type(value) for value in checked.metadata.values()] == [float, int, bool, list]
 
@@ -58,7 +58,7 @@ def test_numpy_scalars_and_tuples_become_python() -> None:
 def test_metadata_that_cannot_be_kept(metadata: Any, path: str) -> None:
     """Metadata that would not come back are refused with the path of the value."""
     with pytest.raises(EncodeError, match=path):
-        Details.checked(description=None, tags=None, license=None, metadata=metadata)
+        DatasetSpec("a", metadata=metadata).checked()
 
 
 def test_metadata_nested_too_deep() -> None:
@@ -66,7 +66,7 @@ def test_metadata_nested_too_deep() -> None:
     endless: dict[str, Any] = {}
     endless["again"] = endless
     with pytest.raises(EncodeError, match="64 deep"):
-        Details.checked(description=None, tags=None, license=None, metadata=endless)
+        DatasetSpec("a", metadata=endless).checked()
 
 
 @pytest.mark.parametrize(
@@ -85,6 +85,5 @@ def test_metadata_nested_too_deep() -> None:
 )
 def test_words_that_cannot_be_kept(bad: dict[str, Any]) -> None:
     """Tags, licence and description that are not text of the right size are refused by name."""
-    arguments = {"description": None, "tags": None, "license": None, "metadata": None, **bad}
     with pytest.raises(OptionError, match=next(iter(bad))):
-        Details.checked(**arguments)
+        DatasetSpec("a", **bad).checked()
