@@ -31,7 +31,7 @@ LAYERS = [
         "_version",
         "_warnings",
     },
-    {"_refs"},
+    {"_json_checks", "_refs"},
     {"_shardlist"},
     {"_protocols"},
     {"capabilities"},

@@ -11,6 +11,7 @@ import msgpack
 import pytest
 
 from atdata import limits
+from atdata._json_checks import in_schema
 from atdata._nesting import text_is_deeper, value_is_deeper
 from atdata._shardlist import expand_braces
 from atdata.atmosphere.metadata import unpack_metadata
@@ -22,7 +23,6 @@ from atdata.indexing.dataset_spec import DatasetSpec
 from atdata.net.documents import parse_json
 from atdata.samples.dict_sample import DictSample
 from atdata.samples.ndarray import read_header
-from atdata.schema.json_values import as_json
 
 
 def lists(depth: int) -> Any:
@@ -63,7 +63,7 @@ PARSERS: dict[str, tuple[Parser, int]] = {
         lambda n: DatasetSpec("a", metadata={"a": lists(n - 1)}).checked(),
         limits.record_nesting,
     ),
-    "a schema's metadata": (lambda n: as_json(lists(n), "$", 10**6), limits.record_nesting),
+    "a schema's metadata": (lambda n: in_schema.json(lists(n), "$", 10**6), limits.record_nesting),
     "a sample": (
         lambda n: DictSample.from_bytes(msgpack.packb({"a": lists(n - 1)})),
         limits.sample_nesting,

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from atdata._json_checks import in_record, shown
 from atdata._refs import parse_blob_ref
 from atdata._shardlist import ShardInfo, preview
 from atdata.atmosphere.fields import blob_shard, split_name, urls_of
-from atdata.atproto.values import mapping, sequence, shown, text
 from atdata.errors import RecordError
 
 _FAMILY: Final = "science.alt.dataset"
@@ -41,10 +41,10 @@ def newer_shards(did: str, storage: Mapping[str, Any]) -> tuple[ShardInfo, ...]:
         )
     if kind == f"{_FAMILY}.storageBlobs":
         found = []
-        for i, item in enumerate(sequence(storage.get("blobs"), "$.storage.blobs")):
+        for i, item in enumerate(in_record.sequence(storage.get("blobs"), "$.storage.blobs")):
             at = f"$.storage.blobs[{i}]"
             # Older ones of the family have the reference itself here.
-            row = mapping(item, at)
+            row = in_record.mapping(item, at)
             blob = blob_shard(did, row.get("blob", row), at)
             found.append(replace(blob, split=split_name(row, at)))
         return tuple(found)
@@ -114,16 +114,16 @@ def _each(
     storage: Mapping[str, Any], key: str, url_of: Callable[[Mapping[str, Any], str], str]
 ) -> tuple[ShardInfo, ...]:
     found = []
-    for i, item in enumerate(sequence(storage.get(key), f"$.storage.{key}")):
+    for i, item in enumerate(in_record.sequence(storage.get(key), f"$.storage.{key}")):
         at = f"$.storage.{key}[{i}]"
-        row = mapping(item, at)
+        row = in_record.mapping(item, at)
         sha256, split = _sha256(row.get("checksum"), at), split_name(row, at)
         found.append(ShardInfo(url_of(row, at), sha256=sha256, split=split))
     return tuple(found)
 
 
 def _required(row: Mapping[str, Any], key: str, path: str) -> str:
-    value = text(row, key, path)
+    value = in_record.string(row, key, path)
     if not value:
         raise RecordError(f"{path}.{key}: expected a str, found {shown(value)}.")
     return value
@@ -133,7 +133,7 @@ def _sha256(checksum: object, path: str) -> str | None:
     """The hash, if it is one that we can check: writers leave it empty, or use others."""
     if checksum is None:
         return None
-    row = mapping(checksum, f"{path}.checksum")
-    digest = text(row, "digest", f"{path}.checksum") or ""
+    row = in_record.mapping(checksum, f"{path}.checksum")
+    digest = in_record.string(row, "digest", f"{path}.checksum") or ""
     is_ours = row.get("algorithm") == "sha256" and _SHA256.fullmatch(digest)
     return digest if is_ours else None

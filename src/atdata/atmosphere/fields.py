@@ -6,22 +6,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from atdata._digest import RAW, blob_cid, cid_sha256
+from atdata._json_checks import in_record, shown
 from atdata._limits import limits
 from atdata._refs import BlobRef
 from atdata._shardlist import ShardInfo, expand_braces
-from atdata.atproto.values import count, mapping, shown, strings, text
 from atdata.errors import RecordError, RefError, UrlError
 
 
 def blob_shard(did: str, value: object, path: str) -> ShardInfo:
     """The shard that a blob reference names."""
-    blob = mapping(value, path)
-    link = mapping(blob.get("ref"), f"{path}.ref").get("$link")
+    blob = in_record.mapping(value, path)
+    link = in_record.mapping(blob.get("ref"), f"{path}.ref").get("$link")
     try:
         sha256 = cid_sha256(str(link), codec=RAW)
     except RefError as error:
         raise RecordError(f"{path}.ref: {error}") from None
-    size, mime = count(blob, "size", path), text(blob, "mimeType", path)
+    size, mime = in_record.count(blob, "size", path), in_record.string(blob, "mimeType", path)
     return ShardInfo(str(BlobRef(did, blob_cid(sha256))), None, size, sha256, mime)
 
 
@@ -31,7 +31,7 @@ def split_name(row: Mapping[str, Any], path: str) -> str | None:
     Raises:
         RecordError: It is empty, long, or has control characters.
     """
-    split = text(row, "split", path)
+    split = in_record.string(row, "split", path)
     if split is not None and not (0 < len(split) <= 64 and split.isprintable()):
         raise RecordError(f"{path}.split: expected 1 to 64 characters, found {shown(split)}.")
     return split
@@ -41,7 +41,7 @@ def urls_of(value: object, path: str) -> list[str]:
     """A list of URLs, braces written out."""
     urls: list[str] = []
     seen = 0
-    for i, url in enumerate(strings(value, path, limits.shards)):
+    for i, url in enumerate(in_record.strings(value, path, limits.shards)):
         before = len(urls)
         try:
             bounds = {"most": limits.shards, "characters": limits.url_characters - seen}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from atdata._json_checks import in_record
 from atdata._refs import LENS_COLLECTION, parse_schema_ref
 from atdata._secrets import redacted_repr
 from atdata.atmosphere.key_ranges import foreign_records, records_in
@@ -18,7 +19,6 @@ from atdata.atproto.client import AtmosphereClient
 from atdata.atproto.data_model import now
 from atdata.atproto.lexicon import validate
 from atdata.atproto.reader import Reader, Record
-from atdata.atproto.values import mapping, text, time
 from atdata.errors import AtmosphereError, NotFoundError, OptionError, RecordError, XrpcError
 
 _TRIES: Final = 10
@@ -162,14 +162,14 @@ def read_lens(record: Record) -> LensEntry:
             target_schema=value["targetSchema"],
             getter=_code(value, "getterCode"),
             putter=_code(value, "putterCode"),
-            created_at=time(value["createdAt"], "$.createdAt"),
-            description=text(value, "description", "$"),
-            language=text(value, "language", "$"),
+            created_at=in_record.time(value["createdAt"], "$.createdAt"),
+            description=in_record.string(value, "description", "$"),
+            language=in_record.string(value, "language", "$"),
         )
     except RecordError as error:
         raise RecordError(f"{record.uri} is not the record of a lens. {error}") from None
 
 
 def _code(value: Mapping[str, Any], key: str) -> Code:
-    row = mapping(value[key], f"$.{key}")
+    row = in_record.mapping(value[key], f"$.{key}")
     return Code(row["repository"], row["commit"], row["path"], row.get("branch"))

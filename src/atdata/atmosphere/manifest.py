@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import IO, Any, Final
 
 from atdata._digest import blob_cid
+from atdata._json_checks import in_record, shown
 from atdata._limits import limits
 from atdata._refs import SHARD_BLOBS_COLLECTION, AtUri, BlobRef, parse_at_uri
 from atdata._secrets import redacted_repr
@@ -26,7 +27,6 @@ from atdata.atmosphere.blobs import known_blob, place_of
 from atdata.atmosphere.entry import AtmosphereIndexEntry
 from atdata.atmosphere.fields import split_name, urls_of
 from atdata.atproto.client import AtmosphereClient
-from atdata.atproto.values import mapping, sequence, shown
 from atdata.capabilities import SupportsFiles, address_of
 from atdata.errors import AtdataError, IntegrityError, NotFoundError, RecordError
 from atdata.net.documents import parse_json
@@ -250,12 +250,12 @@ def _open(url: str) -> IO[bytes]:
 
 def _read(did: str, data: bytes) -> list[ShardInfo]:
     try:
-        said = mapping(parse_json(data), "$")
+        said = in_record.mapping(parse_json(data), "$")
     except RecordError:
         raise
     except ValueError:
         raise RecordError("$: expected JSON, found other bytes.") from None
-    hashes = sequence(said.get("sha256"), "$.sha256")
+    hashes = in_record.sequence(said.get("sha256"), "$.sha256")
     if len(hashes) > limits.shards:
         raise RecordError(f"$.sha256: more than {limits.shards:,} shards.")
     if "urls" in said:
@@ -276,7 +276,7 @@ def _read(did: str, data: bytes) -> list[ShardInfo]:
 def _splits(value: object, number: int) -> list[str | None]:
     if value is None:
         return [None] * number
-    found = sequence(value, "$.splits")
+    found = in_record.sequence(value, "$.splits")
     if len(found) != number:
         raise RecordError("$.splits: does not have one item a shard.")
     return [split_name({"split": item}, f"$.splits[{n}]") for n, item in enumerate(found)]
@@ -292,7 +292,7 @@ def _cid(sha256: object, path: str) -> str:
 
 
 def _counts(value: object, path: str) -> list[int | None]:
-    found = sequence(value, path)
+    found = in_record.sequence(value, path)
     for n, item in enumerate(found):
         if item is not None and (type(item) is not int or not 0 <= item < 2**53):
             raise RecordError(f"{path}[{n}]: expected a whole number, found {shown(item)}.")

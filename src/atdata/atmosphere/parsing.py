@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from atdata._digest import RAW, cid_sha256
+from atdata._json_checks import in_record, shown
 from atdata._refs import DATASET_COLLECTION, NEWER_DATASET_COLLECTION, AtUri, known_name
 from atdata._shardlist import LocatedUrl, ShardInfo
 from atdata.atmosphere.alt_family import newer_shards
@@ -19,7 +20,6 @@ from atdata.atmosphere.record_keys import dataset_range
 from atdata.atmosphere.records import BLOBS, EXTERNAL, LARGE
 from atdata.atproto.lexicon import validate
 from atdata.atproto.reader import Reader, Record
-from atdata.atproto.values import count, mapping, sequence, shown, strings, text, time
 from atdata.errors import DatasetNameError, RecordError, RefError
 
 
@@ -80,12 +80,12 @@ def _read(uri: AtUri, cid: str, value: Mapping[str, Any]) -> AtmosphereIndexEntr
     schema_ref = value.get("schemaRef")
     if not isinstance(schema_ref, str) or not schema_ref.startswith("at://"):
         raise RecordError(f"$.schemaRef: expected an AT URI, found {shown(schema_ref)}.")
-    storage = mapping(value.get("storage"), "$.storage")
-    created = time(value.get("createdAt"), "$.createdAt")
+    storage = in_record.mapping(value.get("storage"), "$.storage")
+    created = in_record.time(value.get("createdAt"), "$.createdAt")
     updated = value.get("updatedAt")
     metadata = value.get("metadata")
-    endpoint = text(storage, "endpoint", "$.storage")
-    region = text(storage, "region", "$.storage")
+    endpoint = in_record.string(storage, "endpoint", "$.storage")
+    region = in_record.string(storage, "region", "$.storage")
     shards = (_shards if kind == DATASET_COLLECTION else newer_shards)(uri.authority, storage)
     return AtmosphereIndexEntry(
         name=name,
@@ -94,11 +94,11 @@ def _read(uri: AtUri, cid: str, value: Mapping[str, Any]) -> AtmosphereIndexEntr
         uri=str(uri),
         cid=cid,
         created_at=created,
-        updated_at=created if updated is None else time(updated, "$.updatedAt"),
+        updated_at=created if updated is None else in_record.time(updated, "$.updatedAt"),
         metadata=None if metadata is None else unpack_metadata(metadata, "$.metadata"),
-        description=text(value, "description", "$"),
-        tags=tuple(strings(value.get("tags", []), "$.tags", 1000)),
-        license=text(value, "license", "$"),
+        description=in_record.string(value, "description", "$"),
+        tags=tuple(in_record.strings(value.get("tags", []), "$.tags", 1000)),
+        license=in_record.string(value, "license", "$"),
         endpoint=endpoint,
         region=region,
         sources=_sources(value.get("sources", []), "$.sources"),
@@ -112,24 +112,28 @@ def _manifest(did: str, storage: Mapping[str, Any]) -> ShardInfo | None:
     if storage.get("manifestObject") is None:
         return None
     at = "$.storage.manifestObject"
-    said = mapping(storage["manifestObject"], at)
+    said = in_record.mapping(storage["manifestObject"], at)
     try:
-        sha256 = cid_sha256(text(said, "cid", at) or "", codec=RAW)
+        sha256 = cid_sha256(in_record.string(said, "cid", at) or "", codec=RAW)
     except RefError as error:
         raise RecordError(f"{at}.cid: {error}") from None
-    place = text(said, "endpoint", at), text(said, "region", at)
+    place = in_record.string(said, "endpoint", at), in_record.string(said, "region", at)
     return ShardInfo(
-        _gated(text(said, "url", at) or "", *place), None, count(said, "size", at), sha256
+        _gated(in_record.string(said, "url", at) or "", *place),
+        None,
+        in_record.count(said, "size", at),
+        sha256,
     )
 
 
 def _sources(value: object, path: str) -> tuple[StrongRef, ...]:
     found = []
-    for i, item in enumerate(sequence(value, path)):
-        row = mapping(item, f"{path}[{i}]")
-        uri, cid = text(row, "uri", f"{path}[{i}]"), text(row, "cid", f"{path}[{i}]")
+    for i, item in enumerate(in_record.sequence(value, path)):
+        at = f"{path}[{i}]"
+        row = in_record.mapping(item, at)
+        uri, cid = in_record.string(row, "uri", at), in_record.string(row, "cid", at)
         if not uri or not cid or not uri.startswith("at://"):
-            raise RecordError(f"{path}[{i}]: expected the AT URI and the CID of a record.")
+            raise RecordError(f"{at}: expected the AT URI and the CID of a record.")
         found.append(StrongRef(uri, cid))
     return tuple(found)
 
@@ -143,7 +147,7 @@ def _shards(did: str, storage: Mapping[str, Any]) -> tuple[ShardInfo, ...]:
     if kind == EXTERNAL:
         shards = [ShardInfo(url) for url in urls_of(storage.get("urls"), "$.storage.urls")]
     elif kind == BLOBS:
-        blobs = sequence(storage.get("blobs"), "$.storage.blobs")
+        blobs = in_record.sequence(storage.get("blobs"), "$.storage.blobs")
         shards = [blob_shard(did, blob, f"$.storage.blobs[{i}]") for i, blob in enumerate(blobs)]
     elif any(kind == large and storage.get(name) is not None for name, large in LARGE.items()):
         return ()  # the manifest names them
@@ -171,14 +175,14 @@ def _joined(shard: ShardInfo, detail: ShardInfo | None) -> ShardInfo:
 
 def _details(value: object, path: str) -> dict[str, ShardInfo]:
     found: dict[str, ShardInfo] = {}
-    for i, item in enumerate(sequence(value, path)):
+    for i, item in enumerate(in_record.sequence(value, path)):
         at = f"{path}[{i}]"
-        row = mapping(item, at)
-        url, sha256 = text(row, "url", at), text(row, "sha256", at)
+        row = in_record.mapping(item, at)
+        url, sha256 = in_record.string(row, "url", at), in_record.string(row, "sha256", at)
         if url is None:
             raise RecordError(f"{at}.url: expected a str, found nothing.")
         if sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", sha256):
             raise RecordError(f"{at}.sha256: expected 64 hex digits, found {shown(sha256)}.")
-        samples, size = count(row, "samples", at), count(row, "bytes", at)
+        samples, size = in_record.count(row, "samples", at), in_record.count(row, "bytes", at)
         found[url] = ShardInfo(url, samples, size, sha256, split=split_name(row, at))
     return found

@@ -16,11 +16,11 @@ from importlib.resources import files
 from typing import Any, Final
 
 from atdata._digest import is_cid
+from atdata._json_checks import in_record, shown
 from atdata._limits import limits
 from atdata._refs import parse_at_uri
 from atdata.atproto.data_model import bytes_from_json
-from atdata.atproto.values import shown
-from atdata.errors import RecordError, RefError
+from atdata.errors import AtdataError, RecordError, RefError
 
 _URI: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{0,80}:\S{1,8192}")
 _ZWJ: Final = "\u200d"
@@ -67,8 +67,8 @@ class _At:
     def step(self, step: str) -> _At:
         return _At(self.home, f"{self.path}{step}", self.depth + 1)
 
-    def wrong(self, expected: str, value: object) -> RecordError:
-        return RecordError(f"{self.path}: expected {expected}, found {shown(value)}.")
+    def wrong(self, expected: str, value: object) -> AtdataError:
+        return in_record.wrong(self.path, expected, value)
 
 
 def _check(value: Any, definition: _Definition, at: _At) -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any, Final
 
+from atdata._json_checks import in_schema
 from atdata._limits import limits
 from atdata._refs import AtUri, LocalSchemaRef, Version, parse_schema_ref
 from atdata.errors import BackendError, SchemaConflictError, SchemaError, SchemaNotFoundError
@@ -18,7 +19,6 @@ from atdata.local.mirrored import SCHEMA_NOTE
 from atdata.samples.kinds import Nested
 from atdata.schema.checks import check_limits
 from atdata.schema.evolve import compare, next_version
-from atdata.schema.json_values import as_object
 from atdata.schema.model import Schema
 from atdata.schema.record import from_record, to_record
 from atdata.schema.reflect import schema_of
@@ -209,7 +209,7 @@ def _check(schema: Schema) -> None:
         )
     check_limits(schema.name, schema.fields)
     if schema.metadata is not None:
-        as_object(schema.metadata, f"{schema.name}: metadata")
+        in_schema.mapping(schema.metadata, f"{schema.name}: metadata")
     inside: dict[str, Schema] = {}
 
     def stand_in(kind: Nested) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
-from atdata.system.once import once
 from atdata._protocols import AbstractDataStore, AbstractIndex, DataSource, IndexEntry
 from atdata._secrets import redacted_repr
 from atdata._shardlist import ShardInfo, expand_braces
@@ -21,6 +20,7 @@ from atdata.indexing.dataset_spec import DatasetSpec
 from atdata.samples.dict_sample import DictSample
 from atdata.schema.model import Schema
 from atdata.schema.record import from_record
+from atdata.system.once import once
 
 Oversize: TypeAlias = Literal["refuse", "split"]
 _DESCRIBED: Final = ("description", "tags", "license", "metadata")

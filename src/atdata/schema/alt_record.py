@@ -23,6 +23,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from atdata._json_checks import in_schema
 from atdata._limits import limits
 from atdata._refs import NEWER_SCHEMA_COLLECTION, Version
 from atdata.errors import RefError, SchemaError
@@ -39,16 +40,7 @@ from atdata.samples.kinds import (
     Unknown,
 )
 from atdata.samples.ndarray import dtype_name
-from atdata.schema.checks import check_limits, known_dtype
-from atdata.schema.json_values import (
-    as_choices,
-    as_json,
-    as_name,
-    as_object,
-    as_shape,
-    as_text,
-    wrong,
-)
+from atdata.schema.checks import as_choices, as_shape, check_limits, known_dtype
 from atdata.schema.model import Schema
 
 _FORMAT: Final = f"{NEWER_SCHEMA_COLLECTION}#jsonSchemaFormat"
@@ -66,23 +58,25 @@ def from_alt_record(record: Mapping[str, Any]) -> Schema:
     Raises:
         SchemaError: Names the path of what is wrong (``$.schema.properties``).
     """
-    data = as_object(record, "$")
+    data = in_schema.mapping(record, "$")
     if data.get("$type") != NEWER_SCHEMA_COLLECTION:
-        raise wrong("$.$type", repr(NEWER_SCHEMA_COLLECTION), data.get("$type"))
-    name = _class_name(as_name(data.get("name"), "$.name"))
+        raise in_schema.wrong("$.$type", repr(NEWER_SCHEMA_COLLECTION), data.get("$type"))
+    name = _class_name(in_schema.name(data.get("name"), "$.name"))
     try:
         version = str(Version.parse(data.get("version")))  # type: ignore[arg-type]
     except RefError:
-        raise wrong("$.version", "major.minor.patch", data.get("version")) from None
-    body = as_object(data.get("schema"), "$.schema")
+        raise in_schema.wrong("$.version", "major.minor.patch", data.get("version")) from None
+    body = in_schema.mapping(data.get("schema"), "$.schema")
     if body.get("$type", _FORMAT) != _FORMAT:
-        raise wrong("$.schema.$type", repr(_FORMAT), body.get("$type"))
-    properties = as_object(body.get("properties"), "$.schema.properties")
+        raise in_schema.wrong("$.schema.$type", repr(_FORMAT), body.get("$type"))
+    properties = in_schema.mapping(body.get("properties"), "$.schema.properties")
     if len(properties) > limits.fields:
-        raise wrong("$.schema.properties", f"at most {limits.fields:,} fields", len(properties))
+        raise in_schema.wrong(
+            "$.schema.properties", f"at most {limits.fields:,} fields", len(properties)
+        )
     required = body.get("required", [])
     if not isinstance(required, list):
-        raise wrong("$.schema.required", "a list", required)
+        raise in_schema.wrong("$.schema.required", "a list", required)
     fields = tuple(
         _field(key, value, key in required, f"$.schema.properties.{key:.80}")
         for key, value in properties.items()
@@ -93,8 +87,8 @@ def from_alt_record(record: Mapping[str, Any]) -> Schema:
         name,
         version,
         fields,
-        as_text(data.get("description"), "$.description"),
-        None if metadata is None else dict(as_object(metadata, "$.metadata")),
+        in_schema.text(data.get("description"), "$.description"),
+        None if metadata is None else dict(in_schema.mapping(metadata, "$.metadata")),
     )
 
 
@@ -108,10 +102,10 @@ def _class_name(name: str) -> str:
 
 
 def _field(key: str, value: object, required: bool, path: str) -> Field:
-    name = as_name(key, path)
+    name = in_schema.name(key, path)
     kind = _kind(value, path, 1)
     found = value.get("description") if isinstance(value, Mapping) else None
-    description = as_text(found, f"{path}.description")
+    description = in_schema.text(found, f"{path}.description")
     if isinstance(kind, Maybe):
         return Field(name, kind.kind, True, description)
     return Field(name, kind, not required, description)
@@ -119,8 +113,8 @@ def _field(key: str, value: object, required: bool, path: str) -> Field:
 
 def _kind(value: object, path: str, depth: int) -> Kind:
     if depth > limits.nesting:
-        raise wrong(path[:200], f"at most {limits.nesting} levels", value)
-    data = as_object(value, path)
+        raise in_schema.wrong(path[:200], f"at most {limits.nesting} levels", value)
+    data = in_schema.mapping(value, path)
     sort = data.get("type")
     if isinstance(sort, list) and "null" in sort and len(sort) == 2:
         sort = next((one for one in sort if one != "null"), None)
@@ -139,7 +133,7 @@ def _kind(value: object, path: str, depth: int) -> Kind:
         kind = Primitive(_PRIMITIVES[sort])
     if kind is None:
         shown = data.get("$ref", sort)
-        return Unknown(f"JSON Schema {shown!r:.100}", as_json(dict(data), path, limits.text))
+        return Unknown(f"JSON Schema {shown!r:.100}", in_schema.json(dict(data), path, limits.text))
     return kind
 
 
@@ -157,7 +151,7 @@ def _string(data: Mapping[str, Any], path: str) -> Kind:
 def _array(data: Mapping[str, Any], path: str) -> Kind | None:
     name = data.get("dtype")
     if name is not None and not isinstance(name, str):
-        raise wrong(f"{path}.dtype", "a str", name)
+        raise in_schema.wrong(f"{path}.dtype", "a str", name)
     dtype = None if name is None else known_dtype(name)
     if name is not None and dtype is None:
         return None

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from atdata._json_checks import in_schema
 from atdata._limits import limits
 from atdata.errors import SchemaError
 from atdata.samples.kinds import Field, Kind, ListOf, MapOf, Maybe, Nested
@@ -89,3 +90,28 @@ def known_dtype(name: str) -> np.dtype[Any] | None:
         return np.dtype(name)
     except (TypeError, ValueError):
         return None
+
+
+def as_choices(value: object, path: str) -> tuple[str, ...]:
+    """The values of an enum: each a str, none twice."""
+    if not isinstance(value, list) or not 1 <= len(value) <= limits.choices:
+        raise in_schema.wrong(path, f"a list of 1 to {limits.choices:,} str", value)
+    seen: set[object] = set()
+    for i, choice in enumerate(value):
+        if in_schema.text(choice, f"{path}[{i}]") is None or choice in seen:
+            raise in_schema.wrong(f"{path}[{i}]", "a str that is not in the list yet", choice)
+        seen.add(choice)
+    return tuple(value)
+
+
+def as_shape(value: object, path: str) -> tuple[int | None, ...] | None:
+    """The shape of an array: a length or null for each axis; None if there is no shape."""
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) > limits.array_dimensions:
+        raise in_schema.wrong(path, f"a list of at most {limits.array_dimensions} lengths", value)
+    for i, length in enumerate(value):
+        # Numbers of a record are exact up to here.
+        if length is not None and (type(length) is not int or not 0 <= length < 2**53):
+            raise in_schema.wrong(f"{path}[{i}]", "a length or null", length)
+    return tuple(value)

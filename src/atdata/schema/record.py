@@ -25,6 +25,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from atdata._json_checks import in_schema
 from atdata._limits import limits
 from atdata._refs import SCHEMA_COLLECTION, Version, parse_schema_ref
 from atdata._secrets import redacted_repr
@@ -44,17 +45,7 @@ from atdata.samples.kinds import (
     Unknown,
 )
 from atdata.samples.ndarray import dtype_name
-from atdata.schema.checks import check_limits, known_dtype
-from atdata.schema.json_values import (
-    as_bool,
-    as_choices,
-    as_json,
-    as_name,
-    as_object,
-    as_shape,
-    as_text,
-    wrong,
-)
+from atdata.schema.checks import as_choices, as_shape, check_limits, known_dtype
 from atdata.schema.model import Schema
 
 _KIND_TYPE: Final = "ac.foundation.dataset.schemaType"
@@ -160,48 +151,50 @@ def from_record(record: Mapping[str, Any], resolve: Callable[[str], Schema]) -> 
 
 
 def _schema(record: object, resolve: Callable[[str], Schema]) -> Schema:
-    data = as_object(record, "$")
+    data = in_schema.mapping(record, "$")
     kind = data.get("$type", SCHEMA_COLLECTION)
     if kind != SCHEMA_COLLECTION:
-        raise wrong("$.$type", repr(SCHEMA_COLLECTION), kind)
-    name = as_name(data.get("name"), "$.name")
+        raise in_schema.wrong("$.$type", repr(SCHEMA_COLLECTION), kind)
+    name = in_schema.name(data.get("name"), "$.name")
     version = data.get("version")
     try:
         Version.parse(version)  # type: ignore[arg-type]
     except RefError:
-        raise wrong("$.version", "major.minor.patch", version) from None
+        raise in_schema.wrong("$.version", "major.minor.patch", version) from None
     raw = data.get("fields")
     if not isinstance(raw, list):
-        raise wrong("$.fields", "a list", raw)
+        raise in_schema.wrong("$.fields", "a list", raw)
     if len(raw) > limits.fields:
         raise SchemaError(f"$.fields: {len(raw):,} fields; at most {limits.fields:,} are allowed.")
     fields = tuple(_field(item, f"$.fields[{i}]", resolve) for i, item in enumerate(raw))
     metadata = data.get("metadata")
     if metadata is not None:
-        metadata = dict(as_object(metadata, "$.metadata"))
-        as_json(metadata, "$.metadata", limits.metadata)
-    description = as_text(data.get("description"), "$.description")
+        metadata = dict(in_schema.mapping(metadata, "$.metadata"))
+        in_schema.json(metadata, "$.metadata", limits.metadata)
+    description = in_schema.text(data.get("description"), "$.description")
     check_limits(name, fields)
     return Schema(name, str(version), fields, description, metadata)
 
 
 def _field(value: object, path: str, resolve: Callable[[str], Schema]) -> Field:
-    data = as_object(value, path)
-    name = as_name(data.get("name"), f"{path}.name")
-    optional = as_bool(data.get("optional", False), f"{path}.optional")
+    data = in_schema.mapping(value, path)
+    name = in_schema.name(data.get("name"), f"{path}.name")
+    optional = in_schema.boolean(data.get("optional", False), f"{path}.optional")
     kind = _kind(data.get("fieldType"), f"{path}.fieldType", resolve, 1)
     if isinstance(kind, Maybe):
         kind, optional = kind.kind, True
-    return Field(name, kind, optional, as_text(data.get("description"), f"{path}.description"))
+    return Field(
+        name, kind, optional, in_schema.text(data.get("description"), f"{path}.description")
+    )
 
 
 def _kind(value: object, path: str, resolve: Callable[[str], Schema], depth: int) -> Kind:
     if depth > limits.nesting:
         raise SchemaError(f"{path[:200]}: nested more than {limits.nesting} deep.")
-    data = as_object(value, path)
+    data = in_schema.mapping(value, path)
     tag = data.get("$type")
     if not isinstance(tag, str):
-        raise wrong(f"{path}.$type", "a str", tag)
+        raise in_schema.wrong(f"{path}.$type", "a str", tag)
     base, _, name = tag.partition("#")
     kind: Kind | None = None
     if base == _KIND_TYPE and name == "primitive":
@@ -216,14 +209,18 @@ def _kind(value: object, path: str, resolve: Callable[[str], Schema], depth: int
         kind = _nested(data.get("ref"), f"{path}.ref", resolve)
     if kind is None:
         # Kept as it is, `optional` included, so that it can be written again.
-        return Unknown(as_name(tag, f"{path}.$type"), as_json(dict(data), path, limits.text))
-    return Maybe(kind) if as_bool(data.get("optional", False), f"{path}.optional") else kind
+        return Unknown(
+            in_schema.name(tag, f"{path}.$type"), in_schema.json(dict(data), path, limits.text)
+        )
+    return (
+        Maybe(kind) if in_schema.boolean(data.get("optional", False), f"{path}.optional") else kind
+    )
 
 
 def _primitive(data: Mapping[str, Any], path: str) -> Kind | None:
     name = data.get("primitive")
     if not isinstance(name, str):
-        raise wrong(f"{path}.primitive", "a str", name)
+        raise in_schema.wrong(f"{path}.primitive", "a str", name)
     if name not in PRIMITIVES:
         return None
     if name == "str" and "enum" in data:
@@ -236,7 +233,7 @@ def _primitive(data: Mapping[str, Any], path: str) -> Kind | None:
 def _array(data: Mapping[str, Any], path: str) -> Kind | None:
     name = data.get("dtype")
     if not isinstance(name, str):
-        raise wrong(f"{path}.dtype", "a str", name)
+        raise in_schema.wrong(f"{path}.dtype", "a str", name)
     dtype = None if name == "any" else known_dtype(name)
     if dtype is None and name != "any":
         return None
@@ -246,7 +243,7 @@ def _array(data: Mapping[str, Any], path: str) -> Kind | None:
 
 def _nested(ref: object, path: str, resolve: Callable[[str], Schema]) -> Nested:
     if not isinstance(ref, str):
-        raise wrong(path, "a reference", ref)
+        raise in_schema.wrong(path, "a reference", ref)
     try:
         parse_schema_ref(ref)
     except RefError as error:
