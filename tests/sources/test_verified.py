@@ -1,14 +1,20 @@
-"""Shards that are read from a server are held against what is recorded of them."""
+"""Shards that are read from a server are checked against what is recorded of them."""
 
 from __future__ import annotations
 
+import hashlib
+import io
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from atdata import Dataset, DictSample, IndexEntry, ShardInfo, write_samples
 from atdata.errors import IntegrityError
 from atdata.local import LocalDatasetEntry
+from atdata.sources.hashed_stream import CheckedStream
+from atdata.sources.verified import verified
 from tests.sources.web import WebServer
 
 
@@ -57,3 +63,37 @@ def test_what_is_not_known_is_not_checked(web: WebServer, entry: LocalDatasetEnt
     """Without a hash and a size there is nothing to check."""
     url = f"{web.url}/a.tar"
     assert len(list(Dataset.of(DictSample, url, shards=[ShardInfo(url)]).ordered())) == 5_000
+
+
+def test_a_changed_byte_is_an_error_while_it_is_cached(
+    web: WebServer, entry: LocalDatasetEntry, tmp_path: Path
+) -> None:
+    """A cache hashes what it copies: a shard with a changed byte is neither whole nor kept."""
+    changed = bytearray(web.files["/a.tar"])
+    changed[changed.index(b"\x81\xa1x\x07") + 3] = 8
+    web.files["/a.tar"] = bytes(changed)
+    for room in (10**9, 1):
+        cached = Dataset(entry).cached(tmp_path / "cache", max_bytes=room)
+        with pytest.raises(IntegrityError):
+            list(cached)
+    assert not list((tmp_path / "cache").glob("**/*.shard"))
+
+
+@pytest.mark.parametrize(
+    ("recorded", "found"),
+    [({"sha256": "ab" * 32}, "expected the SHA-256"), ({"bytes": 7}, "expected 7 bytes")],
+    ids=["hash", "size"],
+)
+def test_a_hash_that_was_checked_is_compared(recorded: dict[str, Any], found: str) -> None:
+    """A blob, whose bytes are those of its CID, is still no shard of another hash or size."""
+    data = b"data" * 1_000
+    known = hashlib.sha256(data).hexdigest()
+    right = ShardInfo("a", bytes=len(data), sha256=known)
+
+    def read(info: ShardInfo) -> bytes:
+        raw = io.BufferedReader(io.BytesIO(data))
+        return verified(CheckedStream(raw, known), info, "full").read()  # type: ignore[arg-type]
+
+    assert read(right) == data
+    with pytest.raises(IntegrityError, match=found):
+        read(replace(right, **recorded))

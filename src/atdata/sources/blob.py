@@ -17,6 +17,7 @@ from atdata.errors import IntegrityError, ShardNotFoundError, SourceError
 from atdata.net.http import open_url
 from atdata.net.identity import network_policy, server_of
 from atdata.net.policy import Policy
+from atdata.sources.hashed_stream import CheckedStream
 from atdata.system.partial_files import room_for
 
 if TYPE_CHECKING:
@@ -66,8 +67,8 @@ class BlobReader:
             restart=True,
             name=url,
         )
-        checked = _Checked(stream, url, cid_sha256(ref.cid, codec=RAW), most or limits.blob_bytes)
-        return io.BufferedReader(checked, 1 << 20)
+        sha256 = cid_sha256(ref.cid, codec=RAW)
+        return CheckedStream(_Checked(stream, url, sha256, most or limits.blob_bytes), sha256)
 
     def expand(self, url: str, *, policy: Policy | None = None) -> list[str]:
         """The URL itself.

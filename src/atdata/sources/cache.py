@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, Final
 
 from atdata._digest import sha256_of
 from atdata._protocols import DataSource
@@ -21,15 +21,13 @@ from atdata.capabilities import ByteRanges
 from atdata.errors import IntegrityError, OptionError
 from atdata.sources.byte_ranges import FileBytes
 from atdata.sources.capabilities import local_path, open_sidecar, ranges_of
+from atdata.sources.hashed_stream import CheckedStream, HashedStream
 from atdata.system.files import make_folders, sync_folder
 from atdata.system.folders import user_path
 from atdata.system.locks import lock, locked_folder
 from atdata.system.once import once
 from atdata.system.partial_files import PartialFile
 from atdata.system.regular_files import open_file, open_own, private_folder
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 MAX_BYTES: Final = 50 * 10**9
 """Most bytes of copies, by default."""
@@ -113,13 +111,32 @@ class CachedSource:
             return self.source.open_shard(shard_id)
         found = self._open_copy(shard_id)
         if found is not None:
-            return io.BufferedReader(found, _CHUNK_BYTES)
+            match = _COPY_NAME.fullmatch(Path(found.name).name)
+            if match is None or not self.full:
+                return io.BufferedReader(found, _CHUNK_BYTES)
+            return CheckedStream(found, match[3])
         stream = self.source.open_shard(shard_id)
         # This reader may be slow: a process that needs the copy sooner makes its own.
         part = self._begin_copy(shard_id, "-read", wait=False)
-        if part is None:
-            return stream
-        return io.BufferedReader(_Copying(stream, part, self, shard_id), _CHUNK_BYTES)
+        return stream if part is None else self._copying(stream, part, shard_id)
+
+    def _copying(self, stream: IO[bytes], part: PartialFile, shard_id: str) -> IO[bytes]:
+        """The stream, copied as it is read to its end; a copy of less is removed."""
+
+        def keep() -> None:
+            if self.full or part.open:
+                self._check(shard_id, passing.size, passing.sha256)
+            if part.open:
+                try:
+                    self._keep(part, shard_id, passing.sha256)
+                finally:
+                    part.drop()
+
+        passing = HashedStream(stream, on_bytes=part.add, at_end=keep, on_close=part.drop)
+        sha256 = self.known[shard_id].sha256 if self.full and shard_id in self.known else None
+        return (
+            io.BufferedReader(passing, _CHUNK_BYTES) if sha256 is None else CheckedStream(passing, sha256)
+        )
 
     def ranges(self, shard_id: str) -> ByteRanges | None:
         """The copy of a shard as bytes by position, made now if there is none.
@@ -190,11 +207,12 @@ class CachedSource:
                 part.drop()
             return found
         try:
-            with closing(self.source.open_shard(shard_id)) as stream:
+            with closing(HashedStream(self.source.open_shard(shard_id))) as stream:
                 while chunk := stream.read(_CHUNK_BYTES):
                     if not part.add(chunk):
                         return None
-            if self.keep(part, shard_id) is None:
+            self._check(shard_id, stream.size, stream.sha256)
+            if self._keep(part, shard_id, stream.sha256) is None:
                 return None
             return self._open_copy(shard_id)
         finally:
@@ -237,10 +255,8 @@ class CachedSource:
                 shard=shard_id,
             )
 
-    def keep(self, part: PartialFile, shard_id: str) -> Path | None:
-        """Give a finished copy its name, if it has the right bytes and there is room for it."""
-        sha256 = part.digest.hexdigest()
-        self._check(shard_id, part.size, sha256)
+    def _keep(self, part: PartialFile, shard_id: str, sha256: str) -> Path | None:
+        """Give a finished copy its name, if there is room for it."""
         path = self.folder / f"{self._key(shard_id)}-{part.size}-{sha256}.shard"
         try:
             part.sync()
@@ -297,41 +313,3 @@ def _remove_if_abandoned(path: Path) -> None:
     with open_file(path, 0, follow=False) as file:
         lock(file.fileno(), 0.0)
         path.unlink()
-
-
-class _Copying(io.RawIOBase):
-    """The stream of a shard, which is copied while it is read."""
-
-    def __init__(
-        self, stream: IO[bytes], part: PartialFile, cache: CachedSource, shard: str
-    ) -> None:
-        super().__init__()
-        self._stream = stream
-        self._part = part
-        self._cache = cache
-        self._shard = shard
-
-    def readable(self) -> bool:
-        """Always."""
-        return True
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Read; at the end, keep the copy."""
-        view = memoryview(buffer).cast("B")
-        data = self._stream.read(len(view))
-        view[: len(data)] = data
-        if data:
-            self._part.add(data)
-        elif len(view) and self._part.open:
-            try:
-                self._cache.keep(self._part, self._shard)
-            finally:
-                self._part.drop()
-        return len(data)
-
-    def close(self) -> None:
-        """Close the stream; an unfinished copy is removed."""
-        if not self.closed:
-            self._stream.close()
-            self._part.drop()
-        super().close()

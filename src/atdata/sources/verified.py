@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import time
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import IO, Final, Literal, TypeAlias
 
 from atdata._digest import sha256_of
 from atdata._shardlist import ShardInfo
 from atdata.errors import IntegrityError, OptionError
+from atdata.sources.hashed_stream import HashedStream
 from atdata.system.regular_files import open_file
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 Verify: TypeAlias = Literal["full", "sizes", "off"]
 """How shards are checked against what is recorded of them; see `Dataset.verified`."""
@@ -27,76 +24,6 @@ _SETTLED_NS: Final = 2 * 10**9
 
 _hashes: dict[tuple[str, int, int, int], str] = {}
 """Path, size, time of change and inode → SHA-256 of files that this process has hashed."""
-
-
-class HashedStream(io.RawIOBase):
-    """Passes a stream on, and counts and hashes its bytes.
-
-    Args:
-        stream: A shard from its first byte; closed with this.
-        hashed: Whether its bytes are hashed, or only counted.
-    """
-
-    def __init__(self, stream: IO[bytes], *, hashed: bool = True) -> None:
-        super().__init__()
-        self._stream: Any = stream
-        self._digest = hashlib.sha256() if hashed else None
-        self.size = 0
-        """Bytes that were read."""
-
-    @property
-    def sha256(self) -> str | None:
-        """SHA-256 of the bytes that were read, in hex; None: they are only counted."""
-        return None if self._digest is None else self._digest.hexdigest()
-
-    def readable(self) -> bool:
-        """Always."""
-        return True
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Read the next bytes."""
-        view = memoryview(buffer).cast("B")
-        piece = self._stream.read(len(view))
-        view[: len(piece)] = piece
-        self.size += len(piece)
-        if self._digest is not None:
-            self._digest.update(piece)
-        return len(piece)
-
-    def close(self) -> None:
-        """Close the stream below."""
-        if not self.closed:
-            self._stream.close()
-        super().close()
-
-
-class _CheckedStream(HashedStream):
-    """Compares size and hash with what is recorded when the stream ends."""
-
-    def __init__(self, stream: IO[bytes], recorded: ShardInfo, *, hashed: bool) -> None:
-        super().__init__(stream, hashed=hashed)
-        self._recorded = recorded
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Read the next bytes; at the end, check."""
-        count = super().readinto(buffer)
-        if not count and len(memoryview(buffer)):
-            self._check()
-        return count
-
-    def _check(self) -> None:
-        recorded = self._recorded
-        if recorded.bytes is not None and recorded.bytes != self.size:
-            raise IntegrityError(
-                f"expected {recorded.bytes:,} bytes, as recorded; {self.size:,} came",
-                shard=recorded.url,
-            )
-        if self.sha256 not in (None, recorded.sha256):
-            raise IntegrityError(
-                f"expected the SHA-256 {recorded.sha256}, as recorded, found {self.sha256}. Do not "
-                "use what was read",
-                shard=recorded.url,
-            )
 
 
 def check_verify(verify: object) -> None:
@@ -125,7 +52,22 @@ def verified(stream: IO[bytes], recorded: ShardInfo | None, verify: Verify | Non
     hashed = recorded.sha256 is not None and verify != "sizes"
     if not hashed and recorded.bytes is None:
         return stream
-    return io.BufferedReader(_CheckedStream(stream, recorded, hashed=hashed), _BUFFER_BYTES)
+
+    def check() -> None:
+        if recorded.bytes is not None and recorded.bytes != passing.size:
+            raise IntegrityError(
+                f"expected {recorded.bytes:,} bytes, as recorded; {passing.size:,} came",
+                shard=recorded.url,
+            )
+        if hashed and recorded.sha256 != passing.sha256:
+            raise IntegrityError(
+                f"expected the SHA-256 {recorded.sha256}, as recorded, found {passing.sha256}. Do "
+                "not use what was read",
+                shard=recorded.url,
+            )
+
+    passing = HashedStream(stream, hashed=hashed, at_end=check)
+    return io.BufferedReader(passing, _BUFFER_BYTES)
 
 
 def check_file(path: Path, recorded: ShardInfo | None, verify: Verify | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from atdata.shards.open_shard import ShardSink, hand_table
 from atdata.shards.reader import scan_table
 from atdata.shards.tar.table import SampleTable
 from atdata.shards.tar.unread import Unread
+from atdata.sources.hashed_stream import HashedStream
 from atdata.stores.journal import Journal
 from atdata.stores.prefixes import shard_name
 from atdata.system.forks import ForkLock
@@ -122,24 +122,22 @@ class _Copier:
             file.unlink(missing_ok=True)
 
     def _read_to_file(self, name: str, shard: ShardInfo, file: Path) -> ShardInfo:
-        digest, size = hashlib.sha256(), 0
         with self._lock:
             opened = self._open_shard(shard.url)
-        with closing(opened) as stream, file.open("xb", buffering=0) as out:
+        with closing(HashedStream(opened)) as stream, file.open("xb", buffering=0) as out:
             while chunk := stream.read(_CHUNK_BYTES):
-                digest.update(chunk)
-                size += len(chunk)
                 _write(out, chunk, name)
                 self._advance(len(chunk))
             os.fsync(out.fileno())
-        if shard.sha256 not in (None, digest.hexdigest()) or shard.bytes not in (None, size):
+        size, sha256 = stream.size, stream.sha256
+        if shard.sha256 not in (None, sha256) or shard.bytes not in (None, size):
             raise IntegrityError(
                 f"expected {shard.bytes} bytes with SHA-256 {shard.sha256}, found {size} bytes "
-                f"with {digest.hexdigest()}. The shard was changed after it was recorded, and "
+                f"with {sha256}. The shard was changed after it was recorded, and "
                 "was not copied. Insert the dataset again to record it as it is now.",
                 shard=shard.url,
             )
-        return ShardInfo(name, shard.samples, size, digest.hexdigest(), split=shard.split)
+        return ShardInfo(name, shard.samples, size, sha256, split=shard.split)
 
     def _remember(self, placed: ShardInfo) -> None:
         if self._sink.place is not None:

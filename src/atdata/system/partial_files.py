@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -50,7 +49,6 @@ class PartialFile:
         self._path = path
         self._file = file
         self._room = room
-        self.digest = hashlib.sha256()
         self.size = 0
         _parts.add(self)
 
@@ -73,7 +71,6 @@ class PartialFile:
         except OSError:
             self.drop()
             return False
-        self.digest.update(data)
         self.size += len(data)
         return True
 

@@ -22,7 +22,7 @@ from atdata.shards.tar.table import SUFFIX, SampleTable, TableHead, largest_tabl
 from atdata.shards.tar.unread import Unread
 from atdata.shards.tar.ustar import END
 from atdata.shards.tar.window import MappedFile
-from atdata.sources.verified import HashedStream
+from atdata.sources.hashed_stream import HashedStream
 from atdata.system.calls import most_open_files, read_at
 from atdata.system.files import make_folders, place_file
 from atdata.system.folders import cache_folder

@@ -20,7 +20,7 @@ from atdata.shards.reader import count_samples
 from atdata.shards.tar.table import HEAD_BYTES, SUFFIX, parse_head
 from atdata.shards.tar.unread import Unread
 from atdata.shards.tar.window import MappedFile
-from atdata.sources.verified import HashedStream
+from atdata.sources.hashed_stream import HashedStream
 from atdata.system.regular_files import open_file
 
 Status: TypeAlias = Literal["passed", "failed", "not checkable"]
