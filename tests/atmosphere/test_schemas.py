@@ -153,7 +153,7 @@ def test_one_that_refers_to_itself(index: AtmosphereIndex) -> None:
     kind = {"$type": "ac.foundation.dataset.schemaType#ref", "ref": uri}
     value = record("m.Circle", "1.0.0", {"name": "again", "fieldType": kind, "optional": True})
     index.client.put_record(SCHEMA_COLLECTION, "circle", value, replaces=None)
-    with pytest.raises(SchemaError, match="leads back"):
+    with pytest.raises(SchemaError, match="refers back"):
         index.decode_schema(uri)
 
 

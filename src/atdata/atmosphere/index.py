@@ -5,28 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from itertools import islice
-from typing import Any, Final
+from typing import Any
 
 from atdata._protocols import AbstractDataStore, Packable
 from atdata._refs import (
-    DATASET_COLLECTION,
-    NEWER_DATASET_COLLECTION,
-    NameRef,
-    account_of,
     known_name,
-    parse_at_uri,
-    parse_name_ref,
     reference,
 )
 from atdata._secrets import redacted
 from atdata._warnings import warn
-from atdata.atmosphere.curation import Curation
 from atdata.atmosphere.discover import accounts
 from atdata.atmosphere.entry import AtmosphereIndexEntry, age
-from atdata.atmosphere.labels import find_label, label_versions
+from atdata.atmosphere.find_dataset import find_dataset, find_newest, uri_of_dataset
+from atdata.atmosphere.labels import set_label
+from atdata.atmosphere.lenses import Code, LensEntry, list_lenses, publish_lens
 from atdata.atmosphere.manifest import Shelf, as_far_as_known, followed
-from atdata.atmosphere.parsing import entries_of, list_entries, read_entry
+from atdata.atmosphere.parsing import list_entries
 from atdata.atmosphere.publicity import check_public, check_store, name_warning
 from atdata.atmosphere.publish import Publication, publish_dataset
 from atdata.atmosphere.schemas import (
@@ -38,21 +32,18 @@ from atdata.atmosphere.schemas import (
     read_schema,
     schema_record,
 )
+from atdata.atmosphere.unpublish import Unpublished, unpublish
 from atdata.atproto.client import AtmosphereClient
-from atdata.atproto.data_model import pack_metadata
+from atdata.atproto.data_model import pack_metadata, refuse_secret
 from atdata.dataset.dataset import Dataset
 from atdata.errors import (
     AtdataError,
     AtdataWarning,
     AtmosphereError,
-    DatasetNotFoundError,
-    NotFoundError,
     OptionError,
     RecordError,
-    RefError,
 )
 from atdata.indexing.dataset_spec import DatasetSpec
-from atdata.indexing.did_you_mean import did_you_mean
 from atdata.indexing.placement import (
     PlacedShards,
     Sharding,
@@ -64,16 +55,14 @@ from atdata.indexing.placement import (
     s3_address,
     write_to_store,
 )
+from atdata.lenses.lens import Lens
 from atdata.samples.dict_sample import DictSample
 from atdata.schema.build import build_type
 from atdata.schema.model import Schema
 from atdata.schema.reflect import schema_of
 
-_LOOKED_AT: Final = 1_000
-"""Datasets of an account whose names are compared with one that is not there."""
 
-
-class AtmosphereIndex(Curation):
+class AtmosphereIndex:
     """Datasets by AT URI and by name, those of any account; and one's own to publish.
 
     Reading needs no login. Every call asks the servers: nothing is kept.
@@ -204,88 +193,7 @@ class AtmosphereIndex(Curation):
             RefError: ``ref`` can be none of these.
             IdentityError: The handle does not resolve.
         """
-        if not isinstance(ref, str):
-            raise RefError(f"A dataset is named by a str, not by {type(ref).__name__}.")
-        ref = reference(ref)
-        if ref.startswith("at://"):
-            return self._at(ref)
-        if not ref.startswith("@"):
-            return self._newest(self.client.did, known_name(ref), ref)
-        parsed = parse_name_ref(ref)
-        if parsed.owner == "local":
-            raise RefError(
-                f"{ref!r} is a dataset of a local index, not of the network. "
-                f"LocalIndex().get_dataset({ref!r}) finds it."
-            )
-        did = self.client.did_of(parsed.owner)
-        if parsed.version is not None:
-            if labelled := find_label(self.client, did, parsed.name, parsed.version):
-                return labelled.check(self._at(labelled.uri))
-            named = entries_of(self.client, did, parsed.name)
-            versions: list[str] = []
-            for entry in sorted(named, key=age, reverse=True):
-                versions.append(self.schema_of_ref(entry.schema_ref).version)
-                if versions[-1] == parsed.version:
-                    return followed(entry)
-            # The version may be the end of a name.
-            try:
-                return self._newest(did, f"{parsed.name}@{parsed.version}", ref)
-            except DatasetNotFoundError:
-                raise self._no_version(did, ref, parsed, versions) from None
-        return self._newest(did, parsed.name, ref)
-
-    def _uri_of(self, ref: str) -> str:
-        did, name = self.client.did, ref
-        if ref.startswith("@"):
-            parsed = parse_name_ref(ref)
-            if parsed.owner == "local" or parsed.version is not None:
-                return self.get_dataset(ref).uri
-            did, name = self.client.did_of(parsed.owner), parsed.name
-        found = entries_of(self.client, did, known_name(name))
-        # Without its manifest: what cannot be read can be taken back.
-        return max(found, key=age).uri if found else self.get_dataset(ref).uri
-
-    def _at(self, ref: str) -> AtmosphereIndexEntry:
-        uri = parse_at_uri(ref)
-        if uri.collection not in (DATASET_COLLECTION, NEWER_DATASET_COLLECTION):
-            raise RefError(f"{ref!r} is not a dataset: its collection is not {DATASET_COLLECTION}.")
-        try:
-            record = self.client.get_record(uri)
-        except NotFoundError as error:
-            raise DatasetNotFoundError(f"There is no dataset {ref}.") from error
-        return followed(read_entry(record))
-
-    def _newest(self, did: str, name: str, ref: str) -> AtmosphereIndexEntry:
-        found = entries_of(self.client, did, name)
-        if not found and (labelled := find_label(self.client, did, name)):
-            return labelled.check(self._at(labelled.uri))
-        if not found:
-            raise self._not_found(did, name, ref)
-        return followed(max(found, key=age))
-
-    def _not_found(self, did: str, name: str, ref: str) -> DatasetNotFoundError:
-        owner = account_of(ref.partition("/")[0]) if ref.startswith("@") else self.client.handle
-        named: set[str] = set()
-        with suppress(AtmosphereError):
-            named.update(e.name for e in islice(list_entries(self.client, did), _LOOKED_AT))
-        hint = did_you_mean(name, named)
-        return DatasetNotFoundError(
-            f"{owner} has published no dataset {name!r}. {hint}index.list_datasets({owner!r}) "
-            "shows all."
-        )
-
-    def _no_version(
-        self, did: str, ref: str, parsed: NameRef, schemas: list[str]
-    ) -> DatasetNotFoundError:
-        labels = label_versions(self.client, did, parsed.name)
-        if not labels and not schemas:
-            return self._not_found(did, parsed.name, ref)
-        return DatasetNotFoundError(
-            f"{ref}: {parsed.name!r} of {parsed.owner} has no version {parsed.version}. "
-            + (f"Its labels: {', '.join(labels)}. " if labels else "It has no labels. ")
-            + (f"Versions of its schema: {', '.join(sorted(set(schemas)))}. " if schemas else "")
-            + f"@{parsed.owner}/{parsed.name} is the newest."
-        )
+        return find_dataset(self.client, ref)
 
     def list_datasets(self, repo: str | None = None) -> Iterator[AtmosphereIndexEntry]:
         """Every dataset of an account, its newest revision, in order of name.
@@ -331,7 +239,7 @@ class AtmosphereIndex(Curation):
         did = self.client.did
         named = [entry for entry in list_entries(self.client, did) if entry.name == name]
         if not named:
-            self._newest(did, known_name(name), name)
+            find_newest(self.client, did, known_name(name), name)
         return [as_far_as_known(entry) for entry in sorted(named, key=age)]
 
     def delete_dataset(self, name: str) -> int:
@@ -423,6 +331,94 @@ class AtmosphereIndex(Curation):
                 readable as `DictSample`.
         """
         return build_type(read_schema(self.client, ref))
+
+    def label(
+        self, name: str, version: str, entry: AtmosphereIndexEntry | str, *, move: bool = False
+    ) -> str:
+        """Let ``@handle/name@version`` mean this dataset, whatever is published later.
+
+        Args:
+            name: 1 to 256 characters; mostly the dataset's own.
+            version: ``major.minor.patch``.
+            entry: The dataset, or its AT URI; of any account.
+            move: Whether a label that leads elsewhere is moved.
+
+        Returns:
+            The AT URI of the label.
+
+        Raises:
+            LabelExistsError: It leads to another dataset, and ``move`` is False.
+            DatasetNotFoundError: There is no such dataset.
+            AuthenticationError: Not logged in.
+        """
+        # An entry may be of a record that was never written, or was deleted since.
+        found = self.get_dataset(entry if isinstance(entry, str) else entry.uri)
+        return set_label(self.client, name, version, found, move=move)
+
+    def unpublish(self, ref: str) -> Unpublished:
+        """Delete a dataset, schema, lens or label of one's own.
+
+        Labels that lead to a dataset go with it. Who has read it has it still.
+
+        Args:
+            ref: Its AT URI; or of a dataset its name or ``@handle/name``, which mean its newest
+                revision. Older ones stay, and the name then means the newest of those.
+
+        Returns:
+            What is gone, with the blobs that no other dataset of the account has.
+
+        Raises:
+            DatasetNotFoundError, SchemaNotFoundError: There is none.
+            SchemaInUseError: Something of the account refers to this schema.
+            RefError: Not of the account that is logged in.
+        """
+        ref = reference(ref)
+        if not ref.startswith("at://"):
+            ref = uri_of_dataset(self.client, ref)
+        return unpublish(self.client, ref)
+
+    def publish_lens(
+        self, lens: Lens[Any, Any], *, getter: Code, putter: Code, description: str | None = None
+    ) -> LensEntry:
+        """Publish a lens with the schemas of its two types. Its code is named, not sent.
+
+        Args:
+            lens: The lens.
+            getter: Where people find the code that makes a view of a sample.
+            putter: Where they find the code of the way back.
+            description: What it is for.
+
+        Raises:
+            AuthenticationError: Not logged in.
+            OptionError: The place of the code is empty.
+            SecretUrlError: It carries a password or a token.
+        """
+        description = description or lens.__doc__
+        # Before the schemas are published.
+        said = {"getter": getter.to_record(), "putter": putter.to_record()}
+        refuse_secret({**said, "description": description}, "$")
+        return publish_lens(
+            self.client,
+            name=str(lens.name),
+            source_schema=self.publish_schema(lens.source_type),
+            target_schema=self.publish_schema(lens.view_type),
+            getter=getter,
+            putter=putter,
+            description=description,
+        )
+
+    def list_lenses(
+        self, repo: str | None = None, *, source: str | None = None, target: str | None = None
+    ) -> Iterator[LensEntry]:
+        """The lenses of an account. The code that they name is for people to read.
+
+        Args:
+            repo: Handle or DID; None: the account that is logged in.
+            source: AT URI of a schema: only lenses that see it.
+            target: AT URI of a schema: only lenses that see something as it.
+        """
+        did = self.client.did if repo is None else self.client.did_of(repo)
+        return list_lenses(self.client, did, source=source, target=target)
 
     def __repr__(self) -> str:
         store = f", data_store={self.data_store!r}" if self.data_store is not None else ""

@@ -25,8 +25,8 @@ from atdata.indexing.placement import (
     write_to_store,
 )
 from atdata.local.entry import LocalDatasetEntry, from_row
+from atdata.local.find_dataset import find_by_cid, find_by_name, find_dataset, not_found
 from atdata.local.labels import set_label
-from atdata.local.lookup import find, find_by_cid, find_by_name, not_found
 from atdata.local.mirrored import MirroredRecords
 from atdata.local.open_backend import open_backend
 from atdata.local.revisions import add_revision
@@ -191,7 +191,7 @@ class LocalIndex:
             DatasetNotFoundError: There is none; names some that are alike.
             RefError: ``ref`` can be none of these.
         """
-        return from_row(find(self._backend, ref))
+        return from_row(find_dataset(self._backend, ref))
 
     def get_entry_by_name(self, name: str) -> LocalDatasetEntry:
         """The newest revision of a name.

@@ -1,4 +1,4 @@
-"""From a name, a reference or a CID to the rows of a backend; what is not there has its error."""
+"""From a name, a reference or a CID to the row of the dataset that it means."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from atdata.local.backends.base import Backend, EntryRow
 from atdata.local.entry import from_row
 from atdata.local.labels import find_label, versions_of
 
-_LOOKED_AT: Final = 1_000
-"""Names that are compared with one that is not there, at each of a few places in their order."""
+_MOST_COMPARED: Final = 1_000
+"""Names that are compared with one that does not exist, at each of a few places in their order."""
 
 
-def find(backend: Backend, ref: str) -> EntryRow:
+def find_dataset(backend: Backend, ref: str) -> EntryRow:
     """The newest revision that a name, ``@local/name`` or CID means.
 
     Raises:
@@ -74,12 +74,12 @@ def find_by_cid(backend: Backend, cid: str) -> EntryRow:
 
 
 def not_found(backend: Backend, name: str) -> DatasetNotFoundError:
-    """The error for a name that is not there, with at most three that are like it."""
-    first = backend.names("", _LOOKED_AT)
+    """The error for a name that does not exist, with at most three that are similar."""
+    first = backend.names("", _MOST_COMPARED)
     found = set(first)
-    if len(first) == _LOOKED_AT:
+    if len(first) == _MOST_COMPARED:
         for start in {name[:1], name[:3]}:
-            found.update(backend.names(start, _LOOKED_AT))
+            found.update(backend.names(start, _MOST_COMPARED))
     hint = _did_you_mean_its_version(backend, name) or did_you_mean(name, found)
     return DatasetNotFoundError(
         f"This index has no dataset {name!r}. {hint}index.list_datasets() shows all."
