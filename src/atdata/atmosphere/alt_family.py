@@ -27,7 +27,7 @@ def newer_shards(did: str, storage: Mapping[str, Any]) -> tuple[ShardInfo, ...]:
         storage: The record's ``storage``.
 
     Raises:
-        RecordError: It makes no sense; says at which path.
+        RecordError: It is malformed; says at which path.
     """
     kind = storage.get("$type")
     if kind == f"{_FAMILY}.storageExternal":
@@ -92,7 +92,7 @@ def _known(shard: ShardInfo) -> dict[str, Any]:
     checksum = {"algorithm": "none", "digest": ""}
     if shard.sha256 is not None:
         checksum = {"algorithm": "sha256", "digest": shard.sha256}
-    # An addition of ours: others pass over what they do not know.
+    # Our addition: other readers ignore what they do not know.
     return {"checksum": checksum, **({"split": shard.split} if shard.split else {})}
 
 

@@ -70,7 +70,7 @@ def known_blob(
     except XrpcError as error:
         if error.status >= 500:
             raise
-        # Not there, or there and not yet referenced by a record.
+        # Missing, or not referenced by a record yet.
         doubtful = journal.doubtful(place, sha256)
         size = doubtful.bytes if size is None and doubtful is not None else size
         stored = None if size is None else unreferenced_blob(client, ref, size)
@@ -82,7 +82,7 @@ def known_blob(
 
 
 def unreferenced_blob(client: AtmosphereClient, ref: BlobRef, size: int) -> StoredBlob | None:
-    """A blob that no record references, if the server tells that it has it.
+    """A blob that no record references, if the server has it.
 
     There is no call for it. But a server refuses a record for the first wrong reference in it, and
     says what is wrong: this one has the blob under a type that is nobody's, and a second blob that
@@ -109,7 +109,7 @@ def unreferenced_blob(client: AtmosphereClient, ref: BlobRef, size: int) -> Stor
             if ref.cid in str(error):
                 return None
         else:
-            # A server that does not look at what records reference.
+            # This server does not check what records reference.
             client.delete_record(at)
             return None
     return None
@@ -325,7 +325,7 @@ class _Sink:
         assert info.bytes is not None
         assert info.sha256 is not None
         if info.sha256 in self._asked_for:
-            # Not there, unless another shard of this call had the same bytes.
+            # Missing, unless another shard of this call had the same bytes.
             blob = noted_blob(self._store.client, info.sha256)
         else:
             blob = self._store.find(info)

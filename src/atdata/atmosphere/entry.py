@@ -1,4 +1,4 @@
-"""One dataset of the network, as its record says it."""
+"""One dataset of the network, as its record describes it."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def blob_shard(did: str, value: object, path: str) -> ShardInfo:
 
 
 def split_name(row: Mapping[str, Any], path: str) -> str | None:
-    """The split that a record says of a shard, or None.
+    """The split that a record names for a shard, or None.
 
     Raises:
         RecordError: It is empty, long, or has control characters.

@@ -128,9 +128,9 @@ class AtmosphereIndex:
             AuthenticationError: Not logged in, or the session has expired.
             DatasetNameError: ``name`` cannot be one.
             PrivateUrlError: A shard that others cannot read.
-            SecretUrlError: A shard's URL, or one in what is said of it, carries a secret.
+            SecretUrlError: A shard's URL, or one in the description or metadata, carries a secret.
             SchemaConflictError: The schema does not describe the samples.
-            AtmosphereError: A server fails; no record was written, and trying again goes on.
+            AtmosphereError: A server fails; no record was written, and trying again resumes.
         """
         sharding = Sharding(prefix, maxcount, maxsize)
         spec = DatasetSpec(name, description, tags, license, metadata).checked()
@@ -179,7 +179,7 @@ class AtmosphereIndex:
         return str(record.uri)
 
     def get_dataset(self, ref: str) -> AtmosphereIndexEntry:
-        """The dataset behind an AT URI, or the newest of a name.
+        """The dataset that an AT URI names, or the newest of a name.
 
         Args:
             ref: ``at://…``, ``@handle/name``, or the name of a dataset of the account that is
@@ -198,8 +198,8 @@ class AtmosphereIndex:
     def list_datasets(self, repo: str | None = None) -> Iterator[AtmosphereIndexEntry]:
         """Every dataset of an account, its newest revision, in order of name.
 
-        Records that make no sense are passed over. Where a dataset has its shards in a manifest
-        that cannot be read, they are missing.
+        Malformed records are skipped. Where the shards of a dataset are in a manifest that cannot
+        be read, they are missing.
 
         Args:
             repo: Handle or DID; None: the account that is logged in.
@@ -214,8 +214,8 @@ class AtmosphereIndex:
     def discover(self, server: str) -> Iterator[AtmosphereIndexEntry]:
         """Every dataset of all accounts of a server, or that a relay knows of.
 
-        Read from each account's own server. Records that make no sense, and accounts that are
-        gone or do not answer, are passed over.
+        Read from each account's own server. Malformed records, and accounts that are gone or do
+        not answer, are skipped.
 
         Args:
             server: URL of a server or relay.
@@ -266,7 +266,7 @@ class AtmosphereIndex:
     ) -> str:
         """Publish the schema of a sample type, those of nested types first.
 
-        Where a schema with the same fields is there under this version, its URI is returned
+        Where a schema with the same fields exists under this version, its URI is returned
         and nothing changes, description and metadata included.
 
         Args:
@@ -282,7 +282,7 @@ class AtmosphereIndex:
         Raises:
             AuthenticationError: Not logged in.
             SampleTypeError: Not a packable class, or `DictSample`.
-            SchemaConflictError: The version is there with other fields; shows the difference.
+            SchemaConflictError: The version exists with other fields; shows the difference.
             SchemaRefError: ``version`` is not one.
         """
         if isinstance(sample_type, Schema):
@@ -318,7 +318,7 @@ class AtmosphereIndex:
         return list_schema_records(self.client, did)
 
     def schema_of_ref(self, ref: str) -> Schema:
-        """The schema behind an AT URI, nested ones filled in. Errors as for `get_schema`."""
+        """The schema that an AT URI names, nested ones filled in. Errors as for `get_schema`."""
         return read_schema(self.client, ref)
 
     def decode_schema(self, ref: str) -> type[Packable]:
@@ -326,7 +326,7 @@ class AtmosphereIndex:
 
         Raises:
             SchemaNotFoundError: There is none.
-            SchemaError: The record makes no sense.
+            SchemaError: The record is malformed.
             UnknownKindError: It has a kind that this version does not know; the data are
                 readable as `DictSample`.
         """
@@ -335,7 +335,7 @@ class AtmosphereIndex:
     def label(
         self, name: str, version: str, entry: AtmosphereIndexEntry | str, *, move: bool = False
     ) -> str:
-        """Let ``@handle/name@version`` mean this dataset, whatever is published later.
+        """Make ``@handle/name@version`` mean this dataset, whatever is published later.
 
         Args:
             name: 1 to 256 characters; mostly the dataset's own.
@@ -358,14 +358,14 @@ class AtmosphereIndex:
     def unpublish(self, ref: str) -> Unpublished:
         """Delete a dataset, schema, lens or label of one's own.
 
-        Labels that lead to a dataset go with it. Who has read it has it still.
+        Labels that lead to a dataset go with it. Copies that others have made stay.
 
         Args:
             ref: Its AT URI; or of a dataset its name or ``@handle/name``, which mean its newest
                 revision. Older ones stay, and the name then means the newest of those.
 
         Returns:
-            What is gone, with the blobs that no other dataset of the account has.
+            What was deleted, with the blobs that no other dataset of the account has.
 
         Raises:
             DatasetNotFoundError, SchemaNotFoundError: There is none.

@@ -119,7 +119,7 @@ def publish_lens(
 def list_lenses(
     reader: Reader, did: str, *, source: str | None = None, target: str | None = None
 ) -> Iterator[LensEntry]:
-    """The lenses of an account, broken ones passed over.
+    """The lenses of an account; malformed ones are skipped.
 
     Args:
         reader: Access to the network.
@@ -144,7 +144,7 @@ def list_lenses(
 
 
 def read_lens(record: Record) -> LensEntry:
-    """The lens that a record describes, which may be a stranger's.
+    """The lens that a record describes, which may be anyone's.
 
     Raises:
         RecordError: It is not a lens's; says at which path.

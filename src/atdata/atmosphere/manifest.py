@@ -1,10 +1,10 @@
 """What is known of more shards than a record has room for: a file that the record pins by its CID.
 
-It is a blob of the account, or an object beside the shards: JSON with one list a property, each
+It is a blob of the account, or an object next to the shards: JSON with one list a property, each
 with one item a shard: ``samples``, ``bytes`` and ``sha256``, null where it is not known, and
 ``urls`` in brace notation. Without ``urls`` the shards are blobs of the account, whose CIDs their
-hashes are. Blobs last only as long as a record references them, so that such a dataset has records
-beside its own that do nothing else.
+hashes are. Blobs last only as long as a record references them, so such a dataset has further
+records that only reference its blobs.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Shelf:
 
     @classmethod
     def beside(cls, shards: Sequence[ShardInfo], store: object) -> Shelf | None:
-        """In the folder of the first shard, for what is too large; None: the store has no place."""
+        """In the folder of the first shard, for what is too large; None: the store has no files."""
         if not isinstance(store, SupportsFiles):
             return None
         root = store.file_url("", prefix="")
@@ -115,7 +115,7 @@ class Manifest:
         }
 
     def typed(self, there: Mapping[str, Any]) -> Manifest:
-        """The same, with the type that a record's storage says of it, if that names it."""
+        """The same, with the type that a record's storage has for it, if that names it."""
         blob = there.get("manifest") or {}
         same = blob.get("ref") == self.blob()["ref"]
         return replace(self, mime=blob["mimeType"]) if same else self
@@ -135,7 +135,7 @@ class Manifest:
         return cls(json.dumps(said, separators=(",", ":"), sort_keys=True).encode())
 
     def sent(self, client: AtmosphereClient) -> Manifest:
-        """The same as the server has it; it is sent, unless it was.
+        """The same as the server has it; sent unless the server has it already.
 
         Raises:
             StoreError: The store for it fails.
@@ -178,7 +178,7 @@ def holders(uri: AtUri, blobs: Sequence[Mapping[str, Any]], created: str) -> Ite
 
 
 def hold(client: AtmosphereClient, uri: AtUri, blobs: Sequence[Mapping[str, Any]], at: str) -> None:
-    """Write the records that keep the blobs of a dataset, those that are not there.
+    """Write the records that keep the blobs of a dataset, unless they exist.
 
     Raises:
         XrpcError: ``BlobNotFound`` where the server has lost one; ``InvalidSwap`` where another
@@ -199,10 +199,10 @@ def followed(entry: AtmosphereIndexEntry) -> AtmosphereIndexEntry:
     """The entry with every shard, and what is known of it, that its manifest names.
 
     Raises:
-        RecordError: The manifest makes no sense; says at which path.
+        RecordError: The manifest is malformed; says at which path.
         IntegrityError: Its bytes are not those that the record pins.
         SourceError: It cannot be read.
-        UnsafeUrlError: It is where strangers must not lead to.
+        UnsafeUrlError: It is at an address that untrusted URLs must not lead to.
     """
     manifest = entry.manifest
     if manifest is None:

@@ -1,4 +1,4 @@
-"""Records of the network, perhaps a stranger's, → entries; every error says at which path."""
+"""Untrusted records of the network → entries; every error says at which path."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from atdata.errors import DatasetNameError, RecordError, RefError
 
 
 def read_entry(record: Record) -> AtmosphereIndexEntry:
-    """The dataset that a record describes, which may be a stranger's.
+    """The dataset that a record describes. The record may be anyone's.
 
     Raises:
         RecordError: It is not a dataset's; says at which path.
@@ -36,7 +36,7 @@ def read_entry(record: Record) -> AtmosphereIndexEntry:
 
 
 def list_entries(reader: Reader, did: str) -> Iterator[AtmosphereIndexEntry]:
-    """Every dataset record of an account, of both families, broken ones passed over."""
+    """Every dataset record of an account, of both families; malformed ones are skipped."""
     for collection in (DATASET_COLLECTION, NEWER_DATASET_COLLECTION):
         for record in reader.list_records(did, collection):
             with suppress(RecordError):
@@ -44,10 +44,10 @@ def list_entries(reader: Reader, did: str) -> Iterator[AtmosphereIndexEntry]:
 
 
 def entries_of(reader: Reader, did: str, name: str) -> list[AtmosphereIndexEntry]:
-    """The dataset records of one name, in no order; broken ones are passed over.
+    """The dataset records of one name, in no order; malformed ones are skipped.
 
-    Those with keys of ours count; where there are none, those of other tools. Costs the same
-    however many other records of ours there are.
+    Those with our keys; where there are none, those of other tools. The cost does not grow with
+    the number of our other records.
     """
     start = dataset_range(name)
     for find in (

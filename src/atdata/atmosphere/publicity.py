@@ -31,7 +31,7 @@ _PROBE_TIMEOUT: Final = 5.0
 
 
 def check_public(urls: Iterable[str], *, endpoint: str | None = None) -> None:
-    """Let URLs pass that others can read; warn of those on this machine's loopback.
+    """Refuse URLs that others cannot read; warn of those on this machine's loopback.
 
     Raises:
         NoDataUrlsError: There are none.
@@ -45,7 +45,7 @@ def check_public(urls: Iterable[str], *, endpoint: str | None = None) -> None:
 
 
 def refuse_private(urls: Sequence[str], *, endpoint: str | None = None) -> None:
-    """Let URLs pass whose schemes others can open, and that carry no secret.
+    """Refuse URLs whose schemes others cannot open, or that carry a secret.
 
     Raises:
         NoDataUrlsError: There are none.
@@ -65,7 +65,7 @@ def refuse_private(urls: Sequence[str], *, endpoint: str | None = None) -> None:
 
 
 def refuse_secrets(urls: Sequence[str], *, endpoint: str | None = None) -> None:
-    """Let URLs pass that carry no password, token or signature.
+    """Refuse URLs that carry a password, token or signature.
 
     Raises:
         SecretUrlError: Some do. The message does not show what.
@@ -88,7 +88,7 @@ def refuse_secrets(urls: Sequence[str], *, endpoint: str | None = None) -> None:
 
 
 def loopback_warning(urls: Sequence[str], *, endpoint: str | None = None) -> str | None:
-    """What to say of URLs on this machine's loopback; None where there are none."""
+    """The warning about URLs on this machine's loopback; None where there are none."""
     hosts = {endpoint or ""} | {url for url in urls if scheme_of(url) in ("http", "https")}
     local = sorted(url for url in hosts if _is_loopback(url))
     if not local:
@@ -100,7 +100,7 @@ def loopback_warning(urls: Sequence[str], *, endpoint: str | None = None) -> str
 
 
 def name_warning(schema_name: str) -> str | None:
-    """What to say of the name of a schema that is published; None where nothing is."""
+    """The warning about the name of a schema to be published; None where it is fine."""
     if not schema_name.startswith("__main__."):
         return None
     return (
@@ -112,10 +112,10 @@ def name_warning(schema_name: str) -> str | None:
 def why_unreadable(
     url: str, *, endpoint: str | None = None, region: str | None = None
 ) -> str | None:
-    """Ask for a shard as anybody would, once, without credentials; None where it is given.
+    """Request a shard once, without credentials: why it cannot be read, None where it can.
 
     Args:
-        url: An http(s) or s3 URL; of others nothing is asked.
+        url: An http(s) or s3 URL; others are not requested.
         endpoint: Server of an ``s3://`` URL.
         region: Its region.
     """

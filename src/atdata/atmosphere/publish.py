@@ -1,7 +1,7 @@
-"""Writing schemas and datasets to the network so that doing it twice, or at once, is doing it once.
+"""Publishing a dataset: idempotent, also where several processes do it at once.
 
 Record keys come from what is published. A record is created only where there is none and
-replaced only if it is still the one that was read; who comes second reads again.
+replaced only if it is still the one that was read; whoever comes second reads again.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def draft_dataset(client: AtmosphereClient, wanted: Publication) -> Draft:
 
 
 def _placed(client: AtmosphereClient, manifest: Manifest, shelf: Shelf | None) -> Manifest:
-    """The manifest where it goes: a blob, if it can be one and nothing else is asked for."""
+    """The manifest with its place: a blob, unless it is too large or an object is asked for."""
     size, most = len(manifest.data), client.blob_limit
     if shelf is not None and (shelf.always or size > most):
         manifest, most = replace(manifest, shelf=shelf), limits.answer_bytes
@@ -224,7 +224,7 @@ def publish_dataset(
             if fault is None or fault in met:
                 raise
             met.add(fault)
-            # What was noted of any of them is not to be relied on.
+            # What the journal noted of any of them cannot be relied on.
             Journal().doubt(place_of(client), draft.referenced)
             if fault == "type":
                 untyped = [replace(shard, mime=None) for shard in draft.shards]

@@ -43,7 +43,7 @@ _TRIES: Final = 10
 class SchemaRecord(dict[str, Any]):
     """The record of a schema: ``name``, ``version``, ``fields``, …, and its reference.
 
-    One of the newer family is told in the terms of ours.
+    One of the newer family is given in the terms of ours.
 
     Attributes:
         ref: Its AT URI.
@@ -53,14 +53,14 @@ class SchemaRecord(dict[str, Any]):
         value = record.value
         if record.uri.collection == NEWER_SCHEMA_COLLECTION:
             schema = _located(record.uri, lambda: from_alt_record(value))
-            told = to_record(schema, lambda nested: nested.name)
-            value = {**told, "createdAt": value.get("createdAt")}
+            ours = to_record(schema, lambda nested: nested.name)
+            value = {**ours, "createdAt": value.get("createdAt")}
         super().__init__(value)
         self.ref = str(record.uri)
 
 
 def schema_record(reader: Reader, ref: str) -> Record:
-    """The record behind a schema reference.
+    """The record that a schema reference names.
 
     Raises:
         SchemaRefError: Not the AT URI of a schema.
@@ -92,11 +92,11 @@ def schema_record(reader: Reader, ref: str) -> Record:
 
 
 def read_schema(reader: Reader, ref: str) -> Schema:
-    """The schema behind a reference, with those that it refers to, in whatever accounts.
+    """The schema that a reference names, with those that it refers to, in any account.
 
     Raises:
         SchemaRefError, SchemaNotFoundError, RecordError: As for `schema_record`.
-        SchemaError: The record makes no sense; says at which path.
+        SchemaError: The record is malformed; says at which path.
     """
     return parsed_schema(reader, schema_record(reader, ref))
 
@@ -120,7 +120,7 @@ def _located(uri: AtUri, parse: Callable[[], Schema]) -> Schema:
 
 
 def list_schema_records(reader: Reader, did: str) -> Iterator[SchemaRecord]:
-    """Every schema of an account, of both families; broken ones of the newer are passed over."""
+    """Every schema of an account, of both families; malformed ones of the newer are skipped."""
     for collection in (SCHEMA_COLLECTION, NEWER_SCHEMA_COLLECTION):
         for record in reader.list_records(did, collection):
             try:
@@ -136,7 +136,7 @@ def publish_schema(
     collection: str = SCHEMA_COLLECTION,
     found: Mapping[tuple[str, str], str | None] = MappingProxyType({}),
 ) -> str:
-    """The URI of a schema in one's own account, published if it is not there.
+    """The URI of a schema in one's own account, published unless it exists.
 
     A schema matches by name and version, whatever its record key: other tools choose theirs.
 
@@ -179,14 +179,14 @@ def publish_schema(
 
 
 def schema_uri_of(did: str, schema: Schema, *, collection: str = SCHEMA_COLLECTION) -> str:
-    """Where `publish_schema` writes a schema that is not there."""
+    """Where `publish_schema` writes a new schema."""
     return str(AtUri(did, collection, schema_rkey(schema.name, schema.version)))
 
 
 def find_schema(
     client: AtmosphereClient, schema: Schema, *, collection: str = SCHEMA_COLLECTION
 ) -> str | None:
-    """The URI of this very schema in one's own account, if it is there in this family.
+    """The URI of this very schema in one's own account, if this family has it.
 
     Raises:
         SchemaConflictError: There is one of this name and version with other fields.
@@ -259,7 +259,7 @@ def _has_fields(client: AtmosphereClient, record: Record, schema: Schema) -> boo
     try:
         return not compare(parsed_schema(client, record), schema)
     except SchemaError:
-        return False  # an old version that makes no sense is no reason not to publish
+        return False  # a malformed old version is no reason not to publish
 
 
 def _versions(client: AtmosphereClient, name: str) -> list[Record]:

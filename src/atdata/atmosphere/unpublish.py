@@ -1,4 +1,4 @@
-"""Taking back what was published."""
+"""Unpublishing: deleting what was published, and what goes with it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _OTHERS: Final = (LENS_COLLECTION, NEWER_LENS_COLLECTION, NEWER_LABEL_COLLECTION
 @redacted_repr
 @dataclass(frozen=True)
 class Unpublished:
-    """What is gone."""
+    """What was deleted."""
 
     uri: str
     blobs: tuple[str, ...] = ()
@@ -61,8 +61,8 @@ class Unpublished:
 def unpublish(client: AtmosphereClient, uri: str) -> Unpublished:
     """Delete a dataset, schema, lens or label of one's own.
 
-    Labels that lead to a dataset go with it, and the records that keep its blobs. Who has read
-    it has it still. Broken off, it can be called again.
+    Labels that lead to a dataset go with it, and the records that keep its blobs. Copies that
+    others have made stay. If it is interrupted, call it again.
 
     Raises:
         DatasetNotFoundError, SchemaNotFoundError: There is none.
@@ -96,7 +96,7 @@ def _dataset(client: AtmosphereClient, at: AtUri) -> Unpublished:
         try:
             entry = read_entry(record)
         except RecordError:
-            blobs = set()  # broken by others: it can go all the same
+            blobs = set()  # malformed: it can be deleted all the same
         else:
             blobs = _blobs(client, entry) - _blobs_of_others(client, at)
     labels = [
@@ -104,7 +104,7 @@ def _dataset(client: AtmosphereClient, at: AtUri) -> Unpublished:
         for label in client.list_records(client.did, NEWER_LABEL_COLLECTION)
         if label.value.get("datasetUri") == str(at)
     ]
-    # The record first after the labels: nobody is to find a dataset without its blobs.
+    # Labels first, blobs last: nobody must find a dataset without its blobs.
     for gone in (*labels, at, *(holder.uri for holder in holders)):
         client.delete_record(gone)
     hashes = [cid_sha256(parse_blob_ref(blob).cid, codec=RAW) for blob in blobs]

@@ -1,4 +1,4 @@
-"""LocalDatasetEntry: one revision of one dataset, and the document that it is kept as."""
+"""LocalDatasetEntry: one revision of one dataset, and the document that it is stored as."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from atdata.local.backends.base import EntryRow
 @redacted_repr
 @dataclass(frozen=True, init=False)
 class LocalDatasetEntry:
-    """A dataset in a local index: where its shards are, what they hold, and what was said of it.
+    """A dataset in a local index: where its shards are, what they hold, and how it is described.
 
-    Properties do no I/O. Two entries are equal that say the same of the same revision, whenever
-    they were recorded. One can be made by hand, and given to `LocalIndex.add_entry`::
+    Properties do no I/O. Two entries are equal if they say the same of the same revision, whenever
+    they were recorded. You can make one and pass it to `LocalIndex.add_entry`::
 
         LocalDatasetEntry(name="digits", schema_ref=ref, data_urls=["https://…/{000..006}.tar"])
 
@@ -35,7 +35,7 @@ class LocalDatasetEntry:
         data_urls: URLs instead, with braces or without.
 
     Raises:
-        OptionError: Both shards and URLs were given, or something else than a list.
+        OptionError: Both shards and URLs were given, or something other than a list.
         UrlError: Braces that do not match.
     """
 
@@ -99,7 +99,7 @@ class LocalDatasetEntry:
             region = region or next((url.region for url in marks if url.region), None)
             stranger = stranger or any(url.stranger for url in marks)
         if stranger:
-            # One by one they are a stranger's too.
+            # Each of them is from the network too.
             place = LocatedUrl("", endpoint=endpoint, region=region, stranger=True)
             known = tuple(shard.at(place.at(shard.url)) for shard in known)
         values = {
@@ -187,10 +187,10 @@ def to_row(entry: LocalDatasetEntry) -> EntryRow:
 
 
 def from_row(row: EntryRow) -> LocalDatasetEntry:
-    """The opposite of `to_row`; keys that it does not know are passed over.
+    """The opposite of `to_row`; unknown keys are ignored.
 
     Raises:
-        BackendError: The document makes no sense.
+        BackendError: The document is damaged.
     """
     try:
         data = json.loads(row.document)

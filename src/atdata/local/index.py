@@ -115,7 +115,7 @@ class LocalIndex:
             DatasetNameError: ``name`` cannot be one.
             SchemaNotFoundError: ``schema_ref`` is not published here.
             SchemaConflictError: It has other fields than ``ds.sample_type``.
-            ShardNotFoundError: A shard that is a local file is not there.
+            ShardNotFoundError: A shard that is a local file does not exist.
             OptionError: Sharding arguments without a data store, or another bad argument.
             StoreError: The store failed; no entry was written.
         """
@@ -149,8 +149,8 @@ class LocalIndex:
         absolute paths. Arguments, result and errors are those of `insert_dataset`.
 
         Args:
-            ds: The dataset; or an entry of another index, or one made by hand. What is not
-                given beside an entry is what it says. Its schema must be published here.
+            ds: The dataset; or an entry of another index, or one that you made. What is not
+                given is taken from the entry. Its schema must be published here.
             name: 1 to 256 characters; left out with an entry only.
             schema_ref: See `insert_dataset`, as for the rest.
             metadata: Whatever should be kept with it.
@@ -205,7 +205,7 @@ class LocalIndex:
     def get_entry(self, cid: str) -> LocalDatasetEntry:
         """The revision with this CID; of several, the one that was recorded last.
 
-        A CID says the content alone: a label leads to one revision for good.
+        A CID identifies the content alone; a label leads to one revision for good.
 
         Raises:
             DatasetNotFoundError: There is none.
@@ -266,7 +266,7 @@ class LocalIndex:
     def label(
         self, name: str, version: str, entry: LocalDatasetEntry, *, move: bool = False
     ) -> None:
-        """Let ``@local/name@version`` mean this revision, whatever is inserted later.
+        """Make ``@local/name@version`` mean this revision, whatever is inserted later.
 
         Of several callers that set one label at once, one gets it. Where the revision is
         deleted, the label leads nowhere; no other revision takes its place.
@@ -275,7 +275,7 @@ class LocalIndex:
             name: Name of the label; mostly the dataset's own.
             version: ``major.minor.patch``.
             entry: A revision of this index.
-            move: Let an existing label lead to this revision.
+            move: Whether an existing label is moved to this revision.
 
         Raises:
             LabelExistsError: It means another one, and ``move`` is False.
@@ -308,7 +308,7 @@ class LocalIndex:
     ) -> str:
         """Record the schema of a sample type, those of nested types first.
 
-        Where a schema with the same fields is there under this version, its reference is
+        Where a schema with the same fields exists under this version, its reference is
         returned and nothing changes, description and metadata included.
 
         Args:
@@ -323,7 +323,7 @@ class LocalIndex:
 
         Raises:
             SampleTypeError: Not a packable class, or `DictSample`.
-            SchemaConflictError: The version is there with other fields; shows the difference.
+            SchemaConflictError: The version exists with other fields; shows the difference.
             SchemaRefError: ``version`` is not one.
         """
         return self._schemas.publish(
@@ -344,7 +344,7 @@ class LocalIndex:
         return self._schemas.records()
 
     def schema_of_ref(self, ref: str) -> Schema:
-        """The schema behind a reference, nested ones filled in. Errors as for `get_schema`."""
+        """The schema that a reference names, nested ones filled in. Errors as for `get_schema`."""
         return self._schemas.schema(ref)
 
     def decode_schema(self, ref: str) -> type[Packable]:
@@ -362,7 +362,7 @@ class LocalIndex:
         return MirroredRecords(self._backend)
 
     def close(self) -> None:
-        """Let go of the database. The index is not to be used afterwards."""
+        """Close the database. The index must not be used afterwards."""
         self._backend.close()
 
     def __enter__(self) -> Self:

@@ -68,7 +68,7 @@ class MirroredRecords:
             self._backend.replace(row, entry_terms(kept))
 
     def put_schema(self, uri: str, record: Mapping[str, Any]) -> None:
-        """Keep a schema's record, told in the terms of `LocalIndex.get_schema`."""
+        """Keep a schema's record, in the form that `LocalIndex.get_schema` gives."""
         self._put_note(f"{SCHEMA_NOTE}{uri}", json.dumps(record, separators=(",", ":")))
 
     def remove(self, uri: str) -> None:
@@ -108,7 +108,7 @@ class MirroredRecords:
         return None if known is None else int(known["seq"])
 
     def set_cursor(self, server: str, seq: int | None) -> None:
-        """Keep the number of the last event that was applied; None: begin anew."""
+        """Keep the number of the last event that was applied; None: start again."""
         self._write(f"cursor {server}", None if seq is None else {"seq": seq})
 
     def _read(self, key: str) -> dict[str, Any] | None:

@@ -126,7 +126,7 @@ class Schemas:
         return self._publish_next(schema)
 
     def record(self, ref: str) -> SchemaRecord:
-        """The record behind a reference, new or legacy.
+        """The record that a reference names, new or legacy.
 
         Raises:
             SchemaRefError: It cannot be parsed.
@@ -151,7 +151,7 @@ class Schemas:
             yield _mirrored(key.removeprefix(SCHEMA_NOTE), kept)
 
     def schema(self, ref: str) -> Schema:
-        """The schema behind a reference, nested ones filled in.
+        """The schema that a reference names, nested ones filled in.
 
         Raises:
             SchemaRefError: It cannot be parsed.

@@ -53,32 +53,32 @@ class PromotionPlan:
     record_bytes: int | None = None
     """Size of the record as JSON."""
     manifest: bool = False
-    """Whether the record is too small for what is known of the shards, so that a blob has it."""
+    """Whether the record has no room for what is known of the shards, so that a manifest has it."""
     manifest_url: str | None = None
-    """The object that has it instead of a blob."""
+    """URL of the manifest, where it is an object; else it is a blob."""
     copies_to: str | None = None
-    """Where shards are copied; None: they stay where they are."""
+    """The store that shards are copied to; None: they stay where they are."""
     shards_to_copy: int = 0
     bytes_to_copy: int | None = 0
     shards_to_split: int = 0
-    """Shards that are larger than the server takes, and are written anew as several."""
+    """Shards that are larger than the server takes, and are written again as several."""
     blob_limit: int | None = None
     """Largest blob that the server takes, in bytes; asked only where blobs are sent."""
     uploads: int = 0
     """Blobs that are sent."""
     write_points: int = 0
-    """What the records cost where the server counts."""
+    """What writing the records costs, on servers that count."""
     readable: tuple[str, ...] = ()
-    """URLs that were opened as anybody would, and gave bytes: the first and the last shard."""
+    """URLs that the first and the last shard can be read at without credentials."""
     unreadable: tuple[str, ...] = ()
     """URLs that others cannot read, or not without credentials."""
     warnings: tuple[str, ...] = ()
     refusals: tuple[AtdataError, ...] = ()
-    """Why it will not be done; the first is what `promote_to_atmosphere` raises."""
+    """Why it will not be done; `promote_to_atmosphere` raises the first."""
 
     @property
     def ok(self) -> bool:
-        """Whether nothing stands against it."""
+        """Whether there are no refusals."""
         return not self.refusals
 
     def check(self) -> None:
@@ -99,9 +99,9 @@ class PromotionPlan:
         lines = [f"{self.name} → {self.account} at {self.server}"]
         if self.schema is not None:
             shown = {
-                "found": "is there",
+                "found": "exists",
                 "new": "will be published",
-                "conflict": "is another there",
+                "conflict": "exists with other fields",
             }
             lines.append(
                 f"schema {self.schema.name}@{self.schema.version}: {shown[self.schema.state]}"
@@ -130,7 +130,7 @@ class PromotionPlan:
             return ["copied: nothing; the URLs are published as they are"]
         split = f", {self.shards_to_split} of them split" if self.shards_to_split else ""
         there = self.shards - self.shards_to_copy
-        already = f"; {there} there already" if there else ""
+        already = f"; {there} copied already" if there else ""
         amount = _amount(self.shards_to_copy, self.bytes_to_copy)
         limit = f" (blobs of at most {self.blob_limit:,} bytes)" if self.blob_limit else ""
         return [f"copied: {amount}{split} to {self.copies_to}{limit}{already}"]

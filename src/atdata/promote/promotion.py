@@ -101,7 +101,7 @@ def promote_to_atmosphere(
             URLs. None: the shards stay where they are, and have to stay readable there.
         manifest_store: Where what is known of many shards goes if the record has no room for it: an
             object in this bucket, pinned by the record. None: a blob of the account; where that
-            would be too large and the shards are copied to a bucket, an object beside them.
+            would be too large and the shards are copied to a bucket, an object next to them.
         oversize: What to do with shards that are larger than the blobs that the server takes:
             ``refuse``, or ``split``, which writes their samples again as smaller shards.
         sources: The datasets that this one was made of, as AT URIs or entries of the network.

@@ -67,7 +67,7 @@ class ConnectionPool(Generic[C]):
         self.close_idle()
 
     def close_idle(self) -> None:
-        """Close what is idle; the next use opens anew."""
+        """Close what is idle; the next use opens a new one."""
         _close_all(self._idle)
 
     def _take(self) -> C:

@@ -61,13 +61,13 @@ def entry_row(values: Sequence[Any]) -> EntryRow:
     name, revision, cid, document = values
     if not (isinstance(revision, int) and all(isinstance(v, str) for v in (name, cid, document))):
         raise BackendError(
-            f"The index is damaged: a row of {name!r} makes no sense. Restore it from a copy."
+            f"The index is damaged: a row of {name!r} cannot be read. Restore it from a copy."
         )
     return EntryRow(name, revision, cid, document)
 
 
 class SqlBackend(Backend):
-    """A backend whose tables are ``schemas``, ``entries`` and ``notes``, behind a prefix."""
+    """A backend whose tables are ``schemas``, ``entries`` and ``notes``, after a prefix."""
 
     prefix: ClassVar[str]
     """What the names of the tables begin with."""

@@ -109,7 +109,7 @@ def sensible(where: str) -> Iterator[None]:
         yield
     except (struct.error, ValueError, LookupError, TypeError, AttributeError) as error:
         raise BackendError(
-            f"{where} is damaged: what it is searched by makes no sense "
+            f"{where} is damaged: its search terms cannot be read "
             f"({type(error).__name__}). Restore it from a copy."
         ) from error
 

@@ -11,7 +11,7 @@ A backend knows nothing of datasets. It keeps
 Keys, names and terms are compared and ordered by their UTF-8 bytes. Documents and values are
 ASCII. A term has 2 to 100 letters and digits, of any alphabet, none in upper case; those of
 words begin with ``w``. Entries come in pages that are bounded by their number and by
-``limits.page_bytes``, so that memory does not grow with what there is. Every operation is
+``limits.page_bytes``, so that memory does not grow with the index. Every operation is
 atomic, and safe from several threads and processes. One that cannot be done raises
 `BackendError`, which names the address, without a password.
 
@@ -93,7 +93,7 @@ class Backend(ABC):
         """Add a schema unless its key is taken.
 
         Returns:
-            The row that is there now: this one, or the one that was there before.
+            The row that is kept now: this one, or the one that already existed.
         """
 
     @abstractmethod

@@ -9,7 +9,7 @@ key, below the prefix      value
 ``dataset:{name}``         list of revisions, oldest first: ``"{cid} {document}"``
 ``names``                  sorted set of names, in order
 ``cid:{cid}``              sorted set of ``"{revision} {name}"``, last added last
-``added``                  counter behind that order
+``added``                  counter that gives that order
 ``term-pages``             hash: the pages for searching, as `_terms` says
 ``term-order``             sorted set of the keys of pages that are read in order
 ``term-version``           counter of what was written to the pages

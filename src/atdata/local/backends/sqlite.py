@@ -65,7 +65,7 @@ class SqliteBackend(SqlBackend):
     is opened there; how safe it is from several machines depends on the locks of that file system.
 
     Args:
-        path: The file; it and the folders above it are made when they are not there. Where it may
+        path: The file; it and the folders above it are made when they do not exist. Where it may
             only be read, it can be.
     """
 
@@ -157,14 +157,14 @@ class SqliteBackend(SqlBackend):
         name = self.path.as_uri()
         if not self._may_write():
             name += "?mode=ro" if self._as_it_lies() is None else "?mode=ro&immutable=1"
-        # Autocommit: transactions are begun and ended by hand. The pool sees to it that one
+        # Autocommit: we begin and end transactions ourselves. The pool sees to it that one
         # thread at a time uses a connection.
         return sqlite3.connect(
             name, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=True
         )
 
     def _may_write(self) -> bool:
-        """Whether files beside the database can be made, as reading it needs while others write."""
+        """Whether files can be made next to the database, as reading needs while others write."""
         return not self.path.exists() or (
             os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK)
         )
@@ -172,7 +172,7 @@ class SqliteBackend(SqlBackend):
     def _as_it_lies(self) -> tuple[int, ...] | None:
         """What changes with a file that is read without locks; None: it is read with them.
 
-        SQLite cannot read a file with a log where it may not write, unless it is told that nobody
+        SQLite cannot read a file with a log where it may not write, unless it is sure that nobody
         changes it: then that is seen to here.
         """
         if self._may_write() or self.path.with_name(f"{self.path.name}-wal").exists():
@@ -197,7 +197,7 @@ class SqliteBackend(SqlBackend):
                         return found
         raise BackendError(
             f"{self.address}: the index cannot be read, as another program changes it again and "
-            "again, and you may not write beside it, as it takes to wait for the other. Try again "
+            "again, and you may not write next to it, which waiting for the other takes. Try again "
             "later."
         )
 
