@@ -11,7 +11,6 @@ from atdata._refs import DATASET_COLLECTION, SCHEMA_COLLECTION, is_rkey
 from atdata._shardlist import ShardInfo
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex
 from atdata.atmosphere.key_ranges import foreign_records, records_in
-from atdata.atmosphere.publish import publish_dataset
 from atdata.atmosphere.record_keys import (
     OURS,
     dataset_range,

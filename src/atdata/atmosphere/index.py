@@ -20,6 +20,7 @@ from atdata.atmosphere.find_dataset import find_dataset, find_newest, uri_of_dat
 from atdata.atmosphere.labels import set_label
 from atdata.atmosphere.lenses import Code, LensEntry, list_lenses, publish_lens
 from atdata.atmosphere.manifest import Shelf, as_far_as_known, followed
+from atdata.atmosphere.metadata import pack_metadata
 from atdata.atmosphere.parsing import list_entries
 from atdata.atmosphere.publicity import check_public, check_store, name_warning
 from atdata.atmosphere.publish import Publication, publish_dataset
@@ -34,7 +35,7 @@ from atdata.atmosphere.schemas import (
 )
 from atdata.atmosphere.unpublish import Unpublished, unpublish
 from atdata.atproto.client import AtmosphereClient
-from atdata.atproto.data_model import pack_metadata, refuse_secret
+from atdata.atproto.data_model import refuse_secret
 from atdata.dataset.dataset import Dataset
 from atdata.errors import (
     AtdataError,

@@ -18,7 +18,7 @@ _MAX_METADATA_BYTES: Final = 100_000
 
 
 def pack_metadata(metadata: Mapping[str, Any]) -> bytes:
-    """Pack metadata, already checked by `Details`, as msgpack.
+    """Pack metadata, already checked by `DatasetSpec`, as msgpack.
 
     Raises:
         RecordError: More than _MAX_METADATA_BYTES.
