@@ -17,6 +17,7 @@ from atdata.cli.output import emit, facts, note, progress
 from atdata.cli.resolve import find_type, local_index
 from atdata.dataset.dataset import Dataset
 from atdata.errors import OptionError
+from atdata.sources.hashed_stream import HashedStream
 from atdata.sources.url import URLSource
 from atdata.stores.open_store import open_store
 
@@ -140,23 +141,9 @@ class _CountedSource:
                 yield shard, stream
 
     def open_shard(self, shard_id: str) -> IO[bytes]:
-        raw = _CountedStream(self._source.open_shard(shard_id), self._advance)
-        return io.BufferedReader(raw, _BUFFER_BYTES)
-
-
-class _CountedStream(io.RawIOBase):
-    def __init__(self, stream: IO[bytes], advance: Callable[[int], None]) -> None:
-        self._stream, self._advance = stream, advance
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        chunk = self._stream.read(len(buffer))
-        buffer[: len(chunk)] = chunk
-        self._advance(len(chunk))
-        return len(chunk)
-
-    def close(self) -> None:
-        self._stream.close()
-        super().close()
+        counted = HashedStream(
+            self._source.open_shard(shard_id),
+            hashed=False,
+            on_bytes=lambda piece: self._advance(len(piece)),
+        )
+        return io.BufferedReader(counted, _BUFFER_BYTES)
