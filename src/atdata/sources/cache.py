@@ -135,7 +135,9 @@ class CachedSource:
         passing = HashedStream(stream, on_bytes=part.add, at_end=keep, on_close=part.drop)
         sha256 = self.known[shard_id].sha256 if self.full and shard_id in self.known else None
         return (
-            io.BufferedReader(passing, _CHUNK_BYTES) if sha256 is None else CheckedStream(passing, sha256)
+            io.BufferedReader(passing, _CHUNK_BYTES)
+            if sha256 is None
+            else CheckedStream(passing, sha256)
         )
 
     def ranges(self, shard_id: str) -> ByteRanges | None:
