@@ -112,7 +112,7 @@ class CachedSource:
         found = self._open_copy(shard_id)
         if found is not None:
             match = _COPY_NAME.fullmatch(Path(found.name).name)
-            if match is None or not self.full:
+            if match is None or not self.hashed:
                 return io.BufferedReader(found, _CHUNK_BYTES)
             return CheckedStream(found, match[3])
         stream = self.source.open_shard(shard_id)
@@ -124,7 +124,7 @@ class CachedSource:
         """The stream, copied as it is read to its end; a copy of less is removed."""
 
         def keep() -> None:
-            if self.full or part.open:
+            if self.hashed or part.open:
                 self._check(shard_id, passing.size, passing.sha256)
             if part.open:
                 try:
@@ -133,7 +133,7 @@ class CachedSource:
                     part.drop()
 
         passing = HashedStream(stream, on_bytes=part.add, at_end=keep, on_close=part.drop)
-        sha256 = self.known[shard_id].sha256 if self.full and shard_id in self.known else None
+        sha256 = self.known[shard_id].sha256 if self.hashed and shard_id in self.known else None
         return (
             io.BufferedReader(passing, _CHUNK_BYTES)
             if sha256 is None
