@@ -1,7 +1,6 @@
 """What makes backends interchangeable: protocols of samples, entries, indexes, stores, sources.
 
-All are checkable at run time with ``isinstance``, which looks at the names of the
-members, not at their types.
+``isinstance`` works with all of them; it looks at the names of the members, not at their types.
 """
 
 from __future__ import annotations
@@ -24,16 +23,16 @@ P = TypeVar("P", bound="Packable")
 
 @runtime_checkable
 class Packable(Protocol):
-    """A sample that has a type: what ``@atdata.packable`` makes of a class."""
+    """A sample with a type, such as an instance of a class with ``@atdata.packable``."""
 
     @classmethod
     def from_data(cls: type[P], data: Mapping[str, Any]) -> P:
-        """Make a sample of field values, each checked against its annotation."""
+        """Make a sample from field values, each checked against its annotation."""
         ...
 
     @classmethod
     def from_bytes(cls: type[P], data: bytes) -> P:
-        """Make a sample of the msgpack bytes that `packed` gave."""
+        """Make a sample from the msgpack bytes of `packed`."""
         ...
 
     @property
@@ -43,7 +42,7 @@ class Packable(Protocol):
 
     @property
     def as_wds(self) -> dict[str, Any]:
-        """The sample as WebDataset writers take it: ``__key__`` and ``msgpack``."""
+        """The sample as WebDataset writers expect it: ``__key__`` and ``msgpack``."""
         ...
 
 
@@ -58,24 +57,24 @@ class IndexEntry(Protocol):
 
     @property
     def schema_ref(self) -> str:
-        """Reference of its schema: ``atdata://local/…`` or ``at://…``."""
+        """Reference of its schema, ``atdata://local/…`` or ``at://…``."""
         ...
 
     @property
     def data_urls(self) -> list[str]:
-        """WebDataset URLs of all shards. Many shards fold into brace notation, so that the
+        """WebDataset URLs of all shards. Several shards are folded into brace notation, so the
         first URL alone reads the whole dataset."""
         ...
 
     @property
     def metadata(self) -> dict[str, Any] | None:
-        """Whatever the publisher attached, or None."""
+        """What the publisher attached, or None."""
         ...
 
 
 @runtime_checkable
 class AbstractIndex(Protocol):
-    """Schemas and datasets by name and reference: of one machine, a team, or the network."""
+    """Schemas and datasets of one machine, a team or the network, by name and reference."""
 
     def insert_dataset(
         self,
@@ -91,16 +90,16 @@ class AbstractIndex(Protocol):
         tags: Iterable[str] | None = None,
         license: str | None = None,
     ) -> IndexEntry:
-        """Record a dataset; with a data store, write its shards there first.
+        """Record a dataset. With a data store, its shards are written there first.
 
         Args:
             ds: A ``Dataset``.
             name: Name to find it by.
-            schema_ref: Schema of its samples; None publishes that of ``ds.sample_type``.
-            prefix: Path in the store below which shards are placed.
-            maxcount: Most samples in a shard; for the store.
-            maxsize: Most bytes in a shard; for the store.
-            metadata: Whatever should be kept with it.
+            schema_ref: Schema of its samples; None publishes the schema of ``ds.sample_type``.
+            prefix: Path in the store below which its shards are placed.
+            maxcount: Most samples in a shard in the store.
+            maxsize: Most bytes in a shard in the store.
+            metadata: Anything else to keep with it.
             description: What it is.
             tags: Words to find it by.
             license: SPDX identifier.
@@ -108,7 +107,7 @@ class AbstractIndex(Protocol):
         ...
 
     def get_dataset(self, ref: str) -> IndexEntry:
-        """The newest entry of this name or reference.
+        """The newest entry with this name or reference.
 
         Raises:
             KeyError: There is none.
@@ -116,7 +115,7 @@ class AbstractIndex(Protocol):
         ...
 
     def list_datasets(self) -> Iterator[IndexEntry]:
-        """Every dataset, its newest revision."""
+        """The newest revision of every dataset."""
         ...
 
     def publish_schema(
@@ -131,15 +130,15 @@ class AbstractIndex(Protocol):
 
         Args:
             sample_type: A packable class.
-            version: ``major.minor.patch``; None reuses the latest whose fields agree, else
-                goes up by semantic versioning, from 1.0.0.
+            version: ``major.minor.patch``. None reuses the latest version with the same fields,
+                else takes the next one by semantic versioning, from 1.0.0.
             description: What the samples are.
-            metadata: Whatever should be kept with it.
+            metadata: Anything else to keep with it.
         """
         ...
 
     def get_schema(self, ref: str) -> dict[str, Any]:
-        """The schema's record, with ``name``, ``version`` and ``fields``.
+        """The record of a schema, with ``name``, ``version`` and ``fields``.
 
         Raises:
             KeyError: There is none.
@@ -147,17 +146,17 @@ class AbstractIndex(Protocol):
         ...
 
     def list_schemas(self) -> Iterator[dict[str, Any]]:
-        """Every schema's record."""
+        """The record of every schema."""
         ...
 
     def decode_schema(self, ref: str) -> type[Packable]:
-        """The schema as a sample type, made without running code that the record names."""
+        """A schema as a sample type. No code that its record names is imported or run."""
         ...
 
 
 @runtime_checkable
 class AbstractDataStore(Protocol):
-    """Where shards are written to."""
+    """Where shards are written to. `atdata.capabilities` has what a store can do besides."""
 
     def write_shards(
         self,
@@ -167,7 +166,7 @@ class AbstractDataStore(Protocol):
         maxcount: int | None = None,
         maxsize: int | None = None,
     ) -> list[str]:
-        """Write every sample of a dataset and return the URL of each shard, in order.
+        """Write every sample of a dataset, and return the URL of each shard, in order.
 
         Args:
             ds: A ``Dataset``.
@@ -178,17 +177,20 @@ class AbstractDataStore(Protocol):
         ...
 
     def read_url(self, url: str) -> str:
-        """A URL that a reader can open, for one of this store's own."""
+        """A URL that readers can open, for a URL of this store."""
         ...
 
     def supports_streaming(self) -> bool:
-        """Whether shards can be read in place, without being downloaded first."""
+        """Whether shards can be read in place, without a download."""
         ...
 
 
 @runtime_checkable
 class DataSource(Protocol):
-    """Where shards are read from. A class with these three members works with ``Dataset``."""
+    """Where shards are read from. A class with these three members works with ``Dataset``.
+
+    `atdata.capabilities` has what a source can do besides.
+    """
 
     @property
     def shard_list(self) -> list[str]:
@@ -196,7 +198,7 @@ class DataSource(Protocol):
         ...
 
     def shards(self) -> Iterator[tuple[str, IO[bytes]]]:
-        """Each shard's identifier and an open stream of its bytes, in order."""
+        """The identifier of each shard and an open stream of its bytes, in order."""
         ...
 
     def open_shard(self, shard_id: str) -> IO[bytes]:

@@ -1,7 +1,8 @@
-"""Which shards a store has acknowledged, so that a broken run need not send them again.
+"""Which shards a store has acknowledged, so that an interrupted run does not send them again.
 
-No call tells of an uploaded blob until a record references it: we remember what was sent, and what
-was about to be. Of buckets and folders it is a record of what went where, under which hash.
+An AT Protocol server does not list a blob until a record references it, so the journal records
+what was sent, and what was about to be. For buckets and folders it records which shard, by its
+hash, went where.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from atdata._shardlist import ShardInfo
 from atdata.system.files import make_folders
 from atdata.system.folders import data_folder
 
-_KEPT_FOR: Final = 6 * 3600
-"""Seconds for which a blob that no record references is trusted to be there still."""
+_TRUSTED_SECONDS: Final = 6 * 3600
+"""How long a blob that no record references is expected to stay on its server."""
 _COLUMNS: Final = "url, samples, bytes, sha256, mime"
 _MARKS: Final = "?, ?, ?, ?, ?, ?, ?, ?"
 
@@ -31,19 +32,19 @@ def journal_path() -> Path:
 class Journal:
     """Shards that were sent, by place and SHA-256. Safe between processes and threads.
 
-    An entry outlives a process that is killed once `add` has returned. It only saves work: where
-    it cannot be read or written, nothing is remembered.
+    Once `add` has returned, an entry survives a killed process. The journal only saves work: if
+    its file cannot be read or written, nothing is recorded.
     """
 
     def __init__(self) -> None:
         self._path = journal_path()
 
     def find(self, place: str, sha256: str) -> ShardInfo | None:
-        """The shard with this hash, if this place took it lately."""
+        """The shard with this hash, if this place acknowledged it within the last six hours."""
         return self._one("sure AND at>?", place, sha256)
 
     def doubtful(self, place: str, sha256: str) -> ShardInfo | None:
-        """The shard with this hash, if this place may have it: it was being sent, or long ago."""
+        """The shard with this hash, if this place may have it: sending began, or was long ago."""
         return self._one("NOT (sure AND at>?)", place, sha256)
 
     def forget(self, place: str, hashes: Iterable[str]) -> None:
@@ -53,22 +54,22 @@ class Journal:
 
     def _one(self, condition: str, place: str, sha256: str) -> ShardInfo | None:
         query = f"SELECT {_COLUMNS} FROM shards WHERE place=? AND sha256=? AND {condition}"
-        rows = self._rows(query, place, sha256, time.time() - _KEPT_FOR)
+        rows = self._rows(query, place, sha256, time.time() - _TRUSTED_SECONDS)
         return ShardInfo(*rows[-1]) if rows else None
 
     def sent(self, place: str) -> list[ShardInfo]:
-        """Every shard that a place has acknowledged, the newest last."""
+        """Every shard that a place has acknowledged, newest last."""
         query = f"SELECT {_COLUMNS} FROM shards WHERE place=? AND sure ORDER BY at"
         return [ShardInfo(*row) for row in self._rows(query, place)]
 
     def add(self, place: str, shard: ShardInfo) -> None:
-        """Remember a shard that a place has acknowledged, as it is there."""
+        """Record a shard that a place has acknowledged, with its URL there."""
         self._note(place, [shard], sure=True)
 
     def doubt(self, place: str, shards: Sequence[ShardInfo]) -> None:
-        """Remember that a place may have these, or not: before they are sent, or when it lost one.
+        """Record that a place may or may not have these: before sending, or when it lost one.
 
-        Without their hashes they are passed over.
+        Shards without a hash are skipped.
         """
         self._note(place, shards, sure=False)
 
@@ -100,10 +101,10 @@ class Journal:
         if not self._path.parent.is_dir():
             make_folders(self._path.parent)
         with closing(sqlite3.connect(self._path, timeout=10)) as database:
-            # A commit is then one write, without waiting for the disk: what a process that is
-            # killed has not noted by then, it sends again.
+            # A commit is then one write that does not wait for the disk. What a killed process did
+            # not record, the next run sends again.
             with suppress(sqlite3.OperationalError):
-                # Fails at once where others are at it; one of them succeeds, for good.
+                # Fails at once while another process does it; one succeeds, for good.
                 database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = NORMAL")
             database.execute(

@@ -1,4 +1,4 @@
-"""For those who build on atdata: conformance suites, sample strategies, a network to test against.
+"""For packages that build on atdata: conformance suites, sample strategies, a test network.
 
-Nothing is loaded here; each part is imported by its own name, such as ``atdata.testing.network``.
+Each part is imported by its own name, such as ``atdata.testing.network``.
 """

@@ -27,8 +27,7 @@ __all__ = ["BackendSuite"]
 
 OpenBackend = Callable[[], Backend]
 
-# Names whose order differs between bytes and the alphabets of people, or that a query could
-# take for something else.
+# Names whose order by bytes differs from alphabetical order, or that a query may misread.
 NAMES = sorted(
     ["a", "A", "Z", "a-b", "a b", "ab", "é", "e\u0301", "ß", "%", "_", "'; --", "日本", "😀", "\\"],
     key=lambda name: name.encode(),
@@ -36,16 +35,16 @@ NAMES = sorted(
 
 
 class BackendSuite:
-    """What every backend does, to the error."""
+    """What every backend does, errors included."""
 
     @pytest.fixture
     def url(self) -> str:
-        """URL of an empty database, of this test alone."""
+        """URL of an empty database for this test alone."""
         pytest.fail("Override the fixture 'url'.", pytrace=False)
 
     @pytest.fixture
     def open_backend(self, url: str) -> Iterator[OpenBackend]:
-        """Open the database, as often as one likes; all are closed at the end."""
+        """Opens the database, as often as it is called; every handle is closed at the end."""
         opened: list[Backend] = []
 
         def open_one() -> Backend:
@@ -62,7 +61,7 @@ class BackendSuite:
         return open_backend()
 
     def test_empty(self, backend: Backend) -> None:
-        """A new database answers every question with nothing."""
+        """A new database has nothing to find."""
         assert backend.schema("A 1") is None
         assert backend.schemas("", None, 10) == []
         assert backend.newest("a") is None
@@ -73,7 +72,7 @@ class BackendSuite:
         assert backend.remove("a") == 0
 
     def test_what_is_added_is_there_for_others(self, open_backend: OpenBackend) -> None:
-        """What one handle adds is read by another, every character of it."""
+        """Another handle reads what one handle adds, every character of it."""
         one, other = open_backend(), open_backend()
         document = '{"a": "\\u0000 \\ud83d\\ude00 %s \' \\" ;"}' + " " * 100_000 + "."
         one.add_schema(SchemaRow("A 1", document))
@@ -83,14 +82,14 @@ class BackendSuite:
         assert other.entry("cid-1") == EntryRow("a", 1, "cid-1", document)
 
     def test_a_schema_is_written_once(self, backend: Backend) -> None:
-        """Adding under a key that is taken changes nothing and returns what is there."""
+        """Adding under a taken key changes nothing and returns the existing row."""
         first = SchemaRow("A 1", "first")
         assert backend.add_schema(first) == first
         assert backend.add_schema(SchemaRow("A 1", "second")) == first
         assert backend.schema("A 1") == first
 
     def test_schemas_between_two_keys(self, backend: Backend) -> None:
-        """A range of schemas leaves out both ends and keeps to the limit, in order of bytes."""
+        """A range of schemas excludes both ends, respects the limit, and is in order of bytes."""
         keys = sorted(["A 1", "A 2", "AB 1", "a 1", "É 1", "_ 1"], key=lambda key: key.encode())
         for key in reversed(keys):
             backend.add_schema(SchemaRow(key, key))
@@ -99,7 +98,7 @@ class BackendSuite:
         assert [row.key for row in backend.schemas("A 1", None, 2)] == ["A 2", "AB 1"]
 
     def test_revisions_follow_one_another(self, backend: Backend) -> None:
-        """A revision is added only right after the newest; the others are refused."""
+        """Only the revision after the newest is added; others are refused."""
         assert not backend.add_entry(EntryRow("a", 2, "x", "2"))
         assert backend.add_entry(EntryRow("a", 1, "x", "1"))
         assert not backend.add_entry(EntryRow("a", 1, "y", "1 again"))
@@ -109,7 +108,7 @@ class BackendSuite:
         assert backend.newest("a") == EntryRow("a", 2, "y", "2")
 
     def test_a_cid_finds_what_was_added_last(self, backend: Backend) -> None:
-        """Of several rows with one CID the last added is found, also after others go away."""
+        """Of several rows with one CID the last added is found, also when others are removed."""
         rows = [EntryRow("b", 1, "x", "0"), EntryRow("a", 1, "x", "1"), EntryRow("a", 2, "x", "2")]
         for row in rows:
             backend.add_entry(row)
@@ -120,7 +119,7 @@ class BackendSuite:
         assert backend.entry("x") is None
 
     def test_many_revisions_of_one_content(self, backend: Backend) -> None:
-        """The order of rows with one CID is that of their addition past ten and a hundred."""
+        """Rows with one CID keep the order in which they were added past ten and a hundred."""
         for revision in range(1, 121):
             backend.add_entry(EntryRow("a", revision, "x", str(revision)))
         found = backend.entry("x")
@@ -128,7 +127,7 @@ class BackendSuite:
         assert found.revision == 120
 
     def test_names_are_bytes_in_order(self, backend: Backend) -> None:
-        """Names that differ at all are different, and come in the order of their UTF-8 bytes."""
+        """Names that differ in any byte are different, and are listed in order of UTF-8 bytes."""
         for name in reversed(NAMES):
             assert backend.add_entry(EntryRow(name, 1, f"cid-{NAMES.index(name)}", name))
         assert backend.names("", 100) == NAMES
@@ -140,7 +139,7 @@ class BackendSuite:
             assert backend.entry(row.cid) == row
 
     def test_pages(self, backend: Backend) -> None:
-        """Page after page, every name comes once, with its newest revision."""
+        """Over all pages, every name comes once, with its newest revision."""
         for number in range(25):
             backend.add_entry(EntryRow(f"n{number:02d}", 1, "x", "old"))
             backend.add_entry(EntryRow(f"n{number:02d}", 2, "x", "new"))
@@ -152,7 +151,7 @@ class BackendSuite:
         assert backend.names("n04", 3) == ["n05", "n06", "n07"]
 
     def test_pages_are_bounded_in_bytes(self, backend: Backend) -> None:
-        """Large entries come in short pages, of names and of revisions; each comes once."""
+        """Pages of large entries, by name or by revision, are short; each entry comes once."""
         with limits.set(page_bytes=10_000):
             for number in range(10):
                 backend.add_entry(EntryRow(f"n{number}", 1, "x", str(number) * 4_000))
@@ -168,7 +167,7 @@ class BackendSuite:
             assert backend.revisions("many", 10, 100) == backend.revisions("none", 0, 100) == []
 
     def test_pages_while_others_write(self, open_backend: OpenBackend) -> None:
-        """Names that stay come once each, though others are added and removed between pages."""
+        """Names that stay come once each while others are added and removed between pages."""
         reader, writer = open_backend(), open_backend()
         for number in range(20):
             writer.add_entry(EntryRow(f"keep{number:02d}", 1, "x", "1"))
@@ -190,7 +189,7 @@ class BackendSuite:
         ]
 
     def test_removal_leaves_nothing(self, backend: Backend) -> None:
-        """Removing says how many revisions went; the name then begins at 1 again."""
+        """Removing returns how many revisions there were; the name then starts at 1 again."""
         for revision in (1, 2, 3):
             backend.add_entry(EntryRow("a", revision, f"x{revision}", "a"))
         backend.add_entry(EntryRow("b", 1, "y", "b"))
@@ -202,7 +201,7 @@ class BackendSuite:
         assert backend.add_entry(EntryRow("a", 1, "z", "a"))
 
     def test_terms_find_the_newest_revision(self, open_backend: OpenBackend) -> None:
-        """A name is found by all terms of its newest revision together, and by no older ones."""
+        """A name is found by the terms of its newest revision together, not by older ones."""
         backend, other = open_backend(), open_backend()
         backend.add_entry(EntryRow("b", 1, "x", "1"), {"wcat": 0, "wdog": 0, "xt1": 0})
         backend.add_entry(EntryRow("a", 1, "y", "2"), {"wcattle": 0, "wé日": 0, "xt1": 0})
@@ -227,7 +226,7 @@ class BackendSuite:
         assert names("", "xt1") == ["a"]
 
     def test_the_best_come_first(self, backend: Backend) -> None:
-        """Higher levels come before lower ones, whole words before beginnings, else the names."""
+        """Results are in order of level, then whole words before prefixes, then names."""
         levels = {"d": 0, "c": 3, "b": 3, "a": 1}
         for name, level in levels.items():
             backend.add_entry(EntryRow(name, 1, "x", name), {"wsame": level, "wone": 3 - level})
@@ -243,7 +242,7 @@ class BackendSuite:
         assert names(["same"], 10) == ["b", "c", "d", "e", "a"]
 
     def test_names_of_a_search_in_order(self, backend: Backend) -> None:
-        """Names that fit equally well come in the order of their bytes."""
+        """Names that match equally well come in order of their bytes."""
         for name in reversed(NAMES):
             backend.add_entry(
                 EntryRow(name, 1, "x", name), {"wsame": 0, f"w{name.encode().hex()}": 0}
@@ -255,7 +254,7 @@ class BackendSuite:
             assert row.name == name
 
     def test_searches_as_a_model_does(self, backend: Backend) -> None:
-        """After many changes, every search finds what a plain list of all terms says."""
+        """After many changes, every search finds what a plain list of all terms gives."""
         random = Random(7)
         model: dict[str, Terms] = {}
         for _ in range(12):
@@ -279,7 +278,7 @@ class BackendSuite:
             assert found == ranked(model, words, labels)[:limit], (words, labels)
 
     def test_replacing(self, backend: Backend) -> None:
-        """A row put in the place of all revisions is the only one, found by its terms alone."""
+        """A row that replaces all revisions is the only one, found by its terms alone."""
         for revision in (1, 2, 3):
             backend.add_entry(EntryRow("a", revision, f"x{revision}", "old"), {"wold": 0})
         for document in ("new", "newer"):
@@ -298,7 +297,7 @@ class BackendSuite:
         assert backend.unindexed(10) == []
 
     def test_notes(self, open_backend: OpenBackend) -> None:
-        """A note is there until it is written again or removed; ranges leave out both ends."""
+        """A note stays until it is written again or removed; ranges exclude both ends."""
         one, other = open_backend(), open_backend()
         for name in reversed(NAMES):
             one.set_note(name, name.encode().hex())
@@ -315,7 +314,7 @@ class BackendSuite:
         assert "a" not in [key for key, _ in other.notes("", "\U0010ffff", 100)]
 
     def test_threads_on_one_handle(self, backend: Backend) -> None:
-        """Of eight threads that add the same revision through one handle exactly one wins."""
+        """Of eight threads that add one revision through one handle, exactly one succeeds."""
         with ThreadPoolExecutor(8) as pool:
             for revision in range(1, 6):
                 rows = [EntryRow("a", revision, f"x{n}", str(n)) for n in range(8)]
@@ -350,7 +349,7 @@ class BackendSuite:
     )
     @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
     def test_a_forked_child_uses_the_handle(self, backend: Backend) -> None:
-        """A handle made before a fork works in the child and goes on working in the parent."""
+        """A handle made before a fork works in the child, and still in the parent."""
         backend.add_entry(EntryRow("a", 1, "x", "parent"))
         child = multiprocessing.get_context("fork").Process(target=_add_second, args=(backend,))
         child.start()
@@ -361,7 +360,7 @@ class BackendSuite:
         assert [row.document for row in backend.history("a")] == ["parent", "child", "parent"]
 
     def test_the_address_shows_no_password(self, backend: Backend, url: str) -> None:
-        """What a backend says of itself has no user and no password."""
+        """The address of a backend shows no user and no password."""
         user, at, _ = url.partition("://")[2].rpartition("@")
         if at:
             assert user.rpartition(":")[2] not in backend.address

@@ -1,4 +1,4 @@
-"""Conformance of an index, of whatever it is made: machine, team or network.
+"""Conformance of an index: of a machine, a team or the network.
 
 For an index of your own, subclass `IndexSuite` in a test module and override ``index``::
 
@@ -40,7 +40,7 @@ class IndexSuite(IndexSchemaSuite):
 
     @pytest.fixture
     def index(self) -> AbstractIndex:
-        """An empty index, of this test alone."""
+        """An empty index for this test alone."""
         pytest.fail("Override the fixture 'index'.", pytrace=False)
 
     @pytest.fixture
@@ -54,7 +54,7 @@ class IndexSuite(IndexSchemaSuite):
         return make
 
     def test_it_is_an_index(self, index: AbstractIndex) -> None:
-        """It has the members of the protocol, and a new one holds nothing."""
+        """It has the members of the protocol, and a new one is empty."""
         assert isinstance(index, AbstractIndex)
         assert list(index.list_datasets()) == []
         assert list(index.list_schemas()) == []
@@ -85,7 +85,7 @@ class IndexSuite(IndexSchemaSuite):
     def test_a_part_is_never_inserted_as_the_whole(
         self, index: AbstractIndex, make_dataset: MakeDataset
     ) -> None:
-        """What is split among ranks is inserted as the part that it is, or refused."""
+        """One rank's part of a dataset is inserted as that part, or refused."""
         part = make_dataset(points(1, samples=20)).split(1, 3)
         samples = list(part)
         try:
@@ -106,8 +106,8 @@ class IndexSuite(IndexSchemaSuite):
         assert values(decoded) == values(scene())
 
     def test_shards_keep_their_split(self, index: AbstractIndex, tmp_path: Path) -> None:
-        """A shard of ``train/`` or ``test/`` stays of it, wherever the index has it and whatever it
-        is called there: by the entry, and by its URL alone."""
+        """A shard of ``train/`` or ``test/`` keeps its split, wherever the index has it and
+        whatever its name there, by the entry and by its URL alone."""
         samples = points(1, samples=20)
         places = ("train/a", "test/a", "train/b")
         for number, place in enumerate(places):
@@ -127,7 +127,7 @@ class IndexSuite(IndexSchemaSuite):
     def test_what_is_said_of_a_dataset_is_kept(
         self, index: AbstractIndex, make_dataset: MakeDataset
     ) -> None:
-        """Metadata come back as they were given, bytes, floats and nesting included."""
+        """Metadata read back as they were given, bytes, floats and nesting included."""
         metadata = {"a": [1, -0.5, None, True], "b": {"c": b"\x00\xff", "ü": "😀"}, "e": {}}
         index.insert_dataset(
             make_dataset(points(1)),
@@ -146,7 +146,7 @@ class IndexSuite(IndexSchemaSuite):
     def test_the_same_content_is_one_dataset(
         self, index: AbstractIndex, make_dataset: MakeDataset
     ) -> None:
-        """The same content under the same name returns the entry that is there."""
+        """The same content under the same name returns the existing entry."""
         dataset = make_dataset(points(1))
         first = index.insert_dataset(dataset, name="points", description="Said once.")
         again = index.insert_dataset(dataset, name="points")
@@ -158,7 +158,7 @@ class IndexSuite(IndexSchemaSuite):
     def test_other_content_is_found_by_the_name(
         self, index: AbstractIndex, make_dataset: MakeDataset
     ) -> None:
-        """After other content under the same name, the name means the new one alone."""
+        """Once a name gets other content, it means only that."""
         old = index.insert_dataset(make_dataset(points(1)), name="points")
         new = index.insert_dataset(make_dataset(points(2)), name="points")
         assert facts(index.get_dataset("points")) == facts(new)
@@ -177,7 +177,7 @@ class IndexSuite(IndexSchemaSuite):
     def test_something_new_said_of_the_same_content(
         self, index: AbstractIndex, make_dataset: MakeDataset
     ) -> None:
-        """Inserting the same content with another description changes what the name says."""
+        """Inserting the same content with another description changes the description."""
         dataset = make_dataset(points(1))
         index.insert_dataset(dataset, name="points", description="Old.", tags=["kept"])
         index.insert_dataset(dataset, name="points", description="New.")
@@ -206,7 +206,7 @@ class IndexSuite(IndexSchemaSuite):
     def test_names_are_kept_as_they_are(
         self, index: AbstractIndex, make_dataset: MakeDataset
     ) -> None:
-        """Names with spaces, capitals, signs and any script are different names, found exactly."""
+        """Names with spaces, capitals, signs and in any script are distinct, and found exactly."""
         dataset = make_dataset(points(1))
         names = [
             "case",
@@ -229,7 +229,7 @@ class IndexSuite(IndexSchemaSuite):
     def test_a_schema_ref_that_is_given_is_used(
         self, index: AbstractIndex, make_dataset: MakeDataset
     ) -> None:
-        """An entry has the schema ref that it was inserted with, and no other is published."""
+        """An entry has the schema it was inserted with, and no other schema is published."""
         ref = index.publish_schema(Point, version="3.1.4")
         entry = index.insert_dataset(make_dataset(points(1)), name="points", schema_ref=ref)
         assert entry.schema_ref == ref
@@ -273,7 +273,7 @@ class IndexSuite(IndexSchemaSuite):
         bad: dict[str, Any],
         error: type[Exception],
     ) -> None:
-        """Each bad argument has its error, before anything is written."""
+        """Each bad argument has its own error, before anything is written."""
         arguments = {"name": "points", **bad}
         with pytest.raises(error):
             index.insert_dataset(make_dataset(points(1)), **arguments)
@@ -295,7 +295,7 @@ class IndexSuite(IndexSchemaSuite):
         assert list(index.list_schemas()) == []
 
     def test_a_missing_file_is_noticed_first(self, index: AbstractIndex, tmp_path: Path) -> None:
-        """A dataset whose file is not there is not recorded."""
+        """A dataset whose file is missing is not recorded."""
         missing = Dataset.of(Point, tmp_path / "missing.tar")
         with pytest.raises(FileNotFoundError, match=r"missing\.tar"):
             index.insert_dataset(missing, name="points")
@@ -317,7 +317,7 @@ class IndexSuite(IndexSchemaSuite):
                 index.decode_schema(unknown)
 
     def test_threads(self, index: AbstractIndex, make_dataset: MakeDataset) -> None:
-        """Several threads that insert the same and different datasets lose and double none."""
+        """Threads that insert the same and different datasets lose none and duplicate none."""
         same = make_dataset(points(0))
         others = [make_dataset(points(n)) for n in range(1, 5)]
         todo = [(same, "same")] * 4 + [(each, f"own-{n}") for n, each in enumerate(others)]
@@ -332,7 +332,7 @@ class IndexSuite(IndexSchemaSuite):
             assert list(Dataset.of(Point, urls[0])) == list(dataset)
 
     def test_copied_to_itself(self, index: AbstractIndex, make_dataset: MakeDataset) -> None:
-        """A dataset opened from its entry and inserted under another name holds the same."""
+        """A dataset opened from its entry and inserted under another name has the same samples."""
         index.insert_dataset(make_dataset(points(1, 7)), name="one")
         entry = index.get_dataset("one")
         sample_type = index.decode_schema(entry.schema_ref)
@@ -346,5 +346,5 @@ class IndexSuite(IndexSchemaSuite):
 
 
 def facts(entry: IndexEntry) -> tuple[Any, ...]:
-    """What the protocol says of an entry."""
+    """An entry has what its protocol promises."""
     return entry.name, entry.schema_ref, entry.data_urls, entry.metadata

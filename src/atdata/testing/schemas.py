@@ -1,4 +1,4 @@
-"""Conformance of an index in what concerns schemas, and the sample types that it is tried with.
+"""Conformance of an index: its schemas, and the sample types that the suite uses.
 
 Part of `atdata.testing.indexes.IndexSuite`.
 """
@@ -48,12 +48,12 @@ class Scene:
 
 
 def points(label: int, samples: int = 5) -> list[Point]:
-    """Samples that no other label has."""
+    """Samples that differ from those of every other label."""
     return [Point(np.full(3, i, np.float32), label) for i in range(samples)]
 
 
 def scene() -> Scene:
-    """A sample with every value filled in."""
+    """A sample with a value in every field."""
     image = np.arange(12, dtype=np.uint8).reshape(3, 4)
     first, *others = points(1)
     taken = datetime.fromisoformat("2026-11-21T10:00:00+01:00")
@@ -64,7 +64,7 @@ def scene() -> Scene:
 
 
 def values(sample: Any) -> Any:
-    """The values of a sample's fields, whatever its class is."""
+    """The values of the fields of a sample, to compare samples of different classes."""
     return sample.packed
 
 

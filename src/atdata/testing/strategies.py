@@ -83,7 +83,7 @@ def versions() -> st.SearchStrategy[str]:
 
 
 def kinds(*, depth: int = 2) -> st.SearchStrategy[Kind]:
-    """Kinds of every sort that a type can be made of.
+    """Every kind that a field of a type can have.
 
     Args:
         depth: How deep lists, maps and nested samples may stand in one another.
@@ -106,7 +106,7 @@ def kinds(*, depth: int = 2) -> st.SearchStrategy[Kind]:
 def fields(
     draw: st.DrawFn, *, depth: int = 2, min_size: int = 0, max_size: int = 5
 ) -> tuple[Field, ...]:
-    """Fields of one type, each with a name of its own."""
+    """The fields of one type, no two with the same name."""
     names = draw(st.lists(field_names(), min_size=min_size, max_size=max_size, unique=True))
     text = st.none() | st.text(max_size=20)
     return tuple(
@@ -115,7 +115,7 @@ def fields(
 
 
 def schemas(*, depth: int = 2, min_fields: int = 0) -> st.SearchStrategy[Schema]:
-    """Schemas that types can be made of."""
+    """Schemas that `build_type` accepts."""
     return st.builds(
         Schema,
         class_names(),
@@ -127,12 +127,12 @@ def schemas(*, depth: int = 2, min_fields: int = 0) -> st.SearchStrategy[Schema]
 
 
 def sample_types(*, depth: int = 2, min_fields: int = 1) -> st.SearchStrategy[type]:
-    """Sample types, made of random schemas."""
+    """Sample types of random schemas."""
     return schemas(depth=depth, min_fields=min_fields).map(build_type)
 
 
 def values_of(kind: Kind) -> st.SearchStrategy[Any]:
-    """Values that a field of this kind can have, as Python has them.
+    """Python values that a field of this kind can have.
 
     A nested sample whose kind has no Python class comes as a dict.
     """
