@@ -1,4 +1,4 @@
-"""Every reference syntax, parsed and printed here and nowhere else.
+"""Every reference syntax, parsed and printed.
 
 ========================  ===================================================
 local schema              ``atdata://local/sampleSchema/{Class}@{version}``
@@ -25,11 +25,12 @@ DATASET_COLLECTION: Final = "ac.foundation.dataset.record"
 LENS_COLLECTION: Final = "ac.foundation.dataset.lens"
 SHARD_BLOBS_COLLECTION: Final = "ac.foundation.dataset.shardBlobs"
 """Records that keep the blobs of a dataset whose own record has no room for them."""
-NEWER_SCHEMA_COLLECTION: Final = "science.alt.dataset.schema"
-NEWER_DATASET_COLLECTION: Final = "science.alt.dataset.entry"
-NEWER_LENS_COLLECTION: Final = "science.alt.dataset.lens"
-NEWER_LABEL_COLLECTION: Final = "science.alt.dataset.label"
-"""The newer family of records, which is read and not written. A label names a dataset."""
+ALT_SCHEMA_COLLECTION: Final = "science.alt.dataset.schema"
+ALT_DATASET_COLLECTION: Final = "science.alt.dataset.entry"
+ALT_LENS_COLLECTION: Final = "science.alt.dataset.lens"
+ALT_LABEL_COLLECTION: Final = "science.alt.dataset.label"
+"""The alt family of records, which is read, and written if a caller asks for it; lenses are only
+read. A label gives a dataset's name a version."""
 MAX_NAME_LENGTH: Final = 256
 """Longest dataset name, in characters."""
 

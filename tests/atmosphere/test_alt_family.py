@@ -8,7 +8,7 @@ import msgpack
 import pytest
 
 from atdata._digest import blob_cid
-from atdata._refs import NEWER_DATASET_COLLECTION, NEWER_LABEL_COLLECTION, NEWER_SCHEMA_COLLECTION
+from atdata._refs import ALT_DATASET_COLLECTION, ALT_LABEL_COLLECTION, ALT_SCHEMA_COLLECTION
 from atdata._shardlist import ShardInfo
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
 from atdata.atmosphere.alt_family import newer_shards
@@ -24,12 +24,12 @@ TIME = "2026-01-01T10:00:00Z"
 
 def schema_record() -> dict[str, Any]:
     return {
-        "$type": NEWER_SCHEMA_COLLECTION,
+        "$type": ALT_SCHEMA_COLLECTION,
         "name": "Digit",
         "version": "1.0.0",
         "schemaType": "jsonSchema",
         "schema": {
-            "$type": f"{NEWER_SCHEMA_COLLECTION}#jsonSchemaFormat",
+            "$type": f"{ALT_SCHEMA_COLLECTION}#jsonSchemaFormat",
             "$schema": "http://json-schema.org/draft-07/schema#",
             "type": "object",
             "properties": {"image": {"$ref": SHIM}, "label": {"type": "integer"}},
@@ -41,7 +41,7 @@ def schema_record() -> dict[str, Any]:
 
 def entry_record(storage: dict[str, Any], schema: str = "at://did:plc:x/a.b/c") -> dict[str, Any]:
     return {
-        "$type": NEWER_DATASET_COLLECTION,
+        "$type": ALT_DATASET_COLLECTION,
         "name": "newer digits",
         "schemaRef": schema,
         "storage": storage,
@@ -125,7 +125,7 @@ def test_schemas_are_told_in_our_terms(index: AtmosphereIndex) -> None:
     """get_schema and list_schemas give name, version and fields, whatever the family."""
     ours = index.publish_schema(Digit)
     uri = put(index.client, schema_record())
-    put(index.client, {"$type": NEWER_SCHEMA_COLLECTION, "name": "broken"}, "broken")
+    put(index.client, {"$type": ALT_SCHEMA_COLLECTION, "name": "broken"}, "broken")
     record = index.get_schema(uri)
     assert (record["name"], record["version"], record.ref) == ("Digit", "1.0.0", uri)
     assert sorted(field["name"] for field in record["fields"]) == ["image", "label"]
@@ -142,7 +142,7 @@ def test_labels(index: AtmosphereIndex) -> None:
     uris = [put(client, entry_record(storage), f"entry{n}") for n in range(2)]
     for n, uri in enumerate(uris):
         label = {
-            "$type": NEWER_LABEL_COLLECTION,
+            "$type": ALT_LABEL_COLLECTION,
             "name": "mnist",
             "version": f"1.0.{n}",
             "datasetUri": uri,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from atdata._refs import (
-    NEWER_LABEL_COLLECTION,
+    ALT_LABEL_COLLECTION,
 )
 from atdata.atmosphere import (
     AtmosphereClient,
@@ -104,14 +104,14 @@ def test_a_label_of_another_tool_is_not_taken_over(
     other = write_samples(list(digits)[:3], tmp_path / "other.tar")
     second = store.insert_dataset(other, name="b")
     record = {
-        "$type": NEWER_LABEL_COLLECTION,
+        "$type": ALT_LABEL_COLLECTION,
         "name": "rel",
         "version": "1.0.0",
         "datasetUri": first.uri,
         "datasetCid": first.cid,
         "createdAt": "2026-01-01T00:00:00Z",
     }
-    theirs = index.client.put_record(NEWER_LABEL_COLLECTION, "theirs", record, replaces=None)
+    theirs = index.client.put_record(ALT_LABEL_COLLECTION, "theirs", record, replaces=None)
     assert index.label("rel", "1.0.0", first) == str(theirs.uri)
     with pytest.raises(LabelExistsError):
         index.label("rel", "1.0.0", second)

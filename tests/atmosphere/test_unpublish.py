@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from atdata._refs import (
+    ALT_LABEL_COLLECTION,
     DATASET_COLLECTION,
     LENS_COLLECTION,
-    NEWER_LABEL_COLLECTION,
     SHARD_BLOBS_COLLECTION,
 )
 from atdata._shardlist import ShardInfo
@@ -39,7 +39,7 @@ def test_a_dataset_is_taken_back(index: AtmosphereIndex, digits: Dataset[Digit])
     label = index.label("one", "1.0.0", one)
     gone = index.unpublish(one.uri)
     assert (gone.uri, gone.blobs, gone.labels) == (one.uri, (), (label,))
-    assert list(client.list_records(client.did, NEWER_LABEL_COLLECTION)) == []
+    assert list(client.list_records(client.did, ALT_LABEL_COLLECTION)) == []
     with pytest.raises(DatasetNotFoundError):
         index.get_dataset(one.uri)
     by_name = index.unpublish(f"@{client.handle}/two")

@@ -216,6 +216,26 @@ def test_a_class_with_three_members_is_a_source(tmp_path: Path) -> None:
     assert dataset.shard_list == list(files)
 
 
+class Listed(InMemory):
+    """A source that counts how often its shards are listed."""
+
+    lists = 0
+
+    @property
+    def shard_list(self) -> list[str]:
+        self.lists += 1
+        return super().shard_list
+
+
+def test_making_a_dataset_lists_no_shards(tmp_path: Path) -> None:
+    """Not even to see that it is a source: listing a bucket takes requests."""
+    source = Listed({"a.tar": Path(write(tmp_path).shard_list[0]).read_bytes()})
+    dataset = Dataset[Digit](source).filter(bool)
+    assert source.lists == 0
+    assert len(list(dataset)) > 0
+    assert source.lists > 0
+
+
 @pytest.mark.parametrize("wrong", [int, "Digit", Digit(np.zeros(1, np.uint8), 1), None, 3])
 def test_what_is_no_sample_type_is_refused(wrong: Any) -> None:
     """Dataset[…] with anything but a sample type says what to pass."""

@@ -20,9 +20,9 @@ import atdata
 from atdata import Dataset, load_dataset
 from atdata._digest import sha256_of
 from atdata._refs import (
+    ALT_DATASET_COLLECTION,
+    ALT_SCHEMA_COLLECTION,
     DATASET_COLLECTION,
-    NEWER_DATASET_COLLECTION,
-    NEWER_SCHEMA_COLLECTION,
     SCHEMA_COLLECTION,
 )
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
@@ -546,8 +546,8 @@ def test_the_newer_family_is_written(
     assert (plan.ok, plan.uri) == (True, uri)
     assert promote_to_atmosphere(entry, local, client, **arguments) == uri
     assert counts(client) == (0, 0)
-    assert len(records(client, NEWER_SCHEMA_COLLECTION)) == 1
-    assert len(records(client, NEWER_DATASET_COLLECTION)) == 1
+    assert len(records(client, ALT_SCHEMA_COLLECTION)) == 1
+    assert len(records(client, ALT_DATASET_COLLECTION)) == 1
     found = published.get_dataset("vectors")
     assert (found.uri, found.license, found.tags) == (uri, "MIT", ("a", "b"))
     assert [s.sha256 for s in found.shards] == [s.sha256 for s in entry.shards]
@@ -572,7 +572,7 @@ def test_what_the_newer_family_cannot_say_is_refused(
             data_store=PDSBlobStore(client),
             family="science.alt.dataset",
         )
-    assert records(client, NEWER_SCHEMA_COLLECTION) == []
+    assert records(client, ALT_SCHEMA_COLLECTION) == []
     uri = promote_to_atmosphere(entry, local, client, data_store=PDSBlobStore(client))
     assert [sample.number for sample in load_dataset(uri, split="train")] == [0, 1, 2]
 

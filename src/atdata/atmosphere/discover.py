@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from atdata._limits import limits
 from atdata._refs import (
+    ALT_DATASET_COLLECTION,
+    ALT_SCHEMA_COLLECTION,
     DATASET_COLLECTION,
-    NEWER_DATASET_COLLECTION,
-    NEWER_SCHEMA_COLLECTION,
     SCHEMA_COLLECTION,
     is_did,
 )
@@ -20,8 +20,8 @@ from atdata.errors import OptionError, XrpcError
 COLLECTIONS: Final = (
     SCHEMA_COLLECTION,
     DATASET_COLLECTION,
-    NEWER_SCHEMA_COLLECTION,
-    NEWER_DATASET_COLLECTION,
+    ALT_SCHEMA_COLLECTION,
+    ALT_DATASET_COLLECTION,
 )
 """Schemas and datasets of both record families."""
 _PAGE_ROWS: Final = 1000

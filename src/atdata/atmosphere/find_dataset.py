@@ -7,8 +7,8 @@ from itertools import islice
 from typing import Final
 
 from atdata._refs import (
+    ALT_DATASET_COLLECTION,
     DATASET_COLLECTION,
-    NEWER_DATASET_COLLECTION,
     NameRef,
     account_of,
     known_name,
@@ -102,7 +102,7 @@ def find_newest(client: AtmosphereClient, did: str, name: str, ref: str) -> Atmo
 
 def _at(client: AtmosphereClient, ref: str) -> AtmosphereIndexEntry:
     uri = parse_at_uri(ref)
-    if uri.collection not in (DATASET_COLLECTION, NEWER_DATASET_COLLECTION):
+    if uri.collection not in (DATASET_COLLECTION, ALT_DATASET_COLLECTION):
         raise RefError(f"{ref!r} is not a dataset: its collection is not {DATASET_COLLECTION}.")
     try:
         record = client.get_record(uri)

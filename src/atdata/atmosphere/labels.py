@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from atdata._refs import NEWER_LABEL_COLLECTION, AtUri, Version, check_name, parse_at_uri
+from atdata._refs import ALT_LABEL_COLLECTION, AtUri, Version, check_name, parse_at_uri
 from atdata._secrets import redacted_repr
 from atdata.atmosphere.entry import AtmosphereIndexEntry
 from atdata.atmosphere.key_ranges import foreign_records, records_in
@@ -70,17 +70,17 @@ def find_label(reader: Reader, did: str, name: str, version: str | None = None) 
         version: The label's version; None: any.
     """
     start = label_range(name) if version is None else label_rkey(name, version)
-    ours = records_in(reader, did, NEWER_LABEL_COLLECTION, start)
+    ours = records_in(reader, did, ALT_LABEL_COLLECTION, start)
     return _newest(ours, name, version) or _newest(
-        foreign_records(reader, did, NEWER_LABEL_COLLECTION), name, version
+        foreign_records(reader, did, ALT_LABEL_COLLECTION), name, version
     )
 
 
 def label_versions(reader: Reader, did: str, name: str) -> list[str]:
     """The versions that an account's labels of this name have, in order."""
-    ours = records_in(reader, did, NEWER_LABEL_COLLECTION, label_range(name))
+    ours = records_in(reader, did, ALT_LABEL_COLLECTION, label_range(name))
     found: set[Version] = set()
-    for record in (*ours, *foreign_records(reader, did, NEWER_LABEL_COLLECTION)):
+    for record in (*ours, *foreign_records(reader, did, ALT_LABEL_COLLECTION)):
         try:
             if record.value.get("name") == name:
                 found.add(Version.parse(record.value["version"]))
@@ -127,7 +127,7 @@ def set_label(
     """
     rkey = label_rkey(check_name(name), str(Version.parse(version)))
     record = {
-        "$type": NEWER_LABEL_COLLECTION,
+        "$type": ALT_LABEL_COLLECTION,
         "name": name,
         "version": version,
         "datasetUri": entry.uri,
@@ -135,13 +135,13 @@ def set_label(
         "createdAt": now(),
     }
     for _ in range(_TRIES):
-        same_start = records_in(client, client.did, NEWER_LABEL_COLLECTION, rkey)
+        same_start = records_in(client, client.did, ALT_LABEL_COLLECTION, rkey)
         # 1.0.1 is what 1.0.10 begins with.
         there = next((record for record in same_start if record.uri.rkey == rkey), None)
         said = None if there is None else _labelled(there)
         if said is None and not move:
             # Ours would come before the one that another tool has set, and so take its place.
-            foreign = foreign_records(client, client.did, NEWER_LABEL_COLLECTION)
+            foreign = foreign_records(client, client.did, ALT_LABEL_COLLECTION)
             said = _newest(foreign, name, version)
         if said is not None and said.leads_to(entry):
             return str(said.label)
@@ -152,7 +152,7 @@ def set_label(
             )
         replaces = None if there is None else there.cid
         try:
-            written = client.put_record(NEWER_LABEL_COLLECTION, rkey, record, replaces=replaces)
+            written = client.put_record(ALT_LABEL_COLLECTION, rkey, record, replaces=replaces)
             return str(written.uri)
         except XrpcError as error:
             if error.code != "InvalidSwap":

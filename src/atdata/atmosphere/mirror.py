@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from itertools import chain
 from typing import Any, Final
 
-from atdata._refs import DATASET_COLLECTION, NEWER_DATASET_COLLECTION, is_did
+from atdata._refs import ALT_DATASET_COLLECTION, DATASET_COLLECTION, is_did
 from atdata.atmosphere.discover import COLLECTIONS, accounts
 from atdata.atmosphere.manifest import followed
 from atdata.atmosphere.mirror_store import MirrorCounts, MirrorStore
@@ -291,7 +291,7 @@ class Mirror:
                 raise RecordError(f"{uri}: the server lists it with the CID of another record.")
             if record.value.get("$type") != record.uri.collection:
                 raise RecordError(f"{uri}: $.$type: expected {record.uri.collection!r}.")
-            if record.uri.collection in (DATASET_COLLECTION, NEWER_DATASET_COLLECTION):
+            if record.uri.collection in (DATASET_COLLECTION, ALT_DATASET_COLLECTION):
                 entry = followed(read_entry(record))
                 self._store.put_dataset(uri, entry, cid=record.cid, owner=owner)
             else:

@@ -9,7 +9,7 @@ from typing import Any
 
 from atdata._digest import RAW, cid_sha256
 from atdata._json_checks import in_record, shown
-from atdata._refs import DATASET_COLLECTION, NEWER_DATASET_COLLECTION, AtUri, known_name
+from atdata._refs import ALT_DATASET_COLLECTION, DATASET_COLLECTION, AtUri, known_name
 from atdata._shardlist import LocatedUrl, ShardInfo
 from atdata.atmosphere.alt_family import newer_shards
 from atdata.atmosphere.entry import AtmosphereIndexEntry, StrongRef
@@ -37,7 +37,7 @@ def read_entry(record: Record) -> AtmosphereIndexEntry:
 
 def list_entries(reader: Reader, did: str) -> Iterator[AtmosphereIndexEntry]:
     """Every dataset record of an account, of both families; malformed ones are skipped."""
-    for collection in (DATASET_COLLECTION, NEWER_DATASET_COLLECTION):
+    for collection in (DATASET_COLLECTION, ALT_DATASET_COLLECTION):
         for record in reader.list_records(did, collection):
             with suppress(RecordError):
                 yield read_entry(record)
@@ -55,7 +55,7 @@ def entries_of(reader: Reader, did: str, name: str) -> list[AtmosphereIndexEntry
         lambda collection: foreign_records(reader, did, collection),
     ):
         found = []
-        for collection in (DATASET_COLLECTION, NEWER_DATASET_COLLECTION):
+        for collection in (DATASET_COLLECTION, ALT_DATASET_COLLECTION):
             for record in find(collection):
                 try:
                     entry = read_entry(record)
@@ -70,7 +70,7 @@ def entries_of(reader: Reader, did: str, name: str) -> list[AtmosphereIndexEntry
 
 def _read(uri: AtUri, cid: str, value: Mapping[str, Any]) -> AtmosphereIndexEntry:
     kind = value.get("$type")
-    if kind not in (DATASET_COLLECTION, NEWER_DATASET_COLLECTION):
+    if kind not in (DATASET_COLLECTION, ALT_DATASET_COLLECTION):
         raise RecordError(f"$.$type: expected {DATASET_COLLECTION!r}, found {shown(kind)}.")
     validate(value)
     try:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from atdata._refs import (
-    NEWER_SCHEMA_COLLECTION,
+    ALT_SCHEMA_COLLECTION,
     SCHEMA_COLLECTION,
     AtUri,
     Version,
@@ -51,7 +51,7 @@ class SchemaRecord(dict[str, Any]):
 
     def __init__(self, record: Record) -> None:
         value = record.value
-        if record.uri.collection == NEWER_SCHEMA_COLLECTION:
+        if record.uri.collection == ALT_SCHEMA_COLLECTION:
             schema = _located(record.uri, lambda: from_alt_record(value))
             ours = to_record(schema, lambda nested: nested.name)
             value = {**ours, "createdAt": value.get("createdAt")}
@@ -74,7 +74,7 @@ def schema_record(reader: Reader, ref: str) -> Record:
             f"{ref!r} is a schema of a local index; on the network schemas have AT URIs. "
             "Publish it with publish_schema and use what that returns."
         )
-    if uri.collection not in (SCHEMA_COLLECTION, NEWER_SCHEMA_COLLECTION):
+    if uri.collection not in (SCHEMA_COLLECTION, ALT_SCHEMA_COLLECTION):
         raise SchemaRefError(
             f"{ref!r} is not a schema: {uri.collection} is not {SCHEMA_COLLECTION}."
         )
@@ -105,7 +105,7 @@ def parsed_schema(reader: Reader, record: Record) -> Schema:
     """The schema that a record holds, with those that it refers to. Errors as for `read_schema`."""
 
     def parse() -> Schema:
-        if record.uri.collection == NEWER_SCHEMA_COLLECTION:
+        if record.uri.collection == ALT_SCHEMA_COLLECTION:
             return from_alt_record(record.value)
         return from_record(record.value, lambda ref: read_schema(reader, ref))
 
@@ -121,7 +121,7 @@ def _located(uri: AtUri, parse: Callable[[], Schema]) -> Schema:
 
 def list_schema_records(reader: Reader, did: str) -> Iterator[SchemaRecord]:
     """Every schema of an account, of both families; malformed ones of the newer are skipped."""
-    for collection in (SCHEMA_COLLECTION, NEWER_SCHEMA_COLLECTION):
+    for collection in (SCHEMA_COLLECTION, ALT_SCHEMA_COLLECTION):
         for record in reader.list_records(did, collection):
             try:
                 yield SchemaRecord(record)
@@ -161,7 +161,7 @@ def publish_schema(
             uri = find_schema(client, schema, collection=collection)
         if uri is not None:
             return uri
-        if collection == NEWER_SCHEMA_COLLECTION:
+        if collection == ALT_SCHEMA_COLLECTION:
             record = to_alt_record(schema)
         else:
             record = to_record(schema, lambda nested: _publish_nested(client, nested, found))
@@ -215,7 +215,7 @@ def _agrees(client: AtmosphereClient, record: Record, schema: Schema) -> bool | 
         return None
     try:
         there = parsed_schema(client, record)
-        if record.uri.collection == NEWER_SCHEMA_COLLECTION:
+        if record.uri.collection == ALT_SCHEMA_COLLECTION:
             there, schema = _in_order(there), _in_order(schema)
         diff = compare(there, schema)
     except SchemaError as error:

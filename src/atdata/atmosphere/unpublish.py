@@ -8,12 +8,12 @@ from typing import Any, Final
 
 from atdata._digest import RAW, cid_sha256
 from atdata._refs import (
+    ALT_DATASET_COLLECTION,
+    ALT_LABEL_COLLECTION,
+    ALT_LENS_COLLECTION,
+    ALT_SCHEMA_COLLECTION,
     DATASET_COLLECTION,
     LENS_COLLECTION,
-    NEWER_DATASET_COLLECTION,
-    NEWER_LABEL_COLLECTION,
-    NEWER_LENS_COLLECTION,
-    NEWER_SCHEMA_COLLECTION,
     SCHEMA_COLLECTION,
     SHARD_BLOBS_COLLECTION,
     AtUri,
@@ -39,11 +39,11 @@ from atdata.errors import (
 )
 from atdata.stores.journal import Journal
 
-_DATASETS: Final = (DATASET_COLLECTION, NEWER_DATASET_COLLECTION)
-_SCHEMAS: Final = (SCHEMA_COLLECTION, NEWER_SCHEMA_COLLECTION)
-_USERS: Final = (*_DATASETS, *_SCHEMAS, LENS_COLLECTION, NEWER_LENS_COLLECTION)
+_DATASETS: Final = (DATASET_COLLECTION, ALT_DATASET_COLLECTION)
+_SCHEMAS: Final = (SCHEMA_COLLECTION, ALT_SCHEMA_COLLECTION)
+_USERS: Final = (*_DATASETS, *_SCHEMAS, LENS_COLLECTION, ALT_LENS_COLLECTION)
 """Collections whose records refer to schemas."""
-_OTHERS: Final = (LENS_COLLECTION, NEWER_LENS_COLLECTION, NEWER_LABEL_COLLECTION)
+_OTHERS: Final = (LENS_COLLECTION, ALT_LENS_COLLECTION, ALT_LABEL_COLLECTION)
 
 
 @redacted_repr
@@ -101,7 +101,7 @@ def _dataset(client: AtmosphereClient, at: AtUri) -> Unpublished:
             blobs = _blobs(client, entry) - _blobs_of_others(client, at)
     labels = [
         label.uri
-        for label in client.list_records(client.did, NEWER_LABEL_COLLECTION)
+        for label in client.list_records(client.did, ALT_LABEL_COLLECTION)
         if label.value.get("datasetUri") == str(at)
     ]
     # Labels first, blobs last: nobody must find a dataset without its blobs.

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from atdata._protocols import IndexEntry
 from atdata._refs import (
+    ALT_DATASET_COLLECTION,
     DATASET_COLLECTION,
-    NEWER_DATASET_COLLECTION,
     account_of,
     is_did,
     is_handle,
@@ -27,7 +27,7 @@ from atdata.schema.model import Schema
 from atdata.system.folders import user_path
 
 _CLASS_AT_VERSION: Final = re.compile(r"\w+@\d+\.\d+\.\d+")
-_DATASETS: Final = (DATASET_COLLECTION, NEWER_DATASET_COLLECTION)
+_DATASETS: Final = (DATASET_COLLECTION, ALT_DATASET_COLLECTION)
 _PATH: Final = re.compile(r"[/~]|\.\.?/")
 """The start of a path that cannot be a name."""
 _PATTERN: Final = re.compile(r"[*?{]")

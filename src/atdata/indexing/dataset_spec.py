@@ -12,9 +12,9 @@ import numpy as np
 from atdata._limits import limits
 from atdata._protocols import IndexEntry
 from atdata._refs import (
+    ALT_DATASET_COLLECTION,
+    ALT_SCHEMA_COLLECTION,
     DATASET_COLLECTION,
-    NEWER_DATASET_COLLECTION,
-    NEWER_SCHEMA_COLLECTION,
     SCHEMA_COLLECTION,
     check_name,
 )
@@ -32,7 +32,7 @@ Family: TypeAlias = Literal["ac.foundation.dataset", "science.alt.dataset"]
 """What the names of the record types begin with."""
 _COLLECTIONS: Final = {
     "ac.foundation.dataset": (SCHEMA_COLLECTION, DATASET_COLLECTION),
-    "science.alt.dataset": (NEWER_SCHEMA_COLLECTION, NEWER_DATASET_COLLECTION),
+    "science.alt.dataset": (ALT_SCHEMA_COLLECTION, ALT_DATASET_COLLECTION),
 }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
-from atdata._refs import NEWER_SCHEMA_COLLECTION, check_name
+from atdata._refs import ALT_SCHEMA_COLLECTION, check_name
 from atdata._secrets import redacted_repr
 from atdata._shardlist import ShardInfo
 from atdata.atmosphere.manifest import followed, holders
@@ -234,7 +234,7 @@ def _with_schema(
         return planned("found", existing)
     found: dict[tuple[str, str], str | None] = {(schema.name, schema.version): None}
     written = 1
-    if collection == NEWER_SCHEMA_COLLECTION:
+    if collection == ALT_SCHEMA_COLLECTION:
         refusals.of(lambda: to_alt_record(schema))
     else:
         written += _look_for_nested(client, schema, found)

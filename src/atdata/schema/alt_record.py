@@ -25,7 +25,7 @@ from typing import Any, Final
 
 from atdata._json_checks import in_schema
 from atdata._limits import limits
-from atdata._refs import NEWER_SCHEMA_COLLECTION, Version
+from atdata._refs import ALT_SCHEMA_COLLECTION, Version
 from atdata.errors import RefError, SchemaError
 from atdata.samples.kinds import (
     Array,
@@ -43,7 +43,7 @@ from atdata.samples.ndarray import dtype_name
 from atdata.schema.checks import as_choices, as_shape, check_limits, known_dtype
 from atdata.schema.model import Schema
 
-_FORMAT: Final = f"{NEWER_SCHEMA_COLLECTION}#jsonSchemaFormat"
+_FORMAT: Final = f"{ALT_SCHEMA_COLLECTION}#jsonSchemaFormat"
 _NDARRAY: Final = re.compile(
     r"https://(alt\.science|foundation\.ac)/schemas/atdata-ndarray-bytes/[0-9.]+(/?#/\$defs/ndarray)?"
 )
@@ -59,8 +59,8 @@ def from_alt_record(record: Mapping[str, Any]) -> Schema:
         SchemaError: Names the path of what is wrong (``$.schema.properties``).
     """
     data = in_schema.mapping(record, "$")
-    if data.get("$type") != NEWER_SCHEMA_COLLECTION:
-        raise in_schema.wrong("$.$type", repr(NEWER_SCHEMA_COLLECTION), data.get("$type"))
+    if data.get("$type") != ALT_SCHEMA_COLLECTION:
+        raise in_schema.wrong("$.$type", repr(ALT_SCHEMA_COLLECTION), data.get("$type"))
     name = _class_name(in_schema.name(data.get("name"), "$.name"))
     try:
         version = str(Version.parse(data.get("version")))  # type: ignore[arg-type]
@@ -166,12 +166,12 @@ def to_alt_record(schema: Schema) -> dict[str, Any]:
         SchemaError: A field that JSON Schema cannot express, such as a nested sample; names it.
     """
     record: dict[str, Any] = {
-        "$type": NEWER_SCHEMA_COLLECTION,
+        "$type": ALT_SCHEMA_COLLECTION,
         "name": schema.name,
         "version": schema.version,
         "schemaType": "jsonSchema",
         "schema": {
-            "$type": f"{NEWER_SCHEMA_COLLECTION}#jsonSchemaFormat",
+            "$type": f"{ALT_SCHEMA_COLLECTION}#jsonSchemaFormat",
             "$schema": "http://json-schema.org/draft-07/schema#",
             "type": "object",
             "properties": {field.name: _property(field) for field in schema.fields},
