@@ -120,7 +120,7 @@ def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def s3_server(start_service: Callable[..., dict[str, Any]]) -> S3Server:
-    """An S3 server that all workers share, with the keys of its owner and of a stranger."""
+    """An S3 server that all workers share, with the keys of its owner and of another user."""
     return S3Server(**start_service("s3", "tests.services.s3"))
 
 

@@ -68,7 +68,7 @@ def test_a_path_that_does_not_exist_fails_at_once(name: str, tmp_path: Path) -> 
 
 
 def test_a_bare_name_points_to_the_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever forgets the '@' of a dataset's name is told."""
+    """A dataset's name without its '@' is an error that says so."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(KeyError, match="'@local/photos' for a local index"):
         load_dataset("photos")

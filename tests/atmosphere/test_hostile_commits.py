@@ -26,7 +26,7 @@ SIGNED = {
     "a deep one": (0, b"\xa2\x61a" + DEEP + commits.encode("$type") + commits.encode(DATASET)),
     "no number": (0, b"\xa1\x61a\xfb\x7f\xf8" + bytes(6)),
     "a key twice": (0, b"\xa2\x61a\x01\x61a\x02"),
-    "more behind": (0, b"\xa0\xa0"),
+    "trailing bytes": (0, b"\xa0\xa0"),
     "no utf-8": (0, b"\xa1\x61a\x62\xff\xff"),
     "a tree that is a list": (1, b"\x80"),
     "a tree of itself": (
@@ -47,7 +47,7 @@ SIGNED = {
 def test_what_an_account_signs_may_be_nonsense(
     home: WebServer, level: int, block: bytes, tmp_path: Path
 ) -> None:
-    """A commit that is signed and makes no sense changes nothing, and a mirror goes on."""
+    """A signed but malformed commit changes nothing, and the mirror continues."""
     with pytest.raises(RecordError):
         changes_of(commits.message(OWNER[0], DATASET, block, level=level), commits.KEY, [DATASET])
     key = "z" + base58(commits.KEY)
@@ -108,7 +108,7 @@ ODD = {
 def test_a_record_with_odd_values(
     home: WebServer, value: bytes, field: str, tmp_path: Path
 ) -> None:
-    """Whatever a signed record holds, it is kept or passed over, and a mirror goes on."""
+    """Whatever a signed record holds, it is kept or skipped, and the mirror continues."""
     document = json.loads(home.files["/.well-known/did.json"])
     document["verificationMethod"] = [
         {"id": "#atproto", "type": "Multikey", "publicKeyMultibase": "z" + base58(commits.KEY)}

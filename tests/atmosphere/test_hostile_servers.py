@@ -321,7 +321,7 @@ EXTERNAL = "ac.foundation.dataset.storageExternal"
 def test_words_that_a_database_cannot_hold(
     home: WebServer, backend: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    """Whatever is in its words, a record is kept or passed over; the others are kept."""
+    """Whatever its text holds, a record is kept or skipped; the others are kept."""
     place = (
         str(tmp_path / "mirror.db")
         if backend == "sqlite"

@@ -35,7 +35,7 @@ from tests.atmosphere.tokens import access_token
 
 @pytest.fixture
 def reader(at_home: Network) -> AtmosphereIndex:
-    """The network as a stranger sees it, without a login."""
+    """The network without a login."""
     return AtmosphereIndex(AtmosphereClient())
 
 
@@ -126,7 +126,7 @@ class TestReading:
     def test_nonsense_beside_it(
         self, index: AtmosphereIndex, public_digits: Dataset[Digit]
     ) -> None:
-        """A broken record of another tool is passed over in listings, and named when asked for."""
+        """A malformed record is skipped in listings, and an error when it is opened."""
         entry = index.insert_dataset(public_digits, name="digits")
         value = {"$type": DATASET_COLLECTION}
         broken = write_raw(index.client, DATASET_COLLECTION, "broken", value)

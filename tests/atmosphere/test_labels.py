@@ -76,7 +76,7 @@ def test_a_label_leads_to_one_dataset(
 def test_one_of_several_threads_gets_a_label(
     index: AtmosphereIndex, digits: Dataset[Digit], tmp_path: Path
 ) -> None:
-    """Of callers that set a label of the network at once one gets it, the others are told."""
+    """If several callers set a label at once, one succeeds and the others get an error."""
     store = AtmosphereIndex(index.client, data_store=PDSBlobStore(index.client))
     other = write_samples(list(digits)[:3], tmp_path / "other.tar")
     entries = [store.insert_dataset(digits, name="a"), store.insert_dataset(other, name="b")]

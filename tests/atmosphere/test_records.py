@@ -270,6 +270,6 @@ class TestStrangers:
     ],
 )
 def test_details_are_checked(bad: dict[str, Any]) -> None:
-    """What is said of a dataset has its types and limits."""
+    """A dataset's description has types and limits."""
     with pytest.raises(ValueError):
         record_of([shard(0)], **bad)

@@ -98,7 +98,7 @@ def test_found_under_another_tools_key(index: AtmosphereIndex) -> None:
 
 
 def test_conflict_under_another_tools_key(index: AtmosphereIndex) -> None:
-    """One with other fields there is a conflict, and nothing is published beside it."""
+    """A published schema with other fields is a conflict, and nothing is published."""
     value = record(f"{__name__}.Inner", "1.0.0", field("height"))
     index.client.put_record(SCHEMA_COLLECTION, "3k2yihcrp6f2c", value, replaces=None)
     with pytest.raises(SchemaConflictError, match="height"):

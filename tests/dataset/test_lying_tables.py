@@ -122,7 +122,7 @@ def test_no_lie_is_believed(told: Any, full: bool) -> None:
     "rows", [range(0, COUNT, 2), range(1, COUNT), range(COUNT - 1), range(0), [3]]
 )
 def test_over_http_a_table_that_leaves_samples_out_is_not_used(rows: Any) -> None:
-    """Between samples, before the first or behind the last: len and all that is read is whole."""
+    """Wherever a table omits samples, len and every way of reading are complete."""
     keys = keys_of(2)
     with placed(keys) as (path, true), web_server() as site:
         table = lie(true, list(rows), [keys[r] for r in rows], {})

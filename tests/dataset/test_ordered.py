@@ -177,7 +177,7 @@ def test_a_child_goes_on_reading_large_samples(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_loops_and_next_share_one_place(tmp_path: Path, shuffle: bool) -> None:
-    """Wherever a loop over a reading is left, the next one, or next(), goes on behind it."""
+    """Wherever a loop over a reading stops, the next loop, or next(), continues there."""
     dataset = write_samples(items(30), tmp_path / "data.tar", maxcount=11)
     expected, reading = (
         dataset.shuffled(seed=1) if shuffle else dataset.ordered() for _ in range(2)

@@ -191,7 +191,7 @@ def test_a_damaged_table_never_changes_an_answer(dataset: Dataset[Point], data: 
 
 
 def test_tables_are_checked_before_many_samples_are_read(tmp_path: Path) -> None:
-    """An epoch of many samples with a damaged table beside them has each of them once."""
+    """An epoch with a damaged table next to a shard has each sample once."""
     write_samples((Point(np.zeros(3, np.float32), i) for i in range(9000)), tmp_path / "a.tar")
     path = tmp_path / "a.tar.idx"
     damaged = bytearray(path.read_bytes())
@@ -228,7 +228,7 @@ def test_a_shard_that_is_written_anew_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_shard_that_is_cut_short_meanwhile_is_an_error(tmp_path: Path) -> None:
-    """Truncated while an epoch is read, or after the dataset was opened, a shard is told of."""
+    """A shard that is truncated during an epoch, or after opening, is an error that names it."""
     opened = write_samples(points(300), tmp_path / "a.tar")
     reading = opened.shuffled(50, seed=1)
     assert len(next(reading).number) == 50
@@ -402,7 +402,7 @@ def test_a_remote_table_that_lies_is_not_believed(dataset: Dataset[Point]) -> No
 
 
 def test_from_a_bucket(s3_server: Any, s3_bucket: str, dataset: Dataset[Point]) -> None:
-    """A store in S3 keeps the tables beside its shards, and samples are read by ranges."""
+    """An S3 store keeps tables next to its shards, and samples are read by ranges."""
     store = atdata.local.S3DataStore(s3_server.credentials(), bucket=s3_bucket)
     urls = store.write_shards(dataset, prefix="points")
     remote = Dataset[Point](list(urls))

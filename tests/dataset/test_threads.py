@@ -1,4 +1,4 @@
-"""Threads that read from one reading: each sample is given once, or the thread is told."""
+"""Threads that share a reading: each sample is returned once, or a thread gets an error."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def numbers(item: Any) -> list[int]:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_thread_that_asks_while_another_reads(tmp_path: Path, way: str) -> None:
-    """It gets an error, and the one that reads goes on: nothing is read twice."""
+    """A second thread gets an error and the first continues: nothing is read twice."""
     inside, go_on = threading.Event(), threading.Event()
 
     def slow(number: Number) -> Number:

@@ -510,7 +510,7 @@ def equal(a: Any, b: Any) -> bool:
 
 
 def details_of(entry: Any) -> dict[str, Any]:
-    """What is said of an entry; what is empty is left out."""
+    """The description of an entry, without empty fields."""
     said = {
         "description": entry.description,
         "tags": list(entry.tags),

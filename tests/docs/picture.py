@@ -48,7 +48,7 @@ def picture() -> str:
 
 
 def main() -> None:
-    """Draw the picture anew."""
+    """Redraw the picture."""
     before, start, rest = PAGE.read_text().partition(START)
     PAGE.write_text(f"{before}{start}{picture()}{END}{rest.partition(END)[2]}")
 

@@ -90,7 +90,7 @@ def test_the_complete_promotion_workflow(
     on_s3: dict[str, str],
     on_network: dict[str, str],
 ) -> None:
-    """The workflow of the documents runs as it stands, and a stranger reads all 1,000 samples."""
+    """The documented workflow runs unchanged, and another user reads all 1,000 samples."""
     environment = {"ATDATA_INDEX": redis_url, **on_s3, **on_network}
     done = run(PROGRAMS / "promotion_workflow.py", tmp_path, environment)
     assert "Name: feature-vectors-v1" in done.stdout

@@ -1,4 +1,4 @@
-"""What is said of a dataset: copied as it is, or refused by its path."""
+"""A dataset's description is copied unchanged, or refused with the path."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from atdata.indexing.licenses import check_license
     ],
 )
 def test_written_as_spdx_writes_them(given: str, written: str) -> None:
-    """An expression is told in SPDX's own capitals, so that programs can compare it."""
+    """An expression is returned in SPDX's own capitals, so that programs can compare it."""
     assert check_license(given) == written
 
 

@@ -50,7 +50,7 @@ def read_with_peer(request: pytest.FixtureRequest) -> Callable[[Path], str]:
 def peer_shards(
     request: pytest.FixtureRequest, run_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """A folder of shards that a peer wrote: those kept beside the tests, and fresh ones."""
+    """A folder of shards that a peer wrote: those kept with the tests, and fresh ones."""
     name, kept = request.param
     if not kept:
         return _written_now(name, run_folder)

@@ -179,7 +179,7 @@ def test_what_cannot_be_a_lens_is_told_when_decorated(function: Any, says: str) 
 
 
 def test_a_putter_with_its_arguments_swapped_is_refused() -> None:
-    """A putter takes the view first; the other way round is told when it is decorated."""
+    """A putter takes the view first; the reverse is an error at the decorator."""
     with pytest.raises(LensError, match=r"\(view: Named, source: Person\)"):
 
         @name_of.putter  # type: ignore[arg-type]

@@ -129,7 +129,7 @@ def test_the_same_content_under_two_names(index: LocalIndex, digits: MakeDigits)
 
 
 def test_deleting_forgets_every_revision_and_no_data(index: LocalIndex, digits: MakeDigits) -> None:
-    """A deleted name is unknown with all its CIDs; the shards stay, and the name starts anew."""
+    """A deleted name and its CIDs are unknown; the shards stay, and the name can be reused."""
     entries = [index.insert_dataset(digits(label), name="digits") for label in range(2)]
     assert index.delete_dataset("digits") == 2
     for lost in (
@@ -361,7 +361,7 @@ def test_a_listing_is_in_order_and_in_pages(index: LocalIndex, digits: MakeDigit
 
 
 def test_an_entry_is_kept_as_json(place: str, digits: MakeDigits, tmp_path: Path) -> None:
-    """An index opened anew, by another program even, has the entry to the last detail."""
+    """An index opened again, even by another program, has every detail of the entry."""
     with LocalIndex(place) as index:
         entry = index.insert_dataset(
             digits(), name="digits", metadata={"b": b"\0", "f": [0.1, 2**64 - 1]}, tags=["t"]

@@ -119,7 +119,7 @@ def test_a_missing_version_lists_those_that_exist(index: LocalIndex, digits: Mak
 
 
 def test_one_of_two_processes_gets_a_label(place: str, digits: MakeDigits) -> None:
-    """Of two processes that set a label at once one gets it, and the other is told, each time."""
+    """If two processes set a label at once, one succeeds and the other gets an error."""
     with LocalIndex(place) as index:
         for number, name in enumerate(("one", "two")):
             index.insert_dataset(digits(number), name=name)

@@ -83,7 +83,7 @@ def test_a_copy_says_what_the_record_says(index: LocalIndex) -> None:
 
 
 def test_schemas_of_copies(index: LocalIndex) -> None:
-    """A copied schema is listed beside one's own, read, and made a type, without a network."""
+    """A mirrored schema is listed, read and built into a type without a network."""
     ref = f"at://{ALICE}/{SCHEMA}/a"
     with pytest.raises(SchemaNotFoundError):
         index.get_schema(ref)

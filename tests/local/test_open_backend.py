@@ -213,7 +213,7 @@ def test_a_server_that_is_down(url: str) -> None:
 
 
 def test_a_wrong_password_for_redis(redis_url: str) -> None:
-    """Redis refusing the password is told as that."""
+    """A refused Redis password is an error that says so."""
     import redis
 
     with redis.Redis.from_url(redis_url) as client:
@@ -228,7 +228,7 @@ def test_a_wrong_password_for_redis(redis_url: str) -> None:
 
 
 def test_a_wrong_password_for_postgres(postgres_server: PostgresServer, postgres_url: str) -> None:
-    """PostgreSQL refusing the password, or having no such database, is told as that."""
+    """A refused PostgreSQL password and a missing database are errors that say so."""
     host = postgres_url.rpartition("@")[2]
     assert "password" in str(failure(f"postgresql://postgres:secret@{host}"))
     missing = postgres_server.database("not_there")
@@ -318,7 +318,7 @@ def test_a_database_that_ended_is_used_again(
     redis_url: str,
     postgres_url: str,
 ) -> None:
-    """An index goes on working after its server has ended every connection."""
+    """An index works after its server has closed every connection."""
     dataset = digits()
     for url in (redis_url, postgres_url):
         proxy = proxy_to(url)

@@ -145,7 +145,7 @@ def test_classes_of_one_name(index: LocalIndex) -> None:
 
 
 def test_a_schema_is_taken_as_it_is(index: LocalIndex) -> None:
-    """A Schema is published under its own version and name, with what was said of it."""
+    """A Schema is published under its own version and name, with its description."""
     schema = atdata.schema_of(
         Digit, version="1.2.3", description="A digit.", metadata={"a": [1, None, "ü"]}
     )

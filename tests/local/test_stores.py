@@ -40,7 +40,7 @@ def labels(entry: Any) -> list[int]:
 
 
 def test_every_sample_arrives(index: LocalIndex, digits: MakeDigits) -> None:
-    """All samples of all shards are in the store, sharded anew as asked, and known by hash."""
+    """The store has every sample, resharded as requested, with recorded hashes."""
     dataset = digits(5, samples=20)
     entry = index.insert_dataset(dataset, name="My Digits!", maxcount=8)
     assert [shard.samples for shard in entry.shards] == [8, 8, 4]

@@ -33,7 +33,7 @@ class Internet:
     """What is out there."""
 
     web: WebServer
-    """Behind every public name."""
+    """The address of every public name."""
     dns: Nameserver
     contacted: list[str]
     """Addresses that connections were asked for, the nameserver's aside."""

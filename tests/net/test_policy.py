@@ -1,4 +1,4 @@
-"""What a stranger's URL may do."""
+"""What an untrusted URL may reach."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_table_of_schemes_decides(private: bool) -> None:
     ],
 )
 def test_other_schemes_are_refused(url: str) -> None:
-    """A stranger's URL is https, s3 or a blob, and nothing else."""
+    """An untrusted URL is https, s3 or a blob, and nothing else."""
     with pytest.raises(UnsafeUrlError):
         Policy(allow_private=False).check_url(url)
 

@@ -1,4 +1,4 @@
-"""Copies: nothing is sent twice, whatever happens, and every failure is retried or told."""
+"""Copies: nothing is sent twice, and every failure is retried or reported."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_an_expired_token_is_renewed(
 def test_longer_limits_are_told(
     account: Account, pds: FaultProxy, local: LocalIndex, entry: LocalDatasetEntry
 ) -> None:
-    """A wait beyond the client's patience is an error that names it; the next run goes on."""
+    """A wait beyond the client's patience is an error that says so; the next run resumes."""
     client = AtmosphereClient(pds.url, patience=10)
     client.login(account.handle, account.password)
     pds.answer(429, match="putRecord.*", times=1, headers={"Retry-After": "3000"})

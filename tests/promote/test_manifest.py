@@ -48,7 +48,7 @@ def test_more_blobs_than_a_record_can_name(
     published: AtmosphereIndex,
     many: tuple[LocalIndex, LocalDatasetEntry],
 ) -> None:
-    """They are planned, kept by records beside the dataset's, and all found when it is opened."""
+    """They are planned, referenced by additional records, and all found on opening."""
     local, entry = many
     blobs = PDSBlobStore(client)
     plan = plan_promotion(entry, local, client, data_store=blobs)
@@ -96,7 +96,7 @@ def test_what_is_known_of_many_urls_is_kept(
 def test_a_manifest_that_says_something_else_is_refused(
     client: AtmosphereClient, published: AtmosphereIndex
 ) -> None:
-    """Nonsense in a stranger's manifest is an error with its path, never a wrong shard."""
+    """A malformed manifest is an error with the path, never a wrong shard."""
     schema = published.publish_schema(Feature)
     url = "https://data.example/a.tar"
     said = [
@@ -140,7 +140,7 @@ def test_an_object_beside_the_copies(
     store: S3DataStore,
     s3_server: S3Server,
 ) -> None:
-    """Asked for, a manifest is an object beside the shards, which the record pins; read back."""
+    """On request, the manifest is an object next to the shards, pinned by the record."""
     options: dict[str, Any] = {"data_store": store, "manifest_store": store, "metadata": LONG}
     plan = plan_promotion(entry, local, client, **options)
     uri = promote_to_atmosphere(entry, local, client, **options)
@@ -168,7 +168,7 @@ def test_a_manifest_too_large_for_a_blob(
     entry: LocalDatasetEntry,
     store: S3DataStore,
 ) -> None:
-    """Where the server takes no blob so large, it goes beside copies in a bucket, or is refused."""
+    """A manifest too large for a blob goes next to copies in a bucket, or is refused."""
     proxy = proxy_to(at_home.servers[0].url)
     proxy.answer(200, times=None, match="describeServer", body=b'{"blobUploadLimit": 300}')
     client = AtmosphereClient(proxy.url)

@@ -184,7 +184,7 @@ def test_the_name_of_a_class_of_a_notebook_is_a_warning(
 def test_without_login_there_is_no_plan(
     local: LocalIndex, entry: LocalDatasetEntry, at_home: Network
 ) -> None:
-    """A client that is not logged in is told to log in."""
+    """A client without a login is an error that says to log in."""
     with pytest.raises(AuthenticationError, match="login"):
         plan_promotion(entry, local, AtmosphereClient())
 

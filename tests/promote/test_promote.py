@@ -1,4 +1,4 @@
-"""A local dataset becomes one of the network: once, whole, with all that was said of it."""
+"""A local dataset is published once, completely, with its description."""
 
 from __future__ import annotations
 
@@ -255,7 +255,7 @@ def test_urls_stay_by_default(
 def test_private_urls_are_refused_before_anything_is_written(
     client: AtmosphereClient, local: LocalIndex, entry: LocalDatasetEntry, tmp_path: Path
 ) -> None:
-    """Paths of this machine are no data for others: refused, and no schema is left behind."""
+    """Local paths are refused, since others cannot read them, and no schema is published."""
     with pytest.raises(PrivateUrlError, match=r"7 of 7 .*data_store="):
         promote_to_atmosphere(entry, local, client)
     with pytest.raises(PrivateUrlError, match="folder of this machine"):
@@ -304,7 +304,7 @@ def test_an_entry_of_ones_own_is_promoted(
 def test_without_login_nothing_happens(
     local: LocalIndex, entry: LocalDatasetEntry, at_home: Network
 ) -> None:
-    """A client that is not logged in is told to log in."""
+    """A client without a login is an error that says to log in."""
     with pytest.raises(AuthenticationError, match="login"):
         promote_to_atmosphere(entry, local, AtmosphereClient())
 

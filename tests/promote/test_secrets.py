@@ -79,7 +79,7 @@ def test_what_is_no_secret(text: str) -> None:
 
 @pytest.mark.parametrize("url", URLS)
 def test_a_secret_is_found_and_not_named(url: str) -> None:
-    """Whatever way a URL carries a secret, it is found, said of what kind it is, and not shown."""
+    """A secret in any part of a URL is found, its kind named, and its text hidden."""
     found = find_secret(url)
     assert found is not None
     assert SECRET not in found + redacted(url)

@@ -47,7 +47,7 @@ def test_splits_survive_promotion(
     tmp_path: Path,
 ) -> None:
     """The record says each shard's split, and its dataset is loaded by it: from blobs, a bucket, a
-    manifest, shards that were written anew, and a record of the newer family."""
+    manifest, rewritten shards, and a record of the newer family."""
     local.publish_schema(Feature)
     options: dict[str, Any] = {"data_store": PDSBlobStore(client)}
     metadata: Any = {}

@@ -21,7 +21,7 @@ from tests.promote.test_promote import records
 
 
 def types(client: AtmosphereClient, uri: str) -> list[str]:
-    """The MIME types that the record of a dataset, or those beside it, say of its shards."""
+    """The MIME types of shards in the record of a dataset and its additional records."""
     storage = client.get_record(uri).value["storage"]
     if "blobs" not in storage:
         kept = records(client, SHARD_BLOBS_COLLECTION)

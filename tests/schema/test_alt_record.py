@@ -159,7 +159,7 @@ def test_names_for_display(shown: str, name: str) -> None:
     )
 )
 def test_any_garbage_is_a_schema_error(said: Any) -> None:
-    """Whatever a stranger writes as properties, the result is a Schema or a SchemaError."""
+    """Any properties give a Schema or a SchemaError."""
     for properties in (said, {"x": said}):
         try:
             from_alt_record(record(properties))

@@ -129,7 +129,7 @@ def test_equal_fields_under_another_nested_name_are_another_type() -> None:
 
 
 def test_a_made_type_can_be_sent_to_another_process() -> None:
-    """Samples of a made type pickle: the other side makes the type anew from its schema."""
+    """Samples of a built type pickle: the receiver builds the type again from its schema."""
     cls = made(Field("x", INT), Field("b", schema_of(Box).fields[0].kind))
     sample = cls(x=1, b=np.ones(2, np.float32))
     assert pickle.loads(pickle.dumps(cls)) is cls
@@ -192,7 +192,7 @@ def test_a_made_type_looks_like_its_class() -> None:
     ],
 )
 def test_field_names_that_python_cannot_have_are_refused(name: str) -> None:
-    """A stranger's field name that is a keyword, code or reserved is refused by name."""
+    """A field name that is a keyword, code or reserved is refused by name."""
     with pytest.raises(SchemaError, match="DictSample"):
         made(Field(name, INT))
 

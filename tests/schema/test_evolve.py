@@ -90,7 +90,7 @@ def test_any_difference_is_told_and_raises_the_version(old: Schema, new: Schema)
 def test_each_sort_of_change(
     fields: tuple[Field, ...], line: str, compatible: bool, version: str
 ) -> None:
-    """A new optional field is minor, anything else major; what old data allow is told apart."""
+    """A new optional field is a minor change, anything else major; readability is separate."""
     new = schema(*fields)
     diff = compare(BASE, new)
     assert line in str(diff).splitlines()
@@ -101,7 +101,7 @@ def test_each_sort_of_change(
 
 
 def test_changes_inside_nested_samples_have_their_path() -> None:
-    """A difference in a nested sample is told where it is, not as the whole field."""
+    """A difference in a nested sample is reported by its path, not as the whole field."""
     old = schema(Field("boxes", ListOf(thing(Field("x", INT)))))
     new = schema(Field("boxes", ListOf(thing(Field("x", INT), Field("y", INT, optional=True)))))
     diff = compare(old, new)

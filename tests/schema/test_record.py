@@ -1,4 +1,4 @@
-"""Schemas as records, and records of strangers."""
+"""Schemas as records, and untrusted records."""
 
 from __future__ import annotations
 
@@ -300,7 +300,7 @@ JSON = st.recursive(
 
 @given(JSON)
 def test_any_json_is_a_schema_or_a_schema_error(record: Any) -> None:
-    """Whatever a stranger's record is, reading and building it gives a type or a SchemaError."""
+    """Any record gives a type or a SchemaError."""
     with suppress(SchemaError):
         build_type(read(record))
 

@@ -83,7 +83,7 @@ def test_what_is_passed_along_is_in_the_schema() -> None:
 
 @pytest.mark.parametrize("wrong", [int, Box(np.zeros(1, np.float32)), "Box", None])
 def test_what_is_no_sample_type_is_refused(wrong: object) -> None:
-    """Something else in place of a sample type is told apart at once."""
+    """Anything in place of a sample type is an error at once."""
     with pytest.raises(SampleTypeError):
         schema_of(wrong)  # type: ignore[arg-type]
 

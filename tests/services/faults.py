@@ -1,4 +1,4 @@
-"""What a fault proxy is told to do: rules that wait for requests."""
+"""Faults for a proxy to make: rules that wait for requests."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class LoneServer:
     def __init__(self, plc_url: str) -> None:
         self.plc_url = plc_url
         self.rotation_key = secrets.token_bytes(32)
-        """Signs what the directory is told of its accounts."""
+        """Signs the operations that its accounts send to the directory."""
         self._folder = Path(tempfile.mkdtemp(prefix="atdata-server-"))
         with socket.create_server(("127.0.0.1", 0)) as free:
             self._port: int = free.getsockname()[1]

@@ -64,7 +64,7 @@ class FaultProxy:
 
     @property
     def acknowledged(self) -> list[Acknowledged]:
-        """Requests with a body that succeeded, as far as the client was told, in order."""
+        """Requests with a body that succeeded, as the client saw it, in order."""
         return list(self._rules.acknowledged)
 
     @property

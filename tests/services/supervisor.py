@@ -56,7 +56,7 @@ def _stop(processes: list[subprocess.Popen[bytes]], commands: list[dict[str, Any
 
 
 def main() -> int:
-    """Returns 0 when told to stop, 1 when a daemon ended by itself (its log is printed)."""
+    """Returns 0 when stopped, 1 when a daemon ended by itself (its log is printed)."""
     spec = json.loads(sys.argv[1])
     folder = Path(spec["folder"])
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""The fault proxy makes the faults that it is told to, and else is not noticed."""
+"""The fault proxy makes the requested faults, and otherwise changes nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PAYLOAD = bytes(range(256)) * 4000
 
 @pytest.fixture
 def object_url(s3_server: S3Server, s3_bucket: str, proxy_to: ProxyTo) -> tuple[FaultProxy, str]:
-    """A proxy in front of S3, and a signed URL of an object of about 1 MB behind it."""
+    """A proxy in front of S3, and a signed URL of an object of about 1 MB."""
     s3_server.client().put_object(Bucket=s3_bucket, Key="shard.tar", Body=PAYLOAD)
     proxy = proxy_to(s3_server.endpoint)
     signed = s3_server.client(proxy.url).generate_presigned_url(
@@ -52,7 +52,7 @@ def test_passes_signed_requests(s3_server: S3Server, s3_bucket: str, proxy_to: P
 
 
 def test_answers_in_the_services_place(object_url: tuple[FaultProxy, str]) -> None:
-    """The next two requests are told to come back later; the third reaches the service."""
+    """The next two requests are throttled; the third reaches the service."""
     proxy, url = object_url
     proxy.answer(429, times=2, match="GET .*shard", headers={"Retry-After": "1"}, body=b"later")
     for _ in range(2):
@@ -104,7 +104,7 @@ def test_refuses_and_accepts_again(object_url: tuple[FaultProxy, str]) -> None:
 
 
 def test_holds_requests(object_url: tuple[FaultProxy, str]) -> None:
-    """A held request has arrived and goes on only when it is released."""
+    """A held request has arrived, and continues only when it is released."""
     proxy, url = object_url
     pause = proxy.pause(match="shard")
     answers: list[bytes] = []

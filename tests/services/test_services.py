@@ -249,7 +249,7 @@ def test_services_end_with_their_starter(module: str, how: str, service_tmp: Pat
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's help is asked on Linux only")
 @pytest.mark.parametrize("module", MODULES)
 def test_services_end_with_their_supervisor(module: str, service_tmp: Path) -> None:
-    """Even when the process that should stop them is killed, no server stays behind."""
+    """Even if the process that should stop them is killed, no server keeps running."""
     with _by_hand(module, folder=service_tmp) as (process, said):
         ports = _ports(said)
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()

@@ -56,7 +56,7 @@ class Wire:
 
         Args:
             head: Says how long it is.
-            until_end: Without a length, the body goes on to the connection's end (a response)
+            until_end: Without a length, the body ends with the connection (a response)
                 or is empty (a request).
         """
         if "chunked" in head.headers.get("transfer-encoding", "").lower():

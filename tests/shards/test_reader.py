@@ -84,7 +84,7 @@ def test_one_warning_counts_what_is_not_read() -> None:
 
 
 def test_what_macos_adds_is_no_sample() -> None:
-    """The attributes that macOS's tar keeps beside each file are counted, not decoded."""
+    """The attribute files that macOS's tar adds are counted, not decoded."""
     apple = b"\0\x05\x16\x07" + bytes(100)
     pairs = [m for name, data in members(40) for m in ((f"._{name}", apple), (name, data))]
     with pytest.warns(UnreadMembersWarning, match="40 of macOS"):
@@ -113,7 +113,7 @@ def test_empty_tar_has_no_samples() -> None:
     ],
 )
 def test_files_that_are_no_tar_are_refused(data: bytes, message: str, tmp_path: Path) -> None:
-    """An empty file, a compressed tar and other data are told apart, with the shard's name."""
+    """An empty file, a compressed tar and other data are distinct errors that name the shard."""
     (tmp_path / "x.tar").write_bytes(data)
     for source in (data, tmp_path / "x.tar"):
         with pytest.raises(ShardError, match=message) as caught:

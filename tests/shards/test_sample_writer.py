@@ -45,7 +45,7 @@ def test_an_array_may_be_used_again_for_the_next_sample(side: int, tmp_path: Pat
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_first_sample_that_does_not_fit_is_named(stream: bool, tmp_path: Path) -> None:
-    """Of several values that do not fit, the first sample's is told, with number and path."""
+    """Of several invalid values, the first is reported, with sample number and path."""
     samples = digits(2500)
     samples[2200].image = np.zeros(3)  # type: ignore[assignment]
     samples[2100].label = "x"  # type: ignore[assignment]
@@ -55,7 +55,7 @@ def test_the_first_sample_that_does_not_fit_is_named(stream: bool, tmp_path: Pat
 
 
 def test_the_first_is_named_where_several_shards_are_filled_at_once(tmp_path: Path) -> None:
-    """A wrong sample at the end of a shard is told before one at the beginning of the next."""
+    """An invalid sample at the end of a shard is reported before one in the next."""
     samples = digits(12_000)
     samples[2999].label = "x"  # type: ignore[assignment]
     samples[3000].label = "y"  # type: ignore[assignment]

@@ -68,7 +68,7 @@ def test_what_is_no_blob(url: str) -> None:
 
 @pytest.fixture
 def hosted(web: WebServer, proxy_to: ProxyTo, monkeypatch: pytest.MonkeyPatch) -> FaultProxy:
-    """A plain web server with DATA as a blob of an account of its own, behind a proxy."""
+    """A plain web server, behind a proxy, with DATA as a blob of its own account."""
     monkeypatch.setenv("ATDATA_PLC_URL", web.url)
     proxy = proxy_to(web.url)
     web.ranges = False
@@ -90,7 +90,7 @@ def blob_at(web: WebServer) -> str:
 
 
 def test_a_dropped_connection_begins_again(web: WebServer, hosted: FaultProxy) -> None:
-    """Servers of blobs have no ranges: after a drop, what was read is passed over."""
+    """Blob servers have no ranges: after a drop, bytes already read are skipped."""
     hosted.cut(after=1_700_000, times=2, abrupt=False)
     with BlobReader().open(blob_at(web)) as stream:
         assert stream.read() == DATA
@@ -98,7 +98,7 @@ def test_a_dropped_connection_begins_again(web: WebServer, hosted: FaultProxy) -
 
 
 def test_a_server_that_drops_for_ever_is_given_up(web: WebServer, hosted: FaultProxy) -> None:
-    """Bytes that are read again and passed over are no progress: a few drops end it."""
+    """Bytes that are read again and skipped are not progress: a few drops end the download."""
     hosted.cut(after=1_000_000, times=None, abrupt=False)
     with (
         BlobReader().open(blob_at(web)) as stream,

@@ -172,7 +172,7 @@ for _ in range(2):
 
 
 def test_a_full_disk_is_no_reason_to_stop(site: WebServer, tmp_path: Path) -> None:
-    """On a disk that is full before the copy is, reading goes on, and nothing is left half done."""
+    """If the disk fills during a copy, reading continues, and no partial copy is left."""
     cache = tmp_path / "cache"
     cache.mkdir()
     mount = ["unshare", "--user", "--mount", "--map-root-user", "sh", "-ec"]
@@ -184,7 +184,7 @@ def test_a_full_disk_is_no_reason_to_stop(site: WebServer, tmp_path: Path) -> No
 
 
 def test_a_limit_of_the_size_of_files_is_no_reason_to_stop(site: WebServer, tmp_path: Path) -> None:
-    """Where files may not grow as large as a shard, reading goes on as well."""
+    """If files may not grow as large as a shard, reading continues too."""
     limit = """
 import resource, signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

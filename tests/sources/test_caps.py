@@ -23,7 +23,7 @@ from tests.services.proxy import FaultProxy
 from tests.sources.web import Script, WebServer, fast, saying, slowly
 
 HOME = Policy(allow_private=True)
-"""The gate for strangers on a network of one's own."""
+"""The policy for untrusted URLs, on a local network."""
 
 
 QUICK = RetryPolicy(attempts=2, first_pause=0.001)
@@ -154,7 +154,7 @@ def test_what_the_user_sends_may_take_its_time(web: WebServer) -> None:
 
 
 def test_a_strangers_shard_beyond_the_limit(web: WebServer) -> None:
-    """A shard from a stranger's URL ends with an error where it is too large, not the user's."""
+    """A shard of an untrusted URL that is too large is an error; the user's own is not."""
     web.files["/a.tar"] = bytes(100_000)
     url = f"{web.url}/a.tar"
     with limits.set(shard_bytes=50_000):

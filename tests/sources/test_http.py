@@ -43,7 +43,7 @@ def test_a_file_arrives_whole(web: WebServer) -> None:
 
 @pytest.mark.parametrize("abrupt", [True, False])
 def test_goes_on_after_dropped_connections(web: WebServer, proxy_to: ProxyTo, abrupt: bool) -> None:
-    """A download that is cut again and again goes on where it was, and asks for the same file."""
+    """A download that drops repeatedly resumes at the last byte, of the same file."""
     web.files["/a.tar"] = DATA
     proxy = proxy_to(web.url)
     proxy.cut(after=800_000, times=3, abrupt=abrupt)
@@ -235,7 +235,7 @@ def test_redirects_stay_on_the_web(web: WebServer, target: str) -> None:
 
 
 def test_strangers_do_not_reach_this_machine(web: WebServer) -> None:
-    """Under the policy for strangers neither http nor a loopback address is opened."""
+    """Under the policy for untrusted URLs, neither http nor a loopback address is opened."""
     policy = Policy(allow_private=False)
     with pytest.raises(UnsafeUrlError, match="schemes https"):
         open_url(f"{web.url}/a.tar", policy=policy)
@@ -246,7 +246,7 @@ def test_strangers_do_not_reach_this_machine(web: WebServer) -> None:
 
 
 def test_strangers_may_be_allowed_in(web: WebServer) -> None:
-    """With private addresses allowed, a stranger's http URL is read."""
+    """With private addresses allowed, an untrusted http URL is read."""
     web.files["/a.tar"] = DATA
     with open_url(f"{web.url}/a.tar", policy=Policy(allow_private=True)) as stream:
         assert stream.read() == DATA

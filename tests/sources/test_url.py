@@ -146,7 +146,7 @@ def test_what_names_no_shard_fails_at_once(given: object, error: type[Exception]
 
 @pytest.mark.parametrize("url", ["gopher://h/x.tar", "ssh://h/x.tar"])
 def test_an_unknown_scheme_shows_the_known_ones(url: str) -> None:
-    """A scheme that nothing opens is told with those that can be."""
+    """An unknown scheme is an error that lists the known ones."""
     with pytest.raises(UrlError, match="https"):
         _ = URLSource(url).shard_list
 
@@ -161,7 +161,7 @@ def test_strangers_do_not_name_local_files(url: str, monkeypatch: pytest.MonkeyP
 
 
 def test_what_a_url_remembers_goes_to_its_shards() -> None:
-    """The shards of an entry's URL know its endpoint, and that a stranger wrote it."""
+    """The shards of an entry's URL keep its endpoint and its mark as untrusted."""
     url = LocatedUrl("s3://b/a-{0..1}.tar", endpoint="https://s3.example", stranger=True)
     for source in (URLSource(url), URLSource(URLSource(url).shard_list)):
         shards = source.shard_list
@@ -273,7 +273,7 @@ def test_home_folders_are_those_of_a_shell(tmp_path: Path, monkeypatch: pytest.M
 def test_a_folder_without_shards_says_what_it_holds(
     files: list[str], hint: str, tmp_path: Path
 ) -> None:
-    """Whoever names the wrong folder is told what is in it, and what to do."""
+    """The wrong folder is an error that says what is in it, and what to do."""
     for file in files:
         (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).write_bytes(b"x")

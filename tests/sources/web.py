@@ -1,4 +1,4 @@
-"""Web servers on loopback: a plain one with files, and one that says whatever it is told to."""
+"""Web servers on loopback: a plain one with files, and a scripted one."""
 
 from __future__ import annotations
 

@@ -227,7 +227,7 @@ S3DataStore(settings, bucket=bucket).write_shards(photos(folder), prefix="p")
 def test_a_killed_writer_leaves_whole_shards_only(
     s3_server: S3Server, s3_bucket: str, proxy_to: ProxyTo, tmp_path: Path
 ) -> None:
-    """Killed within the upload of the third shard, two are there, whole; a second run goes on."""
+    """Killed in the upload of the third shard, two are whole, and a second run resumes."""
     import json
 
     proxy = proxy_to(s3_server.endpoint)

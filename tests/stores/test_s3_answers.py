@@ -27,7 +27,7 @@ def proxy(s3_server: S3Server, proxy_to: Callable[[str], FaultProxy]) -> FaultPr
 
 @pytest.fixture
 def store(s3_server: S3Server, s3_bucket: str, proxy: FaultProxy) -> S3DataStore:
-    """A store behind it."""
+    """A store on that server."""
     return S3DataStore({**s3_server.credentials(), "AWS_ENDPOINT": proxy.url}, bucket=s3_bucket)
 
 

@@ -1,4 +1,4 @@
-"""Datasets on servers, each behind a proxy that makes the faults that networks make."""
+"""Datasets on servers, each behind a proxy that injects network faults."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def test_batches_are_columns(images: Dataset[Item]) -> None:
 
 
 def test_ragged_fields_are_padded(tokens: Dataset[Text]) -> None:
-    """Padded, each row begins with its data and has zeros behind it; lengths say how much."""
+    """Padded, each row is its data followed by zeros; lengths count the data."""
     for batch in tokens.batches(8, ragged="pad"):
         for row, number in enumerate(batch["number"].tolist()):
             expected = texts(30)[number]
@@ -54,7 +54,7 @@ def test_ragged_fields_are_padded(tokens: Dataset[Text]) -> None:
 
 
 def test_ragged_fields_are_joined(tokens: Dataset[Text]) -> None:
-    """Flat, samples lie one behind the other, and offsets tell them apart."""
+    """Flat, samples are concatenated, and offsets separate them."""
     for batch in tokens.batches(8, ragged={"ids": "flat", "grid": "list"}):
         bounds = batch["ids.offsets"].tolist()
         assert bounds[-1] == len(batch["ids"])

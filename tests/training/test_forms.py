@@ -267,7 +267,7 @@ class Half:
 
 
 def test_samples_without_a_type_are_not_guessed(tmp_path: Path) -> None:
-    """Numbers beside None or in some samples only have no form: an error, a fill, or a list."""
+    """Numbers mixed with None or missing in some samples are an error, filled, or a list."""
     samples = [DictSample(w=1.0, t="a"), DictSample(w=None, t=None), DictSample(t="c")]
     dataset = Dataset(write_samples(samples, tmp_path / "d.tar").shard_list)
     for size in (1, 2, 3):

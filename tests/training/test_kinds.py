@@ -47,7 +47,7 @@ def local(tmp_path: Path) -> Dataset[Item]:
 
 @pytest.fixture
 def served(local: Dataset[Item]) -> Iterator[dict[str, Made]]:
-    """The same on a server, its hashes known; each call opens it anew."""
+    """The same on a server, with known hashes; each call opens it again."""
     with web_server() as site:
         urls: dict[str, list[str]] = {"without tables": [], "with tables": []}
         for path in map(Path, local.shard_list):

@@ -354,7 +354,7 @@ def test_no_more_is_read_at_once_than_a_window(
 
 
 def test_the_order_depends_on_seed_and_epoch_alone() -> None:
-    """Ranks put one behind the other, and batches, are the order that one reader has."""
+    """Concatenated ranks, and batches, give the order of a single reader."""
     dataset = dataset_of((23, 7, 11))
     whole = numbers(dataset.shuffled(seed=5, epoch=2))
     assert whole == numbers(dataset.shuffled(seed=5, epoch=2))

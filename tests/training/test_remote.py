@@ -63,7 +63,7 @@ def test_a_restart_in_an_epoch_loses_nothing(remote: Remote, way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_truncated_and_late_answers_lose_nothing(remote: Remote, way: str) -> None:
-    """Answers that end early in good order are gone on with; all that come late are awaited."""
+    """Responses that end early are resumed, and late ones are awaited."""
     proxy, dataset = remote
     proxy.cut(after=300_000, times=3, match=SHARDS, abrupt=False)
     proxy.delay(0.05)

@@ -1,4 +1,4 @@
-"""States, ranks and options that do not fit are told apart."""
+"""States, ranks and options that do not fit are distinct errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.training.counted import Item, dataset_of, numbers
 
 
 def test_a_state_of_something_else_is_refused() -> None:
-    """States of other data, orders, versions, and what is no state, are each told apart."""
+    """States of other data, orders and versions, and invalid ones, are distinct errors."""
     dataset = dataset_of((23, 7))
     reading = dataset.shuffled(seed=5)
     next(reading)

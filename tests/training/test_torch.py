@@ -147,7 +147,7 @@ def test_samples_without_a_type_are_tensors(dataset: Dataset[Item], tmp_path: Pa
 
 
 def test_mixtures_are_loaded(dataset: Dataset[Item], tmp_path: Path) -> None:
-    """A mixture comes in the same batches for any workers, is split, and goes on where it was."""
+    """A mixture gives the same batches for any workers, splits, and resumes."""
     other = write_samples(items(400)[200:], tmp_path / "other.tar")
     mixture = mix([dataset, other], weights=[1, 1])
     alone = numbers(iter(mixture.to_torch(8, shuffle=True)))
@@ -181,7 +181,7 @@ def stateful(loader: Any, workers: int) -> Any:
 
 @pytest.mark.parametrize("workers", [0, 1, 2, 4])
 def test_the_loader_of_torchdata_resumes(dataset: Dataset[Item], workers: int) -> None:
-    """StatefulDataLoader over the loader's dataset goes on where it was stopped, in any epoch."""
+    """StatefulDataLoader over the loader's dataset resumes where it stopped, in any epoch."""
     loader = dataset.to_torch(8, shuffle=True, seed=4)
     expected = [
         [b["number"].tolist() for b in dataset.batches(8, shuffle=True, seed=4, epoch=epoch)]
@@ -227,7 +227,7 @@ def test_the_loader_of_torchdata_refuses_other_states(
 
 @pytest.mark.parametrize("context", ["fork", "spawn"])
 def test_workers_read_over_a_bad_network(remote: Remote, context: str) -> None:
-    """Workers behind a network that drops and fails bring each sample once: cached or not."""
+    """Over a failing network, workers return each sample once, cached or not."""
     proxy, dataset = remote
     assert dataset[7].number == 7  # this process has connections and tables already
     proxy.cut(after=1_000_000, times=None, match=r"\.tar( |$|\?)")
@@ -268,9 +268,9 @@ def test_the_error_of_a_worker_is_the_loops(remote: Remote) -> None:
 
 
 def test_the_page_is_run(tmp_path: Path) -> None:
-    """The block for PyTorch on the page about training runs behind the others, as typed."""
+    """The PyTorch block of the training page runs unchanged, after the others."""
     page = (ROOT / "docs" / "training.md").read_text()
-    block = page.split("## PyTorch")[1].split("```")[1]
+    block = page.split("## Load into PyTorch")[1].split("```")[1]
     assert "to_torch" in block
     given = "seen = []\ntrain = lambda image, label: seen.append(len(label))\ncheckpoint = {}\n"
     program = f"{program_of(page)}\n{given}{block}\nassert sum(seen) == 10_000\n"

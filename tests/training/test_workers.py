@@ -320,7 +320,7 @@ def test_workers_of_a_loop_that_was_left_go_with_the_loader(
 
 @pytest.mark.parametrize("steps", [2, 6])
 def test_workers_take_their_shared_memory_along(dataset: Dataset[Clip], steps: int) -> None:
-    """No file of the strategy "file_system" is left behind by the workers of an epoch."""
+    """The workers of an epoch leave no file of the strategy "file_system"."""
     before = torch.multiprocessing.get_sharing_strategy()
     torch.multiprocessing.set_sharing_strategy("file_system")
     try:

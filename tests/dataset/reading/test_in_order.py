@@ -90,7 +90,7 @@ def test_every_shard_is_opened_once_and_closed(
 def test_the_next_shard_is_open_before_the_last_is_done(
     shards: dict[str, bytes | None],
 ) -> None:
-    """While the last samples of a shard are taken, the one behind it is being opened."""
+    """While the last samples of a shard are read, the next shard is being opened."""
     source = Streams(shards)
     samples = Dataset[Item](source).ordered()
     for _ in range(999):

@@ -111,7 +111,7 @@ def test_bytes_changed_anywhere(whole: Path, tmp_path: Path) -> None:
     ],
 )
 def test_rows_that_make_no_sense(whole: Path, tmp_path: Path, statement: str) -> None:
-    """Text that is no Unicode, numbers for text and pages of noise are told as damage."""
+    """Invalid Unicode, numbers in place of text and random pages are reported as damage."""
     path = tmp_path / "index.db"
     shutil.copy(whole, path)
     with sqlite3.connect(path) as connection:

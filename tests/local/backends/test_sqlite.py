@@ -50,7 +50,7 @@ for number in range(1, 100):
 
 
 def test_a_full_disk(tmp_path: Path) -> None:
-    """What does not fit is an error that says so; what was there stays, and then it goes on."""
+    """A full disk is an error that says so; stored data stays, and writing works again later."""
     path = tmp_path / "index.db"
     run = subprocess.run(
         [sys.executable, "-c", FILL, str(path)], capture_output=True, text=True, check=True
@@ -128,7 +128,7 @@ def test_a_file_that_may_only_be_read(shared: Path, digits: MakeDigits) -> None:
 
         assert ask() == ["a"]
         if is_root:
-            # Beside a writer, and after one.
+            # During a write, and after one.
             for number in range(10):
                 with add(f"b{number}"):
                     assert ask() == ["a", *(f"b{n}" for n in range(number + 1))]

@@ -253,7 +253,7 @@ def test_damage_is_an_error_or_changes_nothing_else(form: int, data: st.DataObje
             # keep its checksum and one of them leaves no number there. We do not read them.
             unused |= {start + i for i in (*range(100, 124), *range(136, 148), *range(329, 345))}
             if raw[start + 156 : start + 157] == b"x":
-                # tarfile of Python 3.13 parses the padding behind the records, too.
+                # tarfile of Python 3.13 parses the padding after the records, too.
                 size = int(raw[start + 124 : start + 135], 8)
                 unused |= set(range(start + 512 + size, start + 1024))
     for place in data.draw(st.lists(at | near_headers, min_size=1, max_size=3)):
@@ -350,7 +350,7 @@ def test_frozen_and_keyword_types_are_built(options: dict[str, bool]) -> None:
 
 
 def test_unknown_fields_are_told_of_once() -> None:
-    """Fields that the type does not have are passed over, with one warning a field."""
+    """Fields that the type lacks are ignored, with one warning a field."""
 
     @packable
     class Label:

@@ -82,7 +82,7 @@ FORMS: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize("form", FORMS)
 def test_what_is_no_tar_is_named(form: str, tmp_path: Path) -> None:
-    """Whoever reads a file of another form as a shard is told which one, and where it is."""
+    """Reading another kind of file as a shard is an error that names the kind and the file."""
     data, message = FORMS[form]
     path = tmp_path / "x.tar"
     path.write_bytes(data)

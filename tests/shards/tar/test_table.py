@@ -33,7 +33,7 @@ def table_of(path: Path) -> SampleTable:
 
 
 def test_the_written_table_is_that_of_a_scan(tmp_path: Path) -> None:
-    """The table beside a shard says what reading its headers says, and where tarfile finds it."""
+    """The table next to a shard agrees with its headers and with tarfile."""
     sink = TableSink(tmp_path)
     shards = write_keyed(packed(digits(50)), sink, stem="data", maxcount=30).shards
     for info in shards:
@@ -110,7 +110,7 @@ def test_a_damaged_table_is_an_error(data: st.DataObject) -> None:
         ([0], [3]),  # no room for a header
         ([513], [3]),  # not where a payload can begin
         ([512], [2**40]),  # larger than any sample
-        ([512], [4000]),  # behind the end
+        ([512], [4000]),  # after the end
         ([512], [-1]),
         ([-512], [1]),
         ([2**62], [512]),

@@ -76,7 +76,7 @@ def test_global_headers_hold_for_all_members() -> None:
 
 
 def test_pax_sizes_win() -> None:
-    """A size in a PAX header counts, not the one of the header behind it."""
+    """The size in a PAX header counts, not the one in the next header."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
         added(tar, "a.msgpack", PAYLOAD, pax_headers={"size": str(len(PAYLOAD))})
@@ -152,7 +152,7 @@ HOSTILE = {
         {"image": encode_array(np.zeros(9, np.uint8))[:-1], "label": 1}
     ),
     "a str longer than its member": b"\x81\xa4word\xdb\xff\xff\xff\xff",
-    "bytes behind the map": PAYLOAD + b"\0",
+    "bytes after the map": PAYLOAD + b"\0",
     "one field twice": b"\x82\xa5label\x01\xa5label\x02",
     "an extension": b"\x81\xa5label\xd4\x01\x02",
     "no map": b"\x93\x01\x02\x03",
@@ -201,7 +201,7 @@ def test_a_shard_of_traps_is_read() -> None:
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.sampled_from(["sample", "other", "folder"]), max_size=80))
 def test_any_order_of_members(order: list[str]) -> None:
-    """Samples are found between other members in any order, or their absence is told."""
+    """Samples are found between other members in any order; a shard without any is an error."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for i, what in enumerate(order):
@@ -293,7 +293,7 @@ def test_headers_are_judged_together_as_they_are_one_by_one(form: int, data: st.
                 tar[head + 148 : head + 156] = b"%06o\0 " % total
     together, alone = judged(bytes(tar), 64), judged(bytes(tar), 7)
     if isinstance(together, str) or isinstance(alone, str):
-        # How far the last whole sample is behind the error depends on how many were looked at.
+        # How far the last whole sample is before the error depends on how many were read.
         assert str(together).partition(";")[0] == str(alone).partition(";")[0]
     else:
         assert together == alone

@@ -88,7 +88,7 @@ def test_chunks_are_the_stream(sizes: list[int], reads: list[int], ahead: bool) 
 
 @pytest.mark.parametrize("ahead", [True, False])
 def test_an_error_comes_after_what_was_read_before_it(ahead: bool) -> None:
-    """What breaks is told where it breaks, after every sample of the chunks before."""
+    """An error comes where it occurs, after every sample of earlier chunks."""
     samples = pieces([40_000] * 100)
     stream: Any = Trickle(tar(samples), [1 << 24], breaks_at=1_000_000)
     window = StreamChunks(stream, ahead=ahead)
