@@ -166,46 +166,52 @@ def _is_table(value: Any) -> bool:
     return hasattr(value, "columns") and hasattr(value, "to_numpy")
 
 
+def _parse_path(named: str | Path, *, numbered: bool) -> tuple[Path, str, bool]:
+    """The folder of shards, the start of their names, and whether there is just one shard."""
+    if isinstance(named, str) and "://" in named:
+        raise OptionError(
+            f"{named!r} is a URL; samples are written to a path. To a bucket: "
+            "S3DataStore(bucket=…).write_shards(dataset, prefix=…). Nothing was written."
+        )
+    if not isinstance(named, str | os.PathLike):
+        raise SampleTypeError(
+            f"Expected the path of a shard, such as 'data.tar', found {type(named).__name__}. "
+            "The samples, or columns, come first, then the path."
+        )
+    path = user_path(named)
+    compressed = COMPRESSED.search(path.name)
+    stem = path.name[: compressed.start()] if compressed else path.stem
+    if compressed or (path.suffix != ".tar" and path.suffix.lower() == ".tar"):
+        raise OptionError(
+            f"{str(named)!r}: shards are plain files named .tar, not compressed, so that each "
+            f"sample is found by its position. Write {stem}.tar."
+        )
+    pattern = _PATTERN.fullmatch(path.name)
+    if pattern is not None:
+        # A pattern as webdataset takes it.
+        if pattern[2] != "-%06d":
+            raise OptionError(
+                f"{str(named)!r}: shards are numbered with six digits after a hyphen. Write "
+                f"{pattern[1]}-%06d.tar, or {pattern[1]}.tar with maxcount or maxsize."
+            )
+        path, numbered = path.with_name(f"{pattern[1]}.tar"), True
+    is_tar = path.suffix == ".tar"
+    folder, stem = (path.parent, path.stem) if is_tar else (path, path.name)
+    if not stem or "\0" in str(path):
+        raise OptionError(f"{str(path)!r} names no shard; write a path such as 'digits.tar'.")
+    return folder, stem, is_tar and not numbered
+
+
 class _ShardFolder:
     """The folder that shards are written to. They get their names in it once all are finished."""
 
     def __init__(self, named: str | Path, *, numbered: bool, fsync: bool) -> None:
-        if isinstance(named, str) and "://" in named:
-            raise OptionError(
-                f"{named!r} is a URL; samples are written to a path. To a bucket: "
-                "S3DataStore(bucket=…).write_shards(dataset, prefix=…). Nothing was written."
-            )
-        if not isinstance(named, str | os.PathLike):
-            raise SampleTypeError(
-                f"Expected the path of a shard, such as 'data.tar', found {type(named).__name__}. "
-                "The samples, or columns, come first, then the path."
-            )
-        path = user_path(named)
-        compressed = COMPRESSED.search(path.name)
-        stem = path.name[: compressed.start()] if compressed else path.stem
-        if compressed or (path.suffix != ".tar" and path.suffix.lower() == ".tar"):
-            raise OptionError(
-                f"{str(named)!r}: shards are plain files named .tar, not compressed, so that each "
-                f"sample is found by its position. Write {stem}.tar."
-            )
-        pattern = _PATTERN.fullmatch(path.name)
-        if pattern is not None:
-            # A pattern as webdataset takes it.
-            if pattern[2] != "-%06d":
-                raise OptionError(
-                    f"{str(named)!r}: shards are numbered with six digits after a hyphen. Write "
-                    f"{pattern[1]}-%06d.tar, or {pattern[1]}.tar with maxcount or maxsize."
-                )
-            path, numbered = path.with_name(f"{pattern[1]}.tar"), True
-        self.single = path.suffix == ".tar" and not numbered
-        self.folder = path.parent if path.suffix == ".tar" else path
-        self.stem = path.stem if path.suffix == ".tar" else path.name
-        if not self.stem or "\0" in str(path):
-            raise OptionError(f"{str(path)!r} names no shard; write a path such as 'digits.tar'.")
-        self._path = path
+        self.folder, self.stem, self._single = _parse_path(named, numbered=numbered)
         self.fsync = fsync
-        self._shards: dict[str, str] = {}
-        self._tables: dict[str, str] = {}
+        self._names: dict[str, str] = {}
+        """File in the scratch folder → its name to be: the shards."""
+        self._table_names: dict[str, str] = {}
+        """The same for their tables."""
         self._scratch: Scratch | None = None
 
     def scratch(self) -> Path:
@@ -220,16 +226,17 @@ class _ShardFolder:
 
     def accept(self, name: str, file: Path, info: ShardInfo) -> str:
         """Keep a finished shard until all are finished."""
-        target = self._path if self.single else self.folder / name
-        self._shards[file.name] = target.name
-        return str(target.absolute())
+        self._names[file.name] = self._name_of(name)
+        return str((self.folder / self._name_of(name)).absolute())
 
     def accept_table(self, name: str, table: bytes) -> None:
         """Keep the table of a shard until all are finished."""
-        target = self._path if self.single else self.folder / name
-        file = self.scratch() / f"{len(self._tables)}{SUFFIX}"
+        file = self.scratch() / f"{len(self._table_names)}{SUFFIX}"
         file.write_bytes(table)
-        self._tables[file.name] = target.name + SUFFIX
+        self._table_names[file.name] = self._name_of(name) + SUFFIX
+
+    def _name_of(self, name: str) -> str:
+        return f"{self.stem}.tar" if self._single else name
 
     def discard(self) -> None:
         """Delete the shards that have no name yet."""
@@ -241,11 +248,11 @@ class _ShardFolder:
         """Give every shard its name, and its table the name next to it."""
         try:
             if self.fsync:
-                sync_files(self.scratch() / kept for kept in self._tables)
+                sync_files(self.scratch() / kept for kept in self._table_names)
             self._place_all()
+        except StoreError:
+            raise
         except OSError as error:
-            if isinstance(error, StoreError):
-                raise
             raise StoreError(f"Shards cannot be placed in {self.folder}: {error}") from error
         finally:
             self.discard()
@@ -253,8 +260,8 @@ class _ShardFolder:
     def _place_all(self) -> None:
         assert self._scratch is not None
         # Tables last: a table that is older than its shard is not used.
-        moves = {**self._shards, **self._tables}
-        if self.single:
+        moves = {**self._names, **self._table_names}
+        if self._single:
             for kept, name in moves.items():
                 (self._scratch.path / kept).replace(self.folder / name)
             if self.fsync:
@@ -271,7 +278,7 @@ class _ShardFolder:
         )
 
     def _refuse_leftovers(self) -> None:
-        names = set(self._shards.values())
+        names = set(self._names.values())
         left = sorted(
             found.name
             for found in self.folder.glob(f"{glob.escape(self.stem)}-*.tar")

@@ -44,6 +44,7 @@ class SampleBatch(Generic[T]):
         self.__columnar__ = Columnar(sample_type, keys, columns, samples)
 
     def __getattribute__(self, name: str) -> Any:
+        # A field comes first, so that data read with any field names look alike.
         if not name.startswith("__") and name in (held := columnar(self)).fields:
             return held.attribute(name)
         return object.__getattribute__(self, name)
@@ -136,5 +137,6 @@ class SampleBatch(Generic[T]):
         return f"<SampleBatch of {columnar(self)}>"
 
 
+# The slot's own getter, since __getattribute__ itself needs it.
 columnar: Callable[[SampleBatch[Any]], Columnar] = SampleBatch.__dict__["__columnar__"].__get__
 """What a batch holds, whatever its fields are called."""

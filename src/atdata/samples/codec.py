@@ -232,7 +232,7 @@ class SampleCodec(Generic[T]):
         Neither ``__init__`` nor ``__post_init__`` runs: the sample is what was stored.
         """
         sample = object.__new__(self.sample_type)
-        # A frozen class refuses plain assignment.
+        # object.__setattr__, since a frozen class refuses plain assignment.
         if self.plain:
             object.__setattr__(sample, "__dict__", values)
         else:

@@ -117,6 +117,7 @@ class DictSample(Mapping[str, Any]):
         return cls(data)
 
 
+# The slot's own getter, since __getattribute__ itself needs it.
 _data: Callable[[DictSample], dict[str, Any]] = DictSample.__dict__["__data__"].__get__
 
 

@@ -158,6 +158,7 @@ class Primitive(Kind):
 
 _NO_FLOAT: Final = "No 64-bit float is equal to it; round it with float(…) if that will do."
 _ACCEPT: Final[dict[str, tuple[tuple[type, ...], Callable[[Any], Any]]]] = {
+    # A subclass such as np.str_ becomes a plain str, without calling its own methods.
     "str": ((str,), str.__str__),
     "int": ((int, np.integer), int),
     "float": ((int, float, np.integer, np.floating), float),

@@ -69,6 +69,7 @@ def unpack_value(payload: memoryview) -> tuple[Any, int]:
     Raises:
         DecodeError: There is none, a map in it repeats a key, or it has an extension type.
     """
+    # In small parts: feeding the rest of the sample would copy it for each value.
     size = 512
     while True:
         part = payload[:size]

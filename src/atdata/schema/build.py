@@ -5,7 +5,7 @@ from __future__ import annotations
 import copyreg
 import dataclasses
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from datetime import datetime
 from typing import Any, ClassVar, Final, Literal, Optional, cast
 from weakref import WeakValueDictionary
@@ -106,6 +106,7 @@ def _make(schema: Schema) -> type:
         "__doc__": f"{schema.name}, made from its schema.",
         "__atdata_schema__": Schema(schema.name, schema.version, bare),
     }
+    # Safe although dataclasses generate source: every name in it is a checked identifier.
     made = dataclasses.make_dataclass(
         schema.class_name, specs, bases=(_Built,), namespace=namespace
     )
@@ -147,33 +148,15 @@ def _key(kind: Kind) -> Hashable:
 
 
 def _without_python(kind: Kind) -> Kind:
-    match kind:
-        case ListOf(inner):
-            return ListOf(_without_python(inner))
-        case MapOf(inner):
-            return MapOf(_without_python(inner))
-        case Maybe(inner):
-            return Maybe(_without_python(inner))
-        case Choice(values):
-            return Choice(values)
-        case Nested():
-            inside = (dataclasses.replace(f, kind=_without_python(f.kind)) for f in kind.fields)
-            return Nested(kind.name, tuple(inside), None, kind.version)
-        case _:
-            return kind
+    if not isinstance(kind, Nested):
+        return _converted(kind, _without_python)
+    inside = (dataclasses.replace(f, kind=_without_python(f.kind)) for f in kind.fields)
+    return Nested(kind.name, tuple(inside), None, kind.version)
 
 
 def _with_types(kind: Kind, where: str) -> Kind:
     """The kind, with a type built for each nested sample."""
     match kind:
-        case ListOf(inner):
-            return ListOf(_with_types(inner, where))
-        case MapOf(inner):
-            return MapOf(_with_types(inner, where))
-        case Maybe(inner):
-            return Maybe(_with_types(inner, where))
-        case Choice(values):
-            return Choice(values)
         case Nested():
             made = _build(Schema(kind.name, kind.version or "1.0.0", kind.fields))
             return Nested(kind.name, cast(Any, made).__atdata_codec__.fields, made, kind.version)
@@ -187,6 +170,21 @@ def _with_types(kind: Kind, where: str) -> Kind:
                 f"{where} is an array of {dtype!r:.80}, which NumPy {np.__version__} does not "
                 "know. Read the data as atdata.DictSample."
             )
+        case _:
+            return _converted(kind, lambda inner: _with_types(inner, where))
+
+
+def _converted(kind: Kind, convert: Callable[[Kind], Kind]) -> Kind:
+    """The kind with the kind inside it converted, and without the class of an Enum."""
+    match kind:
+        case ListOf(inner):
+            return ListOf(convert(inner))
+        case MapOf(inner):
+            return MapOf(convert(inner))
+        case Maybe(inner):
+            return Maybe(convert(inner))
+        case Choice(values):
+            return Choice(values)
         case _:
             return kind
 

@@ -95,6 +95,7 @@ class OpenShard:
         # Not by mkstemp: only the owner could read what it makes, also once it is finished.
         self.path = folder / f".{Path(name).name}-{secrets.token_hex(8)}.part"
         with self._disk_errors():
+            # Unbuffered, and readable: it is written and hashed through its descriptor.
             self._file = self.path.open("x+b", buffering=0)
         fileno = self._file.fileno()
         self._writer = HashingWriter(fileno, executor, in_background=in_background, fsync=fsync)

@@ -43,6 +43,7 @@ class Buffers:
             return np.empty(size, np.uint8)
         with self._lock:
             for kept in self._kept:
+                # Every view of a buffer holds a reference to it, so the count shows if one is left.
                 if len(kept) >= size and sys.getrefcount(kept) <= _UNUSED_REFERENCES:
                     return kept[:size]
             # The next one is likely to be a little longer.

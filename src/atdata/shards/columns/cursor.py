@@ -153,6 +153,7 @@ class Cursor:
 
     def gather(self, dtype: str, size: int, offsets: Integers) -> AnyArray:
         """As `read`, at any offsets in the buffer; a copy."""
+        # A view whose items overlap: indexing it reads any offsets in one call.
         last = len(self.buffer) - size + 1
         overlapping = np.ndarray((last,), dtype, self.buffer, 0, (1,))
         return overlapping[offsets]

@@ -170,6 +170,7 @@ class Decoder(Generic[T]):
             if few or attempts >= _MOST_ATTEMPTS:
                 left.append(rows)
                 continue
+            # Hostile rows could each have a layout of their own: attempts are limited.
             attempts += 1
             try:
                 groups.append(Group(rows, self._decode(part.cursor(), readers, own)))

@@ -198,6 +198,7 @@ def _array_lists(
     kind: Array, before: bytes, *, optional: bool
 ) -> Callable[[list[Any]], PackedColumn | None]:
     """As `_at_once`, for arrays of one dtype and any shapes."""
+    # Making a header takes longer than packing a small array.
     known: dict[tuple[Any, Any], bytes] = {}
     nil = before + NIL
 

@@ -156,6 +156,7 @@ def _strs(cursor: Cursor) -> TextColumn | list[str]:
     longest = int(sizes.max())
     if not longest:
         return [""] * len(cursor)
+    # Slots as wide as the longest text pay off only if texts are of similar length.
     short = longest <= min(_LONGEST_SLOT_BYTES, 4 * int(sizes.mean()) + 16)
     if short and int(starts.max()) + longest <= len(cursor.buffer):
         of_one_size = bool((sizes == longest).all())

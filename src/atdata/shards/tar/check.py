@@ -64,6 +64,7 @@ class BytesAt:
             raise IndexError("an offset outside of the data")
         if self._stride:
             return np.ndarray((len(at),), f"V{size}", self._data.data, first, (self._stride,))
+        # A view whose items overlap: indexing it reads all offsets in one call.
         room = max(0, len(self._data) - size + 1)
         overlapping = np.ndarray((room,), f"V{size}", self._data.data, 0, (1,))
         return overlapping[at + offset]
@@ -107,13 +108,14 @@ def names_agree(data: Bytes, at: Integers, sizes: Integers, keys: KeyMatrix) -> 
     count, length = keys.shape
     if length >= _NAME_BYTES or not count:
         return not count
-    spots = BytesAt(data, at)
-    magic = spots.read(257 - BLOCK, 8).tobytes()
+    headers = BytesAt(data, at)
+    # Compared as bytes of all headers at once: many times faster than row by row.
+    magic = headers.read(257 - BLOCK, 8).tobytes()
     if magic not in (_USTAR * count, _GNU * count):
         return False
-    if magic[:8] == _USTAR and spots.read(345 - BLOCK, 1).tobytes().strip(b"\0"):
+    if magic[:8] == _USTAR and headers.read(345 - BLOCK, 1).tobytes().strip(b"\0"):
         return False
-    digits = spots.read(124 - BLOCK, 12)
+    digits = headers.read(124 - BLOCK, 12)
     if (sizes == sizes[0]).all():
         if digits.tobytes() != b"%011o\0" % int(sizes[0]) * count:
             return False
@@ -124,16 +126,16 @@ def names_agree(data: Bytes, at: Integers, sizes: Integers, keys: KeyMatrix) -> 
             return False
     inside = keys != 0
     if inside[:, -1].all():
-        if spots.read(-BLOCK, length).tobytes() != keys.tobytes():
+        if headers.read(-BLOCK, length).tobytes() != keys.tobytes():
             return False
         ending = (
             bytes(data[int(at[0]) + length - BLOCK :][:_ENDING_BYTES]).partition(b"\0")[0] + b"\0"
         )
         if not ending.startswith(b".") or ending[1:-1].lower() not in SUFFIXES:
             return False
-        endings: bytes = spots.read(length - BLOCK, len(ending)).tobytes()
+        endings: bytes = headers.read(length - BLOCK, len(ending)).tobytes()
         return bool(endings == ending * count)
-    names = spots.matrix(-BLOCK, _NAME_BYTES)
+    names = headers.matrix(-BLOCK, _NAME_BYTES)
     wanted = np.zeros((count, length + _ENDING_BYTES), np.uint8)
     wanted[:, :length] = keys
     rows, lengths = np.arange(count)[:, None], inside.sum(axis=1)[:, None]

@@ -69,6 +69,7 @@ class FileRows:
 
     def read_rows(self, rows: Sequence[AnyArray], first: int, stride: int) -> None:
         """As `read`, for rows that are separate arrays of one size."""
+        # preadv cannot skip bytes: those between the rows go to one buffer, which is not used.
         between = bytearray(stride - rows[0].nbytes if len(rows) else 0)
         most = _MOST_BUFFERS // 2
         for start in range(0, len(rows), most):

@@ -54,7 +54,7 @@ def number(field: bytes, offset: int) -> int:
     Raises:
         ShardError: Neither, or negative.
     """
-    if field[0] == 0x80:
+    if field[0] == 0x80:  # base-256; 0xFF would be a negative number
         return int.from_bytes(field[1:], "big")
     digits = field.partition(b"\0")[0].strip(b" ")
     if digits.strip(b"01234567"):

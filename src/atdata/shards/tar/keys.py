@@ -199,6 +199,7 @@ class KeyRegister:
                 self._ordered.append(raw)
                 return
             self._seen = self._unordered()
+        # Whole sets at once; key by key only to name the one that appears twice.
         listed = raw.tolist()
         if self._seen.isdisjoint(listed) and len(set(listed)) == count:
             self._seen.update(listed)

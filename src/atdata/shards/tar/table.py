@@ -175,6 +175,7 @@ class SampleTable:
         good = 0 < longest <= _LONGEST_KEY_BYTES and int(lengths.min()) > 0
         if not good or int(starts.min()) < 0 or int(stops.max()) > len(self._keys):
             return None
+        # A view whose items overlap: indexing it reads all keys in one call.
         last = len(self._keys) - longest
         overlapping = np.ndarray((last + 1,), f"V{longest}", self._keys, 0, (1,))
         matrix: KeyMatrix = overlapping[np.minimum(starts, last)].view(np.uint8)

@@ -43,7 +43,7 @@ def kind_of(member: Member) -> str | None:
 
 
 def add_kind(counts: Counter[str], kind: str) -> None:
-    """Count one more of a kind."""
+    """Count one more of a kind; the rest of too many kinds as "others"."""
     counts[kind if kind in counts or len(counts) < _KINDS_COUNTED else "others"] += 1
 
 

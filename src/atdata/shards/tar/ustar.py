@@ -67,7 +67,7 @@ def headers(key: str, size: int) -> bytes:
     cut = name.rfind(b"/", 0, 156)
     if cut > 0 and len(name) - cut - 1 <= 100:
         return _header(name[cut + 1 :], size, prefix=name[:cut])
-    record = _pax_record(b"path", name)
+    record = _path_record(name)
     pax = _header(b"././@PaxHeader", len(record), flag=b"x") + record
     short = name[:100].decode("utf-8", "ignore").encode("utf-8")
     return pax.ljust(BLOCK + padded(len(record)), b"\0") + _header(short, size)
@@ -177,8 +177,9 @@ def _header(name: bytes, size: int, *, prefix: bytes = b"", flag: bytes = b"0") 
     return (before + b"%06o\0 " % checksum + after).ljust(BLOCK, b"\0")
 
 
-def _pax_record(key: bytes, value: bytes) -> bytes:
-    body = b" " + key + b"=" + value + b"\n"
+def _path_record(path: bytes) -> bytes:
+    """A PAX record, which starts with its own length."""
+    body = b" path=" + path + b"\n"
     size = len(body)
     while len(b"%d" % size) + len(body) != size:
         size = len(b"%d" % size) + len(body)
