@@ -170,10 +170,10 @@ def read_blocks(
     Raises:
         ShardError: Damaged, cut short, not a tar; or it has members, but no samples.
     """
-    for window, part in _read(source, shard, unread, whole, rows or 1, first or 0):
+    for window, spans in _read(source, shard, unread, whole, rows or 1, first or 0):
         file = window.file if isinstance(window, MappedFile) else None
-        keys = partial(key_list, part.keys)
-        payloads = Payloads(part.view, part.starts, part.ends, file, window.base)
+        keys = partial(key_list, spans.keys)
+        payloads = Payloads(spans.view, spans.starts, spans.ends, file, window.base)
         yield Block(shard, codec, payloads, keys, copy=copy)
 
 
@@ -194,7 +194,7 @@ def count_samples(
     Raises:
         ShardError: As in `read_blocks`.
     """
-    return sum(len(part.starts) for _, part in _read(source, shard, unread, whole))
+    return sum(len(spans.starts) for _, spans in _read(source, shard, unread, whole))
 
 
 def scan_table(
@@ -222,11 +222,11 @@ def scan_table(
     offsets, sizes = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     keys: list[KeyMatrix | list[str]] = []
     walker = None
-    for window, part in _read(source, shard, unread, whole):
-        offsets.append(window.base + part.starts)
-        sizes.append(part.ends - part.starts)
-        keys += part.keys
-        walker = part.walker
+    for window, spans in _read(source, shard, unread, whole):
+        offsets.append(window.base + spans.starts)
+        sizes.append(spans.ends - spans.starts)
+        keys += spans.keys
+        walker = spans.walker
     table = SampleTable.of(
         np.concatenate(offsets),
         np.concatenate(sizes),
@@ -250,21 +250,21 @@ def _read(
     """The samples of a shard, with the window that they are in; arguments as for `read_blocks`."""
     collected, walker, done = unread or Unread(), Walker(), 0
     try:
-        window: Window = source if isinstance(source, StreamChunks) else open_window(source)
+        window = open_window(source)
         try:
-            for part in _block_spans(walker, window, rows, first):
-                yield window, part
-                done += len(part.starts)
+            for spans in _block_spans(walker, window, rows, first):
+                yield window, spans
+                done += len(spans.starts)
         except LinksError:
             if whole is None:
                 raise ShardError(
                     "a sample is a link, which is followed in files only, not in a stream"
                 ) from None
             window, walker = whole(), Walker()
-            for part in _block_spans(walker, window, rows, first):
-                known, done = done, max(0, done - len(part.starts))
-                if known < len(part.starts):
-                    yield window, part.after(known)
+            for spans in _block_spans(walker, window, rows, first):
+                known, done = done, max(0, done - len(spans.starts))
+                if known < len(spans.starts):
+                    yield window, spans.after(known)
     except ShardError as error:
         raise error.in_shard(shard) from None
     except GeneratorExit:

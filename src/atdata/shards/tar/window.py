@@ -196,10 +196,12 @@ class _Chunk:
     final: bool
 
 
-def open_window(source: IO[bytes] | Path) -> Window:
-    """The first window of a shard.
+def open_window(source: IO[bytes] | Path | StreamChunks) -> Window:
+    """The first window of a shard; chunks of a stream are one already.
 
     Raises:
         ShardNotFoundError: There is no such file.
     """
+    if isinstance(source, StreamChunks):
+        return source
     return MappedFile(source) if isinstance(source, Path) else StreamChunks(source)
