@@ -38,6 +38,29 @@ def test_install_lines() -> None:
     assert STORES["file"].install == "pip install atdata"
 
 
+NETWORK = """
+import sys
+from atdata import Dataset
+from atdata._shardlist import LocatedUrl
+from atdata.errors import UnsafeUrlError
+
+for url in ("other://host/data.tar", "{https://host/data,other://host/data}.tar"):
+    try:
+        Dataset(LocatedUrl(url, stranger=True)).shard_list
+    except UnsafeUrlError:
+        pass
+    else:
+        raise SystemExit("not refused")
+assert "other" not in sys.modules
+"""
+
+
+def test_a_record_loads_no_package(tmp_path: Path) -> None:
+    """A URL from the network whose scheme another package reads is refused, unread and unloaded."""
+    _package(tmp_path, "[atdata.source]\nother = other:Reader\n", "raise SystemExit('loaded')")
+    _run(tmp_path, NETWORK)
+
+
 PACKAGE = """
 from atdata.local import DiskDataStore
 
@@ -63,13 +86,21 @@ assert STORES.get("absent") is None
 
 def test_other_packages_add_rows_and_replace_none(tmp_path: Path) -> None:
     """An entry point brings a name of its own, in any case; one named as ours is not loaded."""
-    (tmp_path / "other.py").write_text(PACKAGE)
-    info = tmp_path / "other-1.0.dist-info"
+    _package(tmp_path, "[atdata.store]\nOther = other:Other\ns3 = other:Impostor\n", PACKAGE)
+    _run(tmp_path, PROGRAM)
+
+
+def _package(folder: Path, points: str, code: str) -> None:
+    """Install a package ``other`` in a folder, as pip would."""
+    (folder / "other.py").write_text(code)
+    info = folder / "other-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[atdata.store]\nOther = other:Other\ns3 = other:Impostor\n"
-    )
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM)
+    (info / "entry_points.txt").write_text(points)
+
+
+def _run(folder: Path, code: str) -> None:
+    """Run a program that finds the package next to it."""
+    program = folder / "program.py"
+    program.write_text(code)
     subprocess.run([sys.executable, program], check=True, timeout=60)

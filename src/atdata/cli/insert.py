@@ -54,8 +54,9 @@ def insert(
         typer.Option(
             "--store",
             metavar="PLACE",
-            help="Copy the shards here first: a folder, or s3://bucket/prefix with credentials "
-            "from the AWS environment variables. Without it they stay where they are.",
+            help="Copy the shards here first: a folder, s3://bucket/prefix with credentials from "
+            "the AWS environment variables, or the URL of a store that another package adds. "
+            "Without it they stay where they are.",
         ),
     ] = None,
     maxcount: Annotated[

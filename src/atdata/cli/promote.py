@@ -27,9 +27,9 @@ def promote(
         typer.Option(
             "--store",
             metavar="PLACE",
-            help="Copy the shards: 'blobs' to the account's own server, or s3://bucket with "
-            "credentials from the AWS environment variables. Without it their URLs are published "
-            "unchanged.",
+            help="Copy the shards: 'blobs' to the account's own server, s3://bucket with "
+            "credentials from the AWS environment variables, or the URL of a store that another "
+            "package adds. Without it their URLs are published unchanged.",
         ),
     ] = None,
     name: Annotated[
