@@ -57,7 +57,7 @@ else:
 U = TypeVar("U")
 
 _typed: WeakValueDictionary[type, type[Dataset[Any]]] = WeakValueDictionary()
-"""Weak, so that types made of strangers' schemas go when nothing uses them."""
+"""Weak, so that types made of schemas of other users go when nothing uses them."""
 
 
 class Dataset(Trainable[T]):
@@ -329,7 +329,7 @@ class Dataset(Trainable[T]):
     ) -> Reading[T] | Reading[SampleBatch[T]]:
         """Read every sample once, in random order.
 
-        Where every shard is a local file or has a sample table beside it, this is a permutation
+        Where every shard is a local file or has a sample table next to it, this is a permutation
         of the whole dataset: small blocks of neighbours are permuted globally, then their samples
         are mixed in a window. Other shards are read once only: it is a buffer that is drawn from,
         unless this is a rank's part, whatever else was asked of the dataset before. A state says
@@ -361,7 +361,7 @@ class Dataset(Trainable[T]):
     def _in_order(self, batch_size: int) -> Iterator[Run] | None:
         if self._shards.tables.are_next_to_shards():
             return None
-        # By places, shards without tables would be read once more, to find what is where.
+        # By places, shards without tables would be read twice: first to find where samples are.
         return read_in_order(self._shards, self._steps, batch_size)
 
     @property

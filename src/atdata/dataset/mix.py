@@ -33,9 +33,9 @@ T = TypeVar("T")
 
 Stop: TypeAlias = Literal["first", "all"]
 
-_PASSES: Final = 1 << 20
+_MAX_PASSES: Final = 1 << 20
 """Epochs of a dataset that one epoch of a mixture may have room for."""
-_MOST: Final = 1 << 31
+_MAX_SAMPLES: Final = 1 << 31
 """Most samples of one epoch of a mixture."""
 
 
@@ -53,7 +53,7 @@ def mix(
         weights: How often each is drawn, as shares of their sum; None: by number of samples.
         seed: Decides over the draws.
         stop: An epoch ends when the ``first`` dataset has no samples left, each sample then
-            came at most once; or when ``all`` have come once, those that end before begin anew.
+            came at most once; or when ``all`` have come once, those that end before begin again.
 
     Raises:
         OptionError: No datasets, a weight below 0, weights that are all 0 or too few.
@@ -272,7 +272,7 @@ class MixedEpoch:
         if (dataset, number) not in self._epochs:
             how = self.shuffle
             if how is not None:
-                epoch = how.epoch * _PASSES + number
+                epoch = how.epoch * _MAX_PASSES + number
                 how = Shuffle(how.seed, epoch, window=how.window, version=how.version)
             self._epochs[dataset, number] = self._datasets[dataset]._epoch(how)
         return self._epochs[dataset, number]
@@ -297,19 +297,20 @@ class MixedEpoch:
         needed = np.array(self._counts)[drawn] / self._weights[drawn]
         room = int((needed.min() if self._stop == "first" else needed.max()) * 1.1) + 1000
         epoch = self._shuffle.epoch if self._shuffle is not None else 0
-        while room < _MOST:
-            random = scrambled(room, self._seed, epoch, _PASSES) >> np.uint64(11)
+        while room < _MAX_SAMPLES:
+            random = scrambled(room, self._seed, epoch, _MAX_PASSES) >> np.uint64(11)
             places = np.searchsorted(bounds[:-1], random / 2.0**53, side="right")
             end = self._end(places.astype(np.int32), drawn.tolist())
             if end is not None:
                 return places[:end].astype(np.int32)
             room *= 2
         raise OptionError(
-            f"An epoch of this mixture would have over {_MOST:,} samples: a weight is too small."
+            f"An epoch of this mixture would have over {_MAX_SAMPLES:,} samples: "
+            "a weight is too small."
         )
 
     def _end(self, choices: Any, drawn: list[int]) -> int | None:
-        """Where the epoch ends; None where it goes on behind these choices."""
+        """Where the epoch ends; None where it continues after these choices."""
         ends = []
         for dataset in drawn:
             at = np.flatnonzero(choices == dataset)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from atdata.dataset.reading.column_batches import ColumnBatches, ColumnOptions, Fill, Ragged
 from atdata.dataset.reading.epoch import Epoch, Shuffle
-from atdata.dataset.reading.ragged import Columns, Fill, Forms, Ragged
 from atdata.dataset.reading.ranks import Even, Share, find_share
 from atdata.dataset.reading.rows import Run, batches_of, check_batch_size, samples_of
 from atdata.dataset.reading.state import Reading
@@ -114,9 +114,9 @@ class Trainable(ABC, Generic[T]):
     ) -> TorchLoader:
         """A loader for PyTorch: dicts of tensors, lists where there is no tensor.
 
-        Each iteration over it is an epoch, shuffled anew. The order is the same for any number
-        of workers, and so is its state. A dataset that was not split is split among the ranks
-        of torch.distributed, or of ``RANK`` and ``WORLD_SIZE``.
+        Each iteration over it is an epoch; shuffled, in another order each time. The order is the
+        same for any number of workers, and so is its state. A dataset that was not split is split
+        among the ranks of torch.distributed, or of ``RANK`` and ``WORLD_SIZE``.
 
         Args:
             batch_size: Samples a batch, on each rank.
@@ -131,7 +131,7 @@ class Trainable(ABC, Generic[T]):
             fill: As for `batches`.
             pin_memory: Put tensors into pinned memory, where there is a device to pin it for.
             prefetch_factor: Batches that each worker has ready; None: 2.
-            persistent_workers: Let the processes live on behind an epoch, for the next one, as
+            persistent_workers: Keep the processes after an epoch, for the next one, as
                 long as the loader does.
             multiprocessing_context: ``"fork"``, ``"spawn"`` or ``"forkserver"``.
 
@@ -180,13 +180,15 @@ class Trainable(ABC, Generic[T]):
         ragged: Ragged,
         fill: Fill,
         then: Callable[[dict[str, Column]], Any] | None = None,
-    ) -> Columns:
+    ) -> ColumnBatches:
         check_batch_size(batch_size)
         self._check_batchable()
-        forms = Forms(ragged, fill)
+        options = ColumnOptions(ragged, fill)
         if self._is_declared:
-            forms.of(fields_of(self._sample_type))
-        return Columns(self._sample_type, self._is_declared, batch_size, drop_last, forms, then)
+            options.of(fields_of(self._sample_type))
+        return ColumnBatches(
+            self._sample_type, self._is_declared, batch_size, drop_last, options, then
+        )
 
     def _shuffle(
         self, seed: int | None, epoch: int, window: int | None, *, agreed: bool = False

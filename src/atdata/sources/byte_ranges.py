@@ -1,4 +1,4 @@
-"""Parts of a shard by their position, and how they are read from a file."""
+"""A file of this machine, read by position: into memory, or as a map."""
 
 from __future__ import annotations
 
@@ -75,17 +75,17 @@ class FileBytes:
             self._map = mmap.mmap(number, self.size, access=mmap.ACCESS_READ)
         return self._map
 
-    def expect(self, start: int, end: int) -> None:
+    def prefetch(self, start: int, end: int) -> None:
         """Have a part of the map read, without waiting for it."""
         mapped = self._map or self.mapped()
         if hasattr(mmap, "MADV_WILLNEED"):
             start -= start % mmap.PAGESIZE
             size = min(end, len(mapped)) - start
-            # What lies behind the end is told when it is read.
+            # That the file ends before, reading says.
             if size > 0:
                 mapped.madvise(mmap.MADV_WILLNEED, start, size)
 
-    def rest(self) -> None:
+    def release_pages(self) -> None:
         """Give the memory of the map back; what is used again is still in the file's cache."""
         if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)

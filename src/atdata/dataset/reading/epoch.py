@@ -1,4 +1,4 @@
-"""One epoch: samples by their place in its order, read ahead while earlier ones are used."""
+"""One epoch: samples by their place in its order, prefetched while earlier ones are used."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from atdata.dataset.reading.steps import Steps
 from atdata.errors import OptionError, StateError
 from atdata.system.once import once
 
-_ROWS: Final = 4096
+_ROWS_AT_ONCE: Final = 4096
 """Rows that are decoded together where nobody asks for batches."""
-_FIRST: Final = 64
+_FIRST_SAMPLES: Final = 64
 """Samples that are read first, so that the first one comes soon."""
 
 
@@ -192,7 +192,7 @@ class DatasetEpoch:
     @property
     def at_once(self) -> int:
         """See `Epoch`."""
-        return min(_ROWS, self._sizes[2])
+        return min(_ROWS_AT_ONCE, self._sizes[2])
 
     def piece_end(self, place: int) -> int:
         """See `Epoch`."""
@@ -230,23 +230,23 @@ def read_epoch(
     """
     step = size or 1
     most = step if single else max(1, epoch.at_once // step) * step
-    first = max(step * workers, _FIRST)
+    first = max(step * workers, _FIRST_SAMPLES)
     pieces = _pieces(epoch, ranges, step, worker, workers, first=first, whole=single)
-    places, behind = next(pieces, (None, None))
-    if places is not None and behind is not None and len(places) < _rest(epoch, ranges):
-        # Of a small first piece: nothing is read beside it, so that the first batch comes soon.
-        fetched, taken = epoch.fetch(places), behind
+    places, following = next(pieces, (None, None))
+    if places is not None and following is not None and len(places) < _rest(epoch, ranges):
+        # Nothing else is read during a small first piece, so that the first batch comes soon.
+        fetched, taken = epoch.fetch(places), following
         for at in _cuts(taken, step, most):
             yield _finished(epoch, fetched, at, taken)
-        places, behind = next(pieces, (None, None))
+        places, following = next(pieces, (None, None))
     with closing(_Ahead(epoch)) as ahead:
         if places is not None:
             ahead.begin(places)
-        while places is not None and behind is not None:
+        while places is not None and following is not None:
             # Nothing of the last piece is held while the one after the next is read.
-            fetched, taken = None, behind
+            fetched, taken = None, following
             fetched = ahead.result()
-            places, behind = next(pieces, (None, None))
+            places, following = next(pieces, (None, None))
             if places is not None:
                 ahead.begin(places)
             for at in _cuts(taken, step, most):
@@ -259,7 +259,7 @@ def _rest(epoch: Epoch, ranges: Ranges) -> int:
 
 
 class _Ahead:
-    """Fetches one piece while another is used. A forked child fetches it anew.
+    """Fetches one piece while another is used. A forked child fetches it again.
 
     Args:
         epoch: What is read.

@@ -302,10 +302,10 @@ def _identity_of(place: Path, stat: os.stat_result) -> Identity:
 
 
 def _read_at_most(stream: IO[bytes], most: int) -> bytes:
-    pieces, left = [], most + 1
-    while left and (piece := stream.read(min(left, 1 << 20))):
-        pieces.append(piece)
-        left -= len(piece)
+    chunks, left = [], most + 1
+    while left and (chunk := stream.read(min(left, 1 << 20))):
+        chunks.append(chunk)
+        left -= len(chunk)
     if not left:
         raise ShardError(f"a sample table of more than {most:,} bytes")
-    return b"".join(pieces)
+    return b"".join(chunks)

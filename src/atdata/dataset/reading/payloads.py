@@ -9,23 +9,23 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from atdata._arrays import Bytes, Integers
-from atdata.dataset.reading.shard_files import APART, ShardFiles, WrongTableError
+from atdata.dataset.reading.shard_files import SHARD_DISTANCE, ShardFiles, WrongTableError
 from atdata.shards.columns.buffers import Buffers
 from atdata.shards.columns.decode import Payloads
 from atdata.shards.tar.check import BytesAt
 from atdata.shards.tar.header import BLOCK
 from atdata.shards.tar.keys import KeyMatrix
 
-_SMALL: Final = 8 << 10
+_SMALL_PAYLOAD_BYTES: Final = 8 << 10
 """Bytes of a payload up to which neighbours are read together, and then moved to their places."""
-_SCRATCH: Final = 1 << 20
+_SCRATCH_BYTES: Final = 1 << 20
 """Bytes that are read before payloads are moved out of them: what the cache has room for."""
-_MAPPED: Final = 1 << 27
+_MAX_MAPPED_BYTES: Final = 1 << 27
 """Bytes of shards up to which small payloads are taken out of maps: with each page that is used,
 systems map many around it, and they all count as memory of this process."""
-_SHARDS: Final = 32
+_MAX_MAPPED_SHARDS: Final = 32
 """The same in shards: of more, too few samples are taken out of each at once."""
-_RESIDENT: Final = 1 << 23
+_RESIDENT_BYTES: Final = 1 << 23
 """Bytes of samples that are taken out of maps before their pages are given back."""
 _buffers: Final = Buffers(4)
 """What payloads are in; of large ones, a batch is put together of several windows."""
@@ -36,13 +36,13 @@ class Located:
     """Where samples are, as their tables say."""
 
     starts: Integers
-    """Where each header begins, shards thought of as `APART` from each other."""
+    """Where each header begins, shards counted as `SHARD_DISTANCE` apart."""
     sizes: Integers
     """Bytes of each payload."""
     shards: list[int]
     """Numbers of the shards that they are in."""
     keys: KeyMatrix | None
-    """The key of each in UTF-8, zeros behind shorter ones, where none is long."""
+    """The key of each in UTF-8, padded with zeros, if none is long."""
 
     def take(self, rows: slice | Integers) -> Located:
         """Some of them, in the order of ``rows``."""
@@ -50,11 +50,11 @@ class Located:
         return Located(self.starts[rows], self.sizes[rows], self.shards, keys)
 
 
-Part: TypeAlias = slice | Integers
+Selection: TypeAlias = slice | Integers
 """Which samples."""
-Check: TypeAlias = Callable[[Located, Part, Bytes, Integers], None]
+Check: TypeAlias = Callable[[Located, Selection, Bytes, Integers], None]
 """Takes which samples were found, the memory that they are in, and where each payload begins."""
-_Portion: TypeAlias = tuple[Part, Bytes, Integers]
+_Portion: TypeAlias = tuple[Selection, Bytes, Integers]
 """The same as a value, but which of the payloads they become."""
 
 
@@ -72,17 +72,20 @@ class PayloadReader:
 
     def maps(self, found: Located) -> bool:
         """Whether samples are to be taken out of maps, which is done when they are wanted."""
-        few = 0 < len(found.shards) <= _SHARDS and int(found.sizes.max()) <= _SMALL
-        few = few and self._files.bytes_of(found.shards) <= _MAPPED
+        few = (
+            0 < len(found.shards) <= _MAX_MAPPED_SHARDS
+            and int(found.sizes.max()) <= _SMALL_PAYLOAD_BYTES
+        )
+        few = few and self._files.bytes_of(found.shards) <= _MAX_MAPPED_BYTES
         return few and self._files.are_local(found.shards)
 
-    def expect(self, found: Located) -> None:
+    def prefetch(self, found: Located) -> None:
         """Have samples read whose payloads will be taken out of maps, without waiting for it.
 
         Args:
             found: Where they are, ascending.
         """
-        self._files.expect(found.starts, _ends(found))
+        self._files.prefetch(found.starts, _ends(found))
 
     def taken(self, found: Located, check: Check) -> Payloads:
         """Payloads taken out of maps, in any order.
@@ -99,9 +102,9 @@ class PayloadReader:
         buffer = self._moved(starts, sizes, self._mapped(found), head=BLOCK)
         check(found, slice(None), buffer, starts)
         self._resident += len(buffer)
-        if self._resident > _RESIDENT:
+        if self._resident > _RESIDENT_BYTES:
             self._resident = 0
-            self._files.rest()
+            self._files.release_pages()
         return _payloads(buffer, starts, sizes)
 
     def read(self, found: Located, places: Integers, check: Check) -> Payloads:
@@ -119,16 +122,16 @@ class PayloadReader:
         starts, sizes = np.zeros(count, np.int64), np.empty(count, np.int64)
         sizes[places] = found.sizes
         buffer = np.empty(0, np.uint8)
-        if count > 1 and int(sizes.max()) <= _SMALL:
-            buffer = self._moved(starts, sizes, self._pieces(found, places, check), head=0)
+        if count > 1 and int(sizes.max()) <= _SMALL_PAYLOAD_BYTES:
+            buffer = self._moved(starts, sizes, self._portions(found, places, check), head=0)
         elif self._files.are_local(found.shards):
             buffer = self._in_place(found, places, starts, sizes, check)
         else:
-            for piece in self._files.pieces(found.starts, _ends(found), None):
-                buffer = _buffers.take(piece.size)
-                self._files.load(piece, buffer)
-                check(found, piece.part, buffer, piece.at + BLOCK)
-                starts[places[piece.part]] = piece.at + BLOCK
+            for plan in self._files.plan_reads(found.starts, _ends(found), None):
+                buffer = _buffers.take(plan.size)
+                self._files.load(plan, buffer)
+                check(found, plan.part, buffer, plan.at + BLOCK)
+                starts[places[plan.part]] = plan.at + BLOCK
         return _payloads(buffer, starts, sizes)
 
     def _moved(
@@ -160,21 +163,21 @@ class PayloadReader:
         for which, data, at in found:
             count = counts[which]
             ends = np.cumsum(count)
-            first, behind = ends - count, before + int(ends[-1])
+            first, end = ends - count, before + int(ends[-1])
             starts[which] = (before + first) * BLOCK + head
-            wanted = np.repeat((at - head) // BLOCK - first, count) + np.arange(behind - before)
+            wanted = np.repeat((at - head) // BLOCK - first, count) + np.arange(end - before)
             there = data[: len(data) // BLOCK * BLOCK].view(f"V{BLOCK}")
             # That they are all there was checked: without a mode, they are copied twice.
-            there.take(wanted, out=records[before:behind], mode="clip")
-            before = behind
+            there.take(wanted, out=records[before:end], mode="clip")
+            before = end
         return buffer
 
     def _mapped(self, found: Located) -> Iterator[_Portion]:
         """Payloads in maps, each shard's together."""
-        shard, ends = found.starts // APART, _ends(found)
+        shard, ends = found.starts // SHARD_DISTANCE, _ends(found)
         for number in found.shards:
             part = slice(None) if len(found.shards) == 1 else np.flatnonzero(shard == number)
-            zero = number * APART
+            zero = number * SHARD_DISTANCE
             at = found.starts[part] - (zero - BLOCK)
             if len(at):
                 data = self._files.mapped(number)
@@ -182,13 +185,13 @@ class PayloadReader:
                     raise WrongTableError(number, None)
                 yield part, data, at
 
-    def _pieces(self, found: Located, places: Integers, check: Check) -> Iterator[_Portion]:
-        """Payloads read with the headers before them and the padding behind, a piece at a time."""
-        for piece in self._files.pieces(found.starts, _ends(found), _SCRATCH):
-            data = self._scratch.take(piece.size)
-            self._files.load(piece, data)
-            check(found, piece.part, data, piece.at + BLOCK)
-            yield places[piece.part], data, piece.at + BLOCK
+    def _portions(self, found: Located, places: Integers, check: Check) -> Iterator[_Portion]:
+        """Payloads read with the headers and the padding around them, one plan at a time."""
+        for plan in self._files.plan_reads(found.starts, _ends(found), _SCRATCH_BYTES):
+            data = self._scratch.take(plan.size)
+            self._files.load(plan, data)
+            check(found, plan.part, data, plan.at + BLOCK)
+            yield places[plan.part], data, plan.at + BLOCK
 
     def _in_place(
         self, found: Located, places: Integers, starts: Integers, sizes: Integers, check: Check
@@ -206,7 +209,12 @@ class PayloadReader:
         starts[:] = ends - sizes
         buffer = _buffers.take(int(ends[-1]) if len(ends) else 0)
         view: Any = memoryview(buffer)  # type: ignore[arg-type]
-        spans = (found.starts // APART, starts[places], ends[places], found.starts % APART)
+        spans = (
+            found.starts // SHARD_DISTANCE,
+            starts[places],
+            ends[places],
+            found.starts % SHARD_DISTANCE,
+        )
         self._files.read(
             [
                 (number, view[begin - BLOCK : end], start)
@@ -218,7 +226,7 @@ class PayloadReader:
 
 
 def _ends(found: Located) -> Integers:
-    """Where the padding behind each payload ends."""
+    """Where the padding after each payload ends."""
     return found.starts + BLOCK + (found.sizes + BLOCK - 1) // BLOCK * BLOCK
 
 

@@ -27,9 +27,9 @@ LARGE_WINDOW_BYTES: Final = 16 << 20
 """The same for samples that are each a block, which mix no better in larger windows."""
 SEQUENTIAL_BYTES: Final = 4 << 20
 """Bytes of samples that are read at once in the order they are stored in."""
-_MOST: Final = 1 << 20
+_MAX_SAMPLES: Final = 1 << 20
 _WINDOWS_KEPT: Final = 2
-_AT_ONCE: Final = 1 << 15
+_NUMBERS_AT_ONCE: Final = 1 << 15
 """Numbers that are made at once: what the processor's cache has room for."""
 
 
@@ -186,7 +186,7 @@ def sizes_for(total_bytes: int, samples: int) -> tuple[int, int, int]:
     large = each > BLOCK_BYTES // 2
     window = LARGE_WINDOW_BYTES if large else WINDOW_BYTES
     sizes = (BLOCK_BYTES, window, SEQUENTIAL_BYTES)
-    block, window, piece = (min(_MOST, max(1, size // each)) for size in sizes)
+    block, window, piece = (min(_MAX_SAMPLES, max(1, size // each)) for size in sizes)
     return block, window, piece
 
 
@@ -196,8 +196,8 @@ def mixed(count: int, seed: int, epoch: int, purpose: int) -> Integers:
     # which is much faster than finding out the order, gives the numbers.
     mask = np.uint64((1 << max(1, count - 1).bit_length()) - 1)
     keys = np.empty(count, np.uint64)
-    for start in range(0, count, _AT_ONCE):
-        part = keys[start : start + _AT_ONCE]
+    for start in range(0, count, _NUMBERS_AT_ONCE):
+        part = keys[start : start + _NUMBERS_AT_ONCE]
         part[:] = scrambled(len(part), seed, epoch, purpose, start)
         part &= ~mask
         part |= np.arange(start, start + len(part), dtype=np.uint64)

@@ -11,8 +11,8 @@ import numpy as np
 from atdata._arrays import Bytes, Indices, Integers
 from atdata._limits import limits
 from atdata._secrets import redacted_repr
-from atdata.dataset.reading.payloads import Located, Part
-from atdata.dataset.reading.shard_files import APART, WrongTableError
+from atdata.dataset.reading.payloads import Located, Selection
+from atdata.dataset.reading.shard_files import SHARD_DISTANCE, WrongTableError
 from atdata.dataset.reading.shards import Shards
 from atdata.errors import DecodeError, OptionError, SampleNotFoundError, ShardError
 from atdata.samples.codec import SampleCodec
@@ -27,9 +27,9 @@ from atdata.sources.byte_ranges import NoRangesError
 
 X = TypeVar("X")
 
-_MANY: Final = 4096
+_MANY_SAMPLES: Final = 4096
 """Samples that are worth checking whole tables for."""
-_FEW: Final = 16
+_FEW_TABLES: Final = 16
 """Tables that may stay in memory: what is near an entry is mapped with it."""
 
 
@@ -43,7 +43,7 @@ class PositionedRows:
     positions: Integers
     """Position of each row in the dataset."""
     key_matrix: KeyMatrix | None
-    """Key of each row in UTF-8, zeros behind shorter ones, where none is long."""
+    """Key of each row in UTF-8, padded with zeros, if none is long."""
     keys: Sequence[str]
     """Key of each sample in its shard, made when one is asked for."""
 
@@ -52,7 +52,7 @@ class PositionedRows:
 
     def samples(self) -> list[Any]:
         """The samples, decoded; their arrays own their memory."""
-        samples: list[Any] = self._told(self.block.samples)
+        samples: list[Any] = self._decoded(self.block.samples)
         return samples
 
     def each(self) -> Iterator[Any]:
@@ -65,7 +65,7 @@ class PositionedRows:
 
     def columns(self) -> dict[str, LazyColumn] | None:
         """The samples field by field, in memory of their own."""
-        columns: dict[str, LazyColumn] = self._told(self.block.columns)
+        columns: dict[str, LazyColumn] = self._decoded(self.block.columns)
         return columns
 
     def take(self, indices: Indices) -> PositionedRows:
@@ -80,8 +80,8 @@ class PositionedRows:
             self.access.lazy_keys(positions, matrix),
         )
 
-    def _told(self, decode: Callable[[], Any]) -> Any:
-        """What decoding gives, or the error of the first row that cannot be, told of its shard."""
+    def _decoded(self, decode: Callable[[], Any]) -> Any:
+        """What decoding gives, or the first row's error, with its shard and place."""
         try:
             return decode()
         except DecodeError:
@@ -111,7 +111,7 @@ class LocatedRows:
         try:
             return self.taken(indices)
         except WrongTableError:
-            # Another one may have taken its place meanwhile.
+            # Another table may have replaced it since.
             return self.access.rows(self.positions[indices])
 
     def taken(self, indices: Indices) -> PositionedRows:
@@ -146,7 +146,7 @@ class RandomAccess:
         out: list[str] = [""] * len(positions)
         for number in np.unique(numbers).tolist():
             mine = np.flatnonzero(numbers == number)
-            table = self._shards.tables.glance(number)
+            table = self._shards.tables.peek(number)
             rows = positions[mine] - (int(self._shards.ends[number]) - len(table))
             for row, key in zip(mine.tolist(), table.keys(rows), strict=True):
                 out[row] = key
@@ -183,7 +183,7 @@ class RandomAccess:
                 return found.taken(back)
             return found if in_order else found.take(back)
 
-        return self._settled(read)
+        return self._with_right_tables(read)
 
     def ascending(self, positions: Integers, places: Integers) -> PositionedRows | LocatedRows:
         """Read samples whose positions ascend, none of them twice, or find them in maps.
@@ -195,7 +195,7 @@ class RandomAccess:
         Raises:
             IntegrityError: As in `rows`.
         """
-        return self._settled(lambda: self._found(positions, places))
+        return self._with_right_tables(lambda: self._found(positions, places))
 
     def taken(self, positions: Integers, found: Located) -> PositionedRows:
         """Samples taken out of maps, in any order.
@@ -205,14 +205,14 @@ class RandomAccess:
         """
         return self._rows_of(positions, found, self._shards.payloads.taken(found, self._check))
 
-    def _settled(self, read: Callable[[], X]) -> X:
+    def _with_right_tables(self, read: Callable[[], X]) -> X:
         """What reading gives, with other tables in the places of wrong ones."""
         while True:
             try:
                 return read()
             except WrongTableError as wrong:
                 number = wrong.number
-                table = self._shards.tables.glance(number)
+                table = self._shards.tables.peek(number)
                 if wrong.replaced or self._shards.tables.table(number) is not table:
                     # A scan has taken the place of a damaged one.
                     continue
@@ -264,13 +264,13 @@ class RandomAccess:
         tables = self._shards.tables
         # What a wrong table hides is found when all of them are checked.
         for check in (
-            tables.glance,
+            tables.peek,
             tables.table,
             tables.confirm,
         ):
             for number, end in enumerate(self._shards.ends.tolist()):
                 check(number)
-                if tables.glance(number).find(key) is None:
+                if tables.peek(number).find(key) is None:
                     continue
                 table = tables.table(number)
                 row = table.find(key)
@@ -285,7 +285,7 @@ class RandomAccess:
     def _row(self, position: int) -> tuple[int, SampleTable, int]:
         """The number of a sample's shard, that shard's table, and the sample's row in it."""
         number = int(np.searchsorted(self._shards.ends, position, side="right"))
-        table = self._shards.tables.glance(number)
+        table = self._shards.tables.peek(number)
         return number, table, position - int(self._shards.ends[number]) + len(table)
 
     def _found(self, positions: Integers, places: Integers) -> PositionedRows | LocatedRows:
@@ -293,10 +293,10 @@ class RandomAccess:
         order = np.empty_like(places)
         order[places] = np.arange(len(places))
         ordered, positions = found.take(order), positions[order]
-        if any(self._shards.tables.glance(number).names for number in found.shards):
+        if any(self._shards.tables.peek(number).names for number in found.shards):
             return self._rows_of(positions, ordered, self._linked(ordered))
         if self._shards.payloads.maps(found):
-            self._shards.payloads.expect(found)
+            self._shards.payloads.prefetch(found)
             return LocatedRows(self, positions, ordered)
         payloads = self._shards.payloads.read(found, places, self._check)
         return self._rows_of(positions, ordered, payloads)
@@ -325,22 +325,22 @@ class RandomAccess:
         firsts = np.concatenate([[0], bounds[:-1]]) if len(bounds) else bounds
         numbers = np.flatnonzero(bounds > firsts)
         shards = numbers.tolist()
-        if count >= _MANY:
+        if count >= _MANY_SAMPLES:
             self._shards.tables.load(shards)
         starts, sizes = np.empty(count, np.int64), np.empty(count, np.int64)
         keys: list[KeyMatrix | None] = []
         spans = list(zip(shards, firsts[numbers].tolist(), bounds[numbers].tolist(), strict=True))
         for number, first, last in spans:
-            table = self._shards.tables.glance(number)
+            table = self._shards.tables.peek(number)
             rows = positions[first:last] - (int(self._shards.ends[number]) - len(table))
             try:
                 offsets, sizes[first:last] = table.spans(rows)
             except ShardError:
                 raise WrongTableError(number, None) from None
-            starts[first:last] = number * APART + offsets - BLOCK
+            starts[first:last] = number * SHARD_DISTANCE + offsets - BLOCK
             keys.append(table.key_matrix(rows))
-            if count >= _MANY or len(spans) > _FEW:
-                self._shards.tables.rest(number)
+            if count >= _MANY_SAMPLES or len(spans) > _FEW_TABLES:
+                self._shards.tables.release_pages(number)
         self._shards.tables.used(count)
         known = [part for part in keys if part is not None]
         matrix = None
@@ -350,21 +350,21 @@ class RandomAccess:
                 matrix[first:last, : part.shape[1]] = part
         return Located(starts, sizes, shards, matrix)
 
-    def _check(self, found: Located, part: Part, data: Bytes, at: Integers) -> None:
-        """Hold what the tables say of some samples against the headers that were read."""
+    def _check(self, found: Located, part: Selection, data: Bytes, at: Integers) -> None:
+        """Compare what the tables say of samples with the headers that were read."""
         sizes = found.sizes[part]
         if found.keys is not None and names_agree(data, at, sizes, found.keys[part]):
             return
         # Headers that do not tell the keys: the table has to be right as a whole.
-        shards = found.starts[part] // APART
+        shards = found.starts[part] // SHARD_DISTANCE
         for number in np.unique(shards).tolist():
-            table = self._shards.tables.glance(number)
+            table = self._shards.tables.peek(number)
             if self._shards.tables.table(number) is not table:
                 raise WrongTableError(number, None, replaced=True)
             of = shards == number
             if not headers_agree(data, at[of], sizes[of]):
                 raise WrongTableError(number, None)
-            offsets = found.starts[part][of] - number * APART + BLOCK
+            offsets = found.starts[part][of] - number * SHARD_DISTANCE + BLOCK
             if table.names:
                 _check_linked(number, table, offsets, data, at[of])
             else:

@@ -39,7 +39,7 @@ def find_share(
             ``RANK``, else of JAX where it is in use, else 0.
         world_size: Number of ranks; given together with ``rank``.
         even: As in `Share`.
-        of: What is there already; a part of a part is none of the whole.
+        of: The share so far; a part of a part would not be one of the whole.
 
     Raises:
         OptionError: Numbers that cannot be, or that contradict what the environment says.
@@ -151,7 +151,7 @@ def left_of(samples: int, history: Sequence[tuple[int, Taken]]) -> Ranges:
 
     Args:
         samples: Samples of the epoch.
-        history: World size and what was taken, of each run so far.
+        history: World size and what was taken, of each session so far.
     """
     ranges: Ranges = [(0, samples)] if samples else []
     for world_size, taken in history:
@@ -160,10 +160,10 @@ def left_of(samples: int, history: Sequence[tuple[int, Taken]]) -> Ranges:
 
 
 def left_for(samples: int, history: Sequence[tuple[int, Taken]], share: Share) -> Ranges:
-    """What one rank has still to go through, in the order that it would have gone on in.
+    """What one rank still has to read, in the order in which it would have continued.
 
-    Ranks that go on as many as they were, after equally many samples, go on with the run that
-    they began: what makes their parts equally long is chosen where a run begins.
+    Ranks that resume in the same number, after equally many samples, continue the session that
+    they began: what makes their parts equally long is chosen where a session begins.
 
     Args:
         samples: Samples of the epoch.
@@ -178,10 +178,10 @@ def left_for(samples: int, history: Sequence[tuple[int, Taken]], share: Share) -
 
 
 def check_history(samples: int, history: Sequence[tuple[int, Taken]]) -> None:
-    """Let a history pass in which no rank took more than there was.
+    """Validate a history.
 
     Raises:
-        StateError: One did.
+        StateError: A rank took more samples than were left.
     """
     ranges: Ranges = [(0, samples)] if samples else []
     for world_size, taken in history:

@@ -217,10 +217,10 @@ def batch_of(
     Args:
         sample_type: Type of the samples.
         parts: The rows.
-        declared: Whether that is known to be their type; else it is what they turn out to be of.
+        declared: Whether that is known to be their type; else it is the type that they have.
 
     Raises:
-        SampleTypeError: They turn out to have no fields, or to be of several types.
+        SampleTypeError: They have no fields, or several types.
     """
     return _batch(sample_type, fields_of(sample_type), parts, declared=declared)
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Final
 
 from atdata._protocols import DataSource
 from atdata._shardlist import ShardInfo
-from atdata.capabilities import ByteRanges
+from atdata.capabilities import ByteRanges, SupportsLocalPaths
 from atdata.errors import IntegrityError
 from atdata.shards.tar.window import MappedFile
 from atdata.sources.byte_ranges import NoRangesError
-from atdata.sources.capabilities import local_path, open_sidecar, ranges_of, uncached
+from atdata.sources.capabilities import open_sidecar, ranges_of, uncached
 from atdata.sources.verified import Verify, check_file, verified
 from atdata.system.partial_files import room_for
 from atdata.system.scratch import Scratch
@@ -33,23 +33,26 @@ class Shard:
         number: Its number in the dataset.
         name: Its identifier in the source.
         source: Where it is.
+        locate: Gives the file of this machine that a shard is, if it is one.
         known: What is recorded of shards, by identifier.
         verify: How it is checked against that.
     """
 
-    __slots__ = ("_known", "_met", "_path", "_source", "name", "number", "verify")
+    __slots__ = ("_known", "_locate", "_met", "_path", "_source", "name", "number", "verify")
 
     def __init__(
         self,
         number: int,
         name: str,
         source: DataSource,
+        locate: Callable[[str], Path | None],
         known: Mapping[str, ShardInfo],
         verify: Verify | None,
     ) -> None:
         self.number = number
         self.name = name
         self._source = source
+        self._locate = locate
         self._known = known
         self.verify = verify
         self._path: Path | None = _UNKNOWN
@@ -74,7 +77,7 @@ class Shard:
         Raises:
             IntegrityError: They were replaced since.
         """
-        self._path = local_path(self._source, self.name)
+        self._path = self._locate(self.name)
         return self._path
 
     def check_file(self) -> None:
@@ -203,3 +206,21 @@ class Shard:
             "Open the dataset again",
             shard=self.name,
         )
+
+
+def shards_by_name(
+    names: Iterable[str],
+    source: DataSource,
+    known: Mapping[str, ShardInfo],
+    verify: Verify | None = None,
+) -> tuple[Shard, ...]:
+    """Shards of a source, numbered from 0 on; arguments as for `Shard`."""
+    # Asked once: looking at all that a protocol wants takes longer than finding a file.
+    locate = source.local_path if isinstance(source, SupportsLocalPaths) else _on_a_server
+    return tuple(
+        Shard(number, name, source, locate, known, verify) for number, name in enumerate(names)
+    )
+
+
+def _on_a_server(_: str) -> None:
+    return None

@@ -13,22 +13,22 @@ import numpy as np
 
 from atdata._arrays import Bytes, Integers
 from atdata.capabilities import ByteRanges
-from atdata.dataset.reading.held import hold
+from atdata.dataset.reading.open_files import keep_open
 from atdata.dataset.reading.shard import Shard
 from atdata.errors import IntegrityError
 from atdata.sources.byte_ranges import FileBytes, NoRangesError
 from atdata.system.forks import ForkLock
 
-_AT_ONCE: Final = 16
+_REQUESTS_AT_ONCE: Final = 16
 """Ranges that are asked for at the same time: as many connections to a host are kept."""
-_FROM_SERVERS: Final = 16 << 20
+_REMOTE_READ_BYTES: Final = 16 << 20
 """Bytes of ranges that are asked for together."""
-_ALONG: Final = 1 << 18
+_MAX_GAP_BYTES: Final = 1 << 18
 """Bytes between two parts of a map that are read along, because asking twice costs more."""
-_IN_HALVES: Final = 1 << 23
+_TWO_THREADS_BYTES: Final = 1 << 23
 """Bytes from which on two threads read from files: the system copies as fast as both can take."""
-APART: Final = 2**40
-"""Distance between the shards, where all of them are thought of as one file."""
+SHARD_DISTANCE: Final = 2**40
+"""Bytes from the start of a shard to that of the next, where all count as one file."""
 
 
 class WrongTableError(Exception):
@@ -44,8 +44,8 @@ class WrongTableError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """Spans of bytes that are read together."""
+class ReadPlan:
+    """Spans of bytes that are read together, in few reads."""
 
     part: slice
     """Which spans."""
@@ -53,7 +53,7 @@ class Piece:
     """Where each of them begins in memory."""
     size: int
     """Bytes of memory."""
-    runs: list[list[int]]
+    reads: list[list[int]]
     """Of each read: number of the shard, where it begins and ends in memory, its first byte."""
 
 
@@ -92,7 +92,7 @@ class ShardFiles:
                 found = self._open[number] = self._opened(number)
                 # What a server was asked stays: it knows which version of a file is read.
                 if isinstance(found, FileBytes) and number not in self._copies:
-                    hold(self, number)
+                    keep_open(self, number)
             return found
 
     def let_go(self, number: int) -> None:
@@ -124,25 +124,29 @@ class ShardFiles:
         except IntegrityError as error:
             raise WrongTableError(number, error) from error
 
-    def expect(self, starts: Integers, ends: Integers) -> None:
-        """Have spans of maps read, without waiting for it; arguments as for `pieces`.
+    def prefetch(self, starts: Integers, ends: Integers) -> None:
+        """Have spans of maps read, without waiting for it; arguments as for `plan_reads`.
 
         Raises:
             WrongTableError: A shard is shorter than when it was opened.
         """
-        new = np.flatnonzero(starts[1:] - ends[:-1] > _ALONG) + 1
+        new = np.flatnonzero(starts[1:] - ends[:-1] > _MAX_GAP_BYTES) + 1
         first, last = np.append(0, new), np.append(new, len(starts)) - 1
-        spans = (starts[first] // APART, starts[first] % APART, ends[last] % APART)
+        spans = (
+            starts[first] // SHARD_DISTANCE,
+            starts[first] % SHARD_DISTANCE,
+            ends[last] % SHARD_DISTANCE,
+        )
         for number, start, end in zip(*(x.tolist() for x in spans), strict=True):
-            self._file(number).expect(start, end)
+            self._file(number).prefetch(start, end)
 
-    def rest(self) -> None:
+    def release_pages(self) -> None:
         """Give the memory of maps back."""
         self._in_child()
         with self._opening:
             for file in list(self._open.values()):
                 if isinstance(file, FileBytes):
-                    file.rest()
+                    file.release_pages()
 
     def _file(self, number: int) -> FileBytes:
         file = self.get(number)
@@ -150,7 +154,7 @@ class ShardFiles:
         return file
 
     def _as_before(self, number: int) -> Any:
-        """A shard, open; a file of this machine must not have been written over meanwhile."""
+        """A shard, open; a file of this machine must not have been overwritten since."""
         file = self.get(number)
         if isinstance(file, FileBytes) and number not in self._copies:
             self._shards[number].met(file.stat())
@@ -167,11 +171,11 @@ class ShardFiles:
                 self._kinds[number] = isinstance(file, FileBytes), *limits
         return self._kinds[number]
 
-    def pieces(self, starts: Integers, ends: Integers, portion: int | None) -> list[Piece]:
+    def plan_reads(self, starts: Integers, ends: Integers, portion: int | None) -> list[ReadPlan]:
         """How spans of bytes are read in few reads.
 
         Args:
-            starts: Where each begins, shards thought of as `APART` from each other; ascending.
+            starts: Where each begins, shards counted as `SHARD_DISTANCE` apart; ascending.
             ends: Where each ends.
             portion: Bytes that are read at a time, about, more of what is on servers;
                 None: all.
@@ -181,41 +185,41 @@ class ShardFiles:
         """
         if not len(starts):
             return []
-        shard = starts // APART
+        shard = starts // SHARD_DISTANCE
         numbers = np.flatnonzero(np.diff(shard, prepend=-1))
         local, gaps, mosts = zip(*map(self._kind, shard[numbers].tolist()), strict=True)
         if portion is not None and not all(local):
-            portion = max(portion, _FROM_SERVERS)
+            portion = max(portion, _REMOTE_READ_BYTES)
         counts = np.diff(numbers, append=len(starts))
         between = starts[1:] - ends[:-1]
         if len(between) and int(between.min()) < 0:
             raise WrongTableError(int(shard[between.argmin()]), None)
         new = np.ones(len(starts), bool)
         new[1:] = between > np.repeat(gaps, counts)[1:]
-        # A run as long as one request should be is followed by another one.
+        # A read as long as one request should be is followed by another one.
         most = np.repeat([min(most, portion or most) for most in mosts], counts)[1:]
         new[1:] |= starts[1:] // most > starts[:-1] // most
         first = np.flatnonzero(new)
-        behind = np.append(first[1:], len(starts))
+        stop = np.append(first[1:], len(starts))
         origin = starts[first]
-        length = ends[behind - 1] - origin
+        length = ends[stop - 1] - origin
         base = np.cumsum(length) - length
-        at = starts + np.repeat(base - origin, behind - first)
-        turn = np.flatnonzero(np.diff(base // (portion or APART))) + 1
+        at = starts + np.repeat(base - origin, stop - first)
+        turn = np.flatnonzero(np.diff(base // (portion or SHARD_DISTANCE))) + 1
         found = []
         for a, b in pairwise([0, *turn.tolist(), len(first)]):
             zero = int(base[a])
-            part = slice(int(first[a]), int(behind[b - 1]))
+            part = slice(int(first[a]), int(stop[b - 1]))
             to = base[a:b] - zero
-            runs = (shard[first[a:b]], to, to + length[a:b], origin[a:b] % APART)
+            reads = (shard[first[a:b]], to, to + length[a:b], origin[a:b] % SHARD_DISTANCE)
             size = int(base[b - 1] + length[b - 1]) - zero
-            found.append(Piece(part, at[part] - zero, size, [x.tolist() for x in runs]))
+            found.append(ReadPlan(part, at[part] - zero, size, [x.tolist() for x in reads]))
         return found
 
-    def load(self, piece: Piece, data: Bytes) -> None:
-        """Read a piece into memory of its size; errors as for `read`."""
+    def load(self, plan: ReadPlan, data: Bytes) -> None:
+        """Carry a plan out, into memory of its size; errors as for `read`."""
         view = memoryview(data)  # type: ignore[arg-type]
-        self.read([(n, view[i:j], start) for n, i, j, start in zip(*piece.runs, strict=True)])
+        self.read([(n, view[i:j], start) for n, i, j, start in zip(*plan.reads, strict=True)])
 
     def read(self, parts: Sequence[tuple[int, memoryview, int]]) -> None:
         """Fill memory with parts of shards: number of the shard, memory, first byte.
@@ -226,13 +230,13 @@ class ShardFiles:
         """
         self._in_child()
         here = [part for part in parts if self._kind(part[0])[0]]
-        half = len(here) // 2 if sum(len(view) for _, view, _ in here) >= _IN_HALVES else 0
-        beside = [here[:half]] if half else []
+        half = len(here) // 2 if sum(len(view) for _, view, _ in here) >= _TWO_THREADS_BYTES else 0
+        in_pool = [here[:half]] if half else []
         if len(here) < len(parts):
-            beside += [[part] for part in parts if not self._kind(part[0])[0]]
-        if beside and self._pool is None:
-            self._pool = ThreadPoolExecutor(_AT_ONCE, "atdata-read")
-        waiting = [self._pool.submit(self._fill, some) for some in beside] if self._pool else []
+            in_pool += [[part] for part in parts if not self._kind(part[0])[0]]
+        if in_pool and self._pool is None:
+            self._pool = ThreadPoolExecutor(_REQUESTS_AT_ONCE, "atdata-read")
+        waiting = [self._pool.submit(self._fill, some) for some in in_pool] if self._pool else []
         try:
             self._fill(here[half:])
             for future in waiting:

@@ -14,7 +14,7 @@ from atdata._protocols import DataSource, IndexEntry, is_source
 from atdata._shardlist import LocatedUrl, ShardInfo
 from atdata.capabilities import known_shards_of
 from atdata.dataset.reading.payloads import PayloadReader
-from atdata.dataset.reading.shard import Shard
+from atdata.dataset.reading.shard import Shard, shards_by_name
 from atdata.dataset.reading.shard_files import ShardFiles
 from atdata.dataset.reading.tables import ShardTables
 from atdata.errors import IntegrityError
@@ -64,10 +64,7 @@ class Shards:
             NoDataUrlsError: There is none.
             SourceError: They cannot be listed.
         """
-        return tuple(
-            Shard(number, name, self.source, self.known, self.verify)
-            for number, name in enumerate(self.source.shard_list)
-        )
+        return shards_by_name(self.source.shard_list, self.source, self.known, self.verify)
 
     @once
     def tables(self) -> ShardTables:
@@ -78,7 +75,7 @@ class Shards:
     def files(self) -> ShardFiles:
         """The shards, open to be read by position."""
         tables = self.tables
-        return ShardFiles(self.each, lambda number: tables.glance(number).head.shard_bytes)
+        return ShardFiles(self.each, lambda number: tables.peek(number).head.shard_bytes)
 
     @once
     def payloads(self) -> PayloadReader:

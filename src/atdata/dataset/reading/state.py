@@ -13,11 +13,11 @@ from atdata.system.forks import ForkLock, at_fork
 
 X_co = TypeVar("X_co", covariant=True)
 
-_LONGEST: Final = 100_000
-"""Most runs, or ranks of a run, that a state may have."""
+_MAX_SESSIONS: Final = 100_000
+"""Most sessions, or ranks of a session, that a state may have."""
 
 History = list[tuple[int, "int | list[int]"]]
-"""World size, and what was taken, of each run of an epoch so far."""
+"""World size, and what was taken, of each session of an epoch so far."""
 
 
 class Stream(Protocol[X_co]):
@@ -143,7 +143,7 @@ class Reading(Generic[X_co]):
         return state_of(self._stream, self._history, self._taken)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where another reading of the same samples stood, maybe on other ranks.
+        """Resume where another reading of the same samples stood, maybe on other ranks.
 
         Raises:
             StateError: It is no state, or one of another dataset, order or version.
@@ -246,22 +246,22 @@ def _checked(state: Mapping[str, Any]) -> History:
             f"{SHORT_LAST_WINDOW} to {VERSION}. Load it with the atdata that saved it."
         )
     history = state.get("history")
-    run: list[Any] = [state.get("world_size"), state.get("taken")]
+    session: list[Any] = [state.get("world_size"), state.get("taken")]
     rank: Any = state.get("rank")
-    if not isinstance(history, list) or len(history) > _LONGEST or not _is_count(rank):
+    if not isinstance(history, list) or len(history) > _MAX_SESSIONS or not _is_count(rank):
         raise StateError("The state is damaged: it has no history.")
     checked: History = []
-    for entry in [*history, run]:
-        if not isinstance(entry, list | tuple) or len(entry) != 2 or not _is_run(*entry):
+    for entry in [*history, session]:
+        if not isinstance(entry, list | tuple) or len(entry) != 2 or not _is_session(*entry):
             raise StateError(f"The state is damaged: {entry!r:.80} is no part of a history.")
         _append(checked, *entry)
-    if rank >= run[0]:
-        raise StateError(f"The state is damaged: there is no rank {rank} of {run[0]}.")
+    if rank >= session[0]:
+        raise StateError(f"The state is damaged: there is no rank {rank} of {session[0]}.")
     return checked
 
 
 def continued(history: History, world_size: int, taken: Taken) -> History:
-    """A history with one run more."""
+    """A history with one session more."""
     made = list(history)
     _append(made, world_size, taken)
     return made
@@ -278,8 +278,8 @@ def _append(history: History, world_size: int, taken: Taken) -> None:
         history.append((world_size, taken))
 
 
-def _is_run(world_size: Any, taken: Any) -> bool:
-    if not _is_count(world_size) or not 1 <= world_size <= _LONGEST:
+def _is_session(world_size: Any, taken: Any) -> bool:
+    if not _is_count(world_size) or not 1 <= world_size <= _MAX_SESSIONS:
         return False
     if isinstance(taken, list):
         return len(taken) == world_size and all(map(_is_count, taken))
@@ -291,7 +291,7 @@ def _is_count(value: Any) -> bool:
 
 
 def same_or_raise(mine: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-    """Hold what a state says of its samples against what they are.
+    """Compare what a state says of its samples with what they are.
 
     Raises:
         StateError: They are others.
@@ -300,7 +300,7 @@ def same_or_raise(mine: Mapping[str, Any], state: Mapping[str, Any]) -> None:
         if state.get(name) != mine[name]:
             raise StateError(
                 f"The state is of {what.format(state.get(name))}; this is "
-                f"{what.format(mine[name])}. Shards that were written anew are another dataset."
+                f"{what.format(mine[name])}. Shards that were written again are another dataset."
             )
 
 

@@ -27,7 +27,7 @@ X = TypeVar("X")
 
 _REQUESTS_AT_ONCE: Final = 16
 _CHECKS_AT_ONCE: Final = 4
-"""Tables that are checked at the same time: all of each is in memory meanwhile."""
+"""Tables that are checked at the same time: each of them is in memory as a whole."""
 _RESIDENT_BYTES: Final = 8 << 20
 """Bytes of mapped tables from which on their pages are given back between reads."""
 _USED_ENTRIES: Final = 1 << 14
@@ -94,7 +94,7 @@ class ShardTables:
             digest.update(f"{head.samples} {head.shard_bytes} {head.body_crc}\n".encode())
         return digest.hexdigest()[:16]
 
-    def glance(self, number: int) -> SampleTable:
+    def peek(self, number: int) -> SampleTable:
         """The table of one shard, of which maybe only the head was checked."""
         self._shards[number].check_unchanged()
         if number not in self._tables:
@@ -112,11 +112,11 @@ class ShardTables:
             IntegrityError: It is damaged, and had claimed another number of samples; or the shard
                 was changed.
         """
-        table = self.glance(number)
+        table = self.peek(number)
         if not table.checked:
             try:
                 check(table, self._identities.get(number))
-                self.rest(number)
+                self.release_pages(number)
             except ShardError:
                 if not self.replace(number):
                     raise self._shards[number].changed() from None
@@ -136,7 +136,7 @@ class ShardTables:
         elif missing:
             self.table(missing[0])
 
-    def rest(self, number: int) -> None:
+    def release_pages(self, number: int) -> None:
         """Let go of a table's pages, where tables are large: nothing is read of it for now."""
         if self._mapped_bytes > _RESIDENT_BYTES:
             self._tables[number].rest()
@@ -147,7 +147,7 @@ class ShardTables:
         if self._used >= _USED_ENTRIES:
             self._used = 0
             for number in list(self._tables):
-                self.rest(number)
+                self.release_pages(number)
 
     def confirm(self, number: int) -> bool:
         """Compare the table of a local shard with the shard's headers, once a process.
@@ -158,7 +158,7 @@ class ShardTables:
         Raises:
             IntegrityError: The shard has another number of samples than its table said.
         """
-        shard, table = self._shards[number], self.glance(number)
+        shard, table = self._shards[number], self.peek(number)
         identity = self._identities.get(number)
         if number in self._scanned or shard.path is None or identity in _confirmed:
             return False

@@ -14,7 +14,7 @@ from atdata._protocols import DataSource
 from atdata._refs import parse_blob_ref
 from atdata._secrets import redacted, redacted_repr
 from atdata._shardlist import ShardInfo
-from atdata.dataset.reading.shard import Shard
+from atdata.dataset.reading.shard import Shard, shards_by_name
 from atdata.errors import AtdataError, RefError
 from atdata.shards.reader import count_samples
 from atdata.shards.tar.table import HEAD_BYTES, SUFFIX, parse_head
@@ -60,8 +60,8 @@ def verify_shards(source: DataSource, shards: Sequence[ShardInfo]) -> Iterator[V
     """
     known = {shard.url: shard for shard in shards}
     with Unread().reading() as unread:
-        for number, shard in enumerate(shards):
-            yield _verdict(Shard(number, shard.url, source, known, "full"), unread)
+        for shard in shards_by_name([shard.url for shard in shards], source, known):
+            yield _verdict(shard, unread)
 
 
 def _known(shard: Shard) -> ShardInfo:

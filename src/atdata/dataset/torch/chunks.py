@@ -9,15 +9,15 @@ from typing import Any, Final
 
 import numpy as np
 
+from atdata.dataset.reading.column_batches import ColumnBatches
 from atdata.dataset.reading.epoch import Shuffle
-from atdata.dataset.reading.ragged import Columns
 from atdata.dataset.reading.state import History, history_of, state_of
 from atdata.dataset.reading.stream import EpochStream
 from atdata.dataset.torch.tensors import torch
 from atdata.dataset.torch.workers import end_with_parent, worker_of_all
 from atdata.errors import StateError
 
-_ROOM: Final = 1 << 16
+_SHARED_BYTES: Final = 1 << 16
 """Bytes of shared memory that an epoch and its history are written to."""
 
 
@@ -25,13 +25,13 @@ class SharedStart:
     """Which epoch an iteration begins, and where: in memory that all workers see, old and new."""
 
     def __init__(self) -> None:
-        self._memory = torch.zeros(_ROOM, dtype=torch.uint8).share_memory_()
+        self._memory = torch.zeros(_SHARED_BYTES, dtype=torch.uint8).share_memory_()
 
     def set(self, shuffle: Shuffle | None, history: History) -> None:
-        """Decide over the next iteration."""
-        told = None if shuffle is None else {**shuffle.to_json(), "version": shuffle.version}
-        text = json.dumps([told, history]).encode()
-        if len(text) > _ROOM:
+        """Decide what the next iteration reads."""
+        how = None if shuffle is None else {**shuffle.to_json(), "version": shuffle.version}
+        text = json.dumps([how, history]).encode()
+        if len(text) > _SHARED_BYTES:
             text = b"null"
         memory = self._memory.numpy()
         memory[: len(text)] = np.frombuffer(text, np.uint8)
@@ -46,13 +46,11 @@ class SharedStart:
         found = json.loads(self._memory.numpy().tobytes())
         if found is None:
             raise StateError(
-                f"The history of the loaded state is longer than the {_ROOM:,} bytes that workers "
-                "of loader.dataset share. Iterate over the loader itself."
+                f"The history of the loaded state is longer than the {_SHARED_BYTES:,} bytes that "
+                "workers of loader.dataset share. Iterate over the loader itself."
             )
-        told, history = found
-        return None if told is None else Shuffle(**told), [
-            (world, taken) for world, taken in history
-        ]
+        how, history = found
+        return None if how is None else Shuffle(**how), [(world, taken) for world, taken in history]
 
 
 class Chunks(torch.utils.data.IterableDataset):  # type: ignore[misc]
@@ -64,7 +62,9 @@ class Chunks(torch.utils.data.IterableDataset):  # type: ignore[misc]
         start: Where an iteration begins.
     """
 
-    def __init__(self, stream: EpochStream[Any], columns: Columns, start: SharedStart) -> None:
+    def __init__(
+        self, stream: EpochStream[Any], columns: ColumnBatches, start: SharedStart
+    ) -> None:
         self._stream = stream
         self._columns = columns
         self._start = start
@@ -85,7 +85,7 @@ class ChunkIterator:
         history: What was read of it before.
     """
 
-    def __init__(self, stream: EpochStream[Any], columns: Columns, history: History) -> None:
+    def __init__(self, stream: EpochStream[Any], columns: ColumnBatches, history: History) -> None:
         self._stream = stream
         self._columns = columns
         self._history = history
@@ -112,7 +112,7 @@ class ChunkIterator:
         return {**self._state, "given": self._given}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on behind the batches that were given.
+        """Continue after the batches that were given.
 
         Raises:
             StateError: It is of another dataset, order, batch size, rank or worker.

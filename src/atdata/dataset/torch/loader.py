@@ -1,4 +1,4 @@
-"""The loader for PyTorch. Imported when it is first asked for: it needs torch."""
+"""The loader for PyTorch. Imported on first use, because it needs torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from atdata._secrets import redacted_repr
-from atdata.dataset.reading.ragged import Columns
+from atdata.dataset.reading.column_batches import ColumnBatches
 from atdata.dataset.reading.state import History, continued, history_of, next_epoch_of, state_of
 from atdata.dataset.reading.stream import EpochStream
 from atdata.dataset.torch.chunks import Chunks, SharedStart
@@ -59,7 +59,7 @@ class TorchLoader:
     def __init__(
         self,
         stream: EpochStream[dict[str, Any]],
-        columns: Columns,
+        columns: ColumnBatches,
         *,
         filtered: bool,
         num_workers: int,
@@ -159,7 +159,7 @@ class TorchLoader:
             LengthError: The dataset is filtered.
         """
         if self._filtered:
-            raise LengthError("A filtered dataset has as many batches as turn out.")
+            raise LengthError("The batch count of a filtered dataset is unknown until it is read.")
         return self._steps(self._start if self._last is None else self._last.start)
 
     def set_epoch(self, epoch: int) -> None:
@@ -193,7 +193,7 @@ class TorchLoader:
             if self._open:
                 raise StateError(
                     "The loop over this loader that ran last is over, and another one is not: a "
-                    "state of both cannot be. Go on with that one first, or delete its iterator; "
+                    "state of both cannot be. Continue that one first, or delete its iterator; "
                     "or loop over a loader of its own, made by another to_torch()."
                 )
             return state_of(self._start.stream, self._start.history, 0)
@@ -204,9 +204,9 @@ class TorchLoader:
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where another loader of the same samples stood, with the next iteration.
+        """Resume where another loader of the same samples stood, with the next iteration.
 
-        A loop that runs meanwhile is over: its next step is an error.
+        A loop that is running ends: its next step is an error.
 
         Raises:
             StateError: It is no state, or one of another dataset, order or version. The loader

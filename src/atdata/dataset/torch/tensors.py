@@ -32,9 +32,9 @@ except ModuleNotFoundError as error:
 
 Shape: TypeAlias = tuple[int, ...]
 
-_IN_MESSAGE: Final = 1 << 20
+_MAX_MESSAGE_BYTES: Final = 1 << 20
 """Bytes of a field up to which they are copied through the pipe: less work than a mapped file."""
-_SPARE: Final = 4
+_SPARE_BLOCKS: Final = 4
 """Blocks of shared memory that a worker keeps for its next batches."""
 _FREE, _FILLED, _SENT, _HELD, _LEFT = range(5)
 """What the last byte of shared memory says. What was left, a worker never uses again."""
@@ -150,7 +150,7 @@ class Parcel:
 
 
 class _Joined(NamedTuple):
-    """Arrays of one dtype, one behind the other."""
+    """Arrays of one dtype, one after the other."""
 
     dtype: _TorchDtype
     parts: list[AnyArray]
@@ -230,7 +230,7 @@ def _packed(column: Column) -> Any:
         return [_packed(v) if isinstance(v, np.ndarray) else v for v in column]
     dtype, parts, shapes = joined
     size = sum(part.nbytes for part in parts)
-    if size <= _IN_MESSAGE:
+    if size <= _MAX_MESSAGE_BYTES:
         return _Packed(dtype, shapes, size, b"".join(parts))  # type: ignore[arg-type]
     block, memory = _blocks.take(size)
     np.concatenate(parts, out=memory[:size].view(dtype.numpy))
@@ -327,7 +327,7 @@ class _Blocks:
             made = torch.empty(size + 1, dtype=torch.uint8).share_memory_()
             taken = made, made.numpy()
         taken[1][-1] = _FILLED
-        self._made = [*used, taken, *free[:_SPARE]]
+        self._made = [*used, taken, *free[:_SPARE_BLOCKS]]
         return taken
 
 

@@ -13,15 +13,15 @@ from operator import itemgetter
 from typing import Any, Final
 from weakref import WeakSet
 
+from atdata.dataset.reading.column_batches import ColumnBatches
 from atdata.dataset.reading.epoch import Shuffle
-from atdata.dataset.reading.ragged import Columns
 from atdata.dataset.reading.rows import SampleRows
 from atdata.dataset.reading.state import History
 from atdata.dataset.reading.stream import EpochStream
 from atdata.dataset.torch.tensors import Parcel, torch
 from atdata.system.forks import at_fork
 
-_BETWEEN: Final = 1.0
+_CHECK_SECONDS: Final = 1.0
 """Seconds between two looks at who the parent is, where nothing tells that it ended."""
 
 
@@ -35,11 +35,11 @@ class Workers:
 
     def __init__(self, batches: Batches, options: Mapping[str, Any]) -> None:
         self._number = options["num_workers"]
-        self._orders = Orders()
+        self._assignments = Assignments()
         self._loader = torch.utils.data.DataLoader(
             batches,
             batch_size=None,
-            sampler=self._orders,
+            sampler=self._assignments,
             collate_fn=_as_it_is,
             worker_init_fn=_begin,
             **options,
@@ -63,7 +63,9 @@ class Workers:
             count: How many there are.
         """
         self._turn += 1
-        self._orders.next = _orders(Order(self._turn, shuffle, history), count, self._number)
+        self._assignments.next = _assignments(
+            Assignment(self._turn, shuffle, history), count, self._number
+        )
         before = set(multiprocessing.active_children())
         self._items = iter(self._loader)
         self._processes |= set(multiprocessing.active_children()) - before
@@ -84,7 +86,7 @@ at_fork(after_in_child=_keep_inherited)
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class Assignment:
     """What a worker has to know to read its next batch."""
 
     turn: int
@@ -97,17 +99,17 @@ class Order:
     """Whether the worker is asked for no more of it."""
 
 
-def _orders(order: Order, count: int, workers: int) -> Iterator[Order]:
-    last = replace(order, is_last=True)
-    return (order if number + workers < count else last for number in range(count))
+def _assignments(assignment: Assignment, count: int, workers: int) -> Iterator[Assignment]:
+    last = replace(assignment, is_last=True)
+    return (assignment if number + workers < count else last for number in range(count))
 
 
-class Orders:
+class Assignments:
     """What a ``DataLoader`` asks workers for, one after the other: a sampler in its words."""
 
-    next: Iterator[Order] = iter(())
+    next: Iterator[Assignment] = iter(())
 
-    def __iter__(self) -> Iterator[Order]:
+    def __iter__(self) -> Iterator[Assignment]:
         return self.next
 
 
@@ -120,21 +122,21 @@ class Batches(torch.utils.data.Dataset):  # type: ignore[misc]
         filtered: Whether batches are put together in the loop, from rows.
     """
 
-    def __init__(self, stream: EpochStream[Any], columns: Columns, filtered: bool) -> None:
+    def __init__(self, stream: EpochStream[Any], columns: ColumnBatches, filtered: bool) -> None:
         self._stream = stream
         self._columns = replace(columns, then=Parcel)
         self._filtered = filtered
         self._turn = 0
         self._items: Iterator[Any] = iter(())
 
-    def __getitem__(self, order: Order) -> Any:
-        if order.turn != self._turn:
+    def __getitem__(self, assignment: Assignment) -> Any:
+        if assignment.turn != self._turn:
             # What is left of a loop that was left early is not held while the next one is read.
             self._items = iter(())
-            self._stream.set_shuffle(order.shuffle)
-            self._turn, self._items = order.turn, self._begin(order.history)
+            self._stream.set_shuffle(assignment.shuffle)
+            self._turn, self._items = assignment.turn, self._begin(assignment.history)
         item = next(self._items)
-        if order.is_last:
+        if assignment.is_last:
             self._items = iter(())
         return item
 
@@ -175,7 +177,7 @@ def _watch(parent: Any) -> None:
             os._exit(1)
         except OSError:
             pass
-    while os.getppid() == before and not wait(ends, _BETWEEN):
+    while os.getppid() == before and not wait(ends, _CHECK_SECONDS):
         pass
     os._exit(1)
 

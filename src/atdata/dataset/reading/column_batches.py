@@ -22,7 +22,7 @@ Ragged: TypeAlias = "Way | Mapping[str, Way] | None"
 """What is made of array fields: one way for all of them, or a way for each that is named.
 
 ``list`` gives a list of arrays; asked for by name, of any field. ``pad`` fills up with zeros
-behind the data, to the largest shape of the batch: shape (B, *max), and ``{field}.lengths`` of
+after the data, to the largest shape of the batch: shape (B, *max), and ``{field}.lengths`` of
 shape (B, dimensions), (B,) for one dimension, says how much is data. ``flat`` joins along the
 first axis, and ``{field}.offsets`` of shape (B + 1,) says where each sample begins. For both of
 them, None is an array without elements, and ``{field}.mask`` of shape (B,) says of a field that
@@ -37,7 +37,7 @@ _WAYS: Final = ("list", "pad", "flat")
 
 
 @dataclass(frozen=True)
-class Forms:
+class ColumnOptions:
     """What a caller asks of columns.
 
     Args:
@@ -48,11 +48,11 @@ class Forms:
     ragged: Ragged
     fill: Fill
 
-    def of(self, fields: Mapping[str, Field]) -> Ready:
+    def of(self, fields: Mapping[str, Field]) -> CheckedOptions:
         """The same for samples that have these fields; none: samples without a type.
 
         Raises:
-            OptionError: A way that there is not, or that is for another sort of field; a value
+            OptionError: An unknown way, or one for another kind of field; a value
                 that a field cannot have.
         """
         ragged = self.ragged
@@ -70,12 +70,12 @@ class Forms:
             if name not in fields or (way != "list" and not isinstance(fields[name].kind, Array)):
                 raise OptionError(f"ragged: there is no array field {name!r}.")
         fills = fills_of(self.fill, fields)
-        return Ready(ragged if isinstance(ragged, str) else None, ways, fills)
+        return CheckedOptions(ragged if isinstance(ragged, str) else None, ways, fills)
 
 
 @redacted_repr
 @dataclass(frozen=True)
-class Ready:
+class CheckedOptions:
     """What a caller asks of columns, checked."""
 
     everywhere: str | None
@@ -92,7 +92,7 @@ class Ready:
 
 @redacted_repr
 @dataclass(frozen=True)
-class Columns:
+class ColumnBatches:
     """Cuts rows into batches, and makes each a dict of columns.
 
     Args:
@@ -100,7 +100,7 @@ class Columns:
         declared: Whether that is known to be their type, see `batch_of`.
         size: Samples of a batch.
         drop_last: Whether a smaller batch at the end is left out.
-        forms: What is asked of columns.
+        options: What is asked of columns.
         then: Applied to each dict.
     """
 
@@ -108,23 +108,23 @@ class Columns:
     declared: bool
     size: int
     drop_last: bool
-    forms: Forms
+    options: ColumnOptions
     then: Callable[[dict[str, Column]], Any] | None = None
 
     def __call__(self, runs: Iterator[Run]) -> Iterator[tuple[Any, int]]:
-        ready: dict[type, Ready] = {}
+        checked: dict[type, CheckedOptions] = {}
         batches = batches_of(
             runs, self.sample_type, self.size, declared=self.declared, drop_last=self.drop_last
         )
         for batch, taken in batches:
             held = columnar(batch)
-            if held.sample_type not in ready:
-                ready[held.sample_type] = self.forms.of(held.kinds)
-            columns = columns_of(held, ready[held.sample_type])
+            if held.sample_type not in checked:
+                checked[held.sample_type] = self.options.of(held.kinds)
+            columns = columns_of(held, checked[held.sample_type])
             yield (columns if self.then is None else self.then(columns)), taken
 
 
-def columns_of(held: Columnar, ready: Ready) -> dict[str, Column]:
+def columns_of(held: Columnar, checked: CheckedOptions) -> dict[str, Column]:
     """A batch as a dict of columns.
 
     Raises:
@@ -133,7 +133,7 @@ def columns_of(held: Columnar, ready: Ready) -> dict[str, Column]:
     """
     out: dict[str, Column] = {}
     for name in held.fields:
-        more = _typed(held, name, ready) if held.kinds else _untyped(held, name, ready)
+        more = _typed(held, name, checked) if held.kinds else _untyped(held, name, checked)
         for suffix, column in more.items():
             if suffix and f"{name}{suffix}" in held.fields:
                 raise RaggedFieldError(
@@ -145,12 +145,12 @@ def columns_of(held: Columnar, ready: Ready) -> dict[str, Column]:
     return out
 
 
-def _typed(held: Columnar, name: str, ready: Ready) -> dict[str, Column]:
+def _typed(held: Columnar, name: str, checked: CheckedOptions) -> dict[str, Column]:
     """The columns of a field, by what their names end with."""
-    field, fill = held.kinds[name], ready.fills.get(name)
+    field, fill = held.kinds[name], checked.fills.get(name)
     optional = field.optional and fill is None
     ragged = isinstance(field.kind, Array) and field.kind.shape != ()
-    way = ready.way(name) if ragged else ready.ways.get(name)
+    way = checked.way(name) if ragged else checked.ways.get(name)
     found: dict[str, Column]
     if isinstance(field.kind, Array) and way in ("pad", "flat"):
         found = _ragged(held, name, field.kind, way, fill)
@@ -162,14 +162,14 @@ def _typed(held: Columnar, name: str, ready: Ready) -> dict[str, Column]:
     return found if fill is None else {**found, ".mask": held.present(name)}
 
 
-def _untyped(held: Columnar, name: str, ready: Ready) -> dict[str, Column]:
+def _untyped(held: Columnar, name: str, checked: CheckedOptions) -> dict[str, Column]:
     """The same without a type: what the values say, as long as they all say the same."""
-    values, fill = held.values(name), ready.fills.get(name)
+    values, fill = held.values(name), checked.fills.get(name)
     more: dict[str, Column] = {} if fill is None else {".mask": held.present(name)}
-    if ready.way(name) == "list":
+    if checked.way(name) == "list":
         return {"": _filled(values, fill), **more}
     there = [value for value in values if value is not None]
-    way = ready.way(name)
+    way = checked.way(name)
     if way and there and all(isinstance(v, np.ndarray) for v in there):
         return {**_ragged(held, name, Array(), way, fill), **more}
     values = _filled(values, fill)
@@ -220,7 +220,7 @@ def _flat(name: str, values: list[Any], empty: AnyArray) -> tuple[AnyArray, AnyA
     dtype, dimensions = _one_dtype(name, values or [empty])
     if not dimensions or len({value.shape[1:] for value in values or [empty]}) != 1:
         raise RaggedFieldError(
-            f"{name}: arrays of this batch differ behind their first axis, or have none, and "
+            f"{name}: arrays of this batch differ after their first axis, or have none, and "
             f"cannot be joined along it. Pass ragged={{{name!r}: 'pad'}}."
         )
     offsets = np.cumsum([0, *map(len, values)], dtype=np.int64)

@@ -9,7 +9,7 @@ from weakref import ref
 from atdata.system.calls import most_open_files
 from atdata.system.forks import ForkLock
 
-_MOST: Final = 4096
+_MAX_OPEN_FILES: Final = 4096
 """Most files that are kept open, and no more than an eighth of what the system allows: a map takes
 one more."""
 
@@ -22,13 +22,13 @@ class Holder(Protocol):
         ...
 
 
-def hold(holder: Holder, number: int) -> None:
+def keep_open(holder: Holder, number: int) -> None:
     """Note that a file was opened; of all of them, the one that was opened first is let go."""
     with _lock:
         _held[id(holder), number] = ref(holder)
         _held.move_to_end((id(holder), number))
         over = []
-        while len(_held) > min(_MOST, max(1, most_open_files() // 8)):
+        while len(_held) > min(_MAX_OPEN_FILES, max(1, most_open_files() // 8)):
             over.append(_held.popitem(last=False))
     for (_, of), other in over:
         found = other()
