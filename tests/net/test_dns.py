@@ -28,7 +28,7 @@ def dns() -> Iterator[Nameserver]:
     ["", "large", "another number first", "another question first", "alias", "capitals"],
 )
 def test_records_are_found(dns: Nameserver, manner: str) -> None:
-    """The records arrive whole, over TCP where they are large, and nobody else's word is taken."""
+    """Records arrive whole, over TCP if they are large, and forged answers are ignored."""
     dns.manner = manner
     assert txt_records(NAME, [("127.0.0.1", dns.port)]) == dns.texts[NAME]
     assert dns.asked[-1] == f"{'tcp' if manner == 'large' else 'udp'} {NAME}"

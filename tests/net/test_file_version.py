@@ -23,7 +23,7 @@ def part(read: HttpBytes, start: int, size: int = 100_000) -> bytes:
 
 
 def change(site: WebServer, what: str) -> None:
-    """Put another version of the same size in the place of the old one."""
+    """Replace a file by another version of the same size."""
     site.files["/x"] = NEW
     if what == "date":
         site.dates["/x"] = "Tue, 02 Jan 2024 00:00:00 GMT"
@@ -32,7 +32,7 @@ def change(site: WebServer, what: str) -> None:
 @pytest.mark.parametrize("conditions", [True, False])
 @pytest.mark.parametrize("what", ["etag", "date"])
 def test_ranges_of_two_versions_are_never_mixed(what: str, conditions: bool) -> None:
-    """A file replaced by one of its size is an error, also where conditions are ignored."""
+    """A file replaced by one of the same size is an error, even if conditions are ignored."""
     with web_server() as site:
         site.files["/x"] = OLD
         site.etags, site.conditions = what == "etag", conditions
@@ -68,7 +68,7 @@ _VALIDATORS = [
 def test_streams_and_ranges_look_at_the_same(
     before: list[str], after: list[str], other: bool
 ) -> None:
-    """Whatever a server says of a file, a stream that resumes and a second range judge it alike."""
+    """Whatever a server's headers are, a resumed stream and a second range judge them alike."""
     answers = {"stream": 0, "ranges": 0}
 
     def serve(kind: str) -> Callable[[Any, threading.Event], None]:
@@ -113,7 +113,7 @@ def test_streams_and_ranges_look_at_the_same(
 
 @pytest.mark.parametrize("said", [[[], []], [['ETag: W/"1"']] * 2, [['ETag: "1"'], ['ETag: "2"']]])
 def test_a_range_that_breaks_off_is_of_one_version(said: list[list[str]]) -> None:
-    """A file that is replaced by one of its size meanwhile is an error, or read as it is now."""
+    """A file replaced meanwhile by one of the same size is an error, or read as it is now."""
     answers = 0
     strong = said[0] == ['ETag: "1"']
 

@@ -30,21 +30,21 @@ FILE = "/.well-known/atproto-did"
 
 @dataclass
 class Internet:
-    """What is out there."""
+    """The hosts and identities of a pretended internet."""
 
     web: WebServer
     """The address of every public name."""
     dns: Nameserver
     contacted: list[str]
-    """Addresses that connections were asked for, the nameserver's aside."""
+    """Addresses that were connected to, except the nameserver's."""
 
     def account(self, did: str, *names: str) -> None:
-        """Have the directory know an account."""
+        """Add an account to the directory."""
         document = {"id": did, "alsoKnownAs": [f"at://{name}" for name in names]}
         self.web.files[f"/{did}"] = json.dumps(document).encode()
 
     def text(self, *texts: str) -> None:
-        """Have DNS say so of Alice's name."""
+        """Set the TXT records of Alice's name."""
         self.dns.texts[f"_atproto.{ALICE}"] = list(texts)
 
 
@@ -74,7 +74,7 @@ def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Internet]
 
 @pytest.mark.parametrize("body", [DID, f"{DID}\n", f" {DID}\r\n"])
 def test_by_file(there: Internet, body: str) -> None:
-    """The file of its host says whose a handle is; a newline at its end does not matter."""
+    """The file on its host names a handle's account; a newline at its end does not matter."""
     there.web.files[FILE] = body.encode()
     assert resolve_handle(f"@{ALICE.upper()}") == DID
     assert verified_handle(DID) == ALICE
@@ -98,7 +98,7 @@ def test_by_file(there: Internet, body: str) -> None:
     ],
 )
 def test_files_that_name_nobody(there: Internet, body: bytes | None) -> None:
-    """A file with something else than one DID, too long, or not there, names nobody."""
+    """A file that is missing, too long, or not exactly one DID names nobody."""
     if body is not None:
         there.web.files[FILE] = body
     with pytest.raises(IdentityError, match=f"{ALICE}' does not resolve"):
@@ -107,7 +107,7 @@ def test_files_that_name_nobody(there: Internet, body: bytes | None) -> None:
 
 
 def test_a_file_that_its_server_packs(there: Internet) -> None:
-    """A file that is said to be packed is not unpacked."""
+    """A file with a content encoding is not decompressed."""
     there.web.files[FILE] = DID.encode()
     there.web.encoding = "gzip"
     assert resolve_handle(ALICE) == DID
@@ -155,7 +155,7 @@ def test_a_host_that_is_not_public(there: Internet) -> None:
 
 
 def test_a_host_that_keeps_silent(there: Internet) -> None:
-    """A host that does not answer in time names nobody, and holds nobody."""
+    """A host that does not answer in time names nobody, and does not block."""
     over = threading.Event()
 
     def program(query: dict[str, str]) -> bytes:
@@ -169,7 +169,7 @@ def test_a_host_that_keeps_silent(there: Internet) -> None:
 
 
 def test_an_account_that_names_another_handle(there: Internet) -> None:
-    """Where the account does not name the handle in turn, that is an error, however it is found."""
+    """If the account does not name the handle in turn, that is an error, however it was found."""
     there.account(OTHER, "bob.someone.com")
     there.web.files[FILE] = OTHER.encode()
     with pytest.raises(IdentityError, match="does not name it"):
@@ -181,7 +181,7 @@ def test_an_account_that_names_another_handle(there: Internet) -> None:
 
 @pytest.mark.parametrize("manner", ["", "large", "alias", "another number first"])
 def test_by_dns_before_the_file(there: Internet, manner: str) -> None:
-    """What DNS says counts, and the file is not even asked for: not when it says another."""
+    """DNS takes precedence: the file is not even requested, whatever it holds."""
     there.account(OTHER, ALICE)
     there.web.files[FILE] = OTHER.encode()
     there.text("v=spf1 -all", f"did={DID}")
@@ -204,7 +204,7 @@ def test_by_dns_before_the_file(there: Internet, manner: str) -> None:
     ids=["twice", "with nonsense", "two accounts", "nobody", "no records"],
 )
 def test_records_and_a_file(there: Internet, texts: list[str], found: str | None) -> None:
-    """Two accounts in DNS name nobody, whatever the file says; where DNS names none, it counts."""
+    """Two accounts in DNS name nobody, whatever the file holds; with none, the file counts."""
     there.web.files[FILE] = DID.encode()
     there.text(*texts)
     if found:
@@ -216,7 +216,7 @@ def test_records_and_a_file(there: Internet, texts: list[str], found: str | None
 
 @pytest.mark.parametrize("manner", ["refuses", "garbage", "cut", "silent"])
 def test_dns_that_cannot_say(there: Internet, manner: str) -> None:
-    """Where DNS does not answer, or not with sense, the file counts."""
+    """If DNS does not answer, or answers nonsense, the file counts."""
     there.text(f"did={OTHER}")
     there.web.files[FILE] = DID.encode()
     there.dns.manner = manner

@@ -30,7 +30,7 @@ def test_a_date_ahead() -> None:
 
 @pytest.mark.parametrize("text", ["", "-5", "soon", "\u00b2", "9" * 5_000, "1.5"])
 def test_no_wait(text: str) -> None:
-    """What is neither a number nor a date asks for nothing."""
+    """Anything but a number or a date is no wait."""
     assert retry_after({"Retry-After": text}) is None
     assert retry_after({}) is None
 
@@ -45,7 +45,7 @@ def test_any_text(text: str) -> None:
 
 
 def test_whole_numbers() -> None:
-    """Only plain digits are a number, and only so many that it can be one of bytes or seconds."""
+    """Only plain digits are a number, and only as many as bytes or seconds can have."""
     assert whole_number("0123") == 123
     for text in (None, "", "-1", "+1", " 1", "1_0", "\u0661", "1" * 19):
         assert whole_number(text) is None

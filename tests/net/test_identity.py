@@ -1,4 +1,4 @@
-"""From handle to DID to server, on a network of one's own."""
+"""From handle to DID to server, on a network of your own."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_both_servers_accounts(at_home: Network) -> None:
 
 
 def test_unknown_handle(at_home: Network) -> None:
-    """A handle that leads nowhere is an IdentityError that names it, and a LookupError."""
+    """A handle that does not resolve is an IdentityError that names it, and a LookupError."""
     with pytest.raises(IdentityError, match=r"nobody\.pds1\.test"):
         resolve_handle("nobody.pds1.test")
     assert issubclass(IdentityError, LookupError)
@@ -37,7 +37,7 @@ def test_unknown_handle(at_home: Network) -> None:
     "handle", ["", "@", "alice", "al ice.test", "a" * 300 + ".test", "1.2.3.4"]
 )
 def test_what_is_no_handle(at_home: Network, handle: str) -> None:
-    """What is no domain name is refused without asking anyone."""
+    """Anything but a domain name is refused without a request."""
     with pytest.raises(IdentityError, match="not a handle"):
         resolve_handle(handle)
 
@@ -68,7 +68,7 @@ def test_by_dns(
     rows: Any,
     resolves: bool,
 ) -> None:
-    """A TXT record names the account; two that differ, or something else, name none."""
+    """A TXT record names the account; two that differ, or other text, name none."""
     alice = at_home.accounts[0]
     if isinstance(rows, list):
         rows = [{"type": 16, "data": row.replace("DID", alice.did)} for row in rows]
@@ -84,7 +84,7 @@ def test_by_dns(
 
 
 def test_a_handle_that_its_account_does_not_name(at_home: Network, proxy_to: ProxyTo) -> None:
-    """A handle that points to an account which does not name it in turn is refused."""
+    """A handle is refused if the account that it points to does not name it in turn."""
     alice, bob = at_home.accounts
     with pytest.raises(IdentityError, match="does not name it"):
         verify(alice.handle, bob.did)
@@ -93,7 +93,7 @@ def test_a_handle_that_its_account_does_not_name(at_home: Network, proxy_to: Pro
 def test_a_server_that_lies_about_a_handle(
     at_home: Network, proxy_to: ProxyTo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a server says of a handle counts only if the account says the same."""
+    """A server's answer for a handle counts only if the account names the handle."""
     alice, bob = at_home.accounts
     proxy = proxy_to(alice.server_url)
     proxy.answer(200, match="resolveHandle", body=json.dumps({"did": bob.did}).encode())
@@ -106,7 +106,7 @@ def test_a_server_that_lies_about_a_handle(
 def test_answers_that_make_no_sense(
     at_home: Network, proxy_to: ProxyTo, monkeypatch: pytest.MonkeyPatch, body: bytes
 ) -> None:
-    """A server that answers with something else than a DID resolves nothing."""
+    """A server that does not answer with a DID resolves nothing."""
     alice = at_home.accounts[0]
     proxy = proxy_to(alice.server_url)
     proxy.answer(200, match="resolveHandle", body=body)
@@ -120,7 +120,7 @@ def test_answers_that_make_no_sense(
     ["", "alice.test", "did:key:zQ3shabc", f"did:plc:{'a' * 24}", "did:web:localhost:path"],
 )
 def test_no_such_account(at_home: Network, did: str) -> None:
-    """What is no DID of a kind in use, or of no account, is an IdentityError."""
+    """A DID of an unknown method, or of no account, is an IdentityError."""
     with pytest.raises(IdentityError):
         server_of(did)
 
@@ -134,7 +134,7 @@ def test_directory_down(at_home: Network, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_server_down(at_home: Network, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that should resolve a handle and is down is not taken for 'no such handle'."""
+    """A server that is down is not mistaken for 'no such handle'."""
     monkeypatch.setenv("ATDATA_PDS_URL", "http://localhost:9")
     with pytest.raises(AtmosphereError, match="localhost:9") as caught:
         resolve_handle(at_home.accounts[0].handle)
@@ -158,7 +158,7 @@ def test_server_down(at_home: Network, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_documents_without_a_server(
     at_home: Network, proxy_to: ProxyTo, monkeypatch: pytest.MonkeyPatch, service: object
 ) -> None:
-    """A document that names no server, or none that is one, is an IdentityError."""
+    """A document that names no server, or an invalid one, is an IdentityError."""
     did = at_home.accounts[0].did
     proxy = proxy_to(at_home.plc_url)
     proxy.answer(200, body=json.dumps({"id": did, "service": service}).encode())
@@ -182,7 +182,7 @@ def test_a_document_of_someone_else(
 def test_private_servers_are_for_private_networks(
     at_home: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a network of one's own servers are on private addresses; on the public one never."""
+    """On a network of your own, servers are at private addresses; on the public one never."""
     assert network_policy().private_allowed
     monkeypatch.setenv("ATDATA_PLC_URL", "https://plc.example.com")
     assert not network_policy().private_allowed
@@ -191,7 +191,7 @@ def test_private_servers_are_for_private_networks(
 
 
 def test_did_web_on_this_machine_is_not_public(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the public network a did:web that leads to this machine is not asked."""
+    """On the public network a did:web that leads to this machine gets no request."""
     monkeypatch.delenv("ATDATA_PLC_URL", raising=False)
     with pytest.raises(IdentityError, match="cannot be looked up"):
         server_of("did:web:localhost%3A9")

@@ -16,7 +16,7 @@ from atdata.net.policy import STRANGER, Policy, is_public
 
 @pytest.mark.parametrize("private", [False, True])
 def test_the_table_of_schemes_decides(private: bool) -> None:
-    """Of all schemes that can be read, a stranger may name those that the table says."""
+    """Of all readable schemes, a stranger may name those that the table allows."""
     policy = Policy(allow_private=private)
     for scheme in (*SHARD_SCHEMES, "of-another-package"):
         row = SHARD_SCHEMES.get(scheme)
@@ -99,7 +99,7 @@ def test_the_environment_decides_when_it_is_asked(monkeypatch: pytest.MonkeyPatc
     ],
 )
 def test_addresses_that_are_not_public(address: str) -> None:
-    """Loopback, private, link-local and multicast addresses are no public ones, nor embedded."""
+    """Loopback, private, link-local and multicast addresses are not public, embedded or not."""
     assert not is_public(address)
 
 
@@ -113,13 +113,13 @@ def test_addresses_that_are_public(address: str) -> None:
 
 @given(st.ip_addresses(v=4))
 def test_an_embedded_address_is_judged_like_itself(address: ipaddress.IPv4Address) -> None:
-    """Written into IPv6, an IPv4 address is no more public than before."""
+    """An IPv4 address embedded in IPv6 is as public as by itself."""
     mapped = ipaddress.IPv6Address((0xFFFF << 32) | int(address))
     assert is_public(str(mapped)) == is_public(str(address))
 
 
 def test_a_host_that_is_not_there() -> None:
-    """A name that does not resolve says which."""
+    """An error names the host that does not resolve."""
     with pytest.raises(SourceError, match=r"no-such-host\.invalid"):
         Policy().addresses("no-such-host.invalid", 443)
 

@@ -21,7 +21,7 @@ def test_drops_far_apart_are_no_reason_to_give_up() -> None:
 
 
 def test_drips_are_given_up() -> None:
-    """A server that gives a little each time is left after a thousand failures."""
+    """A server that sends a little each time is given up after a thousand failures."""
     retries = Retries("a.tar", QUICK)
     for _ in range(999):
         retries.wait("it dripped")
@@ -31,7 +31,7 @@ def test_drips_are_given_up() -> None:
 
 
 class Clock:
-    """Time that goes by only where somebody waits."""
+    """A clock that advances only by sleeping."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -72,7 +72,7 @@ def test_a_server_that_never_answered_is_not_waited_for(monkeypatch: pytest.Monk
 
 
 def test_a_wait_that_is_asked_for_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a server asks for is waited, up to the sum that the caller allows; no pause then."""
+    """A wait that a server asks for is granted up to the caller's total, and then not begun."""
     clock = Clock()
     monkeypatch.setattr("atdata.net.retries.time", clock)
     retries = Retries("a.tar", RetryPolicy(first_pause=0.0, total_paused=10.0))

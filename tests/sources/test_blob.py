@@ -60,7 +60,7 @@ def test_an_account_that_is_not_there(client: AtmosphereClient) -> None:
 
 @pytest.mark.parametrize("url", ["at://did:plc:a/blob", "at://did:plc:a/blob/x", "at://a/b/c"])
 def test_what_is_no_blob(url: str) -> None:
-    """Another at:// URL than a blob's is a RefError, before anything is asked."""
+    """An at:// URL that is not a blob's is a RefError, before any request."""
     for reach in (BlobReader().open, BlobReader().expand):
         with pytest.raises(RefError):
             reach(url)
@@ -109,7 +109,7 @@ def test_a_server_that_drops_for_ever_is_given_up(web: WebServer, hosted: FaultP
 
 
 def test_no_room_for_a_blob_is_told(web: WebServer, hosted: FaultProxy) -> None:
-    """Where the temporary copy of a blob has no room, the error says so, and what to do."""
+    """If there is no room for the temporary copy of a blob, the error says what to do."""
     program = """
 import resource, signal, sys
 from atdata.errors import SourceError
@@ -129,7 +129,7 @@ with BlobReader().open(sys.argv[1]) as stream:
 
 
 def test_other_bytes_than_the_cid_says(web: WebServer, hosted: FaultProxy) -> None:
-    """A server that gives other bytes, changed or fewer, is found out before one is read."""
+    """Changed or missing bytes are found before one of them is returned."""
     for wrong in (DATA[:-1] + b"x", DATA[:-1], b""):
         web.files["/xrpc/com.atproto.sync.getBlob"] = wrong
         with (
@@ -142,7 +142,7 @@ def test_other_bytes_than_the_cid_says(web: WebServer, hosted: FaultProxy) -> No
 def test_a_change_within_a_dropped_connection_is_found_out(
     web: WebServer, hosted: FaultProxy
 ) -> None:
-    """Bytes of two versions are not passed off as one."""
+    """Bytes of two versions are never mixed."""
     hosted.cut(after=1_700_000, abrupt=False)
     with BlobReader().open(blob_at(web)) as stream:
         web.files["/xrpc/com.atproto.sync.getBlob"] = bytes(len(DATA))
@@ -170,7 +170,7 @@ def test_a_flipped_byte_is_never_a_sample(
     tmp_path: Path,
     place: str,
 ) -> None:
-    """A byte that changes on the way from a real server is an error, and gives not one sample."""
+    """A byte that changes in transit is an error, and yields no sample."""
     numbers = [DictSample(text=f"number {i}") for i in range(2_000)]
     write_samples(numbers, tmp_path / "a.tar")
     shard = (tmp_path / "a.tar").read_bytes()
@@ -178,7 +178,7 @@ def test_a_flipped_byte_is_never_a_sample(
     published = publish_blob(client, shard)
     ref = parse_blob_ref(published)
     proxy = proxy_to(client.server)
-    # The account's own document, but its server is behind the proxy.
+    # The account's own document, but its server is reached through the proxy.
     monkeypatch.setenv("ATDATA_PLC_URL", web.url)
     service = {"id": "#atproto_pds", "serviceEndpoint": proxy.url}
     web.files[f"/{ref.did}"] = json.dumps({"id": ref.did, "service": [service]}).encode()

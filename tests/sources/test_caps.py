@@ -1,4 +1,4 @@
-"""A server that gives too much, or too slowly, is left."""
+"""A server that sends too much, or too slowly, is given up."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def ways(server: str) -> list[Callable[[], object]]:
 @pytest.mark.parametrize("way", range(4), ids=["shard", "range", "document", "answer"])
 @pytest.mark.parametrize("script", DRIPS.values(), ids=DRIPS)
 def test_what_drips_is_left(script: Script, way: int) -> None:
-    """A server that sends a byte now and then holds a reader only so long, whatever it sends."""
+    """A server that drips bytes blocks a reader for a limited time, whatever it sends."""
     with (
         limits.set(document_seconds=1, grace=1, slowest=10_000),
         saying(script) as server,
@@ -87,7 +87,7 @@ def test_what_drips_is_left(script: Script, way: int) -> None:
 @pytest.mark.parametrize("way", range(4), ids=["shard", "range", "document", "answer"])
 @pytest.mark.parametrize("script", HEADS.values(), ids=HEADS)
 def test_a_head_without_an_end_is_left(script: Script, way: int) -> None:
-    """Of the status and the headers, and of all that is to be continued, only so much is taken."""
+    """Status, headers and interim responses are limited in size."""
     with (
         limits.set(head_bytes=20_000),
         saying(script) as server,
@@ -98,7 +98,7 @@ def test_a_head_without_an_end_is_left(script: Script, way: int) -> None:
 
 @pytest.mark.parametrize("script", MANY.values(), ids=MANY)
 def test_what_is_no_answer_is_left(script: Script) -> None:
-    """Lines and headers without an end, or no HTTP, are an error of ours."""
+    """Endless lines and headers, or no HTTP, are an error of ours."""
     with limits.set(document_seconds=5), saying(script) as server:
         shard, part, document, _ = ways(server)
         for way in (shard, part, document):
@@ -112,7 +112,7 @@ HELLO = slowly(b"\x16\x03\x03\x40\x00", b"\x02")
 
 @pytest.mark.parametrize("script", [slowly(b"", b""), HELLO], ids=["nothing", "hello"])
 def test_a_handshake_that_drips_is_left(script: Script) -> None:
-    """A server that does not get on with TLS is left."""
+    """A server that stalls in TLS is given up."""
     with limits.set(document_seconds=1), saying(script, first=True) as server:
         url = server.replace("http:", "https:")
         with pytest.raises(SourceError):
@@ -122,7 +122,7 @@ def test_a_handshake_that_drips_is_left(script: Script) -> None:
 
 
 def test_many_first_bytes_after_long_waits(web: WebServer) -> None:
-    """Time before the first byte counts too: a thousand connections have no more than one."""
+    """Time before the first byte counts too: a thousand connections get no more than one."""
 
     def script(send: Callable[[bytes], None], over: threading.Event) -> None:
         over.wait(0.3)
@@ -138,7 +138,7 @@ def test_many_first_bytes_after_long_waits(web: WebServer) -> None:
 
 
 def test_what_the_user_sends_may_take_its_time(web: WebServer) -> None:
-    """The time of an answer is not that of what is sent before it."""
+    """The time limit of an answer does not include sending the body."""
 
     class Slow(io.BytesIO):
         def read(self, size: int | None = -1, /) -> bytes:
@@ -196,7 +196,7 @@ def test_what_comes_behind_a_range_is_not_read() -> None:
 
 @pytest.mark.parametrize("total", ["\u00b2", "9" * 5000])
 def test_a_size_that_is_none(total: str, proxy_to: Callable[[str], FaultProxy]) -> None:
-    """A number in a header that is none, or without end, is an error of ours."""
+    """A malformed or endless number in a header is an error of ours."""
     proxy = proxy_to("http://127.0.0.1:9")
     headers = {"Content-Range": f"bytes 0-9/{total}"}
     proxy.answer(206, times=None, headers=headers, body=bytes(10))

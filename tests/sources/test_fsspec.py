@@ -16,13 +16,13 @@ fsspec = pytest.importorskip("fsspec")
 
 @pytest.mark.skipif(importlib.util.find_spec("gcsfs") is not None, reason="gcsfs is installed")
 def test_a_missing_package_says_how_to_get_it() -> None:
-    """Where the package for a scheme is not installed, the error has the line that does it."""
+    """If the package of a scheme is not installed, the error has the line that installs it."""
     with pytest.raises(MissingExtraError, match=r"pip install 'atdata\[fsspec\]' gcsfs"):
         next(URLSource("gs://bucket/a.tar").shards())
 
 
 def test_globs_and_folders() -> None:
-    """Globs and folders are listed, and a missing file says so."""
+    """Globs and folders are listed, and a missing file is an error that names it."""
     memory = fsspec.filesystem("memory")
     for name in ("b", "a", "c[1]"):
         memory.pipe(f"/fsspec-test/{name}.tar", name.encode())

@@ -68,7 +68,7 @@ def test_connections_that_break_early_still_get_on(web: WebServer, proxy_to: Pro
 
 
 def test_a_file_that_changes_meanwhile_is_an_error(web: WebServer, proxy_to: ProxyTo) -> None:
-    """When the file is replaced during a dropped connection, the rest is not taken from it."""
+    """If the file is replaced during a drop, the rest is not read from the new one."""
     web.files["/a.tar"] = DATA
     proxy = proxy_to(web.url)
     proxy.cut(after=1_500_000, abrupt=False)
@@ -81,7 +81,7 @@ def test_a_file_that_changes_meanwhile_is_an_error(web: WebServer, proxy_to: Pro
 
 
 def test_a_changed_file_without_ranges_is_an_error(web: WebServer, proxy_to: ProxyTo) -> None:
-    """A server that ignores ranges and has another file by now does not get mixed in."""
+    """A server that ignores ranges and has another file by now is not mixed in."""
     web.files["/a.tar"], web.ranges = DATA, False
     proxy = proxy_to(web.url)
     proxy.cut(after=1_500_000, abrupt=False)
@@ -93,7 +93,7 @@ def test_a_changed_file_without_ranges_is_an_error(web: WebServer, proxy_to: Pro
 
 
 def test_without_ranges_the_same_file_is_read_again(web: WebServer, proxy_to: ProxyTo) -> None:
-    """A server without ranges whose ETag says that the file is the same is read on from there."""
+    """Without ranges, a download resumes if the ETag proves that the file is the same."""
     web.files["/a.tar"], web.ranges = DATA, False
     proxy = proxy_to(web.url)
     proxy.cut(after=1_500_000, abrupt=False)
@@ -104,7 +104,7 @@ def test_without_ranges_the_same_file_is_read_again(web: WebServer, proxy_to: Pr
 def test_without_any_validator_a_dropped_connection_is_an_error(
     web: WebServer, proxy_to: ProxyTo
 ) -> None:
-    """Where nothing says that the file is the same, a download is not pieced together."""
+    """If nothing proves that the file is the same, a download is not pieced together."""
     web.files["/a.tar"], web.etags = DATA, False
     proxy = proxy_to(web.url)
     proxy.cut(after=1_500_000, abrupt=False)
@@ -144,7 +144,7 @@ def test_patience_ends_with_a_clear_error(web: WebServer, proxy_to: ProxyTo) -> 
 def test_a_server_that_asks_for_an_hour_is_not_waited_for(
     web: WebServer, proxy_to: ProxyTo
 ) -> None:
-    """A Retry-After beyond the budget is an error at once, which says how long it asks for."""
+    """A Retry-After beyond the limit is an immediate error, which names the wait."""
     proxy = proxy_to(web.url)
     proxy.answer(429, times=None, headers={"Retry-After": "3600"})
     with pytest.raises(SourceError, match="come back in 3600 s"):
@@ -184,7 +184,7 @@ def test_a_content_encoding_is_never_undone(web: WebServer) -> None:
 
 
 def test_a_server_that_compresses_is_named(web: WebServer) -> None:
-    """A shard that only its server compresses is not said to be a compressed file."""
+    """A shard compressed by its server is not reported as a compressed file."""
     web.files["/a.tar"], web.encoding = gzip.compress(DATA[:10_000]), "gzip"
     with (
         HttpReader().open(f"{web.url}/a.tar") as stream,
@@ -254,7 +254,7 @@ def test_strangers_may_be_allowed_in(web: WebServer) -> None:
 
 @pytest.mark.parametrize("url", ["http://", "http:///x", "http://[::1/x", "http://a:b/x"])
 def test_what_is_no_url_says_so(url: str) -> None:
-    """A URL that makes no sense is a UrlError."""
+    """A malformed URL is a UrlError."""
     with pytest.raises(UrlError):
         open_url(url)
 
@@ -272,7 +272,7 @@ def test_a_forked_child_reads_on(web: WebServer) -> None:
 
 
 def test_json(web: WebServer) -> None:
-    """A JSON document is parsed; what is missing, no JSON or too large has its own error."""
+    """A JSON document is parsed; missing, malformed and too large have errors of their own."""
     web.files["/doc"] = b'{"a": 1}'
     web.files["/page"] = b"<html>"
     assert get_json(f"{web.url}/doc", params={"x": "y z"}) == {"a": 1}

@@ -110,13 +110,13 @@ def test_nothing_found_is_an_error(folder: Path, name: str) -> None:
 
 
 def test_one_of_several_that_matches_nothing_is_an_error(folder: Path) -> None:
-    """Where one glob of several matches nothing, the dataset is not silently smaller."""
+    """If one glob of several matches nothing, the dataset is not silently smaller."""
     with pytest.raises(NoDataUrlsError, match=r"none\*"):
         _ = URLSource([folder / "a-*.tar", folder / "none*.tar"]).shard_list
 
 
 def test_a_folder_that_took_a_shards_place_is_an_error(folder: Path) -> None:
-    """A shard that has become a folder by the time it is opened says so."""
+    """A shard that has become a folder by the time it is opened is an error that says so."""
     source = URLSource(folder / "a-000000.tar")
     (shard,) = source.shard_list
     (folder / "a-000000.tar").unlink()
@@ -282,7 +282,7 @@ def test_a_folder_without_shards_says_what_it_holds(
 
 
 def test_compressed_shards_next_to_plain_ones_are_reported(folder: Path) -> None:
-    """A folder of which a part is compressed is not read in part without a word."""
+    """A folder that is partly compressed is not read in part without a warning."""
     (folder / "a-000003.tar.gz").write_bytes(b"x")
     with pytest.warns(UnreadFilesWarning, match=r"1 compressed tar was not read, such as a-000003"):
         assert len(URLSource(folder).shard_list) == 3
@@ -291,7 +291,7 @@ def test_compressed_shards_next_to_plain_ones_are_reported(folder: Path) -> None
 @pytest.mark.parametrize("scheme", ["s3", "http", "https", "at", "gs", "hf", "HTTPS"])
 @pytest.mark.parametrize("rest", ["/bucket/a.tar", "/bucket/*.tar", "bucket/{0..1}.tar"])
 def test_a_url_that_lacks_a_slash_is_said_to(scheme: str, rest: str) -> None:
-    """It names a file of this machine, which is not there; the error says how URLs begin."""
+    """A path that is almost a URL names a missing file; the error says how URLs begin."""
     with pytest.raises(AtdataError, match=f"A URL begins with {scheme}://"):
         list(atdata.Dataset(f"{scheme}:{rest}"))
     with pytest.raises(AtdataError, match=f"A URL begins with {scheme}://"):

@@ -39,7 +39,7 @@ def test_what_is_recorded_is_read(entry: LocalDatasetEntry) -> None:
 def test_a_changed_byte_is_an_error(
     web: WebServer, entry: LocalDatasetEntry, batch_size: int | None
 ) -> None:
-    """A shard with one byte changed on its server does not end as if all was well."""
+    """A shard with one changed byte does not end without an error."""
     changed = bytearray(web.files["/a.tar"])
     at = changed.index(b"\x81\xa1x\x07")
     changed[at + 3] = 8
@@ -52,7 +52,7 @@ def test_a_changed_byte_is_an_error(
 def test_another_shard_in_its_place_is_an_error(
     web: WebServer, entry: LocalDatasetEntry, tmp_path: Path
 ) -> None:
-    """A whole shard of fewer samples in its place is found out by its size."""
+    """A whole shard with fewer samples in its place is detected by its size."""
     write_samples([DictSample(x=i) for i in range(10)], tmp_path / "b.tar")
     web.files["/a.tar"] = (tmp_path / "b.tar").read_bytes()
     with pytest.raises(IntegrityError, match="as recorded"):

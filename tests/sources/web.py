@@ -24,15 +24,15 @@ class WebServer:
     dates: dict[str, str] = field(default_factory=dict)
     """Path → its Last-Modified."""
     conditions: bool = True
-    """Whether conditions of requests are looked at."""
+    """Whether conditional requests are honoured."""
     encoding: str | None = None
-    """Content-Encoding that the files are said to have."""
+    """The Content-Encoding header of the files."""
     circle: bool = False
-    """Whether every redirect leads to itself."""
+    """Whether every redirect leads back to itself."""
     moved: dict[str, str] = field(default_factory=dict)
     """Path → where it redirects to."""
     programs: dict[str, Callable[[dict[str, str]], bytes]] = field(default_factory=dict)
-    """Path → what makes its body of the query."""
+    """Path → function from the query to the body."""
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     """Path and headers of each request."""
 
