@@ -96,8 +96,8 @@ def unreferenced_blob(client: AtmosphereClient, ref: BlobRef, size: int) -> Stor
             {"$type": "blob", "ref": {"$link": cid}, "mimeType": _NO_TYPE, "size": size}
             for cid in order
         ]
-        said = {"dataset": str(at), "blobs": blobs, "createdAt": now()}
-        record = {"$type": at.collection, **said}
+        body = {"dataset": str(at), "blobs": blobs, "createdAt": now()}
+        record = {"$type": at.collection, **body}
         try:
             client.put_record(at.collection, at.rkey, record, replaces=None)
         except XrpcError as error:

@@ -396,8 +396,8 @@ class AtmosphereIndex:
         """
         description = description or lens.__doc__
         # Before the schemas are published.
-        said = {"getter": getter.to_record(), "putter": putter.to_record()}
-        refuse_secret({**said, "description": description}, "$")
+        code = {"getter": getter.to_record(), "putter": putter.to_record()}
+        refuse_secret({**code, "description": description}, "$")
         return publish_lens(
             self.client,
             name=str(lens.name),

@@ -19,7 +19,7 @@ from atdata.atproto.data_model import now
 from atdata.atproto.reader import Reader, Record
 from atdata.errors import AtmosphereError, IntegrityError, LabelExistsError, RefError, XrpcError
 
-_TRIES: Final = 10
+_MAX_TRIES: Final = 10
 
 
 @redacted_repr
@@ -134,23 +134,24 @@ def set_label(
         "datasetCid": entry.cid,
         "createdAt": now(),
     }
-    for _ in range(_TRIES):
+    for _ in range(_MAX_TRIES):
         same_start = records_in(client, client.did, ALT_LABEL_COLLECTION, rkey)
         # 1.0.1 is what 1.0.10 begins with.
-        there = next((record for record in same_start if record.uri.rkey == rkey), None)
-        said = None if there is None else _labelled(there)
-        if said is None and not move:
+        existing = next((record for record in same_start if record.uri.rkey == rkey), None)
+        current = None if existing is None else _labelled(existing)
+        if current is None and not move:
             # Ours would come before the one that another tool has set, and so take its place.
             foreign = foreign_records(client, client.did, ALT_LABEL_COLLECTION)
-            said = _newest(foreign, name, version)
-        if said is not None and said.leads_to(entry):
-            return str(said.label)
-        if (said is not None or there is not None) and not move:
+            current = _newest(foreign, name, version)
+        if current is not None and current.leads_to(entry):
+            return str(current.label)
+        if (current is not None or existing is not None) and not move:
+            target = current.uri if current else "something else"
             raise LabelExistsError(
-                f"{name}@{version} already leads to {said.uri if said else 'something else'}. "
+                f"{name}@{version} already leads to {target}. "
                 "Choose another version, or pass move=True. Nothing was changed."
             )
-        replaces = None if there is None else there.cid
+        replaces = None if existing is None else existing.cid
         try:
             written = client.put_record(ALT_LABEL_COLLECTION, rkey, record, replaces=replaces)
             return str(written.uri)

@@ -21,7 +21,7 @@ from atdata.atproto.lexicon import validate
 from atdata.atproto.reader import Reader, Record
 from atdata.errors import AtmosphereError, NotFoundError, OptionError, RecordError, XrpcError
 
-_TRIES: Final = 10
+_MAX_TRIES: Final = 10
 
 
 @redacted_repr
@@ -40,13 +40,13 @@ class Code:
 
     def to_record(self) -> dict[str, str]:
         """As a record has it."""
-        said = {
+        record = {
             "repository": self.repository,
             "commit": self.commit,
             "path": self.path,
             "branch": self.branch,
         }
-        return {key: value for key, value in said.items() if value is not None}
+        return {key: value for key, value in record.items() if value is not None}
 
 
 @redacted_repr
@@ -99,15 +99,15 @@ def publish_lens(
     if description:
         record["description"] = description
     rkey = lens_rkey(source_schema, target_schema, name)
-    for _ in range(_TRIES):
+    for _ in range(_MAX_TRIES):
         try:
-            there = client.get_record(f"at://{client.did}/{LENS_COLLECTION}/{rkey}")
+            existing = client.get_record(f"at://{client.did}/{LENS_COLLECTION}/{rkey}")
         except NotFoundError:
             replaces = None
         else:
-            if {**there.value, "createdAt": ""} == {**record, "createdAt": ""}:
-                return read_lens(there)
-            replaces = there.cid
+            if {**existing.value, "createdAt": ""} == {**record, "createdAt": ""}:
+                return read_lens(existing)
+            replaces = existing.cid
         try:
             return read_lens(client.put_record(LENS_COLLECTION, rkey, record, replaces=replaces))
         except XrpcError as error:

@@ -123,16 +123,16 @@ class Manifest:
     @classmethod
     def of(cls, did: str, shards: Sequence[ShardInfo]) -> Manifest:
         """The same shards give the same bytes."""
-        said: dict[str, Any] = {
+        columns: dict[str, Any] = {
             "samples": [shard.samples for shard in shards],
             "bytes": [shard.bytes for shard in shards],
             "sha256": [shard.sha256 for shard in shards],
         }
         if any(shard.split for shard in shards):
-            said["splits"] = [shard.split for shard in shards]
+            columns["splits"] = [shard.split for shard in shards]
         if not all(_is_blob(did, shard) for shard in shards):
-            said["urls"] = [fold_urls([str(shard.url) for shard in shards])]
-        return cls(json.dumps(said, separators=(",", ":"), sort_keys=True).encode())
+            columns["urls"] = [fold_urls([str(shard.url) for shard in shards])]
+        return cls(json.dumps(columns, separators=(",", ":"), sort_keys=True).encode())
 
     def sent(self, client: AtmosphereClient) -> Manifest:
         """The same as the server has it; sent unless the server has it already.
@@ -250,25 +250,25 @@ def _open(url: str) -> IO[bytes]:
 
 def _read(did: str, data: bytes) -> list[ShardInfo]:
     try:
-        said = in_record.mapping(parse_json(data), "$")
+        columns = in_record.mapping(parse_json(data), "$")
     except RecordError:
         raise
     except ValueError:
         raise RecordError("$: expected JSON, found other bytes.") from None
-    hashes = in_record.sequence(said.get("sha256"), "$.sha256")
+    hashes = in_record.sequence(columns.get("sha256"), "$.sha256")
     if len(hashes) > limits.shards:
         raise RecordError(f"$.sha256: more than {limits.shards:,} shards.")
-    if "urls" in said:
-        urls = urls_of(said["urls"], "$.urls")
+    if "urls" in columns:
+        urls = urls_of(columns["urls"], "$.urls")
     else:
         urls = [str(BlobRef(did, _cid(sha, f"$.sha256[{n}]"))) for n, sha in enumerate(hashes)]
-    samples, sizes = (_counts(said.get(key), f"$.{key}") for key in ("samples", "bytes"))
+    samples, sizes = (_counts(columns.get(key), f"$.{key}") for key in ("samples", "bytes"))
     if not len(urls) == len(hashes) == len(samples) == len(sizes):
         raise RecordError("$: the lists do not have one item a shard.")
     for n, sha in enumerate(hashes):
         if sha is not None:
             _cid(sha, f"$.sha256[{n}]")
-    splits = _splits(said.get("splits"), len(urls))
+    splits = _splits(columns.get("splits"), len(urls))
     rows = zip(urls, samples, sizes, hashes, splits, strict=True)
     return [ShardInfo(url, n, size, sha, split=split) for url, n, size, sha, split in rows]
 

@@ -112,16 +112,16 @@ def _manifest(did: str, storage: Mapping[str, Any]) -> ShardInfo | None:
     if storage.get("manifestObject") is None:
         return None
     at = "$.storage.manifestObject"
-    said = in_record.mapping(storage["manifestObject"], at)
+    reference = in_record.mapping(storage["manifestObject"], at)
     try:
-        sha256 = cid_sha256(in_record.string(said, "cid", at) or "", codec=RAW)
+        sha256 = cid_sha256(in_record.string(reference, "cid", at) or "", codec=RAW)
     except RefError as error:
         raise RecordError(f"{at}.cid: {error}") from None
-    place = in_record.string(said, "endpoint", at), in_record.string(said, "region", at)
+    place = in_record.string(reference, "endpoint", at), in_record.string(reference, "region", at)
     return ShardInfo(
-        _gated(in_record.string(said, "url", at) or "", *place),
+        _gated(in_record.string(reference, "url", at) or "", *place),
         None,
-        in_record.count(said, "size", at),
+        in_record.count(reference, "size", at),
         sha256,
     )
 

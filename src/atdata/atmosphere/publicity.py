@@ -26,7 +26,7 @@ from atdata.net.policy import STRANGER
 from atdata.net.transport import send
 
 _PUBLIC: Final = {scheme for scheme, row in SHARD_SCHEMES.ours.items() if row.public}
-_PROBE_TIMEOUT: Final = 5.0
+_PROBE_SECONDS: Final = 5.0
 """Seconds that a server may be silent when it is asked whether others can read."""
 
 
@@ -123,7 +123,7 @@ def why_unreadable(
     if asked is None:
         return None
     try:
-        response = send(asked, {}, policy=STRANGER, timeout=_PROBE_TIMEOUT, method="HEAD")
+        response = send(asked, {}, policy=STRANGER, timeout=_PROBE_SECONDS, method="HEAD")
     except (AtdataError, HTTPError) as error:
         return f"{url}: {str(error)[:200]}"
     status = response.status

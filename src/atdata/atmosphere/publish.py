@@ -40,7 +40,7 @@ from atdata.indexing.dataset_spec import DatasetSpec
 from atdata.indexing.placement import PlacedShards
 from atdata.stores.journal import Journal
 
-_TRIES: Final = 10
+_MAX_TRIES: Final = 10
 
 
 @redacted_repr
@@ -105,8 +105,8 @@ def draft_dataset(client: AtmosphereClient, wanted: Publication) -> Draft:
     spec, placed = wanted.spec, wanted.placed
     rkey = dataset_rkey(spec.name, wanted.schema_uri, wanted.content or content_of(placed.shards))
     uri = AtUri(client.did, spec.dataset_collection, rkey)
-    there = _find(client, uri)
-    old = None if there is None else read_entry(there)
+    existing = _find(client, uri)
+    old = None if existing is None else read_entry(existing)
     if old is not None:
         placed = placed.with_shards(_typed(placed.shards, old.shards))
     # A new revision is described as the one before it, unless something else is given.
@@ -134,13 +134,13 @@ def draft_dataset(client: AtmosphereClient, wanted: Publication) -> Draft:
         )
     if too_large:
         manifest = Manifest.of(client.did, placed.shards)
-        manifest = manifest.typed(there.value["storage"] if there else {})
+        manifest = manifest.typed(existing.value["storage"] if existing else {})
         manifest = _placed(client, manifest, wanted.shelf)
         record = record_of(manifest=manifest.reference)
-    if there is None or old is None:
+    if existing is None or old is None:
         return Draft(uri, record, placed.shards, None, is_same=False, manifest=manifest)
-    record["createdAt"] = there.value["createdAt"]
-    same = _same(record, there.value) and _is_newest(client, old)
+    record["createdAt"] = existing.value["createdAt"]
+    same = _same(record, existing.value) and _is_newest(client, old)
     record["updatedAt"] = time
     return Draft(uri, record, placed.shards, old, is_same=same, manifest=manifest)
 
@@ -197,7 +197,7 @@ def publish_dataset(
         draft = None
     wanted, asked = wanted.with_shards(sized), False
     met: set[str] = set()
-    for _ in range(_TRIES):
+    for _ in range(_MAX_TRIES):
         draft = draft or draft_dataset(client, wanted)
         old, record = draft.existing, draft.record
         if old is not None and draft.is_same:

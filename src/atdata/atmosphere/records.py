@@ -34,8 +34,8 @@ LARGE: Final = {
 
 def content_of(shards: Sequence[ShardInfo]) -> str:
     """Identifies the data, whatever their name: made of each shard's hash, else its URL."""
-    said = json.dumps([shard.sha256 or shard.url for shard in shards])
-    return hashlib.sha256(said.encode()).hexdigest()
+    identities = json.dumps([shard.sha256 or shard.url for shard in shards])
+    return hashlib.sha256(identities.encode()).hexdigest()
 
 
 def dataset_record(

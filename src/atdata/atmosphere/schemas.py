@@ -37,7 +37,7 @@ from atdata.schema.evolve import compare, next_version
 from atdata.schema.model import Schema
 from atdata.schema.record import from_record, to_record
 
-_TRIES: Final = 10
+_MAX_TRIES: Final = 10
 
 
 class SchemaRecord(dict[str, Any]):
@@ -154,7 +154,7 @@ def publish_schema(
     """
     rkey = schema_rkey(schema.name, schema.version)
     key = schema.name, schema.version
-    for attempt in range(_TRIES):
+    for attempt in range(_MAX_TRIES):
         if attempt == 0 and key in found:
             uri = found[key]
         else:
@@ -214,10 +214,10 @@ def _agrees(client: AtmosphereClient, record: Record, schema: Schema) -> bool | 
     if value.get("name") != schema.name or value.get("version") != schema.version:
         return None
     try:
-        there = parsed_schema(client, record)
+        existing = parsed_schema(client, record)
         if record.uri.collection == ALT_SCHEMA_COLLECTION:
-            there, schema = _in_order(there), _in_order(schema)
-        diff = compare(there, schema)
+            existing, schema = _in_order(existing), _in_order(schema)
+        diff = compare(existing, schema)
     except SchemaError as error:
         diff = error  # type: ignore[assignment]
     if not diff:
@@ -238,7 +238,7 @@ def publish_next(client: AtmosphereClient, schema: Schema) -> str:
 
     The version in ``schema`` plays no part. The first is 1.0.0.
     """
-    for _ in range(_TRIES):
+    for _ in range(_MAX_TRIES):
         versions = _versions(client, schema.name)
         # Programs with two versions of a class run at once: each finds its own.
         for record in versions:

@@ -24,9 +24,8 @@ from atdata.indexing.licenses import check_license
 from atdata.samples.numbers import shown_number
 
 MAX_TAGS: Final = 30
-MAX_TAG_LENGTH: Final = 128
-"""Longest tag, in characters."""
-MAX_LICENSE_LENGTH: Final = 256
+MAX_TAG_CHARACTERS: Final = 128
+MAX_LICENSE_CHARACTERS: Final = 256
 _INTEGERS: Final = range(-(2**63), 2**64)
 Family: TypeAlias = Literal["ac.foundation.dataset", "science.alt.dataset"]
 """What the names of the record types begin with."""
@@ -133,7 +132,7 @@ class Described(Protocol):
 
 
 def _license(value: object) -> str:
-    return check_license(_text("license", value, MAX_LICENSE_LENGTH))
+    return check_license(_text("license", value, MAX_LICENSE_CHARACTERS))
 
 
 def _text(what: str, value: object, longest: int | None) -> str:
@@ -155,7 +154,7 @@ def _tags(tags: object) -> tuple[str, ...]:
         raise OptionError(f"tags: expected a list of str, found {tags!r:.80}.")
     found = []
     for number, tag in enumerate(tags):
-        text = _text(f"tags[{number}]", tag, MAX_TAG_LENGTH)
+        text = _text(f"tags[{number}]", tag, MAX_TAG_CHARACTERS)
         if not text.strip():
             raise OptionError(f"tags[{number}] is empty.")
         if number == MAX_TAGS:

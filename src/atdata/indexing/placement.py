@@ -38,7 +38,7 @@ from atdata.schema.reflect import schema_of
 from atdata.sources.capabilities import local_path
 from atdata.stores.prefixes import OwnPrefix
 
-_MAX_SLUG: Final = 64
+_MAX_SLUG_CHARACTERS: Final = 64
 
 
 @redacted_repr
@@ -187,7 +187,9 @@ def write_to_store(
     """
     limits, prefix = sharding.limits, sharding.prefix
     if prefix is None:
-        slug = re.sub(r"[^a-z0-9]+", "-", name.lower())[:_MAX_SLUG].strip("-") or "dataset"
+        slug = (
+            re.sub(r"[^a-z0-9]+", "-", name.lower())[:_MAX_SLUG_CHARACTERS].strip("-") or "dataset"
+        )
         place = _place_of_content(slug, schema_ref, ds, limits)
         urls = store.write_shards(ds, prefix=place, **limits)
     else:
@@ -258,8 +260,8 @@ def s3_address(ds: Dataset[Any]) -> tuple[str | None, str | None]:
     found: set[tuple[str, tuple[str | None, str | None]]] = set()
     for url in ds.shard_list:
         if url.startswith("s3://"):
-            said = (url.endpoint, url.region) if isinstance(url, LocatedUrl) else (None, None)
-            found.add((url.removeprefix("s3://").partition("/")[0], said))
+            place = (url.endpoint, url.region) if isinstance(url, LocatedUrl) else (None, None)
+            found.add((url.removeprefix("s3://").partition("/")[0], place))
     if not found:
         return None, None
     from atdata.sources.s3_access import access_for

@@ -170,7 +170,7 @@ def to_row(entry: LocalDatasetEntry) -> EntryRow:
         "shards": [shard.to_dict() for shard in entry.shards],
         "createdAt": entry.created_at.isoformat(),
     }
-    said = {
+    optional = {
         "description": entry.description,
         "tags": list(entry.tags) or None,
         "license": entry.license,
@@ -181,7 +181,7 @@ def to_row(entry: LocalDatasetEntry) -> EntryRow:
         # JSON has neither bytes nor NaN.
         "metadata": None if entry.metadata is None else _pack(entry.metadata),
     }
-    document.update((key, value) for key, value in said.items() if value is not None)
+    document.update((key, value) for key, value in optional.items() if value is not None)
     text = json.dumps(document, separators=(",", ":"))
     return EntryRow(entry.name, entry.revision, entry.cid, text)
 

@@ -31,7 +31,7 @@ from atdata.local.mirrored import MirroredRecords
 from atdata.local.open_backend import open_backend
 from atdata.local.revisions import add_revision
 from atdata.local.schemas import SchemaRecord, Schemas
-from atdata.local.search import all_entries, index_what_is_not, search
+from atdata.local.search import all_entries, index_older_entries, search
 from atdata.schema.build import build_type
 from atdata.schema.model import Schema
 
@@ -70,7 +70,7 @@ class LocalIndex:
             )
         self.data_store = data_store
         self._backend = open_backend(where, redis)
-        index_what_is_not(self._backend)
+        index_older_entries(self._backend)
         self._schemas = Schemas(self._backend)
 
     def insert_dataset(

@@ -12,7 +12,7 @@ from atdata.local.backends.base import Backend, EntryRow, in_pages
 from atdata.local.entry import LocalDatasetEntry, from_row
 
 _LAST: Final = "\U0010ffff"
-_PAGE: Final = 200
+_PAGE_ROWS: Final = 200
 
 
 def set_label(
@@ -45,13 +45,13 @@ def set_label(
     if move:
         backend.set_note(key, target)
         return
-    there = backend.add_note(key, target)
-    if there == target:
+    existing = backend.add_note(key, target)
+    if existing == target:
         return
-    said = _target(name, version, there)
-    if _revision(backend, said) != row:
+    leads_to = _target(name, version, existing)
+    if _revision(backend, leads_to) != row:
         raise LabelExistsError(
-            f"{name}@{version} already leads to {_described(said)}. Choose another version, or "
+            f"{name}@{version} already leads to {_described(leads_to)}. Choose another version, or "
             "pass move=True. Nothing was changed."
         )
 
@@ -62,14 +62,14 @@ def find_label(backend: Backend, name: str, version: str) -> EntryRow | None:
     Raises:
         DatasetNotFoundError: The revision was deleted. No other one takes its place.
     """
-    there = backend.note(_key(name, version))
-    if there is None:
+    existing = backend.note(_key(name, version))
+    if existing is None:
         return None
-    said = _target(name, version, there)
-    row = _revision(backend, said)
+    leads_to = _target(name, version, existing)
+    row = _revision(backend, leads_to)
     if row is None:
         raise DatasetNotFoundError(
-            f"@local/{name}@{version} is a label of {_described(said)}, which was deleted from "
+            f"@local/{name}@{version} is a label of {_described(leads_to)}, which was deleted from "
             "this index. label(…, move=True) lets it lead to another revision."
         )
     return row
@@ -79,31 +79,31 @@ def versions_of(backend: Backend, name: str) -> list[str]:
     """The versions that labels of this name have, in order."""
     start = _key(name, "")
     notes = in_pages(
-        lambda last: backend.notes(last, start + _LAST, _PAGE), lambda note: note[0], start
+        lambda last: backend.notes(last, start + _LAST, _PAGE_ROWS), lambda note: note[0], start
     )
     found = [key.removeprefix(start) for key, _ in notes]
     return sorted((version for version in found if "/" not in version), key=Version.parse)
 
 
-def _revision(backend: Backend, said: Mapping[str, Any]) -> EntryRow | None:
+def _revision(backend: Backend, leads_to: Mapping[str, Any]) -> EntryRow | None:
     """The very revision that was labelled, not another one of the same content."""
-    name, cid = said["name"], said["cid"]
-    if "revision" not in said:
+    name, cid = leads_to["name"], leads_to["cid"]
+    if "revision" not in leads_to:
         # Labels of older versions say the content alone. The first revision that has it is the
         # one that no later insertion can change.
         return next((row for row in backend.each_revision(name) if row.cid == cid), None)
-    row = backend.revision(name, said["revision"])
+    row = backend.revision(name, leads_to["revision"])
     if row is None or row.cid != cid:
         return None
     # A name that was deleted begins with revision 1 again.
-    return row if from_row(row).created_at.isoformat() == said["createdAt"] else None
+    return row if from_row(row).created_at.isoformat() == leads_to["createdAt"] else None
 
 
 def _target(name: str, version: str, value: str) -> dict[str, Any]:
     try:
-        said: dict[str, Any] = json.loads(value)
-        if isinstance(said["name"], str) and isinstance(said["cid"], str):
-            return said
+        leads_to: dict[str, Any] = json.loads(value)
+        if isinstance(leads_to["name"], str) and isinstance(leads_to["cid"], str):
+            return leads_to
     except (ValueError, LookupError, TypeError):
         pass
     raise BackendError(
@@ -112,9 +112,9 @@ def _target(name: str, version: str, value: str) -> dict[str, Any]:
     )
 
 
-def _described(said: Mapping[str, Any]) -> str:
-    revision = f"revision {said['revision']} of " if "revision" in said else ""
-    return f"{revision}{said['name']!r}, {said['cid']}"
+def _described(leads_to: Mapping[str, Any]) -> str:
+    revision = f"revision {leads_to['revision']} of " if "revision" in leads_to else ""
+    return f"{revision}{leads_to['name']!r}, {leads_to['cid']}"
 
 
 def _key(name: str, version: str) -> str:

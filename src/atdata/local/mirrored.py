@@ -22,7 +22,7 @@ from atdata.local.search_terms import entry_terms
 SCHEMA_NOTE: Final = "schema "
 """What the keys of notes begin with that hold schemas, before the AT URI."""
 _ACCOUNT: Final = "account "
-_PAGE: Final = 200
+_PAGE_ROWS: Final = 200
 _LAST: Final = "\U0010ffff"
 
 
@@ -44,20 +44,20 @@ class MirroredRecords:
             cid: Of the record.
             owner: Handle of the account, or its DID where no handle leads to it.
         """
-        said: Any = entry
+        found: Any = entry
         kept = LocalDatasetEntry(
             name=uri,
             title=f"@{owner}/{entry.name}",
             schema_ref=entry.schema_ref,
-            shards=tuple(said.shards),
+            shards=tuple(found.shards),
             metadata=entry.metadata,
-            description=said.description,
-            tags=tuple(said.tags),
-            license=said.license,
-            endpoint=said.endpoint,
-            region=said.region,
+            description=found.description,
+            tags=tuple(found.tags),
+            license=found.license,
+            endpoint=found.endpoint,
+            region=found.region,
             stranger=True,
-            created_at=said.updated_at,
+            created_at=found.updated_at,
             cid=cid,
         )
         self._put(kept)
@@ -129,11 +129,13 @@ class MirroredRecords:
             self._backend.set_note(key, value)
 
     def _entries(self, start: str) -> Iterator[str]:
-        names = in_pages(lambda last: self._backend.names(last, _PAGE), str, start)
+        names = in_pages(lambda last: self._backend.names(last, _PAGE_ROWS), str, start)
         return takewhile(lambda name: name.startswith(start), names)
 
     def _notes(self, start: str, cut: int) -> list[str]:
         notes = in_pages(
-            lambda last: self._backend.notes(last, f"{start}{_LAST}", _PAGE), itemgetter(0), start
+            lambda last: self._backend.notes(last, f"{start}{_LAST}", _PAGE_ROWS),
+            itemgetter(0),
+            start,
         )
         return [key[cut:] for key, _ in notes]

@@ -23,9 +23,9 @@ from atdata.schema.model import Schema
 from atdata.schema.record import from_record, to_record
 from atdata.schema.reflect import schema_of
 
-PAGE: Final = 200
+PAGE_ROWS: Final = 200
 """Rows that are asked of the backend at a time."""
-_TRIES: Final = 100
+_MAX_TRIES: Final = 100
 """How often others may be faster."""
 
 
@@ -70,13 +70,13 @@ class Schemas:
 
     def _publish_as(self, schema: Schema) -> str:
         """Find the schema under its version, or add it."""
-        for _ in range(_TRIES):
+        for _ in range(_MAX_TRIES):
             row = self._backend.schema(_key(_ref_of(schema)))
             if row is not None:
-                there = self._read(row)
-                if there.fields != schema.fields:
-                    raise _conflict(there, schema)
-                return str(_ref_of(there))
+                existing = self._read(row)
+                if existing.fields != schema.fields:
+                    raise _conflict(existing, schema)
+                return str(_ref_of(existing))
             # Another process may add it in between: then look again.
             if self._add(schema):
                 return str(_ref_of(schema))
@@ -84,16 +84,16 @@ class Schemas:
 
     def _publish_next(self, schema: Schema) -> str:
         """Find the newest version with these fields, or add the one after the latest."""
-        for _ in range(_TRIES):
+        for _ in range(_MAX_TRIES):
             rows = self._versions(schema.class_name)
             if rows:
                 # Classes of several modules may share a name, and so the row of versions.
                 own = [row for row in rows if _record(row).get("name") == schema.name] or rows
                 # Programs with two versions of a class run at once: each finds its own.
                 for row in reversed(own):
-                    there = self._read(row)
-                    if there.fields == schema.fields:
-                        return str(_ref_of(there))
+                    existing = self._read(row)
+                    if existing.fields == schema.fields:
+                        return str(_ref_of(existing))
                 schema = schema.with_version(next_version(self._read(own[-1]), schema))
                 if any(row.key == _key(_ref_of(schema)) for row in rows):
                     last = Version.parse(_parse_key(rows[-1].key).version)
@@ -105,7 +105,7 @@ class Schemas:
     def _unsettled(self, schema: Schema) -> BackendError:
         return BackendError(
             f"{self._backend.address}: {_ref_of(schema)} was neither found nor could it be added, "
-            f"{_TRIES} times. If many programs publish versions of {schema.name} at once, try "
+            f"{_MAX_TRIES} times. If many programs publish versions of {schema.name} at once, try "
             "again; else the index is damaged: restore it from a copy."
         )
 
@@ -144,7 +144,7 @@ class Schemas:
         """Every schema, by class name and then by version; then copies of the network's."""
         yield from map(_record, self._rows("", None))
         for key, kept in in_pages(
-            lambda after: self._backend.notes(after, f"{SCHEMA_NOTE}at;", PAGE),
+            lambda after: self._backend.notes(after, f"{SCHEMA_NOTE}at;", PAGE_ROWS),
             itemgetter(0),
             f"{SCHEMA_NOTE}at://",
         ):
@@ -183,7 +183,7 @@ class Schemas:
 
     def _rows(self, after: str, before: str | None) -> Iterator[SchemaRow]:
         return in_pages(
-            lambda last: self._backend.schemas(last, before, PAGE), lambda row: row.key, after
+            lambda last: self._backend.schemas(last, before, PAGE_ROWS), lambda row: row.key, after
         )
 
     def _not_found(self, ref: LocalSchemaRef) -> SchemaNotFoundError:
@@ -192,8 +192,8 @@ class Schemas:
         if versions:
             hint = f"Published versions of {name}: {', '.join(versions[-10:])}."
         else:
-            rows = self._backend.schemas("", None, PAGE)
-            rows += self._backend.schemas(name[:1], None, PAGE)
+            rows = self._backend.schemas("", None, PAGE_ROWS)
+            rows += self._backend.schemas(name[:1], None, PAGE_ROWS)
             names = {_parse_key(row.key).class_name for row in rows}
             hint = did_you_mean(name, names).rstrip() or "Publish it: publish_schema()."
         return SchemaNotFoundError(
@@ -225,9 +225,9 @@ def _check(schema: Schema) -> None:
         _check(nested)
 
 
-def _conflict(there: Schema, schema: Schema) -> SchemaConflictError:
+def _conflict(existing: Schema, schema: Schema) -> SchemaConflictError:
     return SchemaConflictError(
-        f"{_ref_of(schema)} is published with other fields:\n{compare(there, schema)}\n"
+        f"{_ref_of(schema)} is published with other fields:\n{compare(existing, schema)}\n"
         "Publish it with version=None to get the next version, or under a version of your own."
     )
 

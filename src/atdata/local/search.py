@@ -9,12 +9,12 @@ from typing import Final
 from atdata.errors import BackendError, OptionError
 from atdata.local.backends.base import Backend, EntryRow, Terms, in_pages
 from atdata.local.entry import LocalDatasetEntry, from_row
-from atdata.local.schemas import PAGE
+from atdata.local.schemas import PAGE_ROWS
 from atdata.local.search_terms import entry_terms, label, query_words
 from atdata.schema.reflect import schema_of
 
-_AT_ONCE: Final = 500
-"""Entries of an older version that get their terms in one transaction."""
+_ENTRIES_AT_ONCE: Final = 500
+"""Entries that are made searchable in one transaction."""
 
 
 def search(
@@ -46,10 +46,10 @@ def search(
     return [from_row(row) for row in backend.search(words, list(dict.fromkeys(labels)), limit)]
 
 
-def index_what_is_not(backend: Backend) -> None:
-    """Give the entries that an older version wrote their terms."""
+def index_older_entries(backend: Backend) -> None:
+    """Make the entries that an older version wrote searchable."""
     done: list[EntryRow] = []
-    while page := backend.unindexed(_AT_ONCE):
+    while page := backend.unindexed(_ENTRIES_AT_ONCE):
         if page == done:
             raise BackendError(
                 f"{backend.address} is damaged: what {page[0].name!r} is found by cannot be "
@@ -74,4 +74,4 @@ def _schema_label(schema: str | type) -> str:
 
 def all_entries(backend: Backend) -> Iterator[EntryRow]:
     """The newest revision of every name, in order of names."""
-    return in_pages(lambda last: backend.entries(last, PAGE), lambda row: row.name)
+    return in_pages(lambda last: backend.entries(last, PAGE_ROWS), lambda row: row.name)

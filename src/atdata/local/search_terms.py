@@ -18,7 +18,7 @@ from atdata.local.entry import LocalDatasetEntry
 
 MAX_TERMS: Final = 2_000
 """Most terms of one entry; a longer description is found by its beginning."""
-_MAX_WORD: Final = 64
+_MAX_WORD_CHARACTERS: Final = 64
 _RUN: Final = re.compile(r"[^\W_]+")
 _HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 # Ideographs, kana, Thai, Lao, Myanmar, Khmer.
@@ -109,8 +109,8 @@ def _plain(text: str) -> str:
 
 def _parted(run: str) -> Iterator[str]:
     if run.isascii():
-        yield run[:_MAX_WORD]
+        yield run[:_MAX_WORD_CHARACTERS]
         return
     # Folding may bring back what is no letter or digit, and parts of a run that is too long.
     for piece in _RUN.findall(_UNSPACED.sub(r" \g<0> ", run)):
-        yield piece[:_MAX_WORD]
+        yield piece[:_MAX_WORD_CHARACTERS]

@@ -88,12 +88,12 @@ class PromotionPlan:
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON types."""
-        said = asdict(self)
-        said["refusals"] = [
+        shown = asdict(self)
+        shown["refusals"] = [
             {"error": type(error).__name__, "message": str(error)} for error in self.refusals
         ]
-        said["ok"] = self.ok
-        return said
+        shown["ok"] = self.ok
+        return shown
 
     def __str__(self) -> str:
         lines = [f"{self.name} → {self.account} at {self.server}"]
@@ -129,8 +129,8 @@ class PromotionPlan:
         if self.copies_to is None:
             return ["copied: nothing; the URLs are published as they are"]
         split = f", {self.shards_to_split} of them split" if self.shards_to_split else ""
-        there = self.shards - self.shards_to_copy
-        already = f"; {there} copied already" if there else ""
+        copied = self.shards - self.shards_to_copy
+        already = f"; {copied} copied already" if copied else ""
         amount = _amount(self.shards_to_copy, self.bytes_to_copy)
         limit = f" (blobs of at most {self.blob_limit:,} bytes)" if self.blob_limit else ""
         return [f"copied: {amount}{split} to {self.copies_to}{limit}{already}"]

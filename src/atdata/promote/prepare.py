@@ -221,9 +221,9 @@ def _with_schema(
     uri = schema_uri_of(client.did, schema, collection=collection)
 
     def planned(state: Literal["found", "new", "conflict"], uri: str, points: int = 0) -> Prepared:
-        said = SchemaPlan(schema.name, schema.version, state, uri)
+        schema_plan = SchemaPlan(schema.name, schema.version, state, uri)
         points += plan.write_points
-        return replace(prepared, plan=replace(plan, schema=said, write_points=points))
+        return replace(prepared, plan=replace(plan, schema=schema_plan, write_points=points))
 
     try:
         existing = find_schema(client, schema, collection=collection)
@@ -322,7 +322,7 @@ def _with_record(prepared: Prepared, request: Request, spec: DatasetSpec) -> Pre
 
 
 def _came_of(
-    there: Sequence[ShardInfo],
+    published: Sequence[ShardInfo],
     before: Sequence[ShardInfo],
     planned: Sequence[ShardInfo],
     limit: int,
@@ -341,17 +341,17 @@ def _came_of(
     at = 0
     for shard, copy in zip(before, planned, strict=True):
         if (shard.bytes or 0) <= limit:
-            if at == len(there) or str(there[at].url) != copy.url:
+            if at == len(published) or str(published[at].url) != copy.url:
                 return False
             at += 1
             continue
         left = shard.samples
-        while left and at < len(there) and there[at].samples:
-            left -= there[at].samples or 0
+        while left and at < len(published) and published[at].samples:
+            left -= published[at].samples or 0
             at += 1
         if left != 0:
             return False
-    return at == len(there)
+    return at == len(published)
 
 
 def _costs(plan: PromotionPlan) -> list[str]:

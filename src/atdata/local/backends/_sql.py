@@ -12,7 +12,7 @@ from atdata.local.backends.base import Backend, EntryRow, SchemaRow
 
 Query = Callable[..., Sequence[tuple[Any, ...]]]
 """Runs a query, whose values stand as ``?``, and returns its rows."""
-_AT_ONCE: Final = 500
+_KEYS_AT_ONCE: Final = 500
 """Values of one list in a query: some SQLite take no more than 999."""
 
 
@@ -25,8 +25,8 @@ class SqlPages(Pages):
 
     def some(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         found: dict[bytes, bytes] = {}
-        for start in range(0, len(keys), _AT_ONCE):
-            part = keys[start : start + _AT_ONCE]
+        for start in range(0, len(keys), _KEYS_AT_ONCE):
+            part = keys[start : start + _KEYS_AT_ONCE]
             marks = ", ".join("?" * len(part))
             found.update(
                 self._query(f"SELECT key, value FROM {self._table} WHERE key IN ({marks})", *part)

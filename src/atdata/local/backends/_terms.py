@@ -160,8 +160,8 @@ class _Plan:
                 self._free.append(number)
                 went.append((name, number))
             elif old != terms or (name, number) in came[-1:]:
-                said = " ".join(f"{level}{term}" for term, level in terms.items())
-                self._put(doc_key(number), f"{name}\0{said}".encode())
+                keyed = " ".join(f"{level}{term}" for term, level in terms.items())
+                self._put(doc_key(number), f"{name}\0{keyed}".encode())
             changed.append((number, old, terms or {}))
         if came or went:
             self._put(META, _pack([self._next, *self._free[-_FREE:]]))
@@ -207,14 +207,14 @@ class _Plan:
         return key
 
     def _extend(self, key: bytes, came: Sequence[tuple[str, int]], *, is_last: bool) -> None:
-        there = _numbers(self._get(key) or b"")
-        if len(there) + len(came) <= ORDER:
-            self._put(key, _pack([*there, *(number for _, number in came)]))
+        listed = _numbers(self._get(key) or b"")
+        if len(listed) + len(came) <= ORDER:
+            self._put(key, _pack([*listed, *(number for _, number in came)]))
             return
-        self._load([doc_key(number) for number in there])
-        names = [(parse_doc(self._get(doc_key(n)) or b"\0")[0].encode(), n) for n in there]
+        self._load([doc_key(number) for number in listed])
+        names = [(parse_doc(self._get(doc_key(n)) or b"\0")[0].encode(), n) for n in listed]
         names += [(name.encode(), number) for name, number in came]
-        appended = is_last and max(names[: len(there)], default=(b"", 0)) <= names[-len(came)]
+        appended = is_last and max(names[: len(listed)], default=(b"", 0)) <= names[-len(came)]
         names.sort()
         # Names that come in order fill their pages; others leave room for more.
         size = ORDER if appended else -(-len(names) // -(-len(names) * 4 // (ORDER * 3)))

@@ -40,7 +40,7 @@ what newer ones write. A database of version 1, which has neither terms nor note
 2, which keeps terms in another way, is brought up to this one when it is opened; its entries are
 then `unindexed`."""
 
-_ROWS: Final = 20
+_ROWS_AT_ONCE: Final = 20
 """Rows of a search that are read at a time."""
 
 
@@ -136,10 +136,10 @@ class Backend(ABC):
         """All revisions of a name, oldest first, read page by page."""
         last, more = 0, True
         while more:
-            page = self.revisions(name, last, _ROWS)
+            page = self.revisions(name, last, _ROWS_AT_ONCE)
             yield from page
             is_full = sum(len(row.document) for row in page) >= limits.page_bytes
-            more = is_full or len(page) == _ROWS
+            more = is_full or len(page) == _ROWS_AT_ONCE
             last += len(page)
 
     def history(self, name: str) -> list[EntryRow]:
@@ -199,7 +199,7 @@ class Backend(ABC):
     ) -> None:
         names = (name for name, _ in find(self.pages, words, labels))
         while len(found) < limit:
-            wanted = list(islice(names, min(_ROWS, limit - len(found))))
+            wanted = list(islice(names, min(_ROWS_AT_ONCE, limit - len(found))))
             if not wanted:
                 break
             for row in self.newest_of(wanted):

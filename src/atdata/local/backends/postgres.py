@@ -104,10 +104,10 @@ class PostgresBackend(SqlBackend):
                 "INSERT INTO atdata_schemas VALUES (%s, %s) ON CONFLICT DO NOTHING",
                 (row.key, row.document),
             )
-            there = connection.execute(
+            kept = connection.execute(
                 "SELECT key, document FROM atdata_schemas WHERE key = %s", (row.key,)
             ).fetchall()
-        return SchemaRow(*there[0])
+        return SchemaRow(*kept[0])
 
     def add_entry(self, row: EntryRow, terms: Terms | None = None) -> bool:
         with self._writing_entries() as connection:
@@ -164,12 +164,12 @@ class PostgresBackend(SqlBackend):
                 connection.execute(
                     "INSERT INTO atdata_notes VALUES (%s, %s) ON CONFLICT DO NOTHING", (key, value)
                 )
-                there = connection.execute(
+                kept = connection.execute(
                     "SELECT value FROM atdata_notes WHERE key = %s", (key,)
                 ).fetchone()
             # None: another process removed it between the two statements.
-            if there is not None:
-                return str(there[0])
+            if kept is not None:
+                return str(kept[0])
 
     def close(self) -> None:
         self._pool.close()

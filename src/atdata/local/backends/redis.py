@@ -44,7 +44,7 @@ DEFAULT_PREFIX: Final = "atdata:"
 _CONNECT_SECONDS: Final = 10
 _ANSWER_SECONDS: Final = 30
 """How long a server may be silent; some versions of redis-py wait for ever."""
-_AT_ONCE: Final = 200
+_KEYS_AT_ONCE: Final = 200
 """Pages of one command: other clients wait no longer than for these."""
 _AS_BYTES: Final[dict[str, Any]] = {"NEVER_DECODE": []}
 """The option of redis-py's commands whose answers are bytes, whatever the client decodes."""
@@ -344,7 +344,9 @@ class _RedisPages(Pages):
         self._backend = backend
 
     def some(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        parts = [keys[start : start + _AT_ONCE] for start in range(0, len(keys), _AT_ONCE)]
+        parts = [
+            keys[start : start + _KEYS_AT_ONCE] for start in range(0, len(keys), _KEYS_AT_ONCE)
+        ]
         key = f"{self._backend._prefix}term-pages"
         answers = self._backend._ask(*(("HMGET", key, *part) for part in parts), **_AS_BYTES)
         pairs = zip(keys, (value for answer in answers for value in answer), strict=True)

@@ -27,8 +27,8 @@ APPLICATION_ID: Final = 0x61746461
 """In the file's header: 'atda'. https://www.sqlite.org/pragma.html#pragma_application_id"""
 BUSY_SECONDS: Final = 60.0
 """How long a writer waits for the others."""
-_CHANGES: Final = 50
-"""How often reading begins again where a file that may only be read is changed meanwhile."""
+_MAX_RESTARTS: Final = 50
+"""How often reading restarts because a read-only file has changed in the meantime."""
 
 _TABLES: Final = (
     "CREATE TABLE schemas (key TEXT PRIMARY KEY, document TEXT NOT NULL) WITHOUT ROWID",
@@ -92,10 +92,10 @@ class SqliteBackend(SqlBackend):
             connection.execute(
                 "INSERT INTO schemas VALUES (?, ?) ON CONFLICT DO NOTHING", (row.key, row.document)
             )
-            there = connection.execute(
+            kept = connection.execute(
                 "SELECT document FROM schemas WHERE key = ?", (row.key,)
             ).fetchone()
-        return SchemaRow(row.key, there[0])
+        return SchemaRow(row.key, kept[0])
 
     def add_entry(self, row: EntryRow, terms: Terms | None = None) -> bool:
         with self._writing() as connection:
@@ -145,10 +145,10 @@ class SqliteBackend(SqlBackend):
             connection.execute(
                 "INSERT INTO notes VALUES (?, ?) ON CONFLICT DO NOTHING", (key, value)
             )
-            there: tuple[str] = connection.execute(
+            kept: tuple[str] = connection.execute(
                 "SELECT value FROM notes WHERE key = ?", (key,)
             ).fetchone()
-        return there[0]
+        return kept[0]
 
     def close(self) -> None:
         self._pool.close()
@@ -179,12 +179,12 @@ class SqliteBackend(SqlBackend):
             return None
         with self.path.open("rb") as file:
             has_log = file.read(20)[18:20] == b"\2\2"
-            said = os.fstat(file.fileno())
-        return (said.st_ino, said.st_size, said.st_mtime_ns) if has_log else None
+            stat = os.fstat(file.fileno())
+        return (stat.st_ino, stat.st_size, stat.st_mtime_ns) if has_log else None
 
     def _reading(self, read: Callable[[sqlite3.Connection], T]) -> T:
         with self._errors():
-            for _ in range(_CHANGES):
+            for _ in range(_MAX_RESTARTS):
                 before = self._as_it_lies()
                 try:
                     with self._pool.use() as connection:
