@@ -7,7 +7,7 @@ from typing import Any
 
 from atdata._shardlist import ShardInfo
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndexEntry
-from atdata.atmosphere.manifest import Shelf
+from atdata.atmosphere.manifest import ObjectPlace
 from atdata.atmosphere.publish import Publication
 from atdata.atmosphere.publish import publish_dataset as publish
 from atdata.atproto.xrpc import Body
@@ -33,13 +33,13 @@ def publish_dataset(
     name: str,
     schema_uri: str,
     shards: Sequence[ShardInfo],
-    shelf: Shelf | None = None,
+    object_place: ObjectPlace | None = None,
     resend: Callable[[], Sequence[ShardInfo]] | None = None,
     **described: Any,
 ) -> AtmosphereIndexEntry:
     """Publish shards that are somewhere already."""
     spec = DatasetSpec(name, **described).checked()
-    wanted = Publication(spec, schema_uri, PlacedShards(tuple(shards)), shelf=shelf)
+    wanted = Publication(spec, schema_uri, PlacedShards(tuple(shards)), object_place=object_place)
     return publish(client, wanted, resend=resend)
 
 

@@ -13,7 +13,7 @@ from atdata import load_dataset
 from atdata._refs import DATASET_COLLECTION, SHARD_BLOBS_COLLECTION, parse_at_uri
 from atdata._shardlist import ShardInfo
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
-from atdata.atmosphere.manifest import Manifest, Shelf
+from atdata.atmosphere.manifest import Manifest, ObjectPlace
 from atdata.atmosphere.record_keys import dataset_rkey
 from atdata.errors import (
     IntegrityError,
@@ -205,8 +205,10 @@ def test_a_manifest_object_that_is_another(
         ShardInfo(f"https://data.example/{n * n}.tar", 3, 9, f"{n:064x}") for n in range(20_000)
     ]
     schema = published.publish_schema(Feature)
-    shelf = Shelf(store, "far", always=True)
-    made = publish_dataset(client, name="far", schema_uri=schema, shards=shards, shelf=shelf)
+    object_place = ObjectPlace(store, "far", always=True)
+    made = publish_dataset(
+        client, name="far", schema_uri=schema, shards=shards, object_place=object_place
+    )
     assert client.get_record(made.uri).value["storage"]["$type"].endswith("storageObject")
     assert list(published.get_dataset(made.uri).shards) == shards
     where = {"Bucket": store.bucket, "Key": place(client, made.uri)["url"].split("/", 3)[3]}

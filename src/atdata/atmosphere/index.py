@@ -19,7 +19,7 @@ from atdata.atmosphere.entry import AtmosphereIndexEntry, age
 from atdata.atmosphere.find_dataset import find_dataset, find_newest, uri_of_dataset
 from atdata.atmosphere.labels import set_label
 from atdata.atmosphere.lenses import Code, LensEntry, list_lenses, publish_lens
-from atdata.atmosphere.manifest import Shelf, as_far_as_known, followed
+from atdata.atmosphere.manifest import ObjectPlace, as_far_as_known, followed
 from atdata.atmosphere.metadata import pack_metadata
 from atdata.atmosphere.parsing import list_entries
 from atdata.atmosphere.publicity import check_public, check_store, name_warning
@@ -156,7 +156,9 @@ class AtmosphereIndex:
         placed = written()
         return publish_dataset(
             self.client,
-            Publication(spec, schema_uri, placed, shelf=Shelf.beside(placed.shards, store)),
+            Publication(
+                spec, schema_uri, placed, object_place=ObjectPlace.next_to(placed.shards, store)
+            ),
             resend=None if store is None else lambda: written().shards,
         )
 

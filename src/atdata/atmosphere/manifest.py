@@ -33,6 +33,7 @@ from atdata.net.documents import parse_json
 from atdata.sources.blob import BlobReader
 from atdata.sources.url import URLSource
 from atdata.stores.journal import Journal
+from atdata.system.once import once
 
 MANIFEST_TYPE: Final = "application/json"
 _BLOBS_A_RECORD: Final = 500
@@ -41,8 +42,8 @@ _BLOBS_A_RECORD: Final = 500
 
 @redacted_repr
 @dataclass(frozen=True)
-class Shelf:
-    """Where a manifest that is no blob goes."""
+class ObjectPlace:
+    """Where a manifest goes as an object: a store, and a prefix in it."""
 
     store: SupportsFiles
     prefix: str
@@ -50,7 +51,7 @@ class Shelf:
     """False: only a manifest that is larger than the blobs that the server takes."""
 
     @classmethod
-    def beside(cls, shards: Sequence[ShardInfo], store: object) -> Shelf | None:
+    def next_to(cls, shards: Sequence[ShardInfo], store: object) -> ObjectPlace | None:
         """In the folder of the first shard, for what is too large; None: the store has no files."""
         if not isinstance(store, SupportsFiles):
             return None
@@ -67,10 +68,10 @@ class Manifest:
     data: bytes
     mime: str = MANIFEST_TYPE
     """The type under which the server keeps it."""
-    shelf: Shelf | None = None
+    object_place: ObjectPlace | None = None
     """Where it goes; None: it is a blob."""
 
-    @property
+    @once
     def sha256(self) -> str:
         """Of the bytes, in hex."""
         return hashlib.sha256(self.data).hexdigest()
@@ -92,12 +93,12 @@ class Manifest:
     @property
     def reference(self) -> dict[str, Any]:
         """What a record's storage says of it."""
-        if self.shelf is None:
+        if self.object_place is None:
             return {"manifest": self.blob()}
-        store = self.shelf.store
+        store = self.object_place.store
         endpoint, region = address_of(store)
         known = {
-            "url": store.file_url(self._name, prefix=self.shelf.prefix),
+            "url": store.file_url(self._name, prefix=self.object_place.prefix),
             "cid": self.cid,
             "size": len(self.data),
             "endpoint": endpoint,
@@ -140,8 +141,10 @@ class Manifest:
         Raises:
             StoreError: The store for it fails.
         """
-        if self.shelf is not None:
-            self.shelf.store.write_file(self._name, self.data, prefix=self.shelf.prefix)
+        if self.object_place is not None:
+            self.object_place.store.write_file(
+                self._name, self.data, prefix=self.object_place.prefix
+            )
             return self
         found = known_blob(client, self.sha256)
         if found is None:

@@ -20,7 +20,7 @@ from atdata._shardlist import ShardInfo
 from atdata.atmosphere.alt_family import own_blobs
 from atdata.atmosphere.blobs import known_blob, place_of
 from atdata.atmosphere.entry import AtmosphereIndexEntry, StrongRef, age
-from atdata.atmosphere.manifest import Manifest, Shelf, hold
+from atdata.atmosphere.manifest import Manifest, ObjectPlace, hold
 from atdata.atmosphere.parsing import entries_of, read_entry
 from atdata.atmosphere.publicity import refuse_secrets
 from atdata.atmosphere.record_keys import dataset_rkey
@@ -56,7 +56,7 @@ class Publication:
     """Every shard, readable by others."""
     content: str = ""
     """What identifies the data; "": the hashes of the shards, else their URLs."""
-    shelf: Shelf | None = None
+    object_place: ObjectPlace | None = None
     """Where a manifest goes that is no blob."""
 
     def with_shards(self, shards: Sequence[ShardInfo]) -> Publication:
@@ -91,7 +91,7 @@ class Draft:
         """Every blob of the account that it needs, by its hash."""
         did = self.uri.authority
         own = [_with_hash(shard) for shard in self.shards if _is_own(did, shard)]
-        is_blob = self.manifest is not None and self.manifest.shelf is None
+        is_blob = self.manifest is not None and self.manifest.object_place is None
         return [*own, self.manifest.shard(did)] if self.manifest and is_blob else own
 
 
@@ -135,7 +135,7 @@ def draft_dataset(client: AtmosphereClient, wanted: Publication) -> Draft:
     if too_large:
         manifest = Manifest.of(client.did, placed.shards)
         manifest = manifest.typed(existing.value["storage"] if existing else {})
-        manifest = _placed(client, manifest, wanted.shelf)
+        manifest = _placed(client, manifest, wanted.object_place)
         record = record_of(manifest=manifest.reference)
     if existing is None or old is None:
         return Draft(uri, record, placed.shards, None, is_same=False, manifest=manifest)
@@ -145,15 +145,18 @@ def draft_dataset(client: AtmosphereClient, wanted: Publication) -> Draft:
     return Draft(uri, record, placed.shards, old, is_same=same, manifest=manifest)
 
 
-def _placed(client: AtmosphereClient, manifest: Manifest, shelf: Shelf | None) -> Manifest:
+def _placed(
+    client: AtmosphereClient, manifest: Manifest, object_place: ObjectPlace | None
+) -> Manifest:
     """The manifest with its place: a blob, unless it is too large or an object is asked for."""
     size, most = len(manifest.data), client.blob_limit
-    if shelf is not None and (shelf.always or size > most):
-        manifest, most = replace(manifest, shelf=shelf), limits.answer_bytes
+    if object_place is not None and (object_place.always or size > most):
+        manifest, most = replace(manifest, object_place=object_place), limits.answer_bytes
     if size > most:
+        taker = "readers take" if manifest.object_place else f"a blob at {client.server} has"
         raise RecordError(
             f"What is known of the shards takes {size:,} bytes, more than the {most:,} that "
-            f"{'readers take' if manifest.shelf else f'a blob at {client.server} has'}. Write "
+            f"{taker}. Write "
             "fewer, larger shards, or promote with manifest_store=, which keeps it as an object. "
             "Nothing was published."
         )

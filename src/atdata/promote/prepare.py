@@ -283,7 +283,7 @@ def _with_record(prepared: Prepared, request: Request, spec: DatasetSpec) -> Pre
         plan.schema.uri,
         PlacedShards(shards, *request.place),
         content=request.content,
-        shelf=request.shelf,
+        object_place=request.object_place,
     )
     store: object = request.data_store
     if isinstance(store, SupportsPlannedCopies):
@@ -298,7 +298,7 @@ def _with_record(prepared: Prepared, request: Request, spec: DatasetSpec) -> Pre
     check_record(draft.record)
     validate(draft.record)
     manifest, place = draft.manifest is not None, None
-    if draft.manifest is not None and draft.manifest.shelf is not None:
+    if draft.manifest is not None and draft.manifest.object_place is not None:
         place = draft.manifest.reference["manifestObject"]["url"]
     state: Literal["new", "update", "unchanged"] = "new"
     if draft.existing is not None:
@@ -333,7 +333,7 @@ def _came_of(
     numbers of samples, which add up to those of the shard.
 
     Args:
-        there: The published shards.
+        published: Those of the record.
         before: The shards that are promoted.
         planned: Their copies, if each were copied whole.
         limit: Bytes above which a shard is written again in pieces.

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, TypeAlias
 from atdata._protocols import AbstractDataStore, AbstractIndex, DataSource, IndexEntry
 from atdata._secrets import redacted_repr
 from atdata._shardlist import ShardInfo, expand_braces
-from atdata.atmosphere.manifest import Shelf
+from atdata.atmosphere.manifest import ObjectPlace
 from atdata.atmosphere.record_keys import slug
 from atdata.atmosphere.records import content_of
 from atdata.atproto.client import AtmosphereClient
@@ -107,11 +107,11 @@ class Request:
         return address_of(self.entry if self.data_store is None else self.data_store)
 
     @property
-    def shelf(self) -> Shelf | None:
+    def object_place(self) -> ObjectPlace | None:
         """Where a manifest goes that is no blob."""
         store = self.manifest_store or self.data_store
         always = self.manifest_store is not None
-        return Shelf(store, self.prefix, always) if isinstance(store, SupportsFiles) else None
+        return ObjectPlace(store, self.prefix, always) if isinstance(store, SupportsFiles) else None
 
     @once
     def source(self) -> DataSource:
