@@ -33,6 +33,9 @@ class S3DataStore(SinkStore):
     sample is read; nothing is sent before that. In this process, s3:// URLs of the bucket are read
     with the same endpoint and keys from now on.
 
+    Writing and copying raise `BucketNotFoundError` if there is no such bucket, `CredentialsError`
+    if the server refuses the keys or there are none, and `MissingExtraError` without boto3.
+
     Args:
         credentials: A dict with ``AWS_ENDPOINT``, ``AWS_ACCESS_KEY_ID``,
             ``AWS_SECRET_ACCESS_KEY``, ``AWS_REGION``, ``AWS_SESSION_TOKEN``, or the path of a
