@@ -1,4 +1,4 @@
-"""The kinds of NumPy arrays that pass between modules, and rows of one as bytes."""
+"""Aliases for the NumPy arrays that pass between modules, and rows as bytes."""
 
 from __future__ import annotations
 

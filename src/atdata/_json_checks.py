@@ -1,4 +1,4 @@
-"""JSON values from elsewhere, checked: each error starts with the path of the value."""
+"""Typed values out of untrusted JSON; each error starts with the path of the value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much of what comes from outside is taken: every limit, in one object.
+"""Limits on untrusted input: all of them, in one object.
 
 Records, schemas and shards may be a stranger's. What is larger, deeper or slower than this is
 refused with an error of ours, before memory or time is spent on it. The defaults let

@@ -1,4 +1,4 @@
-"""How deeply values are nested, counted by us: the depth at which a parser fails varies."""
+"""How deeply values are nested: counted here, since parsers fail at different depths."""
 
 from __future__ import annotations
 

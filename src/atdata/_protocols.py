@@ -1,4 +1,4 @@
-"""What makes backends interchangeable: protocols of samples, entries, indexes, stores, sources.
+"""The protocols of backends: samples, entries, indexes, stores, sources.
 
 ``isinstance`` works with all of them; it looks at the names of the members, not at their types.
 """

@@ -1,4 +1,4 @@
-"""What is loaded on first use: name or URL scheme → class, its extra and its install line.
+"""The registry: name or URL scheme → class, its extra and its install line.
 
 A new index backend, source or store is one file and one row here. Other packages add rows with
 entry points in the groups ``atdata.index``, ``atdata.source`` and ``atdata.store``.

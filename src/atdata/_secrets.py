@@ -1,4 +1,4 @@
-"""Secrets in text: found, and hidden wherever an error, a repr or a log line is made."""
+"""Secrets in text: found, and hidden in every error, repr and log line."""
 
 from __future__ import annotations
 

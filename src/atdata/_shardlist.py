@@ -1,4 +1,4 @@
-"""How a list of shards is said: one ShardInfo a shard, many URLs as one in brace notation."""
+"""Lists of shards: ShardInfo for each, and many URLs as one in brace notation."""
 
 from __future__ import annotations
 

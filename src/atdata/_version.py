@@ -1,3 +1,3 @@
-"""The version of this package, said here and nowhere else."""
+"""The version of this package."""
 
 __version__ = "0.1.0"

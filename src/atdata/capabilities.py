@@ -1,4 +1,4 @@
-"""What a source, a store or an entry can do beyond its duty: one small protocol a capability.
+"""What a source, store or entry can do beyond its duty: a protocol for each capability.
 
 A class has a capability when it has the method; nothing is registered or inherited. What lacks one
 works all the same, in the slower or later way that the protocol names. ``isinstance`` answers

@@ -1,4 +1,4 @@
-"""The index of the network: datasets that anyone can find, on servers of the AT Protocol."""
+"""The index of the network: datasets that anyone can find, on AT Protocol servers."""
 
 from atdata.atmosphere.blobs import PDSBlobStore
 from atdata.atmosphere.entry import AtmosphereIndexEntry

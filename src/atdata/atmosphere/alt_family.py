@@ -1,4 +1,4 @@
-"""The newer record family: where its ``entry`` says that shards are."""
+"""Storage in records of the newer family."""
 
 from __future__ import annotations
 

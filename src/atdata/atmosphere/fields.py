@@ -1,4 +1,4 @@
-"""Values that several records of datasets have, checked: a blob that is a shard, a split, URLs."""
+"""Checked values that several records share: blobs as shards, splits, URLs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From an AT URI, a name or a label to the dataset of the network that it means."""
+"""Finding a dataset of the network by AT URI, name or label."""
 
 from __future__ import annotations
 

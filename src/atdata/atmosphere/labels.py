@@ -1,4 +1,4 @@
-"""Labels: versions of a dataset's name, each a record that leads to one dataset.
+"""Labels: versions of a dataset's name, each a record that points to one dataset.
 
 They are records of the newer family, the only one that has any.
 """

@@ -1,4 +1,4 @@
-"""Untrusted records of the network → entries; every error says at which path."""
+"""Untrusted records → entries; every error names the path."""
 
 from __future__ import annotations
 

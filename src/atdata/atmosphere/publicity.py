@@ -1,4 +1,4 @@
-"""Can others read these URLs? Asked before anything is published."""
+"""Whether others can read URLs, checked before anything is published."""
 
 from __future__ import annotations
 

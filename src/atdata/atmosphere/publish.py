@@ -1,4 +1,4 @@
-"""Publishing a dataset: idempotent, also where several processes do it at once.
+"""Publishing a dataset: idempotent, also for concurrent processes.
 
 Record keys come from what is published. A record is created only where there is none and
 replaced only if it is still the one that was read; whoever comes second reads again.

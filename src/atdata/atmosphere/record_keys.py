@@ -1,4 +1,4 @@
-"""Record keys, derived from what is published, so that a record is found without a listing.
+"""Record keys derived from content, so that a record is found without a listing.
 
 Every key that atdata chooses starts with ``~``, which sorts after all other characters of a key:
 our keys are one range of a collection, and those of other tools are the rest. Keys of one name

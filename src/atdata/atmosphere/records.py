@@ -1,4 +1,4 @@
-"""Our objects → records of the network: what they say.
+"""Records of the network, made from our objects.
 
 What a schema's record says is in `atdata.schema.record`; the way back is in `parsing`.
 """

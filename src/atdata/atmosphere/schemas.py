@@ -1,4 +1,4 @@
-"""Schemas on the network: read from any account, found or published in one's own."""
+"""Schemas of the network: read from any account, published to your own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Unpublishing: deleting what was published, and what goes with it."""
+"""Unpublishing: deleting a record and what goes with it."""
 
 from __future__ import annotations
 

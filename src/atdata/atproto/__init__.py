@@ -1,1 +1,1 @@
-"""The AT Protocol, knowing nothing of datasets: records, repositories, servers."""
+"""The AT Protocol, without datasets: records, repositories, servers."""

@@ -1,4 +1,6 @@
-"""Records checked against their lexicons: https://atproto.com/specs/lexicon
+"""Records checked against their lexicons.
+
+https://atproto.com/specs/lexicon
 
 Every error starts with the path of the value. Properties that a lexicon does not name are
 allowed, as the specification requires: records of later versions have more of them.

@@ -1,4 +1,4 @@
-"""Listings that a server gives page by page, read to their end, which must come."""
+"""Paged listings of a server, read to their end."""
 
 from __future__ import annotations
 

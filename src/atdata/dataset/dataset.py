@@ -1,4 +1,4 @@
-"""Dataset: many shards as one typed dataset, what a person calls."""
+"""Dataset: many shards as one typed dataset, the class that users call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which split a shard is of: what was recorded of it, or what a name that a person chose says."""
+"""The split of a shard: the recorded one, or the one in its name."""
 
 from __future__ import annotations
 

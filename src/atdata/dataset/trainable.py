@@ -1,4 +1,4 @@
-"""What a dataset and a mixture of datasets offer for training."""
+"""What datasets and mixtures offer for training."""
 
 from __future__ import annotations
 

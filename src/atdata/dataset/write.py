@@ -1,4 +1,4 @@
-"""write_samples and write_columns: samples, or columns of them → shards on disk → Dataset."""
+"""write_samples and write_columns: samples or columns → shards → Dataset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a caller says of a dataset, as one value from the call to the record."""
+"""DatasetSpec: a dataset's description, one value from the call to the record."""
 
 from __future__ import annotations
 

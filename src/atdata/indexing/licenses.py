@@ -1,4 +1,4 @@
-"""Licences of datasets: SPDX expressions, in the canonical form that programs compare."""
+"""Licences of datasets: SPDX expressions in canonical form."""
 
 from __future__ import annotations
 

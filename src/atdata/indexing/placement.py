@@ -1,4 +1,4 @@
-"""Where the shards of an inserted dataset are: left in place, or written to a store."""
+"""Where the shards of an inserted dataset are: in place, or in a store."""
 
 from __future__ import annotations
 

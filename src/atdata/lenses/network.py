@@ -1,4 +1,4 @@
-"""All lenses of the process, and the shortest path from one sample type to another."""
+"""All lenses of the process, and the shortest path between two sample types."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plain view: fields selected by name, without a function of the user."""
+"""Lenses that select fields by name, without a function."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The index of one machine or one team, and the stores that go with it."""
+"""The index of one machine or one team."""
 
 from __future__ import annotations
 

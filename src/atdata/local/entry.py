@@ -1,4 +1,4 @@
-"""LocalDatasetEntry: one revision of one dataset, and the document that it is stored as."""
+"""LocalDatasetEntry: one revision of a dataset, and its stored document."""
 
 from __future__ import annotations
 

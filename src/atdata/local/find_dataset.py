@@ -1,4 +1,4 @@
-"""From a name, a reference or a CID to the row of the dataset that it means."""
+"""Finding a dataset of a local index by name, reference or CID."""
 
 from __future__ import annotations
 

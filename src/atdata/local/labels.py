@@ -1,4 +1,4 @@
-"""Labels of a local index: versions of a name, each of which leads to one revision."""
+"""Labels of a local index: versions of a name, each pointing to one revision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records of the network, kept in a local index so that they are listed, found and read there.
+"""Mirrored records of the network in a local index.
 
 A dataset is an entry under its AT URI. Schemas and what is known of accounts and servers are
 notes of the backend.

@@ -1,4 +1,4 @@
-"""Where a local index is kept: what a caller or the environment names → an open backend."""
+"""Opening a backend from what the caller or the environment names."""
 
 from __future__ import annotations
 

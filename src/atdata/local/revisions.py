@@ -1,4 +1,4 @@
-"""Adding a revision of a dataset to a local index, unless an existing one says the same."""
+"""Adding a revision of a dataset, unless an equal one exists."""
 
 from __future__ import annotations
 

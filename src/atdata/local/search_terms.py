@@ -1,4 +1,4 @@
-"""What a dataset is found by: text → words, and an entry → the terms that a backend keeps.
+"""Search terms: text → words, and an entry → the terms stored for it.
 
 The words are made here, not by the databases, so that all of them answer alike. A word is a run
 of letters and digits, in lower case and without accents; scripts that do not part words by

@@ -1,4 +1,4 @@
-"""TXT records of a name, from the system's nameservers; the standard library has addresses only."""
+"""TXT records of a name, from the system's nameservers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A file on a server as a stream: it resumes after dropped connections, or fails, never mixes."""
+"""A remote file as a stream: resumes after dropped connections, or fails."""
 
 from __future__ import annotations
 

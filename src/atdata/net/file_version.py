@@ -1,4 +1,4 @@
-"""The version of a file on a server: parts belong together if ETag, date and size agree."""
+"""The version of a remote file, by ETag, date and size, so that parts never mix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers and waits in the headers of an answer, which a server may fill with anything."""
+"""Numbers and waiting times in response headers, which may hold anything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files and small documents over http: one stream for shards, one GET for JSON."""
+"""Files and small documents over http: a stream for shards, a GET for JSON."""
 
 from __future__ import annotations
 

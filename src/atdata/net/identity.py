@@ -1,4 +1,6 @@
-"""Handle → DID → server, each step checked: https://atproto.com/specs/handle and …/did.
+"""Handle → DID → server, each step checked.
+
+https://atproto.com/specs/handle and https://atproto.com/specs/did
 
 On a network of your own, ``ATDATA_PLC_URL`` names its directory.
 """

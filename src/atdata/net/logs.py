@@ -1,4 +1,4 @@
-"""Logging without secrets, for our own loggers and those of the clients that we call."""
+"""Logging without secrets, for our loggers and those of client libraries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a stranger's URL may do: its schemes, and the addresses it may lead to.
+"""The policy for untrusted URLs: schemes, and addresses that they may reach.
 
 A URL that the user typed is opened as it is (policy ``None``). A URL from a record of the
 network is opened under a `Policy`.

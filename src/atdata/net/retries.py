@@ -1,4 +1,4 @@
-"""When to try again, and when to give up: the one place that counts failures and waits."""
+"""Retries: the one place that counts failures and waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One request over http or https: connection pools, proxies, redirects, the gate, retries.
+"""One http or https request: connection pools, proxies, redirects, policy, retries.
 
 Everything that is read over the network goes through here: https URLs, s3 (with a signer) and
 blobs.

@@ -1,4 +1,4 @@
-"""Preparing a promotion: everything is looked at, nothing is written."""
+"""Preparing a promotion: everything is looked up, nothing is written."""
 
 from __future__ import annotations
 

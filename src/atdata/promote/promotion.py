@@ -1,4 +1,4 @@
-"""Planning a promotion, and carrying it out."""
+"""Promoting: planning it, and carrying it out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is to be promoted: an entry, its index, and what the caller asked for."""
+"""Request: an entry, its index, and what the caller asked for."""
 
 from __future__ import annotations
 

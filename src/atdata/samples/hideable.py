@@ -1,4 +1,4 @@
-"""Properties that a field of the same name hides on an instance, and the class still gives."""
+"""Properties that a field may hide on an instance and the class still has."""
 
 from __future__ import annotations
 

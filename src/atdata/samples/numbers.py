@@ -1,4 +1,4 @@
-"""Numbers of any size and precision: whether a float is equal to one, and how one is shown"""
+"""Exact numbers: whether a float equals one, and how one is printed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Classes and functions that pickle sends by reference: another process must find them by name."""
+"""Pickling classes and functions by name, so that another process finds them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""msgpack → plain values, strictly: refuses repeated keys, extensions and too many containers."""
+"""msgpack → plain values, strictly: no repeated keys or unknown extensions."""
 
 from __future__ import annotations
 

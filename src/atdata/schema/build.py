@@ -1,4 +1,4 @@
-"""Schema → sample type, from data only: no source text is run, nothing that it names imported."""
+"""Schema → sample type, from data only: no source text is run, nothing is imported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What changed between two schemas, whether old data can still be read, and the next version."""
+"""Comparing schemas: what changed, whether old data stays readable, the next version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Schema → typed Python source, for an editor, a type checker, or as a start for a class.
+"""Schema → Python source, for an editor or a type checker.
 
 The source is for people and their tools; atdata never runs it. A schema may be untrusted, so every
 name is checked to be an identifier, and every text becomes a literal or a comment.

@@ -1,4 +1,4 @@
-"""Shards that are being written: filled in turn or several at once, then given to a sink."""
+"""Shards being written, one after the other or several at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shards that get their names together: a reader finds all the new ones, or none.
+"""Renaming shards together: a reader finds all the new ones, or none.
 
 Renaming many files is not atomic. Before the first one is renamed, a link next to the shards,
 ``.{stem}.replacing``, leads to the scratch folder with all of them and a list of their names.

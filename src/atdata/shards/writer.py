@@ -1,4 +1,4 @@
-"""Packed samples → shards: the same samples give the same bytes, and a shard is whole or absent."""
+"""Packed samples → shards, deterministically; a shard is whole or absent."""
 
 from __future__ import annotations
 

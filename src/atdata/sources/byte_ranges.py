@@ -1,4 +1,4 @@
-"""A file of this machine, read by position: into memory, or as a map."""
+"""A local file read by position: into memory, or as a map."""
 
 from __future__ import annotations
 

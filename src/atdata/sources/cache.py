@@ -1,4 +1,4 @@
-"""Copies of shards on this machine's disk: bounded, shared by many processes, checked."""
+"""Local copies of remote shards: bounded, shared by many processes, checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a source can do beyond the protocol, and what holds where it cannot."""
+"""Whether a source has a capability, and what to do without it."""
 
 from __future__ import annotations
 

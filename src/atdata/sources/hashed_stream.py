@@ -1,4 +1,4 @@
-"""Streams whose bytes are counted and hashed once, on their way to a reader."""
+"""Streams that count and hash their bytes as they are read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts of a shard on a server, over http and s3."""
+"""Byte ranges of a remote shard, over http and s3."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Describes what a folder holds besides or instead of shards, for errors and warnings."""
+"""What else is in a folder of shards, for errors and warnings."""
 
 from __future__ import annotations
 

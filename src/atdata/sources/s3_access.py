@@ -1,4 +1,4 @@
-"""The endpoint and keys that a bucket is opened with; keys are sent to no other host.
+"""The endpoint and keys of a bucket; keys are sent to no other host.
 
 An `S3DataStore` or `S3Source` made in this process is remembered for its bucket. Other buckets
 use the AWS environment: variables, profiles, roles.

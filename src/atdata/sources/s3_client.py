@@ -1,4 +1,4 @@
-"""Clients of the AWS library, and its errors and those of S3 servers as ours."""
+"""Clients of the AWS library, and S3 errors as ours."""
 
 from __future__ import annotations
 

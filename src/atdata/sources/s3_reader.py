@@ -1,4 +1,4 @@
-"""Shards in buckets: requests signed by the AWS library, streamed by our HTTP reader."""
+"""Shards in buckets: signed by the AWS library, streamed by our HTTP reader."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shards checked against what is recorded of them: files before reading, streams at their end."""
+"""Checks against recorded sizes and hashes: files before reading, streams at their end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One bucket: requests to it, whose failures are our errors."""
+"""One bucket: requests to it, with failures as our errors."""
 
 from __future__ import annotations
 

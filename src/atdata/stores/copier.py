@@ -1,4 +1,4 @@
-"""Shards copied byte for byte: each read once, hashed, checked, and given to a sink."""
+"""Copying shards byte for byte: each read once, hashed and checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which shards a store has acknowledged, so that an interrupted run does not send them again.
+"""The journal of an upload: which shards arrived, so that a rerun skips them.
 
 An AT Protocol server does not list a blob until a record references it, so the journal records
 what was sent, and what was about to be. For buckets and folders it records which shard, by its

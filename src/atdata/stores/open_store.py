@@ -1,4 +1,4 @@
-"""From a folder or a URL that a person types to the store that it names."""
+"""A store from what a user types: a folder, a URL or a name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where shards are placed in a store: below a prefix, under names that are numbered."""
+"""Prefixes and numbered names of shards in a store."""
 
 from __future__ import annotations
 

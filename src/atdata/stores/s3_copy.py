@@ -1,4 +1,4 @@
-"""Objects that a server copies itself, from one of its places to another."""
+"""Objects copied by the S3 server itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finished shards to a bucket: sent, or copied by the server, and seen to have arrived."""
+"""Finished shards → bucket: uploaded, or copied by the server, and confirmed."""
 
 from __future__ import annotations
 

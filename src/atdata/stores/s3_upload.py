@@ -1,4 +1,4 @@
-"""One file to one object: visible when whole, and never in place of another."""
+"""One file → one object: visible when whole, never replacing another."""
 
 from __future__ import annotations
 

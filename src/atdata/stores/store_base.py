@@ -1,4 +1,4 @@
-"""What stores share: the samples of a dataset, or copies of shards, given to a sink."""
+"""What stores share: writing samples, or copying shards, to a sink."""
 
 from __future__ import annotations
 

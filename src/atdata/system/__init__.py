@@ -1,1 +1,1 @@
-"""What the operating system gives: files, folders, locks, and what a fork does to them."""
+"""The operating system: files, folders, locks, and what a fork does to them."""

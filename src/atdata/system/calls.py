@@ -1,4 +1,4 @@
-"""Calls of the operating system that some systems lack, each with a twin that does without."""
+"""System calls that some systems lack, each with a portable fallback."""
 
 from __future__ import annotations
 

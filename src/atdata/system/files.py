@@ -1,4 +1,4 @@
-"""Files and folders that last: their names and contents are on the disk before a call returns."""
+"""Durable files and folders: on the disk before a call returns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a user's files are: the index, journals, caches; and paths as users and URLs write them."""
+"""Where a user's files are: the index, journals, caches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a process that forks cares for: locks that are free in the child, modules that are whole"""
+"""Locks and modules that stay usable in a forked child."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Locks on files, between processes: the system's own, which end with their process."""
+"""File locks between processes, which end with their process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""File systems that other machines use as well, where memory cannot be shared"""
+"""File systems shared with other machines, where memory cannot be shared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attributes that are computed on first use, once per instance, whatever threads and forks do."""
+"""Attributes that are computed once, on first use, safely across threads and forks."""
 
 from __future__ import annotations
 

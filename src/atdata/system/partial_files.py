@@ -1,4 +1,4 @@
-"""Files that are being written, each by one process, which may end at any time."""
+"""Partial files: written by one process, which may end at any time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that are opened to be read: regular ones, never a pipe or a device"""
+"""Opening files to read: regular ones, never a pipe or a device."""
 
 from __future__ import annotations
 

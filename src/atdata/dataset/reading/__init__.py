@@ -1,1 +1,1 @@
-"""Shards as runs of rows: by table, by scan, by position, through a buffer."""
+"""Shards as runs of rows: by table, by scan, by position, or through a buffer."""

@@ -1,4 +1,4 @@
-"""Batches as columns of NumPy, each in the form of its field's type, or as the caller asks"""
+"""Batches as NumPy columns, in the form of the field's type or as requested."""
 
 from __future__ import annotations
 

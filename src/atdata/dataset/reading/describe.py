@@ -1,4 +1,4 @@
-"""What reading one shard to its end says of it."""
+"""Describing one shard by reading it to its end."""
 
 from __future__ import annotations
 

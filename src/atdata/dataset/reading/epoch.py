@@ -1,4 +1,4 @@
-"""One epoch: samples by their place in its order, prefetched while earlier ones are used."""
+"""One epoch: samples by position in its order, prefetched."""
 
 from __future__ import annotations
 

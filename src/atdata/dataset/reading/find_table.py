@@ -1,4 +1,4 @@
-"""Finding the sample table of one shard: next to it, in the user's cache, or by scanning it."""
+"""Finding a shard's table: next to it, in the cache, or by a scan."""
 
 from __future__ import annotations
 

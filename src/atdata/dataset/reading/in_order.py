@@ -1,4 +1,4 @@
-"""Shards read in the order they are stored in: by table, by a scan, or as a stream as it comes."""
+"""Reading shards in stored order: by table, by scan, or as a stream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that datasets keep open: so many in a process, however many datasets there are"""
+"""Open files of datasets: bounded for the process, however many datasets there are."""
 
 from __future__ import annotations
 

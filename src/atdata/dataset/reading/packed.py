@@ -1,4 +1,4 @@
-"""Samples as they are stored: the key and the msgpack bytes of each, for copying them."""
+"""Samples as stored, key and msgpack bytes, to copy them."""
 
 from __future__ import annotations
 

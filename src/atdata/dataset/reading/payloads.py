@@ -1,4 +1,4 @@
-"""Payloads in the order in which they are wanted: taken out of maps, or read into memory."""
+"""Payloads in the wanted order: copied out of maps, or read into memory."""
 
 from __future__ import annotations
 

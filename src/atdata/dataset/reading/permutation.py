@@ -1,4 +1,4 @@
-"""The order of an epoch as a permutation that is computed, window by window, never stored.
+"""The order of an epoch: a permutation computed window by window, never stored.
 
 Neither NumPy's generators nor Python's promise the same numbers in the next version, and a
 state may be loaded then: the numbers here come from splitmix64, which is written out.

@@ -1,4 +1,4 @@
-"""Samples by position: any of them, from any shards, in few reads, decoded as one block."""
+"""Samples by position, from any shards, in few reads, decoded as one block."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which samples of an epoch are whose: ranges of its order, split exactly, and what is left."""
+"""Which samples of an epoch belong to which rank."""
 
 from __future__ import annotations
 

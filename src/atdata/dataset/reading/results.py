@@ -1,4 +1,4 @@
-"""What functions given to map() return: checked where a type is declared, else taken as it is"""
+"""Results of functions given to map(): checked if a type is declared."""
 
 from __future__ import annotations
 

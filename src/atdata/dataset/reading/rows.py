@@ -1,4 +1,4 @@
-"""Rows: consecutive samples on their way from shard to reader, cut into samples and batches.
+"""Rows: consecutive samples from shard to reader, cut into samples and batches.
 
 Whatever they are read by, rows come in runs: so batching never changes what is read, and a state
 says where reading stands.

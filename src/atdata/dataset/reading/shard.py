@@ -1,4 +1,4 @@
-"""One shard of a dataset: where it is, what is recorded of it, and which version of it is read."""
+"""One shard: where it is, what is recorded of it, which version is read."""
 
 from __future__ import annotations
 

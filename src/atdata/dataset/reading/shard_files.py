@@ -1,4 +1,4 @@
-"""The shards of a dataset, open to be read by position: as files, by ranges, or as copies."""
+"""Shards open to be read by position: as files, ranges or copies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shards: what everything that reads receives: each shard resolved once, with its table."""
+"""Shards: each resolved once, with its table; what everything that reads receives."""
 
 from __future__ import annotations
 

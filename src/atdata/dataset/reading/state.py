@@ -1,4 +1,4 @@
-"""Reading that can be stopped and continued: its state is a little JSON."""
+"""Checkpoints: the state of reading, as a small JSON value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Steps: what is done to stored samples on their way: filter, map, lens, in every order."""
+"""Steps applied to samples as they are read: filter, map, lens."""
 
 from __future__ import annotations
 

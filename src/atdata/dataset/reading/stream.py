@@ -1,4 +1,4 @@
-"""Streams of an epoch: which feed reads it, and what a state says of it."""
+"""The stream of an epoch: which feed reads it, and its state."""
 
 from __future__ import annotations
 

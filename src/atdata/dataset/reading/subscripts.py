@@ -1,4 +1,4 @@
-"""What is written in brackets after a dataset: numbers, slices and lists of numbers → positions."""
+"""Subscripts of a dataset: numbers, slices and lists → positions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sample tables that a dataset is read by: each found once, checked, replaced if wrong."""
+"""The tables of a dataset's shards: each found once, checked, replaced if wrong."""
 
 from __future__ import annotations
 

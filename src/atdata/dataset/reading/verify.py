@@ -1,4 +1,4 @@
-"""Whether shards are what was recorded of them: every one read to its end."""
+"""Verifying shards against what was recorded, by reading each to its end."""
 
 from __future__ import annotations
 

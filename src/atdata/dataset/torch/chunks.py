@@ -1,4 +1,4 @@
-"""An IterableDataset of batches, for loaders for PyTorch other than ours."""
+"""An IterableDataset of batches, for other PyTorch loaders."""
 
 from __future__ import annotations
 

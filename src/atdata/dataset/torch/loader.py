@@ -1,4 +1,4 @@
-"""The loader for PyTorch. Imported on first use, because it needs torch."""
+"""The PyTorch loader. Imported on first use: it needs torch."""
 
 from __future__ import annotations
 

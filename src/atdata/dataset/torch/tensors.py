@@ -1,4 +1,4 @@
-"""Batches as tensors, and their way from a worker to the loop. Needs torch."""
+"""Batches as tensors, and how workers send them. Needs torch."""
 
 from __future__ import annotations
 

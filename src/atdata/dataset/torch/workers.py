@@ -1,4 +1,4 @@
-"""Processes that read batches for a loop of the loader for PyTorch, and end when it does."""
+"""Worker processes of the PyTorch loader."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The databases that can hold a local index."""
+"""Databases that can hold a local index."""

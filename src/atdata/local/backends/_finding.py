@@ -1,4 +1,4 @@
-"""Names by their terms, the best first, read from the pages of `_terms` without writing any."""
+"""Finding names by their terms, best first, from the pages of _terms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections that threads take in turns, and that no child process inherits."""
+"""A connection pool for threads, which no child process inherits."""
 
 from __future__ import annotations
 

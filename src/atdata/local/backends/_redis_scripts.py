@@ -1,4 +1,4 @@
-"""What an index in Redis does on the server: Lua scripts, each of which runs alone.
+"""Lua scripts of an index in Redis, each atomic.
 
 Keys are made in the scripts from the prefix, ``ARGV[1]``. All but `UPGRADE` refuse a database
 that is not an index any more, and say so where keys that belong together are not all there.

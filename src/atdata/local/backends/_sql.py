@@ -1,4 +1,4 @@
-"""What is asked of every SQL database in the same words."""
+"""Statements that all SQL databases share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an index is searched by, in pages that a backend keeps: where each term is, and how well.
+"""The search index: pages of terms, with where each occurs and how well it matches.
 
 A page is a key and a value, both bytes. Every backend keeps the same pages, and all of them
 change with the entry in one transaction, so that every backend answers alike.

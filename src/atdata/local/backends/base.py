@@ -1,4 +1,4 @@
-"""What a backend must do: keep rows of a few tables, in order, and write to them atomically.
+"""The interface of a backend: rows of a few tables, ordered, written atomically.
 
 A backend knows nothing of datasets. It keeps
 

@@ -1,4 +1,4 @@
-"""Arrays of many payloads, read at once: stacked where their headers are the same."""
+"""Arrays of many payloads read at once, stacked if their headers agree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memory that is reused: page faults of fresh memory cost more time than filling it."""
+"""Reused buffers: fresh memory costs more in page faults than in filling it."""
 
 from __future__ import annotations
 

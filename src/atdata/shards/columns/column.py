@@ -1,4 +1,4 @@
-"""Columns as they are read: an array if one dtype and shape hold every value, else a list.
+"""Columns as they are read: an array if one dtype and shape fits, else a list.
 
 Arrays may not be copied yet, and texts not decoded.
 """

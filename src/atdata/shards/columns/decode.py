@@ -1,4 +1,4 @@
-"""Many payloads → columns, vectorised where their layout allows it, else row by row.
+"""Many payloads → columns: vectorised where layouts agree, else row by row.
 
 A layout is the bytes between the values: the map's header, and the field names in their order.
 Rows with the first row's layout are decoded together; the others form groups of their own, or

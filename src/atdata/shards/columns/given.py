@@ -1,4 +1,4 @@
-"""Columns as a caller has them: arrays, lists, and columns of other libraries."""
+"""Columns from the caller: arrays, lists, and columns of other libraries."""
 
 from __future__ import annotations
 

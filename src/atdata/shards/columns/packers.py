@@ -1,4 +1,4 @@
-"""Columns → msgpack, many values at once: the opposite of `readers`.
+"""Columns → msgpack, many values at once: the opposite of readers.
 
 What can be written for many rows at once is a matrix of bytes, one row a value; everything
 else is packed value by value, to the same bytes.

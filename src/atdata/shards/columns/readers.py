@@ -1,4 +1,4 @@
-"""Values of one kind, read in many payloads at once: the vectorised `Kind.decode`.
+"""Values of one kind read from many payloads at once: a vectorised Kind.decode.
 
 Every reader here gives exactly the values that decoding row by row gives, or raises `OddRows`
 for rows that must be decoded that way.

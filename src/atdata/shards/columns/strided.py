@@ -1,4 +1,4 @@
-"""Arrays at a constant stride that are copied only once it is known where to, or never."""
+"""Arrays at a constant stride, copied once to their final place, or never."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether headers agree with the table of a shard's samples: many at once."""
+"""Checking many headers at once against the table of a shard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of a file, read straight into arrays: one copy, without the page faults of a map."""
+"""Rows of a file read into arrays: one copy, without the page faults of a map."""
 
 from __future__ import annotations
 

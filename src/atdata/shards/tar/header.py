@@ -1,4 +1,4 @@
-"""One header of a tar: its numbers, its checksum, the extended headers before a member.
+"""One tar header: its numbers, its checksum, and the extended headers before it.
 
 ustar: https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html#tag_20_94_13_06
 """

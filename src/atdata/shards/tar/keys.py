@@ -1,4 +1,4 @@
-"""The keys of a shard's samples: kept as bytes until asked for, and checked to be unique."""
+"""The keys of samples: kept as bytes until used, and checked to be unique."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Links of a tar, followed inside it, as if the tar were unpacked and the link opened."""
+"""Links of a tar, followed inside it as if it were unpacked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The members of a tar one by one: headers, with the extended headers before them."""
+"""The members of a tar, one by one, with their extended headers."""
 
 from __future__ import annotations
 

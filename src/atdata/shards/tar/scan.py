@@ -1,4 +1,4 @@
-"""Many headers at once: members whose headers are alike, found and verified as arrays.
+"""Scanning a tar: many similar headers found and verified at once, as arrays.
 
 Every 512-byte record with the magic of ustar is taken for a header. That guess is then checked
 as a walk would check it: each header's checksum and size, that each begins where the one before

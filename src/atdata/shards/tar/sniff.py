@@ -1,4 +1,4 @@
-"""What a file is that is not a tar, by its first bytes."""
+"""What a file is, by its first bytes, if it is not a tar."""
 
 from __future__ import annotations
 

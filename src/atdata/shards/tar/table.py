@@ -1,4 +1,4 @@
-"""The table of a shard's samples: where each begins, how long it is, what its key is.
+"""The sample table of a shard: offset, size and key of each sample.
 
 A small file next to the shard, ``<shard>.idx``; `docs/formats.md` has its layout. A table may come
 from anyone, so each entry is checked when it is used, and against the sample's header when that

@@ -1,4 +1,4 @@
-"""Members of shards that are not samples: counted while reading, and reported in one warning."""
+"""Members of shards that are not samples: counted, and reported in one warning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Headers of the tars that we write: no time, no user, the same bytes for the same samples."""
+"""Headers of tars that we write: the same bytes for the same samples."""
 
 from __future__ import annotations
 

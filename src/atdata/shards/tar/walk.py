@@ -1,4 +1,4 @@
-"""The samples of a tar, window by window of memory.
+"""Walking a tar: its samples, window by window of memory.
 
 A sample is a file ``<key>.msgpack`` (``.mp`` and ``.msg`` are read as well), or a link of such a
 name to a file of the same tar. The key is the name without its ending, dots included. Other

@@ -1,4 +1,4 @@
-"""The part of a tar that is in memory: a whole file, mapped, or a stream chunk by chunk."""
+"""The part of a tar in memory: a mapped file, or a stream chunk by chunk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network of one's own: a PLC directory and AT Protocol servers, on this machine alone.
+"""A local test network: a PLC directory and AT Protocol servers.
 
 The programs are the real ones, from npm; they run on Node and listen on loopback only. The
 first start fetches them (about 400 MB, once) into the user's cache folder.

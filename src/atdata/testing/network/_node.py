@@ -1,4 +1,4 @@
-"""Node and the servers' npm packages: found, or fetched once into the user's cache."""
+"""Node and the servers' npm packages: found, or downloaded once to the cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Start the network and talk to its servers."""
+"""Starting the network, and talking to its servers."""
 
 from __future__ import annotations
 

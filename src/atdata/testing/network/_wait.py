@@ -1,4 +1,4 @@
-"""Wait for the end of a program that serves until it is told to stop."""
+"""Waiting for a server program to be stopped."""
 
 from __future__ import annotations
 
