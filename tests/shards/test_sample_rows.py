@@ -148,6 +148,6 @@ def test_a_full_disk_is_told_with_the_shard(way: str, tmp_path: Path) -> None:
         capture_output=True,
         text=True,
     )
-    told = r"-00000[01]\.tar: the disk cannot take it \(File too large\)"
-    assert re.search(told, done.stdout), done.stderr
+    expected = r"-00000[01]\.tar: the disk cannot take it \(File too large\)"
+    assert re.search(expected, done.stdout), done.stderr
     assert not [path for path in (tmp_path / "data").rglob("*") if path.is_file()]

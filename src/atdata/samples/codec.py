@@ -121,7 +121,7 @@ class SampleCodec(Generic[T]):
         except Misfit as misfit:
             raise DecodeError(f"{self.sample_type.__name__} {misfit}") from None
 
-    def taken(self, made: Any) -> T:
+    def checked(self, made: Any) -> T:
         """What a user's function returned, a sample or a mapping, as a sample; values are checked.
 
         A sample is returned as it is. Arrays are not copied.
@@ -132,7 +132,7 @@ class SampleCodec(Generic[T]):
         """
         if isinstance(made, self.sample_type):
             for name, kind in self._steps:
-                _at(name, kind.taken, getattr(made, name))
+                _at(name, kind.checked, getattr(made, name))
             return made
         if not isinstance(made, Mapping):
             raise Misfit(self.sample_type.__name__, made)
@@ -141,7 +141,7 @@ class SampleCodec(Generic[T]):
                 raise Misfit(f"fields among {', '.join(self.by_name)}", repr(name))
         return self.build(
             {
-                name: _at(name, kind.taken, made[name]) if name in made else self.missing(name)
+                name: _at(name, kind.checked, made[name]) if name in made else self.missing(name)
                 for name, kind in self._steps
             }
         )

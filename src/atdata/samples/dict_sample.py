@@ -154,7 +154,7 @@ class _DictCodec(SampleCodec[DictSample]):
     def from_mapping(self, data: Mapping[str, Any]) -> DictSample:
         return DictSample(data)
 
-    def taken(self, made: Any) -> DictSample:
+    def checked(self, made: Any) -> DictSample:
         if not isinstance(made, Mapping):
             raise Misfit("DictSample", made)
         return made if isinstance(made, DictSample) else DictSample(made)

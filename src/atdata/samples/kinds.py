@@ -103,7 +103,7 @@ class Kind:
         """
         raise Misfit(self.describe(), wire)
 
-    def taken(self, value: Any) -> Any:
+    def checked(self, value: Any) -> Any:
         """Check a Python value, and convert it to what reading would give. Arrays are not copied.
 
         Raises:
@@ -202,7 +202,7 @@ class DateTime(Kind):
         # A subclass, such as pandas.Timestamp, may write more than a datetime reads.
         return datetime.isoformat(value)
 
-    def taken(self, value: Any) -> datetime:
+    def checked(self, value: Any) -> datetime:
         return value if isinstance(value, datetime) else self.decode(self.encode(value))
 
     def decode(self, wire: Any) -> datetime:
@@ -276,7 +276,7 @@ class Array(Kind):
         except ValueError as error:
             raise Misfit(self.describe(), f"{value.dtype} {value.shape}", str(error)) from None
 
-    def taken(self, value: Any) -> AnyArray:
+    def checked(self, value: Any) -> AnyArray:
         if not isinstance(value, np.ndarray) or value.dtype.hasobject:
             found = found_for_error(value)
             if isinstance(value, np.ndarray):
@@ -326,10 +326,10 @@ class ListOf(Kind):
             raise Misfit(self.describe(), found_for_error(wire))
         return _each(self.items.decode, wire)
 
-    def taken(self, value: Any) -> list[Any]:
+    def checked(self, value: Any) -> list[Any]:
         if not isinstance(value, (list, tuple)):
             raise Misfit(self.describe(), found_for_error(value))
-        return _each(self.items.taken, value)
+        return _each(self.items.checked, value)
 
 
 def _each(convert: Callable[[Any], Any], values: list[Any] | tuple[Any, ...]) -> list[Any]:
@@ -360,8 +360,8 @@ class MapOf(Kind):
     def decode(self, wire: Any) -> dict[str, Any]:
         return self._convert(wire, self.values.decode)
 
-    def taken(self, value: Any) -> dict[str, Any]:
-        return self._convert(value, self.values.taken)
+    def checked(self, value: Any) -> dict[str, Any]:
+        return self._convert(value, self.values.checked)
 
     def _convert(self, value: Any, convert: Callable[[Any], Any]) -> dict[str, Any]:
         if not isinstance(value, dict):
@@ -399,8 +399,8 @@ class Maybe(Kind):
     def decode(self, wire: Any) -> Any:
         return None if wire is None else self.kind.decode(wire)
 
-    def taken(self, value: Any) -> Any:
-        return None if value is None else self.kind.taken(value)
+    def checked(self, value: Any) -> Any:
+        return None if value is None else self.kind.checked(value)
 
 
 @dataclass(frozen=True)
@@ -453,8 +453,8 @@ class Nested(Kind):
             raise Misfit(self.describe(), found_for_error(wire))
         return self._codec().from_wire(wire)
 
-    def taken(self, value: Any) -> Any:
-        return self._codec().taken(value)
+    def checked(self, value: Any) -> Any:
+        return self._codec().checked(value)
 
     def _codec(self) -> Any:
         if self.python is None:

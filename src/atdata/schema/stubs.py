@@ -72,7 +72,7 @@ class _Writer:
 
     def __init__(self, schema: Schema) -> None:
         root = Nested(schema.name, schema.fields, None, schema.version)
-        self.types = {_key(item): item for item in [*_nested_in(root), root]}
+        self.types = {_key(item): item for item in _nested_in(root)}
         # The type that was asked for keeps its name; a nested one of the same name does not.
         self.classes = {_key(root): schema.class_name}
         for key, item in self.types.items():
@@ -185,19 +185,15 @@ class _Writer:
         return name
 
 
-def _nested_in(item: Nested) -> Iterator[Nested]:
-    """The samples inside one, innermost first."""
-    for f in item.fields:
-        kind: Kind = f.kind
-        while isinstance(kind, (ListOf, MapOf, Maybe)):
-            kind = kind.values if isinstance(kind, MapOf) else _item_of(kind)
-        if isinstance(kind, Nested):
-            yield from _nested_in(kind)
+def _nested_in(kind: Kind) -> Iterator[Nested]:
+    """The samples in a kind, each after those inside it."""
+    match kind:
+        case ListOf(inner) | MapOf(inner) | Maybe(inner):
+            yield from _nested_in(inner)
+        case Nested():
+            for f in kind.fields:
+                yield from _nested_in(f.kind)
             yield kind
-
-
-def _item_of(kind: ListOf | Maybe) -> Kind:
-    return kind.items if isinstance(kind, ListOf) else kind.kind
 
 
 def _key(item: Nested) -> tuple[str, tuple[Field, ...]]:

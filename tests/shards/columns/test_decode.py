@@ -357,9 +357,9 @@ def test_unknown_fields_are_told_of_once() -> None:
         label: int
 
     tar = tar_of([(f"{p.key}.msgpack", p.payload) for p in packed(digits(40))])
-    with pytest.warns(UnknownFieldWarning) as told:
+    with pytest.warns(UnknownFieldWarning) as warned:
         assert [s.label for _, s in read_all(tar, Label)] == [i * 37 for i in range(40)]
-    assert sorted(str(w.message).split("'")[1] for w in told) == ["image", "word"]
+    assert sorted(str(w.message).split("'")[1] for w in warned) == ["image", "word"]
     assert blocks_of(tar, Label)[0].columns()["label"].tolist() == [i * 37 for i in range(40)]  # type: ignore[union-attr]
 
 

@@ -246,9 +246,9 @@ def test_reading_and_inserting_and_verifying_warn_alike(tmp_path: Path) -> None:
     ]
     paths = [tmp_path / "a.tar", tmp_path / "b.tar"]
     for way in ways:
-        with pytest.warns(UnreadMembersWarning) as told:
+        with pytest.warns(UnreadMembersWarning) as warned:
             way(atdata.Dataset[Number](paths))
-        [one] = [told_one for told_one in told if told_one.category is UnreadMembersWarning]
+        [one] = [one for one in warned if one.category is UnreadMembersWarning]
         assert "a.tar and 1 more shard: 6 members are no samples" in str(one.message)
         assert "4 .png, 2 .json" in str(one.message)
         assert one.filename == __file__
@@ -346,14 +346,14 @@ def test_no_member_is_lost_without_a_word(
         others = [n for n, what in made if isinstance(what, str) and not is_sample(n)]
         expected = extracted(path)
         for way, source in ways:
-            with warnings.catch_warnings(record=True) as told:
+            with warnings.catch_warnings(record=True) as warned:
                 warnings.simplefilter("always")
                 try:
                     found = WAYS[way](atdata.Dataset(sources(path)[source]))
                 except AtdataError:
                     assert not is_plain(made), way
                     continue
-            assert not others or told, way
+            assert not others or warned, way
             read = Counter(payload(number) for number in found)
             if expected is None:
                 # As where a folder and a file have one name: then every file is there.

@@ -35,7 +35,7 @@ def checked_results(
             if not isinstance(result, declared):
                 raise _wrong_type(function, result, declared, keys[row])
         return made
-    take: Callable[[Any], Any] = codec_of(declared).taken
+    take: Callable[[Any], Any] = codec_of(declared).checked
     out: list[Any] = []
     for row, result in enumerate(made):
         try:
