@@ -1,8 +1,8 @@
 """Limits on untrusted input: all of them, in one object.
 
-Records, schemas and shards may be a stranger's. What is larger, deeper or slower than this is
-refused with an error of ours, before memory or time is spent on it. The defaults let
-everything through that is usual::
+Records, schemas and shards may come from anyone. Whatever is larger, deeper or slower than these
+limits is refused with an error, before memory or time is spent on it. The defaults allow all usual
+data::
 
     atdata.limits.fields = 5_000                # for this process
     ATDATA_LIMIT_FIELDS=5000 python train.py    # for it and its worker processes
@@ -19,12 +19,12 @@ from typing import Final
 from atdata.errors import OptionError
 
 VARIABLE: Final = "ATDATA_LIMIT_"
-"""What the environment variable of a limit begins with; its name in capitals follows."""
+"""Prefix of the environment variable of a limit; its name in capitals follows."""
 
 
 @dataclass(slots=True)
 class Limits:
-    """Every limit: whole numbers from 1 on, which may be set at any time."""
+    """All limits: whole numbers from 1 on, which may be changed at any time."""
 
     fields: int = 1_000
     """Most fields of one sample type."""
@@ -35,7 +35,7 @@ class Limits:
     name_length: int = 512
     """Longest name of a sample type or a field, in characters."""
     references: int = 256
-    """Most other schemas that one schema may lead to."""
+    """Most other schemas that one schema may refer to, directly or through others."""
     choices: int = 1_000
     """Most values that one field may be a choice of."""
     text: int = 10_000
@@ -57,30 +57,30 @@ class Limits:
     sample_nesting: int = 64
     """Deepest nesting of lists and maps in a sample without a type."""
     containers: int = 1_000_000
-    """Most lists and maps in one sample or message: one takes a byte there, 64 in memory."""
+    """Most lists and maps in one sample or message. Each takes one byte there and 64 in memory."""
     marks: int = 1_500_000
-    """Most brackets, braces, commas and colons of one JSON document: no more values are in it."""
+    """Most brackets, braces, commas and colons in one JSON document, which bounds its values."""
     json_nesting: int = 128
     """Deepest nesting of lists and objects in a JSON document."""
     record_nesting: int = 64
     """Deepest nesting of lists and maps in a record, a message of a firehose, or metadata."""
     brace_nesting: int = 16
-    """Deepest nesting of braces in a URL that stands for several."""
+    """Deepest nesting of braces in one URL."""
     array_header: int = 10_000
-    """Longest header of an array, in bytes. What it claims must be the bytes that are there."""
+    """Longest header of an array, in bytes. Its shape must match the bytes that follow."""
     array_dimensions: int = 32
     """Most dimensions of an array. NumPy before 2.0 has no more, and a batch needs one more."""
 
     shards: int = 100_000
     """Most shards of one dataset of the network."""
     url_characters: int = 20_000_000
-    """Most characters of the URLs of one such dataset, braces written out."""
+    """Most characters in the URLs of one such dataset, with braces expanded."""
     answer_bytes: int = 16_000_000
-    """Largest answer of a server of the network; bodies are never decompressed."""
+    """Largest response of a server of the network. Bodies are never decompressed."""
     document_bytes: int = 1_000_000
     """Largest identity document."""
     table_bytes: int = 100_000_000
-    """Largest table of samples that is read from beside a shard; else the shard is scanned."""
+    """Largest sample table that is read next to a shard; else the shard is scanned."""
     accounts: int = 1_000_000
     """Most accounts that one listing of a server or relay may have."""
     records: int = 100_000
@@ -92,26 +92,26 @@ class Limits:
     page_bytes: int = 4_000_000
     """Bytes of entries after which one page of a local index ends; one entry may be larger."""
     listing_seconds: int = 600
-    """Longest that the pages of one listing may be waited for, together."""
+    """Longest time for all pages of one listing."""
     head_bytes: int = 200_000
-    """Largest head of an answer: its status and headers, with any "100 Continue" before them."""
+    """Largest head of a response: status and headers, with any "100 Continue" before them."""
     document_seconds: int = 120
-    """Longest that one answer or document may take, from connecting to its last byte; of a
-    shard, to the first byte of its body."""
+    """Longest time for one response or document, from connecting to its last byte; for a shard, to
+    the first byte of its body."""
     patience: int = 120
-    """Longest that a server which has answered before may refuse connections until reading from it
-    is an error, in seconds: what a restart may take."""
+    """Longest that a server which answered before may refuse connections, in seconds, as it does
+    during a restart. Then reading from it fails."""
     redirects: int = 10
     """Most redirects that are followed."""
 
     shard_bytes: int = 2**36
-    """Largest shard that is read from a stranger's URL."""
+    """Largest shard that is read from a URL of the network."""
     blob_bytes: int = 2**31
-    """Largest blob, which is kept in a temporary file until it was checked."""
+    """Largest blob. It is kept in a temporary file until its hash was checked."""
     grace: int = 60
-    """Longest that a stranger's server may keep the reader of a shard waiting, in seconds."""
+    """Longest that an untrusted server may delay the reader of a shard, in seconds."""
     slowest: int = 1_000
-    """Bytes of a shard that give one of those seconds back."""
+    """Bytes of a shard that earn one of those seconds back."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -126,7 +126,7 @@ class Limits:
 
     @contextmanager
     def set(self, **changes: int) -> Iterator[None]:
-        """Other limits while a ``with`` block runs, in all threads."""
+        """Change limits, in all threads, while a ``with`` block runs."""
         before = {name: getattr(self, name) for name in changes}
         try:
             for name, value in changes.items():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-# Their locks are taken before a fork as well, and importing needs them: what is registered later is
-# called sooner, so they have to be registered before.
+# These modules hold their own locks during a fork, and importing needs them. Functions registered
+# later are called first, so these modules must be imported before ours register.
 import concurrent.futures.thread  # noqa: F401
 import importlib
 import logging  # noqa: F401
@@ -32,10 +32,10 @@ def at_fork(
 
 
 class ForkLock:
-    """A reentrant lock of this process; a forked child has one of its own, which is free.
+    """A reentrant lock that is free in a forked child, whoever held it in the parent.
 
-    What it guards may be half-changed in the child: hold it only over steps of which each leaves
-    what can be used.
+    A fork may come in the middle of a change: while the lock is held, every step must leave the
+    guarded data usable.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class ForkLock:
         self._lock.release()
 
     def renew(self) -> None:
-        """Be free, whoever held it."""
+        """Free the lock, whoever held it."""
         self._lock = threading.RLock()
 
 
@@ -69,15 +69,15 @@ def _after_fork() -> None:
 at_fork(after_in_child=_after_fork)
 
 _loading = threading.RLock()
-_LONGEST: Final = 20.0
-"""Seconds that a fork waits at most."""
+_LONGEST_SECONDS: Final = 20.0
+"""Longest that a fork waits for imports."""
 
 
 def load_module(name: str) -> ModuleType:
-    """Import a module on first use; a process that forks waits until that is done.
+    """Import a module on first use. A fork waits until the import is done.
 
-    A child that is forked while a thread imports a module would wait for that thread, which did not
-    come along, when it needs the module itself (Python's own locks, one a module).
+    Python has a lock per module. A child forked while a thread imports one would wait for ever for
+    that thread, which does not exist in the child.
     """
     with _loading:
         return importlib.import_module(name)
@@ -87,16 +87,16 @@ _waited: list[bool] = []
 
 
 def _wait_for_imports() -> None:
-    _waited.append(_loading.acquire(timeout=_LONGEST))
+    _waited.append(_loading.acquire(timeout=_LONGEST_SECONDS))
 
 
-def _let_imports_go_on() -> None:
+def _resume_imports() -> None:
     if _waited.pop():
         _loading.release()
 
 
 at_fork(
     before=_wait_for_imports,
-    after_in_parent=_let_imports_go_on,
-    after_in_child=_let_imports_go_on,
+    after_in_parent=_resume_imports,
+    after_in_child=_resume_imports,
 )

@@ -11,26 +11,26 @@ _MOUNTS: Final = Path("/proc/self/mountinfo")
 ACROSS: Final = frozenset(
     {"9p", "afs", "ceph", "cifs", "glusterfs", "gpfs", "lustre", "nfs", "nfs4", "smb3", "smbfs"}
 )
-"""File systems across a network, and those between a virtual machine and its host."""
-_OF_PROGRAMS: Final = "fuse."
-"""What file systems that a program provides begin with: sshfs, those of buckets, and the like."""
+"""Network file systems, and those between a virtual machine and its host."""
+_FUSE: Final = "fuse."
+"""Prefix of file systems that a program provides, such as sshfs."""
 
 
 def network_file_system(path: Path) -> str | None:
-    """The kind of the file system that a path is on, if other machines may use it as well.
+    """The type of the file system of a path, if other machines may use it too.
 
-    None: it is this machine's own, or the system does not say.
+    None if it is local, or if the system does not say: it is not Linux.
     """
     try:
         mounts = _MOUNTS.read_text(errors="surrogateescape")
     except OSError:
         return None
     kind = kind_of(Path(os.path.realpath(path)), mounts)
-    return kind if kind in ACROSS or kind.startswith(_OF_PROGRAMS) else None
+    return kind if kind in ACROSS or kind.startswith(_FUSE) else None
 
 
 def kind_of(path: Path, mounts: str) -> str:
-    """The kind of the file system that an absolute path without links is on, as Linux lists them.
+    """The type of the file system of an absolute path without links, from Linux's list of mounts.
 
     https://docs.kernel.org/filesystems/proc.html#proc-pid-mountinfo-information-about-mounts
     """
@@ -41,7 +41,7 @@ def kind_of(path: Path, mounts: str) -> str:
         if len(fields) < 5:
             continue
         folder = Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4]))
-        # Of two at one place the later hides the earlier.
+        # Of two mounts at one place, the later hides the earlier.
         if path.is_relative_to(folder) and len(folder.parts) >= best:
             best, kind = len(folder.parts), what.partition(" ")[0]
     return kind

@@ -20,10 +20,10 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 @contextmanager
 def room_for(shard: str) -> Iterator[None]:
-    """Write a shard to a temporary file in the block.
+    """Turn a full disk, in a block that writes a temporary copy of a shard, into our error.
 
     Raises:
-        SourceError: There is no room for it.
+        SourceError: There is no room for the copy.
     """
     try:
         yield
@@ -37,12 +37,12 @@ def room_for(shard: str) -> Iterator[None]:
 
 
 class PartialFile:
-    """A copy that is being made. Its lock is the operating system's, and ends with the process.
+    """A copy that is being written. Its lock is released when the process ends, however it ends.
 
     Args:
-        path: Where.
-        file: Open to be written, locked.
-        room: Most bytes.
+        path: The file's path.
+        file: The file, open for writing and locked.
+        room: Most bytes to write.
     """
 
     def __init__(self, path: Path, file: Any, room: int) -> None:
@@ -58,7 +58,7 @@ class PartialFile:
         return not self._file.closed
 
     def add(self, data: bytes | memoryview) -> bool:
-        """Write more; False, and nothing is left, where there is no room for it."""
+        """Append bytes. False if there is no room: then the file is removed."""
         if not self.open:
             return False
         try:
@@ -75,16 +75,16 @@ class PartialFile:
         return True
 
     def sync(self) -> None:
-        """Wait until it is on the disk."""
+        """Wait until the bytes are on the disk."""
         os.fsync(self._file.fileno())
 
     def place(self, path: Path) -> None:
-        """Give it its name."""
+        """Rename it to its final path, and close it."""
         self._path.replace(path)
         self._close()
 
     def drop(self) -> None:
-        """Remove it, unless it has its name already."""
+        """Remove it, unless it was placed."""
         if self.open:
             with suppress(OSError):
                 self._path.unlink(missing_ok=True)
@@ -95,7 +95,7 @@ class PartialFile:
         self._file.close()
 
     def forget(self) -> None:
-        """Leave it to the process that this one was forked from."""
+        """Close it without unlocking: it belongs to the process that this one was forked from."""
         self._file.close()
 
 

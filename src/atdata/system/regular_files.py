@@ -19,22 +19,22 @@ _KINDS: Final = {
 
 
 class NotAFileError(OSError):
-    """What should be a file is something else; ``strerror`` says what."""
+    """A path leads to something other than a file; ``strerror`` says what."""
 
 
 def open_number(path: str | Path, *, follow: bool = True) -> int:
-    """Open a regular file to be read; its descriptor, which no other program inherits.
+    """Open a regular file for reading, as a descriptor that no other program inherits.
 
     Args:
         path: The file.
-        follow: Whether a link is followed at the end of the path.
+        follow: Whether to follow a link at the end of the path.
 
     Raises:
-        NotAFileError: It is a pipe, a socket or a device; none of these is waited for.
+        NotAFileError: It is a pipe, a socket or a device. Does not block.
         IsADirectoryError: It is a folder.
-        OSError: It cannot be opened; a link that is not followed is ELOOP.
+        OSError: It cannot be opened; ELOOP for a link that is not followed.
     """
-    # Opening some devices does something: they are not opened to see what they are.
+    # Opening some devices has effects, so look before opening.
     _check(Path(path).stat(follow_symlinks=follow), path)
     names = ("O_RDONLY", "O_NONBLOCK") if follow else ("O_RDONLY", "O_NONBLOCK", "O_NOFOLLOW")
     number = os.open(path, open_flags(*names))
@@ -47,7 +47,7 @@ def open_number(path: str | Path, *, follow: bool = True) -> int:
 
 
 def open_file(path: str | Path, buffering: int = -1, *, follow: bool = True) -> IO[bytes]:
-    """The same as a stream.
+    """Open a regular file for reading, as a stream.
 
     Args:
         path: The file.
@@ -76,19 +76,19 @@ def _check(found: os.stat_result, path: str | Path) -> None:
 
 
 def is_own(found: os.stat_result) -> bool:
-    """Whether a file or folder belongs to this user, and nobody else may write to it."""
+    """Whether a file or folder belongs to this user and nobody else may write to it."""
     # Windows keeps who may write to a file elsewhere, and shows it as if everyone might.
     return is_mine(found) and (os.name == "nt" or not found.st_mode & 0o022)
 
 
 def private_folder(folder: Path) -> Path:
-    """A folder that only this user writes to, made if it is missing.
+    """A folder that only this user may write to; made if it does not exist.
 
     Args:
-        folder: Itself, if it is such a folder; else a folder of this user's in it.
+        folder: This folder is returned if only this user may write to it; else ``user-…`` in it.
 
     Raises:
-        OSError: It cannot be made, or what is there in its place belongs to somebody else.
+        OSError: It cannot be made, or another user has taken its name.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if is_own(folder.stat()):
@@ -102,10 +102,13 @@ def private_folder(folder: Path) -> Path:
 
 
 def open_own(path: Path) -> IO[bytes]:
-    """Open a file to be read and written, made if it is missing, in a folder of one's own.
+    """Open a file for reading and appending; made if it does not exist.
+
+    Args:
+        path: A path in a `private_folder`.
 
     Raises:
-        OSError: It cannot be opened; or it is a link, has other names, or is not a file.
+        OSError: It cannot be opened, is a link or not a file, or has other names or another owner.
     """
     flags = open_flags("O_RDWR", "O_CREAT", "O_APPEND", "O_NONBLOCK", "O_NOFOLLOW")
     file = os.fdopen(os.open(path, flags, 0o600), "a+b", 0)

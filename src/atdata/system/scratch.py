@@ -19,21 +19,21 @@ from atdata.system.calls import is_mine, open_flags
 from atdata.system.locks import lock, unlock
 
 _ABANDONED_SECONDS: Final = 86_400.0
-"""After so long without a change a scratch folder is taken to be abandoned, if no lock can tell."""
+"""A scratch folder unchanged for this long is abandoned, if no lock can tell."""
 _LOCK: Final = ".lock"
 
 
 class Scratch:
-    """A folder for unfinished files. A context manager: it is removed at the end.
+    """A folder for unfinished files. A context manager, which removes it at the end.
 
-    The file ``<folder>.lock`` is locked as long as its process lives, and only then: whoever makes
-    the next one at the same place removes those of processes that were killed.
+    The file ``<folder>.lock`` is locked as long as the process lives. The next `Scratch` at the
+    same place removes the folders of processes that were killed.
 
     Args:
-        place: Where; made if it is not there. Where it has no ``prefix`` it is for scratch folders
-            alone, and is removed when it is empty.
-        prefix: What its name, and those of the others, begin with.
-        needed: Which one has to stay although its process was killed.
+        place: The folder to make it in; made if it does not exist. Without a ``prefix`` it is for
+            scratch folders alone, and is removed when it is empty.
+        prefix: Prefix of its name and of the other scratch folders in ``place``.
+        needed: Tells which folders must stay although their process was killed.
 
     Raises:
         OSError: It cannot be made.
@@ -55,14 +55,14 @@ class Scratch:
         while True:
             place.mkdir(parents=True, exist_ok=True)
             self.path = place / f"{prefix}{_machine()}-{secrets.token_hex(8)}"
-            # Another process may remove the place just now, as it was empty.
+            # Another process may be removing the place, since it was empty.
             with suppress(FileNotFoundError):
                 self._descriptor = _new_lock(_lock_of(self.path))
                 self.path.mkdir(mode=0o700)
                 return
 
     def leave(self) -> None:
-        """Let go of it, and leave it where it is: `close` does nothing then."""
+        """Release it and leave it in place: `close` then does nothing."""
         self._left = True
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
@@ -94,7 +94,7 @@ class Scratch:
 
 
 def remove_scratch(folder: Path) -> None:
-    """Remove a scratch folder that belongs to this process, or was `held_if_abandoned`."""
+    """Remove a scratch folder that belongs to this process or is `held_if_abandoned`."""
     shutil.rmtree(folder, ignore_errors=True)
     with suppress(OSError):
         _lock_of(folder).unlink()
@@ -102,19 +102,21 @@ def remove_scratch(folder: Path) -> None:
 
 @contextmanager
 def held_if_abandoned(folder: Path, *, patience: float = 0.0) -> Iterator[bool]:
-    """Whether the process of a scratch folder has ended; no other will think so in the block.
+    """Whether a scratch folder is abandoned: its process has ended.
+
+    In the block no other process finds it abandoned.
 
     Args:
         folder: The scratch folder.
-        patience: Seconds to wait for its process to be done with it.
+        patience: Seconds to wait for its process to release it.
 
     Raises:
-        OSError: It is not there.
+        OSError: It does not exist.
     """
     try:
         descriptor = os.open(_lock_of(folder), open_flags("O_RDWR", "O_NOFOLLOW"))
     except FileNotFoundError:
-        # Made where there are no locks.
+        # It was made on a file system without locks.
         yield _is_old(folder)
         return
     try:
@@ -123,7 +125,7 @@ def held_if_abandoned(folder: Path, *, patience: float = 0.0) -> Iterator[bool]:
         except OSError:
             yield False
             return
-        # Not every lock is seen by other machines.
+        # Some network file systems do not share locks between machines.
         yield _machine() in folder.name or _is_old(_lock_of(folder), folder)
     finally:
         os.close(descriptor)
@@ -132,7 +134,7 @@ def held_if_abandoned(folder: Path, *, patience: float = 0.0) -> Iterator[bool]:
 def _remove_abandoned(place: Path, prefix: str, needed: Callable[[Path], bool]) -> None:
     for name in {path.name.removesuffix(_LOCK) for path in place.glob(f"{prefix}*")}:
         folder = place / name
-        # Its owner, or another process that cleans up, may remove it just now.
+        # Its owner, or another process that cleans up, may be removing it.
         with suppress(OSError):
             if folder.is_symlink() or (folder.exists() and not _is_own_folder(folder)):
                 continue
@@ -150,12 +152,12 @@ def _lock_of(folder: Path) -> Path:
 
 
 def _new_lock(path: Path) -> int | None:
-    """Make a file that no other process ever finds unlocked; None where there are no locks."""
+    """Make a file that no other process ever finds unlocked. None if there are no locks."""
     descriptor = os.open(path, open_flags("O_RDWR", "O_CREAT", "O_EXCL"), 0o600)
     try:
         lock(descriptor, 0.0)
     except BlockingIOError:
-        # Who cleans up found it before it was locked, and removes it.
+        # A process that cleans up found it before it was locked, and removes it.
         os.close(descriptor)
         raise FileNotFoundError(path) from None
     except OSError:
@@ -177,7 +179,7 @@ def _is_old(*files: Path) -> bool:
 
 @cache
 def _machine() -> str:
-    """Tells machines, and their runs, apart: 8 hex digits."""
+    """8 hex digits that differ between machines, and between boots of one machine."""
     try:
         known = Path("/proc/sys/kernel/random/boot_id").read_text()
     except OSError:
