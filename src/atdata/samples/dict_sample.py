@@ -93,12 +93,16 @@ class DictSample(Mapping[str, Any]):
 
     @hideable
     def packed(self) -> bytes:
-        """As `PackableSample.packed`."""
+        """The sample as msgpack bytes.
+
+        Raises:
+            EncodeError: A value of a type that no sample can hold; names the path.
+        """
         return type(self).__atdata_codec__.pack(self)
 
     @hideable
     def as_wds(self) -> dict[str, Any]:
-        """As `PackableSample.as_wds`."""
+        """The sample as a dict for WebDataset's writers: a random ``__key__``, and ``msgpack``."""
         return as_wds(type(self).__atdata_codec__.pack(self))
 
     @classmethod

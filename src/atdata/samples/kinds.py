@@ -405,7 +405,7 @@ class Maybe(Kind):
 
 @dataclass(frozen=True)
 class Field:
-    """One field of a sample type."""
+    """One field of a sample type: its name, kind, and whether it may be None."""
 
     name: str
     kind: Kind

@@ -100,12 +100,16 @@ class PackableSample:
 
     @property
     def as_wds(self) -> dict[str, Any]:
-        """The sample as WebDataset writers take it: a fresh ``__key__``, and ``msgpack``."""
+        """The sample as a dict for WebDataset's writers: a new random ``__key__``, and ``msgpack``.
+
+        Raises:
+            EncodeError: A value does not fit its field.
+        """
         return as_wds(self.packed)
 
     @classmethod
     def from_bytes(cls: type[S], data: bytes) -> S:
-        """Read a sample from the bytes that ``packed`` gave.
+        """Read a sample from the bytes of ``packed``. Arrays are writable and own their memory.
 
         Raises:
             DecodeError: The bytes are not a sample of this type.
@@ -115,8 +119,9 @@ class PackableSample:
 
     @classmethod
     def from_data(cls: type[S], data: Mapping[str, Any]) -> S:
-        """Make a sample of field values, each checked, as reading does: without
-        ``__post_init__``. Arrays are copied.
+        """Make a sample of field values, each checked. Arrays are copied.
+
+        As in reading, neither ``__init__`` nor ``__post_init__`` runs.
 
         Raises:
             EncodeError: A value does not fit, or a field has neither value nor default.
@@ -126,7 +131,7 @@ class PackableSample:
 
 
 def as_wds(packed: bytes) -> dict[str, Any]:
-    """Msgpack bytes as WebDataset writers take them, under a key that is new."""
+    """A packed sample as a dict for WebDataset's writers, with a new random key."""
     return {"__key__": str(uuid.uuid4()), "msgpack": packed}
 
 
@@ -135,7 +140,7 @@ def equip(cls: type, name: str, fields: tuple[Field, ...]) -> None:
 
     Args:
         cls: A dataclass with these fields.
-        name: Qualified name that its schema carries.
+        name: Qualified name of its schema.
         fields: Its fields, in order.
 
     Raises:

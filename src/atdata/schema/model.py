@@ -17,12 +17,17 @@ __all__ = ["Field", "Schema"]
 @redacted_repr
 @dataclass(frozen=True)
 class Schema:
-    """Name, version and fields of a sample type."""
+    """Name, version and fields of a sample type. Description and metadata are not compared.
+
+    Raises:
+        SchemaRefError: The version is not ``major.minor.patch``.
+        SchemaError: The name is not that of a class, or two fields have one name.
+    """
 
     name: str
     """Qualified name, ``{module}.{Class}``, by which types are matched."""
     version: str
-    """``major.minor.patch``."""
+    """``major.minor.patch``, as in semantic versioning."""
     fields: tuple[Field, ...]
     description: str | None = field(default=None, compare=False)
     metadata: Mapping[str, Any] | None = field(default=None, compare=False)
