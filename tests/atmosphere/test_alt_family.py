@@ -11,7 +11,7 @@ from atdata._digest import blob_cid
 from atdata._refs import ALT_DATASET_COLLECTION, ALT_LABEL_COLLECTION, ALT_SCHEMA_COLLECTION
 from atdata._shardlist import ShardInfo
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
-from atdata.atmosphere.alt_family import newer_shards
+from atdata.atmosphere.alt_family import alt_shards
 from atdata.atproto.data_model import bytes_to_json
 from atdata.dataset.dataset import Dataset
 from atdata.errors import DatasetNotFoundError, RecordError
@@ -194,6 +194,6 @@ def test_older_ones_of_the_family(index: AtmosphereIndex) -> None:
     did = index.client.did
     reference = {"$type": "blob", "ref": {"$link": blob_cid(SHA)}, "size": 7}
     storage = {"$type": "science.alt.dataset.storageBlobs", "blobs": [reference]}
-    assert newer_shards(did, storage) == (
+    assert alt_shards(did, storage) == (
         ShardInfo(f"at://{did}/blob/{blob_cid(SHA)}", None, 7, SHA),
     )

@@ -8,18 +8,15 @@ from dataclasses import replace
 from typing import Any, Final
 
 from atdata._json_checks import in_record, shown
-from atdata._refs import parse_blob_ref
 from atdata._shardlist import ShardInfo, preview
-from atdata.atmosphere.fields import blob_shard, split_name, urls_of
+from atdata.atmosphere.fields import blob_shard, own_blobs, split_name, urls_of
 from atdata.errors import RecordError
 
 _FAMILY: Final = "science.alt.dataset"
-SHARD_TYPE: Final = "application/x-tar"
-"""MIME type with which shards are sent as blobs; servers may see another in their first bytes."""
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
-def newer_shards(did: str, storage: Mapping[str, Any]) -> tuple[ShardInfo, ...]:
+def alt_shards(did: str, storage: Mapping[str, Any]) -> tuple[ShardInfo, ...]:
     """Every shard that a storage of the newer family names.
 
     Args:
@@ -54,7 +51,7 @@ def newer_shards(did: str, storage: Mapping[str, Any]) -> tuple[ShardInfo, ...]:
     )
 
 
-def newer_storage(
+def alt_storage(
     did: str, shards: Sequence[ShardInfo], endpoint: str | None, region: str | None
 ) -> dict[str, Any]:
     """Shards as a storage of the newer family.
@@ -94,20 +91,6 @@ def _known(shard: ShardInfo) -> dict[str, Any]:
         checksum = {"algorithm": "sha256", "digest": shard.sha256}
     # Our addition: other readers ignore what they do not know.
     return {"checksum": checksum, **({"split": shard.split} if shard.split else {})}
-
-
-def own_blobs(did: str, shards: Sequence[ShardInfo]) -> list[dict[str, Any]]:
-    """References to those shards that are blobs of this account."""
-    return [
-        {
-            "$type": "blob",
-            "ref": {"$link": parse_blob_ref(shard.url).cid},
-            "mimeType": shard.mime or SHARD_TYPE,
-            "size": shard.bytes,
-        }
-        for shard in shards
-        if shard.url.startswith(f"at://{did}/blob/") and shard.bytes is not None
-    ]
 
 
 def _each(

@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 from atdata._digest import blob_cid
 from atdata._refs import SHARD_BLOBS_COLLECTION, AtUri, BlobRef, parse_blob_ref
 from atdata._shardlist import ShardInfo, ShardUrls
-from atdata.atmosphere.alt_family import SHARD_TYPE
+from atdata.atmosphere.fields import SHARD_TYPE
 from atdata.atmosphere.record_keys import OURS
 from atdata.atproto.client import AtmosphereClient
 from atdata.atproto.data_model import now

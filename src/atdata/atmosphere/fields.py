@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from atdata._digest import RAW, blob_cid, cid_sha256
 from atdata._json_checks import in_record, shown
 from atdata._limits import limits
-from atdata._refs import BlobRef
+from atdata._refs import BlobRef, parse_blob_ref
 from atdata._shardlist import ShardInfo, expand_braces
 from atdata.errors import RecordError, RefError, UrlError
+
+SHARD_TYPE: Final = "application/x-tar"
+"""MIME type with which shards are sent as blobs; servers may see another in their first bytes."""
 
 
 def blob_shard(did: str, value: object, path: str) -> ShardInfo:
@@ -23,6 +26,20 @@ def blob_shard(did: str, value: object, path: str) -> ShardInfo:
         raise RecordError(f"{path}.ref: {error}") from None
     size, mime = in_record.count(blob, "size", path), in_record.string(blob, "mimeType", path)
     return ShardInfo(str(BlobRef(did, blob_cid(sha256))), None, size, sha256, mime)
+
+
+def own_blobs(did: str, shards: Sequence[ShardInfo]) -> list[dict[str, Any]]:
+    """References to those shards that are blobs of this account."""
+    return [
+        {
+            "$type": "blob",
+            "ref": {"$link": parse_blob_ref(shard.url).cid},
+            "mimeType": shard.mime or SHARD_TYPE,
+            "size": shard.bytes,
+        }
+        for shard in shards
+        if shard.url.startswith(f"at://{did}/blob/") and shard.bytes is not None
+    ]
 
 
 def split_name(row: Mapping[str, Any], path: str) -> str | None:

@@ -11,7 +11,7 @@ from atdata._digest import RAW, cid_sha256
 from atdata._json_checks import in_record, shown
 from atdata._refs import ALT_DATASET_COLLECTION, DATASET_COLLECTION, AtUri, known_name
 from atdata._shardlist import LocatedUrl, ShardInfo
-from atdata.atmosphere.alt_family import newer_shards
+from atdata.atmosphere.alt_family import alt_shards
 from atdata.atmosphere.entry import AtmosphereIndexEntry, StrongRef
 from atdata.atmosphere.fields import blob_shard, split_name, urls_of
 from atdata.atmosphere.key_ranges import foreign_records, records_in
@@ -86,7 +86,7 @@ def _read(uri: AtUri, cid: str, value: Mapping[str, Any]) -> AtmosphereIndexEntr
     metadata = value.get("metadata")
     endpoint = in_record.string(storage, "endpoint", "$.storage")
     region = in_record.string(storage, "region", "$.storage")
-    shards = (_shards if kind == DATASET_COLLECTION else newer_shards)(uri.authority, storage)
+    shards = (_shards if kind == DATASET_COLLECTION else alt_shards)(uri.authority, storage)
     return AtmosphereIndexEntry(
         name=name,
         schema_ref=schema_ref,

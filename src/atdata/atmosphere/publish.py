@@ -17,9 +17,9 @@ from atdata._protocols import IndexEntry
 from atdata._refs import DATASET_COLLECTION, AtUri, parse_blob_ref
 from atdata._secrets import redacted_repr
 from atdata._shardlist import ShardInfo
-from atdata.atmosphere.alt_family import own_blobs
 from atdata.atmosphere.blobs import known_blob, place_of
 from atdata.atmosphere.entry import AtmosphereIndexEntry, StrongRef, age
+from atdata.atmosphere.fields import own_blobs
 from atdata.atmosphere.manifest import Manifest, ObjectPlace, hold
 from atdata.atmosphere.parsing import entries_of, read_entry
 from atdata.atmosphere.publicity import refuse_secrets

@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from atdata._refs import DATASET_COLLECTION
 from atdata._shardlist import ShardInfo, fold_urls
-from atdata.atmosphere.alt_family import newer_storage, own_blobs
+from atdata.atmosphere.alt_family import alt_storage
 from atdata.atmosphere.entry import StrongRef
+from atdata.atmosphere.fields import own_blobs
 from atdata.atmosphere.metadata import pack_metadata
 from atdata.atproto.data_model import (
     MAX_RECORD,
@@ -61,7 +62,7 @@ def dataset_record(
         created_at: As records have it.
         manifest: Where what is known of each shard is, under the name that storages have for it.
     """
-    storage_of = _storage if spec.dataset_collection == DATASET_COLLECTION else newer_storage
+    storage_of = _storage if spec.dataset_collection == DATASET_COLLECTION else alt_storage
     shards, metadata = placed.shards, spec.metadata
     record: dict[str, Any] = {
         "$type": spec.dataset_collection,
