@@ -111,6 +111,24 @@ def test_records_of_other_tools_are_listed_once(
     assert len(asked) < 28
 
 
+def test_a_promotion_asks_once_for_what_its_plan_found(
+    counted: tuple[FaultProxy, AtmosphereClient], local: LocalIndex, entry: LocalDatasetEntry
+) -> None:
+    """With shards that stay where they are, promoting asks what planning asks, and then writes."""
+    proxy, through = counted
+    urls = [f"https://data.example/{n}.tar" for n in range(3)]
+    away = LocalDatasetEntry("away", entry.schema_ref, data_urls=urls)
+
+    def reads(step: Callable[[], object]) -> list[str]:
+        before = len(proxy.requests)
+        step()
+        asked = proxy.requests[before:]
+        return [f"{r.method} {r.path.partition('?')[0]}" for r in asked if r.method == "GET"]
+
+    planned = reads(lambda: plan_promotion(away, local, through))
+    assert reads(lambda: promote_to_atmosphere(away, local, through)) == planned
+
+
 def test_two_thousand_records_cost_no_more_than_ten(
     client: AtmosphereClient,
     counted: tuple[FaultProxy, AtmosphereClient],
