@@ -110,7 +110,7 @@ class AbstractIndex(Protocol):
         """The newest entry with this name or reference.
 
         Raises:
-            KeyError: There is none.
+            KeyError: Not found.
         """
         ...
 
@@ -141,7 +141,7 @@ class AbstractIndex(Protocol):
         """The record of a schema, with ``name``, ``version`` and ``fields``.
 
         Raises:
-            KeyError: There is none.
+            KeyError: Not found.
         """
         ...
 

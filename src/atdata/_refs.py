@@ -159,7 +159,7 @@ def unseen_in(text: str) -> str:
     for char in text:
         if _is_unseen(char) and char != " ":
             name = unicodedata.name(char, "a control character")
-            return f" It has the invisible character U+{ord(char):04X} ({name}): type it anew."
+            return f" It has the invisible character U+{ord(char):04X} ({name}): type it again."
     return ""
 
 

@@ -54,7 +54,7 @@ class ShardInfo:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> ShardInfo:
-        """The opposite of `to_dict`; keys it does not know are passed over."""
+        """The opposite of `to_dict`; unknown keys are ignored."""
         known = {name: data.get(name) for name in ("samples", "bytes", "sha256", "split")}
         return cls(data["url"], **known)
 
@@ -74,11 +74,11 @@ class ShardUrls(list[str]):
 
 
 class LocatedUrl(str):
-    """A URL that remembers what its entry says of it; elsewhere a str like any other.
+    """A URL with what its entry records of it; in all other ways a plain str.
 
-    So a program that passes ``entry.data_urls[0]`` on as a plain URL still reads it from the
-    right server and holds it against what is recorded of it, and a stranger's URL is still told
-    from one that the user typed.
+    So if a program passes ``entry.data_urls[0]`` on as a plain URL, it is still read from the right
+    server and checked against what is recorded, and an untrusted URL is still distinguished from
+    one that the user typed.
     """
 
     endpoint: str | None

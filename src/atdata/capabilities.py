@@ -47,7 +47,7 @@ class ByteRanges(Protocol):
     max_read_bytes: int
     """Largest part that is worth one read."""
     size: int | None
-    """Bytes of the shard, None until they are known. Whoever knows them may set them: a shard of
+    """Bytes of the shard, None until they are known. Code that knows them may set them: a shard of
     another size is then an error."""
 
     def read_into(self, view: memoryview, start: int) -> None:
@@ -113,7 +113,7 @@ class SupportsSidecars(Protocol):
         """Open the file whose name is the shard's followed by ``suffix``. One request.
 
         Raises:
-            ShardNotFoundError: There is none.
+            ShardNotFoundError: Not found.
             SourceError: It cannot be read.
         """
         ...

@@ -68,7 +68,7 @@ def load_dataset(
     split: str | None = None,
     index: AbstractIndex | None = None,
 ) -> Dataset[Any] | DatasetDict[Any]:
-    """Open a dataset wherever it is.
+    """Open a dataset by path, URL, name or AT URI.
 
     Args:
         where: A path, folder or URL (braces and globs are expanded), ``@local/name``,

@@ -72,7 +72,7 @@ def test_what_is_not_read_is_said(folder: Path) -> None:
     )
     for done in (verified, inserted):
         [line] = [line for line in done.stderr.splitlines() if "not read" in line]
-        assert line.startswith(f"warning: {shard}: 3 members are no samples and were not read")
+        assert line.startswith(f"warning: {shard}: 3 members are not samples and were not read")
     found = documents(folder, "verify", "rows")
     assert [v["unread"] for v in found] == [{".png": 2, ".json": 1}]
 

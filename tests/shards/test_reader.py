@@ -67,13 +67,13 @@ def test_a_sample_without_a_key_is_an_error() -> None:
 
 
 def test_one_warning_counts_what_is_not_read() -> None:
-    """Members that are no samples are reported at the end of a reading, or where it is left."""
+    """Members that are not samples are reported at the end of a reading, or where it is left."""
     mixed = [m for name, data in members(3) for m in ((name, data), (name[:6] + ".png", b"x"))]
     mixed += [("labels.json", b"{}"), ("000009.msgpack.gz", b"x"), ("README", b"")]
     with pytest.warns(UnreadMembersWarning) as warned:
         assert len(read_all(tar_of(mixed))) == 3
     [one] = warned
-    found = "6 members are no samples and were not read: 3 .png, 1 .json, 1 .msgpack.gz"
+    found = "6 members are not samples and were not read: 3 .png, 1 .json, 1 .msgpack.gz"
     assert f"data-000000.tar: {found}, 1 without an ending" in str(one.message)
     blocks: Any = read_blocks(
         io.BytesIO(tar_of(mixed)), shard="x.tar", codec=codec_of(Digit), rows=1

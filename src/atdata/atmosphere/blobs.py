@@ -155,7 +155,7 @@ class PDSBlobStore:
             ``at://did/blob/cid`` of each shard, with samples, bytes and SHA-256.
 
         Raises:
-            OptionError: ``ds`` is no dataset.
+            OptionError: ``ds`` is not a dataset.
             AuthenticationError: Not logged in.
             StoreError: A shard is larger than the server takes.
             AtmosphereError: The server cannot be reached or refuses.

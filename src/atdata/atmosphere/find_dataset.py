@@ -90,7 +90,7 @@ def find_newest(client: AtmosphereClient, did: str, name: str, ref: str) -> Atmo
         ref: What a caller wrote, for the error.
 
     Raises:
-        DatasetNotFoundError: There is none; names some that are alike.
+        DatasetNotFoundError: Not found; suggests similar names.
     """
     found = entries_of(client, did, name)
     if not found and (labelled := find_label(client, did, name)):

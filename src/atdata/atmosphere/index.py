@@ -190,7 +190,7 @@ class AtmosphereIndex:
                 newest with this version of the schema.
 
         Raises:
-            DatasetNotFoundError: There is none.
+            DatasetNotFoundError: Not found.
             RecordError: The record is not a dataset's.
             IntegrityError: A label led to a record that its account has changed since.
             RefError: ``ref`` can be none of these.
@@ -237,7 +237,7 @@ class AtmosphereIndex:
         """Every revision of a name of the account that is logged in, oldest first.
 
         Raises:
-            DatasetNotFoundError: There is none.
+            DatasetNotFoundError: Not found.
         """
         did = self.client.did
         named = [entry for entry in list_entries(self.client, did) if entry.name == name]
@@ -252,7 +252,7 @@ class AtmosphereIndex:
             How many there were.
 
         Raises:
-            DatasetNotFoundError: There is none.
+            DatasetNotFoundError: Not found.
         """
         found = self.history(name)
         for entry in found:
@@ -306,7 +306,7 @@ class AtmosphereIndex:
         """The record of a schema: a dict with ``name``, ``version``, ``fields``; and ``.ref``.
 
         Raises:
-            SchemaNotFoundError: There is none.
+            SchemaNotFoundError: Not found.
             SchemaRefError: Not the AT URI of a schema.
         """
         return SchemaRecord(schema_record(self.client, ref))
@@ -328,7 +328,7 @@ class AtmosphereIndex:
         """The sample type that a schema describes. Equal schemas give the same class.
 
         Raises:
-            SchemaNotFoundError: There is none.
+            SchemaNotFoundError: Not found.
             SchemaError: The record is malformed.
             UnknownKindError: It has a kind that this version does not know; the data are
                 readable as `DictSample`.
@@ -371,7 +371,7 @@ class AtmosphereIndex:
             What was deleted, with the blobs that no other dataset of the account has.
 
         Raises:
-            DatasetNotFoundError, SchemaNotFoundError: There is none.
+            DatasetNotFoundError, SchemaNotFoundError: Not found.
             SchemaInUseError: Something of the account refers to this schema.
             RefError: Not of the account that is logged in.
         """

@@ -115,7 +115,7 @@ def set_label(
     *,
     move: bool = False,
 ) -> str:
-    """Let a name and version lead to a dataset.
+    """Make a name and version point to a dataset.
 
     Returns:
         The AT URI of the label's record.

@@ -1,7 +1,7 @@
 """Publishing a dataset: idempotent, also for concurrent processes.
 
-Record keys come from what is published. A record is created only where there is none and
-replaced only if it is still the one that was read; whoever comes second reads again.
+Record keys come from what is published. A record is created only if there is none, and replaced
+only if it is still the one that was read; a process that comes second reads it again.
 """
 
 from __future__ import annotations

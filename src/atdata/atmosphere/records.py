@@ -55,7 +55,7 @@ def dataset_record(
 
     Args:
         did: The account that publishes: its own blobs are referenced, so that they stay.
-        spec: What is said of the dataset, checked.
+        spec: The dataset's description, checked.
         schema_uri: AT URI of its schema.
         placed: Every shard; those that are blobs of this account with their size.
         sources: Those of the spec, each pinned.

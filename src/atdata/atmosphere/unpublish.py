@@ -65,7 +65,7 @@ def unpublish(client: AtmosphereClient, uri: str) -> Unpublished:
     others have made stay. If it is interrupted, call it again.
 
     Raises:
-        DatasetNotFoundError, SchemaNotFoundError: There is none.
+        DatasetNotFoundError, SchemaNotFoundError: Not found.
         SchemaInUseError: A dataset, schema or lens of the account refers to this schema. Those
             of other accounts cannot be known.
         RefError: Not the AT URI of something of one's own that is published.
@@ -81,7 +81,7 @@ def unpublish(client: AtmosphereClient, uri: str) -> Unpublished:
     if at.collection in _OTHERS:
         client.delete_record(at)
         return Unpublished(str(at))
-    raise RefError(f"{uri} is no dataset, schema, lens or label.")
+    raise RefError(f"{uri} is not a dataset, schema, lens or label.")
 
 
 def _dataset(client: AtmosphereClient, at: AtUri) -> Unpublished:

@@ -353,7 +353,7 @@ def check_login_name(name: str) -> None:
     """Refuse a name that cannot be an account's.
 
     Raises:
-        IdentityError: It is no handle, DID or e-mail address. The error does not repeat it.
+        IdentityError: It is not a handle, DID or e-mail address. The error does not repeat it.
     """
     if not (is_handle(name) or is_did(name) or is_email(name)):
         raise IdentityError(

@@ -20,7 +20,7 @@ def find_dataset(backend: Backend, ref: str) -> EntryRow:
     """The newest revision that a name, ``@local/name`` or CID means.
 
     Raises:
-        DatasetNotFoundError: There is none.
+        DatasetNotFoundError: Not found.
         RefError: ``ref`` can be none of these.
     """
     if not isinstance(ref, str):
@@ -45,7 +45,7 @@ def find_by_name(backend: Backend, name: str) -> EntryRow:
     """The newest revision of a name.
 
     Raises:
-        DatasetNotFoundError: There is none.
+        DatasetNotFoundError: Not found.
         DatasetNameError: ``name`` cannot be one.
     """
     row = backend.newest(known_name(name))
@@ -58,7 +58,7 @@ def find_by_cid(backend: Backend, cid: str) -> EntryRow:
     """The revision with this CID that was recorded last.
 
     Raises:
-        DatasetNotFoundError: There is none.
+        DatasetNotFoundError: Not found.
         RefError: It is not a CID of a dataset's content.
     """
     if not isinstance(cid, str):

@@ -188,7 +188,7 @@ class LocalIndex:
         version of the schema.
 
         Raises:
-            DatasetNotFoundError: There is none; names some that are alike.
+            DatasetNotFoundError: Not found; suggests similar names.
             RefError: ``ref`` can be none of these.
         """
         return from_row(find_dataset(self._backend, ref))
@@ -197,7 +197,7 @@ class LocalIndex:
         """The newest revision of a name.
 
         Raises:
-            DatasetNotFoundError: There is none; names some that are alike.
+            DatasetNotFoundError: Not found; suggests similar names.
             DatasetNameError: ``name`` cannot be one.
         """
         return from_row(find_by_name(self._backend, name))
@@ -208,7 +208,7 @@ class LocalIndex:
         A CID identifies the content alone; a label leads to one revision for good.
 
         Raises:
-            DatasetNotFoundError: There is none.
+            DatasetNotFoundError: Not found.
             RefError: It is not a CID.
         """
         return from_row(find_by_cid(self._backend, cid))
@@ -256,7 +256,7 @@ class LocalIndex:
         """Every revision of a name, oldest first.
 
         Raises:
-            DatasetNotFoundError: There is none; names some that are alike.
+            DatasetNotFoundError: Not found; suggests similar names.
         """
         rows = self._backend.history(known_name(name))
         if not rows:
@@ -291,7 +291,7 @@ class LocalIndex:
             How many revisions there were.
 
         Raises:
-            DatasetNotFoundError: There is none; names some that are alike.
+            DatasetNotFoundError: Not found; suggests similar names.
         """
         removed = self._backend.remove(known_name(name))
         if not removed:
@@ -334,7 +334,7 @@ class LocalIndex:
         """The record of a schema: a dict with ``name``, ``version``, ``fields``; and ``.ref``.
 
         Raises:
-            SchemaNotFoundError: There is none; names some that are alike.
+            SchemaNotFoundError: Not found; suggests similar names.
             SchemaRefError: ``ref`` cannot be parsed.
         """
         return self._schemas.record(ref)
@@ -351,7 +351,7 @@ class LocalIndex:
         """The sample type that a schema describes. Equal schemas give the same class.
 
         Raises:
-            SchemaNotFoundError: There is none.
+            SchemaNotFoundError: Not found.
             UnknownKindError: It has a kind that this version does not know.
         """
         return build_type(self._schemas.schema(ref))

@@ -18,7 +18,7 @@ _PAGE_ROWS: Final = 200
 def set_label(
     backend: Backend, name: str, version: str, entry: LocalDatasetEntry, *, move: bool
 ) -> None:
-    """Let a name and version lead to a revision.
+    """Make a name and version point to a revision.
 
     Raises:
         LabelExistsError: They lead to another one, and ``move`` is False.

@@ -95,7 +95,7 @@ class MirroredRecords:
         return self._notes(_ACCOUNT, len(_ACCOUNT))
 
     def account(self, did: str) -> dict[str, Any] | None:
-        """What was last said of an account."""
+        """What was last recorded of an account."""
         return self._read(f"{_ACCOUNT}{did}")
 
     def set_account(self, did: str, known: Mapping[str, Any] | None) -> None:

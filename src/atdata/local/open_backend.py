@@ -55,7 +55,7 @@ def file_of(where: str | Path | None) -> Path | None:
     """The SQLite file that `open_backend` would open, or make; None: the index is not in a file.
 
     Raises:
-        UrlError: It is no path of one.
+        UrlError: It is not the path of one.
         OptionError: It is neither a path nor a URL.
     """
     where = _or_default(where)
@@ -80,7 +80,7 @@ def _checked_path(where: str | Path) -> Path:
         )
     path = os.fspath(where)
     if not isinstance(path, str) or not path.strip() or "\0" in path:
-        raise UrlError(f"{path!r} is no path of an index. Write one, for example 'index.db'.")
+        raise UrlError(f"{path!r} is not the path of an index. Write one, for example 'index.db'.")
     if path == ":memory:":
         raise UrlError(
             "An index cannot be kept in memory: each thread would have its own. Name a file, "

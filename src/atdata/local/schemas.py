@@ -130,7 +130,7 @@ class Schemas:
 
         Raises:
             SchemaRefError: It cannot be parsed.
-            SchemaNotFoundError: There is none.
+            SchemaNotFoundError: Not found.
         """
         if str(ref).startswith("at://") and (kept := self._backend.note(f"{SCHEMA_NOTE}{ref}")):
             return _mirrored(ref, kept)
@@ -155,7 +155,7 @@ class Schemas:
 
         Raises:
             SchemaRefError: It cannot be parsed.
-            SchemaNotFoundError: There is none.
+            SchemaNotFoundError: Not found.
         """
         return from_record(self.record(ref), self.schema)
 

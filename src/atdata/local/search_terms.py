@@ -93,7 +93,7 @@ def _texts(entry: LocalDatasetEntry) -> Iterator[tuple[int, str]]:
 
 
 def class_name(schema_ref: str) -> str:
-    """The class that a reference names, without its version; the reference where there is none."""
+    """The class that a reference names, without its version; the whole reference if it has none."""
     named = re.split("[@:]", schema_ref.rpartition("/")[2])[0]
     return named.rpartition(".")[2].lstrip("~") or schema_ref
 

@@ -37,7 +37,7 @@ class Request:
     index: AbstractIndex
     client: AtmosphereClient
     spec: DatasetSpec
-    """What is said of the dataset: by the caller, else by the entry. Not checked yet."""
+    """The dataset's description, by the caller, else by the entry. Not checked yet."""
     data_store: AbstractDataStore | None
     manifest_store: SupportsFiles | None
     oversize: Oversize
@@ -135,7 +135,7 @@ def name_of(entry: object, name: str | None) -> str:
     """The name to publish under: the caller's, else the entry's.
 
     Raises:
-        OptionError: What was passed as an entry is none; says how to get one.
+        OptionError: ``entry`` is not an entry; says how to get one.
     """
     if not isinstance(entry, IndexEntry):
         wanted = repr(entry) if isinstance(entry, str) else "'name'"

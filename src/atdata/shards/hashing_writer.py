@@ -17,7 +17,7 @@ from atdata.system.calls import map_written, read_at, write_all
 MOST_BUFFERS: Final = 1024
 """Buffers that the system takes in one call."""
 _STEP_BYTES: Final = 4 << 20
-"""Bytes that are written before they are hashed, and before the disk is told to begin."""
+"""Bytes to write before hashing them and starting their write-back to the disk."""
 _UNWRITTEN_BYTES: Final = 32 << 20
 """Bytes that may wait to be written; they stay in memory meanwhile."""
 _UNHASHED_BYTES: Final = 256 << 20

@@ -2,7 +2,7 @@
 
 Renaming many files is not atomic. Before the first one is renamed, a link next to the shards,
 ``.{stem}.replacing``, leads to the scratch folder with all of them and a list of their names.
-Whoever finds the link waits for its process, or, if that was killed, completes the renaming.
+A reader that finds the link waits for its process, or, if that was killed, completes the renaming.
 """
 
 from __future__ import annotations

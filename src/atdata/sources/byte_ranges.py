@@ -27,7 +27,7 @@ class FileBytes:
 
     Raises:
         ShardNotFoundError: There is no such file.
-        SourceError: It cannot be read, or is no file.
+        SourceError: It cannot be read, or is not a file.
     """
 
     max_gap_bytes: int = 8 << 10

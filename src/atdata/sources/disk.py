@@ -35,7 +35,7 @@ class DiskReader:
         """Open a file for reading.
 
         Raises:
-            ShardNotFoundError: There is none.
+            ShardNotFoundError: Not found.
             SourceError: It cannot be read, or is a folder, a pipe or a device.
             UnsafeUrlError: The URL is untrusted.
         """

@@ -33,7 +33,7 @@ class S3Source(URLSource):
 
     Raises:
         NoDataUrlsError: No URL or key was given.
-        UrlError: Not s3:// URLs, or the endpoint is no URL.
+        UrlError: Not s3:// URLs, or the endpoint is not a URL.
         CredentialsError: One of the two keys without the other.
     """
 

@@ -249,7 +249,7 @@ def test_reading_and_inserting_and_verifying_warn_alike(tmp_path: Path) -> None:
         with pytest.warns(UnreadMembersWarning) as warned:
             way(atdata.Dataset[Number](paths))
         [one] = [one for one in warned if one.category is UnreadMembersWarning]
-        assert "a.tar and 1 more shard: 6 members are no samples" in str(one.message)
+        assert "a.tar and 1 more shard: 6 members are not samples" in str(one.message)
         assert "4 .png, 2 .json" in str(one.message)
         assert one.filename == __file__
     [first, _] = verify_shards(atdata.Dataset(paths).source, atdata.Dataset(paths).known_shards())

@@ -17,7 +17,7 @@ def describe(shard: Shard, unread: Unread) -> ShardInfo:
 
     Args:
         shard: The shard.
-        unread: Records members that are no samples.
+        unread: Records members that are not samples.
 
     Raises:
         ShardError: The shard is damaged.

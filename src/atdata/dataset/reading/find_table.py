@@ -154,7 +154,7 @@ def scanned_table(shard: Shard, unread: Unread) -> SampleTable:
 
     Args:
         shard: The shard.
-        unread: Records members that are no samples.
+        unread: Records members that are not samples.
 
     Raises:
         IntegrityError: The shard was changed since this dataset met it first.

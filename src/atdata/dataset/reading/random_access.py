@@ -246,7 +246,7 @@ class RandomAccess:
         A key that no table has is looked for in the headers of local shards, once a process.
 
         Raises:
-            SampleNotFoundError: There is none.
+            SampleNotFoundError: Not found.
             IntegrityError: As in `rows`.
             OptionError: The key is not a str.
         """

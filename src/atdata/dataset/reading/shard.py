@@ -106,7 +106,7 @@ class Shard:
         """The file next to it whose name is its own followed by ``suffix``.
 
         Raises:
-            ShardNotFoundError: There is none.
+            ShardNotFoundError: Not found.
             SourceError: It cannot be opened.
         """
         return open_sidecar(self._source, self.name, suffix)

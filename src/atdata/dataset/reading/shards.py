@@ -50,7 +50,7 @@ class Shards:
         self.verify = verify
         self._counts = counts
         self.unread = Unread()
-        """Members that are no samples: each is reported once."""
+        """Members that are not samples: each is reported once."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         counts = _digest_of(self.ends) if "ends" in self.__dict__ else self._counts

@@ -41,7 +41,7 @@ class ShardTables:
 
     Args:
         shards: The shards.
-        unread: Records members that are no samples.
+        unread: Records members that are not samples.
     """
 
     def __init__(self, shards: Sequence[Shard], unread: Unread) -> None:

@@ -40,7 +40,7 @@ class Verdict:
     samples: int | None = None
     bytes: int | None = None
     unread: Mapping[str, int] = field(default_factory=dict)
-    """Members that are no samples and are not read: kind, such as ``.png`` → number."""
+    """Members that are not samples and are not read: kind, such as ``.png`` → number."""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types, what is not known left out."""
@@ -52,7 +52,7 @@ def verify_shards(source: DataSource, shards: Sequence[ShardInfo]) -> Iterator[V
     """Read every shard to its end, and check size, hash and count against what is known.
 
     Known is what an index recorded, the CID of a blob, or the hash in the sample table next to
-    a local file. Members that are no samples are counted, and one warning lists all of them.
+    a local file. Members that are not samples are counted, and one warning lists all of them.
 
     Args:
         source: Where the shards are.

@@ -99,9 +99,9 @@ class Unread:
         where = f"{first} and {more:,} more shard{'s' * (more > 1)}" if more else first
         number = total.total()
         what = (
-            "1 member is no sample and was"
+            "1 member is not a sample and was"
             if number == 1
-            else (f"{number:,} members are no samples and were")
+            else (f"{number:,} members are not samples and were")
         )
         warn(
             UnreadMembersWarning(

@@ -82,7 +82,7 @@ def install(report: Callable[[str], None] = lambda _: None) -> Path:
     not at all, also with several processes at once. No script of a package is run.
 
     Args:
-        report: Told in one line when something is to be fetched, which takes up to a minute.
+        report: Receives a line before a download, which takes up to a minute.
 
     Returns:
         The folder that has ``node_modules`` and the launcher.
@@ -102,7 +102,7 @@ def install(report: Callable[[str], None] = lambda _: None) -> Path:
 
 
 def launcher(folder: Path) -> Path:
-    """The launcher's copy beside ``node_modules``, where Node looks for its imports."""
+    """A copy of the launcher next to ``node_modules``, where Node resolves its imports."""
     text = (_FILES / "network.mjs").read_bytes()
     copy = folder / f"network-{hashlib.sha256(text).hexdigest()[:12]}.mjs"
     if not copy.exists():

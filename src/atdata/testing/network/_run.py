@@ -177,7 +177,7 @@ def start(
         rate_limits: Whether the servers count and refuse requests, as public ones do.
         pds: More settings of the servers, named as ``ServerEnvironment`` of ``@atproto/pds``
             names them, for instance ``{"inviteRequired": True}``.
-        report: Told in one line when programs must be fetched first.
+        report: Receives a line if programs must be downloaded first.
 
     Raises:
         SandboxError: No Node, nothing could be fetched, or the servers did not start.
@@ -214,9 +214,9 @@ def start(
             process.wait(10)
             why = log.read_text(errors="replace")[-1500:]
             raise SandboxError(f"The local network did not start. Its last words:\n{why}")
-        told = json.loads(said)
-        homes = [Server(**server) for server in told["servers"]]
-        network = Network(told["plc_url"], homes, process=process, folder=folder)
+        started = json.loads(said)
+        homes = [Server(**server) for server in started["servers"]]
+        network = Network(started["plc_url"], homes, process=process, folder=folder)
         network.accounts = tuple(
             network.create_account(name, server=number % servers)
             for number, name in enumerate(accounts)

@@ -21,7 +21,7 @@ def wait_for_end() -> None:
     """Return on SIGINT or SIGTERM, or when standard input, if it is a pipe, closes.
 
     A pipe's end means that the parent is gone, however it died. A terminal or ``/dev/null`` is
-    not watched, so that a program in the background goes on. To be called in the main thread;
+    not watched, so that a program in the background keeps running. To be called in the main thread;
     the handlers of both signals are put back.
     """
     receiver, sender = socket.socketpair()
