@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import metadata
 from pathlib import Path
 
 import pytest
@@ -31,11 +32,12 @@ def test_an_unknown_name_is_an_error_that_lists_the_known(table: object) -> None
     assert all(name in str(caught.value) for name in table.ours)
 
 
-def test_install_lines() -> None:
-    """A row says what to install: its extra, and the package of its scheme."""
-    assert SHARD_SCHEMES["gs"].install == "pip install 'atdata[fsspec]' gcsfs"
-    assert STORES["s3"].install == "pip install 'atdata[s3]'"
-    assert STORES["file"].install == "pip install atdata"
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.group)
+def test_extras_are_those_of_the_package(table: object) -> None:
+    """The extra that a row names can be installed."""
+    assert isinstance(table, type(STORES))
+    extras = {row.extra for row in table.ours.values()} - {None}
+    assert extras <= set(metadata("atdata").get_all("Provides-Extra") or ())
 
 
 NETWORK = """

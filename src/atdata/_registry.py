@@ -31,11 +31,6 @@ class Provider:
     form: str | None = None
     """A URL of this scheme, for errors that say how to write one."""
 
-    @property
-    def install(self) -> str:
-        """The command that installs what it needs."""
-        return install_line(self.extra, self.package)
-
     def load(self) -> Any:
         """The class. Its module is imported."""
         module, _, name = self.target.partition(":")
@@ -151,9 +146,9 @@ STORES: Final = Registry(
     "atdata.store",
     "Shards cannot be written to {name}://…. Known: {known}; a plain path means a folder.",
     {
-        "file": Provider("atdata.stores.disk:DiskDataStore", form="a folder"),
-        "s3": Provider("atdata.stores.s3:S3DataStore", "s3", form="s3://bucket/prefix"),
-        "blobs": Provider("atdata.atmosphere.blobs:PDSBlobStore", form="blobs"),
+        "file": Provider("atdata.stores.disk:DiskDataStore"),
+        "s3": Provider("atdata.stores.s3:S3DataStore", "s3"),
+        "blobs": Provider("atdata.atmosphere.blobs:PDSBlobStore"),
     },
     Provider,
 )
@@ -174,10 +169,9 @@ _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _ALMOST_URL: Final = re.compile(r"(?:^|/)([A-Za-z][A-Za-z0-9+.-]+):/?(?!/)")
 
 
-def install_line(extra: str | None, package: str | None = None) -> str:
-    """The command that installs an extra of ours, and maybe another package with it."""
-    wanted = "atdata" if extra is None else f"'atdata[{extra}]'"
-    return f"pip install {wanted}" + (f" {package}" if package is not None else "")
+def install_line(extra: str, *packages: str) -> str:
+    """The command that installs an extra of ours, and other packages with it."""
+    return " ".join(("pip install", f"'atdata[{extra}]'", *packages))
 
 
 def require(module: str, *, purpose: str) -> ModuleType:
