@@ -47,7 +47,7 @@ CORE: Final = (
 )
 QUICK: Final = (
     *("tests/samples/test_batch.py", "tests/samples/test_names.py"),
-    *("tests/shards/test_sample_writer.py", "tests/shards/tar/test_table.py"),
+    *("tests/shards/test_sample_rows.py", "tests/shards/tar/test_table.py"),
     *("tests/dataset/test_dataset.py", "tests/local/test_entry.py", "tests/local/test_labels.py"),
 )
 

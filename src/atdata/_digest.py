@@ -10,21 +10,21 @@ from typing import IO, Any, Final
 from atdata.errors import RefError
 
 RAW: Final = 0x55
-"""Multicodec of bytes as they are, for blobs."""
+"""Multicodec of raw bytes, for blobs."""
 DAG_CBOR: Final = 0x71
 """Multicodec of DAG-CBOR, for records."""
 _SHA2_256: Final = b"\x12\x20"
-_CHUNK: Final = 1 << 20
+_CHUNK_BYTES: Final = 1 << 20
 
 
 def sha256_of(stream: IO[bytes]) -> tuple[str, int]:
-    """Hash a stream to its end, from where it stands.
+    """Hash a stream from its position to its end.
 
     Returns:
         The SHA-256 in lower-case hex, and the number of bytes read.
     """
     digest, size = hashlib.sha256(), 0
-    while chunk := stream.read(_CHUNK):
+    while chunk := stream.read(_CHUNK_BYTES):
         digest.update(chunk)
         size += len(chunk)
     return digest.hexdigest(), size
@@ -66,7 +66,7 @@ def cid_sha256(cid: str, *, codec: int | None = None) -> str:
     """The SHA-256 (hex) inside a CID.
 
     Raises:
-        RefError: Not a CID of version 1 in base32 with SHA-256, or of another codec.
+        RefError: It is not a CID of version 1 in base32 with SHA-256, or has another codec.
     """
     try:
         if not cid.startswith("b"):

@@ -24,7 +24,7 @@ SCHEMA_COLLECTION: Final = "ac.foundation.dataset.sampleSchema"
 DATASET_COLLECTION: Final = "ac.foundation.dataset.record"
 LENS_COLLECTION: Final = "ac.foundation.dataset.lens"
 SHARD_BLOBS_COLLECTION: Final = "ac.foundation.dataset.shardBlobs"
-"""Records that keep the blobs of a dataset whose own record has no room for them."""
+"""Records that keep the blobs of a dataset whose own record has no room to name them."""
 ALT_SCHEMA_COLLECTION: Final = "science.alt.dataset.schema"
 ALT_DATASET_COLLECTION: Final = "science.alt.dataset.entry"
 ALT_LENS_COLLECTION: Final = "science.alt.dataset.lens"
@@ -125,10 +125,10 @@ class NameRef:
 
 
 def pasted(text: str) -> str:
-    """A reference without what copying puts around it: spaces, and marks that nobody sees.
+    """A reference without the spaces and invisible characters that copying adds around it.
 
-    Web pages wrap handles in marks for the direction of text (U+202A, U+2068, …), and files begin
-    with U+FEFF.
+    Web pages wrap handles in characters for the direction of text (U+202A, U+2068, …), and files
+    may begin with U+FEFF.
     """
     start, end = 0, len(text)
     while start < end and _is_unseen(text[start]):
@@ -139,23 +139,23 @@ def pasted(text: str) -> str:
 
 
 def reference(text: str) -> str:
-    """`pasted`, where that gives ``@owner/name`` or an AT URI; else as it is: a path, or a name."""
+    """`pasted` for ``@owner/name`` and AT URIs. Other text, a path or a name, is unchanged."""
     bare = pasted(text)
     if not bare.startswith(("@", "at://")):
         return text
     start = "@" if bare.startswith("@") else "at://"
     owner, slash, rest = bare.removeprefix(start).partition("/")
     plain = f"{start}{pasted(owner)}{slash}{rest}"
-    return text if text == plain else plain  # a str of a class of ours knows of its shards
+    return text if text == plain else plain  # a LocatedUrl knows its shards
 
 
 def account_of(text: str) -> str:
-    """A handle or DID as it was pasted: without an ``@`` before it, and as `pasted` has it."""
+    """A handle or DID as `pasted`, without a leading ``@``."""
     return pasted(pasted(text).removeprefix("@"))
 
 
 def unseen_in(text: str) -> str:
-    """A sentence about the first character of a text that nobody sees, for errors; "" for none."""
+    """A sentence about the first invisible character of a text, for errors; "" if there is none."""
     for char in text:
         if _is_unseen(char) and char != " ":
             name = unicodedata.name(char, "a control character")
@@ -192,7 +192,7 @@ def parse_schema_ref(ref: str) -> LocalSchemaRef | AtUri:
     """Parse a schema reference, local (new or legacy) or of the network.
 
     Raises:
-        SchemaRefError: Says which forms there are.
+        SchemaRefError: It has none of the known forms, which the message lists.
     """
     text = str(ref)
     if text.startswith("at://"):
@@ -227,7 +227,7 @@ def parse_at_uri(uri: str) -> AtUri:
     """Parse ``at://authority/collection/rkey``.
 
     Raises:
-        RefError: Says which part is wrong.
+        RefError: It has another form; the message says which part is wrong.
     """
     parts = str(uri).removeprefix("at://").split("/")
     if not str(uri).startswith("at://") or len(parts) != 3:
@@ -264,7 +264,7 @@ def parse_name_ref(ref: str) -> NameRef:
 
     Raises:
         RefError: Another form.
-        DatasetNameError: The name is not one.
+        DatasetNameError: The name is not allowed.
     """
     text = pasted(str(ref))
     owner, slash, rest = text.partition("/")
@@ -282,11 +282,11 @@ def parse_name_ref(ref: str) -> NameRef:
 
 
 def check_name(name: str) -> str:
-    """A name as it is, if a dataset can be given it.
+    """A name, unchanged, if a new dataset may have it.
 
     Raises:
-        DatasetNameError: `known_name` refuses it; or it has a character that nobody sees, or ends
-            with a version, so that references would mean another dataset, or none.
+        DatasetNameError: `known_name` refuses it; or it has an invisible character; or it ends with
+            a version, so that references would mean another dataset, or none.
     """
     known_name(name)
     if bad := [char for char in name if unicodedata.category(char) == "Cf"]:
@@ -302,11 +302,11 @@ def check_name(name: str) -> str:
 
 
 def known_name(name: str) -> str:
-    """A name as it is, if a dataset can have it: one that was recorded, or is looked for.
+    """A name, unchanged, if an existing dataset may have it.
 
     Raises:
-        DatasetNameError: Empty, over MAX_NAME_LENGTH characters, control characters, space at
-            an end, a leading ``@``, or something that reads as a URL.
+        DatasetNameError: It is empty, over MAX_NAME_LENGTH characters, has control characters,
+            begins or ends with a space, begins with ``@``, or looks like a URL.
     """
     hint = "A name has 1 to 256 characters, none of them control characters."
     if not isinstance(name, str):

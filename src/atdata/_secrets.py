@@ -11,9 +11,9 @@ from typing import Any, Final, TypeVar
 from urllib.parse import unquote
 
 HIDDEN: Final = "…"
-"""What stands in place of a secret."""
-_SHORTEST: Final = 6
-"""A secret of fewer characters is not looked for in text: it would be found in every other word."""
+"""What replaces a secret."""
+_SHORTEST_CHARACTERS: Final = 6
+"""Shorter secrets, in characters, are not searched for: many words would contain them."""
 
 _T = TypeVar("_T")
 _guarded: ContextVar[tuple[str, ...]] = ContextVar("_guarded", default=())
@@ -29,14 +29,14 @@ _SECRET_WORDS: Final = frozenset(
     {"sig", "pwd", "auth", "hmac", "key", "code", "pass", "pw", "sid", "sas", "ticket", "policy"}
     | {"jwt", "st", "se", "exp", "expires", "expiry"}
 )
-"""Words of names whose values are secret in a URL, or say until when its secret is good; elsewhere
-they are everyday words."""
+"""Words of names whose values are secret in a URL, or say until when its secret is valid; they are
+everyday words elsewhere."""
 _PLAIN_PARAMETERS: Final = frozenset(
     {"versionid", "version", "generation", "rev", "revision", "ref", "commit", "sha", "sha1"}
     | {"sha256", "md5", "etag", "checksum", "cid", "did", "id", "doi", "alt", "file", "filename"}
     | {"name", "path", "prefix", "export", "download", "format"}
 )
-"""Names of query parameters that say what is wanted, however long and mixed their values are."""
+"""Names of query parameters that are not secret, however random their values look."""
 _PARAMETER: Final = re.compile(r"([?&;#~])([^=?&;#~/]{1,100})=([^&;#~]*)")
 _PATH_PARAMETER: Final = re.compile(r";[^/;=?#]{1,100}=[^/?#]*")
 _QUERY: Final = re.compile(r"[?#]")
@@ -57,13 +57,13 @@ _HOST_PORT: Final = re.compile(r"(?:\[[^\]]*\]|[^:\[\]@]*)(?::(?:\d*|port))?")
 _EXAMPLES: Final = frozenset({"user:password"})
 """User information in our own hints."""
 _NO_USER: Final = frozenset({"at", "atdata", "local", "file", "sqlite"})
-"""Schemes whose URLs have no user information: ``@`` and ``:`` mean something else there."""
+"""Schemes whose URLs have no user information: in them ``@`` and ``:`` mean something else."""
 _PLAIN_USER: Final = frozenset({"ssh", "git", "git+ssh", "ssh+git", "svn+ssh"})
-"""Schemes in which a user alone, mostly ``git``, is no secret."""
+"""Schemes in which a user without a password, such as ``git``, is not secret."""
 _NAMES_WITH_AT: Final = frozenset(
     {"http", "https", "s3", "gs", "gcs", "az", "abfs", "abfss", "hf", "ws", "wss"}
 )
-"""Schemes where an ``@`` after the host is a part of a name. Elsewhere it ends a password."""
+"""Schemes in which an ``@`` after the host is part of a name. In others it ends a password."""
 
 _VALUE: Final = r"(?P<value>b?\"(?:[^\"\\]|\\.)*\"|b?'(?:[^'\\]|\\.)*'|[^\s&,;'\"<>)}\]]+)"
 _ASSIGNED: Final = re.compile(
@@ -92,7 +92,7 @@ _UNSLASHED: Final = re.compile(
 _PAIR: Final = re.compile(
     r"(?<![\w/@:.-])[\w.%+-]{1,80}:[^\s\"'@]{1,300}@(?=[A-Za-z\[]|\d+\.\d+\.\d+\.\d)"
 )
-"""User and password before a host, where the scheme has been taken away."""
+"""User and password before a host without a scheme."""
 _SHAPED: Final = re.compile(
     r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?"
     r"|\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b"
@@ -102,17 +102,17 @@ _SHAPED: Final = re.compile(
     r"|(?<=cast to integer value as ).+"
     r"|(?<=PRIVATE KEY-----)[^-]{16,}"
 )
-"""What is a secret by its looks: tokens in three parts, keys of AWS, GitHub and Hugging Face; and
-what urllib calls a port, which may be a password that has a slash."""
+"""Secrets that are known by their form: JSON web tokens; keys of AWS, GitHub and Hugging Face; and
+what urllib takes for a port, which may be a password with a slash."""
 
 
 def redacted(text: str) -> str:
-    """Any text, fit to be shown: what is secret in it is replaced with ``…``.
+    """A text with its secrets replaced by ``…``, so that it may be shown.
 
-    Hidden are user information, queries and fragments of URLs, wherever they stand in the text;
-    values of names such as ``password`` and ``X-Amz-Signature`` in queries, connection strings,
-    headers, JSON and XML; tokens known by their looks; and what is `guarded` just now. Text
-    without any of these comes back as it is. Costs time in proportion to the text.
+    Hidden are user information, queries and fragments of URLs anywhere in the text; values of names
+    such as ``password`` and ``X-Amz-Signature`` in queries, connection strings, headers, JSON and
+    XML; tokens known by their form; and texts that are `guarded`. Other text is unchanged. Takes
+    time in proportion to the length of the text.
     """
     for secret in _guarded.get():
         text = text.replace(secret, HIDDEN)
@@ -133,8 +133,8 @@ def _without_value(match: re.Match[str]) -> str:
 
 @contextmanager
 def guarded(*secrets: str | None) -> Iterator[None]:
-    """Hide these very texts from what is redacted within: a server may repeat what it was sent."""
-    known = tuple(secret for secret in secrets if secret and len(secret) >= _SHORTEST)
+    """Redact these texts too, while a block runs: a server may repeat what it was sent."""
+    known = tuple(secret for secret in secrets if secret and len(secret) >= _SHORTEST_CHARACTERS)
     mark = _guarded.set((*_guarded.get(), *known))
     try:
         yield
@@ -143,9 +143,9 @@ def guarded(*secrets: str | None) -> Iterator[None]:
 
 
 def clean(error: BaseException | None) -> None:
-    """Hide what is secret in the texts of an exception, in place, and of those that led to it.
+    """Hide secrets in the texts of an exception and its causes, in place.
 
-    What is printed of an error of ours has in it what other libraries said: they repeat URLs.
+    A traceback of our error prints its causes: errors of other libraries, which repeat URLs.
     """
     seen: set[int] = set()
     left = [error]
@@ -161,7 +161,7 @@ def clean(error: BaseException | None) -> None:
 
 
 def clean_handled() -> None:
-    """`clean` for the exception that is being handled: what is raised now will lead back to it."""
+    """`clean` the exception that is being handled: it becomes the context of what is raised now."""
     clean(sys.exception())
 
 
@@ -170,7 +170,7 @@ def _clean_one(error: BaseException) -> None:
     if args != error.args:
         error.args = args
     if isinstance(error, OSError):
-        # Its text is made of these, and they are not in its namespace.
+        # Its text is made of these, which vars() does not list.
         for name in ("strerror", "filename", "filename2"):
             _clean_attribute(error, name, getattr(error, name))
     for name, value in list(vars(error).items()):
@@ -186,7 +186,7 @@ def _clean_attribute(error: BaseException, name: str, value: object) -> None:
 
 
 def redacted_repr(cls: type[_T]) -> type[_T]:
-    """Class decorator, above ``@dataclass``: the repr shows no secret that a field's text has."""
+    """Class decorator, above ``@dataclass``: the repr hides secrets in the text of fields."""
     made: Callable[[Any], str] = cls.__repr__
 
     def shown(self: Any) -> str:
@@ -209,7 +209,7 @@ def _with_urls_hidden(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text between URLs: a log has paths with queries, and hosts whose scheme was taken away."""
+    """Text between URLs: logs have paths with queries, and hosts without a scheme."""
     return _RELATIVE_QUERY.sub(f"?{HIDDEN}", _PAIR.sub("", text))
 
 
@@ -291,10 +291,10 @@ def _split_user(scheme: str, rest: str) -> tuple[str, str]:
 
 
 def find_secret(text: str) -> str | None:
-    """What is secret in the URLs of a text, named without showing it; None where nothing is.
+    """What is secret in the URLs of a text, in words that do not show it; None if nothing is.
 
-    ``user information before the host``, for instance, or ``the query parameter 'sig'``. A query
-    that only says what is wanted, as ``?download=1`` or ``?versionId=…`` do, is no secret.
+    For example ``user information before the host`` or ``the query parameter 'sig'``. A query such
+    as ``?download=1`` or ``?versionId=…`` is not secret.
     """
     for scheme, rest in _urls(text):
         if scheme in _NO_USER:
@@ -338,12 +338,12 @@ def _is_secret_parameter(name: str, value: str) -> bool:
 
 
 def _looks_random(value: str) -> bool:
-    """Whether a value is long and mixed as tokens are, and no word or number of a person's."""
+    """Whether a value is long and mixes digits and letters, as tokens do."""
     digits, letters = sum(map(str.isdigit, value)), sum(map(str.isalpha, value))
     return _OPAQUE.fullmatch(value) is not None and digits >= 3 and letters >= 3
 
 
 def _urls(text: str) -> Iterator[tuple[str, str]]:
-    """Scheme, in lower case, and what follows ``://``, of each URL in a text."""
+    """Scheme, in lower case, and the text after ``://``, of each URL in a text."""
     for start, mark, end in _places(text):
         yield text[start:mark].lower(), _TRAILING.sub("", text[mark + 3 : end])

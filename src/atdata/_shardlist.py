@@ -13,9 +13,9 @@ from atdata._secrets import redacted, redacted_repr
 from atdata.errors import UrlError
 
 MAX_EXPANSION: Final = 1_000_000
-"""Most URLs that one brace expression may stand for."""
+"""Most URLs that one brace expression may expand to."""
 MAX_CHARACTERS: Final = 1_000_000_000
-"""Most characters that they may have together."""
+"""Most characters in all of them."""
 _RANGE = re.compile(r"([0-9]{1,18})\.\.([0-9]{1,18})")
 _SPECIAL = re.compile(r"[{},\\]")
 _PATTERN = re.compile(r"[{}\\*?\[]")
@@ -34,9 +34,9 @@ class ShardInfo:
     sha256: str | None = None
     """Lower-case hex."""
     mime: str | None = field(default=None, compare=False, repr=False)
-    """Of a blob: the MIME type under which its server keeps it, which references must repeat."""
+    """MIME type of a blob on its server, which references to it must repeat."""
     split: str | None = None
-    """The split that it is of, such as ``train``; None where nothing says one."""
+    """Its split, such as ``train``; None if it is not known."""
 
     def at(self, url: str) -> ShardInfo:
         """The same bytes under another URL."""
@@ -62,7 +62,7 @@ class ShardInfo:
 class ShardUrls(list[str]):
     """The URLs of written shards, one each, with what is known of them in ``shards``.
 
-    Each names its shard as it is, braces and stars included.
+    Braces and stars in them are not patterns.
     """
 
     def __init__(self, shards: Iterable[ShardInfo]) -> None:
@@ -82,14 +82,14 @@ class LocatedUrl(str):
     """
 
     endpoint: str | None
-    """Server of ``s3://`` URLs; None: as the environment says."""
+    """Server of ``s3://`` URLs. None: the one that the environment names."""
     region: str | None
     stranger: bool
     """Whether the URL came from the network, and must pass the policy for such URLs."""
     shards: tuple[ShardInfo, ...]
-    """What is known of the shards that it stands for; elsewhere nothing."""
+    """What is known of the shards that it stands for; may be empty."""
     exact: bool
-    """Whether it names one shard as it is: braces, stars and brackets in it mean themselves."""
+    """Whether it names one shard: braces, stars and brackets in it are not patterns."""
 
     def __new__(
         cls,
@@ -107,7 +107,7 @@ class LocatedUrl(str):
         return made
 
     def at(self, url: str) -> LocatedUrl:
-        """The URL of one shard in the same place, of which nothing is known."""
+        """The URL of another shard in the same place, of which nothing else is known."""
         return _located(url, self.endpoint, self.region, self.stranger, (), exact=True)
 
     def __repr__(self) -> str:
@@ -132,14 +132,14 @@ def _located(
 
 
 def exactly(url: str) -> str:
-    """The URL of one shard as it is, also for a reader that would see a pattern in it."""
+    """The URL of one shard, marked so that no reader takes it for a pattern."""
     if isinstance(url, LocatedUrl) or not _PATTERN.search(url):
         return url
     return LocatedUrl(url, exact=True)
 
 
 def shards_of(urls: Iterable[str]) -> tuple[ShardInfo, ...]:
-    """What is known of shards: all of it from a `ShardUrls`, just the URL from plain strings."""
+    """What is known of shards: everything for `ShardUrls`, only the URL for plain strings."""
     if isinstance(urls, ShardUrls):
         return urls.shards
     return tuple(ShardInfo(url) for url in urls)
@@ -148,14 +148,14 @@ def shards_of(urls: Iterable[str]) -> tuple[ShardInfo, ...]:
 def expand_braces(
     url: str, *, most: int = MAX_EXPANSION, characters: int = MAX_CHARACTERS
 ) -> list[str]:
-    """Write out ``{000..006}`` and ``{a,b}``, nested and several, in order.
+    """Expand ``{000..006}`` and ``{a,b}`` in a URL, in order; they may be nested.
 
-    A backslash takes the meaning from a brace, a comma or a backslash.
+    A backslash escapes a brace, a comma or a backslash.
 
     Args:
-        url: With braces or without.
-        most: Most URLs that may come of it.
-        characters: Most characters that they may have together.
+        url: A URL with or without braces.
+        most: Most URLs that it may expand to.
+        characters: Most characters in all of them.
 
     Raises:
         UrlError: Braces that do not match, or more than ``most`` URLs or ``characters``.
@@ -193,7 +193,7 @@ def _sequence(text: str, at: int, bounds: tuple[int, int], *, depth: int) -> tup
 def _check_product(
     text: str, heads: list[str], between: str, tails: list[str], bounds: tuple[int, int]
 ) -> None:
-    """Refuse what would be too many URLs, or too long ones, before they are put together."""
+    """Refuse too many or too long URLs before they are made."""
     count = len(heads) * len(tails)
     _check_count(text, count, bounds[0])
     most = bounds[1]
@@ -234,7 +234,7 @@ def _numbers(first: str, last: str) -> list[str]:
 
 
 def fold_urls(urls: Sequence[str]) -> str:
-    """Say many URLs as one: numbered runs as ``{000000..000006}``, others as ``{a,b}``.
+    """Fold many URLs into one: consecutive numbers as ``{000000..000006}``, others as ``{a,b}``.
 
     ``expand_braces(fold_urls(urls)) == list(urls)`` for every non-empty list.
     """
@@ -244,7 +244,7 @@ def fold_urls(urls: Sequence[str]) -> str:
     prefix, suffix = prefix.rstrip("0123456789"), suffix.lstrip("0123456789")
     inner = _as_range([url[len(prefix) : len(url) - len(suffix)] for url in urls])
     if inner is None:
-        # Alternatives read best whole: from the last slash to the ending.
+        # Alternatives are easiest to read whole, from the last slash to the extension.
         prefix, suffix = prefix[: prefix.rfind("/") + 1], suffix[suffix.find(".") :]
         middles = (url[len(prefix) : len(url) - len(suffix)] for url in urls)
         inner = ",".join(_escape(middle, "{},") for middle in middles)
