@@ -121,7 +121,7 @@ torch: $(STAMP) ## PyTorch and JAX into .venv; TORCH="torch --index-url …" tak
 test-torch: torch ## tests with PyTorch and JAX
 	@"$(BIN)/python" -m pytest -q tests/training $(ARGS)
 
-bench: $(STAMP) ## measure beside other packages and write docs/benchmarks.md; takes TORCH as well
+bench: $(STAMP) ## measure against other packages and write docs/benchmarks.md; takes TORCH as well
 	@TORCH="$(TORCH)" "$(BIN)/python" -m bench $(ARGS)
 
 bench-quick: $(STAMP) ## the same on fewer samples, in under two minutes, printed only

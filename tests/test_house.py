@@ -194,7 +194,7 @@ def test_importing_loads_nothing_heavy() -> None:
     assert not loaded & HEAVY
 
 
-def test_importing_takes_little_beside_numpy(tmp_path: Path) -> None:
+def test_importing_costs_little_compared_with_numpy(tmp_path: Path) -> None:
     """`import atdata` with its Dataset costs less than twice what `import numpy` does.
 
     Two costs of one process, so that a slow machine changes nothing; of several processes the one

@@ -40,5 +40,5 @@ def test_every_module_is_in_the_picture() -> None:
 def test_the_layers_are_those_that_are_held() -> None:
     """The order of the rooms on the page is the one that test_house.py holds."""
     line = next(line for line in PAGE.splitlines() if line.startswith("`_secrets` <"))
-    told = [set(re.findall(r"`([\w/]+)`", layer)) for layer in line.split("<")]
-    assert told == LAYERS
+    written = [set(re.findall(r"`([\w/]+)`", layer)) for layer in line.split("<")]
+    assert written == LAYERS

@@ -25,6 +25,7 @@ from atdata.errors import (
 )
 from atdata.local import DiskDataStore, Index, LocalDatasetEntry, LocalIndex
 from atdata.local.entry import to_row
+from atdata.local.schemas import PAGE_ROWS
 from atdata.local.search_terms import entry_terms
 from tests.local.conftest import Digit, MakeDigits
 
@@ -349,7 +350,7 @@ def test_a_typo_is_answered_with_names_that_are_there(
 def test_a_listing_is_in_order_and_in_pages(index: LocalIndex, digits: MakeDigits) -> None:
     """More datasets than fit in a page are listed once each, by name, others written meanwhile."""
     dataset = digits(samples=1)
-    names = [f"n{number:04d}" for number in range(1_100)]
+    names = [f"n{number:04d}" for number in range(2 * PAGE_ROWS + 50)]
     for name in reversed(names):
         index.add_entry(dataset, name=name)
     listed = index.list_datasets()

@@ -11,7 +11,7 @@ from atdata.local.backends.postgres import PostgresBackend
 from atdata.local.backends.redis import RedisBackend
 from atdata.local.backends.sqlite import SqliteBackend
 
-MANY = 5_000
+MANY = 1_000
 SOME = 100
 
 
@@ -95,7 +95,7 @@ def test_postgres_searches_by_index(postgres_url: str) -> None:
 
 
 def test_redis_does_the_same_with_few_and_many(redis_url: str) -> None:
-    """Redis runs the same commands for the same lookups, with 100 entries and with 5,000."""
+    """Redis runs the same commands for the same lookups, with 100 entries and with 1,000."""
     import redis
 
     backend = RedisBackend.open(redis_url)
