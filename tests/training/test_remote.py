@@ -177,3 +177,20 @@ def test_other_bytes_than_recorded_raise(tmp_path: Path) -> None:
     with pytest.raises(OptionError):
         written.verified("maybe")  # type: ignore[arg-type]
     assert issubclass(IntegrityError, AtdataError)
+
+
+def test_batches_without_tables_read_each_shard_once(tmp_path: Path) -> None:
+    """In order, shards on a server are read once, tables or not; a state resumes either way."""
+    write_samples(items(50), tmp_path / "items.tar", maxcount=20)
+    with web_server() as site:
+        for path in tmp_path.glob("*.tar"):
+            site.files[f"/{path.name}"] = path.read_bytes()
+        dataset = Dataset[Item]([f"{site.url}{name}" for name in sorted(site.files)])
+        found = [n for batch in dataset.batches(8) for n in batch["number"].tolist()]
+        assert found == list(range(50))
+        assert sorted(path for path, _ in site.asked if path in site.files) == sorted(site.files)
+        reading = dataset.batches(8)
+        begun = [n for _ in range(3) for n in next(reading)["number"].tolist()]
+        again = dataset.batches(8)
+        again.load_state_dict(reading.state_dict())
+        assert begun + [n for batch in again for n in batch["number"].tolist()] == found

@@ -20,7 +20,6 @@ from atdata.dataset.reading.buffer_shuffle import (
     DEFAULT_BUFFER_SHARDS,
     ShuffleBuffer,
 )
-from atdata.dataset.reading.describe import describe
 from atdata.dataset.reading.epoch import DatasetEpoch, Epoch, Shuffle
 from atdata.dataset.reading.in_order import read_in_order
 from atdata.dataset.reading.packed import packed
@@ -259,7 +258,7 @@ class Dataset(Trainable[T]):
             ShardError: One is damaged.
         """
         unread = self._shards.unread
-        shards = tuple(describe(shard, unread) for shard in self._shards.each)
+        shards = tuple(shard.described(unread) for shard in self._shards.each)
         unread.warn()
         self._shards.known.update((shard.url, shard) for shard in shards)
         return shards

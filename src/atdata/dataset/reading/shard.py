@@ -7,13 +7,17 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, Final
 
+from atdata._digest import sha256_of
 from atdata._protocols import DataSource
 from atdata._shardlist import ShardInfo
 from atdata.capabilities import ByteRanges, SupportsLocalPaths
 from atdata.errors import IntegrityError
+from atdata.shards.reader import count_samples
+from atdata.shards.tar.unread import Unread
 from atdata.shards.tar.window import MappedFile
 from atdata.sources.byte_ranges import NoRangesError
 from atdata.sources.capabilities import open_sidecar, ranges_of, uncached
@@ -160,6 +164,24 @@ class Shard:
             with closing((open_shard or self.open_unchecked)()) as stream, path.open("wb") as file:
                 shutil.copyfileobj(stream, file, _COPY_BYTES)
             yield path
+
+    def described(self, unread: Unread) -> ShardInfo:
+        """What is recorded of it; if it is a local file, also samples, bytes and SHA-256 as found.
+
+        Args:
+            unread: Records members that are not samples.
+
+        Raises:
+            ShardError: It is damaged.
+            SourceError: Its file cannot be read.
+        """
+        recorded, path = self.recorded, self.located()
+        if path is None or None not in (recorded.samples, recorded.bytes, recorded.sha256):
+            return recorded
+        with closing(self.open_unchecked()) as stream:
+            sha256, size = sha256_of(stream)
+        samples = count_samples(path, shard=self.name, unread=unread)
+        return replace(recorded, samples=samples, bytes=size, sha256=sha256)
 
     def check_unchanged(self) -> None:
         """Raise if it was found changed before.
