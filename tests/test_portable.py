@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from tests.portable import QUICK, ROOT
+from tests.portable import CORE, QUICK, ROOT
 
 
 def test_reading_writing_and_indexing_need_no_posix_calls() -> None:
@@ -18,3 +18,8 @@ def test_reading_writing_and_indexing_need_no_posix_calls() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_core_tests_exist() -> None:
+    """A file that was renamed is still run by ``python -m tests.portable``."""
+    assert [path for path in (*CORE, *QUICK) if not (ROOT / path).exists()] == []
