@@ -35,8 +35,8 @@ def test_every_limit_says_what_it_is() -> None:
     [body] = [n.body for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "Limits"]
     for number, node in enumerate(body):
         if isinstance(node, ast.AnnAssign):
-            behind = body[number + 1]
-            assert isinstance(behind, ast.Expr), ast.unparse(node)
+            following = body[number + 1]
+            assert isinstance(following, ast.Expr), ast.unparse(node)
 
 
 def test_every_limit_is_on_the_page() -> None:
@@ -44,10 +44,10 @@ def test_every_limit_is_on_the_page() -> None:
     tree = ast.parse((SRC / "_limits.py").read_text())
     [body] = [n.body for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "Limits"]
     rows = []
-    for node, behind in pairwise(body):
+    for node, following in pairwise(body):
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            assert isinstance(behind, ast.Expr)
-            about = " ".join(str(ast.literal_eval(behind.value)).replace("``", "`").split())
+            assert isinstance(following, ast.Expr)
+            about = " ".join(str(ast.literal_eval(following.value)).replace("``", "`").split())
             rows.append(f"| `{node.target.id}` | {getattr(Limits(), node.target.id):,} | {about} |")
     page = (SRC.parents[1] / "docs" / "threat-model.md").read_text()
     assert [line for line in page.splitlines() if re.match(r"\| `\w+` \| [\d,]+ \|", line)] == rows

@@ -62,10 +62,10 @@ def move(account: Account, old: LoneServer, new: LoneServer) -> Account:
     wanted = ask(new.url, "com.atproto.identity.getRecommendedDidCredentials", coming).json()
     log = urllib3.request("GET", f"{old.plc_url}/{account.did}/log/audit").json()
     operation = {"type": "plc_operation", **wanted, "prev": log[-1]["cid"]}
-    told = urllib3.request(
+    answer = urllib3.request(
         "POST", f"{old.plc_url}/{account.did}", json=signed(operation, old.rotation_key)
     )
-    assert told.status == 200, told.data
+    assert answer.status == 200, answer.data
     ask(new.url, "com.atproto.server.activateAccount", coming, json=None, body=b"")
     ask(old.url, "com.atproto.server.deactivateAccount", leaving, json={})
     return Account(account.handle, account.did, new.url, account.password)

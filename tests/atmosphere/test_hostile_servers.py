@@ -101,9 +101,9 @@ def test_records_without_an_end(
         serve(home, RECORDS, page("records"))
         assert len(list(reader.discover(home.url))) <= 500
         serve(home, RECORDS, page("records"))
-        told: list[str] = []
-        Mirror(index.mirrored, report=told.append).update(home.url)
-        assert any("tried again later" in line for line in told)
+        reported: list[str] = []
+        Mirror(index.mirrored, report=reported.append).update(home.url)
+        assert any("tried again later" in line for line in reported)
 
 
 @pytest.mark.parametrize(
@@ -241,12 +241,12 @@ def test_a_firehose_that_drips(script: Callable[[Callable[[bytes], None]], None]
     """Whoever follows a server that sends a byte now and then can go on with other things."""
     stop = threading.Event()
     with stream(script) as server:
-        told = 0
+        reported = 0
         with suppress(AtmosphereError):
             for event in Firehose(server).events(0, stop):
                 assert event is None
-                told += 1
-                if told == 2:
+                reported += 1
+                if reported == 2:
                     stop.set()
 
 
@@ -341,10 +341,10 @@ def test_words_that_a_database_cannot_hold(
                     ]
                 },
             )
-            told: list[str] = []
-            mirror = Mirror(index.mirrored, report=told.append)
+            reported: list[str] = []
+            mirror = Mirror(index.mirrored, report=reported.append)
             mirror.update(home.url)
-            assert not [line for line in told if "again later" in line], word
+            assert not [line for line in reported if "again later" in line], word
             assert f"at://{OWNER[0]}/{DATASET}/good" in index.mirrored.uris()
             assert index.mirrored.uris(OWNER[0]) == index.mirrored.uris()
             if word != WORDS[-1]:

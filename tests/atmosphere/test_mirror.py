@@ -335,8 +335,8 @@ def test_a_dropped_connection_is_made_again(
         FaultProxy(servers[0].replace("http://", "ws://")) as proxy,
         LocalIndex(tmp_path / "mirror.db") as index,
     ):
-        told: list[str] = []
-        mirror = Mirror(index.mirrored, report=told.append)
+        reported: list[str] = []
+        mirror = Mirror(index.mirrored, report=reported.append)
         with following(mirror, [proxy.url.replace("ws://", "http://")]):
             until(lambda: len(index.mirrored.uris(client.did)) == 1)
             for number in range(3):
@@ -345,7 +345,7 @@ def test_a_dropped_connection_is_made_again(
                 write_all(client, [create(DATASET, key, dataset_record(client.did, key))])
                 proxy.accept()
                 until(lambda: len(index.mirrored.uris(client.did)) == number + 2)  # noqa: B023
-        assert any("ended" in line for line in told)
+        assert any("ended" in line for line in reported)
         assert mirror.counts.refused == 0
 
 
@@ -361,15 +361,15 @@ def test_what_the_server_does_not_keep_is_asked_for(tmp_path: Path) -> None:
         patch.setenv("ATDATA_DATA_DIR", str(tmp_path / "data"))
         server = network.servers[0].url
         client = logged_in(network.accounts[0])
-        told: list[str] = []
+        reported: list[str] = []
         for number, cursor in enumerate([None, 1, 1_000_000]):
             key = f"a{number}"
             write_all(client, [create(DATASET, key, dataset_record(client.did, key))])
             index.mirrored.set_cursor(server, cursor)
-            with following(Mirror(index.mirrored, report=told.append), [server]):
+            with following(Mirror(index.mirrored, report=reported.append), [server]):
                 until(lambda: kept(index) == expected([client.did]))
-        assert any("no longer has all" in line for line in told)
-        assert any("FutureCursor" in line for line in told)
+        assert any("no longer has all" in line for line in reported)
+        assert any("FutureCursor" in line for line in reported)
 
 
 def test_what_the_account_has_not_signed_is_not_believed(

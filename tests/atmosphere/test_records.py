@@ -231,7 +231,7 @@ class TestStrangers:
         assert list(entry_of(record).shards) == [blob(1)]
 
     def test_fields_of_the_future(self) -> None:
-        """Fields that this version does not know are passed over."""
+        """Unknown fields are ignored."""
         record = {**GOOD, "madeBy": {"tool": "other"}}
         assert entry_of(record) == entry_of(GOOD)
 

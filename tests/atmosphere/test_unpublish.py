@@ -52,7 +52,7 @@ def test_a_dataset_is_taken_back(index: AtmosphereIndex, digits: Dataset[Digit])
 
 
 def test_records_that_keep_blobs_go_too(index: AtmosphereIndex, digits: Dataset[Digit]) -> None:
-    """Of a dataset with a manifest nothing is left behind."""
+    """Unpublishing a dataset with a manifest leaves nothing."""
     client = index.client
     blobs = PDSBlobStore(client).write_shards(digits, prefix="x").shards
     entry = publish_dataset(

@@ -193,7 +193,7 @@ def test_a_reader_gets_one_of_the_datasets_that_a_writer_writes(tmp_path: Path) 
             write(tmp_path, call, 15)
             if (tmp_path / "stop").exists():
                 os._exit(0)
-    outcomes = {"read": 0, "told": 0}
+    outcomes = {"read": 0, "reported": 0}
     end = time.monotonic() + 1.5
     try:
         while time.monotonic() < end:
@@ -203,7 +203,7 @@ def test_a_reader_gets_one_of_the_datasets_that_a_writer_writes(tmp_path: Path) 
                 assert found[1] == 15
                 outcomes["read"] += 1
             except AtdataError:
-                outcomes["told"] += 1
+                outcomes["reported"] += 1
     finally:
         (tmp_path / "stop").touch()
         os.waitpid(pid, 0)

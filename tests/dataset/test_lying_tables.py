@@ -105,13 +105,13 @@ def lies(draw: st.DrawFn) -> tuple[int, list[int], list[int], dict[int, int]]:
 
 @settings(max_examples=60, deadline=None)
 @given(lies(), st.booleans())
-def test_no_lie_is_believed(told: Any, full: bool) -> None:
+def test_no_lie_is_believed(claims: Any, full: bool) -> None:
     """Local, with any rows left out, renamed or longer than they are: all samples, or an error."""
-    length, rows, named, stretch = told
+    length, rows, named, stretch = claims
     keys = keys_of(length)
     with placed(keys) as (path, true):
-        beside = path.with_name("x.tar.idx")
-        beside.write_bytes(lie(true, rows, [keys[n] for n in named], stretch))
+        table_path = path.with_name("x.tar.idx")
+        table_path.write_bytes(lie(true, rows, [keys[n] for n in named], stretch))
         whole = Dataset[Item](path).verified("full") if full else Dataset[Item](path)
         hold(lambda: whole.verified("full") if full else Dataset[Item](path), keys)
         if full or not stretch:
@@ -199,9 +199,9 @@ def test_a_damaged_header_is_an_error_in_all_ways(tmp_path: Path) -> None:
 def test_no_record_is_made_of_a_lie(tmp_path: Path) -> None:
     """An index, a copy in a store and a full check count the samples, not the table's."""
     dataset = write_samples(items(), tmp_path / "x.tar", fsync=False)
-    beside = tmp_path / "x.tar.idx"
-    true = SampleTable.parse(beside.read_bytes())
-    beside.write_bytes(lie(true, [0, 2], [true.key(0), true.key(2)], {}))
+    table_path = tmp_path / "x.tar.idx"
+    true = SampleTable.parse(table_path.read_bytes())
+    table_path.write_bytes(lie(true, [0, 2], [true.key(0), true.key(2)], {}))
     opened = Dataset[Item](dataset.shard_list[0])
     assert [s.number for s in opened.verified("full")] == list(range(COUNT))
     for store in (None, DiskDataStore(tmp_path / "store")):

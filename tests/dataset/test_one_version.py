@@ -93,7 +93,7 @@ def put(folder: Path, files: dict[str, bytes], how: Change) -> None:
         (folder / "x.tar.idx").unlink()
 
 
-def told(way: str, dataset: Dataset[Row]) -> Any:
+def outcome(way: str, dataset: Dataset[Row]) -> Any:
     """What a way gives; its error where that is one that tells."""
     try:
         return WAYS[way](dataset)
@@ -114,12 +114,12 @@ def check(
     new: list[int],
 ) -> None:
     """Use a dataset, change what it is of, and use it again."""
-    assert told(first, dataset) == right(first, old)
+    assert outcome(first, dataset) == right(first, old)
     change()
     for way in then:
-        found = told(way, dataset)
+        found = outcome(way, dataset)
         if isinstance(found, Exception):
-            assert isinstance(told(way, dataset), Exception), (way, "an error only once", found)
+            assert isinstance(outcome(way, dataset), Exception), (way, "an error only once", found)
         else:
             wanted = [right(way, old), right(way, new)]
             if way in ("positions", "by key"):
@@ -143,8 +143,8 @@ def test_a_local_shard_that_changes_is_read_as_it_was_or_is_or_not(
     if change.table == "old":
         del new["x.tar.idx"]
     with tempfile.TemporaryDirectory() as folder:
-        beside = {} if alone else NEIGHBOUR
-        for name, data in {**old, **beside}.items():
+        neighbours = {} if alone else NEIGHBOUR
+        for name, data in {**old, **neighbours}.items():
             (Path(folder) / name).write_bytes(data)
         check(
             Dataset[Row](Path(folder)),
@@ -160,7 +160,7 @@ def test_a_local_shard_that_changes_is_read_as_it_was_or_is_or_not(
         for way in WAYS:
             there = [*range(100, 100 + len(LAYOUTS[change.layout]))]
             there += [] if alone else range(500, 504)
-            assert told(way, Dataset[Row](Path(folder))) == right(way, there), way
+            assert outcome(way, Dataset[Row](Path(folder))) == right(way, there), way
 
 
 @settings(max_examples=40, deadline=None)

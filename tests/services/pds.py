@@ -59,8 +59,8 @@ class LoneServer:
             env={k: v for k, v in os.environ.items() if not k.startswith(("PDS_", "PLC_"))},
         )
         assert self._process.stdout is not None
-        told: dict[str, Any] = json.loads(self._process.stdout.readline())
-        self.server = Server(**told["servers"][0])
+        started: dict[str, Any] = json.loads(self._process.stdout.readline())
+        self.server = Server(**started["servers"][0])
         self.network = Network(self.plc_url, [self.server])
         """The server as one that accounts are made on."""
 

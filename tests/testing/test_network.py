@@ -31,8 +31,8 @@ def test_options_reach_the_servers(network: Network) -> None:
         port = int(first.servers[0].url.rpartition(":")[2])
         carol = first.accounts[0]
         assert carol.handle == f"carol{first.servers[0].handle_domain}"
-        told = _call(carol.server_url, "com.atproto.server.describeServer")
-        assert told.json()["blobUploadLimit"] == 123_456
+        answer = _call(carol.server_url, "com.atproto.server.describeServer")
+        assert answer.json()["blobUploadLimit"] == 123_456
         login = {"identifier": carol.handle, "password": carol.password}
         session = _call(carol.server_url, "com.atproto.server.createSession", login)
         assert int(session.headers["RateLimit-Remaining"]) < int(session.headers["RateLimit-Limit"])

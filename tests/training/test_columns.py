@@ -89,7 +89,7 @@ def test_without_a_word_on_ragged_fields_they_are_an_error(tokens: Dataset[Text]
     """The error of arrays that differ names the field and what to pass; wrong ways are refused."""
     with pytest.raises(RaggedFieldError, match=r"ids: .*ragged=\{'ids': 'pad'\}"):
         next(tokens.batches(8))
-    with pytest.raises(RaggedFieldError, match="behind their first axis"):
+    with pytest.raises(RaggedFieldError, match="after their first axis"):
         next(tokens.batches(8, ragged={"ids": "pad", "grid": "flat"}))
     for wrong in ("stack", 5, ["pad"], {"ids": "stack"}, {"number": "pad"}, {"nothing": "pad"}):
         with pytest.raises(OptionError):

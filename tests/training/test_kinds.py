@@ -51,9 +51,9 @@ def served(local: Dataset[Item]) -> Iterator[dict[str, Made]]:
     with web_server() as site:
         urls: dict[str, list[str]] = {"without tables": [], "with tables": []}
         for path in map(Path, local.shard_list):
-            for name, beside in (("bare", False), ("full", True)):
+            for name, with_tables in (("bare", False), ("full", True)):
                 site.files[f"/{name}/{path.name}"] = path.read_bytes()
-                if beside:
+                if with_tables:
                     table = path.with_name(f"{path.name}.idx")
                     site.files[f"/{name}/{table.name}"] = table.read_bytes()
             urls["without tables"].append(f"{site.url}/bare/{path.name}")

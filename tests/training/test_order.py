@@ -459,9 +459,9 @@ def test_a_state_of_the_order_before_is_continued_in_it() -> None:
         maxcount=300,
     )
     shuffle = {"seed": 3, "epoch": 4, "block": 4, "window": 300}
-    told = {"history": [], "rank": 0, "world_size": 1, "taken": 333}
+    progress = {"history": [], "rank": 0, "world_size": 1, "taken": 333}
     data = dataset.shuffled().state_dict()["data"]
-    state = {"atdata_state": 2, "samples": 1000, "data": data, "shuffle": shuffle, **told}
+    state = {"atdata_state": 2, "samples": 1000, "data": data, "shuffle": shuffle, **progress}
     reading = dataset.shuffled(seed=3)
     reading.load_state_dict(state)
     assert reading.state_dict()["atdata_state"] == 2
