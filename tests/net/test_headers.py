@@ -14,7 +14,7 @@ from atdata.net.headers import retry_after, whole_number
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("0", 0), (" 120 ", 120), ("9" * 300, 30 * 86_400), (formatdate(time() - 60, usegmt=True), 0)],
+    [("0", 0), (" 120 ", 120), ("9" * 300, 30 * 86_400), ("Wed, 21 Oct 2015 07:28:00 GMT", 0)],
 )
 def test_waits(text: str, seconds: float) -> None:
     """A number or a date is a wait, never a negative one, never of more than 30 days."""
