@@ -1,4 +1,4 @@
-"""Attributes made on first use: once, by the thread that asks, in the way of nobody else."""
+"""Attributes are computed once, on first use, and block no other thread."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Number:
 
 
 class Slow:
-    """Makes its value when it is let."""
+    """Computes its value once it is allowed to."""
 
     def __init__(self, go: threading.Event | None = None) -> None:
         self.go = go
@@ -38,7 +38,7 @@ class Slow:
 
     @once
     def value(self) -> int:
-        """What is made."""
+        """The value."""
         self.calls += 1
         self.begun.set()
         if self.go is not None:
@@ -47,7 +47,7 @@ class Slow:
 
 
 def test_no_lock_of_all_instances_is_used() -> None:
-    """functools.cached_property, which has one in Python 3.11, is nowhere in the package."""
+    """functools.cached_property, which has one in Python 3.11, is not used in the package."""
     for path in SRC.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             named = isinstance(node, ast.Attribute) and node.attr == "cached_property"
@@ -59,7 +59,7 @@ def test_no_lock_of_all_instances_is_used() -> None:
 
 
 def test_a_value_is_made_once_whoever_asks() -> None:
-    """Of many threads that ask at once, one makes it; afterwards it is a plain attribute."""
+    """Of many threads that ask at once, one computes it; then it is a plain attribute."""
     slow = Slow(threading.Event())
     with ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(lambda: slow.value) for _ in range(8)]
@@ -76,7 +76,7 @@ def test_a_value_is_made_once_whoever_asks() -> None:
 
 
 def test_an_error_is_not_kept() -> None:
-    """What failed is tried again by who asks next."""
+    """If computing it fails, the next access tries again."""
 
     class Failing:
         tries = 0
@@ -95,7 +95,7 @@ def test_an_error_is_not_kept() -> None:
 
 
 def test_one_that_waits_is_in_nobody_elses_way() -> None:
-    """While one instance waits, others make theirs, and a forked child makes the same."""
+    """While one instance waits, others compute theirs, and a forked child computes its own."""
     slow = Slow(threading.Event())
     waiting = threading.Thread(target=lambda: slow.value)
     waiting.start()
@@ -114,7 +114,7 @@ def test_one_that_waits_is_in_nobody_elses_way() -> None:
 
 @contextmanager
 def silent_server(body: bytes) -> Iterator[tuple[WebServer, threading.Event, threading.Event]]:
-    """A server that has no tables, and gives no shard before it is let."""
+    """A server without tables, which sends no shard before it is allowed to."""
     asked, go = threading.Event(), threading.Event()
 
     def program(_: dict[str, str]) -> bytes:
@@ -131,7 +131,7 @@ def silent_server(body: bytes) -> Iterator[tuple[WebServer, threading.Event, thr
 
 
 def test_a_silent_server_holds_up_no_other_dataset(tmp_path: Path) -> None:
-    """While a thread waits for a server, a local dataset is read in every way, also by children."""
+    """While a thread waits for a server, local datasets are read in every way, by children too."""
     local = write_samples([Number(i) for i in range(50)], tmp_path / "x.tar", fsync=False)
     path = local.shard_list[0]
     with silent_server(Path(path).read_bytes()) as (site, asked, go):
@@ -201,7 +201,7 @@ for thread in threads:
 
 
 def test_children_forked_under_load_never_hang(tmp_path: Path) -> None:
-    """Forked while threads read, local and over http, every child reads, too, and ends."""
+    """Children forked while threads read, locally and over http, read and end."""
     local = write_samples([Number(i) for i in range(60)], tmp_path / "x.tar", fsync=False)
     with web_server() as site:
         for name in ("x.tar", "x.tar.idx"):
