@@ -1,9 +1,9 @@
 """What reading for training costs: ``python -m bench.training [--gb 10] [--samples 1000000]``.
 
-Prints lines of ``name: value``. Each measurement runs in a process of its own, over shards that
-were written before; the page cache is warm. Peak memory is that of the process, and what the
-same process needs before it reads is printed beside it. Where PyTorch is installed, epochs are
-read by two workers of its DataLoader as well, and the peak is that of the worker that needs most:
+Prints lines of ``name: value``. Each measurement runs in its own process, over shards that were
+written earlier, with a warm page cache. Peak memory is that of the process; the memory it needs
+before reading is printed too. If PyTorch is installed, epochs are also read by two workers of its
+DataLoader, and the peak is that of the largest worker:
 ``.venv/bin/python -m bench.training --only workers`` after ``make torch``.
 """
 

@@ -128,7 +128,7 @@ async function startServer(number, plcUrl, viewUrl) {
   closers.push(() => pds.destroy())
   const { publicUrl: url, did } = settings.service
   const { adminPassword: admin_password, jwtSecret: jwt_secret } = environment
-  return { pds, told: { url, did, handle_domain: handleDomain, admin_password, jwt_secret } }
+  return { pds, ready: { url, did, handle_domain: handleDomain, admin_password, jwt_secret } }
 }
 
 const plcUrl = options.plc ?? (await startDirectory())
@@ -136,5 +136,5 @@ const viewUrl = await startView()
 for (let number = 1; number <= options.servers; number++) {
   servers.push(await startServer(number, plcUrl, viewUrl))
 }
-const told = { pid: process.pid, plc_url: plcUrl, servers: servers.map(({ told }) => told) }
-process.stdout.write(`${JSON.stringify(told)}\n`)
+const ready = { pid: process.pid, plc_url: plcUrl, servers: servers.map(({ ready }) => ready) }
+process.stdout.write(`${JSON.stringify(ready)}\n`)
