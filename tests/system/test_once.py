@@ -69,7 +69,7 @@ def test_a_value_is_made_once_whoever_asks() -> None:
         assert {answer.result() for answer in asked} == {os.getpid()}
     assert slow.calls == 1
     assert slow.__dict__["value"] == slow.value
-    assert Slow.value.__doc__ == "What is made."
+    assert Slow.value.__doc__ == "The value."
     plain = Slow()
     assert plain.value == os.getpid()
     assert pickle.loads(pickle.dumps({"value": plain.__dict__["value"]})) == {"value": plain.value}
