@@ -73,7 +73,7 @@ WORKERS ?= auto
 coverage: services ## every test, measured: prints which lines none reaches; WORKERS=2 for fewer processes
 	@rm -rf .cache/coverage && mkdir -p .cache/coverage
 	@"$(BIN)/python" -m coverage run -m pytest -q -n $(WORKERS) $(ARGS) || failed=1; \
-	"$(BIN)/python" -m coverage combine -q && "$(BIN)/python" -m coverage report --skip-covered --sort=cover \
+	"$(BIN)/python" -m coverage combine -q && "$(BIN)/python" -m coverage report --show-missing --skip-covered --sort=cover \
 	    && [ -z "$$failed" ]
 
 # The servers are the same for every Python, so their suites run on one: `make test`. There are
