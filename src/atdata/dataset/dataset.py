@@ -288,10 +288,10 @@ class Dataset(Trainable[T]):
             ShardError: A shard is damaged or cut short.
             DecodeError: A sample is not of the type.
         """
-        cut = self._cut(batch_size)
-        in_order = partial(read_in_order, self._shards, self._steps, batch_size, copy=copy)
+        items_of = self._items_of(batch_size)
+        sequential = partial(read_in_order, self._shards, self._steps, batch_size, copy=copy)
         return Reading(
-            EpochStream(self._epoch, None, self._share, cut, batch_size, in_order=in_order)
+            EpochStream(self._epoch, None, self._share, items_of, batch_size, sequential=sequential)
         )
 
     @overload
@@ -344,20 +344,22 @@ class Dataset(Trainable[T]):
             buffer_samples: Of a buffer: samples held and drawn from.
             buffer_shards: Of a buffer: shards read at the same time.
         """
-        cut = self._cut(batch_size)
+        items_of = self._items_of(batch_size)
         buffer = ShuffleBuffer(buffer_samples, buffer_shards)
         shuffle = self._shuffle(seed, epoch, window)
-        permuted: EpochStream[Any] = EpochStream(self._epoch, shuffle, self._share, cut, batch_size)
+        permuted: EpochStream[Any] = EpochStream(
+            self._epoch, shuffle, self._share, items_of, batch_size
+        )
         if self._share.world_size > 1:
             return Reading(permuted)
-        buffered = BufferStream(self._shards, self._steps, buffer, shuffle, cut)
+        buffered = BufferStream(self._shards, self._steps, buffer, shuffle, items_of)
         begins = permuted if self._shards.tables.are_next_to_shards() else buffered
         return Reading(ShuffledStream(permuted, buffered, begins))
 
     def _epoch(self, shuffle: Shuffle | None) -> Epoch:
         return DatasetEpoch(self._shards, self._steps, shuffle)
 
-    def _in_order(self, batch_size: int) -> Iterator[Run] | None:
+    def _sequential(self, batch_size: int) -> Iterator[Run] | None:
         if self._shards.tables.are_next_to_shards():
             return None
         # By places, shards without tables would be read twice: first to find where samples are.
@@ -368,8 +370,8 @@ class Dataset(Trainable[T]):
         return self._steps.is_filtered
 
     @property
-    def _is_declared(self) -> bool:
-        return self._steps.is_declared
+    def _type_is_known(self) -> bool:
+        return self._steps.type_is_known
 
     @property
     def _access(self) -> RandomAccess:
@@ -400,7 +402,7 @@ class Dataset(Trainable[T]):
             sample: T = rows.samples()[0]
             return sample
         self._check_batchable()
-        return batch_of(self._sample_type, [rows], declared=self._is_declared)
+        return batch_of(self._sample_type, [rows], type_is_known=self._type_is_known)
 
     def by_key(self, key: str) -> T:
         """The sample with this key; of several shards that have it, the first one's.

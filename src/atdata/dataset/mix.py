@@ -113,8 +113,8 @@ class Mixture(Trainable[T]):
         return made
 
     @property
-    def _is_declared(self) -> bool:
-        return all(dataset._is_declared for dataset in self._datasets)
+    def _type_is_known(self) -> bool:
+        return all(dataset._type_is_known for dataset in self._datasets)
 
     @overload
     def shuffled(
@@ -131,9 +131,9 @@ class Mixture(Trainable[T]):
         if batch_size is not None:
             check_batch_size(batch_size)
         shuffle = Shuffle(self._seed, epoch, window=window)
-        part = next((d for d in self._datasets if not d._is_declared), self._datasets[0])
-        cut = part._cut(batch_size)
-        return Reading(EpochStream(self._epoch, shuffle, self._share, cut, batch_size))
+        part = next((d for d in self._datasets if not d._type_is_known), self._datasets[0])
+        items_of = part._items_of(batch_size)
+        return Reading(EpochStream(self._epoch, shuffle, self._share, items_of, batch_size))
 
     def _shuffle(
         self, seed: int | None, epoch: int, window: int | None, *, agreed: bool = False

@@ -33,8 +33,8 @@ class Trainable(ABC, Generic[T]):
     def _epoch(self, shuffle: Shuffle | None) -> Epoch:
         """One epoch of everything, whatever this rank's part is."""
 
-    def _in_order(self, batch_size: int) -> Iterator[Run] | None:
-        """Everything from its start as it is stored, where that is better than by places."""
+    def _sequential(self, batch_size: int) -> Iterator[Run] | None:
+        """Everything in stored order; None where reading by position is faster."""
         return None
 
     @property
@@ -44,8 +44,8 @@ class Trainable(ABC, Generic[T]):
 
     @property
     @abstractmethod
-    def _is_declared(self) -> bool:
-        """Whether something says of which type the samples are, see `Steps`."""
+    def _type_is_known(self) -> bool:
+        """Whether the type of the samples is known before reading, see `Steps`."""
 
     def batches(
         self,
@@ -89,9 +89,9 @@ class Trainable(ABC, Generic[T]):
         """
         columns = self._columns(batch_size, drop_last=drop_last, ragged=ragged, fill=fill)
         how = self._shuffle(seed, epoch, window) if shuffle else None
-        in_order = None if shuffle else partial(self._in_order, batch_size)
+        sequential = None if shuffle else partial(self._sequential, batch_size)
         return Reading(
-            EpochStream(self._epoch, how, self._share, columns, batch_size, in_order=in_order)
+            EpochStream(self._epoch, how, self._share, columns, batch_size, sequential=sequential)
         )
 
     def to_torch(
@@ -160,7 +160,7 @@ class Trainable(ABC, Generic[T]):
             multiprocessing_context=multiprocessing_context,
         )
 
-    def _cut(self, batch_size: int | None) -> Callable[[Iterator[Run]], Iterator[Any]]:
+    def _items_of(self, batch_size: int | None) -> Callable[[Iterator[Run]], Iterator[Any]]:
         if batch_size is None:
             return samples_of
         check_batch_size(batch_size)
@@ -169,7 +169,7 @@ class Trainable(ABC, Generic[T]):
             batches_of,
             sample_type=self._sample_type,
             size=batch_size,
-            declared=self._is_declared,
+            type_is_known=self._type_is_known,
         )
 
     def _columns(
@@ -184,10 +184,10 @@ class Trainable(ABC, Generic[T]):
         check_batch_size(batch_size)
         self._check_batchable()
         options = ColumnOptions(ragged, fill)
-        if self._is_declared:
+        if self._type_is_known:
             options.of(fields_of(self._sample_type))
         return ColumnBatches(
-            self._sample_type, self._is_declared, batch_size, drop_last, options, then
+            self._sample_type, self._type_is_known, batch_size, drop_last, options, then
         )
 
     def _shuffle(
@@ -199,7 +199,7 @@ class Trainable(ABC, Generic[T]):
         return Shuffle(seed, epoch, window=window)
 
     def _check_batchable(self) -> None:
-        if self._is_declared and not is_sample_type(self._sample_type):
+        if self._type_is_known and not is_sample_type(self._sample_type):
             raise SampleTypeError(
                 f"Samples of {self._sample_type!r} cannot be batched field by field. "
                 "Let the function given to map() return a packable class."

@@ -16,7 +16,7 @@ from atdata.samples.codec import SampleCodec
 from atdata.shards.columns.decode import Payloads
 from atdata.shards.columns.strided import READ_ROW_BYTES
 from atdata.shards.reader import TABLE_BLOCK_BYTES, Block, block_rows, read_blocks
-from atdata.shards.tar.check import header_agrees, headers_agree, key_agrees, names_agree
+from atdata.shards.tar.check import header_agrees, headers_agree, key_agrees, plain_headers_agree
 from atdata.shards.tar.header import BLOCK
 from atdata.shards.tar.table import SUFFIX, SampleTable
 from atdata.shards.tar.unread import Unread
@@ -112,7 +112,7 @@ def table_matches(
         places = table.offsets, table.sizes
         if (
             matrix is not None
-            and names_agree(array, *places, matrix)
+            and plain_headers_agree(array, *places, matrix)
             and headers_agree(array, *places)
         ):
             return True
@@ -142,7 +142,7 @@ def _keys(payloads: Payloads, table: SampleTable, first: int, shard: str) -> lis
     rows = np.arange(first, first + len(starts))
     data: Bytes = np.frombuffer(buffer, np.uint8)
     matrix = table.key_matrix(rows)
-    if matrix is None or not names_agree(data, starts, payloads.ends - starts, matrix):
+    if matrix is None or not plain_headers_agree(data, starts, payloads.ends - starts, matrix):
         for row, start in zip(rows.tolist(), starts.tolist(), strict=True):
             before = partial(_bytes, buffer, table.end_of(row - 1), start - BLOCK)
             if not key_agrees(_bytes(buffer, start - BLOCK, start), table.key_bytes(row), before):

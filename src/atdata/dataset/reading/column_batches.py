@@ -97,7 +97,7 @@ class ColumnBatches:
 
     Args:
         sample_type: Type of the samples.
-        declared: Whether that is known to be their type, see `batch_of`.
+        type_is_known: As for `batch_of`.
         size: Samples of a batch.
         drop_last: Whether a smaller batch at the end is left out.
         options: What is asked of columns.
@@ -105,7 +105,7 @@ class ColumnBatches:
     """
 
     sample_type: type
-    declared: bool
+    type_is_known: bool
     size: int
     drop_last: bool
     options: ColumnOptions
@@ -114,14 +114,18 @@ class ColumnBatches:
     def __call__(self, runs: Iterator[Run]) -> Iterator[tuple[Any, int]]:
         checked: dict[type, CheckedOptions] = {}
         batches = batches_of(
-            runs, self.sample_type, self.size, declared=self.declared, drop_last=self.drop_last
+            runs,
+            self.sample_type,
+            self.size,
+            type_is_known=self.type_is_known,
+            drop_last=self.drop_last,
         )
-        for batch, taken in batches:
+        for batch, samples_taken in batches:
             held = columnar(batch)
             if held.sample_type not in checked:
                 checked[held.sample_type] = self.options.of(held.kinds)
             columns = columns_of(held, checked[held.sample_type])
-            yield (columns if self.then is None else self.then(columns)), taken
+            yield (columns if self.then is None else self.then(columns)), samples_taken
 
 
 def columns_of(held: Columnar, checked: CheckedOptions) -> dict[str, Column]:

@@ -235,22 +235,22 @@ def read_epoch(
     places, following = next(pieces, (None, None))
     if places is not None and following is not None and len(places) < _rest(epoch, ranges):
         # Nothing else is read during a small first piece, so that the first batch comes soon.
-        fetched, taken = epoch.fetch(places), following
-        for at in _cuts(taken, step, most):
-            yield _finished(epoch, fetched, at, taken)
+        fetched, samples_taken = epoch.fetch(places), following
+        for at in _cuts(samples_taken, step, most):
+            yield _finished(epoch, fetched, at, samples_taken)
         places, following = next(pieces, (None, None))
     with closing(_Ahead(epoch)) as ahead:
         if places is not None:
             ahead.begin(places)
         while places is not None and following is not None:
             # Nothing of the last piece is held while the one after the next is read.
-            fetched, taken = None, following
+            fetched, samples_taken = None, following
             fetched = ahead.result()
             places, following = next(pieces, (None, None))
             if places is not None:
                 ahead.begin(places)
-            for at in _cuts(taken, step, most):
-                yield _finished(epoch, fetched, at, taken)
+            for at in _cuts(samples_taken, step, most):
+                yield _finished(epoch, fetched, at, samples_taken)
 
 
 def _rest(epoch: Epoch, ranges: Ranges) -> int:
@@ -294,16 +294,16 @@ class _Ahead:
             self._pool.shutdown()
 
 
-def _finished(epoch: Epoch, fetched: Any, part: slice, taken: Integers) -> Run:
+def _finished(epoch: Epoch, fetched: Any, part: slice, samples_taken: Integers) -> Run:
     rows, kept = epoch.finish(fetched, part)
-    return rows, taken[part][kept]
+    return rows, samples_taken[part][kept]
 
 
-def _cuts(taken: Integers, size: int, most: int) -> Iterator[slice]:
+def _cuts(samples_taken: Integers, size: int, most: int) -> Iterator[slice]:
     """Parts of at most ``most`` rows that end where a batch of ``size`` does."""
     at = 0
-    while at < len(taken):
-        end = at + min(len(taken) - at, most - (int(taken[at]) - 1) % size)
+    while at < len(samples_taken):
+        end = at + min(len(samples_taken) - at, most - (int(samples_taken[at]) - 1) % size)
         yield slice(at, end)
         at = end
 
@@ -318,7 +318,7 @@ def _pieces(
     first: int,
     whole: bool,
 ) -> Iterator[tuple[Integers, Integers]]:
-    """Places that are read together, and what has been taken once each of them is.
+    """Places that are read together; with each, the samples taken once it is read.
 
     Args:
         epoch: The epoch.
@@ -336,12 +336,12 @@ def _pieces(
         if whole:
             end = min(total, -(-end // step) * step)
         places = np.concatenate([np.arange(*part) for part in cut(ranges, before, end)])
-        taken = np.arange(before, end)
+        samples_taken = np.arange(before, end)
         if workers > 1:
-            mine = taken // step % workers == worker
-            places, taken = places[mine], taken[mine]
+            mine = samples_taken // step % workers == worker
+            places, samples_taken = places[mine], samples_taken[mine]
         if len(places):
-            yield places, taken + 1
+            yield places, samples_taken + 1
         before = end
         # Small at first, so that the first batch comes soon; then as large as is best.
         most *= 64

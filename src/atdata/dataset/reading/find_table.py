@@ -61,13 +61,13 @@ def local_table(shard: Shard, path: Path) -> tuple[Identity, SampleTable] | None
         path: The file that it is.
 
     Raises:
-        IntegrityError: The shard was changed since this dataset met it first.
+        IntegrityError: The shard was changed since this dataset first read it.
     """
     try:
         stat = path.stat()
     except OSError:
         return None
-    shard.met(stat)
+    shard.check_version(stat)
     if shard.verify != "full":
         with suppress(OSError, ShardError, ValueError):
             identity, table = _opened(path.with_name(path.name + SUFFIX))
@@ -157,16 +157,16 @@ def scanned_table(shard: Shard, unread: Unread) -> SampleTable:
         unread: Records members that are not samples.
 
     Raises:
-        IntegrityError: The shard was changed since this dataset met it first.
+        IntegrityError: The shard was changed since this dataset first read it.
         ShardError: It is damaged.
         SourceError: It cannot be read.
     """
     path = shard.located()
     if path is not None:
-        shard.look()
+        shard.check_current_version()
         size = path.stat().st_size if path.exists() else 0
         table = scan_table(path, shard=shard.name, shard_bytes=size, unread=unread)
-        shard.look()
+        shard.check_current_version()
     else:
         table = _scanned_on_server(shard, unread)
     table.checked = True

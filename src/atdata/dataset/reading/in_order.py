@@ -30,7 +30,7 @@ def read_in_order(
         copy: As for `Block`.
 
     Raises:
-        ShardError: A shard is damaged, or not what it was when this dataset met it first.
+        ShardError: A shard is damaged, or not what it was when this dataset first read it.
         SourceError: One cannot be read.
     """
     before = 0
@@ -95,11 +95,11 @@ def _scanned(shards: Shards, shard: Shard, steps: Steps) -> Iterator[Block[Any]]
 
 def _of_file(shard: Shard, blocks: Iterator[Block[Any]]) -> Iterator[Block[Any]]:
     """The rows of a local shard, unless it was replaced before it was open."""
-    shard.look()
+    shard.check_current_version()
     for done, block in enumerate(_counted(shard, blocks)):
         if not done:
             shard.located()
-            shard.look()
+            shard.check_current_version()
         yield block
 
 
@@ -121,7 +121,7 @@ def _counted(shard: Shard, blocks: Iterator[Block[Any]]) -> Iterator[Block[Any]]
     for block in blocks:
         count += len(block)
         yield block
-    shard.counted(count)
+    shard.check_sample_count(count)
 
 
 class _OpenedAhead:

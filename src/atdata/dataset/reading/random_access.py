@@ -19,7 +19,7 @@ from atdata.samples.codec import SampleCodec
 from atdata.shards.columns.column import LazyColumn
 from atdata.shards.columns.decode import Payloads
 from atdata.shards.reader import Block
-from atdata.shards.tar.check import header_agrees, headers_agree, key_agrees, names_agree
+from atdata.shards.tar.check import header_agrees, headers_agree, key_agrees, plain_headers_agree
 from atdata.shards.tar.header import BLOCK, key_of, name_of
 from atdata.shards.tar.keys import KeyMatrix, Keys, key_list
 from atdata.shards.tar.table import SampleTable
@@ -353,7 +353,7 @@ class RandomAccess:
     def _check(self, found: Located, part: Selection, data: Bytes, at: Integers) -> None:
         """Compare what the tables say of samples with the headers that were read."""
         sizes = found.sizes[part]
-        if found.keys is not None and names_agree(data, at, sizes, found.keys[part]):
+        if found.keys is not None and plain_headers_agree(data, at, sizes, found.keys[part]):
             return
         # Headers that do not tell the keys: the table has to be right as a whole.
         shards = found.starts[part] // SHARD_DISTANCE

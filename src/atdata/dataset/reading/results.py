@@ -49,18 +49,18 @@ def checked_results(
     return out
 
 
-def type_of_results(samples: list[Any], expected: type, *, declared: bool) -> type:
+def type_of_results(samples: list[Any], expected: type, *, type_is_known: bool) -> type:
     """The type of a batch.
 
     Args:
         samples: Its samples.
-        expected: Their type, or that of what they were made of.
-        declared: Whether it is known to be their type.
+        expected: Their type, or that of the samples that they were made of.
+        type_is_known: Whether ``expected`` is their type.
 
     Raises:
         SampleTypeError: They have no fields, or are of several types.
     """
-    types = set() if declared else set(map(type, samples))
+    types = set() if type_is_known else set(map(type, samples))
     if len(types) == 1 and is_sample_type(found := next(iter(types))):
         return found
     if all(issubclass(found, expected) for found in types) and is_sample_type(expected):

@@ -61,7 +61,7 @@ class Rows(Protocol):
 
 
 Run: TypeAlias = tuple[Rows, Integers]
-"""Rows, and for each how many stored samples have been taken once it is; shape (n,)."""
+"""Rows; for each, the number of stored samples used up by then, itself included; shape (n,)."""
 
 
 class MadeRows(Protocol):
@@ -161,9 +161,9 @@ class _Slice(MadeRows):
 
 
 def samples_of(runs: Iterator[Run]) -> Iterator[tuple[Any, int]]:
-    """Every sample, each with what has been taken once it is."""
-    for rows, taken in runs:
-        yield from zip(rows.each(), taken.tolist(), strict=True)
+    """Every sample, each with the number of stored samples used up by then, itself included."""
+    for rows, samples_taken in runs:
+        yield from zip(rows.each(), samples_taken.tolist(), strict=True)
 
 
 def batches_of(
@@ -171,32 +171,37 @@ def batches_of(
     sample_type: type,
     size: int,
     *,
-    declared: bool = True,
+    type_is_known: bool = True,
     drop_last: bool = False,
 ) -> Iterator[tuple[SampleBatch[Any], int]]:
-    """Every row, ``size`` at a time; the last batch may be smaller, or is dropped.
+    """Batches of ``size`` rows, each with the number of stored samples used up by its end.
 
-    ``sample_type`` and ``declared`` are as for `batch_of`.
+    The last batch may be smaller, or is dropped.
+
+    ``sample_type`` and ``type_is_known`` are as for `batch_of`.
     """
     waiting: list[Rows] = []
     fields, have, at_end = fields_of(sample_type), 0, 0
-    for run, taken in runs:
+    for run, samples_taken in runs:
         rows, count = SharedRows(run), len(run)
         at = 0
         while have + count - at >= size:
             need = size - have
             waiting.append(rows if need == count else rows.take(slice(at, at + need)))
             at += need
-            yield _batch(sample_type, fields, waiting, declared=declared), int(taken[at - 1])
+            yield (
+                _batch(sample_type, fields, waiting, type_is_known=type_is_known),
+                int(samples_taken[at - 1]),
+            )
             have, waiting = 0, []
         if at < count:
             waiting.append(rows.take(slice(at, count)) if at else rows)
             have += count - at
-            at_end = int(taken[-1])
+            at_end = int(samples_taken[-1])
         # What is read next takes the place of these rows, where nobody needs them any more.
         del run, rows
     if have and not drop_last:
-        yield _batch(sample_type, fields, waiting, declared=declared), at_end
+        yield _batch(sample_type, fields, waiting, type_is_known=type_is_known), at_end
 
 
 def check_batch_size(value: object) -> None:
@@ -210,23 +215,24 @@ def check_batch_size(value: object) -> None:
 
 
 def batch_of(
-    sample_type: type, parts: Sequence[Rows], *, declared: bool = True
+    sample_type: type, parts: Sequence[Rows], *, type_is_known: bool = True
 ) -> SampleBatch[Any]:
     """Rows as one batch, column by column where they have columns.
 
     Args:
         sample_type: Type of the samples.
         parts: The rows.
-        declared: Whether that is known to be their type; else it is the type that they have.
+        type_is_known: False: a function given to map() made the samples, and nothing declares
+            its type. Then the batch has the type of its samples.
 
     Raises:
         SampleTypeError: They have no fields, or several types.
     """
-    return _batch(sample_type, fields_of(sample_type), parts, declared=declared)
+    return _batch(sample_type, fields_of(sample_type), parts, type_is_known=type_is_known)
 
 
 def _batch(
-    sample_type: type, fields: Mapping[str, Field], parts: Sequence[Rows], *, declared: bool
+    sample_type: type, fields: Mapping[str, Field], parts: Sequence[Rows], *, type_is_known: bool
 ) -> SampleBatch[Any]:
     keys = Keys.joined([part.keys for part in parts])
     # Samples without a type may each have other fields, so that columns are the batch's.
@@ -234,7 +240,7 @@ def _batch(
     if known and len(known) == len(parts):
         return SampleBatch(sample_type, keys, joined(known, fields))
     samples = [sample for part in parts for sample in part.samples()]
-    made = type_of_results(samples, sample_type, declared=declared)
+    made = type_of_results(samples, sample_type, type_is_known=type_is_known)
     return SampleBatch(made, keys, samples=samples)
 
 

@@ -31,7 +31,7 @@ _UNKNOWN: Final = Path()
 
 
 class Shard:
-    """One shard. A dataset reads the version of it that it met first; any other is an error.
+    """One shard. A dataset reads the version of it that it first saw; any other is an error.
 
     Args:
         number: Its number in the dataset.
@@ -42,7 +42,7 @@ class Shard:
         verify: How it is checked against that.
     """
 
-    __slots__ = ("_known", "_locate", "_met", "_path", "_source", "name", "number", "verify")
+    __slots__ = ("_first_seen", "_known", "_locate", "_path", "_source", "name", "number", "verify")
 
     def __init__(
         self,
@@ -60,10 +60,9 @@ class Shard:
         self._known = known
         self.verify = verify
         self._path: Path | None = _UNKNOWN
-        self._met: dict[str, Any] = {}
-        """What was met of it first: its file's size and time of change (not the inode: some file
-        systems across a network give another one each time), its number of samples; and how it was
-        found changed since."""
+        self._first_seen: dict[str, Any] = {}
+        """As first seen: its file's size and time of change (not the inode: some network file
+        systems give another one each time), its number of samples; and how it was changed since."""
 
     @property
     def recorded(self) -> ShardInfo:
@@ -189,40 +188,42 @@ class Shard:
         Raises:
             IntegrityError: It was.
         """
-        if "changed" in self._met:
+        if "changed" in self._first_seen:
             raise self.changed()
 
-    def met(self, stat: os.stat_result) -> None:
-        """Record which file it is, before and after something is learned of it.
+    def check_version(self, stat: os.stat_result) -> None:
+        """Check that its file has the size and time of change that were seen first.
+
+        The first call remembers them. Called before and after anything is read from the file.
 
         Raises:
-            IntegrityError: It was another file before.
+            IntegrityError: They differ.
         """
         self.check_unchanged()
         found = stat.st_size, stat.st_mtime_ns
-        first = self._met.setdefault("file", found)
+        first = self._first_seen.setdefault("file", found)
         if first != found:
             raise self.changed("cut short" if found[0] < first[0] else "changed")
 
-    def look(self) -> None:
-        """`met`, of its file as it is now; that it is missing, reading tells."""
+    def check_current_version(self) -> None:
+        """`check_version` of its file as it is now. A missing file is an error when it is read."""
         if self.path is not None:
             with suppress(OSError):
-                self.met(self.path.stat())
+                self.check_version(self.path.stat())
 
-    def counted(self, samples: int) -> None:
-        """Record how many samples it has, whichever way they were counted.
+    def check_sample_count(self, samples: int) -> None:
+        """Check that it has as many samples as were found first; the first call remembers them.
 
         Raises:
-            IntegrityError: It had another number before.
+            IntegrityError: It differs.
         """
         self.check_unchanged()
-        if self._met.setdefault("samples", samples) != samples:
+        if self._first_seen.setdefault("samples", samples) != samples:
             raise self.changed()
 
     def changed(self, how: str = "changed") -> IntegrityError:
         """The error of a shard that is no longer what it was; from now on, each use raises it."""
-        how = self._met.setdefault("changed", how)
+        how = self._first_seen.setdefault("changed", how)
         return IntegrityError(
             f"the dataset was opened before this shard, or the .idx table next to it, was {how}. "
             "Open the dataset again",

@@ -157,7 +157,7 @@ class ShardFiles:
         """A shard, open; a file of this machine must not have been overwritten since."""
         file = self.get(number)
         if isinstance(file, FileBytes) and number not in self._copies:
-            self._shards[number].met(file.stat())
+            self._shards[number].check_version(file.stat())
         return file
 
     def _kind(self, number: int) -> tuple[bool, int, int]:
@@ -263,7 +263,7 @@ class ShardFiles:
         if shard.path is not None:
             shard.check_file()
             file = FileBytes(shard.path)
-            shard.met(file.stat())
+            shard.check_version(file.stat())
             # Refuses one that was replaced before it was open.
             shard.located()
             return file

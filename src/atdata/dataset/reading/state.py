@@ -17,7 +17,7 @@ _MAX_SESSIONS: Final = 100_000
 """Most sessions, or ranks of a session, that a state may have."""
 
 History = list[tuple[int, "int | list[int]"]]
-"""World size, and what was taken, of each session of an epoch so far."""
+"""World size of each session of an epoch so far, and the samples that each rank took in it."""
 
 
 class Stream(Protocol[X_co]):
@@ -31,7 +31,7 @@ class Stream(Protocol[X_co]):
         ...
 
     def begin(self, history: History) -> Iterator[tuple[X_co, int]]:
-        """Items, each with the samples that have been taken once it is."""
+        """Items, each with the number of stored samples used up by then, itself included."""
         ...
 
     def describe(self) -> dict[str, Any]:
@@ -57,7 +57,7 @@ class Reading(Generic[X_co]):
     def __init__(self, stream: Stream[X_co]) -> None:
         self._stream = stream
         self._history: History = []
-        self._taken = 0
+        self._samples_taken = 0
         self._items: Iterator[tuple[X_co, int]] | None = None
         self._process = _process
 
@@ -66,7 +66,7 @@ class Reading(Generic[X_co]):
         while True:
             items = self._begun()
             try:
-                for item, self._taken in items:
+                for item, self._samples_taken in items:
                     yield item
                     if self._process != _process:
                         break
@@ -82,7 +82,7 @@ class Reading(Generic[X_co]):
     def __next__(self) -> X_co:
         items = self._begun()
         try:
-            item, self._taken = next(items)
+            item, self._samples_taken = next(items)
         except StopIteration:
             raise
         except BaseException as error:
@@ -105,8 +105,8 @@ class Reading(Generic[X_co]):
 
     def _begin_again(self) -> None:
         """Begin where reading stands."""
-        self._history = continued(self._history, self._stream.share.world_size, self._taken)
-        self._taken, self._items = 0, None
+        self._history = continued(self._history, self._stream.share.world_size, self._samples_taken)
+        self._samples_taken, self._items = 0, None
 
     def _begun(self) -> Iterator[tuple[X_co, int]]:
         if self._process != _process:
@@ -140,7 +140,7 @@ class Reading(Generic[X_co]):
         It is JSON, and the same whatever the number of workers. It holds for every rank, where
         all of them have returned as many samples; `merge_states` puts unequal ones together.
         """
-        return state_of(self._stream, self._history, self._taken)
+        return state_of(self._stream, self._history, self._samples_taken)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Resume where another reading of the same samples stood, maybe on other ranks.
@@ -150,7 +150,7 @@ class Reading(Generic[X_co]):
         """
         history = history_of(state, self._stream)
         self.close()
-        self._history, self._taken, self._items = history, 0, None
+        self._history, self._samples_taken, self._items = history, 0, None
 
 
 _process = os.getpid()

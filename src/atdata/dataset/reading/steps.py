@@ -41,7 +41,7 @@ class Map:
 
     function: Callable[[Any], Any]
     declared: type | None
-    """What it returns; None: nothing says so, and what it gives is taken as it is."""
+    """The type that it returns; None: unknown, and results are not checked."""
 
     def apply(self, rows: Rows) -> Rows:
         made = [self.function(sample) for sample in rows.samples()]
@@ -94,8 +94,11 @@ class Steps:
         return any(isinstance(step, Filter) for step in self.each)
 
     @property
-    def is_declared(self) -> bool:
-        """Whether something says of which type the samples are that come out."""
+    def type_is_known(self) -> bool:
+        """Whether the type of the resulting samples is known before reading.
+
+        It is not after a map() whose function and arguments declare none.
+        """
         for step in reversed(self.each):
             if not isinstance(step, Filter):
                 return isinstance(step, View) or step.declared is not None

@@ -21,10 +21,11 @@ from atdata.system.once import once
 X = TypeVar("X")
 
 
-Cut: TypeAlias = Callable[[Iterator[Run]], Iterator[tuple[X, int]]]
-"""Makes samples or batches of runs of rows, each with what has been taken once it is."""
-InOrder: TypeAlias = Callable[[], "Iterator[Run] | None"]
-"""Reads everything from its start as it is stored; None: it is better read by places."""
+ItemsOf: TypeAlias = Callable[[Iterator[Run]], Iterator[tuple[X, int]]]
+"""Makes samples or batches of runs of rows: each item, with the number of stored samples used up
+by then."""
+SequentialRead: TypeAlias = Callable[[], "Iterator[Run] | None"]
+"""Reads everything from its start, in stored order; None: reading by position is faster."""
 
 
 class EpochStream(Generic[X]):
@@ -34,9 +35,9 @@ class EpochStream(Generic[X]):
         epoch_of: Makes the epoch, shuffled or not.
         shuffle: How it is shuffled.
         share: Whose samples.
-        cut: Makes items of the rows.
+        items_of: Makes samples or batches of the rows.
         size: Samples of a batch.
-        in_order: How a whole epoch that is not shuffled is read from its start.
+        sequential: Reads a whole epoch that is not shuffled, from its start.
     """
 
     def __init__(
@@ -44,17 +45,17 @@ class EpochStream(Generic[X]):
         epoch_of: Callable[[Shuffle | None], Epoch],
         shuffle: Shuffle | None,
         share: Share,
-        cut: Cut[X],
+        items_of: ItemsOf[X],
         size: int | None,
         *,
-        in_order: InOrder | None = None,
+        sequential: SequentialRead | None = None,
     ) -> None:
         self._epoch_of = epoch_of
         self._shuffle = shuffle
         self.share = share
-        self._cut = cut
+        self._items_of = items_of
         self._size = size
-        self._in_order = in_order
+        self._sequential = sequential
 
     def __getstate__(self) -> dict[str, Any]:
         # A worker makes the epoch of what decides over it, which is much less to send.
@@ -83,18 +84,18 @@ class EpochStream(Generic[X]):
         )
 
     def begin(self, history: History) -> Iterator[tuple[X, int]]:
-        """See `Stream`."""
-        from_start = self._in_order and not history and self.share.world_size == 1
-        found = self._in_order() if self._in_order and from_start else None
-        return self._cut(self.runs(history) if found is None else found)
+        """Samples or batches from where the history ends."""
+        from_start = self._sequential and not history and self.share.world_size == 1
+        found = self._sequential() if self._sequential and from_start else None
+        return self._items_of(self.runs(history) if found is None else found)
 
     @property
     def version(self) -> int:
-        """See `Stream`."""
+        """Version of the order."""
         return VERSION if self._shuffle is None else self._shuffle.version
 
     def describe(self) -> dict[str, Any]:
-        """See `Stream`."""
+        """What a state has to agree with, as JSON."""
         shuffle = self.epoch.shuffle
         return {
             "samples": len(self.epoch),
@@ -103,7 +104,7 @@ class EpochStream(Generic[X]):
         }
 
     def adopt(self, state: Mapping[str, Any]) -> None:
-        """See `Stream`."""
+        """Continue as a state says. A StateError changes nothing."""
         said = state.get("shuffle")
         if is_of_buffer(state):
             raise StateError(
@@ -143,11 +144,16 @@ class BufferStream(Generic[X]):
         steps: What is done to it.
         buffer: The buffer.
         shuffle: Its seed and epoch.
-        cut: Makes items of the rows.
+        items_of: Makes samples or batches of the rows.
     """
 
     def __init__(
-        self, shards: Shards, steps: Steps, buffer: ShuffleBuffer, shuffle: Shuffle, cut: Cut[X]
+        self,
+        shards: Shards,
+        steps: Steps,
+        buffer: ShuffleBuffer,
+        shuffle: Shuffle,
+        items_of: ItemsOf[X],
     ) -> None:
         self.share = Share()
         self.version = VERSION
@@ -155,21 +161,21 @@ class BufferStream(Generic[X]):
         self._steps = steps
         self._buffer = buffer
         self._shuffle = shuffle.with_seed()
-        self._cut = cut
+        self._items_of = items_of
 
     def begin(self, history: History) -> Iterator[tuple[X, int]]:
-        """See `Stream`. What was read before is read again, and skipped."""
+        """Begin where the history ends: what was read before is read again, and skipped."""
         done = sum(taken if isinstance(taken, int) else sum(taken) for _, taken in history)
         buffer = replace(self._buffer, seed=[self._shuffle.seed or 0, self._shuffle.epoch])
-        return self._cut(read_through_buffer(self._shards, self._steps, buffer, done))
+        return self._items_of(read_through_buffer(self._shards, self._steps, buffer, done))
 
     def describe(self) -> dict[str, Any]:
-        """See `Stream`."""
+        """What a state has to agree with, as JSON."""
         sizes = {"buffer": [self._buffer.buffer_samples, self._buffer.buffer_shards]}
         return {**self._mine(), "shuffle": {**self._shuffle.to_json(), **sizes}}
 
     def adopt(self, state: Mapping[str, Any]) -> None:
-        """See `Stream`."""
+        """Continue as a state says. A StateError changes nothing."""
         said = dict(state["shuffle"])
         if state.get("data") != self._mine()["data"]:
             raise StateError(
@@ -210,19 +216,19 @@ class ShuffledStream(Generic[X]):
 
     @property
     def version(self) -> int:
-        """See `Stream`."""
+        """Version of the order."""
         return self._stream.version
 
     def begin(self, history: History) -> Iterator[tuple[X, int]]:
-        """See `Stream`."""
+        """Samples or batches from where the history ends."""
         return self._stream.begin(history)
 
     def describe(self) -> dict[str, Any]:
-        """See `Stream`."""
+        """What a state has to agree with, as JSON."""
         return self._stream.describe()
 
     def adopt(self, state: Mapping[str, Any]) -> None:
-        """See `Stream`."""
+        """Continue as a state says. A StateError changes nothing."""
         found = self._buffered if is_of_buffer(state) else self._permuted
         found.adopt(state)
         self._stream = found

@@ -193,7 +193,7 @@ class ShardTables:
 
     def _take(self, number: int, table: SampleTable) -> None:
         """Read a shard by this table from now on, unless it is of another version."""
-        self._shards[number].counted(len(table))
+        self._shards[number].check_sample_count(len(table))
         self._tables[number], self._heads[number] = table, table.head
 
     def _each(self, work: Callable[[int], X]) -> list[X]:
@@ -225,7 +225,7 @@ class ShardTables:
         found = local_table(shard, path)
         # Of many shards, only the heads stay open.
         head = (self.table(number) if found is None else found[1]).head
-        shard.counted(head.samples)
+        shard.check_sample_count(head.samples)
         self._heads[number] = head
         return True
 

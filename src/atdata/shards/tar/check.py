@@ -93,11 +93,11 @@ def headers_agree(data: Bytes, at: Integers, sizes: Integers) -> bool:
     return True
 
 
-def names_agree(data: Bytes, at: Integers, sizes: Integers, keys: KeyMatrix) -> bool:
-    """Whether all headers are plain ones, of members of these sizes and keys.
+def plain_headers_agree(data: Bytes, at: Integers, sizes: Integers, keys: KeyMatrix) -> bool:
+    """Whether all headers are plain ustar or GNU ones, with these sizes and keys.
 
-    Where they are, as in shards that we write, this is faster than `headers_agree`, and checks
-    keys, too; but not the headers' checksums.
+    Magic, size and name of each are compared, its checksum is not. Faster than `headers_agree`
+    where it returns true, as in shards that we write.
 
     Args:
         data: Bytes of a shard, shape (n,).
