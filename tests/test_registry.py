@@ -29,7 +29,8 @@ def test_an_unknown_name_is_an_error_that_lists_the_known(table: object) -> None
     assert isinstance(table, type(STORES))
     with pytest.raises(UrlError) as caught:
         table.load("sqlit3")
-    assert all(name in str(caught.value) for name in table.ours)
+    schemes = {name for name, row in table.ours.items() if row.is_scheme}
+    assert all(scheme in str(caught.value) for scheme in schemes)
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.group)
@@ -90,6 +91,53 @@ def test_other_packages_add_rows_and_replace_none(tmp_path: Path) -> None:
     """An entry point brings a name of its own, in any case; one named as ours is not loaded."""
     _package(tmp_path, "[atdata.store]\nOther = other:Other\ns3 = other:Impostor\n", PACKAGE)
     _run(tmp_path, PROGRAM)
+
+
+BROKEN = """
+import pytest
+from atdata._registry import STORES
+from atdata.errors import EntryPointError
+
+for name, failed in {
+    "absent": "No module named 'absent'",
+    "classless": "has no attribute 'Absent'",
+    "failing": "ZeroDivisionError",
+    "malformed": "module:Class",
+}.items():
+    with pytest.raises(EntryPointError, match=failed) as caught:
+        STORES.load(name)
+    assert all(part in str(caught.value) for part in (f"'{name} = ", "atdata.store", "'other'"))
+"""
+
+
+def test_an_entry_point_that_does_not_load_is_named(tmp_path: Path) -> None:
+    """The error names the package, its entry point, the group, and what failed."""
+    points = "absent = absent:A\nclassless = other:Absent\nfailing = fails:A\nmalformed = !\n"
+    _package(tmp_path, f"[atdata.store]\n{points}", PACKAGE)
+    (tmp_path / "fails.py").write_text("1 / 0")
+    _run(tmp_path, BROKEN)
+
+
+STRICT = """
+import pytest
+from atdata.errors import UrlError
+from atdata.stores.open_store import open_store
+
+with pytest.raises(UrlError, match="write strict://folder"):
+    open_store("strict://")
+"""
+
+
+def test_a_store_may_refuse_a_url_with_any_value_error(tmp_path: Path) -> None:
+    """The caller gets the error that the protocol promises, with the store's advice."""
+    code = """
+class Strict:
+    @classmethod
+    def from_url(cls, url):
+        raise ValueError("write strict://folder")
+"""
+    _package(tmp_path, "[atdata.store]\nstrict = other:Strict\n", code)
+    _run(tmp_path, STRICT)
 
 
 def _package(folder: Path, points: str, code: str) -> None:

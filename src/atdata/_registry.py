@@ -10,11 +10,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial, reduce
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import Any, Final, Literal, TypeVar
 
-from atdata.errors import MissingExtraError, UrlError
+from atdata.errors import AtdataError, EntryPointError, MissingExtraError, UrlError
 from atdata.system.forks import load_module
 
 
@@ -30,6 +30,8 @@ class Provider:
     """A package that the user installs next to the extra, such as that of a file system."""
     form: str | None = None
     """A URL of this scheme, for errors that say how to write one."""
+    is_scheme: bool = True
+    """Whether URLs begin with the name; False: it is named without ``://``."""
 
     def load(self) -> Any:
         """The class. Its module is imported."""
@@ -74,10 +76,10 @@ class Registry(Mapping[str, R]):
 
     def __getitem__(self, name: str) -> R:
         found = self.ours.get(name)
-        return self._other(_targets(self.group)[name]) if found is None else found
+        return self._other(_target(_points(self.group)[name])) if found is None else found
 
     def __iter__(self) -> Iterator[str]:
-        return iter({**self.ours, **_targets(self.group)})
+        return iter({**self.ours, **_points(self.group)})
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -86,20 +88,42 @@ class Registry(Mapping[str, R]):
         """The class that is registered.
 
         Raises:
-            UrlError: None is; names those that are.
+            UrlError: None is; names the schemes that are.
+            EntryPointError: It is of another package, whose module or class does not load.
         """
         row = self.get(name)
         if row is None:
-            known = ", ".join(sorted(self))
-            raise UrlError(self._unknown.format(name=name, known=known))
-        return row.load()
+            raise UrlError(self._unknown.format(name=name, known=self.schemes()))
+        if name in self.ours:
+            return row.load()
+        try:
+            return row.load()
+        except AtdataError:
+            raise
+        except Exception as error:
+            point = _points(self.group)[name]
+            package = f"the package {point.dist.name!r}" if point.dist else "a package"
+            raise EntryPointError(
+                f"{name!r}: the entry point '{point.name} = {point.value}' in the group "
+                f"{self.group!r} of {package} does not load ({type(error).__name__}: {error}). "
+                "Its value has to be module:Class. Install another version of the package, or "
+                "tell its authors."
+            ) from error
+
+    def schemes(self) -> str:
+        """The schemes that URLs may begin with, for errors."""
+        return ", ".join(sorted(name for name, row in self.items() if row.is_scheme))
+
+
+def _target(point: EntryPoint) -> str:
+    # Not by its attributes, which fail if the value is malformed.
+    return _NOT_TARGET.sub("", point.value)
 
 
 @cache
-def _targets(group: str) -> dict[str, str]:
-    """Names of entry points, in lower case → ``module:Class``."""
-    points = entry_points(group=group)
-    return {point.name.lower(): f"{point.module}:{point.attr}" for point in points}
+def _points(group: str) -> dict[str, EntryPoint]:
+    """Names of entry points, in lower case → the entry points."""
+    return {point.name.lower(): point for point in entry_points(group=group)}
 
 
 _REDIS = "atdata.local.backends.redis:RedisBackend"
@@ -147,8 +171,8 @@ STORES: Final = Registry(
     "Shards cannot be written to {name}://…. Known: {known}; a plain path means a folder.",
     {
         "file": Provider("atdata.stores.disk:DiskDataStore"),
-        "s3": Provider("atdata.stores.s3:S3DataStore", "s3"),
-        "blobs": Provider("atdata.atmosphere.blobs:PDSBlobStore"),
+        "s3": Provider("atdata.stores.s3:S3DataStore", "s3", form="s3://bucket/prefix"),
+        "blobs": Provider("atdata.atmosphere.blobs:PDSBlobStore", is_scheme=False),
     },
     Provider,
 )
@@ -166,7 +190,11 @@ _EXTRA_OF_MODULE = {
     "hypothesis": "testing",
 }
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_ALMOST_URL: Final = re.compile(r"(?:^|/)([A-Za-z][A-Za-z0-9+.-]+):/?(?!/)")
+# One letter is a drive, as in C:\data.
+_ALMOST_URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)(:/?(?!/)|//)")
+_NOT_TARGET: Final = re.compile(r"\s|\[.*")
+"""Spaces, and the extras that an entry point may name."""
+_SEPARATOR: Final = re.compile(r"[/\\]")
 
 
 def install_line(extra: str, *packages: str) -> str:
@@ -208,9 +236,28 @@ def has_scheme(text: str) -> bool:
     return _SCHEME.match(text) is not None
 
 
+def almost_scheme(text: str, table: Registry[Any]) -> str:
+    """The scheme of a URL that lacks its colon or a slash, such as ``s3:bucket/x``.
+
+    Args:
+        text: What was given as a path or URL.
+        table: The schemes that are registered. Any other name counts only before ``:/``.
+
+    Returns:
+        The scheme, as written; "" if this is a path, or a whole URL.
+    """
+    found = _ALMOST_URL.match(text)
+    if found is None:
+        return ""
+    scheme = found[1]
+    return scheme if found[2] == ":/" or scheme.lower() in table else ""
+
+
 def slash_missing(path: object) -> str:
     """A sentence for an error about a missing file: its path begins like a URL. "" if not."""
-    found = _ALMOST_URL.search(str(path))
-    if found is None or found[1].lower() not in SHARD_SCHEMES.ours:
-        return ""
-    return f" A URL begins with {found[1]}://, with two slashes; this is a path."
+    text = str(path)
+    # The URL begins the path, or follows the folder that made it absolute.
+    starts = [0, *(match.end() for match in _SEPARATOR.finditer(text))]
+    found = (almost_scheme(text[start:], SHARD_SCHEMES) for start in starts)
+    scheme = next(filter(None, found), "")
+    return f" A URL begins with {scheme}://, with two slashes; this is a path." if scheme else ""

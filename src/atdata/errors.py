@@ -46,6 +46,7 @@ a status below 500, are final::
     │   └── RateLimitError                   too many requests, with the seconds to wait
     ├── RecordError (ValueError)             a malformed record
     ├── MissingExtraError (ImportError)      an optional dependency is not installed
+    ├── EntryPointError (ImportError)        a class that another package registered does not load
     ├── SandboxError (RuntimeError)          the local network cannot be started
     ├── StateError (ValueError)              a state of another dataset, order or version
     ├── NotSendableError (TypeError)         what cannot be sent to a worker process
@@ -335,6 +336,13 @@ class RateLimitError(AtmosphereError):
 
 class RecordError(AtdataError, ValueError):
     """A record is malformed. The message starts with the path, such as ``$.storage``."""
+
+
+class EntryPointError(AtdataError, ImportError):
+    """A store, source or index backend that another package registered does not load.
+
+    The message names the package, its entry point and what failed.
+    """
 
 
 class MissingExtraError(AtdataError, ImportError):

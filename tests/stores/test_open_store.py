@@ -33,17 +33,46 @@ def test_a_bucket_with_a_prefix(
     assert (store.bucket, store.endpoint, found) == ("bucket", "http://localhost:9", prefix)
 
 
-def test_a_plain_word_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without an account, a word that also names a store is a folder of this name."""
+@pytest.mark.parametrize(
+    "place", ["copies", "file", "./blobs", "./s3:bucket", r"C:\data", "notes:2024"]
+)
+def test_a_path_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """So is one with a drive, with a colon that no scheme has before it, and any that has ./."""
     monkeypatch.chdir(tmp_path)
-    store, _ = open_store("blobs")
+    store, _ = open_store(place)
     assert isinstance(store, DiskDataStore)
-    assert store.path == tmp_path / "blobs"
+    assert store.path == tmp_path / place
+
+
+@pytest.mark.parametrize(
+    ("place", "advice"),
+    [("blobs", "for promotion.*'./blobs'"), ("s3", "s3://bucket/prefix.*'./s3'")],
+)
+def test_the_name_of_a_store_is_no_folder(place: str, advice: str) -> None:
+    """The error says what to write for a store, and for a folder of this name."""
+    with pytest.raises(OptionError, match=advice):
+        open_store(place)
+
+
+@pytest.mark.parametrize("place", ["s3:bucket/x", "S3:/bucket", "s3//bucket", "jar:/x", "file:/x"])
+def test_a_url_that_lacks_a_slash_makes_no_folder(place: str) -> None:
+    """It is refused, whether or not a store has the scheme."""
+    with pytest.raises(UrlError, match=r"://, with a colon and two slashes\. Known: file, s3"):
+        open_store(place)
+
+
+def test_an_existing_folder_is_one_whatever_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that looks like a URL can be written to again, as an index of such a name can."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "jar:").mkdir()
+    assert isinstance(open_store("jar:/")[0], DiskDataStore)
 
 
 def test_what_names_no_store_is_refused() -> None:
     """Schemes that only read, a bucket without a name, and a store that lacks its account."""
-    with pytest.raises(UrlError, match=r"gs://…\. Known: blobs, file, s3"):
+    with pytest.raises(UrlError, match=r"gs://…\. Known: file, s3;"):
         open_store("gs://bucket")
     with pytest.raises(UrlError, match="not an s3 URL"):
         open_store("s3:///prefix")

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
-from atdata._registry import INDEX_BACKENDS, require
+from atdata._registry import INDEX_BACKENDS, almost_scheme, require
 from atdata.errors import OptionError, UrlError
 from atdata.local.backends.base import Backend
 from atdata.system.folders import data_folder, user_path
@@ -111,12 +111,10 @@ def _check_slashes(where: str) -> None:
     """Refuse what is meant as a URL, and would become a file whose name has a password."""
     name = _NAME.match(where)
     scheme = name[0].lower() if name else ""
-    rest = where[len(scheme) :]
     row = INDEX_BACKENDS.get(scheme)
-    known = row is not None
     is_url = (
-        (_URL.match(where) and (known or "@" in where or rest.startswith(":/")))
-        or (known and rest.startswith("//"))
+        almost_scheme(where, INDEX_BACKENDS)
+        or (_URL.match(where) and "@" in where)
         or _WITHOUT_COLON.match(where)
     )
     if (is_url or _SETTINGS.search(where)) and not Path(where).exists():
