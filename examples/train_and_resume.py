@@ -1,7 +1,7 @@
 """Train with PyTorch, stop anywhere, and resume at the next batch.
 
 Run it twice: the first run stops in the middle of an epoch, the second one continues from the
-checkpoint. Needs PyTorch.
+checkpoint. Needs PyTorch: ``pip install torch``.
 """
 
 from __future__ import annotations

@@ -173,6 +173,12 @@ class AbstractDataStore(Protocol):
             prefix: Path below which the shards are placed.
             maxcount: Most samples in a shard.
             maxsize: Most bytes in a shard.
+
+        Raises:
+            NoDataUrlsError: The dataset has no samples (a ValueError).
+            StoreError: The prefix is in use for other samples, which stay as they are; or the store
+                is full or fails. A store that names shards by their content ignores the prefix.
+            ValueError: The prefix leads out of the store.
         """
         ...
 

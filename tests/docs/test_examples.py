@@ -33,6 +33,8 @@ def test_evolve_a_schema(tmp_path: Path) -> None:
     done = run(EXAMPLES / "evolve_a_schema.py", tmp_path, {})
     assert "celsius=20.0, calibration=None" in done.stdout
     assert "$.kelvin: expected float" in done.stdout
+    assert "Reading@1.0.0 are readable as Reading@1.1.0." in done.stdout
+    assert "Reading@1.1.0 are not readable as Reading@2.0.0." in done.stdout
     assert "kelvin=293.15" in done.stdout
     assert done.stdout.endswith("Reading@1.0.0\n" + _REF.format("1.1.0") + _REF.format("2.0.0"))
 

@@ -165,7 +165,7 @@ class StoreSuite:
         if self.named_by_content:
             store.write_shards(other, prefix="suite/a")
         else:
-            with pytest.raises(StoreError, match="prefix"):
+            with pytest.raises(StoreError):
                 store.write_shards(other, prefix="suite/a")
         assert self.labels(store, urls) == list(range(100))
 
@@ -228,7 +228,7 @@ class StoreSuite:
             assert not [url for url in urls if prefix in url]
             assert self.labels(store, urls) == list(range(100))
             return
-        with pytest.raises(ValueError, match="prefix"):
+        with pytest.raises(ValueError):
             store.write_shards(dataset, prefix=prefix)
 
     @pytest.mark.parametrize("prefix", ["p{1..3}/*", "a[1]{b,c}?", r"back\slash/{", "a b%20#c~ü"])

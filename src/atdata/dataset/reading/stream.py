@@ -1,4 +1,4 @@
-"""The stream of an epoch: which feed reads it, and its state."""
+"""The stream of an epoch: how its rows are read, and what its state has to agree with."""
 
 from __future__ import annotations
 
