@@ -275,10 +275,14 @@ def parse_name_ref(ref: str) -> NameRef:
         raise RefError(
             f"{ref!r}: {owner!r} is neither 'local' nor a handle nor a DID.{unseen_in(owner)}"
         )
-    name, at, version = rest.rpartition("@")
-    if not at or not _VERSION.fullmatch(version):
-        return NameRef(owner, known_name(rest))
+    name, version = split_version(rest)
     return NameRef(owner, known_name(name), version)
+
+
+def split_version(text: str) -> tuple[str, str | None]:
+    """``name@1.0.0`` → the name and the version; the whole text and None if it ends with none."""
+    name, at, version = text.rpartition("@")
+    return (name, version) if at and _VERSION.fullmatch(version) else (text, None)
 
 
 def check_name(name: str) -> str:
@@ -291,8 +295,8 @@ def check_name(name: str) -> str:
     known_name(name)
     if bad := [char for char in name if unicodedata.category(char) == "Cf"]:
         raise DatasetNameError(f"The dataset's name {name!r} cannot be typed.{unseen_in(bad[0])}")
-    start, at, version = name.rpartition("@")
-    if at and _VERSION.fullmatch(version):
+    start, version = split_version(name)
+    if version is not None:
         raise DatasetNameError(
             f"The dataset's name {name!r} ends with a version, as a label of {start!r} would be "
             f"named. Insert it under another name; index.label({start!r}, {version!r}, entry) "

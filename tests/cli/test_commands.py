@@ -7,6 +7,7 @@ import pty
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,6 +59,40 @@ def test_a_type_is_found_in_the_samples(folder: Path) -> None:
         ("vector", "float32", False),
         ("score", "float", True),
     ]
+
+
+CLASSES = """
+import atdata
+
+@atdata.packable
+class Row:
+    other: int
+"""
+
+
+def test_a_schema_by_the_name_of_its_class(folder: Path) -> None:
+    """A class alone means its newest version; a dataset of this name, a typo or two classes are
+    answered with what can be written."""
+    documents(folder, *INSERT, "--type", "rows:Row")
+    [shown] = documents(folder, "schema", "show", "Row")
+    assert shown["ref"].endswith("/Row@1.0.0")
+    typo = atdata_command(folder, "schema", "show", "Rwo")
+    assert (typo.returncode, typo.stdout) == (3, "")
+    assert "No schema has this name either. Did you mean 'Row'?" in typo.stderr
+    typo = atdata_command(folder, "schema", "show", "Row@1.0")
+    assert (typo.returncode, typo.stdout) == (3, "")
+    assert "'1.0' is not a version" in typo.stderr
+    assert "Published: Row@1.0.0 (rows.Row)." in typo.stderr
+
+    (folder / "more.py").write_text(CLASSES)
+    code = "import atdata, more; atdata.write_samples([more.Row(1)], 'more.tar')"
+    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, timeout=60)
+    documents(folder, "insert", "more.tar", "--name", "more", "--type", "more:Row")
+    both = atdata_command(folder, "schema", "show", "Row")
+    assert (both.returncode, both.stdout) == (3, "")
+    assert "Row@1.0.0 (rows.Row), Row@2.0.0 (more.Row)" in both.stderr
+    documents(folder, "insert", "more.tar", "--name", "Row", "--type", "more:Row")
+    assert documents(folder, "schema", "show", "Row")[0]["name"] == "more.Row"
 
 
 def test_schemas_are_listed_shown_and_compared(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from atdata.errors import (
     DatasetNameError,
     DatasetNotFoundError,
     IntegrityError,
+    NotFoundError,
     OptionError,
     RefError,
     ShardNotFoundError,
@@ -345,6 +347,38 @@ def test_a_typo_is_answered_with_names_that_are_there(
         index.get_dataset("MNIST-tran")
     with pytest.raises(DatasetNotFoundError, match="list_datasets"):
         index.get_dataset("something else")
+
+
+def test_an_empty_index_says_where_it_is(index: LocalIndex, digits: MakeDigits) -> None:
+    """A look-up in a new index asks whether the place is right; one that has datasets does not."""
+    entry = LocalDatasetEntry("x", "atdata://local/sampleSchema/Digit@1.0.0", ("/x.tar",))
+    lookups = (
+        lambda: index.get_dataset("digits"),
+        lambda: index.get_dataset("@local/digits@1.0.0"),
+        lambda: index.get_entry(entry.cid),
+        lambda: index.decode_schema(entry.schema_ref),
+    )
+    for look_up in lookups:
+        with pytest.raises(NotFoundError, match=re.escape(f"{index._backend.address} the right")):
+            look_up()
+    index.insert_dataset(digits(), name="others")
+    with pytest.raises(NotFoundError) as caught:
+        index.get_dataset("digits")
+    assert "right place" not in str(caught.value)
+
+
+@pytest.mark.parametrize("version", ["abc", "1.0", "v1.0.0", ""])
+def test_what_is_no_version_is_said_to_be_none(
+    index: LocalIndex, digits: MakeDigits, version: str
+) -> None:
+    """A name may have an ``@``; one that is not found for it shows how a version is written."""
+    index.insert_dataset(digits(), name="digits")
+    with pytest.raises(DatasetNotFoundError) as caught:
+        index.get_dataset(f"@local/digits@{version}")
+    assert f"{version!r} is not a version" in str(caught.value)
+    assert "'@local/digits@1.0.0'" in str(caught.value)
+    index.insert_dataset(digits(), name=f"digits@{version}")
+    assert index.get_dataset(f"@local/digits@{version}").name == f"digits@{version}"
 
 
 def test_a_listing_is_in_order_and_in_pages(index: LocalIndex, digits: MakeDigits) -> None:

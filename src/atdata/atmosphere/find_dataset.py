@@ -23,7 +23,7 @@ from atdata.atmosphere.parsing import entries_of, list_entries, read_entry
 from atdata.atmosphere.schemas import read_schema
 from atdata.atproto.client import AtmosphereClient
 from atdata.errors import AtmosphereError, DatasetNotFoundError, NotFoundError, RefError
-from atdata.indexing.did_you_mean import did_you_mean
+from atdata.indexing.did_you_mean import did_you_mean, not_a_version
 
 _MOST_COMPARED: Final = 1_000
 """Datasets of an account whose names are compared with one that does not exist."""
@@ -116,7 +116,7 @@ def _not_found(client: AtmosphereClient, did: str, name: str, ref: str) -> Datas
     named: set[str] = set()
     with suppress(AtmosphereError):
         named.update(e.name for e in islice(list_entries(client, did), _MOST_COMPARED))
-    hint = did_you_mean(name, named)
+    hint = not_a_version(name, owner) + did_you_mean(name, named)
     return DatasetNotFoundError(
         f"{owner} has published no dataset {name!r}. {hint}index.list_datasets({owner!r}) "
         "shows all."

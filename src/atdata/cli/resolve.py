@@ -20,7 +20,14 @@ from atdata._refs import (
 )
 from atdata.cli.output import note
 from atdata.dataset.dataset import Dataset
-from atdata.errors import DatasetNotFoundError, NotFoundError, OptionError, RefError
+from atdata.errors import (
+    DatasetNotFoundError,
+    NotFoundError,
+    OptionError,
+    RefError,
+    SchemaNotFoundError,
+)
+from atdata.indexing.did_you_mean import did_you_mean
 from atdata.indexing.open_entry import open_entry
 from atdata.samples.codec import check_sample_type
 from atdata.schema.model import Schema
@@ -120,7 +127,12 @@ def find_entry(target: str, where: str | None) -> tuple[IndexEntry, Any]:
 
 
 def find_schema(target: str, where: str | None) -> tuple[Schema, str]:
-    """The schema that a reference, ``Class@1.0.0`` or a dataset's name refers to, and its ref."""
+    """The schema that a reference, ``Class@1.0.0``, a dataset's name or a class's refers to.
+
+    Returns:
+        The schema and its reference. A class's name means its newest version; a dataset of this
+        name comes first.
+    """
     target = reference(target)
     if _CLASS_AT_VERSION.fullmatch(target):
         target = f"atdata://local/sampleSchema/{target}"
@@ -129,10 +141,49 @@ def find_schema(target: str, where: str | None) -> tuple[Schema, str]:
     elif target.startswith("at://") and parse_at_uri(target).collection not in _DATASETS:
         index = network_index()
     else:
-        entry, index = find_entry(target, where)
-        target = entry.schema_ref
+        try:
+            entry, index = find_entry(target, where)
+            target = entry.schema_ref
+        except DatasetNotFoundError as error:
+            index = existing_index(where)
+            target = _newest_of_class(target, index, error)
     schema: Schema = index.schema_of_ref(target)
     return schema, target
+
+
+def _newest_of_class(target: str, index: Any | None, error: DatasetNotFoundError) -> str:
+    """The reference of the newest schema of a class that was named without a version.
+
+    Raises:
+        SchemaNotFoundError: It has other versions than the one that was named, or several classes
+            have this name.
+        DatasetNotFoundError: There is no such class.
+    """
+    class_name, at, version = target.partition("@")
+    if index is None or not class_name.isidentifier():
+        raise error
+    every: dict[str, list[tuple[str, str, str]]] = {}
+    for record in index.list_schemas():
+        if not record.ref.startswith("at://"):
+            short = record.ref.rpartition("/")[2]
+            known = record.ref, short, record["name"]
+            every.setdefault(short.partition("@")[0], []).append(known)
+    found = every.get(class_name, [])
+    if not found:
+        if hint := did_you_mean(class_name, every).rstrip():
+            raise DatasetNotFoundError(f"{error} No schema has this name either. {hint}") from error
+        raise error
+    written = ", ".join(f"{short} ({name})" for _, short, name in found[-10:])
+    if at:
+        raise SchemaNotFoundError(
+            f"{version!r} is not a version, which is major.minor.patch. Published: {written}."
+        ) from error
+    if len({name for *_, name in found}) > 1:
+        raise SchemaNotFoundError(
+            f"Several classes are named {class_name!r}. Write one of these with its version: "
+            f"{written}."
+        ) from error
+    return found[-1][0]
 
 
 def find_dataset(target: str, where: str | None) -> Dataset[Any]:

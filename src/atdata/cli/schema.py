@@ -18,7 +18,10 @@ app = typer.Typer(
     help="List, show and compare schemas.", no_args_is_help=True, rich_markup_mode=None
 )
 
-_HELP = "A schema reference, Class@1.0.0, or the name or AT URI of a dataset."
+_HELP = (
+    "A schema reference, Class@1.0.0, Class for its newest version, or the name or AT URI of a "
+    "dataset."
+)
 
 
 @app.command("ls")

@@ -7,7 +7,7 @@ from typing import Final
 from atdata._digest import DAG_CBOR, cid_sha256, is_cid
 from atdata._refs import known_name, parse_name_ref, reference
 from atdata.errors import DatasetNotFoundError, RefError
-from atdata.indexing.did_you_mean import did_you_mean
+from atdata.indexing.did_you_mean import did_you_mean, not_a_version
 from atdata.local.backends.base import Backend, EntryRow
 from atdata.local.entry import from_row
 from atdata.local.labels import find_label, versions_of
@@ -67,10 +67,17 @@ def find_by_cid(backend: Backend, cid: str) -> EntryRow:
     row = backend.entry(cid)
     if row is None:
         raise DatasetNotFoundError(
-            f"This index has no dataset with the CID {cid}. index.history(name) shows the "
-            "revisions of a name."
+            f"This index has no dataset with the CID {cid}"
+            f"{if_empty(backend)}. index.history(name) shows the revisions of a name."
         )
     return row
+
+
+def if_empty(backend: Backend) -> str:
+    """Part of an error about a name: where the index is, if it has no dataset; else ""."""
+    if backend.names("", 1):
+        return ""
+    return f": it is empty. Is {backend.address} the right place? A wrong path makes a new index"
 
 
 def not_found(backend: Backend, name: str) -> DatasetNotFoundError:
@@ -80,9 +87,11 @@ def not_found(backend: Backend, name: str) -> DatasetNotFoundError:
     if len(first) == _MOST_COMPARED:
         for start in {name[:1], name[:3]}:
             found.update(backend.names(start, _MOST_COMPARED))
-    hint = _did_you_mean_its_version(backend, name) or did_you_mean(name, found)
+    hint = _did_you_mean_its_version(backend, name)
+    hint = hint or not_a_version(name, "local") + did_you_mean(name, found)
     return DatasetNotFoundError(
-        f"This index has no dataset {name!r}. {hint}index.list_datasets() shows all."
+        f"This index has no dataset {name!r}{if_empty(backend)}. {hint}"
+        "index.list_datasets() shows all."
     )
 
 

@@ -196,6 +196,8 @@ class Schemas:
             rows += self._backend.schemas(name[:1], None, PAGE_ROWS)
             names = {_parse_key(row.key).class_name for row in rows}
             hint = did_you_mean(name, names).rstrip() or "Publish it: publish_schema()."
+            if not names:
+                hint = f"It has none: is {self._backend.address} the right place? {hint}"
         return SchemaNotFoundError(
             f"This index has no schema {ref}. {hint} index.list_schemas() shows what is published."
         )
