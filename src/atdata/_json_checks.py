@@ -1,4 +1,4 @@
-"""Typed values out of untrusted JSON; each error starts with the path of the value."""
+"""Typed values from untrusted JSON; each error starts with the path of the value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How deeply values are nested: counted here, since parsers fail at different depths."""
+"""Nesting depth of values, counted here because parsers fail at different depths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Warnings, each pointing at the line of the user's program that led to it."""
+"""Warnings, each pointing at the line of the user's program that caused it."""
 
 from __future__ import annotations
 

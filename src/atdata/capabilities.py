@@ -1,4 +1,4 @@
-"""What a source, store or entry can do beyond its duty: a protocol for each capability.
+"""Optional capabilities of sources, stores and entries: a protocol for each.
 
 A class has a capability when it has the method; nothing is registered or inherited. What lacks one
 works all the same, in the slower or later way that the protocol names. ``isinstance`` answers
@@ -221,7 +221,7 @@ class SupportsPlannedCopies(Protocol):
 
 @runtime_checkable
 class SupportsPresentCopies(Protocol):
-    """A store that tells cheaply which copies exist.
+    """A store that can list existing copies cheaply.
 
     Without it, the plan of a promotion counts every shard as one to be copied.
     """

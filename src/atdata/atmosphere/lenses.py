@@ -1,4 +1,4 @@
-"""Lenses as records: the schemas that they join, and where their code is.
+"""Lenses as records: the schemas that they connect, and where their code is.
 
 The code that a record names is shown. Nothing here fetches, imports or runs it.
 """

@@ -1,4 +1,4 @@
-"""Manifests: a file for shards that do not fit into a record, pinned by its CID.
+"""Manifests: a file that lists shards too many for a record, pinned by its CID.
 
 It is a blob of the account, or an object next to the shards: JSON with one list a property, each
 with one item a shard: ``samples``, ``bytes`` and ``sha256``, null where it is not known, and

@@ -1,4 +1,4 @@
-"""Inferring a sample type from all samples of shards that came without one."""
+"""Inferring a sample type from all samples of shards without a recorded one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Properties that a field may hide on an instance and the class still has."""
+"""Properties that can be called through the class, where a field has taken their name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sample type as data."""
+"""Schema, a sample type as a value: its fields, their kinds, its version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Partial files: written by one process, which may end at any time."""
+"""Partial files: written by one process, which may be killed at any time."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from atdata.errors import OptionError, StateError
 from atdata.system.once import once
 
 _ROWS_AT_ONCE: Final = 4096
-"""Rows that are decoded together where nobody asks for batches."""
+"""Rows that are decoded together if samples are read one by one."""
 _FIRST_SAMPLES: Final = 64
 """Samples that are read first, so that the first one comes soon."""
 
@@ -64,7 +64,7 @@ class Shuffle:
         }
 
     def following(self, epoch: int | None = None) -> Shuffle:
-        """The same in another epoch, the next one if none is given, in the order of today."""
+        """The same in another epoch, by default the next, with the newest version of the order."""
         return replace(self, epoch=self.epoch + 1 if epoch is None else epoch, version=VERSION)
 
     def loaded(self, data: Any, version: int) -> Shuffle:
@@ -89,19 +89,22 @@ class Shuffle:
 
 
 class Epoch(Protocol):
-    """What a reader goes through, place by place."""
+    """The samples of an epoch, in its order.
+
+    A *place* is an index into that order, a *position* one into the dataset.
+    """
 
     def __len__(self) -> int:
         """Number of stored samples."""
         ...
 
     def check_sendable(self) -> None:
-        """Refuse what another process would not find, see `Steps.check_sendable`."""
+        """See `Steps.check_sendable`."""
         ...
 
     @property
     def fingerprint(self) -> str:
-        """Tells the samples from those of other datasets."""
+        """A hash that differs for other samples."""
         ...
 
     @property
@@ -123,7 +126,7 @@ class Epoch(Protocol):
         ...
 
     def finish(self, fetched: Any, part: Indices) -> tuple[Rows, Integers]:
-        """Some of what was fetched with the steps applied, and which of them are left."""
+        """Part of what was fetched, steps applied, and the indices of rows that filters kept."""
         ...
 
 
@@ -131,8 +134,8 @@ class DatasetEpoch:
     """An epoch of one dataset.
 
     Args:
-        shards: What is read.
-        steps: What is done to it.
+        shards: The shards.
+        steps: The steps applied to samples.
         shuffle: How it is shuffled; None: in the order in which samples are stored.
     """
 

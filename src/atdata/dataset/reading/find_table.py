@@ -122,14 +122,14 @@ def remote_table(shard: Shard) -> SampleTable | None:
         with closing(shard.open_sidecar(SUFFIX)) as stream:
             data = _read_at_most(stream, largest_table())
     except (NotFoundError, SourceError, ShardError):
-        # No table, or one that is not for us to see: a scan tells as well.
+        # No table, or no permission to read it: a scan finds the samples, too.
         return None
     with suppress(ShardError, SourceError):
         table = SampleTable.parse(data)
 
         def read(start: int, size: int) -> bytes:
             if size <= len(END):
-                # No sample has room there. That it is all zeros, a scan or a stream tells.
+                # No room for a sample. Whether it is all zeros is checked by a scan or a stream.
                 return b""
             return shard.read_little(start, size, table.head.shard_bytes)
 
@@ -241,7 +241,7 @@ def _leaves_nothing_out(
 ) -> bool:
     """Whether the shard has no other samples than its table, which fits it.
 
-    It has as many as were recorded of the shard; or there is no room between them for
+    It has as many as were recorded for the shard; or there is no room between them for
     others, and after them comes the end-of-archive marker.
 
     Args:
@@ -273,7 +273,7 @@ def _fits(head: TableHead, shard: Shard, size: int | None) -> bool:
 
 
 def _kept_at(shard: Shard, path: Path | None) -> Path | None:
-    """Where the user's cache keeps the table; None where nothing tells shards apart."""
+    """Where the user's cache keeps the table; None if shards cannot be told apart."""
     if path is not None:
         try:
             stat = path.stat()

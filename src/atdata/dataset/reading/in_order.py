@@ -21,12 +21,12 @@ from atdata.shards.tar.window import StreamChunks
 def read_in_order(
     shards: Shards, steps: Steps, size: int | None = None, *, copy: bool = True
 ) -> Iterator[Run]:
-    """Every row in the order it is stored in, in runs that end where batches of ``size`` do.
+    """Every row in stored order, in runs that end where batches of ``size`` do.
 
     Args:
-        shards: What is read.
-        steps: What is done to it.
-        size: Samples of a batch.
+        shards: The shards.
+        steps: The steps applied to samples.
+        size: Samples in a batch; None: one by one.
         copy: As for `Block`.
 
     Raises:
@@ -62,12 +62,12 @@ def read_in_order(
 
 
 def read_shard(shards: Shards, number: int, steps: Steps) -> Iterator[Rows]:
-    """The rows of one shard, every step applied. Every header is looked at.
+    """The rows of one shard, every step applied. Every header is checked.
 
     Args:
         shards: The shards.
         number: Which one is read.
-        steps: What is done to it.
+        steps: The steps applied to samples.
 
     Raises:
         ShardError: As for `read_in_order`.
@@ -94,7 +94,7 @@ def _scanned(shards: Shards, shard: Shard, steps: Steps) -> Iterator[Block[Any]]
 
 
 def _of_file(shard: Shard, blocks: Iterator[Block[Any]]) -> Iterator[Block[Any]]:
-    """The rows of a local shard, unless it was replaced before it was open."""
+    """The rows of a local shard, which must not be replaced while it is opened."""
     shard.check_current_version()
     for done, block in enumerate(_counted(shard, blocks)):
         if not done:
@@ -115,7 +115,7 @@ def _streamed(
 
 
 def _counted(shard: Shard, blocks: Iterator[Block[Any]]) -> Iterator[Block[Any]]:
-    """The rows of a shard, which has to have as many as it had before."""
+    """The rows of a shard, which must be as many as when they were first counted."""
     shard.check_unchanged()
     count = 0
     for block in blocks:
@@ -150,7 +150,7 @@ class _OpenedAhead:
             self._next = shard, self._thread.submit(_window, shard)
 
     def close(self) -> None:
-        """Close what was opened and not asked for."""
+        """Close what was opened and not used."""
         _drop(self._next)
         if self._thread is not None:
             self._thread.shutdown(wait=False)

@@ -1,7 +1,7 @@
 """Rows: consecutive samples from shard to reader, cut into samples and batches.
 
-Whatever they are read by, rows come in runs: so batching never changes what is read, and a state
-says where reading stands.
+Every way of reading yields runs of rows. So batching never changes what is read, and a state can
+say after which stored sample reading stopped.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from atdata.system.once import once
 
 
 class Rows(Protocol):
-    """Consecutive samples on their way, with their keys; read from a shard or made by a step."""
+    """Consecutive samples with their keys; read from a shard or made by a step."""
 
     def __len__(self) -> int: ...
 
@@ -45,9 +45,9 @@ class Rows(Protocol):
         ...
 
     def columns(self) -> dict[str, LazyColumn] | None:
-        """The samples field by field, or None where they exist one by one only.
+        """The samples field by field, or None if they exist one by one only.
 
-        Some may have to be finished, see `joined`.
+        Some may not be copied yet, see `joined`.
         """
         ...
 
@@ -65,7 +65,7 @@ Run: TypeAlias = tuple[Rows, Integers]
 
 
 class MadeRows(Protocol):
-    """What rows have that a step made."""
+    """What all rows made by a step have in common."""
 
     __slots__ = ()
 
@@ -103,7 +103,7 @@ class SampleRows(MadeRows):
 
 
 class SharedRows(MadeRows):
-    """Rows that several batches are cut out of: decoded once, and handed out as views."""
+    """Rows that are cut into several batches: decoded once, and passed on as views."""
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
@@ -131,13 +131,13 @@ class SharedRows(MadeRows):
         return self._rows.take(indices)
 
     def part(self, place: slice) -> Rows:
-        """Some of the rows, which share nothing."""
+        """Some of the rows, decoded on their own."""
         return self._rows.take(place)
 
 
 @dataclass(slots=True)
 class _Slice(MadeRows):
-    """Consecutive ones of rows that are shared."""
+    """Consecutive rows out of shared ones."""
 
     rows: SharedRows
     place: slice

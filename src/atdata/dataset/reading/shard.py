@@ -27,7 +27,7 @@ from atdata.system.scratch import Scratch
 
 _COPY_BYTES: Final = 1 << 20
 _UNKNOWN: Final = Path()
-"""The path of a shard of which the source was not asked yet."""
+"""The path of a shard before its source was asked for it."""
 
 
 class Shard:
@@ -37,7 +37,7 @@ class Shard:
         number: Its number in the dataset.
         name: Its identifier in the source.
         source: Where it is.
-        locate: Gives the file of this machine that a shard is, if it is one.
+        locate: Returns the local file of a shard; None if it is on a server.
         known: What is recorded of shards, by identifier.
         verify: How it is checked against that.
     """
@@ -66,12 +66,12 @@ class Shard:
 
     @property
     def recorded(self) -> ShardInfo:
-        """What is recorded of it; nothing but its name, if nothing is."""
+        """What is recorded of it; if nothing is, its name alone."""
         return self._known.get(self.name) or ShardInfo(self.name)
 
     @property
     def path(self) -> Path | None:
-        """The file of this machine that it is, if it is one."""
+        """Its local file; None if it is on a server."""
         return self.located() if self._path is _UNKNOWN else self._path
 
     def located(self) -> Path | None:
@@ -139,7 +139,7 @@ class Shard:
         return bytes(data)
 
     def whole(self, open_shard: Callable[[], IO[bytes]] | None = None) -> MappedFile:
-        """It as memory, copied to this machine first if it is on a server.
+        """The whole shard in memory, copied to this machine first if it is on a server.
 
         Args:
             open_shard: Opens what is copied; None: `open_unchecked`.
@@ -183,7 +183,7 @@ class Shard:
         return replace(recorded, samples=samples, bytes=size, sha256=sha256)
 
     def check_unchanged(self) -> None:
-        """Raise if it was found changed before.
+        """Raise if an earlier check found it changed.
 
         Raises:
             IntegrityError: It was.
@@ -238,7 +238,7 @@ def shards_by_name(
     verify: Verify | None = None,
 ) -> tuple[Shard, ...]:
     """Shards of a source, numbered from 0 on; arguments as for `Shard`."""
-    # Asked once: looking at all that a protocol wants takes longer than finding a file.
+    # Asked once: isinstance() with a protocol takes longer than finding a file.
     locate = source.local_path if isinstance(source, SupportsLocalPaths) else _on_a_server
     return tuple(
         Shard(number, name, source, locate, known, verify) for number, name in enumerate(names)

@@ -1,4 +1,4 @@
-"""Shards: each resolved once, with its table; what everything that reads receives."""
+"""The shards of a dataset: each resolved once, with its table, for every way of reading."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Shards:
         source: Where the shards are.
         known: What is recorded of them, by identifier.
         verify: How they are checked against that.
-        counts: Tells how many samples each shard had in the process that this was sent from;
+        counts: How many samples each shard had in the process that this was sent from;
             None: they were not counted there.
     """
 

@@ -21,7 +21,7 @@ History = list[tuple[int, "int | list[int]"]]
 
 
 class Stream(Protocol[X_co]):
-    """What can be read, from a place on."""
+    """One epoch that can be read from any point on."""
 
     share: Share
 
@@ -39,7 +39,7 @@ class Stream(Protocol[X_co]):
         ...
 
     def adopt(self, state: Mapping[str, Any]) -> None:
-        """Take from a state what decides over the order; nothing where that fails.
+        """Take the order from a state; an error changes nothing.
 
         Raises:
             StateError: It is of other samples or another order.
@@ -92,19 +92,19 @@ class Reading(Generic[X_co]):
 
     def _failed(self, items: Iterator[Any], error: BaseException) -> None:
         trace = error.__traceback__
-        # Raised where the next item is asked for, not within: reading is none the worse for it.
+        # Raised by asking a running generator, not by reading: the generator is intact.
         if str(error) == _BUSY and trace is not None and trace.tb_next is None:
             raise StateError(
                 "Two threads ask for the next samples of one reading at once. Give each thread a "
                 "part of its own, dataset.split(thread, threads).ordered(), or let one read for "
                 "all. Nothing was read twice or lost."
             ) from error
-        # A generator that has failed is at its end: what comes next would be missing in silence.
+        # A generator that has failed is at its end: the rest would be missing in silence.
         if items is self._items:
             self._begin_again()
 
     def _begin_again(self) -> None:
-        """Begin where reading stands."""
+        """Begin again after the last item that was returned."""
         self._history = continued(self._history, self._stream.share.world_size, self._samples_taken)
         self._samples_taken, self._items = 0, None
 
@@ -121,21 +121,21 @@ class Reading(Generic[X_co]):
         return items
 
     def _after_fork(self) -> None:
-        # What threads of the parent had in hand did not come along: it is read again.
+        # What threads of the parent were reading is lost in the child: it is read again.
         _inherited.append(self._items)
         self._process = _process
         if self._items not in (None, _NOTHING):
             self._begin_again()
 
     def close(self) -> None:
-        """End reading, and let go of files and connections."""
+        """End reading, and close files and connections."""
         close = getattr(self._items, "close", None)
         if close is not None:
             close()
         self._items = _NOTHING
 
     def state_dict(self) -> dict[str, Any]:
-        """Where reading stands: what has been returned by now counts as read.
+        """Where reading is: what has been returned so far counts as read.
 
         It is JSON, and the same whatever the number of workers. It holds for every rank, where
         all of them have returned as many samples; `merge_states` puts unequal ones together.
@@ -184,7 +184,7 @@ def state_of(stream: Stream[Any], history: History, taken: int) -> dict[str, Any
 
 
 def history_of(state: Mapping[str, Any], stream: Stream[Any]) -> History:
-    """What a state says was read, after the stream has taken its order over.
+    """What was read by the time a state was saved; the stream adopts the order of the state.
 
     Raises:
         StateError: It is no state, or one of another dataset, order or version.
@@ -272,7 +272,7 @@ def _append(history: History, world_size: int, taken: Taken) -> None:
         taken = taken[0]
     world, before = history[-1] if history else (0, 0)
     if world == world_size and isinstance(taken, int) and isinstance(before, int):
-        # What several ranks had left is split among as many of them as it was before.
+        # The same number of ranks continues: one session, not two.
         history[-1] = (world_size, before + taken)
     elif taken:
         history.append((world_size, taken))
@@ -291,7 +291,7 @@ def _is_count(value: Any) -> bool:
 
 
 def same_or_raise(mine: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-    """Compare what a state says of its samples with what they are.
+    """Compare the samples that a state was saved for with those of a dataset.
 
     Raises:
         StateError: They are others.

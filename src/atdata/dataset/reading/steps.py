@@ -68,10 +68,10 @@ Step: TypeAlias = Filter | Map | View
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """What is done to stored samples; applied to a run of rows at a time."""
+    """Steps applied to stored samples, a run of rows at a time."""
 
     stored_type: type
-    """What the shards hold."""
+    """The type of the samples in the shards."""
     each: tuple[Step, ...] = ()
 
     def then(self, step: Step) -> Steps:
@@ -105,7 +105,7 @@ class Steps:
         return True
 
     def check_sendable(self) -> None:
-        """Refuse what another process would not find.
+        """Check that another process can import the types and functions of the steps.
 
         Raises:
             NotSendableError: A class or a function of a step; says what to do.
@@ -118,7 +118,7 @@ class Steps:
                 check_function(step.function, "the function of map()")
 
     def apply(self, rows: Rows) -> tuple[Rows, Integers]:
-        """Rows with every step applied, and which of them are left."""
+        """Rows with every step applied, and the indices of those that filters kept."""
         left = np.arange(len(rows), dtype=np.int64)
         for step in self.each:
             if isinstance(step, Filter):

@@ -29,14 +29,14 @@ SequentialRead: TypeAlias = Callable[[], "Iterator[Run] | None"]
 
 
 class EpochStream(Generic[X]):
-    """Reads by places in the order of an epoch.
+    """Reads an epoch by position: its order decides which sample comes next.
 
     Args:
-        epoch_of: Makes the epoch, shuffled or not.
+        epoch_of: Makes the epoch of a shuffle; of None, the one in stored order.
         shuffle: How it is shuffled.
-        share: Whose samples.
+        share: Which rank's samples.
         items_of: Makes samples or batches of the rows.
-        size: Samples of a batch.
+        size: Samples in a batch; None: one by one.
         sequential: Reads a whole epoch that is not shuffled, from its start.
     """
 
@@ -58,7 +58,7 @@ class EpochStream(Generic[X]):
         self._sequential = sequential
 
     def __getstate__(self) -> dict[str, Any]:
-        # A worker makes the epoch of what decides over it, which is much less to send.
+        # A worker makes the epoch again from its seed, which is much less to send.
         state = dict(self.__dict__)
         epoch: Epoch | None = state.pop("epoch", None)
         if epoch is not None:
@@ -67,7 +67,7 @@ class EpochStream(Generic[X]):
 
     @once
     def epoch(self) -> Epoch:
-        """The epoch; its seed is chosen here, where none was given."""
+        """The epoch; if no seed was given, one is chosen here."""
         return self._epoch_of(self._shuffle)
 
     def samples_left(self, history: History) -> int:
@@ -77,7 +77,7 @@ class EpochStream(Generic[X]):
     def runs(
         self, history: History, *, worker: int = 0, workers: int = 1, single: bool = False
     ) -> Iterator[Run]:
-        """What one of several workers reads of it; ``single`` as in `read_epoch`."""
+        """The runs that one of several workers reads; ``single`` as in `read_epoch`."""
         ranges = left_for(len(self.epoch), history, self.share)
         return read_epoch(
             self.epoch, ranges, size=self._size, worker=worker, workers=workers, single=single
@@ -108,10 +108,10 @@ class EpochStream(Generic[X]):
         said = state.get("shuffle")
         if is_of_buffer(state):
             raise StateError(
-                "The state is of a whole dataset that was shuffled in a buffer, for want of sample "
-                "tables. Load it into dataset.shuffled(), not split among ranks, until that epoch "
-                "ends. batches(), to_torch() and ranks have an order of their own: begin an epoch "
-                "with them."
+                "The state is of a whole dataset that was shuffled in a buffer, since it has no "
+                "sample tables. Load it into dataset.shuffled(), not split among ranks, until that "
+                "epoch ends. batches(), to_torch() and ranks have an order of their own: begin an "
+                "epoch with them."
             )
         found = self
         if self._shuffle is not None:
@@ -137,11 +137,11 @@ class EpochStream(Generic[X]):
 
 
 class BufferStream(Generic[X]):
-    """Shuffles what comes in a buffer, where nothing tells how many samples there are.
+    """Shuffles in a buffer: for shards without tables, whose number of samples is unknown.
 
     Args:
-        shards: What is read.
-        steps: What is done to it.
+        shards: The shards.
+        steps: The steps applied to samples.
         buffer: The buffer.
         shuffle: Its seed and epoch.
         items_of: Makes samples or batches of the rows.
@@ -195,12 +195,12 @@ class BufferStream(Generic[X]):
 
 
 class ShuffledStream(Generic[X]):
-    """A permutation or what comes out of a buffer: whichever it begins as or its state is of.
+    """A permutation or a buffer: as it begins, or as the state that is loaded was saved.
 
     Args:
-        permuted: The one.
-        buffered: The other.
-        begins: Which of them it is without a state.
+        permuted: The permutation.
+        buffered: The buffer.
+        begins: Which of the two is read if no state is loaded.
     """
 
     def __init__(
@@ -235,6 +235,6 @@ class ShuffledStream(Generic[X]):
 
 
 def is_of_buffer(state: Mapping[str, Any]) -> bool:
-    """Whether a state is of samples that were shuffled in a buffer."""
+    """Whether a state was saved while reading through a shuffle buffer."""
     shuffle = state.get("shuffle")
     return isinstance(shuffle, dict) and "buffer" in shuffle
