@@ -239,7 +239,7 @@ class ShardReader(Protocol):
         ...
 
     def expand(self, url: str, *, policy: Any = None) -> list[str]:
-        """The URLs that one URL with globs, or a folder's, stands for, sorted; maybe none."""
+        """The URLs that a URL with globs, or of a folder, stands for, sorted; may be empty."""
         ...
 
 

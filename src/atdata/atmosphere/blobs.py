@@ -90,7 +90,7 @@ def unreferenced_blob(client: AtmosphereClient, ref: BlobRef, size: int) -> Stor
     """
     at = AtUri(client.did, SHARD_BLOBS_COLLECTION, f"{OURS}{ref.cid}")
     cids = [blob_cid(secrets.token_hex(32)), ref.cid]
-    # Which of the two is looked at first is the server's business.
+    # A server may check either of the two first.
     for order in (cids, cids[::-1]):
         blobs = [
             {"$type": "blob", "ref": {"$link": cid}, "mimeType": _NO_TYPE, "size": size}

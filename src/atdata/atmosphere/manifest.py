@@ -92,7 +92,7 @@ class Manifest:
 
     @property
     def reference(self) -> dict[str, Any]:
-        """What a record's storage says of it."""
+        """How a record's storage refers to it."""
         if self.object_place is None:
             return {"manifest": self.blob()}
         store = self.object_place.store

@@ -278,7 +278,7 @@ def _pinned(client: AtmosphereClient, uri: str) -> StrongRef:
 
 
 def _typed(shards: Sequence[ShardInfo], known: Sequence[ShardInfo]) -> list[ShardInfo]:
-    """The same, with the types that a record says of the same blobs."""
+    """The shards, with the MIME types that a record has for the same blobs."""
     types = {str(shard.url): shard.mime for shard in known}
     return [replace(shard, mime=shard.mime or types.get(str(shard.url))) for shard in shards]
 

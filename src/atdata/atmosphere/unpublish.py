@@ -118,7 +118,7 @@ def _blobs(client: AtmosphereClient, entry: AtmosphereIndexEntry) -> set[str]:
     try:
         entry = followed(entry)
     except AtdataError:
-        return set()  # its manifest is gone, and who knows what with it
+        return set()  # without its manifest, its blobs are unknown
     files = [*entry.shards, *([entry.manifest] if entry.manifest else [])]
     return {str(file.url) for file in files if file.url.startswith(own)}
 

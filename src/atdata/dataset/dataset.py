@@ -362,7 +362,7 @@ class Dataset(Trainable[T]):
     def _sequential(self, batch_size: int) -> Iterator[Run] | None:
         if self._shards.tables.are_next_to_shards():
             return None
-        # By places, shards without tables would be read twice: first to find where samples are.
+        # By position, shards without tables would be read twice: first to find their samples.
         return read_in_order(self._shards, self._steps, batch_size)
 
     @property

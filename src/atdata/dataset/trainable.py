@@ -31,7 +31,7 @@ class Trainable(ABC, Generic[T]):
 
     @abstractmethod
     def _epoch(self, shuffle: Shuffle | None) -> Epoch:
-        """One epoch of everything, whatever this rank's part is."""
+        """One epoch of all samples, not only of this rank's."""
 
     def _sequential(self, batch_size: int) -> Iterator[Run] | None:
         """Everything in stored order; None where reading by position is faster."""

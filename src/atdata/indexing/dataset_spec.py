@@ -38,7 +38,7 @@ _COLLECTIONS: Final = {
 @redacted_repr
 @dataclass(frozen=True)
 class DatasetSpec:
-    """What a caller says of a dataset when it is inserted, published or promoted.
+    """How a caller describes a dataset when inserting, publishing or promoting it.
 
     None is what was not given: the newest revision keeps it. What is empty clears it.
 
@@ -98,7 +98,7 @@ class DatasetSpec:
         return None not in (self.description, self.tags, self.license, self.metadata)
 
     def over(self, older: Described) -> DatasetSpec:
-        """The same, and what an older revision says where nothing was given."""
+        """The same, with the values of an older revision where none were given."""
         return replace(
             self,
             description=older.description if self.description is None else self.description,
@@ -119,7 +119,7 @@ class DatasetSpec:
 
 
 class Described(Protocol):
-    """An entry, of any index, in what it says of its dataset besides the data."""
+    """An entry of any index, as the description of its dataset."""
 
     @property
     def description(self) -> str | None: ...

@@ -21,7 +21,7 @@ _ANSWER_SECONDS: Final = 2.0
 
 
 def system_servers() -> list[Server]:
-    """The nameservers that this machine is configured with, at most three; maybe none."""
+    """The nameservers that this machine is configured with, at most three; may be empty."""
     resolver = load_module("dns.resolver")
     try:
         found = resolver.Resolver().nameservers

@@ -1,4 +1,4 @@
-"""Handle → DID, from a server, from DNS, or from a file on the handle's host.
+"""Handle → DID, an account's permanent id: from a server, DNS, or a file on its host.
 
 A claim is only half of the proof: the DID's document has to name the handle too, see `identity`.
 On a network of your own, ``ATDATA_PDS_URL`` names one of its servers, which resolves handles.

@@ -67,7 +67,7 @@ class Prepared:
 
     plan: PromotionPlan
     schema: Schema | None = None
-    """The schema, if it has to be published."""
+    """The schema, if it must be published."""
     schemas: Mapping[tuple[str, str], str | None] = field(default_factory=dict)
     """URIs of the schemas that were looked for, nested ones too, by name and version; None: the
     account does not have it."""
@@ -78,7 +78,7 @@ class Prepared:
 
 
 def prepare(request: Request) -> Prepared:
-    """Look at everything that a promotion depends on. Nothing is written.
+    """Look up everything that a promotion depends on. Nothing is written.
 
     Whether others can read the shards is not asked; see `with_readers`.
 

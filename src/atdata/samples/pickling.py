@@ -107,7 +107,7 @@ def _is_spawning() -> bool:
 
 def _is_sent_by_value() -> bool:
     """Whether the pickler that is running sends by value."""
-    # Only the call stack tells: `__reduce__` gets no pickler.
+    # Only the call stack shows it: `__reduce__` gets no pickler.
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if any(part in _BY_VALUE for part in frame.f_globals.get("__name__", "").split(".")):

@@ -21,7 +21,7 @@ _STEP_BYTES: Final = 4 << 20
 _UNWRITTEN_BYTES: Final = 32 << 20
 """Bytes that may wait to be written; they stay in memory meanwhile."""
 _UNHASHED_BYTES: Final = 256 << 20
-"""Written bytes that may wait to be hashed: as many as the system surely keeps in memory."""
+"""Written bytes that may wait to be hashed; the system keeps so many in memory."""
 _MAPPED_BYTES: Final = 16 << 20
 """Bytes that are mapped at once: pages of maps count as memory of the process."""
 

@@ -132,7 +132,7 @@ class SampleRows(RowSource):
         return self._as_columns(samples, start) or self._one_by_one(samples, start)
 
     def _as_columns(self, samples: Sequence[Any], first: int) -> PackedRows | None:
-        """Samples packed together; None: only packing them one by one tells what is wrong."""
+        """Samples packed together; None: only packing them one by one finds what is wrong."""
         if set(map(type, samples)) != {self._codec.sample_type}:
             return None
         try:

@@ -284,7 +284,7 @@ class _Ahead:
         """What was fetched; nothing of it is held here afterwards."""
         assert self._places is not None
         if self._pid != os.getpid():
-            # The thread did not come along.
+            # A fork does not copy threads.
             self._pid, self._pool = os.getpid(), ThreadPoolExecutor(1, "atdata-ahead")
             self.begin(self._places)
         waiting, self._waiting = self._waiting, None

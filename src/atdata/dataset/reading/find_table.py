@@ -50,11 +50,11 @@ _complete: set[tuple[Identity, Identity, int]] = set()
 
 
 def local_table(shard: Shard, path: Path) -> tuple[Identity, SampleTable] | None:
-    """The table of a local shard as it is now, maybe only its head checked, and which file that is.
+    """The table of a local shard as it is now, and which file that is.
 
-    One next to the shard that fits, is not older, and leaves nothing out; or one in the
-    user's cache, where the shard's time of change is part of the name. Of both, headers are
-    looked at; see `table_matches`.
+    It is the one next to the shard if that fits, is not older and leaves nothing out; else one in
+    the user's cache, whose name has the shard's time of change. Its head is checked, and a few of
+    the shard's headers are compared with it, see `table_matches`; the rest may not be checked.
 
     Args:
         shard: The shard.
@@ -201,7 +201,7 @@ def _opened(place: Path, *, own: bool = False) -> tuple[Identity, SampleTable]:
 
     Args:
         place: The file.
-        own: Whether it has to be this user's, and nobody else's to write.
+        own: Whether it must belong to this user, writable by nobody else.
     """
     with open_file(place, follow=not own) as file:
         stat = os.fstat(file.fileno())

@@ -41,11 +41,10 @@ class Order(Protocol):
         ...
 
     def ascending(self, places: Integers) -> tuple[Integers, Integers]:
-        """Where in the dataset the samples at these places of the order are, ascending.
+        """The positions of the samples at some places of the order, ascending.
 
         Returns:
-            The positions, and for each the number of its place among those that were asked
-            for; both of shape (n,).
+            The positions, and for each the index of its place in ``places``; both of shape (n,).
         """
         ...
 

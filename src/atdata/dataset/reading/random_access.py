@@ -355,7 +355,7 @@ class RandomAccess:
         sizes = found.sizes[part]
         if found.keys is not None and plain_headers_agree(data, at, sizes, found.keys[part]):
             return
-        # Headers that do not tell the keys: the table has to be right as a whole.
+        # Headers without the keys: the whole table must be right.
         shards = found.starts[part] // SHARD_DISTANCE
         for number in np.unique(shards).tolist():
             table = self._shards.tables.peek(number)

@@ -124,10 +124,10 @@ class Shard:
         Args:
             start: The first byte.
             size: How many bytes.
-            shard_bytes: Bytes of the whole shard, which has to have so many.
+            shard_bytes: Size of the whole shard, checked.
 
         Raises:
-            IntegrityError: It has not.
+            IntegrityError: It has another size.
             SourceError: They cannot be read.
         """
         ranges = ranges_of(uncached(self._source), self.name)

@@ -100,7 +100,7 @@ class ShardFiles:
         self._open.pop(number, None)
 
     def _in_child(self) -> None:
-        """In a forked child, threads did not come along; files did."""
+        """In a forked child: files are open, but threads were not copied."""
         if self._pid != os.getpid():
             self._pid, self._pool = os.getpid(), None
 

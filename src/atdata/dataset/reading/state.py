@@ -137,13 +137,13 @@ class Reading(Generic[X_co]):
     def state_dict(self) -> dict[str, Any]:
         """Where reading is: what has been returned so far counts as read.
 
-        It is JSON, and the same whatever the number of workers. It holds for every rank, where
-        all of them have returned as many samples; `merge_states` puts unequal ones together.
+        It is JSON, and the same whatever the number of workers. It holds for every rank if
+        all of them have returned equally many samples; `merge_states` puts unequal ones together.
         """
         return state_of(self._stream, self._history, self._samples_taken)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Resume where another reading of the same samples stood, maybe on other ranks.
+        """Resume where another reading of the same samples was, also on other ranks.
 
         Raises:
             StateError: It is no state, or one of another dataset, order or version.

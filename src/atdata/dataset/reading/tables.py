@@ -95,7 +95,7 @@ class ShardTables:
         return digest.hexdigest()[:16]
 
     def peek(self, number: int) -> SampleTable:
-        """The table of one shard, of which maybe only the head was checked."""
+        """The table of one shard; perhaps only its head was checked."""
         self._shards[number].check_unchanged()
         if number not in self._tables:
             table = None if number in self._absent else self._read(number)
@@ -142,7 +142,7 @@ class ShardTables:
             self._tables[number].rest()
 
     def used(self, samples: int) -> None:
-        """Count entries that were read: every now and then, large tables are let go of."""
+        """Count entries that were read: every now and then, large tables are released."""
         self._used += samples
         if self._used >= _USED_ENTRIES:
             self._used = 0
@@ -156,7 +156,7 @@ class ShardTables:
             Whether another table took its place.
 
         Raises:
-            IntegrityError: The shard has another number of samples than its table said.
+            IntegrityError: The shard has another number of samples than its table.
         """
         shard, table = self._shards[number], self.peek(number)
         identity = self._identities.get(number)

@@ -281,7 +281,7 @@ class TorchLoader:
             or multiprocessing.get_all_start_methods()[0]
         )
         if method != "fork":
-            # PyTorch would say first, in a warning, what pickle says of it.
+            # Checked here, before PyTorch warns with pickle's words.
             start.stream.epoch.check_sendable()
         return Workers(Batches(start.stream, self._columns, self._filtered), self._options)
 

@@ -280,7 +280,7 @@ def _release(number: int) -> None:
 
 
 def _leave() -> None:
-    # The child has the same memory, not a copy: neither process knows when the other lets go of it.
+    # The child has the same memory, not a copy: neither process knows when the other frees it.
     while _lent:
         try:
             _, memory = _lent.popitem()

@@ -22,7 +22,7 @@ from atdata.dataset.torch.tensors import Parcel, torch
 from atdata.system.forks import at_fork
 
 _CHECK_SECONDS: Final = 1.0
-"""Seconds between two looks at who the parent is, where nothing tells that it ended."""
+"""Seconds between two checks of the parent's id, where the system does not signal its end."""
 
 
 class Workers:

@@ -67,7 +67,7 @@ end
 """
 )
 """What writes entries, and the pages with them. A client whose answer was lost may send it again:
-the token, ``ARGV[3]``, tells, and the answer is the same."""
+the token, ``ARGV[3]``, identifies the call, and the answer is the same."""
 
 ADD_SCHEMA: Final = (
     _HEAD

@@ -80,7 +80,7 @@ class SqlBackend(Backend):
 
     @abstractmethod
     def _page(self, rest: str, *values: str | int) -> list[EntryRow]:
-        """The first of the entries that fit what follows WHERE, as many as a page has room for."""
+        """The first page of the entries that match; ``rest`` is what follows WHERE."""
 
     @property
     def pages(self) -> Pages:

@@ -129,7 +129,7 @@ class Backend(ABC):
     def revisions(self, name: str, after: int, limit: int) -> list[EntryRow]:
         """At most ``limit`` revisions of a name from ``after + 1`` on, oldest first.
 
-        As many as a page has room for, and at least one where there is one.
+        Fewer if a page is full, but at least one if any exists.
         """
 
     def each_revision(self, name: str) -> Iterator[EntryRow]:
@@ -207,7 +207,7 @@ class Backend(ABC):
 
     @abstractmethod
     def newest_of(self, names: Sequence[str]) -> list[EntryRow]:
-        """The newest revisions of a few names, in their order; names that are gone are left out."""
+        """The newest revisions of a few names, in their order; deleted names are left out."""
 
     @abstractmethod
     def unindexed(self, limit: int) -> list[EntryRow]:

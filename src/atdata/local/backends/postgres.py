@@ -183,7 +183,7 @@ class PostgresBackend(SqlBackend):
         }
         if psycopg.pq.version() >= _CAN_BOUND_SENDING:
             ours["tcp_user_timeout"] = _SILENT_MS
-        # What psycopg says of a URL or a connection repeats parts of it.
+        # Errors of psycopg repeat parts of the URL.
         with guarded(*_guarded_parts(self._url)), self._errors():
             connection = self._opened(ours)
         connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED

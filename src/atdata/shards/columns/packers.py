@@ -169,7 +169,7 @@ def pack_list(field: Field, before: bytes) -> PackColumn:
         try:
             together = at_once(values)
         except Misfit:
-            together = None  # packing them one by one tells which does not fit
+            together = None  # packing them one by one finds which does not fit
         return together or _one_by_one(pack, values)
 
     return packed
