@@ -67,6 +67,21 @@ def test_a_path_that_does_not_exist_fails_at_once(name: str, tmp_path: Path) -> 
         list(atdata.Dataset[Item](str(tmp_path / name)))
 
 
+def test_a_missing_shard_names_those_that_exist(tmp_path: Path) -> None:
+    """Shards of this name with numbers, and how many of a range exist, are in the error."""
+    write_samples([*items(1), *items(2), *items(3)], tmp_path / "a.tar", maxcount=1)
+    numbered = r"'a-000000\.tar' to 'a-000002\.tar' \(3\).*'a-\*\.tar' names all"
+    with pytest.raises(FileNotFoundError, match=numbered):
+        load_dataset(str(tmp_path / "a.tar"))
+    with pytest.raises(FileNotFoundError, match=numbered):
+        list(atdata.Dataset[Item](str(tmp_path / "a.tar")))
+    with pytest.raises(FileNotFoundError, match=numbered):
+        atdata.URLSource(tmp_path / "a.tar").open_shard(str(tmp_path / "a.tar"))
+    (tmp_path / "a-000001.tar").unlink()
+    with pytest.raises(FileNotFoundError, match=r"a-000001\.tar'.* first missing one: 2 of 5 "):
+        load_dataset(str(tmp_path / "a-{000000..000004}.tar"))
+
+
 def test_a_bare_name_points_to_the_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A dataset's name without its '@' is an error that says so."""
     monkeypatch.chdir(tmp_path)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from pathlib import Path
 from typing import Any, Final
 
 from atdata._limits import limits
+from atdata._registry import slash_missing
 from atdata._secrets import redacted, redacted_repr
 from atdata.errors import UrlError
 
@@ -17,6 +20,10 @@ MAX_EXPANSION: Final = 1_000_000
 MAX_CHARACTERS: Final = 1_000_000_000
 """Most characters in all of them."""
 _RANGE = re.compile(r"([0-9]{1,18})\.\.([0-9]{1,18})")
+_NUMBERED: Final = re.compile(r"(.*?)(?:-\d+)?(\.tar)", re.DOTALL)
+"""The name of a shard, with the number that it has in a dataset of several."""
+_MAX_ENTRIES: Final = 10_000
+"""Entries of a folder that are looked at for an error."""
 _SPECIAL = re.compile(r"[{},\\]")
 _PATTERN = re.compile(r"[{}\\*?\[]")
 
@@ -288,3 +295,27 @@ def preview(urls: Iterable[str], most: int = 3) -> str:
     """The first few URLs, for an error message."""
     items = list(islice(urls, most + 1))
     return ", ".join(items[:most]) + (", …" if len(items) > most else "")
+
+
+def instead_of(path: Path) -> str:
+    """A sentence for an error about a missing shard: how URLs begin, or which numbered shards of
+    its name exist. "" if neither helps.
+    """
+    named = _NUMBERED.fullmatch(path.name)
+    if (hint := slash_missing(path)) or named is None:
+        return hint
+    shard = re.compile(rf"{re.escape(named[1])}-\d+{re.escape(named[2])}")
+    try:
+        with os.scandir(path.parent) as entries:
+            names = (entry.name for entry in islice(entries, _MAX_ENTRIES))
+            found = sorted(name for name in names if shard.fullmatch(name))
+    except OSError:
+        return ""
+    if not found:
+        return ""
+    pattern = f"{named[1]}-*{named[2]}"
+    last = f" to {found[-1]!r}" if len(found) > 1 else ""
+    return (
+        f" Its folder has {found[0]!r}{last} ({len(found):,}): write_samples with maxcount numbers "
+        f"its shards, and {pattern!r} names all of them."
+    )

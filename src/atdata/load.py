@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar, overload
 from atdata._protocols import AbstractIndex
 from atdata._refs import NameRef, parse_name_ref, reference
 from atdata._registry import slash_missing
+from atdata._shardlist import instead_of
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.dataset_dict import DatasetDict, by_split
 from atdata.errors import (
@@ -125,7 +126,7 @@ def _check_files(dataset: Dataset[Any], where: str | Path | Sequence[str | Path]
         path = local_path(dataset.source, shard)
         if path is None or path.exists():
             continue
-        hint = slash_missing(where)
+        hint = slash_missing(where) or instead_of(path)
         if "%" in path.name:
             hint = " Shards with numbers are named 'data-{000000..000009}.tar' or 'data-*.tar'."
         elif not hint and isinstance(where, str) and not _PATH.search(where):
@@ -133,7 +134,18 @@ def _check_files(dataset: Dataset[Any], where: str | Path | Sequence[str | Path]
                 f" A dataset of an index is named with an '@': '@local/{where}' for a local index, "
                 f"'@handle/{where}' for the network."
             )
-        raise ShardNotFoundError(f"There is no file or folder {str(path)!r}.{hint}")
+        raise ShardNotFoundError(
+            f"There is no file or folder {str(path)!r}.{_how_many_exist(dataset)}{hint}"
+        )
+
+
+def _how_many_exist(dataset: Dataset[Any]) -> str:
+    """A sentence for an error about the first of several shards that is missing; "" for one."""
+    if len(dataset.shard_list) < 2:
+        return ""
+    paths = [local_path(dataset.source, shard) for shard in dataset.shard_list]
+    exist = sum(path is None or path.exists() for path in paths)
+    return f" It is the first missing one: {exist:,} of {len(paths):,} shards exist."
 
 
 def _from_index(

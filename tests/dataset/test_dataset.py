@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import re
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -307,9 +308,15 @@ def test_an_old_failure_keeps_the_old_shards(tmp_path: Path) -> None:
     assert list(Dataset[Digit](tmp_path)) == digits(25)
 
 
-def test_fewer_shards_than_before_are_refused(tmp_path: Path) -> None:
-    """Left-over shards of an earlier dataset would be read with the new ones: an error."""
+def test_fewer_shards_than_before_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Left-over shards of an earlier dataset would be read with the new ones: an error, which
+    names their folder even if it is the current one."""
     write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StoreError, match=f"^{re.escape(str(tmp_path))} holds"):
+        write(Path(), 10)
     with pytest.raises(StoreError, match=r"digits-000003\.tar"):
         write(tmp_path, 10)
     assert list(Dataset[Digit](tmp_path)) == digits(25)

@@ -152,7 +152,7 @@ def test_a_damaged_sample_is_named(tmp_path: Path) -> None:
 
 
 def test_a_payload_without_a_header_is_no_sample(tmp_path: Path) -> None:
-    """Where a table that looked right leads to something else, it is the table that is blamed."""
+    """Where a table that looked right leads to something else, the error says at which sample."""
     path = shard_of(digits(30), tmp_path)
     right = table_of(path)
     offsets = right.offsets.copy()
@@ -161,7 +161,7 @@ def test_a_payload_without_a_header_is_no_sample(tmp_path: Path) -> None:
     size = right.head.shard_bytes
     wrong = SampleTable.of(offsets, right.sizes, [keys], shard_bytes=size, sha256=None)
     (block,) = blocks_by(path, wrong, Digit)
-    with pytest.raises(ShardError, match=r"not of this shard.*Remove the \.idx file"):
+    with pytest.raises(ShardError, match=r"disagree at sample 17: .*remove the \.idx file"):
         block.columns()
 
 

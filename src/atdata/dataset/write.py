@@ -221,7 +221,9 @@ class _ShardFolder:
                 make_folders(self.folder, sync=self.fsync)
                 self._scratch = scratch_next_to(self.folder)
             except OSError as error:
-                raise StoreError(f"Shards cannot be written to {self.folder}: {error}.") from error
+                raise StoreError(
+                    f"Shards cannot be written to {self.folder.absolute()}: {error}."
+                ) from error
         return self._scratch.path
 
     def accept(self, name: str, file: Path, info: ShardInfo) -> str:
@@ -286,7 +288,7 @@ class _ShardFolder:
         )
         if left:
             raise StoreError(
-                f"{self.folder} holds {len(left)} shards of an earlier dataset, such as "
+                f"{self.folder.absolute()} holds {len(left)} shards of an earlier dataset, such as "
                 f"{left[0]}, that would be read together with these. Remove them or write to "
                 "another path. Nothing was written."
             )

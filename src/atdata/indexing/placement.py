@@ -15,8 +15,9 @@ import msgpack
 import numpy as np
 
 from atdata._protocols import AbstractDataStore
+from atdata._registry import SHARD_SCHEMES, scheme_of
 from atdata._secrets import redacted_repr
-from atdata._shardlist import LocatedUrl, ShardInfo, shards_of
+from atdata._shardlist import LocatedUrl, ShardInfo, instead_of, shards_of
 from atdata._version import __version__
 from atdata.capabilities import address_of
 from atdata.dataset.dataset import Dataset
@@ -39,6 +40,10 @@ from atdata.sources.capabilities import local_path
 from atdata.stores.prefixes import OwnPrefix
 
 _MAX_SLUG_CHARACTERS: Final = 64
+_REGISTER: Final = (
+    f"Register a source for them, with an entry point in the group {SHARD_SCHEMES.group!r} (see "
+    "docs/extending.md)."
+)
 
 
 @redacted_repr
@@ -100,7 +105,9 @@ def check_insertable(ds: object) -> None:
         if path is None:
             continue
         if not path.is_file():
-            raise ShardNotFoundError(f"{path}: there is no such file. Nothing was written.")
+            raise ShardNotFoundError(
+                f"{path}: there is no such file.{instead_of(path)} Nothing was written."
+            )
         if shard.bytes is not None and not has_size(path, shard.bytes):
             raise IntegrityError(
                 f"expected {shard.bytes:,} bytes, as when the dataset was made; the file has "
@@ -184,6 +191,7 @@ def write_to_store(
     Raises:
         StoreError: The store failed.
         NoDataUrlsError: It wrote nothing.
+        UrlError: Nothing reads the URLs that it gave the shards, which stay in the store.
     """
     limits, prefix = sharding.limits, sharding.prefix
     if prefix is None:
@@ -202,6 +210,14 @@ def write_to_store(
     shards = keep_splits(shards_of(urls), ds.known_shards())
     if not shards:
         raise NoDataUrlsError(f"The store wrote no shard for {name!r}. No entry was written.")
+    unread = _unread_scheme([shard.url for shard in shards])
+    if unread:
+        raise UrlError(
+            f"{type(store).__name__} wrote the shards of {name!r} to {unread}:// URLs, such as "
+            f"{shards[0].url!r}, and nothing reads these. {_REGISTER} Or have the store return "
+            "URLs that can be read, such as https. The shards are in the store; no entry was "
+            "written."
+        )
     endpoint, region = address_of(store)
     before, found, _ = shards[0].url.partition(f"/{place.strip('/')}/")
     return PlacedShards(shards, endpoint, region, root=f"{before}/" if found else None)
@@ -227,9 +243,17 @@ def leave_in_place(ds: Dataset[Any]) -> PlacedShards:
     """The shards where they are. Local files are read for hashes and counts that are not known.
 
     Raises:
-        UrlError: A shard has no URL, or one with a password; or they are on several S3 servers.
+        UrlError: A shard has no URL, or one with a password or of a scheme that nothing reads; or
+            they are on several S3 servers.
         ShardError: A local file is damaged.
     """
+    unread = _unread_scheme(ds.shard_list)
+    if unread:
+        raise UrlError(
+            f"The shards have {unread}:// URLs, which only {type(ds.source).__name__} reads, and "
+            f"nothing that opens an entry. {_REGISTER} Or insert the dataset with a data store, "
+            "which copies the samples. Nothing was written."
+        )
     for shard in ds.shard_list:
         if "://" not in shard and local_path(ds.source, shard) is None:
             raise UrlError(
@@ -249,6 +273,12 @@ def leave_in_place(ds: Dataset[Any]) -> PlacedShards:
     )
     stranger = any(isinstance(url, LocatedUrl) and url.stranger for url in ds.shard_list)
     return PlacedShards(shards, endpoint, region, stranger=stranger)
+
+
+def _unread_scheme(urls: Sequence[str]) -> str:
+    """The first scheme that no source reads; "" if each has one."""
+    schemes = dict.fromkeys(map(scheme_of, urls))
+    return next((scheme for scheme in schemes if scheme not in SHARD_SCHEMES), "")
 
 
 def s3_address(ds: Dataset[Any]) -> tuple[str | None, str | None]:

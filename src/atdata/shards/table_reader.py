@@ -78,7 +78,7 @@ def read_by_table(
         end = min(count, done + block_rows(typical, rows or 1, done - (first or 0), most))
         starts = table.offsets[done:end]
         payloads = Payloads(window.view, starts, starts + table.sizes[done:end], window.file, 0)
-        check_row = partial(_check_header, payloads, shard)
+        check_row = partial(_check_header, payloads, shard, done)
         keys = partial(_keys, payloads, table, done, shard)
         yield Block(shard, codec, payloads, keys, copy=copy, check_row=check_row)
         done = end
@@ -146,7 +146,7 @@ def _keys(payloads: Payloads, table: SampleTable, first: int, shard: str) -> lis
         for row, start in zip(rows.tolist(), starts.tolist(), strict=True):
             before = partial(_bytes, buffer, table.end_of(row - 1), start - BLOCK)
             if not key_agrees(_bytes(buffer, start - BLOCK, start), table.key_bytes(row), before):
-                raise _not_of_it(shard, start - BLOCK)
+                raise _disagree(shard, row, start - BLOCK)
     return table.keys(rows)
 
 
@@ -154,17 +154,18 @@ def _bytes(buffer: memoryview, start: int, end: int) -> bytes:
     return bytes(buffer[start:end]) if end - start <= limits.extended_bytes else b""
 
 
-def _check_header(payloads: Payloads, shard: str, row: int) -> None:
+def _check_header(payloads: Payloads, shard: str, first: int, row: int) -> None:
     """Raise if the header of a payload that could not be decoded is not of its size."""
     start, end = int(payloads.starts[row]), int(payloads.ends[row])
     if not header_agrees(bytes(payloads.buffer[start - BLOCK : start]), end - start):
-        raise _not_of_it(shard, start - BLOCK)
+        raise _disagree(shard, first + row, start - BLOCK)
 
 
-def _not_of_it(shard: str, offset: int) -> ShardError:
+def _disagree(shard: str, row: int, offset: int) -> ShardError:
     return ShardError(
-        f"the sample table next to it is not of this shard. Remove the {SUFFIX} file; the shard is "
-        "then scanned",
+        f"the shard and the sample table next to it, its {SUFFIX} file, disagree at sample {row}: "
+        "one of them was changed. atdata verify checks the shard. If it is whole, remove the "
+        f"{SUFFIX} file, and the shard is read without it; else get the shard again",
         shard=shard,
         offset=offset,
     )

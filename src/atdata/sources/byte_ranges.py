@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import IO
 
-from atdata._registry import slash_missing
+from atdata._shardlist import instead_of
 from atdata.errors import IntegrityError, ShardNotFoundError, SourceError
 from atdata.system.calls import read_into
 from atdata.system.regular_files import open_file
@@ -39,9 +39,7 @@ class FileBytes:
         try:
             self._file = open_file(path, 0) if file is None else file
         except FileNotFoundError as error:
-            raise ShardNotFoundError(
-                f"{path}: there is no such file.{slash_missing(path)}"
-            ) from error
+            raise ShardNotFoundError(f"{path}: there is no such file.{instead_of(path)}") from error
         except OSError as error:
             raise SourceError(f"{path}: cannot be read ({error.strerror}).") from error
         self.name = name or str(path)

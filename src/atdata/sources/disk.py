@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Final
 from urllib.parse import urlsplit
 
-from atdata._registry import slash_missing
+from atdata._shardlist import instead_of
 from atdata.errors import ShardNotFoundError, SourceError, UnsafeUrlError, UrlError
 from atdata.net.policy import Policy
 from atdata.sources.nearby import warn_of_compressed
@@ -44,9 +44,7 @@ class DiskReader:
         try:
             return open_file(path, _BUFFER_BYTES)
         except FileNotFoundError as error:
-            raise ShardNotFoundError(
-                f"{path}: there is no such file.{slash_missing(path)}"
-            ) from error
+            raise ShardNotFoundError(f"{path}: there is no such file.{instead_of(path)}") from error
         except IsADirectoryError as error:
             raise SourceError(f"{path} is a folder, where a shard was expected.") from error
         except OSError as error:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, Protocol
 
-from atdata._registry import slash_missing
+from atdata._shardlist import instead_of
 from atdata.errors import ShardError, ShardNotFoundError
 from atdata.shards.tar.file_rows import FileRows
 from atdata.system.regular_files import NotAFileError
@@ -65,7 +65,7 @@ class MappedFile:
             mapped = mmap.mmap(self.file.number, 0, access=mmap.ACCESS_READ) if size else b""
         except FileNotFoundError:
             raise ShardNotFoundError(
-                f"There is no shard {str(path)!r}.{slash_missing(path)}"
+                f"There is no shard {str(path)!r}.{instead_of(path)}"
             ) from None
         except IsADirectoryError:
             raise ShardError("a folder, not a tar") from None
