@@ -236,6 +236,25 @@ def test_inheritance_is_the_same_as_decoration() -> None:
     assert Base.from_bytes(Base(1).packed) == Base(1)
 
 
+@pytest.mark.parametrize(
+    ("annotation", "advice"),
+    [
+        (np.int64, r"int64 is not supported as a field: write int\."),
+        (np.float32, r"write float\."),
+        (np.bool_, r"write bool\."),
+        (list, r"list is not supported as a field: write list\[T\], such as list\[int\]\."),
+        (dict, r"write dict\[str, T\]"),
+        (dict[int, str], r"write dict\[str, T\]"),
+        (tuple[int, int], r"write list\[T\]"),
+        (NDArray[np.object_], r"of dtype object, is not supported.*NDArray\[np\.float32\]"),
+    ],
+)
+def test_an_unsupported_type_is_answered_with_one_that_is(annotation: Any, advice: str) -> None:
+    """What people write first is answered with what holds the same values."""
+    with pytest.raises(SampleTypeError, match=advice):
+        atdata.packable(type("Odd", (), {"__annotations__": {"field": annotation}}))
+
+
 def test_missing_fields_take_their_default() -> None:
     """A stored sample that lacks a field takes the default; without one it is an error."""
     payload = msgpack.packb({"corners": _npy(np.ones(1, np.float32))})

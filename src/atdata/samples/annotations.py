@@ -32,6 +32,21 @@ SUPPORTED: Final = (
     "str, int, float, bool, bytes, NDArray, NDArray[np.float32] and the like, list[T], "
     'dict[str, T], datetime, Literal["a", "b"], an Enum of str, a packable class, T | None'
 )
+_INSTEAD: Final[dict[type, str]] = {
+    np.bool_: "bool",
+    np.integer: "int",
+    np.floating: "float",
+    np.str_: "str",
+    np.bytes_: "bytes",
+    np.datetime64: "datetime",
+    list: "list[T], such as list[int]",
+    tuple: "list[T], such as list[int], or an NDArray",
+    set: "list[T], such as list[str]",
+    frozenset: "list[T], such as list[str]",
+    dict: "dict[str, T], such as dict[str, int]; its keys are str",
+    bytearray: "bytes",
+}
+"""Types that cannot be a field → what holds their values; the first that fits counts."""
 _PRIMITIVE_NAMES: Final = {cls: name for name, cls in PRIMITIVES.items()}
 
 
@@ -102,9 +117,9 @@ def kind_of(annotation: Any, *, depth: int = 1) -> Kind:
         rest = [arg for arg in args if arg is not type(None)]
         if len(rest) == 1 and len(args) == 2:
             return Maybe(kind_of(rest[0], depth=depth + 1))
-    if origin is list:
+    if origin is list and args:
         return ListOf(kind_of(args[0], depth=depth + 1))
-    if origin is dict and args[0] is str:
+    if origin is dict and args and args[0] is str:
         return MapOf(kind_of(args[1], depth=depth + 1))
     if origin is Literal and all(type(arg) is str for arg in args):
         return Choice(tuple(args))
@@ -151,7 +166,13 @@ def _array(annotation: Any, args: tuple[Any, ...]) -> Array:
     except TypeError:
         raise _unsupported(annotation) from None
     # Abstract types such as np.floating convert to a dtype, with a warning, but are none.
-    if dtype.hasobject or (dtype.type is not scalar and dtype.name != "void"):
+    if dtype.hasobject:
+        raise SampleTypeError(
+            "An array of Python objects, of dtype object, is not supported as a field: name the "
+            "dtype of its values, such as NDArray[np.float32], or write list[T]. "
+            f"Supported: {SUPPORTED}."
+        )
+    if dtype.type is not scalar and dtype.name != "void":
         raise _unsupported(annotation)
     return _array_of(dtype, shape)
 
@@ -213,4 +234,17 @@ def _jaxtyping(annotation: Any) -> Array:
 
 def _unsupported(annotation: Any) -> SampleTypeError:
     shown = annotation.__qualname__ if isinstance(annotation, type) else str(annotation)
-    return SampleTypeError(f"{shown} is not supported as a field. Supported: {SUPPORTED}.")
+    return SampleTypeError(
+        f"{shown} is not supported as a field{_instead_of(annotation)}. Supported: {SUPPORTED}."
+    )
+
+
+def _instead_of(annotation: Any) -> str:
+    """``": write int"`` for a type that a supported one can stand for; "" for any other."""
+    cls = typing.get_origin(annotation) or annotation
+    if not isinstance(cls, type):
+        return ""
+    for unfit, fit in _INSTEAD.items():
+        if cls is unfit or (issubclass(cls, np.generic) and issubclass(cls, unfit)):
+            return f": write {fit}"
+    return ""

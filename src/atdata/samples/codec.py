@@ -26,6 +26,8 @@ from atdata.samples.wire import check_readable, unpack_map
 T = TypeVar("T")
 
 _MISSING: Final = object()
+_MAX_WARNED: Final = 100
+"""Unknown fields of a type that are warned of."""
 
 
 class SampleCodec(Generic[T]):
@@ -210,21 +212,28 @@ class SampleCodec(Generic[T]):
         default = self.defaults.get(name)
         if default is None:
             field = self.by_name[name]
-            hint = "Give the field a default to read samples that lack it."
+            hint = (
+                f"{self.sample_type.__name__} needs it; the samples may be of another type, which "
+                "atdata.DictSample shows. Give the field a default to read samples that lack it."
+            )
             raise Misfit(field.kind.describe(), "no such field in the sample", hint).at(f".{name}")
         return default()
 
     def warn_of_unknown(self, names: set[str]) -> None:
-        """Warn, once for each field, that stored samples have fields that the type lacks."""
-        for name in sorted(names - self._warned):
-            if len(self._warned) < 100:
-                self._warned.add(name)
-                warn(
-                    UnknownFieldWarning(
-                        f"Samples hold a field {name!r} that {self.sample_type.__name__} does not "
-                        "have; it is ignored. Read them as atdata.DictSample to see it."
-                    )
-                )
+        """Warn that stored samples have fields that the type lacks; each field is named once."""
+        new = sorted(names - self._warned)[: _MAX_WARNED - len(self._warned)]
+        if not new:
+            return
+        self._warned.update(new)
+        fields = "a field" if len(new) == 1 else "fields"
+        ignored = "it is" if len(new) == 1 else "they are"
+        warn(
+            UnknownFieldWarning(
+                f"Samples hold {fields} {', '.join(map(repr, new))} that "
+                f"{self.sample_type.__name__} does not have; {ignored} ignored. Read them as "
+                "atdata.DictSample to see all fields."
+            )
+        )
 
     def build(self, values: dict[str, Any]) -> T:
         """An instance with these values, which are checked already and may be kept as its dict.

@@ -350,7 +350,7 @@ def test_frozen_and_keyword_types_are_built(options: dict[str, bool]) -> None:
 
 
 def test_unknown_fields_are_told_of_once() -> None:
-    """Fields that the type lacks are ignored, with one warning a field."""
+    """Fields that the type lacks are ignored, with one warning that names them."""
 
     @packable
     class Label:
@@ -359,8 +359,25 @@ def test_unknown_fields_are_told_of_once() -> None:
     tar = tar_of([(f"{p.key}.msgpack", p.payload) for p in packed(digits(40))])
     with pytest.warns(UnknownFieldWarning) as warned:
         assert [s.label for _, s in read_all(tar, Label)] == [i * 37 for i in range(40)]
-    assert sorted(str(w.message).split("'")[1] for w in warned) == ["image", "word"]
+    (warning,) = warned
+    assert "fields 'image', 'word' that Label does not have" in str(warning.message)
     assert blocks_of(tar, Label)[0].columns()["label"].tolist() == [i * 37 for i in range(40)]  # type: ignore[union-attr]
+
+
+def test_what_cannot_be_read_is_an_error_without_warnings(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    """Samples of another type are one error; their other fields are no news."""
+
+    @packable
+    class Unlike:
+        label: int
+        other: str
+
+    tar = tar_of([(f"{p.key}.msgpack", p.payload) for p in packed(digits(40))])
+    with pytest.raises(DecodeError, match=r"\$\.other: .*Unlike"):
+        list(read_all(tar, Unlike))
+    assert not recwarn.list
 
 
 def test_a_new_field_takes_its_default() -> None:

@@ -207,8 +207,6 @@ class Decoder(Generic[T]):
         longer = cursor.sizes != cursor.at
         if longer.any():
             raise OddRows(longer)
-        if unknown:
-            self.codec.warn_of_unknown(unknown)
         columns: dict[str, LazyColumn] = {}
         for name in readers:
             if name in found:
@@ -219,6 +217,8 @@ class Decoder(Generic[T]):
             except Misfit:
                 raise cursor.all_rows() from None
             columns[name] = defaults if own else column_of(defaults)
+        if unknown:
+            self.codec.warn_of_unknown(unknown)
         return columns
 
 
