@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -70,6 +71,22 @@ class Row:
 """
 
 
+def test_samples_get_the_published_schema_that_fits(folder: Path) -> None:
+    """Without --type, a schema with the same fields is used and named; of two, none is."""
+    documents(folder, *INSERT, "--type", "rows:Row")
+    shards = ("insert", "rows-*.tar", "--name", "again")
+    done = atdata_command(folder, *shards, "--json")
+    published = "atdata://local/sampleSchema/Row@1.0.0"
+    assert json.loads(done.stdout)["schema_ref"] == published, done.stderr
+    assert f"note: the samples fit the published schema {published}" in done.stderr
+
+    twin = (folder / "rows.py").read_text().replace("class Row", "class Twin")
+    (folder / "twins.py").write_text(twin)
+    documents(folder, *INSERT[:-1], "twins", "--type", "twins:Twin")
+    [third] = documents(folder, *shards[:-1], "third")
+    assert third["schema_ref"].endswith("/Third@1.0.0")
+
+
 def test_a_schema_by_the_name_of_its_class(folder: Path) -> None:
     """A class alone means its newest version; a dataset of this name, a typo or two classes are
     answered with what can be written."""
@@ -97,8 +114,8 @@ def test_a_schema_by_the_name_of_its_class(folder: Path) -> None:
 
 def test_schemas_are_listed_shown_and_compared(folder: Path) -> None:
     """A schema is named by reference, class and version, or dataset; 7 means that they differ."""
-    documents(folder, *INSERT, "--type", "rows:Row")
     documents(folder, "insert", "rows-000000.tar", "--name", "loose")
+    documents(folder, *INSERT, "--type", "rows:Row")
     assert {s["name"] for s in documents(folder, "schema", "ls")} == {"rows.Row", "inferred.Loose"}
     for name in ("rows", "Row@1.0.0", "atdata://local/sampleSchema/Row@1.0.0"):
         assert documents(folder, "schema", "show", name)[0]["name"] == "rows.Row"

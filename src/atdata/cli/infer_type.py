@@ -16,7 +16,7 @@ from atdata._limits import limits
 from atdata._protocols import DataSource
 from atdata._secrets import redacted_repr
 from atdata.dataset.dataset import Dataset
-from atdata.errors import NoDataUrlsError, OptionError, SchemaError
+from atdata.errors import NoDataUrlsError, NotFoundError, OptionError, SchemaError
 from atdata.samples.dict_sample import DictSample
 from atdata.samples.kinds import (
     PRIMITIVES,
@@ -98,6 +98,33 @@ def infer_type(
         elif counts[field] < seen:
             report(f"$.{field}: {seen - counts[field]:,} of {seen:,} samples lack it")
     return build_type(Schema(f"{_MODULE}.{class_name}", "1.0.0", tuple(fields)))
+
+
+def published_like(schema: Schema, index: Any) -> str | None:
+    """The reference of the published schema that has the same fields as an inferred one.
+
+    Args:
+        schema: What was inferred; the order of its fields does not count.
+        index: The local index. Schemas that were inferred count only if no class fits.
+
+    Returns:
+        None unless exactly one fits.
+    """
+    fields = {field.name: field for field in schema.fields}
+    classes: list[str] = []
+    inferred: list[str] = []
+    for record in index.list_schemas():
+        if {field.get("name") for field in record["fields"]} != fields.keys():
+            continue
+        try:
+            known = index.schema_of_ref(record.ref)
+        except (SchemaError, NotFoundError):
+            continue
+        if {field.name: field for field in known.fields} == fields:
+            of_class = known.name.rpartition(".")[0] != _MODULE
+            (classes if of_class else inferred).append(record.ref)
+    found = classes or inferred
+    return found[0] if len(found) == 1 else None
 
 
 @redacted_repr

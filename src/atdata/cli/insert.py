@@ -11,12 +11,13 @@ import typer
 
 from atdata._protocols import DataSource
 from atdata.cli.entry_facts import entry_facts
-from atdata.cli.infer_type import infer_type
+from atdata.cli.infer_type import infer_type, published_like
 from atdata.cli.options import Description, IndexUrl, Json, License, Tags
 from atdata.cli.output import emit, facts, note, progress
 from atdata.cli.resolve import find_type, local_index
 from atdata.dataset.dataset import Dataset
 from atdata.errors import OptionError
+from atdata.schema.reflect import schema_of
 from atdata.sources.hashed_stream import HashedStream
 from atdata.sources.url import URLSource
 from atdata.stores.open_store import open_store
@@ -46,7 +47,8 @@ def insert(
             "--type",
             metavar="MODULE:CLASS",
             help="Type of the samples: a class of yours, whose module is imported. Without --type "
-            "and --schema the type is inferred by reading all samples once.",
+            "and --schema the type is inferred by reading all samples once; a published schema "
+            "with the same fields is used.",
         ),
     ] = None,
     store: Annotated[
@@ -83,6 +85,10 @@ def insert(
         chosen = into.decode_schema(schema_ref)
     else:
         chosen = find_type(sample_type) if sample_type else _inferred(source, name)
+        schema_ref = None if sample_type else published_like(schema_of(chosen), into)
+        if schema_ref is not None:
+            note(f"the samples fit the published schema {schema_ref}; it is recorded as theirs")
+            chosen = into.decode_schema(schema_ref)
     # Read one sample, so that a type that does not fit fails before anything is recorded.
     next(iter(Dataset.of(chosen, source)), None)
     sharding = {"prefix": prefix, "maxcount": maxcount}
