@@ -276,7 +276,8 @@ def test_bars_go_to_a_terminal_only(folder: Path) -> None:
     assert b"copying rows" in drawn
     assert done.stdout.startswith("{")
     assert done.stdout.count("\n") == 1
-    again = atdata_command(folder, *INSERT, "--store", "copies", "--json")
+    arguments = ("--type", "rows:Row", "--store", "copies", "--json")
+    again = atdata_command(folder, *INSERT, *arguments)
     assert again.stderr == ""
 
 
