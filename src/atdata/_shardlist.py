@@ -315,7 +315,10 @@ def instead_of(path: Path) -> str:
         return ""
     pattern = f"{named[1]}-*{named[2]}"
     last = f" to {found[-1]!r}" if len(found) > 1 else ""
+    exist = f" Its folder has {found[0]!r}{last} ({len(found):,})"
+    if shard.fullmatch(path.name):
+        return f"{exist}: {pattern!r} names all of them."
     return (
-        f" Its folder has {found[0]!r}{last} ({len(found):,}): write_samples with maxcount numbers "
-        f"its shards, and {pattern!r} names all of them."
+        f"{exist}: write_samples with maxcount numbers its shards, and {pattern!r} names all of "
+        "them."
     )

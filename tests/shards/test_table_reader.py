@@ -165,6 +165,20 @@ def test_a_payload_without_a_header_is_no_sample(tmp_path: Path) -> None:
         block.columns()
 
 
+def test_a_damaged_name_is_blamed_on_neither_file(tmp_path: Path) -> None:
+    """Which of a shard and its table was changed is not known: the error names both, the sample,
+    and what checks the shard."""
+    path = shard_of(digits(30), tmp_path)
+    table = table_of(path)
+    with path.open("r+b") as file:
+        file.seek(int(table.offsets[17]) - 512)
+        file.write(b"x")
+    (block,) = blocks_by(path, table, Digit)
+    with pytest.raises(ShardError, match=r"disagree at sample 17: .*atdata verify") as caught:
+        list(block.keys)
+    assert caught.value.offset == int(table.offsets[17]) - 512
+
+
 @pytest.mark.parametrize("count", [3, 60])
 def test_large_arrays_are_read_whole(tmp_path: Path, count: int) -> None:
     """Arrays read from the file itself, by one thread or two, are those that were written."""

@@ -54,11 +54,16 @@ def test_the_name_of_a_store_is_no_folder(place: str, advice: str) -> None:
         open_store(place)
 
 
-@pytest.mark.parametrize("place", ["s3:bucket/x", "S3:/bucket", "s3//bucket", "jar:/x", "file:/x"])
+@pytest.mark.parametrize(
+    "place", ["s3:bucket/x", "S3:/bucket", "s3//bucket", "jar:/x:s3cret@y", "file:/x"]
+)
 def test_a_url_that_lacks_a_slash_makes_no_folder(place: str) -> None:
-    """It is refused, whether or not a store has the scheme."""
-    with pytest.raises(UrlError, match=r"://, with a colon and two slashes\. Known: file, s3"):
+    """It is refused, whether or not a store has the scheme; a password in it is not shown."""
+    with pytest.raises(
+        UrlError, match=r"://, with a colon and two slashes\. Known: file, s3"
+    ) as caught:
         open_store(place)
+    assert "s3cret" not in str(caught.value)
 
 
 def test_an_existing_folder_is_one_whatever_its_name(

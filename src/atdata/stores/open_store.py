@@ -64,7 +64,7 @@ def _check_slashes(place: str) -> None:
     scheme = almost_scheme(place, STORES)
     if scheme and not user_path(place).exists():
         raise UrlError(
-            f"{place!r} is not the URL of a store, which begins with {scheme}://, with a colon and "
+            f"{scheme}… is not the URL of a store, which begins with {scheme}://, with a colon and "
             f"two slashes. Known: {STORES.schemes()}. For a folder of that name, write ./ before "
             "it."
         )
