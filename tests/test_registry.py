@@ -118,6 +118,41 @@ def test_an_entry_point_that_does_not_load_is_named(tmp_path: Path) -> None:
     _run(tmp_path, BROKEN)
 
 
+OTHERS = """
+import pytest
+from atdata import Dataset
+from atdata.errors import EntryPointError, UrlError
+from atdata.local import LocalIndex
+from atdata.stores.open_store import open_store
+
+LocalIndex("index.db").close()
+open_store("copies")
+for ask in (open_store, LocalIndex, lambda url: Dataset(url).shard_list):
+    with pytest.raises(UrlError, match=message):
+        ask("absent://x")
+if loads:
+    for ask in (open_store, LocalIndex):
+        with pytest.raises(EntryPointError, match="broken = not valid!!"):
+            ask("broken://x")
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("broken = not valid!!", "Known: .*broken"),
+        ("broken", "entry points of the package 'other' cannot be read"),
+    ],
+)
+def test_a_malformed_entry_point_breaks_no_other_look_up(
+    tmp_path: Path, line: str, message: str
+) -> None:
+    """Whatever another package has in its metadata, what does not ask for it works."""
+    groups = ("atdata.index", "atdata.source", "atdata.store")
+    _package(tmp_path, "".join(f"[{group}]\n{line}\n" for group in groups), "")
+    _run(tmp_path, f"message, loads = {message!r}, {'=' in line}\n{OTHERS}")
+
+
 STRICT = """
 import pytest
 from atdata.errors import UrlError
@@ -153,4 +188,4 @@ def _run(folder: Path, code: str) -> None:
     """Run a program that finds the package next to it."""
     program = folder / "program.py"
     program.write_text(code)
-    subprocess.run([sys.executable, program], check=True, timeout=60)
+    subprocess.run([sys.executable, program], check=True, timeout=60, cwd=folder)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial, reduce
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, distributions
 from types import ModuleType
 from typing import Any, Final, Literal, TypeVar
 
@@ -93,7 +94,11 @@ class Registry(Mapping[str, R]):
         """
         row = self.get(name)
         if row is None:
-            raise UrlError(self._unknown.format(name=name, known=self.schemes()))
+            unread = "".join(
+                f" The entry points of the package {package!r} cannot be read."
+                for package in _installed()[1]
+            )
+            raise UrlError(self._unknown.format(name=name, known=self.schemes()) + unread)
         if name in self.ours:
             return row.load()
         try:
@@ -120,10 +125,30 @@ def _target(point: EntryPoint) -> str:
     return _NOT_TARGET.sub("", point.value)
 
 
-@cache
 def _points(group: str) -> dict[str, EntryPoint]:
     """Names of entry points, in lower case → the entry points."""
-    return {point.name.lower(): point for point in entry_points(group=group)}
+    return _installed()[0].get(group, {})
+
+
+@cache
+def _installed() -> tuple[dict[str, dict[str, EntryPoint]], tuple[str, ...]]:
+    """The entry points of all packages, by group and name; and the packages without readable ones.
+
+    As for imports, the first on the path counts.
+    """
+    groups: dict[str, dict[str, EntryPoint]] = {}
+    unread: dict[str, None] = {}
+    for package in distributions():
+        try:
+            points = package.entry_points
+        except Exception:
+            # One damaged package must not break the look-ups of all others.
+            with suppress(Exception):
+                unread[package.name] = None
+            continue
+        for point in points:
+            groups.setdefault(point.group, {}).setdefault(point.name.lower(), point)
+    return groups, tuple(unread)
 
 
 _REDIS = "atdata.local.backends.redis:RedisBackend"
