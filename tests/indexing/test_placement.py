@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
 
 import atdata
-from atdata.errors import UrlError
+from atdata.atmosphere import AtmosphereClient, PDSBlobStore
+from atdata.errors import StoreError, UrlError
+from atdata.indexing.placement import copied_shards
 from atdata.local import DiskDataStore, LocalIndex
 
 
@@ -80,3 +83,62 @@ def test_shards_that_nothing_reads_are_not_recorded(tmp_path: Path) -> None:
     with pytest.raises(UrlError, match=r"only OnlySource reads.*'atdata\.source'"):
         in_place.insert_dataset(atdata.Dataset[Word](source), name="words")
     assert not list(in_place.list_datasets())
+
+
+class Saying(OnlyStore):
+    """A store that writes and copies, and then returns what it is told to make of the URLs."""
+
+    def __init__(self, folder: Path, said: Callable[[atdata.ShardUrls], Any]) -> None:
+        super().__init__(folder)
+        self._said = said
+
+    def write_shards(self, ds: atdata.Dataset[Any], **placing: Any) -> Any:
+        """Write to the folder, at most two samples a shard."""
+        return self._said(self._folder.write_shards(ds, prefix=placing["prefix"], maxcount=2))
+
+
+WRONG: dict[str, Callable[[atdata.ShardUrls], Any]] = {
+    "fewer": lambda urls: atdata.ShardUrls(urls.shards[:1]),
+    "more": lambda urls: atdata.ShardUrls((*urls.shards, *urls.shards)),
+    "repeated": lambda urls: [urls[0]] * len(urls),
+    "one text": lambda urls: urls[0],
+    "nothing": lambda urls: None,
+    "no texts": lambda urls: [None] * len(urls),
+    "empty texts": lambda urls: [""] * len(urls),
+}
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> atdata.Dataset[Word]:
+    """Six samples in three shards."""
+    samples = [Word(str(n)) for n in range(6)]
+    return atdata.write_samples(samples, tmp_path / "words.tar", maxcount=2)
+
+
+@pytest.mark.parametrize("said", WRONG.values(), ids=WRONG)
+def test_what_a_store_cannot_have_written_is_not_recorded(
+    tmp_path: Path, words: atdata.Dataset[Word], said: Callable[[atdata.ShardUrls], Any]
+) -> None:
+    """A store that returns other than the shards of all samples is an error, and no entry."""
+    index = LocalIndex(tmp_path / "i.db", data_store=Saying(tmp_path / "copies", said))
+    with pytest.raises(StoreError, match=r"Saying .*not recorded"):
+        index.insert_dataset(words, name="words")
+    assert not list(index.list_datasets())
+
+
+def test_copies_are_one_for_each_with_the_same_content(words: atdata.Dataset[Word]) -> None:
+    """Copies differ in their URLs alone; one URL stands for two shards only of the same content."""
+    shards = words.describe_shards()
+    store: Any = PDSBlobStore(AtmosphereClient())
+    moved = [shard.at(f"https://host/{n}.tar") for n, shard in enumerate(shards)]
+    assert copied_shards(store, atdata.ShardUrls(moved), shards) == tuple(moved)
+    plain = [shard.url for shard in moved]
+    assert [shard.url for shard in copied_shards(store, plain, shards)] == plain
+    twice = [moved[0], moved[0]]
+    assert copied_shards(store, atdata.ShardUrls(twice), [shards[0], shards[0]]) == tuple(twice)
+    wrong = [said(atdata.ShardUrls(moved)) for said in WRONG.values()]
+    changed: list[dict[str, Any]] = [{"bytes": 1}, {"sha256": "0" * 64}, {"samples": 1}]
+    wrong += [atdata.ShardUrls([replace(moved[0], **one), *moved[1:]]) for one in changed]
+    for urls in wrong:
+        with pytest.raises(StoreError, match="PDSBlobStore"):
+            copied_shards(store, urls, shards)

@@ -285,3 +285,49 @@ def test_progress_adds_up(
             entry, local, client, data_store=PDSBlobStore(client), progress=seen.append
         )
         assert sum(seen) == size
+
+
+class Forgetful(S3DataStore):
+    """A bucket whose answer lacks the last shard."""
+
+    def copy_shards(self, *arguments: Any, **options: Any) -> Any:
+        """Copy all."""
+        return super().copy_shards(*arguments, **options)[:-1]
+
+
+class Writing:
+    """A store that cannot copy, and whose answer lacks the last shard that it wrote."""
+
+    def __init__(self, store: S3DataStore) -> None:
+        self._store = store
+
+    def write_shards(self, ds: Any, **placing: Any) -> Any:
+        """Write all."""
+        written = self._store.write_shards(ds, prefix=placing["prefix"], maxcount=6)
+        return atdata.ShardUrls(written.shards[:-1])
+
+    def read_url(self, url: str) -> str:
+        """The same."""
+        return url
+
+    def supports_streaming(self) -> bool:
+        """It does."""
+        return True
+
+
+@pytest.mark.parametrize("copies", [True, False])
+def test_a_part_of_a_dataset_is_not_published(
+    client: AtmosphereClient,
+    local: LocalIndex,
+    entry: LocalDatasetEntry,
+    s3_server: S3Server,
+    s3_bucket: str,
+    copies: bool,
+) -> None:
+    """A store that returns fewer shards than it was given is an error, and no record."""
+    bucket = Forgetful(s3_server.credentials(), bucket=s3_bucket)
+    with pytest.raises(StoreError, match="not recorded or published"):
+        promote_to_atmosphere(
+            entry, local, client, data_store=bucket if copies else Writing(bucket)
+        )
+    assert not list(client.list_records(client.did, DATASET_COLLECTION))

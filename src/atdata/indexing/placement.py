@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +19,7 @@ from atdata._registry import SHARD_SCHEMES, scheme_of
 from atdata._secrets import redacted_repr
 from atdata._shardlist import LocatedUrl, ShardInfo, instead_of, shards_of
 from atdata._version import __version__
-from atdata.capabilities import address_of
+from atdata.capabilities import SupportsCopy, address_of
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.named_splits import keep_splits, splits_of, with_splits
 from atdata.errors import (
@@ -30,6 +30,7 @@ from atdata.errors import (
     SchemaConflictError,
     ShardExistsError,
     ShardNotFoundError,
+    StoreError,
     UrlError,
 )
 from atdata.samples.dict_sample import DictSample
@@ -44,6 +45,7 @@ _REGISTER: Final = (
     f"Register a source for them, with an entry point in the group {SHARD_SCHEMES.group!r} (see "
     "docs/extending.md)."
 )
+_NOT_RECORDED: Final = "The dataset was not recorded or published."
 
 
 @redacted_repr
@@ -189,7 +191,7 @@ def write_to_store(
     already uses, they go to a folder of the content below it.
 
     Raises:
-        StoreError: The store failed.
+        StoreError: The store failed, or says that it wrote what it cannot have.
         NoDataUrlsError: It wrote nothing.
         UrlError: Nothing reads the URLs that it gave the shards, which stay in the store.
     """
@@ -207,9 +209,7 @@ def write_to_store(
         except ShardExistsError:
             place = _place_of_content(prefix.strip("/"), schema_ref, ds, limits)
             urls = store.write_shards(ds, prefix=place, **limits)
-    shards = keep_splits(shards_of(urls), ds.known_shards())
-    if not shards:
-        raise NoDataUrlsError(f"The store wrote no shard for {name!r}. No entry was written.")
+    shards = keep_splits(written_shards(store, urls, ds), ds.known_shards())
     unread = _unread_scheme([shard.url for shard in shards])
     if unread:
         raise UrlError(
@@ -221,6 +221,90 @@ def write_to_store(
     endpoint, region = address_of(store)
     before, found, _ = shards[0].url.partition(f"/{place.strip('/')}/")
     return PlacedShards(shards, endpoint, region, root=f"{before}/" if found else None)
+
+
+def written_shards(
+    store: AbstractDataStore, urls: Sequence[str], ds: Dataset[Any]
+) -> tuple[ShardInfo, ...]:
+    """The shards that `AbstractDataStore.write_shards` returned, before anything records them.
+
+    Raises:
+        NoDataUrlsError: There are none.
+        StoreError: Not URLs, one URL for several shards, or another number of samples in all.
+    """
+    shards = _placed(store, urls)
+    if not shards:
+        raise NoDataUrlsError(f"{type(store).__name__} wrote no shard. {_NOT_RECORDED}")
+    _refuse_repeats(store, shards, [shard.sha256 for shard in shards])
+    expected, found = _samples(ds.known_shards()) if ds.is_plain else None, _samples(shards)
+    if None not in (expected, found) and expected != found:
+        raise StoreError(
+            f"{type(store).__name__} wrote shards of {found:,} samples, of a dataset of "
+            f"{expected:,}. {_NOT_RECORDED}"
+        )
+    return shards
+
+
+def copied_shards(
+    store: SupportsCopy, urls: Sequence[str], originals: Sequence[ShardInfo]
+) -> tuple[ShardInfo, ...]:
+    """The shards that `SupportsCopy.copy_shards` returned, before anything records them.
+
+    Raises:
+        StoreError: Not one URL for each original, in order; or another size, hash or number of
+            samples than is known of it.
+    """
+    shards = _placed(store, urls)
+    if len(shards) != len(originals):
+        raise StoreError(
+            f"{type(store).__name__} returned {len(shards):,} URLs for {len(originals):,} shards "
+            f"to copy; expected one for each. {_NOT_RECORDED}"
+        )
+    for copy, original in zip(shards, originals, strict=True):
+        for known in ("bytes", "sha256", "samples"):
+            expected, found = getattr(original, known), getattr(copy, known)
+            if None not in (expected, found) and expected != found:
+                raise StoreError(
+                    f"{copy.url}: {type(store).__name__} gives its copy of {original.url} "
+                    f"{known}={found!r}; expected {expected!r}. {_NOT_RECORDED}"
+                )
+    contents = [
+        copy.sha256 or original.sha256 or original.url
+        for copy, original in zip(shards, originals, strict=True)
+    ]
+    _refuse_repeats(store, shards, contents)
+    return shards
+
+
+def _placed(store: object, urls: object) -> tuple[ShardInfo, ...]:
+    """What a store returned as the URLs of its shards."""
+    shards = shards_of(urls) if isinstance(urls, Iterable) and not isinstance(urls, str) else None
+    if shards is None or not all(isinstance(shard.url, str) and shard.url for shard in shards):
+        raise StoreError(
+            f"{type(store).__name__} returned {urls!r:.80}; expected a list of the URLs of shards. "
+            f"{_NOT_RECORDED}"
+        )
+    return shards
+
+
+def _samples(shards: Sequence[ShardInfo]) -> int | None:
+    """Number of samples in all shards, where it is known of each."""
+    known = [shard.samples for shard in shards if shard.samples is not None]
+    return sum(known) if len(known) == len(shards) else None
+
+
+def _refuse_repeats(
+    store: object, shards: Sequence[ShardInfo], contents: Sequence[str | None]
+) -> None:
+    """Refuse one URL for several shards, unless they are known to have the same content."""
+    seen: dict[str, str | None] = {}
+    for shard, content in zip(shards, contents, strict=True):
+        if shard.url in seen and (content is None or seen[shard.url] != content):
+            raise StoreError(
+                f"{shard.url}: {type(store).__name__} returned this URL for several shards. "
+                f"{_NOT_RECORDED}"
+            )
+        seen[shard.url] = content
 
 
 def _place_of_content(

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from atdata._protocols import AbstractDataStore
-from atdata._shardlist import ShardInfo, shards_of
+from atdata._shardlist import ShardInfo
 from atdata.capabilities import Progress, SupportsCopy, SupportsMaxShardBytes
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.named_splits import keep_splits
+from atdata.indexing.placement import copied_shards, written_shards
 from atdata.promote.request import Request
 from atdata.sources.subset import SubsetSource
 
@@ -20,12 +21,13 @@ def copied(
 
     Raises:
         IntegrityError: A shard does not have the bytes that were recorded.
-        StoreError: The store fails.
+        StoreError: The store fails, or returns other than what it was to place.
         OptionError: A single sample is larger than the store takes.
     """
     if not isinstance(store, SupportsCopy):
-        written = store.write_shards(request.dataset(), prefix=request.prefix)
-        return keep_splits(shards_of(written), request.shards)
+        dataset = request.dataset()
+        written = store.write_shards(dataset, prefix=request.prefix)
+        return keep_splits(written_shards(store, written, dataset), request.shards)
     known = {shard.url: shard for shard in request.shards}
     shards = [known.get(url, ShardInfo(url)) for url in request.source.shard_list]
     if request.oversize == "split" and isinstance(store, SupportsMaxShardBytes):
@@ -42,8 +44,10 @@ def _copies(
 ) -> tuple[ShardInfo, ...]:
     open_shard, prefix = request.source.open_shard, request.prefix
     if progress is None:
-        return shards_of(store.copy_shards(shards, open_shard, prefix=prefix))
-    return shards_of(store.copy_shards(shards, open_shard, prefix=prefix, progress=progress))
+        urls = store.copy_shards(shards, open_shard, prefix=prefix)
+    else:
+        urls = store.copy_shards(shards, open_shard, prefix=prefix, progress=progress)
+    return copied_shards(store, urls, shards)
 
 
 def _split(
@@ -72,7 +76,7 @@ def _split(
         alone = Dataset.of(dataset.sample_type, source, shards=[shard])
         # The same samples give the same shards, so that a second run sends none of them again.
         written = store.write_shards(alone, prefix=request.prefix, maxsize=limit)
-        pieces += keep_splits(shards_of(written), [shard])
+        pieces += keep_splits(written_shards(store, written, alone), [shard])
         if progress is not None:
             progress(shard.bytes or 0)
     return tuple(pieces)
