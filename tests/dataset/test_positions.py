@@ -29,6 +29,7 @@ from atdata.errors import (
     SampleNotFoundError,
     ShardError,
 )
+from atdata.shards.reader import scan_table
 from atdata.shards.tar.table import SampleTable
 from tests.shards.parts import tar_of
 from tests.sources.web import web_server
@@ -327,6 +328,52 @@ def test_a_server_without_ranges_or_tables_is_read_whole(dataset: Dataset[Point]
         urls = [f"{site.url}/{Path(s).name}" for s in dataset.shard_list]
         assert Dataset[Point](urls)[[24, 3]].number == [24, 3]
         assert Dataset[Point](urls).count() == 25
+
+
+@pytest.mark.parametrize("tables", [False, True])
+@pytest.mark.parametrize("format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_names_in_extended_headers_are_checked_on_a_server(
+    tmp_path: Path, format: int, tables: bool
+) -> None:
+    """By position, by key and shuffled, as local; a header may have another short name."""
+    names = [f"k\u00e9{i}" for i in range(20)] + [f"a{i}" for i in range(3)] + ["\u65e5\u672c"]
+    if format != tarfile.USTAR_FORMAT:
+        names += ["n" * 120, "\u00e9" * 60, "m" * 120]
+    pack = Number.__atdata_codec__.pack  # type: ignore[attr-defined]
+    members = [(f"{name}.msgpack", pack(Number(i))) for i, name in enumerate(names)]
+    path = tmp_path / "a.tar"
+    path.write_bytes(tar_of(members, format=format))
+    local = Dataset[Number](path)
+    assert list(local[:].keys) == names
+    with web_server() as site:
+        site.files["/a.tar"] = path.read_bytes()
+        if tables:
+            table = scan_table(path, shard="a.tar", shard_bytes=path.stat().st_size)
+            site.files["/a.tar.idx"] = table.to_bytes()
+
+        def remote() -> Dataset[Number]:
+            found = Dataset[Number](f"{site.url}/a.tar")
+            assert found.count() == len(names)
+            return found
+
+        for number, name in enumerate(names):
+            if number % 5 == 0 or number > 20:
+                assert remote()[number].number == number
+                assert remote().by_key(name).number == number
+        assert list(remote()[::3].keys) == names[::3]
+        for batch in remote().split(0, 2).shuffled(4, seed=1):
+            assert [names[number] for number in batch.number] == list(batch.keys)
+        site.asked.clear()
+        assert remote()[:].number == list(range(len(names)))
+        # What is between neighbours was read with them.
+        assert len(site.asked) <= 5
+        other = Number(99)
+        if format == tarfile.PAX_FORMAT and tables:
+            # Of a table that lies, only the extended header says that it does.
+            members[5] = ("k\u00e8" + names[5][2:] + ".msgpack", pack(other))
+            site.files["/a.tar"] = tar_of(members, format=format)
+            with pytest.raises((IntegrityError, SampleNotFoundError)):
+                remote().by_key(names[5])
 
 
 @pytest.mark.parametrize("ranges", [False, True])

@@ -19,7 +19,13 @@ from atdata.samples.codec import SampleCodec
 from atdata.shards.columns.column import LazyColumn
 from atdata.shards.columns.decode import Payloads
 from atdata.shards.reader import Block
-from atdata.shards.tar.check import header_agrees, headers_agree, key_agrees, plain_headers_agree
+from atdata.shards.tar.check import (
+    header_agrees,
+    headers_agree,
+    key_agrees,
+    plain_headers_agree,
+    starts_with_name,
+)
 from atdata.shards.tar.header import BLOCK, key_of, name_of
 from atdata.shards.tar.keys import KeyMatrix, Keys, key_list
 from atdata.shards.tar.table import SampleTable
@@ -31,6 +37,8 @@ _MANY_SAMPLES: Final = 4096
 """Samples that are worth checking whole tables for."""
 _FEW_TABLES: Final = 16
 """Tables that may stay in memory: what is near an entry is mapped with it."""
+_NAMES_AT_ONCE: Final = 16
+"""Extended headers that are read together; each may have 1 MB."""
 
 
 @redacted_repr
@@ -373,7 +381,7 @@ class RandomAccess:
     def _check_keys(
         self, number: int, table: SampleTable, offsets: Integers, data: Bytes, at: Integers
     ) -> None:
-        """One by one, where names are too long for their headers.
+        """One by one, where headers do not have the whole names.
 
         Args:
             number: Number of the shard.
@@ -384,24 +392,50 @@ class RandomAccess:
         """
         local = self._shards.files.are_local([number])
         rows = np.searchsorted(table.offsets, offsets)
-        for row, place in zip(rows.tolist(), at.tolist(), strict=True):
-            header = data[place - BLOCK : place].tobytes()
+        # Where the sample before was read as well, so was what is between them.
+        joined = np.zeros(len(rows), bool)
+        joined[1:] = (np.diff(rows) == 1) & (np.diff(at) == np.diff(offsets))
+        unread: list[tuple[int, bytes]] = []
+        for row, place, is_joined in zip(rows.tolist(), at.tolist(), joined.tolist(), strict=True):
+            header, key = data[place - BLOCK : place].tobytes(), table.key_bytes(row)
+            # On a server, all of a long name would be one more request a sample.
+            if key_of(name_of(header)) == key or (not local and starts_with_name(key, header)):
+                continue
+            start, end = _between(table, row)
+            if is_joined:
+                before = data[place - BLOCK - (end - start) : place - BLOCK].tobytes()
+                _check_name(number, header, key, before)
+            else:
+                unread.append((row, header))
+        for first in range(0, len(unread), _NAMES_AT_ONCE):
+            some = unread[first : first + _NAMES_AT_ONCE]
+            spans = [_between(table, row) for row, _ in some]
+            parts = [bytearray(end - start) for start, end in spans]
+            self._shards.files.read(
+                [
+                    (number, memoryview(part), start)
+                    for part, (start, _) in zip(parts, spans, strict=True)
+                    if part
+                ]
+            )
+            for (row, header), part in zip(some, parts, strict=True):
+                _check_name(number, header, table.key_bytes(row), bytes(part))
 
-            def before(row: int = row) -> bytes:
-                # On a server it would be one more request a sample.
-                return self._between(number, table, row) if local else b""
 
-            if not key_agrees(header, table.key_bytes(row), before):
-                raise WrongTableError(number, None)
+def _check_name(number: int, header: bytes, key: bytes, before: bytes) -> None:
+    try:
+        agrees = key_agrees(header, key, lambda: before)
+    except ShardError:
+        # The table may have left out what is there.
+        agrees = False
+    if not agrees:
+        raise WrongTableError(number, None)
 
-    def _between(self, number: int, table: SampleTable, row: int) -> bytes:
-        """What is between the sample before one and the header of this one; at most 1 MB of it."""
-        start, end = table.end_of(row - 1), int(table.offsets[row]) - BLOCK
-        if not 0 < end - start <= limits.extended_bytes:
-            return b""
-        data = bytearray(end - start)
-        self._shards.files.get(number).read_into(memoryview(data), start)
-        return bytes(data)
+
+def _between(table: SampleTable, row: int) -> tuple[int, int]:
+    """From where to where extended headers of a sample may be; nothing, if more than 1 MB."""
+    start, end = table.end_of(row - 1), int(table.offsets[row]) - BLOCK
+    return (start, end) if 0 < end - start <= limits.extended_bytes else (end, end)
 
 
 def _check_linked(

@@ -160,7 +160,12 @@ def key_agrees(header: bytes, key: bytes, before: Callable[[], bytes]) -> bool:
     extended = before()
     if extended:
         return key_of(_name_after(extended, name)) == key
-    # A header has the start of a name that is too long for it.
+    return starts_with_name(key, header)
+
+
+def starts_with_name(key: bytes, header: bytes) -> bool:
+    """Whether a header has the start of this key, which is too long for it."""
+    name = name_of(header)
     return len(name) >= _CUT_NAME_BYTES and key.startswith(name[:_NAME_BYTES])
 
 
