@@ -136,6 +136,69 @@ def test_files_that_changed_are_refused(
     assert counts(client) == (0, 0)
 
 
+def _raise(error: Exception) -> Any:
+    raise error
+
+
+_BROKEN: dict[str, Callable[..., Any]] = {
+    "refuses": lambda *_, **__: _raise(StoreError("no, at https://me:hunter22x@host/")),
+    "fails": lambda *_, **__: _raise(OSError("no, at https://me:hunter22x@host/")),
+    "answers nonsense": lambda *_, **__: None,
+}
+
+
+@pytest.mark.parametrize("how", _BROKEN)
+@pytest.mark.parametrize(
+    "question", ["check", "check_public", "present", "max_shard_bytes", "planned"]
+)
+def test_whatever_a_store_is_asked_it_may_refuse(
+    client: AtmosphereClient,
+    local: LocalIndex,
+    entry: LocalDatasetEntry,
+    tmp_path: Path,
+    question: str,
+    how: str,
+) -> None:
+    """A store that fails to answer is a refusal without secrets, not an error of the plan."""
+    methods: dict[str, Any] = {"check_public": lambda *_: None, question: _BROKEN[how]}
+    store = type("Other", (DiskDataStore,), methods)(tmp_path / "other")
+    plan = plan_promotion(entry, local, client, data_store=store)
+    if how == "answers nonsense" and question.startswith("check"):
+        assert plan.ok
+        return
+    assert [type(error) for error in plan.refusals] == [StoreError]
+    assert "hunter22x" not in f"{plan}{plan.to_dict()}"
+    with pytest.raises(StoreError):
+        promote_to_atmosphere(entry, local, client, data_store=store)
+    assert counts(client) == (0, 0)
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_limit_that_no_shard_fits_is_refused(
+    client: AtmosphereClient,
+    local: LocalIndex,
+    entry: LocalDatasetEntry,
+    tmp_path: Path,
+    limit: int,
+) -> None:
+    """A store that says it takes no bytes at all."""
+    methods = {"check_public": lambda *_: None, "max_shard_bytes": lambda _: limit}
+    store = type("Other", (DiskDataStore,), methods)(tmp_path / "other")
+    plan = plan_promotion(entry, local, client, data_store=store, oversize="split")
+    assert [str(limit) in str(error) for error in plan.refusals] == [True]
+
+
+def test_a_bucket_that_cannot_be_reached_is_a_refusal(
+    client: AtmosphereClient, local: LocalIndex, entry: LocalDatasetEntry
+) -> None:
+    """A plan is made without the server, and says that it does not answer."""
+    keys = {"AWS_ENDPOINT": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "AKIAQQQQQQQQQQQQQQQQ"}
+    keys["AWS_SECRET_ACCESS_KEY"] = "abcdefghijkl"
+    plan = plan_promotion(entry, local, client, data_store=S3DataStore(keys, bucket="absent"))
+    assert [type(error) for error in plan.refusals] == [StoreError]
+    assert "cannot be reached" in str(plan)
+
+
 def test_large_shards_are_refused_by_the_servers_own_limit(
     client: AtmosphereClient, local: LocalIndex, tmp_path: Path
 ) -> None:

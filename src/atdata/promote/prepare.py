@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import index
 from typing import Literal, TypeVar
 
 from atdata._refs import ALT_SCHEMA_COLLECTION, check_name
@@ -102,8 +103,8 @@ def prepare(request: Request) -> Prepared:
         bytes=_total([shard.bytes for shard in shards]),
     )
     if shards:
-        plan = refusals.of(lambda: _with_place(plan, request)) or plan
-        plan = _with_copies(plan, request, refusals)
+        placed = refusals.of(lambda: _with_place(plan, request))
+        plan = _with_copies(placed or plan, request, refusals, takes=placed is not None)
     prepared = Prepared(plan)
     if schema is not None:
         prepared = _with_schema(prepared, request, schema, refusals)
@@ -153,7 +154,7 @@ def _with_place(plan: PromotionPlan, request: Request) -> PromotionPlan:
         refuse_private(urls, endpoint=endpoint)
         warning = loopback_warning(urls, endpoint=endpoint)
         return replace(plan, warnings=(warning,)) if warning else plan
-    check_store(store, request.client)
+    _asked(store, lambda: check_store(store, request.client))
     refuse_secrets([], endpoint=endpoint)
     _check_writable(store)
     warning = loopback_warning([], endpoint=endpoint)
@@ -162,17 +163,56 @@ def _with_place(plan: PromotionPlan, request: Request) -> PromotionPlan:
 
 def _check_writable(store: object) -> None:
     if isinstance(store, SupportsCheck):
-        store.check()
+        _asked(store, store.check)
 
 
-def _with_copies(plan: PromotionPlan, request: Request, refusals: _Refusals) -> PromotionPlan:
+def _asked(store: object, question: Callable[[], T]) -> T:
+    """What a store answers. Whatever its own libraries raise is ours, without secrets.
+
+    Raises:
+        StoreError: It fails to answer.
+        AtdataError: It refuses.
+    """
+    try:
+        return question()
+    except AtdataError:
+        raise
+    except Exception as error:
+        raise StoreError(
+            f"{type(store).__name__} failed ({type(error).__name__}: {error}). Nothing was "
+            "published."
+        ) from error
+
+
+def _present(request: Request) -> frozenset[str]:
+    """The URLs of the shards that have been copied already, where the store can list them."""
+    store: object = request.data_store
+    shards = request.shards
+    if not isinstance(store, SupportsPresentCopies):
+        return frozenset()
+    return _asked(store, lambda: frozenset(store.present(shards, prefix=request.prefix)))
+
+
+def _limit(store: SupportsMaxShardBytes) -> int:
+    """The largest shard that a store takes, in bytes."""
+    limit = _asked(store, lambda: index(store.max_shard_bytes()))
+    if limit < 1:
+        raise StoreError(
+            f"{type(store).__name__}.max_shard_bytes() returned {limit}; expected a positive "
+            "number of bytes. Nothing was published."
+        )
+    return limit
+
+
+def _with_copies(
+    plan: PromotionPlan, request: Request, refusals: _Refusals, *, takes: bool
+) -> PromotionPlan:
+    """Count what will be copied; ``takes`` is whether the store takes shards at all."""
     store, shards = request.data_store, request.shards
     if store is None:
         return plan
     refusals.of(lambda: _check_files(request))
-    present: set[str] = set()
-    if isinstance(store, SupportsPresentCopies):
-        present.update(store.present(shards, prefix=request.prefix))
+    present = (refusals.of(lambda: _present(request)) if takes else None) or frozenset()
     missing = [shard for shard in shards if shard.url not in present]
     plan = replace(
         plan,
@@ -181,7 +221,9 @@ def _with_copies(plan: PromotionPlan, request: Request, refusals: _Refusals) -> 
     )
     if not isinstance(store, SupportsMaxShardBytes):
         return plan
-    limit = store.max_shard_bytes()
+    limit = refusals.of(lambda: _limit(store))
+    if limit is None:
+        return plan
     large = [shard for shard in shards if (shard.bytes or 0) > limit]
     if large and request.oversize == "refuse":
         most = max(large, key=lambda shard: shard.bytes or 0)
@@ -277,17 +319,15 @@ def _with_record(prepared: Prepared, request: Request, spec: DatasetSpec) -> Pre
     """The record, which is written last: a new one, an update of the existing one, or none."""
     plan = prepared.plan
     assert plan.schema is not None
-    client, shards = request.client, request.shards
+    client = request.client
     wanted = Publication(
         spec,
         plan.schema.uri,
-        PlacedShards(shards, *request.place),
+        PlacedShards(request.shards, *request.place),
         content=request.content,
         object_place=request.object_place,
     )
-    store: object = request.data_store
-    if isinstance(store, SupportsPlannedCopies):
-        shards = tuple(store.planned(shards, prefix=request.prefix))
+    shards = _planned(request)
     draft = draft_dataset(client, wanted.with_shards(shards))
     if plan.shards_to_split and draft.existing is not None:
         split = followed(draft.existing).shards
@@ -319,6 +359,21 @@ def _with_record(prepared: Prepared, request: Request, spec: DatasetSpec) -> Pre
         write_points=plan.write_points + points,
     )
     return replace(prepared, plan=plan, publication=wanted, draft=draft)
+
+
+def _planned(request: Request) -> tuple[ShardInfo, ...]:
+    """The shards as they would be published, where the store knows that before it copies."""
+    store: object = request.data_store
+    shards = request.shards
+    if not isinstance(store, SupportsPlannedCopies):
+        return shards
+    planned = _asked(store, lambda: tuple(store.planned(shards, prefix=request.prefix)))
+    if len(planned) != len(shards):
+        raise StoreError(
+            f"{type(store).__name__}.planned() returned {len(planned):,} copies of "
+            f"{len(shards):,} shards; expected one for each. Nothing was published."
+        )
+    return planned
 
 
 def _came_of(
