@@ -47,6 +47,10 @@ def as_numpy_saves(picture: Picture) -> bytes:
     return bytes(msgpack.packb({"pixels": out.getvalue(), "label": picture.label}))
 
 
+FIRST_OF_FIVE = {"rows": 10_000, "first": 5}
+"""The first block has five samples, the second one all others."""
+
+
 def blocks_by(
     path: Path, table: SampleTable, sample_type: type[Any], **options: Any
 ) -> list[Block[Any]]:
@@ -152,7 +156,7 @@ def test_a_damaged_sample_is_named(tmp_path: Path) -> None:
 
 
 def test_a_payload_without_a_header_is_no_sample(tmp_path: Path) -> None:
-    """Where a table that looked right leads to something else, the error says at which sample."""
+    """A table that leads to something else is not used, or the error says at which sample."""
     path = shard_of(digits(30), tmp_path)
     right = table_of(path)
     offsets = right.offsets.copy()
@@ -161,8 +165,9 @@ def test_a_payload_without_a_header_is_no_sample(tmp_path: Path) -> None:
     size = right.head.shard_bytes
     wrong = SampleTable.of(offsets, right.sizes, [keys], shard_bytes=size, sha256=None)
     (block,) = blocks_by(path, wrong, Digit)
+    assert block.samples() == digits(30)
     with pytest.raises(ShardError, match=r"disagree at sample 17: .*remove the \.idx file"):
-        block.columns()
+        blocks_by(path, wrong, Digit, **FIRST_OF_FIVE)
 
 
 def test_a_damaged_name_is_blamed_on_neither_file(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
@@ -16,7 +16,13 @@ from atdata.samples.codec import SampleCodec
 from atdata.shards.columns.decode import Payloads
 from atdata.shards.columns.strided import READ_ROW_BYTES
 from atdata.shards.reader import TABLE_BLOCK_BYTES, Block, block_rows, read_blocks
-from atdata.shards.tar.check import header_agrees, headers_agree, key_agrees, plain_headers_agree
+from atdata.shards.tar.check import (
+    header_agrees,
+    headers_agree,
+    key_agrees,
+    plain_headers_agree,
+    suffixes_agree,
+)
 from atdata.shards.tar.header import BLOCK
 from atdata.shards.tar.table import SUFFIX, SampleTable
 from atdata.shards.tar.unread import Unread
@@ -30,6 +36,9 @@ _WHOLE_BYTES: Final = 1 << 18
 """Bytes of a shard up to which a table that is opened is checked against every header."""
 _HEADERS: Final = 8
 """Headers of a larger shard that a table is checked against."""
+_compared: dict[Any, int] = {}
+"""The version of a table's file and of its shard's → rows, from the first on, whose names this
+process has compared."""
 
 
 def read_by_table(
@@ -43,11 +52,14 @@ def read_by_table(
     copy: bool = True,
     unread: Unread | None = None,
 ) -> Iterator[Block[T]]:
-    """Read a shard in order as `read_blocks` does, without looking at every header.
+    """Read a shard in order as `read_blocks` does, without looking for headers.
 
-    The table is checked against a few headers first; if they disagree, the shard is scanned
-    instead. Decoding compares what is between the values of every payload, and the header of a
-    payload that cannot be decoded is checked, too.
+    The table is checked against a few headers first, and then each block against the suffixes of
+    all its names: only so is no other member taken for a sample. This is done once a process, as
+    long as neither file changes. If the first block disagrees, or
+    has long names, the shard is scanned instead. Decoding compares what is between the values of
+    every payload; the rest of a header is checked where a key is used, or a payload cannot be
+    decoded.
 
     Args:
         path: The shard's file.
@@ -60,29 +72,43 @@ def read_by_table(
         unread: As for `read_blocks`.
 
     Raises:
-        ShardError: The file is damaged; or the table is not of this file, which is found only after
+        ShardError: The file is damaged; or the table is wrong, which may be found only after other
             samples have been read by it.
     """
     window = MappedFile(path)
     # A table may be older than the limit: the scan raises the error.
     fits = table.head.shard_bytes == len(window.view) and len(table) <= limits.samples
-    if not fits or not table_matches(table, partial(_part, window.view), rows=3, whole=0):
-        yield from read_blocks(
-            path, shard=shard, codec=codec, rows=rows, first=first, copy=copy, unread=unread
-        )
-        return
-    done, count = 0, len(table)
+    matches = fits and table_matches(table, partial(_part, window.view), rows=3, whole=0)
+    done, count = 0, len(table) if matches else 0
+    data: Bytes = np.frombuffer(window.view, np.uint8)
+    version = None if table.file is None else (table.file, window.version())
+    compared = 0 if version is None else _compared.get(version, 0)
     typical = max(BLOCK, table.head.shard_bytes // max(1, count))
     most = _LARGE_BLOCK_BYTES if typical >= READ_ROW_BYTES else TABLE_BLOCK_BYTES
     while done < count:
         end = min(count, done + block_rows(typical, rows or 1, done - (first or 0), most))
-        starts = table.offsets[done:end]
-        payloads = Payloads(window.view, starts, starts + table.sizes[done:end], window.file, 0)
+        # Copies: a mapped table may be overwritten after it was compared.
+        starts, sizes = table.spans(np.arange(done, end))
+        payloads = Payloads(window.view, starts, starts + sizes, window.file, 0)
+        if end > compared:
+            if not suffixes_agree(data, starts, table.key_lengths(done, end)):
+                if not done:
+                    matches = False
+                    break
+                _check_keys(payloads, table, done, shard)
+            if done <= compared:
+                compared = end
+                if version is not None:
+                    _compared[version] = compared
         check_row = partial(_check_header, payloads, shard, done)
         keys = partial(_keys, payloads, table, done, shard)
         yield Block(shard, codec, payloads, keys, copy=copy, check_row=check_row)
         done = end
         window.release(int(payloads.ends[-1]))
+    if not matches:
+        yield from read_blocks(
+            path, shard=shard, codec=codec, rows=rows, first=first, copy=copy, unread=unread
+        )
 
 
 def table_matches(
@@ -138,16 +164,22 @@ def _keys(payloads: Payloads, table: SampleTable, first: int, shard: str) -> lis
     Raises:
         ShardError: Their headers have other keys.
     """
-    starts, buffer = payloads.starts, payloads.buffer
+    starts = payloads.starts
     rows = np.arange(first, first + len(starts))
-    data: Bytes = np.frombuffer(buffer, np.uint8)
+    data: Bytes = np.frombuffer(payloads.buffer, np.uint8)
     matrix = table.key_matrix(rows)
     if matrix is None or not plain_headers_agree(data, starts, payloads.ends - starts, matrix):
-        for row, start in zip(rows.tolist(), starts.tolist(), strict=True):
-            before = partial(_bytes, buffer, table.end_of(row - 1), start - BLOCK)
-            if not key_agrees(_bytes(buffer, start - BLOCK, start), table.key_bytes(row), before):
-                raise _disagree(shard, row, start - BLOCK)
+        _check_keys(payloads, table, first, shard)
     return table.keys(rows)
+
+
+def _check_keys(payloads: Payloads, table: SampleTable, first: int, shard: str) -> None:
+    """Raise if the names of consecutive samples, of any length, are not of the table's keys."""
+    buffer = payloads.buffer
+    for row, start in enumerate(payloads.starts.tolist(), first):
+        before = partial(_bytes, buffer, table.end_of(row - 1), start - BLOCK)
+        if not key_agrees(_bytes(buffer, start - BLOCK, start), table.key_bytes(row), before):
+            raise _disagree(shard, row, start - BLOCK)
 
 
 def _bytes(buffer: memoryview, start: int, end: int) -> bytes:

@@ -216,7 +216,7 @@ def _opened(place: Path, *, own: bool = False) -> tuple[Identity, SampleTable]:
         else:
             # One byte more than it had, to see that it grows.
             table = SampleTable.opened(file.read(min(stat.st_size, largest_table()) + 1))
-    table.checked = identity in _sound
+    table.checked, table.file = identity in _sound, identity
     return identity, table
 
 

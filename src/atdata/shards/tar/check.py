@@ -128,13 +128,7 @@ def plain_headers_agree(data: Bytes, at: Integers, sizes: Integers, keys: KeyMat
     if inside[:, -1].all():
         if headers.read(-BLOCK, length).tobytes() != keys.tobytes():
             return False
-        ending = (
-            bytes(data[int(at[0]) + length - BLOCK :][:_ENDING_BYTES]).partition(b"\0")[0] + b"\0"
-        )
-        if not ending.startswith(b".") or ending[1:-1].lower() not in SUFFIXES:
-            return False
-        endings: bytes = headers.read(length - BLOCK, len(ending)).tobytes()
-        return bool(endings == ending * count)
+        return suffixes_agree(data, at, np.full(count, length))
     names = headers.matrix(-BLOCK, _NAME_BYTES)
     wanted = np.zeros((count, length + _ENDING_BYTES), np.uint8)
     wanted[:, :length] = keys
@@ -142,6 +136,26 @@ def plain_headers_agree(data: Bytes, at: Integers, sizes: Integers, keys: KeyMat
     wanted[rows, lengths + np.arange(_ENDING_BYTES)] = _MSGPACK
     fits = length + _ENDING_BYTES <= _NAME_BYTES
     return fits and bool((names[:, : wanted.shape[1]] == wanted).all())
+
+
+def suffixes_agree(data: Bytes, at: Integers, lengths: Integers) -> bool:
+    """Whether all headers have names of samples, with one suffix, after keys of these lengths.
+
+    The least that tells samples from other members; false also where a name is too long for it.
+
+    Args:
+        data: Bytes of a shard, shape (n,).
+        at: Where in them the payloads begin, each at least 512; shape (m,), m at least 1.
+        lengths: Bytes of each key, shape (m,).
+    """
+    if int(lengths.min()) < 1 or int(lengths.max()) >= _NAME_BYTES:
+        return False
+    ends = at + (lengths - BLOCK)
+    ending = bytes(data[int(ends[0]) :][:_ENDING_BYTES]).partition(b"\0")[0] + b"\0"
+    if not ending.startswith(b".") or ending[1:-1].lower() not in SUFFIXES:
+        return False
+    endings: bytes = BytesAt(data, ends).read(0, len(ending)).tobytes()
+    return bool(endings == ending * len(at))
 
 
 def key_agrees(header: bytes, key: bytes, before: Callable[[], bytes]) -> bool:

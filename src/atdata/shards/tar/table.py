@@ -13,7 +13,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -83,6 +83,8 @@ class SampleTable:
         self._body = body
         self.checked = False
         """Whether `check` has passed."""
+        self.file: Any = None
+        """What tells the version of the file that it is in from others; None: it is in none."""
         self.alone = True
         """Whether all members of the shard are samples with payloads of their own. Only then is
         the table kept: it would hide members that are not read, and has no room for links."""
@@ -161,6 +163,11 @@ class SampleTable:
         """The key of one sample in UTF-8."""
         start = int(self._ends[row - 1]) if row else 0
         return bytes(self._keys[start : int(self._ends[row])])
+
+    def key_lengths(self, first: int, end: int) -> Integers:
+        """Bytes of the keys of consecutive samples, from ``first`` to before ``end``."""
+        before = int(self._ends[first - 1]) if first else 0
+        return np.diff(self._ends[first:end], prepend=before)
 
     def key_matrix(self, rows: Integers) -> KeyMatrix | None:
         """The keys of some samples in UTF-8, zeros after shorter ones; a copy.

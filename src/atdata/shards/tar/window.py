@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -76,6 +77,15 @@ class MappedFile:
         self.view = memoryview(mapped)
         self.base = 0
         self.final = True
+
+    def stat(self) -> os.stat_result:
+        """The file as it is now."""
+        return os.fstat(self.file.number)
+
+    def version(self) -> tuple[int, ...]:
+        """What tells the file as it is now from other files and versions."""
+        stat = self.stat()
+        return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
     def move(self, to: int, need: int) -> None:
         raise ValueError("a mapped file has nothing after its end")
