@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 import atdata
 from atdata import capabilities
 from atdata._protocols import ShardReader
@@ -31,6 +33,7 @@ from atdata.capabilities import (
     SupportsUncached,
     SupportsUrlRanges,
 )
+from atdata.errors import OptionError
 from atdata.local import DiskDataStore, LocalDatasetEntry, S3DataStore
 from atdata.sources.blob import BlobReader
 from atdata.sources.byte_ranges import FileBytes
@@ -93,6 +96,19 @@ def test_asking_reads_nothing() -> None:
             raise AssertionError("opened")
 
     atdata.Dataset(Listing())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shards", [3, None, "one.tar", ["one.tar"], lambda: ()])
+def test_an_entry_whose_shards_are_something_else(shards: object) -> None:
+    """An entry of another package that uses the name otherwise is an error of ours."""
+
+    class Entry:
+        name, schema_ref, data_urls, metadata = "x", "y", ["one.tar"], None
+
+    entry = Entry()
+    entry.shards = shards  # type: ignore[attr-defined]
+    with pytest.raises(OptionError, match=r"Entry\.shards: expected .*ShardInfo.* found"):
+        atdata.Dataset(entry)
 
 
 def test_the_documentation_lists_every_capability() -> None:

@@ -7,12 +7,13 @@ whether a value has it, without I/O.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeAlias, runtime_checkable
 
 from atdata._protocols import AbstractDataStore, DataSource
 from atdata._shardlist import ShardInfo
+from atdata.errors import OptionError
 
 __all__ = [
     "ByteRanges",
@@ -317,5 +318,26 @@ def address_of(place: object) -> tuple[str | None, str | None]:
 
 
 def known_shards_of(entry: object) -> tuple[ShardInfo, ...]:
-    """What an entry knows of its shards, in order; empty where it knows nothing."""
-    return tuple(entry.shards) if isinstance(entry, SupportsShardInfo) else ()
+    """What an entry knows of its shards, in order; empty where it knows nothing.
+
+    Raises:
+        OptionError: Its ``shards`` are not a sequence of `ShardInfo`.
+    """
+    if not isinstance(entry, SupportsShardInfo):
+        return ()
+    # The protocol looks at the name alone, which an entry of another package may use otherwise.
+    shards: object = entry.shards
+    if not isinstance(shards, Iterable):
+        raise _no_shards(entry, type(shards).__name__)
+    known = tuple(shards)
+    for shard in known:
+        if not isinstance(shard, ShardInfo):
+            raise _no_shards(entry, f"{type(shard).__name__} in {type(shards).__name__}")
+    return known
+
+
+def _no_shards(entry: object, found: str) -> OptionError:
+    return OptionError(
+        f"{type(entry).__name__}.shards: expected a sequence of atdata.ShardInfo, one "
+        f"for each shard, found {found}. Without the attribute, the shards of data_urls are read."
+    )

@@ -72,6 +72,7 @@ class Dataset(Trainable[T]):
     Raises:
         SampleTypeError: The type in brackets is not a sample type.
         NoDataUrlsError: The source names no shard.
+        OptionError: The ``shards`` of an entry are not a sequence of `ShardInfo`.
     """
 
     _type_in_brackets: type | None = None
