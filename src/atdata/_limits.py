@@ -71,6 +71,11 @@ class Limits:
     array_dimensions: int = 32
     """Most dimensions of an array. NumPy before 2.0 has no more, and a batch needs one more."""
 
+    state_sessions: int = 1_000
+    """Most sessions of an epoch, each with other ranks or unequal ones, in the state of reading."""
+    state_ranks: int = 200_000
+    """Most ranks of all these sessions together."""
+
     shards: int = 100_000
     """Most shards of one dataset of the network."""
     url_characters: int = 20_000_000

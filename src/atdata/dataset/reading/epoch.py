@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import secrets
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -15,7 +17,7 @@ import numpy as np
 from atdata._arrays import Indices, Integers
 from atdata.dataset.reading.permutation import VERSION, Order, Permutation, Stored, sizes_for
 from atdata.dataset.reading.random_access import LocatedRows, PositionedRows, RandomAccess
-from atdata.dataset.reading.ranks import Ranges, cut, length
+from atdata.dataset.reading.ranks import Ranges, cut
 from atdata.dataset.reading.rows import Rows, Run
 from atdata.dataset.reading.shards import Shards
 from atdata.dataset.reading.steps import Steps
@@ -332,13 +334,20 @@ def _pieces(
         first: Most samples of the first piece.
         whole: Whether a piece ends where a batch does, so that every batch is within one.
     """
-    total, before, most = length(ranges), 0, first
+    ends = list(accumulate(stop - start for start, stop in ranges))
+    total, before, most = ends[-1] if ends else 0, 0, first
     while before < total:
-        start, stop = cut(ranges, before, total)[0]
+        # After ranks that stopped in the middle of their parts, there are many ranges.
+        number = bisect_right(ends, before)
+        start, stop = ranges[number]
+        skipped = ends[number] - (stop - start)
+        start += before - skipped
         end = min(before + min(stop, epoch.piece_end(start)) - start, before + most)
         if whole:
             end = min(total, -(-end // step) * step)
-        places = np.concatenate([np.arange(*part) for part in cut(ranges, before, end)])
+        some = ranges[number : bisect_left(ends, end) + 1]
+        of_piece = cut(some, before - skipped, end - skipped)
+        places = np.concatenate([np.arange(*part) for part in of_piece])
         samples_taken = np.arange(before, end)
         if workers > 1:
             mine = samples_taken // step % workers == worker

@@ -153,10 +153,10 @@ def left_of(samples: int, history: Sequence[tuple[int, Taken]]) -> Ranges:
         samples: Samples of the epoch.
         history: World size and what was taken, of each session so far.
     """
-    ranges: Ranges = [(0, samples)] if samples else []
+    left = _whole(samples)
     for world_size, taken in history:
-        ranges = _after(ranges, world_size, taken)
-    return ranges
+        left = _after(left, world_size, taken)
+    return list(zip(*left.tolist(), strict=True))
 
 
 def left_for(samples: int, history: Sequence[tuple[int, Taken]], share: Share) -> Ranges:
@@ -180,33 +180,50 @@ def left_for(samples: int, history: Sequence[tuple[int, Taken]], share: Share) -
 def check_history(samples: int, history: Sequence[tuple[int, Taken]]) -> None:
     """Validate a history.
 
+    Args:
+        samples: Samples of the epoch, as the dataset has them.
+        history: As for `left_of`.
+
     Raises:
         StateError: A rank took more samples than were left.
     """
-    ranges: Ranges = [(0, samples)] if samples else []
+    left = _whole(samples)
     for world_size, taken in history:
-        left = length(ranges)
-        if max([taken] if isinstance(taken, int) else taken) > -(-left // world_size):
+        count = int((left[1] - left[0]).sum())
+        most = max([taken] if isinstance(taken, int) else taken)
+        if most > -(-count // world_size):
             raise StateError(
-                f"The state is damaged: {taken} samples taken on each of {world_size} ranks, of "
-                f"{left} that were left."
+                f"The state is damaged: {most} samples taken on one of {world_size} ranks, of "
+                f"{count} that were left."
             )
-        ranges = _after(ranges, world_size, taken)
+        left = _after(left, world_size, taken)
 
 
-def _after(ranges: Ranges, world_size: int, taken: Taken) -> Ranges:
-    rest: Ranges = []
-    for rank in range(world_size):
-        part = part_of(ranges, rank, world_size)
-        rest += cut(part, taken if isinstance(taken, int) else taken[rank], length(part))
-    return _merged(rest)
+def _whole(samples: int) -> Integers:
+    """Where the one range of a whole epoch starts and stops, shape (2, 1); (2, 0) without any."""
+    return np.array([[0], [samples]] if samples else [[], []], np.int64)
 
 
-def _merged(ranges: Ranges) -> Ranges:
-    out: Ranges = []
-    for start, stop in ranges:
-        if out and out[-1][1] == start:
-            out[-1] = (out[-1][0], stop)
-        else:
-            out.append((start, stop))
-    return out
+def _after(left: Integers, world_size: int, taken: Taken) -> Integers:
+    """What is left after a session: starts and stops of ranges, shape (2, n)."""
+    starts, stops = left
+    ends = np.cumsum(stops - starts)
+    # Counted from the first sample that was left: each rank's part, without what it took.
+    each, over = divmod(int(ends[-1]) if len(ends) else 0, world_size)
+    ranks = np.arange(world_size)
+    first = ranks * each + np.minimum(ranks, over)
+    last = first + each + (ranks < over)
+    first = np.minimum(first + np.minimum(np.array(taken, np.int64), each + 1), last)
+    first, last = first[first < last], last[first < last]
+    # A part that goes through several ranges is one piece in each of them.
+    from_range = np.searchsorted(ends, first, side="right")
+    counts = np.searchsorted(ends, last - 1, side="right") - from_range + 1
+    part = np.repeat(np.arange(len(first)), counts)
+    inside = np.arange(len(part)) - np.repeat(np.cumsum(counts) - counts, counts)
+    which = from_range[part] + inside
+    moved = (stops - ends)[which]
+    found_starts = np.maximum(first[part] + moved, starts[which])
+    found_stops = np.minimum(last[part] + moved, stops[which])
+    is_new = np.ones(len(part) + 1, bool)
+    is_new[1:-1] = found_starts[1:] != found_stops[:-1]
+    return np.stack([found_starts[is_new[:-1]], found_stops[is_new[1:]]])

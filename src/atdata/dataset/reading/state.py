@@ -6,15 +6,13 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Generic, Protocol, TypeVar
 
+from atdata._limits import limits
 from atdata.dataset.reading.permutation import SHORT_LAST_WINDOW, VERSION
-from atdata.dataset.reading.ranks import Share, Taken, check_history
+from atdata.dataset.reading.ranks import Share, Taken
 from atdata.errors import StateError
 from atdata.system.forks import ForkLock, at_fork
 
 X_co = TypeVar("X_co", covariant=True)
-
-_MAX_SESSIONS: Final = 100_000
-"""Most sessions, or ranks of a session, that a state may have."""
 
 History = list[tuple[int, "int | list[int]"]]
 """World size of each session of an epoch so far, and the samples that each rank took in it."""
@@ -38,11 +36,15 @@ class Stream(Protocol[X_co]):
         """What a state has to agree with, as JSON."""
         ...
 
-    def adopt(self, state: Mapping[str, Any]) -> None:
+    def adopt(self, state: Mapping[str, Any], history: History) -> None:
         """Take the order from a state; an error changes nothing.
 
+        Args:
+            state: The state.
+            history: What was read by the time it was saved.
+
         Raises:
-            StateError: It is of other samples or another order.
+            StateError: It is of other samples or another order, or more was read than there is.
         """
         ...
 
@@ -190,10 +192,7 @@ def history_of(state: Mapping[str, Any], stream: Stream[Any]) -> History:
         StateError: It is no state, or one of another dataset, order or version.
     """
     history = _checked(state)
-    samples: Any = state.get("samples")
-    if _is_count(samples):
-        check_history(samples, history)
-    stream.adopt(state)
+    stream.adopt(state, history)
     return history
 
 
@@ -248,16 +247,28 @@ def _checked(state: Mapping[str, Any]) -> History:
     history = state.get("history")
     session: list[Any] = [state.get("world_size"), state.get("taken")]
     rank: Any = state.get("rank")
-    if not isinstance(history, list) or len(history) > _MAX_SESSIONS or not _is_count(rank):
+    if not isinstance(history, list) or not _is_count(rank):
         raise StateError("The state is damaged: it has no history.")
+    _check_limit("state_sessions", limits.state_sessions, len(history))
     checked: History = []
+    ranks = 0
     for entry in [*history, session]:
         if not isinstance(entry, list | tuple) or len(entry) != 2 or not _is_session(*entry):
             raise StateError(f"The state is damaged: {entry!r:.80} is no part of a history.")
+        ranks += entry[0]
+        _check_limit("state_ranks", limits.state_ranks, ranks)
         _append(checked, *entry)
     if rank >= session[0]:
         raise StateError(f"The state is damaged: there is no rank {rank} of {session[0]}.")
     return checked
+
+
+def _check_limit(name: str, most: int, found: int) -> None:
+    if found > most:
+        raise StateError(
+            f"The state has {found} of what may be {most} at most: limits.{name}. If it is one "
+            f"of yours, set atdata.limits.{name} higher."
+        )
 
 
 def continued(history: History, world_size: int, taken: Taken) -> History:
@@ -279,7 +290,7 @@ def _append(history: History, world_size: int, taken: Taken) -> None:
 
 
 def _is_session(world_size: Any, taken: Any) -> bool:
-    if not _is_count(world_size) or not 1 <= world_size <= _MAX_SESSIONS:
+    if not _is_count(world_size) or world_size < 1:
         return False
     if isinstance(taken, list):
         return len(taken) == world_size and all(map(_is_count, taken))

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from atdata.dataset.reading.buffer_shuffle import ShuffleBuffer, read_through_buffer
 from atdata.dataset.reading.epoch import Epoch, Shuffle, read_epoch
 from atdata.dataset.reading.permutation import VERSION
-from atdata.dataset.reading.ranks import Share, left_for, length
+from atdata.dataset.reading.ranks import Share, check_history, left_for, length
 from atdata.dataset.reading.rows import Run
 from atdata.dataset.reading.shards import Shards
 from atdata.dataset.reading.state import History, same_or_raise
@@ -103,7 +103,7 @@ class EpochStream(Generic[X]):
             "shuffle": None if shuffle is None else shuffle.to_json(),
         }
 
-    def adopt(self, state: Mapping[str, Any]) -> None:
+    def adopt(self, state: Mapping[str, Any], history: History) -> None:
         """Continue as a state says. A StateError changes nothing."""
         said = state.get("shuffle")
         if is_of_buffer(state):
@@ -120,6 +120,7 @@ class EpochStream(Generic[X]):
             raise StateError("The state is of shuffled samples; these come as they are stored.")
         # Epochs of a mixture differ in length.
         same_or_raise({"samples": len(found.epoch), "data": found.epoch.fingerprint}, state)
+        check_history(len(found.epoch), history)
         self.__dict__.update(found.__dict__)
 
     def set_shuffle(self, shuffle: Shuffle | None) -> None:
@@ -174,7 +175,7 @@ class BufferStream(Generic[X]):
         sizes = {"buffer": [self._buffer.buffer_samples, self._buffer.buffer_shards]}
         return {**self._mine(), "shuffle": {**self._shuffle.to_json(), **sizes}}
 
-    def adopt(self, state: Mapping[str, Any]) -> None:
+    def adopt(self, state: Mapping[str, Any], history: History) -> None:
         """Continue as a state says. A StateError changes nothing."""
         said = dict(state["shuffle"])
         if state.get("data") != self._mine()["data"]:
@@ -227,10 +228,10 @@ class ShuffledStream(Generic[X]):
         """What a state has to agree with, as JSON."""
         return self._stream.describe()
 
-    def adopt(self, state: Mapping[str, Any]) -> None:
+    def adopt(self, state: Mapping[str, Any], history: History) -> None:
         """Continue as a state says. A StateError changes nothing."""
         found = self._buffered if is_of_buffer(state) else self._permuted
-        found.adopt(state)
+        found.adopt(state, history)
         self._stream = found
 
 
