@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import json
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from atdata import mix, write_samples
+from atdata import Dataset, mix, write_samples
+from atdata.dataset.reading.ranks import left_of
 from atdata.dataset.reading.state import merge_states
 from atdata.errors import LengthError, OptionError, StateError
 from tests.training.counted import Item, dataset_of, numbers
@@ -123,3 +130,177 @@ def test_a_mixture_is_resumed_in_any_epoch(epoch: int) -> None:
     rest = mixture.shuffled()
     rest.load_state_dict(reading.state_dict())
     assert begin + numbers(rest) == numbers(mixture.shuffled(epoch=epoch))
+
+
+class Streams:
+    """A source whose shards can be read from their start only, and have no tables."""
+
+    def __init__(self, paths: list[str]) -> None:
+        self.paths = paths
+
+    @property
+    def shard_list(self) -> list[str]:
+        return list(self.paths)
+
+    def open_shard(self, shard_id: str) -> IO[bytes]:
+        return io.BytesIO(Path(shard_id).read_bytes())
+
+    def shards(self) -> Iterator[tuple[str, IO[bytes]]]:
+        for path in self.paths:
+            yield path, self.open_shard(path)
+
+
+def without_tables(counts: tuple[int, ...]) -> Dataset[Item]:
+    return Dataset[Item](Streams(dataset_of(counts).shard_list))
+
+
+COUNTS = (23, 7)
+KINDS: dict[str, Any] = {
+    "permutation": lambda: dataset_of(COUNTS).shuffled(seed=5, window=9),
+    "without a seed": lambda: dataset_of(COUNTS).shuffled(),
+    "rank": lambda: dataset_of(COUNTS).split(1, 3).shuffled(seed=5),
+    "stored": lambda: dataset_of(COUNTS).ordered(),
+    "buffer": lambda: without_tables(COUNTS).shuffled(seed=5, buffer_samples=4),
+    "buffer without a seed": lambda: without_tables(COUNTS).shuffled(),
+}
+INTEGERS = (
+    st.integers(-2, 40)
+    | st.sampled_from([100_000, 2**31, 2**32, 2**60, 2**61, 2**62, 2**63 - 1, 2**63, 2**64])
+    | st.sampled_from([10**30, 10**400])
+)
+SESSIONS = st.lists(
+    st.tuples(
+        st.integers(1, 5) | INTEGERS,
+        st.integers(0, 6) | INTEGERS | st.lists(st.integers(0, 6) | INTEGERS, max_size=5),
+    ).map(list),
+    max_size=4,
+)
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | INTEGERS | st.floats(allow_nan=False) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=5,
+)
+NAMES = ("atdata_state", "samples", "data", "rank", "world_size", "taken", "history")
+CHANGES = st.lists(
+    st.tuples(st.just("history"), SESSIONS)
+    | st.tuples(st.sampled_from(("taken", "world_size", "rank", "atdata_state")), INTEGERS)
+    | st.tuples(
+        st.sampled_from(("seed", "epoch", "block", "window")).map("shuffle.".__add__), INTEGERS
+    )
+    | st.tuples(
+        st.sampled_from(
+            (*NAMES, "shuffle", *map("shuffle.".__add__, ("seed", "epoch", "window", "buffer")))
+        ),
+        ANYTHING,
+    ),
+    min_size=1,
+    max_size=2,
+)
+
+
+def rest_of(state: Any, reading: Any) -> list[int]:
+    reading.load_state_dict(state)
+    return numbers(reading)
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.sampled_from(sorted(KINDS)), st.integers(0, 12), CHANGES)
+def test_any_state_gives_its_rest_or_a_state_error(
+    kind: str, steps: int, changes: list[tuple[str, Any]]
+) -> None:
+    """Whatever a state says: it resumes exactly, or it is refused; nothing is lost in silence."""
+    reading = KINDS[kind]()
+    for _, _ in zip(range(min(steps, 9)), reading, strict=False):
+        pass
+    state = reading.state_dict()
+    for name, value in changes:
+        part, _, inner = name.rpartition(".")
+        of = state[part] if part else state
+        if isinstance(of, dict):
+            of[inner] = value
+    state = json.loads(json.dumps(state))
+    try:
+        found = rest_of(state, KINDS[kind]())
+    except StateError:
+        return
+    whole_state = {**state, "history": [], "taken": 0, "rank": 0, "world_size": 1}
+    share = (1, 3) if kind == "rank" else (0, 1)
+    if kind == "rank":
+        whole = rest_of(whole_state, dataset_of(COUNTS).split(0, 1).shuffled(seed=5))
+    else:
+        whole = rest_of(whole_state, KINDS[kind]())
+    assert sorted(whole) == list(range(sum(COUNTS)))
+    assert found == [whole[place] for place in expected_places(state, *share)]
+
+
+def expected_places(state: Any, rank: int, world_size: int) -> list[int]:
+    """What one of some ranks still has to read, one place at a time."""
+    sessions: list[tuple[int, list[int]]] = []
+    for world, taken in [*state["history"], [state["world_size"], state["taken"]]]:
+        each = taken if isinstance(taken, list) else [taken] * min(world, sum(COUNTS))
+        sessions.append((world, [*each]))
+    left = list(range(sum(COUNTS)))
+    parts = parts_of(left, world_size)
+    open_world = 0
+    for world, taken in sessions:
+        if not any(taken):
+            continue
+        if world != open_world:
+            parts = parts_of([place for part in parts for place in part], world)
+        parts = [part[count:] for part, count in zip(parts, taken, strict=False)]
+        # Ranks that took equally many continue in the same parts.
+        open_world = world if len(set(taken)) == 1 else 0
+    if world_size != open_world:
+        parts = parts_of([place for part in parts for place in part], world_size)
+    return parts[rank] if rank < len(parts) else []
+
+
+def parts_of(places: list[int], world_size: int) -> list[list[int]]:
+    each, over = divmod(len(places), world_size)
+    starts = [rank * each + min(rank, over) for rank in range(min(world_size, sum(COUNTS)) + 1)]
+    return [places[a:b] for a, b in pairwise(starts)]
+
+
+def test_a_small_state_is_never_a_long_computation() -> None:
+    """Many ranks in many sessions, of more samples than there are, or of very many."""
+    reading = dataset_of(COUNTS).shuffled(seed=5)
+    state = {**reading.state_dict(), "samples": 2**61}
+    for sessions, said in (
+        ([[100_000, 1], [99_999, 1]], "this is a dataset of 30 samples"),
+        ([[2 + i % 2, 1] for i in range(1_001)], "limits.state_sessions"),
+        ([[2**61, 1]], "limits.state_ranks"),
+        ([[100_000, 1], [99_999, 1], [2, 1]], "limits.state_ranks"),
+    ):
+        with pytest.raises(StateError, match=said):
+            reading.load_state_dict({**state, "history": sessions})
+    ranges = left_of(10**12, [(100_000 - i % 2, 1) for i in range(10)])
+    assert sum(stop - start for start, stop in ranges) == 10**12 - 999_995
+    assert all(a[1] < b[0] for a, b in pairwise(ranges))
+
+
+@pytest.mark.parametrize("kind", ["without a seed", "buffer without a seed"])
+def test_a_seed_that_was_chosen_is_that_of_the_state(kind: str) -> None:
+    """Where no seed is given, a state brings its own; where one is given, it has to agree."""
+    reading = KINDS[kind]()
+    seen = [next(reading).number for _ in range(9)]
+    state = json.loads(json.dumps(reading.state_dict()))
+    other = KINDS[kind]()
+    next(other)
+    assert sorted(seen + rest_of(state, other)) == list(range(30))
+    with pytest.raises(StateError, match="seed=5"):
+        KINDS["buffer" if "buffer" in kind else "permutation"]().load_state_dict(
+            {**state, "shuffle": {**KINDS["buffer"]().state_dict()["shuffle"], "seed": 4}}
+            if "buffer" in kind
+            else state
+        )
+
+
+def test_a_buffer_has_what_its_state_says_was_read() -> None:
+    """A state of more samples than there are is an error, not an end without a word."""
+    state = KINDS["buffer"]().state_dict()
+    for taken in (31, 2**60):
+        with pytest.raises(StateError, match=f"{taken} samples were read, and there are 30"):
+            rest_of({**state, "taken": taken}, KINDS["buffer"]())
+    assert rest_of({**state, "taken": 30}, KINDS["buffer"]()) == []
+    with pytest.raises(StateError, match="not split among ranks"):
+        rest_of({**state, "history": [[3, [1, 2, 3]]]}, KINDS["buffer"]())

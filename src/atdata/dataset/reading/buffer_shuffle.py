@@ -13,7 +13,7 @@ from atdata.dataset.reading.in_order import read_shard
 from atdata.dataset.reading.rows import Run, SampleRows
 from atdata.dataset.reading.shards import Shards
 from atdata.dataset.reading.steps import Steps
-from atdata.errors import OptionError
+from atdata.errors import OptionError, StateError
 
 DEFAULT_BUFFER_SAMPLES: Final = 10_000
 DEFAULT_BUFFER_SHARDS: Final = 8
@@ -90,6 +90,9 @@ def read_through_buffer(
         steps: What is done to it.
         buffer: What it is mixed in.
         done: Rows that were read before, and are skipped.
+
+    Raises:
+        StateError: There are fewer rows than that.
     """
     before = 0
     with shards.unread.reading():
@@ -99,6 +102,11 @@ def read_through_buffer(
             left = rows.take(slice(skipped, len(rows))) if skipped else rows
             yield left, np.arange(before + skipped + 1, before + len(rows) + 1) - done
             before += len(rows)
+    if before < done:
+        raise StateError(
+            f"The state is of an epoch of which {done} samples were read, and there are {before}: "
+            "it is damaged, or the shards or the steps are others. Begin another epoch."
+        )
 
 
 def _draw(

@@ -28,6 +28,8 @@ _ROWS_AT_ONCE: Final = 4096
 """Rows that are decoded together if samples are read one by one."""
 _FIRST_SAMPLES: Final = 64
 """Samples that are read first, so that the first one comes soon."""
+_MAX_BLOCK_SAMPLES: Final = 2**32
+"""Many more than a block has by default; the blocks of all shards together stay below 2**63."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class Shuffle:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise OptionError(f"{name}={value!r}: expected a whole number from {least} on.")
+        if self.block is not None and self.block > _MAX_BLOCK_SAMPLES:
+            raise OptionError(f"block={self.block}: expected {_MAX_BLOCK_SAMPLES} at most.")
 
     def with_seed(self) -> Shuffle:
         """The same, with a seed."""

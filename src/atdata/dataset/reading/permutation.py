@@ -109,7 +109,8 @@ class Permutation:
         total = int(blocks.sum())
         # Of each block its number alone is kept: small samples come in many millions of blocks.
         self._order = mixed(total, seed, epoch, 0).astype(np.int32 if total < 2**31 else np.int64)
-        most = max(1, window // block)
+        # Any window may be asked for; none has more blocks than there are.
+        most = max(1, min(window // block, total))
         number = -(-total // most)
         if version == SHORT_LAST_WINDOW:
             self._cuts: Integers = np.minimum(np.arange(number + 1) * most, total)

@@ -161,6 +161,7 @@ class BufferStream(Generic[X]):
         self._shards = shards
         self._steps = steps
         self._buffer = buffer
+        self._asked = shuffle
         self._shuffle = shuffle.with_seed()
         self._items_of = items_of
 
@@ -188,7 +189,10 @@ class BufferStream(Generic[X]):
                 f"The state is of a buffer with [buffer_samples, buffer_shards]={found!r:.80}; "
                 f"here it is {mine}. Pass these to shuffled()."
             )
-        self._shuffle = self._shuffle.loaded(said, VERSION)
+        if any(world_size != 1 or not isinstance(taken, int) for world_size, taken in history):
+            raise StateError("The state is damaged: a buffer is not split among ranks.")
+        # A seed that was chosen here gives way to that of the state, as for a permutation.
+        self._asked = self._shuffle = self._asked.loaded(said, VERSION)
 
     def _mine(self) -> dict[str, Any]:
         names = "\n".join(shard.name for shard in self._shards.each)
