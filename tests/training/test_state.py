@@ -304,3 +304,23 @@ def test_a_buffer_has_what_its_state_says_was_read() -> None:
     assert rest_of({**state, "taken": 30}, KINDS["buffer"]()) == []
     with pytest.raises(StateError, match="not split among ranks"):
         rest_of({**state, "history": [[3, [1, 2, 3]]]}, KINDS["buffer"]())
+
+
+def test_one_rank_reads_in_the_order_of_many() -> None:
+    """A dataset split among one rank resumes on three, without tables, too; and the other way."""
+    dataset = without_tables(COUNTS)
+    for before, after in ((1, 3), (3, 1)):
+        seen, states = [], []
+        for rank in range(before):
+            reading = dataset.split(rank, before).shuffled(seed=5)
+            seen += [next(reading).number for _ in range(4)]
+            states.append(reading.state_dict())
+        assert states[0]["shuffle"]["window"]
+        for rank in range(after):
+            seen += rest_of(states[0], dataset.split(rank, after).shuffled(seed=5))
+        assert sorted(seen) == list(range(30))
+    # Saved by a version in which one rank was a buffer.
+    reading = dataset.shuffled(seed=5)
+    seen = [next(reading).number for _ in range(4)]
+    seen += rest_of(reading.state_dict(), dataset.split(0, 1).shuffled(seed=5))
+    assert sorted(seen) == list(range(30))

@@ -354,7 +354,9 @@ class Dataset(Trainable[T]):
         if self._share.world_size > 1:
             return Reading(permuted)
         buffered = BufferStream(self._shards, self._steps, buffer, shuffle, items_of)
-        begins = permuted if self._shards.tables.are_next_to_shards() else buffered
+        # One rank reads in the order of many, so that many can resume where it stopped.
+        is_permuted = self._share.is_split or self._shards.tables.are_next_to_shards()
+        begins = permuted if is_permuted else buffered
         return Reading(ShuffledStream(permuted, buffered, begins))
 
     def _epoch(self, shuffle: Shuffle | None) -> Epoch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -27,6 +27,8 @@ class Share:
     even: Even | None = None
     """``drop``: every rank has as many samples as the one with fewest; ``pad``: as the one with
     most, where others see one sample twice; None: ranks differ by at most one sample."""
+    is_split: bool = field(default=False, compare=False)
+    """Whether the dataset was split, if only among one rank."""
 
 
 def find_share(
@@ -66,7 +68,7 @@ def find_share(
             raise OptionError(f"{name}={value!r}: expected a whole number.")
     if not 0 <= rank < world_size:
         raise OptionError(f"rank={rank} of world_size={world_size}: ranks go from 0 to one less.")
-    return Share(rank, world_size, even)
+    return Share(rank, world_size, even, is_split=True)
 
 
 def _torch_ranks() -> tuple[int, int] | None:
