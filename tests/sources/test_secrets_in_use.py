@@ -15,6 +15,7 @@ import io, json, logging, sys, traceback, warnings
 lines = io.StringIO()
 logging.basicConfig(stream=lines, level=logging.DEBUG)
 import atdata
+atdata.limits.patience = 3
 from atdata.local import LocalIndex, S3DataStore
 
 place = json.loads(sys.argv[1])
