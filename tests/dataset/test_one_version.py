@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 
 import atdata
 from atdata import Dataset, write_samples
+from atdata.dataset.reading.shard import shards_by_name
 from atdata.errors import IntegrityError, ShardError, SourceError
+from atdata.shards.tar.window import MappedFile
 from tests.sources.web import web_server
 
 
@@ -215,3 +217,77 @@ def test_a_dataset_sent_elsewhere_is_of_what_was_counted(tmp_path: Path) -> None
     write_samples([Row(n, b"") for n in range(4)], tmp_path / "x.tar", fsync=False)
     with pytest.raises(IntegrityError, match="Open the dataset again"):
         list(pickle.loads(sent).shuffled(seed=1))
+
+
+LARGE_BYTES = 1 << 14
+
+
+def large(where: Path, base: int) -> Path:
+    """A shard of more than one block of samples, none of whose times is of now."""
+    rows = (Row(base + n, bytes(LARGE_BYTES)) for n in range(300))
+    path = Path(write_samples(rows, where / "x.tar", fsync=False).shard_list[0])
+    for place in (path, path.with_name("x.tar.idx")):
+        os.utime(place, ns=(10**18, 10**18))
+    return path
+
+
+@pytest.mark.parametrize("table", [True, False])
+@pytest.mark.parametrize("full", [True, False])
+@pytest.mark.parametrize("way", ["ordered", "batches", "packed", "positions"])
+def test_a_shard_overwritten_while_it_is_read_is_an_error(
+    tmp_path: Path, table: bool, full: bool, way: str
+) -> None:
+    """Samples of two versions never come without an error, however the shard is read."""
+    path, other = large(tmp_path / "old", 0), large(tmp_path / "new", 100)
+    if not table:
+        path.with_name("x.tar.idx").unlink()
+    dataset = Dataset[Row](path)
+    if full:
+        dataset = Dataset.of(Row, path, shards=dataset.describe_shards()).verified("full")
+    ways: dict[str, Callable[[], Any]] = {
+        "ordered": lambda: (s.number for s in dataset.ordered()),
+        "batches": lambda: (n for b in dataset.ordered(4) for n in b.number),
+        "packed": lambda: (sample.key for sample in dataset.packed()),
+        "positions": lambda: (n for at in range(0, 300, 4) for n in dataset[at : at + 4].number),
+    }
+    found = ways[way]()
+    next(found)
+    with path.open("r+b") as file:
+        file.write(other.read_bytes())
+    with pytest.raises(IntegrityError, match="Open the dataset again"):
+        list(found)
+
+
+def test_one_sample_of_a_hashed_shard_is_of_what_was_hashed(tmp_path: Path) -> None:
+    """With verified("full"), a shard overwritten between two positions is an error at the next."""
+    path, other = (
+        Path(write_samples([Row(base + n, b"") for n in range(9)], tmp_path / name).shard_list[0])
+        for base, name in ((0, "old/x.tar"), (100, "new/x.tar"))
+    )
+    known = Dataset[Row](path).describe_shards()
+    dataset = Dataset.of(Row, path, shards=known).verified("full")
+    assert dataset[0].number == 0
+    with path.open("r+b") as file:
+        file.write(other.read_bytes())
+    os.utime(path, ns=(10**18, 10**18))
+    reads: list[Callable[[], Any]] = [lambda: dataset[1], lambda: dataset.by_key("000000003")]
+    for read in reads:
+        with pytest.raises(IntegrityError, match="Open the dataset again"):
+            read()
+
+
+def test_what_is_hashed_is_what_is_opened(tmp_path: Path) -> None:
+    """A file put in a shard's place after its hash was taken, alike in size and time of change, is
+    not read."""
+    path, other = large(tmp_path / "old", 0), large(tmp_path / "new", 100)
+    dataset = Dataset.of(Row, path, shards=Dataset[Row](path).describe_shards())
+    known = {str(path): dataset.describe_shards()[0]}
+    [shard] = shards_by_name([str(path)], dataset.source, known, "full")
+    shard.opened(MappedFile)
+
+    def replaced(path: Path) -> MappedFile:
+        other.replace(path)
+        return MappedFile(path)
+
+    with pytest.raises(IntegrityError, match="Open the dataset again"):
+        shard.opened(replaced)

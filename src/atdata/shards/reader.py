@@ -138,7 +138,7 @@ class Block(Generic[T]):
 
 
 def read_blocks(
-    source: IO[bytes] | Path | StreamChunks,
+    source: IO[bytes] | Path | MappedFile | StreamChunks,
     *,
     shard: str,
     codec: SampleCodec[T],
@@ -155,8 +155,8 @@ def read_blocks(
     truncate it, open it and pass the stream.
 
     Args:
-        source: The shard's file, a stream of its bytes, or chunks of one; read to its end and
-            left open.
+        source: The shard's file, perhaps mapped, a stream of its bytes, or chunks of one; read to
+            its end and left open.
         shard: Its name in errors.
         codec: Codec of its samples.
         rows: Each block has this many samples or a multiple of them; the last one of a file, and
@@ -240,7 +240,7 @@ def scan_table(
 
 
 def _read(
-    source: IO[bytes] | Path | StreamChunks,
+    source: IO[bytes] | Path | MappedFile | StreamChunks,
     shard: str,
     unread: Unread | None,
     whole: OpenWhole | None,

@@ -42,7 +42,7 @@ process has compared."""
 
 
 def read_by_table(
-    path: Path,
+    source: Path | MappedFile,
     table: SampleTable,
     *,
     shard: str,
@@ -62,7 +62,7 @@ def read_by_table(
     decoded.
 
     Args:
-        path: The shard's file.
+        source: The shard's file, perhaps mapped.
         table: Its table, checked.
         shard: Its name in errors.
         codec: Codec of its samples.
@@ -75,7 +75,7 @@ def read_by_table(
         ShardError: The file is damaged; or the table is wrong, which may be found only after other
             samples have been read by it.
     """
-    window = MappedFile(path)
+    window = source if isinstance(source, MappedFile) else MappedFile(source)
     # A table may be older than the limit: the scan raises the error.
     fits = table.head.shard_bytes == len(window.view) and len(table) <= limits.samples
     matches = fits and table_matches(table, partial(_part, window.view), rows=3, whole=0)
@@ -107,7 +107,7 @@ def read_by_table(
         window.release(int(payloads.ends[-1]))
     if not matches:
         yield from read_blocks(
-            path, shard=shard, codec=codec, rows=rows, first=first, copy=copy, unread=unread
+            window, shard=shard, codec=codec, rows=rows, first=first, copy=copy, unread=unread
         )
 
 

@@ -13,9 +13,10 @@ from atdata.dataset.reading.rows import Rows, Run
 from atdata.dataset.reading.shard import Shard
 from atdata.dataset.reading.shards import Shards
 from atdata.dataset.reading.steps import Steps
+from atdata.errors import ShardError
 from atdata.shards.reader import Block, read_blocks
 from atdata.shards.table_reader import read_by_table
-from atdata.shards.tar.window import StreamChunks
+from atdata.shards.tar.window import MappedFile, StreamChunks
 
 
 def read_in_order(
@@ -49,12 +50,12 @@ def read_in_order(
                 following = shards.each[shard.number + 1 : shard.number + 2]
                 blocks = _counted(shard, _streamed(shard, ahead, following, options))
             else:
-                shard.check_file()
+                file = _mapped(shard)
                 table = checked_table(shard, path)
                 if table is None:
-                    blocks = _of_file(shard, read_blocks(path, **options))
+                    blocks = _of_file(shard, file, read_blocks(file, **options))
                 else:
-                    blocks = _of_file(shard, read_by_table(path, table, **options))
+                    blocks = _of_file(shard, file, read_by_table(file, table, **options))
             for block in blocks:
                 rows, kept = steps.apply(block)
                 yield rows, before + kept + 1
@@ -84,23 +85,27 @@ def _scanned(shards: Shards, shard: Shard, steps: Steps) -> Iterator[Block[Any]]
     read = partial(
         read_blocks, shard=shard.name, codec=steps.codec, unread=shards.unread, whole=whole
     )
-    path = shard.located()
-    if path is not None:
-        shard.check_file()
-        yield from _of_file(shard, read(path))
+    if shard.located() is not None:
+        file = _mapped(shard)
+        yield from _of_file(shard, file, read(file))
         return
     with closing(shard.open()) as stream:
         yield from _counted(shard, read(stream))
 
 
-def _of_file(shard: Shard, blocks: Iterator[Block[Any]]) -> Iterator[Block[Any]]:
-    """The rows of a local shard, which must not be replaced while it is opened."""
-    shard.check_current_version()
-    for done, block in enumerate(_counted(shard, blocks)):
-        if not done:
-            shard.located()
-            shard.check_current_version()
+def _mapped(shard: Shard) -> MappedFile:
+    try:
+        return shard.opened(MappedFile)
+    except ShardError as error:
+        raise error.in_shard(shard.name) from None
+
+
+def _of_file(shard: Shard, file: MappedFile, blocks: Iterator[Block[Any]]) -> Iterator[Block[Any]]:
+    """The rows of an open local shard, which must not be overwritten while they are used."""
+    for block in _counted(shard, blocks):
+        shard.check_version(file.stat())
         yield block
+        shard.check_version(file.stat())
 
 
 def _streamed(

@@ -239,7 +239,10 @@ class RandomAccess:
             offset, size = table.span(row)
             self._shards.tables.used(1)
             data = bytearray(BLOCK + size)
-            self._shards.files.get(number).read_into(memoryview(data), offset - BLOCK)
+            # What was checked in full must be so still; else, the header tells enough.
+            hashed, files = self._shards.each[number].verify == "full", self._shards.files
+            file = files.as_before(number) if hashed else files.get(number)
+            file.read_into(memoryview(data), offset - BLOCK)
             header, key = bytes(data[:BLOCK]), table.key_bytes(row)
             if header_agrees(header, size) and key_of(name_of(header)) == key:
                 return self._codec.unpack(memoryview(data)[BLOCK:])

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, Protocol, TypeVar
 
 from atdata._digest import sha256_of
 from atdata._protocols import DataSource
@@ -28,6 +28,17 @@ from atdata.system.scratch import Scratch
 _COPY_BYTES: Final = 1 << 20
 _UNKNOWN: Final = Path()
 """The path of a shard before its source was asked for it."""
+
+
+class StatedFile(Protocol):
+    """An open file."""
+
+    def stat(self) -> os.stat_result:
+        """The file as it is now."""
+        ...
+
+
+OpenFile = TypeVar("OpenFile", bound=StatedFile)
 
 
 class Shard:
@@ -83,15 +94,32 @@ class Shard:
         self._path = self._locate(self.name)
         return self._path
 
-    def check_file(self) -> None:
-        """Check its file against what is recorded.
+    def opened(self, open_path: Callable[[Path], OpenFile]) -> OpenFile:
+        """Its local file, opened: the version that was seen first, and checked against the record.
+
+        Args:
+            open_path: Opens a path.
 
         Raises:
-            IntegrityError: They differ.
+            IntegrityError: It is another version, differs from the record, or was replaced before
+                it was open.
+            ShardError: It cannot be opened.
         """
-        recorded = self._known.get(self.name)
-        if recorded is not None and self.path is not None:
-            check_file(self.path, recorded, self.verify)
+        path = self.path
+        assert path is not None
+        before = None
+        with suppress(OSError):
+            before = path.stat()
+            self.check_version(before)
+        check_file(path, self._known.get(self.name), self.verify)
+        file = open_path(path)
+        after = file.stat()
+        self.check_version(after)
+        # What was hashed must be what was opened. A new name gives a file another time, too.
+        if self.verify == "full" and before and before.st_ctime_ns != after.st_ctime_ns:
+            raise self.changed()
+        self.located()
+        return file
 
     def open(self) -> IO[bytes]:
         """A stream of it, checked against what is recorded when it ends.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -95,6 +95,17 @@ class ShardFiles:
                     keep_open(self, number)
             return found
 
+    def as_before(self, number: int) -> ByteRanges:
+        """A shard, open, as `get`; a file of this machine must not have been overwritten since.
+
+        Raises:
+            IntegrityError: It was.
+        """
+        file = self.get(number)
+        if isinstance(file, FileBytes) and number not in self._copies:
+            self._shards[number].check_version(file.stat())
+        return file
+
     def let_go(self, number: int) -> None:
         """See `Holder`."""
         self._open.pop(number, None)
@@ -120,7 +131,8 @@ class ShardFiles:
             SourceError: It cannot be opened.
         """
         try:
-            return np.frombuffer(self._as_before(number).mapped(), np.uint8)
+            self.as_before(number)
+            return np.frombuffer(self._file(number).mapped(), np.uint8)
         except IntegrityError as error:
             raise WrongTableError(number, error) from error
 
@@ -151,13 +163,6 @@ class ShardFiles:
     def _file(self, number: int) -> FileBytes:
         file = self.get(number)
         assert isinstance(file, FileBytes)
-        return file
-
-    def _as_before(self, number: int) -> Any:
-        """A shard, open; a file of this machine must not have been overwritten since."""
-        file = self.get(number)
-        if isinstance(file, FileBytes) and number not in self._copies:
-            self._shards[number].check_version(file.stat())
         return file
 
     def _kind(self, number: int) -> tuple[bool, int, int]:
@@ -250,7 +255,7 @@ class ShardFiles:
         try:
             for of, view, start in parts:
                 if file is None or of != number:
-                    number, file = of, self._as_before(of)
+                    number, file = of, self.as_before(of)
                 try:
                     file.read_into(view, start)
                 except NoRangesError:
@@ -261,12 +266,7 @@ class ShardFiles:
     def _opened(self, number: int) -> ByteRanges:
         shard = self._shards[number]
         if shard.path is not None:
-            shard.check_file()
-            file = FileBytes(shard.path)
-            shard.check_version(file.stat())
-            # Refuses one that was replaced before it was open.
-            shard.located()
-            return file
+            return shard.opened(FileBytes)
         made = shard.ranges()
         if made is None:
             return self._copy(number)

@@ -206,12 +206,12 @@ class _Chunk:
     final: bool
 
 
-def open_window(source: IO[bytes] | Path | StreamChunks) -> Window:
-    """The first window of a shard; chunks of a stream are one already.
+def open_window(source: IO[bytes] | Path | MappedFile | StreamChunks) -> Window:
+    """The first window of a shard; a mapped file and chunks of a stream are one already.
 
     Raises:
         ShardNotFoundError: There is no such file.
     """
-    if isinstance(source, StreamChunks):
+    if isinstance(source, MappedFile | StreamChunks):
         return source
     return MappedFile(source) if isinstance(source, Path) else StreamChunks(source)
