@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from atdata import Dataset, DictSample, IndexEntry, ShardInfo, write_samples
 from atdata.errors import IntegrityError
 from atdata.local import LocalDatasetEntry
 from atdata.sources.hashed_stream import CheckedStream
-from atdata.sources.verified import verified
+from atdata.sources.verified import check_file, verified
 from tests.sources.web import WebServer
 
 
@@ -97,3 +98,17 @@ def test_a_hash_that_was_checked_is_compared(recorded: dict[str, Any], found: st
     assert read(right) == data
     with pytest.raises(IntegrityError, match=found):
         read(replace(right, **recorded))
+
+
+def test_a_file_whose_time_was_put_back_is_hashed_again(tmp_path: Path) -> None:
+    """Other bytes in a file, alike in size and time of change, are hashed again."""
+    path = tmp_path / "a.tar"
+    path.write_bytes(b"first")
+    os.utime(path, ns=(10**18, 10**18))
+    recorded = ShardInfo("a", bytes=5, sha256=hashlib.sha256(b"first").hexdigest())
+    check_file(path, recorded, "full")
+    with path.open("r+b") as file:
+        file.write(b"other")
+    os.utime(path, ns=(10**18, 10**18))
+    with pytest.raises(IntegrityError, match="SHA-256"):
+        check_file(path, recorded, "full")

@@ -22,8 +22,9 @@ _MAX_HASHES: Final = 100_000
 _SETTLED_NS: Final = 2 * 10**9
 """Coarser than the times of change that file systems keep."""
 
-_hashes: dict[tuple[str, int, int, int], str] = {}
-"""Path, size, time of change and inode → SHA-256 of files that this process has hashed."""
+_hashes: dict[tuple[str, int, int, int, int], str] = {}
+"""Path, size, times of change of bytes and of inode, and inode → SHA-256 of files that this process
+has hashed."""
 
 
 def check_verify(verify: object) -> None:
@@ -98,13 +99,13 @@ def _hash_of(path: Path) -> str:
     """SHA-256 of a file; hashed once, as long as it does not change."""
     with open_file(path) as stream:
         stat = os.fstat(stream.fileno())
-        identity = (str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino)
+        identity = (str(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
         found = _hashes.get(identity)
         if found is None:
             found, _ = sha256_of(stream)
             # Of a file that was just written, the time would not tell another change.
-            settled = time.time_ns() - stat.st_mtime_ns > _SETTLED_NS
-            if settled and os.fstat(stream.fileno()).st_mtime_ns == stat.st_mtime_ns:
+            settled = time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) > _SETTLED_NS
+            if settled and os.fstat(stream.fileno()).st_ctime_ns == stat.st_ctime_ns:
                 if len(_hashes) >= _MAX_HASHES:
                     _hashes.clear()
                 _hashes[identity] = found
