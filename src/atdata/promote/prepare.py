@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from operator import index
 from typing import Literal, TypeVar
@@ -302,10 +303,9 @@ def _look_for_nested(
         if key in met:
             return uri
         met.add(key)
-        try:
+        # Where other fields have this version, publishing looks for the next one that is free.
+        with suppress(SchemaConflictError):
             found[key] = find_schema(client, inner)
-        except SchemaConflictError:
-            pass  # the next version is published
         if found.get(key) is None:
             missing += 1
             to_record(inner, look)
