@@ -6,6 +6,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+# NumPy imports it on first use, as in np.unique: see `atdata.system.forks.importing`.
+import numpy.ma
+
 AnyArray: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]

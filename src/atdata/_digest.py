@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import IO, Any, Final
 
 from atdata.errors import RefError
+from atdata.system.forks import importing
 
 RAW: Final = 0x55
 """Multicodec of raw bytes, for blobs."""
@@ -47,7 +48,8 @@ def record_cid(record: Mapping[str, Any]) -> str:
         record: The data model of AT Protocol, without ``$link`` or ``$bytes``: str, int, bool,
             None, bytes, lists, and dicts with str keys. No floats.
     """
-    import libipld
+    with importing():
+        import libipld
 
     encoded: bytes = libipld.encode_dag_cbor(dict(record))
     return _cid(DAG_CBOR, hashlib.sha256(encoded).digest())

@@ -22,6 +22,7 @@ from atdata.samples.codec import check_sample_type
 from atdata.samples.dict_sample import DictSample
 from atdata.sources.capabilities import local_path
 from atdata.system.folders import user_path
+from atdata.system.forks import importing
 
 T = TypeVar("T")
 
@@ -165,9 +166,11 @@ def _from_index(
 def _index_for(name: NameRef | None) -> AbstractIndex:
     # Imported on demand: the network needs packages that a local index does not.
     if name is not None and name.owner == "local":
-        from atdata.local import LocalIndex
+        with importing():
+            from atdata.local import LocalIndex
 
         return LocalIndex()
-    from atdata.atmosphere import AtmosphereClient, AtmosphereIndex
+    with importing():
+        from atdata.atmosphere import AtmosphereClient, AtmosphereIndex
 
     return AtmosphereIndex(AtmosphereClient())

@@ -19,6 +19,7 @@ from atdata._registry import require
 from atdata._secrets import redacted_repr
 from atdata.atproto.dag import CID_SIZE, CID_STARTS, decoded, link, to_json
 from atdata.errors import RecordError
+from atdata.system.forks import importing
 
 _MAX_TREE_DEPTH: Final = 64
 """Deepest tree that is followed; a tree of 2**40 records has about 20 levels."""
@@ -178,10 +179,11 @@ def is_signed_by(key: bytes, message: bytes, signature: bytes) -> bool:
         RecordError: The key is of an unknown kind.
     """
     require("cryptography", purpose="The signatures of commits")
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+    with importing():
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.hazmat.primitives.asymmetric import ec
+        from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
     try:
         curve, order = _CURVES[key[:2]]

@@ -18,6 +18,7 @@ from atdata._registry import require
 from atdata._secrets import redacted_repr
 from atdata.atproto.dag import most_containers
 from atdata.errors import AtmosphereError, OptionError
+from atdata.system.forks import importing
 
 _METHOD: Final = "com.atproto.sync.subscribeRepos"
 _IDLE_SECONDS: Final = 0.5
@@ -71,8 +72,9 @@ class Firehose:
             AtmosphereError: The server cannot be reached, closes the connection, or sends
                 something other than events.
         """
-        from websockets.exceptions import InvalidStatus, WebSocketException
-        from websockets.sync.client import ClientConnection, connect
+        with importing():
+            from websockets.exceptions import InvalidStatus, WebSocketException
+            from websockets.sync.client import ClientConnection, connect
 
         class Direct(ClientConnection):
             def handshake(self, *args: Any, **options: Any) -> None:

@@ -23,6 +23,7 @@ from atdata._limits import limits
 from atdata._refs import parse_at_uri
 from atdata.atproto.data_model import bytes_from_json
 from atdata.errors import AtdataError, RecordError, RefError
+from atdata.system.forks import importing
 
 _URI: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{0,80}:\S{1,8192}")
 _ZWJ: Final = "\u200d"
@@ -33,7 +34,8 @@ _Definition = Mapping[str, Any]
 @cache
 def lexicons() -> Mapping[str, Mapping[str, Any]]:
     """Every lexicon that atdata publishes, by NSID."""
-    folder = files("atdata.atmosphere") / "lexicons"
+    with importing():  # of importlib's readers
+        folder = files("atdata.atmosphere") / "lexicons"
     documents = [json.loads(file.read_text("utf-8")) for file in folder.iterdir()]
     return {document["id"]: document for document in documents}
 

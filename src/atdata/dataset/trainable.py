@@ -16,6 +16,7 @@ from atdata.dataset.reading.stream import EpochStream
 from atdata.errors import SampleTypeError
 from atdata.samples.codec import fields_of, is_sample_type
 from atdata.samples.columnar import Column
+from atdata.system.forks import importing
 
 if TYPE_CHECKING:
     from atdata.dataset.torch.loader import TorchLoader
@@ -139,8 +140,9 @@ class Trainable(ABC, Generic[T]):
             MissingExtraError: PyTorch is not installed.
             OptionError: An argument out of its range, or ranks that contradict each other.
         """
-        from atdata.dataset.torch.loader import TorchLoader
-        from atdata.dataset.torch.tensors import as_tensors
+        with importing():
+            from atdata.dataset.torch.loader import TorchLoader
+            from atdata.dataset.torch.tensors import as_tensors
 
         share = self._share
         if share == Share() or even is not None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from atdata.errors import OptionError
+from atdata.system.forks import importing
 
 _COMMON: Final = (
     "MIT",
@@ -65,7 +66,8 @@ def check_license(text: str) -> str:
 
 def _canonical(text: str) -> str | None:
     # Imported on first use: its table of licences is large.
-    from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
+    with importing():
+        from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
     try:
         return str(canonicalize_license_expression(text))

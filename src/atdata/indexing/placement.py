@@ -39,6 +39,7 @@ from atdata.schema.model import Schema
 from atdata.schema.reflect import schema_of
 from atdata.sources.capabilities import local_path
 from atdata.stores.prefixes import OwnPrefix
+from atdata.system.forks import importing
 
 _MAX_SLUG_CHARACTERS: Final = 64
 _REGISTER: Final = (
@@ -378,7 +379,8 @@ def s3_address(ds: Dataset[Any]) -> tuple[str | None, str | None]:
             found.add((url.removeprefix("s3://").partition("/")[0], place))
     if not found:
         return None, None
-    from atdata.sources.s3_access import access_for
+    with importing():
+        from atdata.sources.s3_access import access_for
 
     accesses = [
         access_for(bucket, endpoint=endpoint, region=region)[0]

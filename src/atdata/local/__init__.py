@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from atdata.local.entry import LocalDatasetEntry
 from atdata.local.index import LocalIndex
+from atdata.system.forks import importing
 
 if TYPE_CHECKING:
     from atdata.stores.disk import DiskDataStore
@@ -19,11 +20,13 @@ Index = LocalIndex
 def __getattr__(name: str) -> Any:
     # On first use: an index without a store needs neither.
     if name == "DiskDataStore":
-        from atdata.stores.disk import DiskDataStore
+        with importing():
+            from atdata.stores.disk import DiskDataStore
 
         return DiskDataStore
     if name == "S3DataStore":
-        from atdata.stores.s3 import S3DataStore
+        with importing():
+            from atdata.stores.s3 import S3DataStore
 
         return S3DataStore
     raise AttributeError(f"module 'atdata.local' has no attribute {name!r}")

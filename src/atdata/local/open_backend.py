@@ -11,6 +11,7 @@ from atdata._registry import INDEX_BACKENDS, almost_scheme, require
 from atdata.errors import OptionError, UrlError
 from atdata.local.backends.base import Backend
 from atdata.system.folders import data_folder, user_path
+from atdata.system.forks import importing
 
 _AUTHORITY_END: Final = re.compile(r"[/?#]")
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
@@ -62,7 +63,8 @@ def file_of(where: str | Path | None) -> Path | None:
     if isinstance(where, str) and "://" in where:
         if where.partition("://")[0].lower() != "sqlite":
             return None
-        from atdata.local.backends.sqlite import path_in
+        with importing():
+            from atdata.local.backends.sqlite import path_in
 
         return path_in(where)
     return _checked_path(where)
@@ -138,6 +140,7 @@ def _over_client(client: Any) -> Backend:
             f"redis= takes a redis.Redis, found {type(client).__name__}. "
             "A URL goes to the first argument: LocalIndex('redis://…')."
         )
-    from atdata.local.backends.redis import RedisBackend
+    with importing():
+        from atdata.local.backends.redis import RedisBackend
 
     return RedisBackend(client)

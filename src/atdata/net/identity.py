@@ -24,6 +24,7 @@ from atdata.errors import (
 from atdata.net.handles import NOT_PUBLIC, PDS_URL, claimed_did
 from atdata.net.http import get_json
 from atdata.net.policy import STRANGER, Policy
+from atdata.system.forks import importing
 
 PLC_URL: Final = "ATDATA_PLC_URL"
 """Environment variable: the directory of a network of your own."""
@@ -132,7 +133,8 @@ def signing_key(did: str) -> bytes:
 
 def _key(text: object, kind: object) -> bytes | None:
     """A key of a document: https://atproto.com/specs/cryptography#public-key-encoding"""
-    import libipld
+    with importing():
+        import libipld
 
     try:
         short = text if isinstance(text, str) and len(text) < 200 else ""

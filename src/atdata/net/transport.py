@@ -6,6 +6,9 @@ blobs.
 
 from __future__ import annotations
 
+# urllib3 encodes host names with this codec, which Python would import on first use, in a thread:
+# see `atdata.system.forks.importing`.
+import encodings.idna  # noqa: F401
 import math
 import os
 import ssl

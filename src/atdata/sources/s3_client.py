@@ -21,6 +21,7 @@ from atdata.errors import (
 )
 from atdata.net.logs import hide_in_logs
 from atdata.sources.s3_access import S3Access, environment_endpoint
+from atdata.system.forks import load_module
 
 _WRONG_KEYS: Final = frozenset(
     {
@@ -67,6 +68,7 @@ def client_for(access: S3Access, *, fallback: bool = False, attempts: int = 4) -
 
 def _made(access: S3Access, fallback: bool, attempts: int) -> tuple[Any, bool]:
     boto3 = require("boto3", purpose="s3:// URLs and buckets")
+    load_module("boto3.s3.transfer")  # which boto3 imports on first use
     hide_in_logs("boto3", "botocore", "s3transfer", "urllib3")
     botocore = require("botocore", purpose="s3:// URLs and buckets")
     config = require("botocore.config", purpose="s3:// URLs and buckets").Config

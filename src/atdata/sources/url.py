@@ -20,6 +20,7 @@ from atdata.shards.replacing import head_of, settle
 from atdata.sources.disk import DiskReader, existing_part, path_of
 from atdata.sources.nearby import instead_of_shards
 from atdata.system.folders import user_path
+from atdata.system.forks import importing
 from atdata.system.once import once
 
 if TYPE_CHECKING:
@@ -285,7 +286,8 @@ class URLSource:
         # A spawned worker does not know the buckets registered in this process.
         state = dict(self.__dict__)
         if buckets := self._buckets():
-            from atdata.sources.s3_access import remembered
+            with importing():
+                from atdata.sources.s3_access import remembered
 
             state["_remembered"] = remembered(buckets)
         return state
@@ -293,7 +295,8 @@ class URLSource:
     def __setstate__(self, state: dict[str, Any]) -> None:
         known = state.pop("_remembered", None)
         if known is not None:
-            from atdata.sources.s3_access import restore
+            with importing():
+                from atdata.sources.s3_access import restore
 
             restore(known)
         self.__dict__.update(state)

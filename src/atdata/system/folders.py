@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
+from atdata.system.forks import importing
+
 DATA_DIR: Final = "ATDATA_DATA_DIR"
 """Environment variable: the folder for what is kept, such as the index."""
 CACHE_DIR: Final = "ATDATA_CACHE_DIR"
@@ -33,7 +35,8 @@ def data_folder() -> Path:
     """The folder for what is kept; it may not exist yet."""
     if folder := os.environ.get(DATA_DIR):
         return user_path(folder)
-    import platformdirs
+    with importing():
+        import platformdirs
 
     return Path(platformdirs.user_data_dir("atdata", appauthor=False))
 
@@ -42,6 +45,7 @@ def cache_folder() -> Path:
     """The folder for caches; it may not exist yet."""
     if folder := os.environ.get(CACHE_DIR):
         return user_path(folder)
-    import platformdirs
+    with importing():
+        import platformdirs
 
     return Path(platformdirs.user_cache_dir("atdata", appauthor=False))

@@ -9,7 +9,8 @@ import importlib
 import logging  # noqa: F401
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import ModuleType, TracebackType
 from typing import Final
 from weakref import WeakSet
@@ -73,13 +74,20 @@ _LONGEST_SECONDS: Final = 20.0
 """Longest that a fork waits for imports."""
 
 
-def load_module(name: str) -> ModuleType:
-    """Import a module on first use. A fork waits until the import is done.
+@contextmanager
+def importing() -> Iterator[None]:
+    """Import modules in this block on first use. A fork waits until the block is done.
 
     Python has a lock per module. A child forked while a thread imports one would wait for ever for
     that thread, which does not exist in the child.
     """
     with _loading:
+        yield
+
+
+def load_module(name: str) -> ModuleType:
+    """Import a module on first use, as `importing` does."""
+    with importing():
         return importlib.import_module(name)
 
 

@@ -14,6 +14,7 @@ from atdata.dataset.reading.rows import Run, SampleRows
 from atdata.dataset.reading.shards import Shards
 from atdata.dataset.reading.steps import Steps
 from atdata.errors import OptionError, StateError
+from atdata.system.forks import load_module
 
 DEFAULT_BUFFER_SAMPLES: Final = 10_000
 DEFAULT_BUFFER_SHARDS: Final = 8
@@ -44,7 +45,7 @@ class ShuffleBuffer:
         Yields:
             Rows; each sample of each shard exactly once.
         """
-        random = np.random.default_rng(self.seed)
+        random: np.random.Generator = load_module("numpy.random").default_rng(self.seed)
         held: list[Any] = []
         count = 0
         for rows in self._interleave(shards, random):
