@@ -13,7 +13,6 @@ from atdata.samples.kinds import (
     Array,
     Field,
     Kind,
-    ListOf,
     MapOf,
     Maybe,
     Misfit,
@@ -297,13 +296,7 @@ def codec_of(sample_type: type[T]) -> SampleCodec[T]:
 
 
 def _holds_map(kind: Kind) -> bool:
-    match kind:
-        case MapOf() | Nested():
-            return True
-        case ListOf(inner) | Maybe(inner):
-            return _holds_map(inner)
-        case _:
-            return False
+    return isinstance(kind, MapOf | Nested) or any(map(_holds_map, kind.parts()))
 
 
 def _is_array(kind: Kind) -> bool:

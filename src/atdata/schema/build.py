@@ -139,10 +139,10 @@ def _key_of_fields(fields: tuple[Field, ...]) -> Hashable:
 def _key(kind: Kind) -> Hashable:
     """The identity of a kind: unlike ``==`` on kinds, it includes the names of nested types."""
     match kind:
-        case ListOf(inner) | MapOf(inner) | Maybe(inner):
-            return type(kind), _key(inner)
         case Nested():
             return kind.name, kind.version, _key_of_fields(kind.fields)
+        case _ if inside := kind.parts():
+            return type(kind), *map(_key, inside)
         case _:
             return kind
 
@@ -176,17 +176,7 @@ def _with_types(kind: Kind, where: str) -> Kind:
 
 def _converted(kind: Kind, convert: Callable[[Kind], Kind]) -> Kind:
     """The kind with the kind inside it converted, and without the class of an Enum."""
-    match kind:
-        case ListOf(inner):
-            return ListOf(convert(inner))
-        case MapOf(inner):
-            return MapOf(convert(inner))
-        case Maybe(inner):
-            return Maybe(convert(inner))
-        case Choice(values):
-            return Choice(values)
-        case _:
-            return kind
+    return Choice(kind.values) if isinstance(kind, Choice) else kind.with_parts(convert)
 
 
 def _annotation(kind: Kind) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 from atdata._json_checks import in_schema
 from atdata._limits import limits
 from atdata.errors import SchemaError
-from atdata.samples.kinds import Field, Kind, ListOf, MapOf, Maybe, Nested
+from atdata.samples.kinds import Field, Kind, Maybe, Nested
 from atdata.samples.ndarray import UNSIZED_DTYPES
 from atdata.samples.packable import name_problem
 
@@ -51,12 +51,12 @@ def check_limits(name: str, fields: Sequence[Field]) -> None:
                 f"{name}: more than {limits.kinds:,} fields in all, nested ones included."
             )
         match kind:
-            case ListOf(inner) | MapOf(inner):
-                todo.append((f"{path}[]", inner, depth + 1))
-            case Maybe(inner):
-                todo.append((path, inner, depth + 1))
             case Nested():
                 add(path, kind.fields, depth + 1)
+            case Maybe(inner):
+                todo.append((path, inner, depth + 1))
+            case _:
+                todo.extend((f"{path}[]", inner, depth + 1) for inner in kind.parts())
 
 
 def check_identifier(name: str, where: str) -> None:

@@ -187,13 +187,10 @@ class _Writer:
 
 def _nested_in(kind: Kind) -> Iterator[Nested]:
     """The samples in a kind, each after those inside it."""
-    match kind:
-        case ListOf(inner) | MapOf(inner) | Maybe(inner):
-            yield from _nested_in(inner)
-        case Nested():
-            for f in kind.fields:
-                yield from _nested_in(f.kind)
-            yield kind
+    for inner in kind.parts():
+        yield from _nested_in(inner)
+    if isinstance(kind, Nested):
+        yield kind
 
 
 def _key(item: Nested) -> tuple[str, tuple[Field, ...]]:
