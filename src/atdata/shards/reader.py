@@ -1,25 +1,32 @@
-"""A shard read in order, in blocks of samples."""
+"""A shard read in order, by its table or by a scan, in blocks of samples."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
-from typing import IO, Final, Generic, TypeAlias, TypeVar
+from typing import IO, Any, Final, TypeAlias, TypeVar
 
 import numpy as np
 
-from atdata._arrays import Integers
-from atdata.errors import DecodeError, ShardError
+from atdata._arrays import Bytes, Integers
+from atdata._limits import limits
+from atdata.errors import ShardError
 from atdata.samples.codec import SampleCodec
-from atdata.shards.columns.column import LazyColumn, copied_column
-from atdata.shards.columns.decode import Decoder, Payloads
-from atdata.shards.columns.strided import StridedRows
-from atdata.shards.tar.keys import KeyMatrix, Keys, key_list
+from atdata.shards.columns.decode import Block, Payloads
+from atdata.shards.columns.strided import READ_ROW_BYTES
+from atdata.shards.tar.check import (
+    header_agrees,
+    key_agrees,
+    plain_headers_agree,
+    suffixes_agree,
+)
+from atdata.shards.tar.header import BLOCK
+from atdata.shards.tar.keys import KeyMatrix, key_list
 from atdata.shards.tar.links import LinksError
 from atdata.shards.tar.scan import Found
-from atdata.shards.tar.table import SampleTable
+from atdata.shards.tar.table import SUFFIX, SampleTable
 from atdata.shards.tar.unread import Unread
 from atdata.shards.tar.walk import Walker, check_tail
 from atdata.shards.tar.window import MappedFile, StreamChunks, Window, open_window
@@ -29,112 +36,15 @@ T = TypeVar("T")
 _MOST_ROWS: Final = 8192
 _SCANNED_BYTES: Final = 1 << 24
 """Bytes of a block that is scanned: the more headers at once, the less each costs."""
+_TABLE_BYTES: Final = 1 << 22
+"""Bytes of a block that is read by a table: it stays in the processor's cache."""
+_LARGE_TABLE_BYTES: Final = 1 << 25
+"""The same of large samples, which are copied one by one, or once to their batch."""
 OpenWhole: TypeAlias = Callable[[], MappedFile]
 """Opens the whole of a shard that is read as a stream: only there can links be followed."""
-TABLE_BLOCK_BYTES: Final = 1 << 22
-"""Bytes of a block that is read by a table: it stays in the processor's cache."""
-
-
-class Block(Generic[T]):
-    """Consecutive samples of a shard, decoded when asked for.
-
-    Keeps the memory that they are in: the map of a file, or one chunk of a stream.
-
-    Args:
-        shard: The shard's name in errors.
-        codec: Codec of the samples.
-        payloads: Where they are in memory.
-        keys: Gives their keys.
-        copy: Whether columns are copied to memory of their own.
-        check_row: Called with the row of a sample that cannot be decoded; raises another error
-            if the bytes are not a sample at all.
-    """
-
-    def __init__(
-        self,
-        shard: str,
-        codec: SampleCodec[T],
-        payloads: Payloads,
-        keys: Callable[[], Sequence[str]],
-        *,
-        copy: bool = True,
-        check_row: Callable[[int], None] | None = None,
-    ) -> None:
-        self.shard = shard
-        self._decoder = _decoder_of(codec)
-        self._payloads = payloads
-        self.keys: Sequence[str] = Keys(keys, len(payloads.starts))
-        """The key of each sample, made when one is first asked for."""
-        self._copy = copy
-        self._check_row = check_row
-
-    def __len__(self) -> int:
-        return len(self._payloads.starts)
-
-    def take(self, indices: slice | Integers) -> Block[T]:
-        """Some of the samples, in the order of ``indices``. The bytes are not copied."""
-        rows, whole, check = np.arange(len(self))[indices], self.keys, self._check_row
-
-        def keys() -> list[str]:
-            return [whole[i] for i in rows.tolist()]
-
-        def check_row(row: int) -> None:
-            if check is not None:
-                check(int(rows[row]))
-
-        codec, payloads = self._decoder.codec, self._payloads.take(indices)
-        return Block(self.shard, codec, payloads, keys, copy=self._copy, check_row=check_row)
-
-    def payloads(self) -> Iterator[memoryview]:
-        """The msgpack bytes of each sample: read-only views that keep the block's memory."""
-        starts, ends = self._payloads.starts.tolist(), self._payloads.ends.tolist()
-        for start, end in zip(starts, ends, strict=True):
-            yield self._payloads.buffer[start:end]
-
-    def each(self) -> Iterator[T]:
-        """The samples one by one; their arrays are writable and own their memory.
-
-        Raises:
-            DecodeError: A sample is not of this type; names shard, offset, key and path. Raised
-                before the first sample is given.
-            ShardError: The shard was cut short while it was read.
-        """
-        return iter(self._decoder.samples(self._payloads, self._unpack))
-
-    def samples(self) -> list[T]:
-        """`each` as a list."""
-        return list(self.each())
-
-    def columns(self) -> dict[str, LazyColumn]:
-        """Every field as a column of n values, in memory of its own.
-
-        Arrays of one dtype and shape (*S) are stacked to (n, *S), others are a list of
-        arrays. Integers are int64 (uint64 where needed, a list where neither holds them),
-        floats float64, bools bool. Everything else is a list, and so is a field with a None.
-
-        Large arrays at a constant stride are not copied yet, and texts not decoded; see
-        `copied_column`. Without ``copy``, all arrays at a constant stride are read-only views.
-
-        Raises:
-            DecodeError: As in `each`.
-        """
-        columns = self._decoder.columns(self._payloads, self._unpack)
-        for name, column in columns.items():
-            if isinstance(column, StridedRows) and not (self._copy and column.is_large):
-                columns[name] = copied_column(column, copy=self._copy)
-        return columns
-
-    def _unpack(self, row: int) -> T:
-        whole = self._payloads
-        payload = whole.buffer[int(whole.starts[row]) : int(whole.ends[row])]
-        try:
-            sample: T = self._decoder.codec.unpack(payload)
-            return sample
-        except DecodeError as error:
-            if self._check_row is not None:
-                self._check_row(row)
-            offset = None if whole.base is None else whole.base + int(whole.starts[row])
-            raise error.in_shard(self.shard, offset=offset, key=self.keys[row]) from None
+_compared: dict[Any, int] = {}
+"""The version of a table's file and of its shard's → rows, from the first on, whose names this
+process has compared."""
 
 
 def read_blocks(
@@ -142,13 +52,14 @@ def read_blocks(
     *,
     shard: str,
     codec: SampleCodec[T],
+    table: SampleTable | None = None,
     rows: int | None = None,
     first: int | None = None,
     copy: bool = True,
     unread: Unread | None = None,
     whole: OpenWhole | None = None,
 ) -> Iterator[Block[T]]:
-    """Read a shard in order.
+    """Read a shard in order: a mapped file that has a table without looking for headers.
 
     A file is mapped into memory, so it must not be truncated while blocks of it are in use: the
     system kills a process that reads a map after the file's end. Where another program may
@@ -159,6 +70,8 @@ def read_blocks(
             its end and left open.
         shard: Its name in errors.
         codec: Codec of its samples.
+        table: Its table, all of it checked, which agrees with its headers as far as
+            `table_matches` tells.
         rows: Each block has this many samples or a multiple of them; the last one of a file, and
             of each chunk of a stream, may be shorter. None: any number. A block has at most 8,192
             samples and about 16 MB, unless ``rows`` are more.
@@ -168,8 +81,13 @@ def read_blocks(
         whole: Opens the whole shard if a sample in a stream is a link. None: that is an error.
 
     Raises:
-        ShardError: Damaged, cut short, not a tar; or it has members, but no samples.
+        ShardError: Damaged, cut short, not a tar; or it has members, but no samples. Or the table
+            is wrong, which may be found only after other samples have been read by it.
     """
+    if table is not None and isinstance(source, MappedFile):
+        by_table = _read_by_table(source, table, shard, codec, rows or 1, first or 0, copy)
+        if (yield from by_table):
+            return
     for window, spans in _read(source, shard, unread, whole, rows or 1, first or 0):
         file = window.file if isinstance(window, MappedFile) else None
         keys = partial(key_list, spans.keys)
@@ -177,9 +95,112 @@ def read_blocks(
         yield Block(shard, codec, payloads, keys, copy=copy)
 
 
-@lru_cache(maxsize=64)
-def _decoder_of(codec: SampleCodec[T]) -> Decoder[T]:
-    return Decoder(codec)
+def _read_by_table(
+    file: MappedFile,
+    table: SampleTable,
+    shard: str,
+    codec: SampleCodec[T],
+    rows: int,
+    first: int,
+    copy: bool,
+) -> Generator[Block[T], None, bool]:
+    """The blocks of a local shard by its table; arguments as for `read_blocks`.
+
+    Each block is compared with the suffixes of all its names: only so is no other member taken for
+    a sample. This is done once a process, as long as neither file changes. Decoding compares what
+    is between the values of every payload; the rest of a header is checked where a key is used, or
+    a payload cannot be decoded.
+
+    Returns:
+        False: nothing was read by it, since the first block disagrees, or has long names.
+    """
+    count, size = len(table), table.head.shard_bytes
+    # A table may be older than the limit: the scan raises the error.
+    if size != len(file.view) or not 0 < count <= limits.samples:
+        return False
+    data: Bytes = np.frombuffer(file.view, np.uint8)
+    version = None if table.file is None else (table.file, file.version())
+    done, compared = 0, _compared.get(version, 0)
+    typical = max(BLOCK, size // count)
+    most = _LARGE_TABLE_BYTES if typical >= READ_ROW_BYTES else _TABLE_BYTES
+    while done < count:
+        end = min(count, done + _block_rows(typical, rows, done - first, most))
+        # Copies: a mapped table may be overwritten after it was compared.
+        starts, sizes = table.spans(np.arange(done, end))
+        payloads = Payloads(file.view, starts, starts + sizes, file.file, 0)
+        if end > compared:
+            if not suffixes_agree(data, starts, table.key_lengths(done, end)):
+                if not done:
+                    return False
+                _check_keys(payloads, table, done, shard)
+            if done <= compared:
+                compared = end
+                if version is not None:
+                    _compared[version] = compared
+        check_row = partial(_check_header, payloads, shard, done)
+        keys = partial(_keys, payloads, table, done, shard)
+        yield Block(shard, codec, payloads, keys, copy=copy, check_row=check_row)
+        done = end
+        file.release(int(payloads.ends[-1]))
+    return True
+
+
+def _block_rows(size: int, rows: int, done: int, most: int) -> int:
+    """Samples of the next block.
+
+    Args:
+        size: Bytes of a sample.
+        rows: The block ends after this many samples, or a multiple of them.
+        done: Samples before it, counted from such an end.
+        most: Bytes of a block.
+    """
+    fitting = min(_MOST_ROWS, 1 + most // size)
+    return max(1, fitting // rows) * rows - done % rows
+
+
+def _keys(payloads: Payloads, table: SampleTable, first: int, shard: str) -> list[str]:
+    """The keys of consecutive samples.
+
+    Raises:
+        ShardError: Their headers have other keys.
+    """
+    starts = payloads.starts
+    rows = np.arange(first, first + len(starts))
+    data: Bytes = np.frombuffer(payloads.buffer, np.uint8)
+    matrix = table.key_matrix(rows)
+    if matrix is None or not plain_headers_agree(data, starts, payloads.ends - starts, matrix):
+        _check_keys(payloads, table, first, shard)
+    return table.keys(rows)
+
+
+def _check_keys(payloads: Payloads, table: SampleTable, first: int, shard: str) -> None:
+    """Raise if the names of consecutive samples, of any length, are not of the table's keys."""
+    buffer = payloads.buffer
+    for row, start in enumerate(payloads.starts.tolist(), first):
+        before = partial(_bytes, buffer, table.end_of(row - 1), start - BLOCK)
+        if not key_agrees(_bytes(buffer, start - BLOCK, start), table.key_bytes(row), before):
+            raise _disagree(shard, row, start - BLOCK)
+
+
+def _bytes(buffer: memoryview, start: int, end: int) -> bytes:
+    return bytes(buffer[start:end]) if end - start <= limits.extended_bytes else b""
+
+
+def _check_header(payloads: Payloads, shard: str, first: int, row: int) -> None:
+    """Raise if the header of a payload that could not be decoded is not of its size."""
+    start, end = int(payloads.starts[row]), int(payloads.ends[row])
+    if not header_agrees(bytes(payloads.buffer[start - BLOCK : start]), end - start):
+        raise _disagree(shard, first + row, start - BLOCK)
+
+
+def _disagree(shard: str, row: int, offset: int) -> ShardError:
+    return ShardError(
+        f"the shard and the sample table next to it, its {SUFFIX} file, disagree at sample {row}: "
+        "one of them was changed. atdata verify checks the shard. If it is whole, remove the "
+        f"{SUFFIX} file, and the shard is read without it; else get the shard again",
+        shard=shard,
+        offset=offset,
+    )
 
 
 def count_samples(
@@ -298,25 +319,12 @@ class _BlockSpans:
         return _BlockSpans(self.view, self.starts[row:], self.ends[row:], keys, self.walker)
 
 
-def block_rows(size: int, rows: int, done: int, most: int) -> int:
-    """Samples of the next block.
-
-    Args:
-        size: Bytes of a sample.
-        rows: The block ends after this many samples, or a multiple of them.
-        done: Samples before it, counted from such an end.
-        most: Bytes of a block.
-    """
-    fitting = min(_MOST_ROWS, 1 + most // size)
-    return max(1, fitting // rows) * rows - done % rows
-
-
 def _block_spans(walker: Walker, window: Window, rows: int, first: int) -> Iterator[_BlockSpans]:
     at = 0
     pending: list[Found] = []
     count = before = 0
     while True:
-        most = block_rows(walker.typical, rows, before - first, _SCANNED_BYTES)
+        most = _block_rows(walker.typical, rows, before - first, _SCANNED_BYTES)
         found = walker.find(
             window.view, at, base=window.base, final=window.final, most=max(1, most - count)
         )

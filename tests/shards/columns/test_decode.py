@@ -23,7 +23,8 @@ from atdata.samples.ndarray import encode_array
 from atdata.samples.packable import packable
 from atdata.samples.text_column import TextColumn
 from atdata.shards.columns.column import copied_column
-from atdata.shards.reader import Block, read_blocks
+from atdata.shards.columns.decode import Block
+from atdata.shards.reader import read_blocks
 from tests.shards.parts import Digit, digits, packed, read_all, tar_of
 
 

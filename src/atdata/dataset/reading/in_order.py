@@ -14,8 +14,8 @@ from atdata.dataset.reading.shard import Shard
 from atdata.dataset.reading.shards import Shards
 from atdata.dataset.reading.steps import Steps
 from atdata.errors import ShardError
-from atdata.shards.reader import Block, read_blocks
-from atdata.shards.table_reader import read_by_table
+from atdata.shards.columns.decode import Block
+from atdata.shards.reader import read_blocks
 from atdata.shards.tar.window import MappedFile, StreamChunks
 
 
@@ -52,10 +52,7 @@ def read_in_order(
             else:
                 file = _mapped(shard)
                 table = checked_table(shard, path)
-                if table is None:
-                    blocks = _of_file(shard, file, read_blocks(file, **options))
-                else:
-                    blocks = _of_file(shard, file, read_by_table(file, table, **options))
+                blocks = _of_file(shard, file, read_blocks(file, table=table, **options))
             for block in blocks:
                 rows, kept = steps.apply(block)
                 yield rows, before + kept + 1

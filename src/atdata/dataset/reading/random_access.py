@@ -17,8 +17,7 @@ from atdata.dataset.reading.shards import Shards
 from atdata.errors import DecodeError, OptionError, SampleNotFoundError, ShardError
 from atdata.samples.codec import SampleCodec
 from atdata.shards.columns.column import LazyColumn
-from atdata.shards.columns.decode import Payloads
-from atdata.shards.reader import Block
+from atdata.shards.columns.decode import Block, Payloads
 from atdata.shards.tar.check import (
     header_agrees,
     headers_agree,

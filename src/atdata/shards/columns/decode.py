@@ -7,13 +7,15 @@ are decoded one by one. Then everything is put back in order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
 
 from atdata._arrays import AnyArray, Integers
+from atdata.errors import DecodeError
 from atdata.samples.codec import SampleCodec
 from atdata.samples.kinds import Misfit
 from atdata.shards.columns.column import LazyColumn, as_list, column_of, copied_column
@@ -21,6 +23,7 @@ from atdata.shards.columns.cursor import Cursor, OddRows
 from atdata.shards.columns.readers import ColumnReader, pass_over, reader_of
 from atdata.shards.columns.strided import StridedRows
 from atdata.shards.tar.file_rows import FileRows
+from atdata.shards.tar.keys import Keys
 
 T = TypeVar("T")
 
@@ -220,6 +223,113 @@ class Decoder(Generic[T]):
         if unknown:
             self.codec.warn_of_unknown(unknown)
         return columns
+
+
+class Block(Generic[T]):
+    """Consecutive samples of a shard, decoded when asked for.
+
+    Keeps the memory that they are in: the map of a file, or one chunk of a stream.
+
+    Args:
+        shard: The shard's name in errors.
+        codec: Codec of the samples.
+        payloads: Where they are in memory.
+        keys: Gives their keys.
+        copy: Whether columns are copied to memory of their own.
+        check_row: Called with the row of a sample that cannot be decoded; raises another error
+            if the bytes are not a sample at all.
+    """
+
+    def __init__(
+        self,
+        shard: str,
+        codec: SampleCodec[T],
+        payloads: Payloads,
+        keys: Callable[[], Sequence[str]],
+        *,
+        copy: bool = True,
+        check_row: Callable[[int], None] | None = None,
+    ) -> None:
+        self.shard = shard
+        self._decoder = _decoder_of(codec)
+        self._payloads = payloads
+        self.keys: Sequence[str] = Keys(keys, len(payloads.starts))
+        """The key of each sample, made when one is first asked for."""
+        self._copy = copy
+        self._check_row = check_row
+
+    def __len__(self) -> int:
+        return len(self._payloads.starts)
+
+    def take(self, indices: slice | Integers) -> Block[T]:
+        """Some of the samples, in the order of ``indices``. The bytes are not copied."""
+        rows, whole, check = np.arange(len(self))[indices], self.keys, self._check_row
+
+        def keys() -> list[str]:
+            return [whole[i] for i in rows.tolist()]
+
+        def check_row(row: int) -> None:
+            if check is not None:
+                check(int(rows[row]))
+
+        codec, payloads = self._decoder.codec, self._payloads.take(indices)
+        return Block(self.shard, codec, payloads, keys, copy=self._copy, check_row=check_row)
+
+    def payloads(self) -> Iterator[memoryview]:
+        """The msgpack bytes of each sample: read-only views that keep the block's memory."""
+        starts, ends = self._payloads.starts.tolist(), self._payloads.ends.tolist()
+        for start, end in zip(starts, ends, strict=True):
+            yield self._payloads.buffer[start:end]
+
+    def each(self) -> Iterator[T]:
+        """The samples one by one; their arrays are writable and own their memory.
+
+        Raises:
+            DecodeError: A sample is not of this type; names shard, offset, key and path. Raised
+                before the first sample is given.
+            ShardError: The shard was cut short while it was read.
+        """
+        return iter(self._decoder.samples(self._payloads, self._unpack))
+
+    def samples(self) -> list[T]:
+        """`each` as a list."""
+        return list(self.each())
+
+    def columns(self) -> dict[str, LazyColumn]:
+        """Every field as a column of n values, in memory of its own.
+
+        Arrays of one dtype and shape (*S) are stacked to (n, *S), others are a list of
+        arrays. Integers are int64 (uint64 where needed, a list where neither holds them),
+        floats float64, bools bool. Everything else is a list, and so is a field with a None.
+
+        Large arrays at a constant stride are not copied yet, and texts not decoded; see
+        `copied_column`. Without ``copy``, all arrays at a constant stride are read-only views.
+
+        Raises:
+            DecodeError: As in `each`.
+        """
+        columns = self._decoder.columns(self._payloads, self._unpack)
+        for name, column in columns.items():
+            if isinstance(column, StridedRows) and not (self._copy and column.is_large):
+                columns[name] = copied_column(column, copy=self._copy)
+        return columns
+
+    def _unpack(self, row: int) -> T:
+        whole = self._payloads
+        payload = whole.buffer[int(whole.starts[row]) : int(whole.ends[row])]
+        try:
+            sample: T = self._decoder.codec.unpack(payload)
+            return sample
+        except DecodeError as error:
+            if self._check_row is not None:
+                self._check_row(row)
+            offset = None if whole.base is None else whole.base + int(whole.starts[row])
+            raise error.in_shard(self.shard, offset=offset, key=self.keys[row]) from None
+
+
+@lru_cache(maxsize=64)
+def _decoder_of(codec: SampleCodec[T]) -> Decoder[T]:
+    return Decoder(codec)
 
 
 def _columns_of(samples: list[Any]) -> dict[str, LazyColumn]:

@@ -1,4 +1,4 @@
-"""Checking many headers at once against the table of a shard."""
+"""Many headers at once: their numbers and checksums, and whether a table agrees with them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from atdata._arrays import Bytes, Integers
+from atdata._arrays import Bytes, Integers, Mask
 from atdata.errors import ShardError
 from atdata.shards.tar.header import (
     BLOCK,
@@ -24,8 +24,12 @@ from atdata.shards.tar.header import (
     read_extended,
 )
 from atdata.shards.tar.keys import KeyMatrix
-from atdata.shards.tar.scan import checksums_hold, octal
+from atdata.shards.tar.table import SampleTable
 
+_WHOLE_BYTES: Final = 1 << 18
+"""Bytes of a shard up to which a table is compared with every header."""
+_HEADERS: Final = 8
+"""Headers of a larger shard that a table is compared with."""
 _HEADERS_AT_ONCE: Final = 1024
 """Headers that are checked together: as many as the processor's cache holds."""
 _USTAR: Final = b"ustar\x0000"
@@ -72,6 +76,24 @@ class BytesAt:
     def matrix(self, offset: int, size: int) -> Bytes:
         """The same, a copy of shape (m, size)."""
         return np.frombuffer(self.read(offset, size).tobytes(), np.uint8).reshape(-1, size)
+
+
+def octal(digits: Bytes) -> tuple[Integers, Mask]:
+    """Rows of ASCII octal digits as numbers, and which rows are nothing but digits."""
+    values = digits - np.uint8(ord("0"))
+    # Exact: eleven octal digits are 33 bits. Products of floats are much faster than of ints.
+    weights = 8.0 ** np.arange(digits.shape[1] - 1, -1, -1)
+    good: Mask = np.less(values, 8).all(axis=1)
+    return (values @ weights).astype(np.int64), good
+
+
+def checksums_hold(headers: Bytes) -> Mask:
+    """Which headers have the right checksum, in the usual notation."""
+    field = np.ascontiguousarray(headers[:, 148:156])
+    total = headers.sum(axis=1, dtype=np.uint32) - field.sum(axis=1, dtype=np.uint32) + 8 * 0x20
+    found, good = octal(field[:, :6])
+    good &= (found == total) & (field[:, 6] == 0) & (field[:, 7] == 0x20)
+    return good
 
 
 def headers_agree(data: Bytes, at: Integers, sizes: Integers) -> bool:
@@ -208,3 +230,39 @@ def header_agrees(header: bytes, size: int) -> bool:
         )
     except ShardError:
         return False
+
+
+def table_matches(table: SampleTable, read: Callable[[int, int], bytes]) -> bool:
+    """Whether a table that fits by size also agrees with the shard's headers.
+
+    A small shard is read, and all its headers are checked; of a larger one a few are, the first
+    and the last among them.
+
+    Args:
+        table: The table, whose samples lie in the shard.
+        read: Reads from an offset of the shard a number of bytes.
+    """
+    count, size = len(table), table.head.shard_bytes
+    if not count:
+        return True
+    few = sorted({n * (count - 1) // (_HEADERS - 1) for n in range(_HEADERS)})
+    rows: Integers = np.arange(count) if size <= _WHOLE_BYTES else np.array(few)
+    places, sizes = table.offsets[rows], table.sizes[rows]
+    if size <= _WHOLE_BYTES:
+        data = read(0, size)
+    else:
+        data = b"".join(read(at - BLOCK, BLOCK) for at in places.tolist())
+        places = BLOCK * np.arange(1, len(rows) + 1)
+    matrix, array = table.key_matrix(rows), np.frombuffer(data, np.uint8)
+    if (
+        matrix is not None
+        and plain_headers_agree(array, places, sizes, matrix)
+        and headers_agree(array, places, sizes)
+    ):
+        return True
+    # A long name is in an extended header before this one; reading it is not worth a request.
+    for row, at, want in zip(rows.tolist(), places.tolist(), sizes.tolist(), strict=True):
+        header = data[at - BLOCK : at]
+        if not header_agrees(header, want) or not key_agrees(header, table.key_bytes(row), bytes):
+            return False
+    return True

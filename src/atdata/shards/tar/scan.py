@@ -15,9 +15,10 @@ import numpy as np
 
 from atdata._arrays import Bytes, Integers, Mask
 from atdata._limits import limits
+from atdata.shards.tar.check import checksums_hold, octal
 from atdata.shards.tar.header import BLOCK, key_of
 from atdata.shards.tar.keys import KeyMatrix
-from atdata.shards.tar.stride import byte_sums, checksum_fields, find_strided
+from atdata.shards.tar.stride import find_strided
 
 FEWEST_ALIKE: Final = 8
 """Fewer members than this are walked, which is as fast."""
@@ -104,23 +105,6 @@ def find_alike(view: memoryview, at: int, *, span: int, most: int) -> Found | No
 def _leading(good: Mask) -> int:
     """How many are True before the first that is not."""
     return len(good) if good.all() else int(good.argmin())
-
-
-def octal(digits: Bytes) -> tuple[Integers, Mask]:
-    """Rows of ASCII octal digits as numbers, and which rows are nothing but digits."""
-    values = digits - np.uint8(ord("0"))
-    # Exact: eleven octal digits are 33 bits. Products of floats are much faster than of ints.
-    weights = 8.0 ** np.arange(digits.shape[1] - 1, -1, -1)
-    good: Mask = np.less(values, 8).all(axis=1)
-    return (values @ weights).astype(np.int64), good
-
-
-def checksums_hold(headers: Bytes) -> Mask:
-    """Which headers have the right checksum, in the usual notation."""
-    field = np.ascontiguousarray(headers[:, 148:156]).view("<u8").T
-    total = headers.sum(axis=1, dtype=np.uint32).astype(np.int64) + 8 * 0x20
-    good: Mask = field[0] == checksum_fields(total - byte_sums(field.copy()))
-    return good
 
 
 def _with_mtime_alone(

@@ -139,10 +139,10 @@ def _heads_hold(view: memoryview, at: int, stride: int, count: int) -> tuple[Wor
     first = bytes(view[at : at + BLOCK])
     total = sum(first[:148]) + sum(first[156:]) + 8 * 0x20
     columns &= _SUMMED[places, None]
-    sums = byte_sums(columns)
+    sums = _byte_sums(columns)
     sums += total - sums[0]
     field = np.ndarray((count,), "<u8", raw, _CHECKSUM_AT, (_HEAD_BYTES,))
-    good &= field == checksum_fields(sums)
+    good &= field == _checksum_fields(sums)
     sizes, digits = _octal(heads[:, _SIZE_WORD])
     good &= digits
     return heads, sizes, good
@@ -159,13 +159,13 @@ def _octal(words: Words) -> tuple[Integers, Mask]:
     return (values >> np.uint64(3)).view(np.int64), good
 
 
-def checksum_fields(sums: Integers) -> Words:
+def _checksum_fields(sums: Integers) -> Words:
     """The eight bytes of a header's field that hold these checksums, in the usual notation."""
     digits = _DIGITS.take(sums >> 9) | _DIGITS.take(sums & 511) << np.uint64(24)
     return digits | _AFTER_SIX_DIGITS
 
 
-def byte_sums(words: Words) -> Integers:
+def _byte_sums(words: Words) -> Integers:
     """Sum of all bytes of each column, shape (at most 32, …) → (…); overwrites them."""
     lanes = words >> np.uint64(8)
     lanes &= _EVERY_OTHER_BYTE

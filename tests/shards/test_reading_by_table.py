@@ -19,9 +19,10 @@ from atdata.errors import DecodeError, ShardError
 from atdata.samples.codec import codec_of
 from atdata.samples.packable import packable
 from atdata.shards.columns.column import copied_column
-from atdata.shards.reader import Block, scan_table
-from atdata.shards.table_reader import read_by_table
+from atdata.shards.columns.decode import Block
+from atdata.shards.reader import read_blocks, scan_table
 from atdata.shards.tar.table import SampleTable
+from atdata.shards.tar.window import MappedFile
 from tests.shards.columns.test_decode import Wide, check_columns, identical, one_by_one, wide_shards
 from tests.shards.parts import Digit, digits, packed, read_all, shard_of, tar_of
 
@@ -56,7 +57,8 @@ def blocks_by(
 ) -> list[Block[Any]]:
     """The blocks that a table leads to."""
     codec = codec_of(sample_type)
-    return list(read_by_table(path, table, shard="x.tar", codec=codec, **options))
+    file = MappedFile(path)
+    return list(read_blocks(file, table=table, shard="x.tar", codec=codec, **options))
 
 
 def table_of(path: Path) -> SampleTable:
@@ -237,8 +239,6 @@ def test_views_are_of_the_shard_and_cannot_be_changed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("format", [tarfile.USTAR_FORMAT, tarfile.PAX_FORMAT])
 def test_streams_give_views_as_well(format: int) -> None:
     """A stream's arrays are views of the piece that they were read in."""
-    from atdata.shards.reader import read_blocks
-
     members = [(f"{p.key}.msgpack", p.payload) for p in packed(digits(40))]
     data = io.BytesIO(tar_of(members, format=format, mtime=1.5))
     codec = codec_of(Digit)
