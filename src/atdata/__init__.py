@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from atdata.load import load_dataset
     from atdata.samples.batch import SampleBatch
     from atdata.samples.dict_sample import DictSample
+    from atdata.samples.media import Audio, Image
     from atdata.samples.packable import PackableSample, packable
     from atdata.schema.build import build_type
     from atdata.schema.evolve import compare as compare_schemas
@@ -60,11 +61,13 @@ __all__ = [
     "AbstractDataStore",
     "AbstractIndex",
     "AtdataError",
+    "Audio",
     "DataSource",
     "Dataset",
     "DatasetDict",
     "DictSample",
     "Field",
+    "Image",
     "IndexEntry",
     "Lens",
     "LensNetwork",
@@ -102,11 +105,13 @@ _WHERE: Final = {
     "AbstractDataStore": "_protocols",
     "AbstractIndex": "_protocols",
     "AtdataError": "errors",
+    "Audio": "samples.media",
     "DataSource": "_protocols",
     "Dataset": "dataset.dataset",
     "DatasetDict": "dataset.dataset_dict",
     "DictSample": "samples.dict_sample",
     "Field": "schema.model",
+    "Image": "samples.media",
     "IndexEntry": "_protocols",
     "Lens": "lenses.lens",
     "LensNetwork": "lenses.network",

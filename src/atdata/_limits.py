@@ -71,6 +71,13 @@ class Limits:
     array_dimensions: int = 32
     """Most dimensions of an array. NumPy before 2.0 has no more, and a batch needs one more."""
 
+    image_pixels: int = 89_478_485
+    """Most pixels of one picture: 256 MB of RGB. Pillow has a limit of its own of twice as many."""
+    image_scans: int = 200
+    """Most scans of a progressive JPEG. Each goes over all pixels; encoders write about ten."""
+    audio_samples: int = 500_000_000
+    """Most samples of one sound that are decoded at once, those of all channels: 2 GB."""
+
     state_sessions: int = 1_000
     """Most sessions of an epoch, each with other ranks or unequal ones, in the state of reading."""
     state_ranks: int = 200_000

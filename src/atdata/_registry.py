@@ -211,6 +211,9 @@ _EXTRA_OF_MODULE = {
     "fsspec": "fsspec",
     "websockets": "mirror",
     "cryptography": "mirror",
+    "PIL": "image",
+    "simplejpeg": "image",
+    "soundfile": "audio",
     "pytest": "testing",
     "hypothesis": "testing",
 }

@@ -19,6 +19,7 @@ from atdata.samples.kinds import (
     Array,
     Choice,
     DateTime,
+    Encoded,
     Kind,
     ListOf,
     MapOf,
@@ -26,11 +27,13 @@ from atdata.samples.kinds import (
     Nested,
     Primitive,
 )
+from atdata.samples.media import MEDIA
 from atdata.samples.ndarray import dtype_name, npy_header
 
 SUPPORTED: Final = (
     "str, int, float, bool, bytes, NDArray, NDArray[np.float32] and the like, list[T], "
-    'dict[str, T], datetime, Literal["a", "b"], an Enum of str, a packable class, T | None'
+    'dict[str, T], datetime, Literal["a", "b"], an Enum of str, Image, Audio, a packable class, '
+    "T | None"
 )
 _INSTEAD: Final[dict[type, str]] = {
     np.bool_: "bool",
@@ -47,6 +50,7 @@ _INSTEAD: Final[dict[type, str]] = {
     bytearray: "bytes",
 }
 """Types that cannot be a field → what holds their values; the first that fits counts."""
+_MEDIA_NAMES: Final = {cls: name for name, cls in MEDIA.items()}
 _PRIMITIVE_NAMES: Final = {cls: name for name, cls in PRIMITIVES.items()}
 
 
@@ -134,6 +138,8 @@ def holds(annotation: Any, cls: type) -> bool:
 def _kind_of_class(cls: type, depth: int) -> Kind:
     if cls in _PRIMITIVE_NAMES:
         return Primitive(_PRIMITIVE_NAMES[cls])
+    if cls in _MEDIA_NAMES:
+        return Encoded(_MEDIA_NAMES[cls])
     if cls is np.ndarray:
         return Array()
     if cls is datetime:

@@ -14,6 +14,7 @@ from atdata.errors import DecodeError, EncodeError
 from atdata.samples.codec import SampleCodec
 from atdata.samples.hideable import hideable
 from atdata.samples.kinds import DateTime, Field, Misfit, Primitive
+from atdata.samples.media import Media
 from atdata.samples.ndarray import (
     decode_array,
     decode_foreign_array,
@@ -29,7 +30,8 @@ from atdata.samples.wire import check_readable, foreign_value, moment_of, timest
 class DictSample(Mapping[str, Any]):
     """One sample without a type: a mapping whose items are also attributes.
 
-    Bytes that hold an encoded array are decoded to an array.
+    Bytes that hold an encoded array are decoded to an array. An `Image` or `Audio` is stored as its
+    bytes, and read back as bytes; the two are equal in a sample.
 
     A field named like a method hides it. Reach the method through the class:
     ``DictSample.items(sample)``, ``DictSample.get(sample, "label")``.
@@ -211,6 +213,8 @@ def _encode(value: Any, path: str, depth: int) -> Any:
                 "the array, np.load(io.BytesIO(…)), or write a class with a field of bytes."
             )
         return value
+    if isinstance(value, Media):
+        return _encode(value.bytes, path, depth)
     if isinstance(value, np.ndarray):
         try:
             return encode_array(value)
@@ -226,8 +230,8 @@ def _encode(value: Any, path: str, depth: int) -> Any:
             for key in value
         }
     raise EncodeError(
-        f"DictSample ${path}: expected None, bool, int, float, str, bytes, a datetime, an array, a "
-        f"list or a dict with str keys, found {type(value).__name__}."
+        f"DictSample ${path}: expected None, bool, int, float, str, bytes, a datetime, an array, "
+        f"an Image, an Audio, a list or a dict with str keys, found {type(value).__name__}."
     )
 
 

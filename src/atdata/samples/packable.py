@@ -20,6 +20,7 @@ from atdata.errors import EncodeError, SampleTypeError
 from atdata.samples.annotations import holds, kind_of, resolve
 from atdata.samples.codec import SampleCodec, defaults_of
 from atdata.samples.kinds import Field, Kind, Maybe
+from atdata.samples.media import Media
 
 _RECURSIVE: Final = (
     "a class that holds itself is not supported: samples have a fixed depth. Keep the parts in a "
@@ -266,8 +267,8 @@ def _hash(self: Any) -> int:
 
 def same_value(a: Any, b: Any) -> bool:
     """Whether two field values are equal: arrays by dtype, shape and content; NaN to NaN; lists
-    to tuples; datetimes by their moment; Enum members to their values; nested samples to the
-    dicts that they can be written as.
+    to tuples; datetimes by their moment; Enum members to their values; encoded media to their
+    bytes; nested samples to the dicts that they can be written as.
     """
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
         return isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and _same_array(a, b)
@@ -275,6 +276,8 @@ def same_value(a: Any, b: Any) -> bool:
         return len(a) == len(b) and all(map(same_value, a, b))
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         return a.keys() == b.keys() and all(same_value(a[k], b[k]) for k in a)
+    if isinstance(a, Media) != isinstance(b, Media):
+        return bool(getattr(a, "bytes", a) == getattr(b, "bytes", b))
     if isinstance(a, Enum) != isinstance(b, Enum):
         return bool(getattr(a, "value", a) == getattr(b, "value", b))
     if isinstance(a, Mapping) != isinstance(b, Mapping):

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 import msgpack
 import numpy as np
 
-from atdata.samples.kinds import Array, Kind, Maybe, Misfit, Primitive
+from atdata.samples.kinds import Array, Encoded, Kind, Maybe, Misfit, Primitive
 from atdata.samples.ndarray import has_padding, npy_header
 
 Packer: TypeAlias = Callable[[Any, list[Any]], None]
@@ -54,6 +54,8 @@ def packer_of(kind: Kind, before: bytes = b"") -> Packer:
             return _bytes_packer(before)
         case Array():
             return _array_packer(kind, before)
+        case Encoded():
+            return _encoded_packer(kind, before)
         case Maybe(inner):
             return _maybe_packer(inner, before)
         case _:
@@ -198,6 +200,15 @@ def _bytes_packer(before: bytes) -> Packer:
             value = _BYTES_KIND.encode(value)
         out.append(before + bin_head(len(value)))
         out.append(value)
+
+    return pack
+
+
+def _encoded_packer(kind: Encoded, before: bytes) -> Packer:
+    def pack(value: Any, out: list[Any]) -> None:
+        data = kind.encode(value)
+        out.append(before + bin_head(len(data)))
+        out.append(data)
 
     return pack
 

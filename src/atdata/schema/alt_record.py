@@ -8,6 +8,7 @@ string with ``contentEncoding: base64`` or ``format: byte``  bytes
 string with ``format: date-time``                            DateTime
 string with ``enum``                                         Choice
 ``$ref`` to the shim ``atdata-ndarray-bytes``                Array
+``$ref`` to ``#/$defs/atdata-image``, ``…-audio``            Encoded
 array with ``items``                                         ListOf
 object with ``additionalProperties``                         MapOf
 ``type`` that is a list with ``null``                        Maybe
@@ -19,6 +20,7 @@ Servers reorder the keys of an object, so the fields of such a schema have no or
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -31,6 +33,7 @@ from atdata.samples.kinds import (
     Array,
     Choice,
     DateTime,
+    Encoded,
     Field,
     Kind,
     ListOf,
@@ -39,6 +42,7 @@ from atdata.samples.kinds import (
     Primitive,
     Unknown,
 )
+from atdata.samples.media import MEDIA
 from atdata.samples.ndarray import dtype_name
 from atdata.schema.checks import as_choices, as_shape, check_limits, known_dtype
 from atdata.schema.model import Schema
@@ -48,6 +52,8 @@ _NDARRAY: Final = re.compile(
     r"https://(alt\.science|foundation\.ac)/schemas/atdata-ndarray-bytes/[0-9.]+(/?#/\$defs/ndarray)?"
 )
 _NDARRAY_REF: Final = "https://alt.science/schemas/atdata-ndarray-bytes/1.0.0#/$defs/ndarray"
+_MEDIA_REFS: Final = {f"#/$defs/atdata-{name}": name for name in MEDIA}
+_BYTES: Final = {"type": "string", "format": "byte", "contentEncoding": "base64"}
 _TYPES: Final = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
 _PRIMITIVES: Final = {written: name for name, written in _TYPES.items()}
 
@@ -121,7 +127,10 @@ def _kind(value: object, path: str, depth: int) -> Kind:
         return Maybe(_kind({**data, "type": sort}, path, depth + 1))
     kind: Kind | None = None
     if isinstance(ref := data.get("$ref"), str):
-        kind = _array(data, path) if _NDARRAY.fullmatch(ref) else None
+        if ref in _MEDIA_REFS:
+            kind = Encoded(_MEDIA_REFS[ref])
+        else:
+            kind = _array(data, path) if _NDARRAY.fullmatch(ref) else None
     elif sort == "string":
         kind = _string(data, path)
     elif sort == "array" and "items" in data:
@@ -165,6 +174,9 @@ def to_alt_record(schema: Schema) -> dict[str, Any]:
     Raises:
         SchemaError: A field that JSON Schema cannot express, such as a nested sample; names it.
     """
+    properties = {field.name: _property(field) for field in schema.fields}
+    shown = json.dumps(properties)
+    defined = {f"atdata-{n}": dict(_BYTES) for ref, n in _MEDIA_REFS.items() if f'"{ref}"' in shown}
     record: dict[str, Any] = {
         "$type": ALT_SCHEMA_COLLECTION,
         "name": schema.name,
@@ -174,8 +186,9 @@ def to_alt_record(schema: Schema) -> dict[str, Any]:
             "$type": f"{ALT_SCHEMA_COLLECTION}#jsonSchemaFormat",
             "$schema": "http://json-schema.org/draft-07/schema#",
             "type": "object",
-            "properties": {field.name: _property(field) for field in schema.fields},
+            "properties": properties,
             "required": [field.name for field in schema.fields if not field.optional],
+            **({"$defs": defined} if defined else {}),
         },
         "description": schema.description,
         "metadata": schema.metadata,
@@ -191,7 +204,7 @@ def _property(field: Field) -> dict[str, Any]:
 def _json_schema(kind: Kind, where: str) -> dict[str, Any]:
     match kind:
         case Primitive(name="bytes"):
-            return {"type": "string", "format": "byte", "contentEncoding": "base64"}
+            return dict(_BYTES)
         case Primitive(name=name):
             return {"type": _TYPES[name]}
         case DateTime():
@@ -201,6 +214,8 @@ def _json_schema(kind: Kind, where: str) -> dict[str, Any]:
         case Array(dtype=dtype, shape=shape):
             known = {"dtype": dtype, "shape": None if shape is None else list(shape)}
             return {"$ref": _NDARRAY_REF, **{k: v for k, v in known.items() if v is not None}}
+        case Encoded(name=name):
+            return {"$ref": f"#/$defs/atdata-{name}"}
         case ListOf(items=items):
             return {"type": "array", "items": _json_schema(items, where)}
         case MapOf(values=inner):

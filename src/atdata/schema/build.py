@@ -20,6 +20,7 @@ from atdata.samples.kinds import (
     Array,
     Choice,
     DateTime,
+    Encoded,
     Field,
     Kind,
     ListOf,
@@ -29,6 +30,7 @@ from atdata.samples.kinds import (
     Primitive,
     Unknown,
 )
+from atdata.samples.media import MEDIA
 from atdata.samples.packable import equip
 from atdata.schema.checks import check_identifier, check_limits, known_dtype
 from atdata.schema.model import Schema
@@ -193,6 +195,8 @@ def _annotation(kind: Kind) -> Any:
                 return NDArray[scalar]
             dims = tuple(int if n is None else cast(Any, Literal)[n] for n in shape)
             return cast(Any, np.ndarray)[cast(Any, tuple)[dims], cast(Any, np.dtype)[scalar]]
+        case Encoded(name):
+            return MEDIA[name]
         case ListOf(inner):
             return list[_annotation(inner)]  # type: ignore[misc]
         case MapOf(inner):

@@ -11,6 +11,7 @@ from atdata.samples.kinds import (
     Array,
     Choice,
     DateTime,
+    Encoded,
     Field,
     Kind,
     ListOf,
@@ -235,6 +236,8 @@ def accepts(new: Kind, old: Kind) -> bool:
             return True
         case Choice(wide), Choice(narrow):
             return set(narrow) <= set(wide)
+        case (Primitive("bytes"), Encoded()) | (Encoded(), Primitive("bytes")):
+            return True
         case Array(), Array():
             return _array_accepts(new, old)
         case Nested(), Nested():

@@ -11,6 +11,7 @@ DateTime             ``#primitive`` str with ``format: "datetime"``
 Choice               ``#primitive`` str with ``enum: [...]``
 Array                ``#ndarray`` with ``dtype`` (``"any"``: any) and ``shape``
 ListOf, MapOf        ``#array`` with ``items``, ``#map`` with ``values``
+Encoded              ``#image``, ``#audio``
 Nested               ``#ref`` with ``ref``
 Maybe inside these   the inner kind with ``optional: true``
 Unknown              the record that it was read from
@@ -35,6 +36,7 @@ from atdata.samples.kinds import (
     Array,
     Choice,
     DateTime,
+    Encoded,
     Field,
     Kind,
     ListOf,
@@ -44,6 +46,7 @@ from atdata.samples.kinds import (
     Primitive,
     Unknown,
 )
+from atdata.samples.media import MEDIA
 from atdata.samples.ndarray import dtype_name
 from atdata.schema.checks import as_choices, as_shape, check_limits, known_dtype
 from atdata.schema.model import Schema
@@ -94,6 +97,8 @@ def _kind_record(kind: Kind, ref_of: Callable[[Nested], str]) -> dict[str, Any]:
         case Array(dtype, shape):
             record = _typed("ndarray", dtype=dtype or "any")
             return record if shape is None else {**record, "shape": list(shape)}
+        case Encoded(name):
+            return _typed(name)
         case ListOf(inner):
             return _typed("array", items=_kind_record(inner, ref_of))
         case MapOf(inner):
@@ -201,6 +206,8 @@ def _kind(value: object, path: str, resolve: Callable[[str], Schema], depth: int
         kind = _primitive(data, path)
     elif base == _KIND_TYPE and name == "ndarray":
         kind = _array(data, path)
+    elif base == _KIND_TYPE and name in MEDIA:
+        kind = Encoded(name)
     elif base == _KIND_TYPE and name == "array":
         kind = ListOf(_kind(data.get("items"), f"{path}.items", resolve, depth + 1))
     elif base == _KIND_TYPE and name == "map":

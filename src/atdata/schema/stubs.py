@@ -17,6 +17,7 @@ from atdata.samples.kinds import (
     Array,
     Choice,
     DateTime,
+    Encoded,
     Field,
     Kind,
     ListOf,
@@ -25,6 +26,7 @@ from atdata.samples.kinds import (
     Nested,
     Primitive,
 )
+from atdata.samples.media import MEDIA
 from atdata.schema.build import build_type
 from atdata.schema.model import Schema
 
@@ -44,6 +46,8 @@ _HOME: Final = {
     "np": "numpy",
     "NDArray": "numpy.typing",
     "packable": "atdata",
+    "Image": "atdata",
+    "Audio": "atdata",
 }
 """What a stub may import, and from where."""
 _GROUPS: Final = (
@@ -149,6 +153,8 @@ class _Writer:
                 return f"{self.use('Literal')}[{', '.join(map(repr, values))}]"
             case Array(dtype, shape):
                 return self.array(dtype, shape)
+            case Encoded(name):
+                return self.use(MEDIA[name].__name__)
             case ListOf(inner):
                 return f"{self.use('list')}[{self.annotation(inner)}]"
             case MapOf(inner):

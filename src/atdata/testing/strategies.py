@@ -25,6 +25,7 @@ from atdata.samples.kinds import (
     Array,
     Choice,
     DateTime,
+    Encoded,
     Field,
     Kind,
     ListOf,
@@ -34,6 +35,7 @@ from atdata.samples.kinds import (
     Primitive,
     Unknown,
 )
+from atdata.samples.media import MEDIA
 from atdata.samples.packable import PackableSample
 from atdata.schema.build import build_type
 from atdata.schema.model import Schema
@@ -91,6 +93,7 @@ def kinds(*, depth: int = 2) -> st.SearchStrategy[Kind]:
     leaves: st.SearchStrategy[Kind] = st.one_of(
         st.sampled_from(sorted(PRIMITIVES)).map(Primitive),
         st.just(DateTime()),
+        st.sampled_from(sorted(MEDIA)).map(Encoded),
         st.lists(st.text(max_size=5), min_size=1, max_size=3, unique=True).map(_choice),
         st.builds(Array, st.none() | st.sampled_from(DTYPES), st.none() | _shapes()),
     )
@@ -145,6 +148,8 @@ def values_of(kind: Kind) -> st.SearchStrategy[Any]:
             return st.sampled_from(list(values) if enum is None else list(enum))
         case Array():
             return arrays_of(kind)
+        case Encoded():
+            return st.binary(max_size=20).map(kind.made)
         case ListOf(inner):
             return st.lists(values_of(inner), max_size=3)
         case MapOf(inner):

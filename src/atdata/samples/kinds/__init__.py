@@ -9,6 +9,7 @@ list[T]                       ListOf              list
 dict[str, T]                  MapOf               map
 datetime                      DateTime            str, ISO 8601
 Literal["a", "b"], Enum       Choice              str
+Image, Audio                  Encoded             bin: the encoded bytes
 a packable class              Nested              map
 T | None                      Maybe               nil or T
 ============================  ==================  ============================
@@ -22,6 +23,7 @@ from __future__ import annotations
 from atdata.samples.kinds.arrays import Array
 from atdata.samples.kinds.choices import Choice
 from atdata.samples.kinds.containers import ListOf, MapOf, Maybe
+from atdata.samples.kinds.encoded import Encoded
 from atdata.samples.kinds.kind import Kind, Misfit, check_text, depth_of
 from atdata.samples.kinds.nested import Field, Nested
 from atdata.samples.kinds.primitives import PRIMITIVES, Primitive
@@ -33,6 +35,7 @@ __all__ = [
     "Array",
     "Choice",
     "DateTime",
+    "Encoded",
     "Field",
     "Kind",
     "ListOf",

@@ -17,6 +17,7 @@ from atdata.samples.kinds import (
     Array,
     Choice,
     DateTime,
+    Encoded,
     Field,
     Kind,
     ListOf,
@@ -76,6 +77,8 @@ def _reader(kind: Kind, own: bool) -> ColumnReader | None:
             return lambda cursor: read_arrays(cursor, kind, own=own)
         case Choice() | DateTime():
             return lambda cursor: _from_texts(cursor, kind)
+        case Encoded():
+            return lambda cursor: list(map(kind.made, _binaries(cursor)))
         case Maybe(inner):
             read = _reader(inner, own)
             return None if read is None else lambda cursor: _maybe(cursor, read, inner)
