@@ -40,6 +40,7 @@ LAYERS = [
     {"net"},
     {"shards/tar"},
     {"shards/columns"},
+    {"shards/layouts"},
     {"shards"},
     {"sources"},
     {"stores"},

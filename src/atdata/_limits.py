@@ -47,6 +47,8 @@ class Limits:
     """Most samples of one shard."""
     sample_bytes: int = 2**32
     """Largest payload of one sample."""
+    unpacked_bytes: int = 2**28
+    """Most bytes that a compressed member of a sample may hold."""
     member_name: int = 4_096
     """Longest name of a member of a tar, in bytes."""
     extended_bytes: int = 2**20

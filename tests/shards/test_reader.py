@@ -93,8 +93,8 @@ def test_what_macos_adds_is_no_sample() -> None:
 
 def test_other_members_alone_are_an_error() -> None:
     """A shard of other data says what it holds instead of giving nothing."""
-    with pytest.raises(ShardError, match=r"holds 2 \.jpg, 1 \.json members, no \.msgpack samples"):
-        read_all(tar_of([("a.jpg", b"x"), ("a.json", b"{}"), ("b.jpg", b"y")]))
+    with pytest.raises(ShardError, match=r"holds 2 without an ending, 1 \.env members, no samples"):
+        read_all(tar_of([("README", b"x"), ("LICENSE", b"{}"), (".env", b"y")]))
 
 
 def test_empty_tar_has_no_samples() -> None:

@@ -39,6 +39,7 @@ class SampleCodec(Generic[T]):
         defaults: Field name → a function that gives the value of a missing field.
         plain: Instances may be built by setting ``__dict__``.
         positional: Calling the class with the values in order only stores them.
+        members: Field name → the names of members that it is read from, where they are given.
     """
 
     untyped = False
@@ -53,7 +54,9 @@ class SampleCodec(Generic[T]):
         *,
         plain: bool,
         positional: bool,
+        members: Mapping[str, tuple[str, ...]] | None = None,
     ) -> None:
+        self.members = members or {}
         self.sample_type = sample_type
         self.name = name
         self.fields = fields

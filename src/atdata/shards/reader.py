@@ -16,6 +16,10 @@ from atdata.errors import ShardError
 from atdata.samples.codec import SampleCodec
 from atdata.shards.columns.decode import Block, Payloads
 from atdata.shards.columns.strided import READ_ROW_BYTES
+from atdata.shards.layouts.check import members_agree
+from atdata.shards.layouts.decode import in_layout
+from atdata.shards.layouts.sniff import layout_of
+from atdata.shards.layouts.walk import MembersWalker
 from atdata.shards.tar.check import (
     header_agrees,
     key_agrees,
@@ -42,6 +46,7 @@ _LARGE_TABLE_BYTES: Final = 1 << 25
 """The same of large samples, which are copied one by one, or once to their batch."""
 OpenWhole: TypeAlias = Callable[[], MappedFile]
 """Opens the whole of a shard that is read as a stream: only there can links be followed."""
+_AnyWalker: TypeAlias = Walker | MembersWalker
 _compared: dict[Any, int] = {}
 """The version of a table's file and of its shard's → rows, from the first on, whose names this
 process has compared."""
@@ -89,10 +94,11 @@ def read_blocks(
         if (yield from by_table):
             return
     for window, spans in _read(source, shard, unread, whole, rows or 1, first or 0):
+        decoder = in_layout(codec, spans.walker.layout)
         file = window.file if isinstance(window, MappedFile) else None
         keys = partial(key_list, spans.keys)
         payloads = Payloads(spans.view, spans.starts, spans.ends, file, window.base)
-        yield Block(shard, codec, payloads, keys, copy=copy)
+        yield Block(shard, decoder, payloads, keys, copy=copy)
 
 
 def _read_by_table(
@@ -123,11 +129,22 @@ def _read_by_table(
     done, compared = 0, _compared.get(version, 0)
     typical = max(BLOCK, size // count)
     most = _LARGE_TABLE_BYTES if typical >= READ_ROW_BYTES else _TABLE_BYTES
+    decoder, by_members = in_layout(codec, table.head.layout), table.head.layout == "members"
     while done < count:
         end = min(count, done + _block_rows(typical, rows, done - first, most))
         # Copies: a mapped table may be overwritten after it was compared.
         starts, sizes = table.spans(np.arange(done, end))
         payloads = Payloads(file.view, starts, starts + sizes, file.file, 0)
+        if by_members:
+            if not members_agree(table, np.arange(done, end), data, starts):
+                if not done:
+                    return False
+                raise _disagree(shard, done, int(starts[0]) - BLOCK)
+            names = partial(table.keys, np.arange(done, end))
+            yield Block(shard, decoder, payloads, names, copy=copy)
+            done = end
+            file.release(int(payloads.ends[-1]))
+            continue
         if end > compared:
             if not suffixes_agree(data, starts, table.key_lengths(done, end)):
                 if not done:
@@ -139,7 +156,7 @@ def _read_by_table(
                     _compared[version] = compared
         check_row = partial(_check_header, payloads, shard, done)
         keys = partial(_keys, payloads, table, done, shard)
-        yield Block(shard, codec, payloads, keys, copy=copy, check_row=check_row)
+        yield Block(shard, decoder, payloads, keys, copy=copy, check_row=check_row)
         done = end
         file.release(int(payloads.ends[-1]))
     return True
@@ -254,6 +271,7 @@ def scan_table(
         keys,
         shard_bytes=shard_bytes,
         sha256=sha256,
+        layout="msgpack" if walker is None else walker.layout,
     )
     if walker is not None:
         table.alone, table.names = walker.alone, walker.names
@@ -269,9 +287,12 @@ def _read(
     first: int = 0,
 ) -> Iterator[tuple[Window, _BlockSpans]]:
     """The samples of a shard, with the window that they are in; arguments as for `read_blocks`."""
-    collected, walker, done = unread or Unread(), Walker(), 0
+    collected, done = unread or Unread(), 0
+    walker: _AnyWalker = Walker()
     try:
         window = open_window(source)
+        if layout_of(window) == "members":
+            walker = MembersWalker()
         try:
             for spans in _block_spans(walker, window, rows, first):
                 yield window, spans
@@ -294,7 +315,7 @@ def _read(
     _report(collected, unread, shard, walker)
 
 
-def _report(collected: Unread, unread: Unread | None, shard: str, walker: Walker) -> None:
+def _report(collected: Unread, unread: Unread | None, shard: str, walker: _AnyWalker) -> None:
     collected.add(shard, walker.others)
     if unread is None:
         collected.warn()
@@ -308,7 +329,7 @@ class _BlockSpans:
     starts: Integers
     ends: Integers
     keys: list[KeyMatrix | list[str]]
-    walker: Walker
+    walker: _AnyWalker
     """What found it."""
 
     def after(self, row: int) -> _BlockSpans:
@@ -319,7 +340,9 @@ class _BlockSpans:
         return _BlockSpans(self.view, self.starts[row:], self.ends[row:], keys, self.walker)
 
 
-def _block_spans(walker: Walker, window: Window, rows: int, first: int) -> Iterator[_BlockSpans]:
+def _block_spans(
+    walker: _AnyWalker, window: Window, rows: int, first: int
+) -> Iterator[_BlockSpans]:
     at = 0
     pending: list[Found] = []
     count = before = 0
@@ -347,7 +370,7 @@ def _block_spans(walker: Walker, window: Window, rows: int, first: int) -> Itera
             at = 0
 
 
-def _joined(walker: Walker, view: memoryview, pending: list[Found]) -> _BlockSpans:
+def _joined(walker: _AnyWalker, view: memoryview, pending: list[Found]) -> _BlockSpans:
     starts = np.concatenate([np.asarray(found.offsets, np.int64) for found in pending])
     sizes = np.concatenate([np.asarray(found.sizes, np.int64) for found in pending])
     return _BlockSpans(view, starts, starts + sizes, [found.keys for found in pending], walker)

@@ -226,8 +226,8 @@ def test_reading_and_inserting_and_verifying_warn_alike(tmp_path: Path) -> None:
     from atdata.local import DiskDataStore, LocalIndex
 
     for name in ("a", "b"):
-        pairs = [(f"{i}.png", b"x") for i in range(2)]
-        pairs += [(f"{i}.msgpack", payload(i)) for i in range(3)]
+        pairs = [(f"{i}.msgpack", payload(i)) for i in range(3)]
+        pairs += [(f"{i}.png", b"x") for i in range(2)]
         tar_at(tmp_path / f"{name}.tar", [*pairs, ("k.json", b"{}")])
     index = LocalIndex(tmp_path / "i.db")
     store = LocalIndex(tmp_path / "s.db", data_store=DiskDataStore(tmp_path / "store"))

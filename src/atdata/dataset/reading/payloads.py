@@ -107,13 +107,16 @@ class PayloadReader:
             self._files.release_pages()
         return _payloads(buffer, starts, sizes)
 
-    def read(self, found: Located, places: Integers, check: Check) -> Payloads:
+    def read(
+        self, found: Located, places: Integers, check: Check, *, head: int = 0
+    ) -> Payloads:
         """Payloads read into memory, in their order.
 
         Args:
             found: Where they are, ascending.
             places: Which one each of them becomes: the numbers from 0 to before n.
             check: As for `taken`.
+            head: Bytes before each that are wanted as well, at least: none, or its header.
 
         Raises:
             WrongTableError: They are not where a table says.
@@ -123,7 +126,7 @@ class PayloadReader:
         sizes[places] = found.sizes
         buffer = np.empty(0, np.uint8)
         if count > 1 and int(sizes.max()) <= _SMALL_PAYLOAD_BYTES:
-            buffer = self._moved(starts, sizes, self._portions(found, places, check), head=0)
+            buffer = self._moved(starts, sizes, self._portions(found, places, check), head=head)
         elif self._files.are_local(found.shards):
             buffer = self._in_place(found, places, starts, sizes, check)
         else:

@@ -18,6 +18,8 @@ from atdata.errors import DecodeError, OptionError, SampleNotFoundError, ShardEr
 from atdata.samples.codec import SampleCodec
 from atdata.shards.columns.column import LazyColumn
 from atdata.shards.columns.decode import Block, Payloads
+from atdata.shards.layouts.check import first_members_agree, members_agree
+from atdata.shards.layouts.decode import in_layout
 from atdata.shards.tar.check import (
     header_agrees,
     headers_agree,
@@ -27,7 +29,7 @@ from atdata.shards.tar.check import (
 )
 from atdata.shards.tar.header import BLOCK, key_of, name_of
 from atdata.shards.tar.keys import KeyMatrix, Keys, key_list
-from atdata.shards.tar.table import SampleTable
+from atdata.shards.tar.table import Layout, SampleTable
 from atdata.sources.byte_ranges import NoRangesError
 
 X = TypeVar("X")
@@ -66,8 +68,8 @@ class PositionedRows:
         """The samples, one after the other."""
         return iter(self.samples())
 
-    def payloads(self) -> Iterator[memoryview]:
-        """The stored bytes of each sample."""
+    def payloads(self) -> Iterator[memoryview] | None:
+        """The msgpack bytes of each sample; None: they are stored in another layout."""
         return self.block.payloads()
 
     def columns(self) -> dict[str, LazyColumn] | None:
@@ -145,7 +147,8 @@ class RandomAccess:
     def place_of(self, position: int) -> tuple[str, int]:
         """The shard that a sample is in, and where in it its payload begins."""
         number, table, row = self._row(position)
-        return self._shards.each[number].name, table.span(row)[0]
+        head = BLOCK if table.head.layout == "members" else 0
+        return self._shards.each[number].name, table.span(row)[0] - head
 
     def keys(self, positions: Integers) -> list[str]:
         """The keys of samples."""
@@ -242,6 +245,12 @@ class RandomAccess:
             hashed, files = self._shards.each[number].verify == "full", self._shards.files
             file = files.as_before(number) if hashed else files.get(number)
             file.read_into(memoryview(data), offset - BLOCK)
+            if table.head.layout == "members":
+                place, memory = np.array([BLOCK]), np.frombuffer(data, np.uint8)
+                if not first_members_agree(memory, place, [table.key_bytes(row)]):
+                    raise ShardError("a sample table that is wrong")
+                decoder = in_layout(self._codec, "members")
+                return decoder.unpack(memoryview(data), self._shards.each[number].name)
             header, key = bytes(data[:BLOCK]), table.key_bytes(row)
             if header_agrees(header, size) and key_of(name_of(header)) == key:
                 return self._codec.unpack(memoryview(data)[BLOCK:])
@@ -308,7 +317,8 @@ class RandomAccess:
         if self._shards.payloads.maps(found):
             self._shards.payloads.prefetch(found)
             return LocatedRows(self, positions, ordered)
-        payloads = self._shards.payloads.read(found, places, self._check)
+        head = BLOCK if self._layout(found.shards) == "members" else 0
+        payloads = self._shards.payloads.read(found, places, self._check, head=head)
         return self._rows_of(positions, ordered, payloads)
 
     def _linked(self, found: Located) -> Payloads:
@@ -321,8 +331,32 @@ class RandomAccess:
     def _rows_of(self, positions: Integers, found: Located, payloads: Payloads) -> PositionedRows:
         keys = self.lazy_keys(positions, found.keys)
         name = self._shards.each[found.shards[0]].name if found.shards else ""
-        block: Block[Any] = Block(name, self._codec, payloads, lambda: keys)
+
+        def url_of(row: int) -> str:
+            return self._shards.each[int(self._shards.numbers_of(positions[row : row + 1])[0])].name
+
+        decoder = in_layout(self._codec, self._layout(found.shards))
+        block: Block[Any] = Block(name, decoder, payloads, lambda: keys, url_of=url_of)
         return PositionedRows(self, block, positions, found.keys, keys)
+
+    def _layout(self, numbers: Sequence[int]) -> Layout:
+        """The layout of shards that are read together.
+
+        Raises:
+            ShardError: They have several.
+        """
+        first: Layout = "msgpack"
+        for number in numbers:
+            layout = self._shards.tables.peek(number).head.layout
+            if number != numbers[0] and layout != first:
+                raise ShardError(
+                    f"its samples are of the layout {layout}, those of "
+                    f"{self._shards.each[numbers[0]].name} of the layout {first}. Read them in "
+                    "stored order, or open them as two datasets",
+                    shard=self._shards.each[number].name,
+                )
+            first = layout
+        return first
 
     def _located(self, positions: Integers) -> Located:
         """What the tables say of samples.
@@ -365,6 +399,9 @@ class RandomAccess:
         sizes = found.sizes[part]
         if found.keys is not None and plain_headers_agree(data, at, sizes, found.keys[part]):
             return
+        if self._layout(found.shards) == "members":
+            self._check_members(found, part, data, at)
+            return
         # Headers without the keys: the whole table must be right.
         shards = found.starts[part] // SHARD_DISTANCE
         for number in np.unique(shards).tolist():
@@ -379,6 +416,16 @@ class RandomAccess:
                 _check_linked(number, table, offsets, data, at[of])
             else:
                 self._check_keys(number, table, offsets, data, at[of])
+
+    def _check_members(self, found: Located, part: Selection, data: Bytes, at: Integers) -> None:
+        """As `_check`: the first header of each range; decoding compares the others with it."""
+        shards = found.starts[part] // SHARD_DISTANCE
+        for number in np.unique(shards).tolist():
+            table, of = self._shards.tables.peek(number), np.flatnonzero(shards == number)
+            offsets = found.starts[part][of] - number * SHARD_DISTANCE + BLOCK
+            rows = np.searchsorted(table.offsets, offsets)
+            if not members_agree(table, rows, data, at[of]):
+                raise WrongTableError(number, None)
 
     def _check_keys(
         self, number: int, table: SampleTable, offsets: Integers, data: Bytes, at: Integers

@@ -52,7 +52,8 @@ class Rows(Protocol):
         ...
 
     def payloads(self) -> Iterator[memoryview] | None:
-        """The stored bytes of each sample; None: a step made the samples."""
+        """The msgpack bytes of each sample; None: a step made the samples, or they are stored in
+        another layout."""
         ...
 
     def take(self, indices: Indices) -> Rows:

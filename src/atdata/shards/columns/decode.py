@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -73,8 +73,31 @@ class Group:
     """Field name → the values of these rows; fields in the order of the type."""
 
 
+class LayoutDecoder(Protocol[T]):
+    """Decodes samples of one type, as they lie in shards of one layout."""
+
+    @property
+    def head(self) -> int:
+        """Bytes before a recorded payload that belong to it."""
+        ...
+
+    def unpack(self, payload: memoryview, url: str) -> T:
+        """One sample of the shard ``url``, from its head on; raises a DecodeError."""
+        ...
+
+    def samples(self, payloads: Payloads, unpack: Callable[[int], T]) -> Iterable[T]:
+        """As `Decoder.samples`."""
+        ...
+
+    def columns(self, payloads: Payloads, unpack: Callable[[int], T]) -> dict[str, LazyColumn]:
+        """As `Decoder.columns`."""
+        ...
+
+
 class Decoder(Generic[T]):
     """Decodes payloads of one sample type, many at once."""
+
+    head: Final = 0
 
     def __init__(self, codec: SampleCodec[T]) -> None:
         self.codec = codec
@@ -86,6 +109,10 @@ class Decoder(Generic[T]):
         readers = {field.name: reader_of(field, own=own) for field in self.codec.fields}
         known = {name: read for name, read in readers.items() if read is not None}
         return known if known and len(known) == len(readers) else None
+
+    def unpack(self, payload: memoryview, url: str) -> T:
+        """One sample, as the codec gives it."""
+        return self.codec.unpack(payload)
 
     def samples(self, payloads: Payloads, unpack: Callable[[int], T]) -> Iterable[T]:
         """Every payload as a sample; arrays own their memory.
@@ -114,7 +141,7 @@ class Decoder(Generic[T]):
         Arguments as for `samples`.
         """
         if self.codec.untyped:
-            return _columns_of(list(self.samples(payloads, unpack)))
+            return columns_of(list(self.samples(payloads, unpack)))
         groups, left = self._groups(payloads, own=False)
         if len(groups) == 1 and not len(left):
             return groups[0].columns
@@ -232,10 +259,11 @@ class Block(Generic[T]):
 
     Args:
         shard: The shard's name in errors.
-        codec: Codec of the samples.
+        decoder: Decodes the samples; or their codec, where each is one msgpack member.
         payloads: Where they are in memory.
         keys: Gives their keys.
         copy: Whether columns are copied to memory of their own.
+        url_of: Gives the shard that a row is in; None: they all are in ``shard``.
         check_row: Called with the row of a sample that cannot be decoded; raises another error
             if the bytes are not a sample at all.
     """
@@ -243,20 +271,24 @@ class Block(Generic[T]):
     def __init__(
         self,
         shard: str,
-        codec: SampleCodec[T],
+        decoder: LayoutDecoder[T] | SampleCodec[T],
         payloads: Payloads,
         keys: Callable[[], Sequence[str]],
         *,
         copy: bool = True,
+        url_of: Callable[[int], str] | None = None,
         check_row: Callable[[int], None] | None = None,
     ) -> None:
         self.shard = shard
-        self._decoder = _decoder_of(codec)
+        self.decoder: LayoutDecoder[T] = (
+            decoder_of(decoder) if isinstance(decoder, SampleCodec) else decoder
+        )
         self._payloads = payloads
         self.keys: Sequence[str] = Keys(keys, len(payloads.starts))
         """The key of each sample, made when one is first asked for."""
         self._copy = copy
         self._check_row = check_row
+        self._url_of = url_of
 
     def __len__(self) -> int:
         return len(self._payloads.starts)
@@ -272,11 +304,25 @@ class Block(Generic[T]):
             if check is not None:
                 check(int(rows[row]))
 
-        codec, payloads = self._decoder.codec, self._payloads.take(indices)
-        return Block(self.shard, codec, payloads, keys, copy=self._copy, check_row=check_row)
+        def url_of(row: int) -> str:
+            return self._url(int(rows[row]))
 
-    def payloads(self) -> Iterator[memoryview]:
-        """The msgpack bytes of each sample: read-only views that keep the block's memory."""
+        payloads = self._payloads.take(indices)
+        options: dict[str, Any] = {"copy": self._copy, "url_of": url_of, "check_row": check_row}
+        return Block(self.shard, self.decoder, payloads, keys, **options)
+
+    def _url(self, row: int) -> str:
+        return self.shard if self._url_of is None else self._url_of(row)
+
+    def payloads(self) -> Iterator[memoryview] | None:
+        """The msgpack bytes of each sample: read-only views that keep the block's memory.
+
+        None: the samples are of another layout.
+        """
+        return None if self.decoder.head else self.stored()
+
+    def stored(self) -> Iterator[memoryview]:
+        """The recorded payload of each sample, in any layout."""
         starts, ends = self._payloads.starts.tolist(), self._payloads.ends.tolist()
         for start, end in zip(starts, ends, strict=True):
             yield self._payloads.buffer[start:end]
@@ -289,7 +335,7 @@ class Block(Generic[T]):
                 before the first sample is given.
             ShardError: The shard was cut short while it was read.
         """
-        return iter(self._decoder.samples(self._payloads, self._unpack))
+        return iter(self.decoder.samples(self._payloads, self._unpack))
 
     def samples(self) -> list[T]:
         """`each` as a list."""
@@ -308,7 +354,7 @@ class Block(Generic[T]):
         Raises:
             DecodeError: As in `each`.
         """
-        columns = self._decoder.columns(self._payloads, self._unpack)
+        columns = self.decoder.columns(self._payloads, self._unpack)
         for name, column in columns.items():
             if isinstance(column, StridedRows) and not (self._copy and column.is_large):
                 columns[name] = copied_column(column, copy=self._copy)
@@ -316,23 +362,23 @@ class Block(Generic[T]):
 
     def _unpack(self, row: int) -> T:
         whole = self._payloads
-        payload = whole.buffer[int(whole.starts[row]) : int(whole.ends[row])]
+        start = int(whole.starts[row]) - self.decoder.head
         try:
-            sample: T = self._decoder.codec.unpack(payload)
-            return sample
+            return self.decoder.unpack(whole.buffer[start : int(whole.ends[row])], self._url(row))
         except DecodeError as error:
             if self._check_row is not None:
                 self._check_row(row)
-            offset = None if whole.base is None else whole.base + int(whole.starts[row])
+            offset = None if whole.base is None else whole.base + start
             raise error.in_shard(self.shard, offset=offset, key=self.keys[row]) from None
 
 
 @lru_cache(maxsize=64)
-def _decoder_of(codec: SampleCodec[T]) -> Decoder[T]:
+def decoder_of(codec: SampleCodec[T]) -> Decoder[T]:
+    """The decoder of samples that are one msgpack member each."""
     return Decoder(codec)
 
 
-def _columns_of(samples: list[Any]) -> dict[str, LazyColumn]:
+def columns_of(samples: list[Any]) -> dict[str, LazyColumn]:
     """The fields of samples without a type: those that any sample has."""
     found = dict.fromkeys(name for sample in samples for name in sample)
     return {name: column_of([sample.get(name) for sample in samples]) for name in found}

@@ -26,9 +26,9 @@ from atdata.shards.tar.header import (
 from atdata.shards.tar.keys import KeyMatrix
 from atdata.shards.tar.table import SampleTable
 
-_WHOLE_BYTES: Final = 1 << 18
+WHOLE_BYTES: Final = 1 << 18
 """Bytes of a shard up to which a table is compared with every header."""
-_HEADERS: Final = 8
+HEADERS: Final = 8
 """Headers of a larger shard that a table is compared with."""
 _HEADERS_AT_ONCE: Final = 1024
 """Headers that are checked together: as many as the processor's cache holds."""
@@ -245,10 +245,10 @@ def table_matches(table: SampleTable, read: Callable[[int, int], bytes]) -> bool
     count, size = len(table), table.head.shard_bytes
     if not count:
         return True
-    few = sorted({n * (count - 1) // (_HEADERS - 1) for n in range(_HEADERS)})
-    rows: Integers = np.arange(count) if size <= _WHOLE_BYTES else np.array(few)
+    few = sorted({n * (count - 1) // (HEADERS - 1) for n in range(HEADERS)})
+    rows: Integers = np.arange(count) if size <= WHOLE_BYTES else np.array(few)
     places, sizes = table.offsets[rows], table.sizes[rows]
-    if size <= _WHOLE_BYTES:
+    if size <= WHOLE_BYTES:
         data = read(0, size)
     else:
         data = b"".join(read(at - BLOCK, BLOCK) for at in places.tolist())

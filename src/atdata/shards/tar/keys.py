@@ -152,9 +152,13 @@ class KeyRegister:
 
     Keys usually ascend, shorter ones first. As long as they do, comparing neighbours is enough; a
     set is made when they no longer do.
+
+    Args:
+        twice: What is wrong where one appears twice.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, twice: str = "two samples have this key") -> None:
+        self._twice = twice
         self._last = (-1, b"")
         self._ordered: list[np.ndarray[Any, np.dtype[np.bytes_]] | list[bytes]] = []
         self._seen: set[bytes] | None = None
@@ -178,7 +182,7 @@ class KeyRegister:
             self._seen = self._unordered()
         kept = _kept(raw)
         if kept in self._seen:
-            raise ShardError("two samples have this key", offset=offset, key=key)
+            raise ShardError(self._twice, offset=offset, key=key)
         self._seen.add(kept)
 
     def add_many(self, keys: KeyMatrix, offsets: Integers) -> None:

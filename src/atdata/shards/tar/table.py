@@ -13,7 +13,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -28,6 +28,8 @@ SUFFIX: Final = ".idx"
 """What follows the name of the shard in the name of its table."""
 _MAGIC: Final = b"ATDTABLE"
 _VERSION: Final = 1
+_VERSION_OF_LAYOUTS: Final = 2
+"""Of tables that name a layout: readers that know none must not take such a table for theirs."""
 _HEAD: Final = struct.Struct("<8sII Q32sQQ I")
 _CRC: Final = struct.Struct("<I")
 HEAD_BYTES: Final = _HEAD.size + _CRC.size
@@ -40,6 +42,12 @@ _LONGEST_KEY_BYTES: Final = 100
 _UNKNOWN: Final = bytes(32)
 
 
+Layout: TypeAlias = Literal["msgpack", "members"]
+"""How a sample lies in the tar: one msgpack member; or several members of any form, next to each
+other, recorded as one range: the offset is 512 bytes after its start, the size counts from there."""
+_LAYOUTS: Final[tuple[Layout, ...]] = get_args(Layout)
+
+
 @dataclass(frozen=True)
 class TableHead:
     """The first bytes of a table."""
@@ -50,6 +58,7 @@ class TableHead:
     samples: int
     key_bytes: int
     body_crc: int
+    layout: Layout = "msgpack"
 
     @property
     def table_bytes(self) -> int:
@@ -276,11 +285,13 @@ class SampleTable:
         *,
         shard_bytes: int,
         sha256: str | None,
+        layout: Layout = "msgpack",
     ) -> SampleTable:
         """A table of a shard's samples, in order; the keys in several arrays or lists."""
         text, lengths = key_text(keys)
         ends = np.cumsum(lengths)
-        return cls.joined(offsets, sizes, ends, text, shard_bytes=shard_bytes, sha256=sha256)
+        known: dict[str, Any] = {"shard_bytes": shard_bytes, "sha256": sha256, "layout": layout}
+        return cls.joined(offsets, sizes, ends, text, **known)
 
     @classmethod
     def joined(
@@ -292,11 +303,13 @@ class SampleTable:
         *,
         shard_bytes: int,
         sha256: str | None,
+        layout: Layout = "msgpack",
     ) -> SampleTable:
         """A table with the keys joined; ``ends`` has where each of them ends."""
         columns = (np.asarray(column, "<i8").tobytes() for column in (offsets, sizes, ends))
         body = b"".join((*columns, keys))
-        head = TableHead(shard_bytes, sha256, len(offsets), len(keys), zlib.crc32(body))
+        crc = zlib.crc32(body)
+        head = TableHead(shard_bytes, sha256, len(offsets), len(keys), crc, layout)
         return cls(head, memoryview(body))
 
     @classmethod
@@ -374,13 +387,14 @@ def parse_head(data: bytes, size: int) -> TableHead:
     """
     if len(data) < HEAD_BYTES or not data.startswith(_MAGIC):
         raise ShardError("not a sample table")
-    _, version, _, shard_bytes, sha256, samples, key_bytes, crc = _HEAD.unpack_from(data)
-    if version != _VERSION:
-        raise ShardError(f"a sample table of the unknown version {version}")
+    _, version, layout, shard_bytes, sha256, samples, key_bytes, crc = _HEAD.unpack_from(data)
+    known = {_VERSION: (0,), _VERSION_OF_LAYOUTS: range(1, len(_LAYOUTS))}
+    if layout not in known.get(version, ()):
+        raise ShardError(f"a sample table of the unknown version {version}, layout {layout}")
     if _CRC.unpack_from(data, _HEAD.size)[0] != zlib.crc32(data[: _HEAD.size]):
         raise ShardError("a sample table with a damaged head")
-    known = None if sha256 == _UNKNOWN else sha256.hex()
-    head = TableHead(shard_bytes, known, samples, key_bytes, crc)
+    sha = None if sha256 == _UNKNOWN else sha256.hex()
+    head = TableHead(shard_bytes, sha, samples, key_bytes, crc, _LAYOUTS[layout])
     if samples > limits.samples or shard_bytes >= 2**62 or head.table_bytes != size:
         raise ShardError(f"a sample table of {size:,} bytes that claims {samples:,} samples")
     return head
@@ -389,5 +403,7 @@ def parse_head(data: bytes, size: int) -> TableHead:
 def _head_bytes(head: TableHead) -> bytes:
     sha256 = bytes.fromhex(head.sha256) if head.sha256 else _UNKNOWN
     numbers = (head.shard_bytes, sha256, head.samples, head.key_bytes, head.body_crc)
-    packed = _HEAD.pack(_MAGIC, _VERSION, 0, *numbers)
+    layout = _LAYOUTS.index(head.layout)
+    version = _VERSION_OF_LAYOUTS if layout else _VERSION
+    packed = _HEAD.pack(_MAGIC, version, layout, *numbers)
     return packed + _CRC.pack(zlib.crc32(packed))

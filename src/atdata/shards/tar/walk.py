@@ -23,6 +23,7 @@ from atdata.shards.tar.keys import KeyRegister
 from atdata.shards.tar.links import LinksError, Tree
 from atdata.shards.tar.members import Marker, Member, Members, Short
 from atdata.shards.tar.scan import FEWEST_ALIKE, Found, find_alike
+from atdata.shards.tar.table import Layout
 from atdata.shards.tar.unread import add_kind, is_apple_double, kind_of, listed
 
 Buffer: TypeAlias = memoryview
@@ -37,6 +38,8 @@ _LONGEST_WALK_SAMPLES: Final = 1024
 
 class Walker:
     """Finds the samples of one tar: many at once where headers are alike, else one by one."""
+
+    layout: Final[Layout] = "msgpack"
 
     def __init__(self) -> None:
         self.samples = 0
@@ -152,8 +155,8 @@ class Walker:
         """
         if self.others and not self.samples:
             raise ShardError(
-                f"holds {listed(self.others)} members, no .msgpack samples; such a shard "
-                "has to be converted to samples of a type first"
+                f"holds {listed(self.others)} members, no samples: neither .msgpack files nor "
+                "members that WebDataset's readers would group, such as 0001.jpg and 0001.json"
             )
 
     def _key(self, member: Member, offset: int) -> str | None:

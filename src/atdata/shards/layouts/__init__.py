@@ -1,0 +1,1 @@
+"""How a sample lies in a tar: one msgpack member, or the members of WebDataset."""

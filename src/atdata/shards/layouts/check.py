@@ -1,0 +1,132 @@
+"""Checking the table of a shard of the members layout against the shard's headers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from atdata._arrays import Bytes, Integers
+from atdata.errors import ShardError
+from atdata.shards.layouts.names import is_msgpack, of_sample
+from atdata.shards.tar import check
+from atdata.shards.tar.check import BytesAt
+from atdata.shards.tar.header import BLOCK, PAX_NEXT
+from atdata.shards.tar.keys import KeyMatrix
+from atdata.shards.tar.members import Marker, Members, Short
+from atdata.shards.tar.table import SampleTable
+
+_NAME_BYTES = 100
+_DOT = ord(".")
+
+
+def range_agrees(read: Callable[[int, int], bytes], start: int, end: int, key: bytes) -> bool:
+    """Whether a range of a shard holds the members of the sample with this key, and no more.
+
+    Args:
+        read: Reads from an offset of the shard a number of bytes; only headers are read.
+        start: Where the range begins.
+        end: Where the data of its last member end.
+        key: In UTF-8.
+    """
+    at, last, found, alone = start, 0, 0, False
+    try:
+        while at < end:
+            need = BLOCK
+            while True:
+                part = memoryview(read(at, min(need, end - at)))
+                member = Members().next(part, 0, base=1, final=False)
+                if not isinstance(member, Short) or need >= end - at:
+                    break
+                need = member.need
+            if isinstance(member, Marker | Short):
+                return False
+            named = of_sample(member)
+            if named is None and not found:
+                return False
+            if named is not None:
+                if named[0] != key:
+                    return False
+                found += 1
+                alone = found == 1 and is_msgpack(member)
+                last = at + member.data + member.size
+            at += member.end
+    except ShardError:
+        return False
+    return last == end and not alone
+
+
+def first_members_agree(data: Bytes, at: Integers, keys: list[bytes] | KeyMatrix) -> bool:
+    """Whether ranges begin with a member of the sample with their key.
+
+    Args:
+        data: Bytes of a shard, shape (n,).
+        at: Where in them the recorded payloads begin, 512 bytes after their ranges; shape (m,).
+        keys: The key of each in UTF-8, perhaps padded with zeros, shape (m, length).
+    """
+    if not len(at):
+        return True
+    if isinstance(keys, list):
+        rows = range(len(at))
+    else:
+        rows = np.flatnonzero(~_plainly_agree(data, at, keys)).tolist()
+    view = memoryview(data)  # type: ignore[arg-type]
+    for row in rows:
+        key = keys[row] if isinstance(keys, list) else keys[row].tobytes().rstrip(b"\0")
+        try:
+            member = Members().next(view, int(at[row]) - BLOCK, base=1, final=True)
+        except ShardError:
+            return False
+        named = None if isinstance(member, Marker | Short) else of_sample(member)
+        if named is None or named[0] != key:
+            return False
+    return True
+
+
+def _plainly_agree(data: Bytes, at: Integers, keys: KeyMatrix) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Where the name field of the first header, or of the one after a short PAX header, fits."""
+    count, length = keys.shape
+    if length >= _NAME_BYTES:
+        return np.zeros(count, bool)
+    extended = data[at - BLOCK + 156] == PAX_NEXT
+    headers = at - BLOCK + extended * (2 * BLOCK)
+    headers[headers + BLOCK > len(data)] = 0
+    names = BytesAt(data, headers).matrix(0, length + 1)
+    flags = data[headers + 156]
+    inside = keys != 0
+    good: np.ndarray[tuple[int], np.dtype[np.bool_]] = (
+        (names[:, :length] == keys) | ~inside
+    ).all(axis=1)
+    good &= names[np.arange(count), inside.sum(axis=1)] == _DOT
+    return good & ((flags == ord("0")) | (flags == 0))
+
+
+def members_agree(table: SampleTable, rows: Integers, data: Bytes, at: Integers) -> bool:
+    """Whether samples begin where a table says; as `first_members_agree`.
+
+    Args:
+        table: The table.
+        rows: Which of its samples, shape (m,).
+        data: As for `first_members_agree`.
+        at: As for `first_members_agree`.
+    """
+    matrix = table.key_matrix(rows)
+    keys = [table.key_bytes(row) for row in rows.tolist()] if matrix is None else matrix
+    return first_members_agree(data, at, keys)
+
+
+def table_matches(table: SampleTable, read: Callable[[int, int], bytes]) -> bool:
+    """As `tar.check.table_matches`, for a table of any layout."""
+    if table.head.layout == "msgpack":
+        return check.table_matches(table, read)
+    count, size = len(table), table.head.shard_bytes
+    if size <= check.WHOLE_BYTES:
+        data = read(0, size)
+        read, rows = (lambda start, part: data[start : start + part]), list(range(count))
+    else:
+        rows = sorted({n * (count - 1) // (check.HEADERS - 1) for n in range(check.HEADERS)})
+    for row in rows if count else ():
+        offset, ranged = table.span(row)
+        if not range_agrees(read, offset - BLOCK, offset + ranged, table.key_bytes(row)):
+            return False
+    return True

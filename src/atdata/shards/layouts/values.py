@@ -1,0 +1,193 @@
+"""A member's bytes → its value: by the ending of its name, and by the kind of a field."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
+
+from atdata._limits import limits
+from atdata._nesting import text_is_deeper
+from atdata.errors import DecodeError
+from atdata.samples.dict_sample import DictSample
+from atdata.samples.kinds import (
+    Array,
+    Choice,
+    DateTime,
+    Kind,
+    ListOf,
+    MapOf,
+    Maybe,
+    Misfit,
+    Nested,
+    Primitive,
+)
+from atdata.samples.ndarray import decode_array
+from atdata.samples.wire import unpack_value
+
+Decode: TypeAlias = Callable[[memoryview], Any]
+"""Makes a value of a member's bytes; raises a DecodeError, or a Misfit."""
+
+TEXT: Final = frozenset({"txt", "text", "transcript", "caption"})
+INTEGER: Final = frozenset({"cls", "cls2", "class", "count", "index", "inx", "id"})
+JSON: Final = frozenset({"json", "jsn"})
+MSGPACK: Final = frozenset({"msgpack", "mp", "msg"})
+ARRAY: Final = frozenset({"npy"})
+_READ_BYTES: Final = 1 << 20
+
+
+def ending_of(field: str) -> tuple[str, bool]:
+    """The ending that says what a member is, and whether it is compressed: ``seg.json.gz``."""
+    rest, dot, last = field.rpartition(".")
+    if last == "gz" and dot:
+        return rest.rpartition(".")[2], True
+    return last, False
+
+
+def decoder_of(field: str, kind: Kind | None = None) -> Decode:
+    """How a member of this name is read.
+
+    Args:
+        field: Its field, in lower case.
+        kind: What is wanted of it; None: its ending decides.
+    """
+    ending, compressed = ending_of(field)
+    decode = _by_ending(ending) if kind is None else _of_kind(ending, kind)
+    return _unpacking(decode) if compressed else decode
+
+
+def fits(field: str, kind: Kind) -> bool:
+    """Whether a member of this name is of a kind by its ending alone."""
+    ending, _ = ending_of(field)
+    match kind:
+        case Maybe(inner):
+            return fits(field, inner)
+        case Array():
+            return ending in ARRAY
+        case Primitive("str") | Choice() | DateTime():
+            return ending in TEXT
+        case Primitive("int"):
+            return ending in INTEGER
+        case Primitive("bytes"):
+            return ending not in TEXT | INTEGER | JSON | MSGPACK | ARRAY
+        case Nested() | MapOf() | ListOf():
+            return ending in JSON | MSGPACK
+        case _:
+            return False
+
+
+def _by_ending(ending: str) -> Decode:
+    if ending in TEXT:
+        return _text
+    if ending in INTEGER:
+        return _integer
+    if ending in JSON:
+        return _json
+    if ending in MSGPACK:
+        return _msgpack
+    return _array if ending in ARRAY else bytes
+
+
+def _of_kind(ending: str, kind: Kind) -> Decode:
+    if isinstance(kind, Maybe):
+        kind = kind.kind
+    if kind == Primitive("bytes"):
+        return bytes
+    if kind == Primitive("str"):
+        return _text
+    wanted = kind
+    if isinstance(kind, Array):
+        return lambda data: wanted.decode(data)
+    if ending in JSON | MSGPACK:
+        parse = _json if ending in JSON else _wire
+        return lambda data: wanted.decode(parse(data))
+    if kind == Primitive("int"):
+        return lambda data: wanted.checked(_integer(data))
+    if kind == Primitive("float"):
+        return _number
+    if isinstance(kind, Choice | DateTime):
+        return lambda data: wanted.decode(_text(data).strip())
+    if kind == Primitive("bool"):
+        return lambda data: wanted.decode(_json(data))
+    raise Misfit(kind.describe(), f"a member .{ending}")
+
+
+def _text(data: memoryview) -> str:
+    try:
+        return str(data, "utf-8")
+    except UnicodeDecodeError as error:
+        raise DecodeError(f"expected text in UTF-8, found {error.object[error.start]:#x}") from None
+
+
+def _integer(data: memoryview) -> int:
+    try:
+        # More digits than this are no 64-bit integer, and take long to parse.
+        return int(bytes(data) if len(data) <= 64 else b"")
+    except ValueError:
+        raise Misfit("int", repr(bytes(data[:40]).decode("utf-8", "replace"))) from None
+
+
+def _number(data: memoryview) -> float:
+    try:
+        return float(bytes(data) if len(data) <= 400 else b"")
+    except ValueError:
+        raise Misfit("float", repr(bytes(data[:40]).decode("utf-8", "replace"))) from None
+
+
+def _json(data: memoryview) -> Any:
+    raw = bytes(data)
+    if text_is_deeper(raw, limits.json_nesting):
+        raise DecodeError(f"JSON nested more than {limits.json_nesting} deep")
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise DecodeError(f"expected JSON: {error}") from None
+
+
+def _wire(data: memoryview) -> Any:
+    value, end = unpack_value(data)
+    if end != len(data):
+        raise DecodeError(f"msgpack with {len(data) - end:,} bytes after it")
+    return value
+
+
+def _msgpack(data: memoryview) -> Any:
+    if len(data) and (data[0] & 0xF0 == 0x80 or data[0] in (0xDE, 0xDF)):
+        # Arrays in a map are decoded, as in a sample.
+        return DictSample.to_dict(DictSample.__atdata_codec__.unpack(data))
+    return _wire(data)
+
+
+def _array(data: memoryview) -> Any:
+    return decode_array(data)
+
+
+def _unpacking(decode: Decode) -> Decode:
+    return lambda data: decode(memoryview(_unpacked(data)))
+
+
+def _unpacked(data: memoryview) -> bytes:
+    """The content of gzip, perhaps of several in a row.
+
+    Raises:
+        DecodeError: It is damaged, cut short, or larger than ``limits.unpacked_bytes``.
+    """
+    most = limits.unpacked_bytes
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            # A read reserves as much as it is asked for.
+            parts, left = [], most + 1
+            while left and (part := file.read(min(left, _READ_BYTES))):
+                parts.append(part)
+                left -= len(part)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DecodeError(f"expected gzip: {error}") from None
+    if not left:
+        raise DecodeError(
+            f"gzip of more than {most:,} bytes; limits.unpacked_bytes sets how much a compressed "
+            "member may hold"
+        )
+    return b"".join(parts)

@@ -1,0 +1,180 @@
+"""Walking a tar whose samples are several members each, as WebDataset writes them.
+
+The members of a sample stand next to each other, so a sample is one range of the tar: from the
+first header of its first member to the end of the last one's data. It is recorded as if it were
+one member whose header is the range's first record, and whose payload is the rest.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Final
+
+from atdata._limits import limits
+from atdata.errors import ShardError
+from atdata.shards.layouts.names import field_text, is_msgpack, key_text, of_sample
+from atdata.shards.tar.header import BLOCK
+from atdata.shards.tar.keys import KeyRegister
+from atdata.shards.tar.members import Buffer, Marker, Member, Members, Short
+from atdata.shards.tar.scan import Found
+from atdata.shards.tar.table import Layout
+from atdata.shards.tar.unread import add_kind, kind_of
+
+_TYPICAL_BYTES: Final = 1 << 14
+"""Bytes of a sample in a tar, as long as none was found."""
+_APART: Final = (
+    "two samples have this key, or the members of one do not stand next to each other; WebDataset's "
+    "readers would give parts of it. Write the shard again with its members sorted by name"
+)
+
+
+class MembersWalker:
+    """Finds the samples of one tar of the members layout; used like `Walker`."""
+
+    layout: Final[Layout] = "members"
+    names: Final[Mapping[int, bytes]] = {}
+    """As of `Walker`: no sample is a link."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self.others: Counter[str] = Counter()
+        """Counts of members that belong to no sample, by their kind as a warning names it."""
+        self._bytes = 0
+        self._keys = KeyRegister(_APART)
+        self._members = Members()
+        self._counted = 0
+        """Where in the tar the members end whose kinds were counted."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether every member so far belongs to a sample."""
+        return not self.others
+
+    @property
+    def typical(self) -> int:
+        """Bytes that a sample takes in this tar, headers and padding included."""
+        return self._bytes // self.samples if self.samples else _TYPICAL_BYTES
+
+    def find(self, window: Buffer, at: int, *, base: int, final: bool, most: int) -> Found:
+        """Find samples from ``at`` on, as `Walker.find` does.
+
+        Raises:
+            ShardError: Damaged, cut short, no tar; two samples with one key, members of a sample
+                that are apart, two with one name, or a sample of the msgpack layout.
+        """
+        return self._walk(window, at, base, final, most)
+
+    def _walk(self, window: Buffer, at: int, base: int, final: bool, most: int) -> Found:
+        """As `find`, header by header."""
+        offsets: list[int] = []
+        sizes: list[int] = []
+        keys: list[str] = []
+        found = Found(offsets, sizes, keys, at)
+        sample: _Sample | None = None
+        while True:
+            start = at
+            if at > len(window) and not final:
+                found.need = at - found.end + BLOCK
+                return found
+            member = self._members.next(window, at, base=base, final=final)
+            if isinstance(member, Short):
+                found.need = at - found.end + member.need
+                return found
+            if isinstance(member, Marker):
+                at, named = member.at, None
+            else:
+                self._check(member, base)
+                if final:
+                    self._members.check_whole(member, window, base)
+                at, named = member.end, of_sample(member)
+            if sample is not None and (isinstance(member, Marker) or _is_next(named, sample)):
+                keys.append(self._ended(sample, base))
+                offsets.append(sample.start + BLOCK)
+                sizes.append(sample.end - sample.start - BLOCK)
+                found.end, sample = start, None
+                if len(offsets) == most and not isinstance(member, Marker):
+                    return found
+            if isinstance(member, Marker):
+                found.end, found.over = member.at, True
+                return found
+            if named is None:
+                self._other(member, base + at)
+                if sample is None:
+                    found.end = at
+                continue
+            key, field = named
+            if sample is None:
+                sample = _Sample(key, key_text(key, base + start), start)
+            sample.add(member, field_text(field, base + start), base)
+
+    def finish(self) -> None:
+        """Check what was found: nothing is left to check."""
+
+    def _ended(self, sample: _Sample, base: int) -> str:
+        """The key of a sample that is whole, once it is registered."""
+        here = base + sample.start
+        if sample.is_msgpack:
+            raise ShardError(
+                "this sample is one msgpack member, while the first one of the shard has several: "
+                "a shard is either all msgpack samples or all of members. Split it in two",
+                offset=here,
+                key=sample.key,
+            )
+        size = sample.end - sample.start
+        if size > limits.sample_bytes:
+            raise ShardError(f"a sample of {size:,} bytes", offset=here, key=sample.key)
+        self._keys.add(sample.key, here)
+        self._members.last_key = sample.key
+        self.samples += 1
+        self._bytes += size
+        if self.samples > limits.samples:
+            raise ShardError(f"more than {limits.samples:,} samples in one shard", offset=here)
+        return sample.key
+
+    def _check(self, member: Member, base: int) -> None:
+        said = self._members.everywhere
+        if said.name is not None or said.size is not None:
+            raise ShardError(
+                "a global extended header that names or sizes all members, which is not supported",
+                offset=base + member.header,
+            )
+        if member.has_data and member.size > limits.sample_bytes:
+            raise ShardError(f"a member of {member.size:,} bytes", offset=base + member.header)
+
+    def _other(self, member: Member, end: int) -> None:
+        # A sample that is not whole yet is walked again.
+        if end > self._counted:
+            self._counted = end
+            kind = kind_of(member)
+            if kind is not None:
+                add_kind(self.others, kind)
+
+
+class _Sample:
+    """A sample whose members are being found."""
+
+    def __init__(self, raw: bytes, key: str, start: int) -> None:
+        self.raw = raw
+        self.key = key
+        self.start = self.end = start
+        self.is_msgpack = True
+        """Whether its only member so far is a sample of the msgpack layout."""
+        self._fields: set[str] = set()
+
+    def add(self, member: Member, field: str, base: int) -> None:
+        """Add a member.
+
+        Raises:
+            ShardError: It has the name of one that was added.
+        """
+        if field in self._fields:
+            problem = f"the member {field!r} twice"
+            raise ShardError(problem, offset=base + member.header, key=self.key)
+        self.is_msgpack = not self._fields and is_msgpack(member)
+        self._fields.add(field)
+        self.end = member.data + member.size
+
+
+def _is_next(named: tuple[bytes, bytes] | None, sample: _Sample) -> bool:
+    return named is not None and named[0] != sample.raw
