@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from atdata.samples.batch import SampleBatch
     from atdata.samples.dict_sample import DictSample
     from atdata.samples.media import Audio, Image
+    from atdata.samples.member import Member
     from atdata.samples.packable import PackableSample, packable
     from atdata.schema.build import build_type
     from atdata.schema.evolve import compare as compare_schemas
@@ -71,6 +72,7 @@ __all__ = [
     "IndexEntry",
     "Lens",
     "LensNetwork",
+    "Member",
     "Packable",
     "PackableSample",
     "S3Source",
@@ -115,6 +117,7 @@ _WHERE: Final = {
     "IndexEntry": "_protocols",
     "Lens": "lenses.lens",
     "LensNetwork": "lenses.network",
+    "Member": "samples.member",
     "Packable": "_protocols",
     "PackableSample": "samples.packable",
     "S3Source": "sources.s3",

@@ -24,6 +24,8 @@ from atdata.samples.wire import check_readable, unpack_map
 
 T = TypeVar("T")
 
+SPECIAL: Final = frozenset({"__key__", "__url__"})
+"""Fields that are a sample's key and its shard, in shards of many members."""
 _MISSING: Final = object()
 _MAX_WARNED: Final = 100
 """Unknown fields of a type that are warned of."""

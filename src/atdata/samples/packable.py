@@ -18,9 +18,10 @@ import numpy as np
 from atdata._arrays import AnyArray
 from atdata.errors import EncodeError, SampleTypeError
 from atdata.samples.annotations import holds, kind_of, resolve
-from atdata.samples.codec import SampleCodec, defaults_of
+from atdata.samples.codec import SPECIAL, SampleCodec, defaults_of
 from atdata.samples.kinds import Field, Kind, Maybe
 from atdata.samples.media import Media
+from atdata.samples.member import members_of
 
 _RECURSIVE: Final = (
     "a class that holds itself is not supported: samples have a fixed depth. Keep the parts in a "
@@ -136,13 +137,19 @@ def as_wds(packed: bytes) -> dict[str, Any]:
     return {"__key__": str(uuid.uuid4()), "msgpack": packed}
 
 
-def equip(cls: type, name: str, fields: tuple[Field, ...]) -> None:
+def equip(
+    cls: type,
+    name: str,
+    fields: tuple[Field, ...],
+    members: Mapping[str, tuple[str, ...]] | None = None,
+) -> None:
     """Give a dataclass its codec, the members of a sample type, and equality.
 
     Args:
         cls: A dataclass with these fields.
         name: Qualified name of its schema.
         fields: Its fields, in order.
+        members: As for `SampleCodec`.
 
     Raises:
         SampleTypeError: Its instances cannot be stored by their fields.
@@ -162,22 +169,23 @@ def equip(cls: type, name: str, fields: tuple[Field, ...]) -> None:
         defaults_of(cls),
         plain=bool(cls.__dictoffset__) and not any(hasattr(type(s), "__set__") for s in statics),
         positional=_stores_by_position(cls, fields),
+        members=members,
     )
-    members: dict[str, Any] = {
+    parts: dict[str, Any] = {
         "__atdata_codec__": codec,
         "packed": PackableSample.packed,
         "as_wds": PackableSample.as_wds,
         "from_bytes": PackableSample.__dict__["from_bytes"],
         "from_data": PackableSample.__dict__["from_data"],
     }
-    taken = [field.name for field in fields if field.name in members]
+    taken = [field.name for field in fields if field.name in parts]
     if taken:
         raise SampleTypeError(
             f"{cls.__qualname__}.{taken[0]}: every sample has a member of that name already. "
             "Rename the field."
         )
-    for member, value in members.items():
-        setattr(cls, member, value)
+    for part, value in parts.items():
+        setattr(cls, part, value)
     if _is_generated(cls.__dict__.get("__eq__")):
         cls.__eq__ = _equal  # type: ignore[assignment]
         if _is_generated(cls.__dict__.get("__hash__")):
@@ -197,6 +205,7 @@ def _made(cls: type, names: Mapping[str, Any], **options: bool) -> type[Any]:
             cls.__hash__ = None  # type: ignore[assignment]
     hints = resolve(cls, {field.name for field in dataclasses.fields(cls)}, names)
     fields = []
+    members: dict[str, tuple[str, ...]] = {}
     for field in dataclasses.fields(cls):
         _check_name(cls, field.name)
         try:
@@ -208,7 +217,9 @@ def _made(cls: type, names: Mapping[str, Any], **options: bool) -> type[Any]:
         inner = kind.kind if isinstance(kind, Maybe) else kind
         description = field.metadata.get("description")
         fields.append(Field(field.name, inner, optional, description))
-    equip(cls, f"{cls.__module__}.{cls.__name__}", tuple(fields))
+        if names := members_of(hints[field.name]):
+            members[field.name] = names
+    equip(cls, f"{cls.__module__}.{cls.__name__}", tuple(fields), members)
     return cls
 
 
@@ -223,6 +234,8 @@ def name_problem(name: str) -> str | None:
 
 
 def _check_name(cls: type, name: str) -> None:
+    if name in SPECIAL:
+        return
     if problem := name_problem(name):
         raise SampleTypeError(f"{cls.__qualname__}: the field {name!r:.80} {problem}. Rename it.")
 

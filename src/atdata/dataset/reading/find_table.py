@@ -15,8 +15,8 @@ from weakref import WeakSet
 
 from atdata.dataset.reading.shard import Shard
 from atdata.errors import NotFoundError, ShardError, SourceError
-from atdata.shards.reader import scan_table
 from atdata.shards.layouts.check import table_matches
+from atdata.shards.reader import scan_table
 from atdata.shards.tar.header import BLOCK
 from atdata.shards.tar.table import SUFFIX, SampleTable, TableHead, largest_table
 from atdata.shards.tar.unread import Unread

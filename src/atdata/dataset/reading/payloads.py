@@ -107,9 +107,7 @@ class PayloadReader:
             self._files.release_pages()
         return _payloads(buffer, starts, sizes)
 
-    def read(
-        self, found: Located, places: Integers, check: Check, *, head: int = 0
-    ) -> Payloads:
+    def read(self, found: Located, places: Integers, check: Check, *, head: int = 0) -> Payloads:
         """Payloads read into memory, in their order.
 
         Args:

@@ -83,7 +83,9 @@ def first_members_agree(data: Bytes, at: Integers, keys: list[bytes] | KeyMatrix
     return True
 
 
-def _plainly_agree(data: Bytes, at: Integers, keys: KeyMatrix) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _plainly_agree(
+    data: Bytes, at: Integers, keys: KeyMatrix
+) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Where the name field of the first header, or of the one after a short PAX header, fits."""
     count, length = keys.shape
     if length >= _NAME_BYTES:
@@ -94,9 +96,9 @@ def _plainly_agree(data: Bytes, at: Integers, keys: KeyMatrix) -> np.ndarray[tup
     names = BytesAt(data, headers).matrix(0, length + 1)
     flags = data[headers + 156]
     inside = keys != 0
-    good: np.ndarray[tuple[int], np.dtype[np.bool_]] = (
-        (names[:, :length] == keys) | ~inside
-    ).all(axis=1)
+    good: np.ndarray[tuple[int], np.dtype[np.bool_]] = ((names[:, :length] == keys) | ~inside).all(
+        axis=1
+    )
     good &= names[np.arange(count), inside.sum(axis=1)] == _DOT
     return good & ((flags == ord("0")) | (flags == 0))
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final, Generic, TypeVar
 
 from atdata.errors import DecodeError, ShardError
-from atdata.samples.codec import SampleCodec
+from atdata.samples.codec import SPECIAL, SampleCodec
 from atdata.samples.kinds import Field, Misfit
 from atdata.shards.layouts.names import field_text, key_text, of_sample
 from atdata.shards.layouts.values import Decode, decoder_of, fits
@@ -200,10 +200,6 @@ class MembersCodec(Generic[T]):
             f"the members {_listed(members)}",
             'Name it, atdata.Member("…"); or give the field a default, or make it T | None.',
         ).at(f".{field.name}")
-
-
-SPECIAL: Final = frozenset({"__key__", "__url__"})
-"""Fields that are the sample's key and its shard."""
 
 
 def _by_first_part(field: Field, free: list[str]) -> list[str]:

@@ -1,0 +1,276 @@
+"""WebDataset shards of several members a sample, read in place: typed, untyped, in every order."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pytest
+import webdataset
+from numpy.typing import NDArray
+
+import atdata
+from atdata import Member
+from atdata.errors import DecodeError, ShardError, UnknownFieldWarning, UnreadMembersWarning
+
+
+@atdata.packable
+class Meta:
+    width: int
+    tags: list[str]
+
+
+@atdata.packable
+class Pair:
+    image: Annotated[bytes, Member("jpg", "png")]
+    caption: Annotated[str, Member("txt")]
+    meta: Annotated[Meta, Member("json")]
+    label: Annotated[int, Member("cls")]
+    vector: NDArray[np.int64]
+    note: Annotated[str | None, Member("note.txt")] = None
+
+
+def npy(array: Any) -> bytes:
+    out = io.BytesIO()
+    np.save(out, array, allow_pickle=True)
+    return out.getvalue()
+
+
+def members(number: int) -> dict[str, bytes]:
+    made = {
+        "png" if number % 7 == 3 else "jpg": bytes([number % 256]) * (number * 37 % 3000),
+        "txt": f"größe {number}".encode(),
+        "json": json.dumps({"width": number, "tags": ["a"] * (number % 3)}).encode(),
+        "cls": b"%d\n" % number,
+        "emb.npy": npy(np.arange(3) + number),
+    }
+    return made | ({"note.txt": b"seen"} if number % 5 == 0 else {})
+
+
+def written(folder: Path, samples: int = 90, shards: int = 3) -> list[Path]:
+    """Shards written by webdataset, with times in extended headers as it writes them."""
+    paths = [folder / f"w-{n:06d}.tar" for n in range(shards)]
+    for n, path in enumerate(paths):
+        with webdataset.TarWriter(str(path)) as sink:
+            for i in range(n, samples, shards):
+                sink.write({"__key__": f"train/{i:05d}", **members(i)})
+    return paths
+
+
+def tar_at(path: Path, files: list[tuple[str, bytes]]) -> Path:
+    with tarfile.open(path, "w") as tar:
+        for name, data in files:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+def pair(number: int) -> Pair:
+    made = members(number)
+    return Pair(
+        made.get("jpg", made.get("png", b"")),
+        f"größe {number}",
+        Meta(number, ["a"] * (number % 3)),
+        number,
+        np.arange(3) + number,
+        "seen" if number % 5 == 0 else None,
+    )
+
+
+ORDER = [i for n in range(3) for i in range(n, 90, 3)]
+
+
+def test_typed_in_every_way(tmp_path: Path) -> None:
+    """In order, by position, by key, shuffled, in batches and split: the samples of the members."""
+    expected = [pair(i) for i in ORDER]
+    dataset = atdata.Dataset[Pair](written(tmp_path))
+    assert list(dataset) == expected
+    assert len(dataset) == 90
+    assert [dataset[i] for i in (0, 31, -1)] == [expected[i] for i in (0, 31, -1)]
+    assert list(dataset[10:50:7]) == expected[10:50:7]
+    assert dataset.by_key("train/00044") == pair(44)
+    shuffled = list(dataset.shuffled(seed=1))
+    assert shuffled != expected
+    assert sorted(shuffled, key=lambda p: p.label) == [pair(i) for i in range(90)]
+    assert [sample for batch in dataset.ordered(32) for sample in batch] == expected
+    assert [sample for batch in dataset.shuffled(32, seed=1) for sample in batch] == shuffled
+    ranks = [sample for rank in range(4) for sample in dataset.split(rank, 4)]
+    assert sorted(p.label for p in ranks) == list(range(90))
+
+
+def test_untyped_members_are_decoded(tmp_path: Path) -> None:
+    """Without a type, a sample has its members, each decoded by its ending."""
+    dataset = atdata.Dataset(written(tmp_path))
+    sample = dataset[0]
+    assert sample["jpg"] == b""
+    assert (sample["txt"], sample["cls"], sample["note.txt"]) == ("größe 0", 0, "seen")
+    assert sample["json"] == {"width": 0, "tags": []}
+    assert sample["emb.npy"].tolist() == [0, 1, 2]
+    assert list(next(iter(dataset.ordered(8))).cls) == ORDER[:8]
+
+
+def test_a_reading_is_resumed(tmp_path: Path) -> None:
+    """A state saved in the middle of an epoch continues it, shuffled or not."""
+    dataset = atdata.Dataset[Pair](written(tmp_path))
+    for make in (lambda: dataset.shuffled(8, seed=3), lambda: dataset.ordered(8)):
+        whole = [list(batch.label) for batch in make()]
+        reading = make()
+        iterator = iter(reading)
+        begun = [list(next(iterator).label) for _ in range(4)]
+        resumed = make()
+        resumed.load_state_dict(reading.state_dict())
+        assert begun + [list(batch.label) for batch in resumed] == whole
+
+
+def test_steps_and_rewriting(tmp_path: Path) -> None:
+    """Filters, maps and writing see samples as of any other shard."""
+    dataset = atdata.Dataset[Pair](written(tmp_path))
+    assert [p.label for p in dataset.filter(lambda p: p.label % 2 == 0)][:3] == [0, 6, 12]
+    ours = atdata.write_samples(dataset, tmp_path / "ours.tar")
+    assert list(ours) == list(dataset)
+
+
+def test_a_table_of_ours_is_used_and_a_foreign_one_left_alone(tmp_path: Path) -> None:
+    """A table next to the shard serves if it is ours; another program's file stays as it is."""
+    from atdata.shards.reader import scan_table
+    from atdata.shards.tar.table import SampleTable
+
+    [path] = written(tmp_path, shards=1)
+    expected = list(atdata.Dataset[Pair](path))
+    index = path.with_name(path.name + ".idx")
+    index.write_bytes(b"\x01\0\0\0energon")
+    assert list(atdata.Dataset[Pair](path)) == expected
+    assert len(atdata.Dataset(path)) == 90
+    assert index.read_bytes() == b"\x01\0\0\0energon"
+    table = scan_table(path, shard=path.name, shard_bytes=path.stat().st_size)
+    assert SampleTable.parse(table.to_bytes()).head.layout == "members"
+    # Readers that know no layouts must not take it for a table of theirs.
+    assert int.from_bytes(table.to_bytes()[8:12], "little") == 2
+    index.write_bytes(table.to_bytes())
+    assert list(atdata.Dataset[Pair](path)) == expected
+    assert atdata.Dataset[Pair](path)[17] == expected[17]
+
+
+def test_key_and_url_are_fields(tmp_path: Path) -> None:
+    """Fields __key__ and __url__ hold the sample's key and its shard."""
+
+    @atdata.packable
+    class Named:
+        __key__: str
+        __url__: str
+        cls: int
+
+    paths = written(tmp_path)
+    dataset = atdata.Dataset[Named](paths)
+    with pytest.warns(UnknownFieldWarning, match="'emb.npy', 'jpg'"):
+        got = list(dataset)
+    assert got[40].__key__ == f"train/{ORDER[40]:05d}"
+    assert [s.__url__ for s in got] == [str(paths[i // 30]) for i in range(90)]
+    assert [s.__url__ for s in dataset.shuffled(seed=1)] == [
+        str(paths[s.cls % 3]) for s in dataset.shuffled(seed=1)
+    ]
+
+
+def test_fields_find_their_members(tmp_path: Path) -> None:
+    """Without Member, a field is the member of its name, or the only one of its kind."""
+
+    @atdata.packable
+    class Found:
+        left: bytes
+        right: bytes
+        caption: str
+        info: dict[str, int]
+        score: float = 0.5
+
+    files = [
+        ("a.left.png", b"l"),
+        ("a.Right.PNG", b"r"),
+        ("a.txt", b"hello"),
+        ("a.json.gz", gzip.compress(b'{"x": 1}')),
+    ]
+    path = tar_at(tmp_path / "x.tar", files)
+    assert list(atdata.Dataset[Found](path)) == [Found(b"l", b"r", "hello", {"x": 1})]
+    assert atdata.Dataset(path)[0]["json.gz"] == {"x": 1}
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"jpg": b"", "txt": b""}, r"x\.tar, byte \d+, sample 'k1': .*\$\.meta: .*'json'.*'jpg'"),
+        ({"jpg": b"", "json": b"{"}, r"sample 'k1': .*\$\.meta.*expected JSON.*member 'json'"),
+        ({"jpg": b"", "json": b"[" * 9000}, "nested more than"),
+        ({"jpg": b"", "json": b'{"width": "w", "tags": []}'}, r"\$\.meta\.width: expected int"),
+        ({"json": b'{"width": 1, "tags": []}'}, r"\$\.image: expected a member 'jpg' or 'png'"),
+    ],
+)
+def test_wrong_members_are_one_clear_error(
+    files: dict[str, bytes], message: str, tmp_path: Path
+) -> None:
+    """A missing or broken member is an error with shard, offset, key and field."""
+
+    @atdata.packable
+    class Small:
+        image: Annotated[bytes, Member("jpg", "png")]
+        meta: Annotated[Meta, Member("json")]
+
+    whole = {"jpg": b"", "json": b'{"width": 1, "tags": []}'}
+    rows = [
+        (f"k{n}.{name}", data) for n in range(3) for name, data in (whole, files, whole)[n].items()
+    ]
+    path = tar_at(tmp_path / "x.tar", rows)
+    for read in (list, lambda ds: list(ds.shuffled()), lambda ds: ds[1]):
+        with pytest.raises(DecodeError, match=message):
+            read(atdata.Dataset[Small](path))
+
+
+def test_samples_that_are_not_whole_are_errors(tmp_path: Path) -> None:
+    """Members apart, one twice, and both layouts in one shard: an error that says which."""
+    both = [("a.jpg", b"1"), ("a.txt", b"t")]
+    cases = {
+        "do not stand next to each other": [*both, ("b.jpg", b""), ("a.json", b"{}")],
+        "the member 'txt' twice": [*both, ("a.TXT", b"u")],
+        "one msgpack member": [*both, ("b.jpg", b""), ("c.msgpack", b"\x80")],
+        "readers use for themselves": [*both, ("b.__key__", b"x")],
+    }
+    for message, files in cases.items():
+        path = tar_at(tmp_path / "x.tar", files)
+        for read in (list, len):
+            with pytest.raises(ShardError, match=rf"x\.tar, byte \d+.*{message}"):
+                read(atdata.Dataset(path))
+
+
+def test_nothing_is_unpickled_or_unpacked_without_end(tmp_path: Path) -> None:
+    """Arrays of objects are refused, pickles stay bytes, and a bomb meets a limit."""
+    path = tar_at(tmp_path / "a.tar", [("a.npy", npy(np.array([{}], object)))])
+    with pytest.raises(DecodeError, match="'npy'"):
+        list(atdata.Dataset(path))
+    path = tar_at(tmp_path / "b.tar", [("a.pyd", b"cos\nsystem\n"), ("a.pkl", b"x")])
+    assert atdata.Dataset(path)[0].to_dict() == {"pyd": b"cos\nsystem\n", "pkl": b"x"}
+    path = tar_at(tmp_path / "c.tar", [("a.txt.gz", gzip.compress(bytes(3_000_000)))])
+    with (
+        atdata.limits.set(unpacked_bytes=1_000_000),
+        pytest.raises(DecodeError, match="more than 1,000,000 bytes"),
+    ):
+        list(atdata.Dataset(path))
+
+
+def test_files_between_samples_are_reported(tmp_path: Path) -> None:
+    """What belongs to no sample is counted in a warning, and the samples are all there."""
+    files = [("README", b""), ("a.jpg", b"1"), ("a.txt", b"t"), (".hidden", b""), ("b.jpg", b"2")]
+    path = tar_at(tmp_path / "x.tar", files)
+    with pytest.warns(UnreadMembersWarning, match="2 members .* 1 .hidden, 1 without an ending"):
+        assert [s["jpg"] for s in atdata.Dataset(path)] == [b"1", b"2"]
+
+
+def test_member_names_are_checked() -> None:
+    """A Member without a name, or with a path, is refused where it is written."""
+    for wrong in ((), ("a/b",), (".jpg",), ("",)):
+        with pytest.raises(atdata.errors.OptionError, match="Member"):
+            Member(*wrong)
+    assert Member("JPG") == Member("jpg")

@@ -1,0 +1,1 @@
+"""Shards of several members a sample."""
