@@ -94,7 +94,7 @@ def _samples(source: Any, rows: int | None) -> list[tuple[str, bytes]]:
     return [
         (key, bytes(payload))
         for block in blocks
-        for key, payload in zip(block.keys, block.payloads(), strict=True)
+        for key, payload in zip(block.keys, block.stored(), strict=True)
     ]
 
 

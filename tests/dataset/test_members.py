@@ -6,6 +6,8 @@ import gzip
 import io
 import json
 import tarfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -118,7 +120,11 @@ def test_untyped_members_are_decoded(tmp_path: Path) -> None:
 def test_a_reading_is_resumed(tmp_path: Path) -> None:
     """A state saved in the middle of an epoch continues it, shuffled or not."""
     dataset = atdata.Dataset[Pair](written(tmp_path))
-    for make in (lambda: dataset.shuffled(8, seed=3), lambda: dataset.ordered(8)):
+    makes: list[Callable[[], Any]] = [
+        partial(dataset.shuffled, 8, seed=3),
+        partial(dataset.ordered, 8),
+    ]
+    for make in makes:
         whole = [list(batch.label) for batch in make()]
         reading = make()
         iterator = iter(reading)

@@ -229,4 +229,4 @@ def test_take_keeps_keys_and_samples_together(tmp_path: Path) -> None:
     assert list(part.keys) == ["000007", "000002", "000002"]
     assert part.samples() == [digits(9)[i] for i in (7, 2, 2)]
     assert list(block.take(slice(3, 5)).keys) == ["000003", "000004"]
-    assert [bytes(p) for p in part.payloads()] == [packed(digits(9))[i].payload for i in (7, 2, 2)]
+    assert [bytes(p) for p in part.stored()] == [packed(digits(9))[i].payload for i in (7, 2, 2)]

@@ -217,8 +217,8 @@ def _made(cls: type, names: Mapping[str, Any], **options: bool) -> type[Any]:
         inner = kind.kind if isinstance(kind, Maybe) else kind
         description = field.metadata.get("description")
         fields.append(Field(field.name, inner, optional, description))
-        if names := members_of(hints[field.name]):
-            members[field.name] = names
+        if read_from := members_of(hints[field.name]):
+            members[field.name] = read_from
     equip(cls, f"{cls.__module__}.{cls.__name__}", tuple(fields), members)
     return cls
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from atdata._arrays import Bytes, Integers
+from atdata._arrays import Bytes, Integers, Mask
 from atdata.errors import ShardError
 from atdata.shards.layouts.names import is_msgpack, of_sample
 from atdata.shards.tar import check
@@ -66,12 +66,11 @@ def first_members_agree(data: Bytes, at: Integers, keys: list[bytes] | KeyMatrix
     """
     if not len(at):
         return True
-    if isinstance(keys, list):
-        rows = range(len(at))
-    else:
-        rows = np.flatnonzero(~_plainly_agree(data, at, keys)).tolist()
+    left: Integers = np.arange(len(at))
+    if not isinstance(keys, list):
+        left = np.flatnonzero(~_plainly_agree(data, at, keys))
     view = memoryview(data)  # type: ignore[arg-type]
-    for row in rows:
+    for row in left.tolist():
         key = keys[row] if isinstance(keys, list) else keys[row].tobytes().rstrip(b"\0")
         try:
             member = Members().next(view, int(at[row]) - BLOCK, base=1, final=True)
@@ -83,9 +82,7 @@ def first_members_agree(data: Bytes, at: Integers, keys: list[bytes] | KeyMatrix
     return True
 
 
-def _plainly_agree(
-    data: Bytes, at: Integers, keys: KeyMatrix
-) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _plainly_agree(data: Bytes, at: Integers, keys: KeyMatrix) -> Mask:
     """Where the name field of the first header, or of the one after a short PAX header, fits."""
     count, length = keys.shape
     if length >= _NAME_BYTES:
@@ -96,11 +93,10 @@ def _plainly_agree(
     names = BytesAt(data, headers).matrix(0, length + 1)
     flags = data[headers + 156]
     inside = keys != 0
-    good: np.ndarray[tuple[int], np.dtype[np.bool_]] = ((names[:, :length] == keys) | ~inside).all(
-        axis=1
-    )
+    good: Mask = ((names[:, :length] == keys) | ~inside).all(axis=1)
     good &= names[np.arange(count), inside.sum(axis=1)] == _DOT
-    return good & ((flags == ord("0")) | (flags == 0))
+    good &= (flags == ord("0")) | (flags == 0)
+    return good
 
 
 def members_agree(table: SampleTable, rows: Integers, data: Bytes, at: Integers) -> bool:

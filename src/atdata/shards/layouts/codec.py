@@ -42,8 +42,10 @@ def find_members(data: memoryview) -> Found[Any]:
     Raises:
         DecodeError: It is not the range of one sample.
     """
-    members, at = Members(), 0
-    raw, fields, values = None, [], []
+    members, at, last = Members(), 0, 0
+    raw: bytes | None = None
+    fields: list[str] = []
+    values: list[memoryview] = []
     try:
         while at < len(data):
             member = members.next(data, at, base=_NOT_FIRST, final=True)
@@ -55,15 +57,15 @@ def find_members(data: memoryview) -> Found[Any]:
                 continue
             if raw is None:
                 raw = named[0]
-            end = member.data + member.size
-            if named[0] != raw or end > len(data):
+            last = member.data + member.size
+            if named[0] != raw or last > len(data):
                 raise DecodeError("the sample table of the shard does not fit its members")
             fields.append(field_text(named[1], 0))
-            values.append(data[member.data : end])
+            values.append(data[member.data : last])
         key = "" if raw is None else key_text(raw, 0)
     except ShardError as error:
         raise DecodeError(error.problem) from None
-    if raw is None or member.data + member.size != len(data):
+    if last != len(data):
         raise DecodeError("the sample table of the shard does not fit its members")
     if len(set(fields)) < len(fields):
         twice = next(name for name in fields if fields.count(name) > 1)

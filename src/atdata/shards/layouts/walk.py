@@ -24,8 +24,8 @@ from atdata.shards.tar.unread import add_kind, kind_of
 _TYPICAL_BYTES: Final = 1 << 14
 """Bytes of a sample in a tar, as long as none was found."""
 _APART: Final = (
-    "two samples have this key, or the members of one do not stand next to each other; WebDataset's "
-    "readers would give parts of it. Write the shard again with its members sorted by name"
+    "two samples have this key, or the members of one do not stand next to each other, so that "
+    "WebDataset's readers give it in parts. Write the shard again, its members sorted by name"
 )
 
 

@@ -44,7 +44,7 @@ _UNKNOWN: Final = bytes(32)
 
 Layout: TypeAlias = Literal["msgpack", "members"]
 """How a sample lies in the tar: one msgpack member; or several members of any form, next to each
-other, recorded as one range: the offset is 512 bytes after its start, the size counts from there."""
+other, recorded as one range: the offset is 512 bytes after its start; the size counts from it."""
 _LAYOUTS: Final[tuple[Layout, ...]] = get_args(Layout)
 
 
