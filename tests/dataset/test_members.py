@@ -29,7 +29,7 @@ class Meta:
 
 @atdata.packable
 class Pair:
-    image: Annotated[bytes, Member("jpg", "png")]
+    image: Annotated[atdata.Image, Member("jpg", "png")]
     caption: Annotated[str, Member("txt")]
     meta: Annotated[Meta, Member("json")]
     label: Annotated[int, Member("cls")]
@@ -76,7 +76,7 @@ def tar_at(path: Path, files: list[tuple[str, bytes]]) -> Path:
 def pair(number: int) -> Pair:
     made = members(number)
     return Pair(
-        made.get("jpg", made.get("png", b"")),
+        atdata.Image(made.get("jpg", made.get("png", b""))),
         f"größe {number}",
         Meta(number, ["a"] * (number % 3)),
         number,
@@ -110,7 +110,7 @@ def test_untyped_members_are_decoded(tmp_path: Path) -> None:
     """Without a type, a sample has its members, each decoded by its ending."""
     dataset = atdata.Dataset(written(tmp_path))
     sample = dataset[0]
-    assert sample["jpg"] == b""
+    assert sample["jpg"] == atdata.Image(b"")
     assert (sample["txt"], sample["cls"], sample["note.txt"]) == ("größe 0", 0, "seen")
     assert sample["json"] == {"width": 0, "tags": []}
     assert sample["emb.npy"].tolist() == [0, 1, 2]
@@ -271,7 +271,7 @@ def test_files_between_samples_are_reported(tmp_path: Path) -> None:
     files = [("README", b""), ("a.jpg", b"1"), ("a.txt", b"t"), (".hidden", b""), ("b.jpg", b"2")]
     path = tar_at(tmp_path / "x.tar", files)
     with pytest.warns(UnreadMembersWarning, match="2 members .* 1 .hidden, 1 without an ending"):
-        assert [s["jpg"] for s in atdata.Dataset(path)] == [b"1", b"2"]
+        assert [s["jpg"].bytes for s in atdata.Dataset(path)] == [b"1", b"2"]
 
 
 def test_member_names_are_checked() -> None:

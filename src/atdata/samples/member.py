@@ -25,7 +25,7 @@ class Member:
     Example:
         >>> @packable
         ... class Pair:
-        ...     image: Annotated[bytes, Member("jpg", "png")]
+        ...     image: Annotated[Image, Member("jpg", "png")]
         ...     caption: Annotated[str, Member("txt")]
     """
 

@@ -17,6 +17,7 @@ from atdata.samples.kinds import (
     Array,
     Choice,
     DateTime,
+    Encoded,
     Kind,
     ListOf,
     MapOf,
@@ -25,6 +26,7 @@ from atdata.samples.kinds import (
     Nested,
     Primitive,
 )
+from atdata.samples.media import Audio, Image
 from atdata.samples.ndarray import decode_array
 from atdata.samples.wire import unpack_value
 
@@ -36,6 +38,10 @@ INTEGER: Final = frozenset({"cls", "cls2", "class", "count", "index", "inx", "id
 JSON: Final = frozenset({"json", "jsn"})
 MSGPACK: Final = frozenset({"msgpack", "mp", "msg"})
 ARRAY: Final = frozenset({"npy"})
+IMAGE: Final = frozenset(
+    {"jpg", "jpeg", "jpe", "png", "webp", "gif", "bmp", "tif", "tiff", "jp2", "avif", "ppm", "pgm"}
+)
+AUDIO: Final = frozenset({"wav", "flac", "mp3", "ogg", "oga", "opus", "aif", "aiff", "caf", "au"})
 _READ_BYTES: Final = 1 << 20
 
 
@@ -71,6 +77,10 @@ def fits(field: str, kind: Kind) -> bool:
             return ending in TEXT
         case Primitive("int"):
             return ending in INTEGER
+        case Encoded("image"):
+            return ending in IMAGE
+        case Encoded("audio"):
+            return ending in AUDIO
         case Primitive("bytes"):
             return ending not in TEXT | INTEGER | JSON | MSGPACK | ARRAY
         case Nested() | MapOf() | ListOf():
@@ -88,6 +98,10 @@ def _by_ending(ending: str) -> Decode:
         return _json
     if ending in MSGPACK:
         return _msgpack
+    if ending in IMAGE:
+        return _image
+    if ending in AUDIO:
+        return _audio
     return _array if ending in ARRAY else bytes
 
 
@@ -99,6 +113,8 @@ def _of_kind(ending: str, kind: Kind) -> Decode:
     if kind == Primitive("str"):
         return _text
     wanted = kind
+    if isinstance(kind, Encoded):
+        return lambda data: wanted.decode(bytes(data))
     if isinstance(kind, Array):
         return lambda data: wanted.decode(data)
     if ending in JSON | MSGPACK:
@@ -113,6 +129,14 @@ def _of_kind(ending: str, kind: Kind) -> Decode:
     if kind == Primitive("bool"):
         return lambda data: wanted.decode(_json(data))
     raise Misfit(kind.describe(), f"a member .{ending}")
+
+
+def _image(data: memoryview) -> Image:
+    return Image.of(bytes(data))
+
+
+def _audio(data: memoryview) -> Audio:
+    return Audio.of(bytes(data))
 
 
 def _text(data: memoryview) -> str:
