@@ -34,6 +34,7 @@ _SAID: Final = {
     "__version__": "The version of the package, as text.",
     "Progress": "A function called with a number of bytes each time that so many more are done.",
     "Index": "The same class as `LocalIndex`.",
+    "Json": "The annotation of a field that holds any JSON value; `Any` means the same.",
 }
 _KNOWN: Final = ("typing", "collections.abc", "atdata.errors")
 _PLAIN: Final = (int, float, str, bytes, type(None), tuple, frozenset)

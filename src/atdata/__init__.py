@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from atdata.load import load_dataset
     from atdata.samples.batch import SampleBatch
     from atdata.samples.dict_sample import DictSample
+    from atdata.samples.kinds import ClassLabel, Json
     from atdata.samples.media import Audio, Image
     from atdata.samples.member import Member
     from atdata.samples.packable import PackableSample, packable
@@ -63,6 +64,7 @@ __all__ = [
     "AbstractIndex",
     "AtdataError",
     "Audio",
+    "ClassLabel",
     "DataSource",
     "Dataset",
     "DatasetDict",
@@ -70,6 +72,7 @@ __all__ = [
     "Field",
     "Image",
     "IndexEntry",
+    "Json",
     "Lens",
     "LensNetwork",
     "Member",
@@ -108,6 +111,7 @@ _WHERE: Final = {
     "AbstractIndex": "_protocols",
     "AtdataError": "errors",
     "Audio": "samples.media",
+    "ClassLabel": "samples.kinds",
     "DataSource": "_protocols",
     "Dataset": "dataset.dataset",
     "DatasetDict": "dataset.dataset_dict",
@@ -115,6 +119,7 @@ _WHERE: Final = {
     "Field": "schema.model",
     "Image": "samples.media",
     "IndexEntry": "_protocols",
+    "Json": "samples.kinds",
     "Lens": "lenses.lens",
     "LensNetwork": "lenses.network",
     "Member": "samples.member",

@@ -38,10 +38,13 @@ class Limits:
     """Most other schemas that one schema may refer to, directly or through others."""
     choices: int = 1_000
     """Most values that one field may be a choice of."""
+    class_names: int = 100_000
+    """Most names of the classes of one field."""
     text: int = 10_000
-    """Longest description, choice or unknown kind in a schema, in characters."""
+    """Longest description, choice or name of a class in a schema, in characters."""
     metadata: int = 100_000
-    """Largest metadata, in characters of JSON of a schema, in bytes of msgpack of a dataset."""
+    """Largest metadata, in characters of JSON of a schema, in bytes of msgpack of a dataset; and
+    the largest unknown kind in a schema, in characters."""
 
     samples: int = 10_000_000
     """Most samples of one shard."""

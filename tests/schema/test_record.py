@@ -16,14 +16,19 @@ from atdata.errors import AtmosphereError, SchemaError
 from atdata.samples.kinds import (
     Array,
     Choice,
+    ClassLabel,
     DateTime,
+    Encoded,
     Field,
+    JsonValue,
+    Kind,
     ListOf,
     MapOf,
     Maybe,
     Primitive,
     Unknown,
 )
+from atdata.schema.alt_record import to_alt_record
 from atdata.schema.build import build_type
 from atdata.schema.model import Schema
 from atdata.schema.record import from_record, to_record
@@ -331,3 +336,36 @@ def test_a_damaged_record_is_a_schema_or_a_schema_error(record: Any) -> None:
     """So does any record with any one value replaced."""
     with suppress(SchemaError):
         build_type(read(record))
+
+
+NAMED = [
+    (Encoded("image"), {"$type": f"{KIND}#image"}),
+    (Encoded("audio"), {"$type": f"{KIND}#audio"}),
+    (JsonValue(), {"$type": f"{KIND}#json"}),
+    (ClassLabel("cat", "dog"), {"$type": f"{KIND}#classLabel", "names": ["cat", "dog"]}),
+]
+
+
+@pytest.mark.parametrize(("kind", "form"), NAMED, ids=lambda value: str(value)[:30])
+def test_kinds_that_have_a_name_of_their_own(kind: Kind, form: dict[str, Any]) -> None:
+    """A kind that older readers do not know has a type that they do not know either."""
+    schema = Schema("lab.Thing", "1.0.0", (Field("f", kind),))
+    written = to_record(schema, Shelf().ref_of)
+    assert written["fields"][0]["fieldType"] == form
+    assert kind_read({**form, "later": 1}) == kind
+    alt = to_alt_record(schema)["schema"]
+    [name] = alt["$defs"]
+    keys = {key: value for key, value in form.items() if key != "$type"}
+    assert alt["properties"] == {"f": {"$ref": f"#/$defs/{name}", **keys}}
+    assert name == f"atdata-{form['$type'].rpartition('#')[2]}"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [None, "cat", [], [1], ["a", "a"], [""], ["a"] * 200_000, {"a": 1}],
+    ids=lambda names: str(names)[:20],
+)
+def test_names_of_classes_that_make_no_sense(names: Any) -> None:
+    """Names in a record may be untrusted: wrong ones are an error with their path."""
+    with pytest.raises(SchemaError, match=r"\$\.fields\[0\]\.fieldType\.names"):
+        read(record_of({"$type": f"{KIND}#classLabel", "names": names}))

@@ -18,8 +18,10 @@ from atdata.samples.kinds import (
     PRIMITIVES,
     Array,
     Choice,
+    ClassLabel,
     DateTime,
     Encoded,
+    JsonValue,
     Kind,
     ListOf,
     MapOf,
@@ -32,8 +34,8 @@ from atdata.samples.ndarray import dtype_name, npy_header
 
 SUPPORTED: Final = (
     "str, int, float, bool, bytes, NDArray, NDArray[np.float32] and the like, list[T], "
-    'dict[str, T], datetime, Literal["a", "b"], an Enum of str, Image, Audio, a packable class, '
-    "T | None"
+    'dict[str, T], datetime, Literal["a", "b"], an Enum of str, Annotated[int, ClassLabel("a", '
+    '"b")], Json, Image, Audio, a packable class, T | None'
 )
 _INSTEAD: Final[dict[type, str]] = {
     np.bool_: "bool",
@@ -46,7 +48,9 @@ _INSTEAD: Final[dict[type, str]] = {
     tuple: "list[T], such as list[int], or an NDArray",
     set: "list[T], such as list[str]",
     frozenset: "list[T], such as list[str]",
-    dict: "dict[str, T], such as dict[str, int]; its keys are str",
+    dict: "dict[str, T], such as dict[str, int], or dict[str, Any] for JSON; its keys are str",
+    object: "Json, for any JSON value",
+    ClassLabel: 'Annotated[int, ClassLabel("cat", "dog")]',
     bytearray: "bytes",
 }
 """Types that cannot be a field → what holds their values; the first that fits counts."""
@@ -103,6 +107,8 @@ def kind_of(annotation: Any, *, depth: int = 1) -> Kind:
     """
     if depth > limits.nesting:
         raise SampleTypeError(_too_deep())
+    if annotation is Any:
+        return JsonValue()
     if _is_jaxtyping(annotation):
         return _jaxtyping(annotation)
     if isinstance(annotation, type) and typing.get_origin(annotation) is None:
@@ -114,7 +120,7 @@ def kind_of(annotation: Any, *, depth: int = 1) -> Kind:
     if alias := getattr(annotation, "__value__", None):  # type X = …
         return kind_of(alias, depth=depth)
     if origin is Annotated:
-        return kind_of(args[0], depth=depth)
+        return _annotated(args[0], args[1:], depth)
     if origin is np.ndarray:
         return _array(annotation, args)
     if origin in (Union, types.UnionType):
@@ -128,6 +134,24 @@ def kind_of(annotation: Any, *, depth: int = 1) -> Kind:
     if origin is Literal and all(type(arg) is str for arg in args):
         return Choice(tuple(args))
     raise _unsupported(annotation)
+
+
+def _annotated(annotation: Any, notes: tuple[Any, ...], depth: int) -> Kind:
+    for note in notes:
+        if isinstance(note, ClassLabel) and annotation is not int:
+            shown = getattr(annotation, "__name__", annotation)
+            raise SampleTypeError(
+                f"ClassLabel numbers classes, and is written as an int, not as {shown}: write "
+                'Annotated[int, ClassLabel("cat", "dog")], or Literal["cat", "dog"] for a str.'
+            )
+        if note is ClassLabel:
+            raise SampleTypeError(
+                'ClassLabel needs the names of the classes: write Annotated[int, ClassLabel("cat", '
+                '"dog")].'
+            )
+        if isinstance(note, Kind):
+            return note
+    return kind_of(annotation, depth=depth)
 
 
 def holds(annotation: Any, cls: type) -> bool:
@@ -248,6 +272,8 @@ def _unsupported(annotation: Any) -> SampleTypeError:
 def _instead_of(annotation: Any) -> str:
     """``": write int"`` for a type that a supported one can stand for; "" for any other."""
     cls = typing.get_origin(annotation) or annotation
+    if isinstance(cls, ClassLabel):
+        cls = ClassLabel
     if not isinstance(cls, type):
         return ""
     for unfit, fit in _INSTEAD.items():

@@ -12,6 +12,7 @@ from atdata.errors import DecodeError, EncodeError, SampleTypeError, UnknownFiel
 from atdata.samples.kinds import (
     Array,
     Field,
+    JsonValue,
     Kind,
     MapOf,
     Maybe,
@@ -81,7 +82,7 @@ class SampleCodec(Generic[T]):
             head = b""
         self._names = frozenset(field.name for field in fields)
         # msgpack silently keeps the last of two equal keys; at the top level the count shows it.
-        self.containers = frozenset(f.name for f in fields if depth_of(f.kind) > 1)
+        self.containers = frozenset(f.name for f in fields if _holds_others(f.kind))
         """Names of the fields that hold lists or maps."""
         self._maps_inside = any(_holds_map(field.kind) for field in fields)
         self._warned: set[str] = set()
@@ -301,7 +302,11 @@ def codec_of(sample_type: type[T]) -> SampleCodec[T]:
 
 
 def _holds_map(kind: Kind) -> bool:
-    return isinstance(kind, MapOf | Nested) or any(map(_holds_map, kind.parts()))
+    return isinstance(kind, MapOf | Nested | JsonValue) or any(map(_holds_map, kind.parts()))
+
+
+def _holds_others(kind: Kind) -> bool:
+    return isinstance(kind, JsonValue) or depth_of(kind) > 1
 
 
 def _is_array(kind: Kind) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 import msgpack
 import numpy as np
 
-from atdata.samples.kinds import Array, Encoded, Kind, Maybe, Misfit, Primitive
+from atdata.samples.kinds import Array, ClassLabel, Encoded, Kind, Maybe, Misfit, Primitive
 from atdata.samples.ndarray import has_padding, npy_header
 
 Packer: TypeAlias = Callable[[Any, list[Any]], None]
@@ -44,6 +44,8 @@ def packer_of(kind: Kind, before: bytes = b"") -> Packer:
     match kind:
         case Primitive("int"):
             return _int_packer(before)
+        case ClassLabel():
+            return _coded_packer(kind, before)
         case Primitive("float"):
             return _float_packer(before)
         case Primitive("bool"):
@@ -157,6 +159,12 @@ def _int_packer(before: bytes) -> Packer:
             out.append(before + UNSIGNED + _INT_KIND.encode(value).to_bytes(8, "big"))
 
     return pack
+
+
+def _coded_packer(kind: Kind, before: bytes) -> Packer:
+    """For a kind that is an integer on the wire."""
+    encode, pack_int = kind.encode, _int_packer(before)
+    return lambda value, out: pack_int(encode(value), out)
 
 
 def _float_packer(before: bytes) -> Packer:

@@ -10,7 +10,7 @@ import numpy as np
 
 from atdata._arrays import AnyArray
 from atdata.errors import OptionError, RaggedFieldError
-from atdata.samples.kinds import Array, Choice, DateTime, Field, Kind, Misfit, Primitive
+from atdata.samples.kinds import Array, Choice, ClassLabel, DateTime, Field, Kind, Misfit, Primitive
 
 Keys: TypeAlias = Sequence[str]
 
@@ -33,7 +33,7 @@ _PLAIN: Final[dict[type, Kind]] = {
 
 def is_number(kind: Kind) -> bool:
     """Whether a column of this kind is an array of numbers."""
-    return isinstance(kind, Primitive) and kind.name in _NUMBERS
+    return isinstance(kind, ClassLabel) or (isinstance(kind, Primitive) and kind.name in _NUMBERS)
 
 
 def as_array(name: str, kind: Kind, column: AnyArray | list[Any], keys: Keys) -> AnyArray:
@@ -47,8 +47,8 @@ def as_array(name: str, kind: Kind, column: AnyArray | list[Any], keys: Keys) ->
         keys: The key of each sample, for errors.
 
     Returns:
-        int64, float64 or bool for numbers; NumPy's string types for str, bytes and Literal;
-        datetime64[us] in UTC; arrays of shape (*S) as (n, *S), dtype unchanged.
+        int64, float64 or bool for numbers, int64 for class labels; NumPy's string types for str,
+        bytes and Literal; datetime64[us] in UTC; arrays of shape (*S) as (n, *S), dtype unchanged.
 
     Raises:
         RaggedFieldError: Arrays differ, an int is outside of int64, a str ends with NUL, or no
@@ -57,6 +57,8 @@ def as_array(name: str, kind: Kind, column: AnyArray | list[Any], keys: Keys) ->
     match kind:
         case Primitive(plain) if plain in _NUMBERS:
             return _numbers(name, plain, column, keys)
+        case ClassLabel():
+            return _numbers(name, "int", column, keys)
         case Array():
             if isinstance(column, np.ndarray):
                 return column
@@ -146,7 +148,9 @@ def fills_of(fill: Mapping[str, Any] | None, fields: Mapping[str, Field]) -> dic
             if isinstance(field.kind, Array) and isinstance(value, np.ndarray):
                 field.kind.check(value)
             else:
-                found[name] = field.kind.decode(field.kind.encode(value))
+                # What stands for no label in a column, such as -100, is the number of no class.
+                kind = Primitive("int") if isinstance(field.kind, ClassLabel) else field.kind
+                found[name] = kind.decode(kind.encode(value))
         except Misfit as misfit:
             raise OptionError(f"fill: {misfit.at(f'.{name}')}") from None
     return found

@@ -8,10 +8,11 @@ string with ``contentEncoding: base64`` or ``format: byte``  bytes
 string with ``format: date-time``                            DateTime
 string with ``enum``                                         Choice
 ``$ref`` to the shim ``atdata-ndarray-bytes``                Array
-``$ref`` to ``#/$defs/atdata-image``, ``…-audio``            Encoded
 array with ``items``                                         ListOf
 object with ``additionalProperties``                         MapOf
 ``type`` that is a list with ``null``                        Maybe
+``anyOf`` of another kind and ``null``                       Maybe
+``$ref`` to ``#/$defs/atdata-…``                             see `named_kinds`
 anything else                                                Unknown
 ===========================================================  ============
 
@@ -20,7 +21,6 @@ Servers reorder the keys of an object, so the fields of such a schema have no or
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -33,7 +33,6 @@ from atdata.samples.kinds import (
     Array,
     Choice,
     DateTime,
-    Encoded,
     Field,
     Kind,
     ListOf,
@@ -42,18 +41,28 @@ from atdata.samples.kinds import (
     Primitive,
     Unknown,
 )
-from atdata.samples.media import MEDIA
 from atdata.samples.ndarray import dtype_name
 from atdata.schema.checks import as_choices, as_shape, check_limits, known_dtype
 from atdata.schema.model import Schema
+from atdata.schema.named_kinds import named_kind, named_record
 
 _FORMAT: Final = f"{ALT_SCHEMA_COLLECTION}#jsonSchemaFormat"
 _NDARRAY: Final = re.compile(
     r"https://(alt\.science|foundation\.ac)/schemas/atdata-ndarray-bytes/[0-9.]+(/?#/\$defs/ndarray)?"
 )
 _NDARRAY_REF: Final = "https://alt.science/schemas/atdata-ndarray-bytes/1.0.0#/$defs/ndarray"
-_MEDIA_REFS: Final = {f"#/$defs/atdata-{name}": name for name in MEDIA}
 _BYTES: Final = {"type": "string", "format": "byte", "contentEncoding": "base64"}
+_OURS: Final = "#/$defs/atdata-"
+"""What ``$ref`` to a kind that JSON Schema does not have begins with. A reader that does not know
+it sees what any validator sees: the definition, which allows more."""
+_DEFINITIONS: Final[dict[str, dict[str, Any]]] = {
+    "image": _BYTES,
+    "audio": _BYTES,
+    "json": {},
+    "classLabel": {"type": "integer", "minimum": 0},
+}
+"""Name of such a kind → what JSON Schema can say of it."""
+_NULL: Final = {"type": "null"}
 _TYPES: Final = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
 _PRIMITIVES: Final = {written: name for name, written in _TYPES.items()}
 
@@ -125,12 +134,14 @@ def _kind(value: object, path: str, depth: int) -> Kind:
     if isinstance(sort, list) and "null" in sort and len(sort) == 2:
         sort = next((one for one in sort if one != "null"), None)
         return Maybe(_kind({**data, "type": sort}, path, depth + 1))
+    if (others := _besides_null(data.get("anyOf"))) is not None:
+        return Maybe(_kind(others, f"{path}.anyOf", depth + 1))
     kind: Kind | None = None
-    if isinstance(ref := data.get("$ref"), str):
-        if ref in _MEDIA_REFS:
-            kind = Encoded(_MEDIA_REFS[ref])
-        else:
-            kind = _array(data, path) if _NDARRAY.fullmatch(ref) else None
+    if isinstance(ref := data.get("$ref"), str) and ref.startswith(_OURS):
+        name = ref.removeprefix(_OURS)
+        kind = named_kind(name, data, path, lambda value, at: _kind(value, at, depth + 1))
+    elif isinstance(ref, str):
+        kind = _array(data, path) if _NDARRAY.fullmatch(ref) else None
     elif sort == "string":
         kind = _string(data, path)
     elif sort == "array" and "items" in data:
@@ -144,6 +155,13 @@ def _kind(value: object, path: str, depth: int) -> Kind:
         shown = data.get("$ref", sort)
         return Unknown(f"JSON Schema {shown!r:.100}", in_schema.json(dict(data), path, limits.text))
     return kind
+
+
+def _besides_null(anyof: object) -> object:
+    """What ``anyOf`` allows besides null, if that is one thing; else None."""
+    if not isinstance(anyof, list) or len(anyof) != 2 or _NULL not in anyof:
+        return None
+    return anyof[1] if anyof[0] == _NULL else anyof[0]
 
 
 def _string(data: Mapping[str, Any], path: str) -> Kind:
@@ -175,8 +193,7 @@ def to_alt_record(schema: Schema) -> dict[str, Any]:
         SchemaError: A field that JSON Schema cannot express, such as a nested sample; names it.
     """
     properties = {field.name: _property(field) for field in schema.fields}
-    shown = json.dumps(properties)
-    defined = {f"atdata-{n}": dict(_BYTES) for ref, n in _MEDIA_REFS.items() if f'"{ref}"' in shown}
+    defined = {f"atdata-{name}": dict(_DEFINITIONS[name]) for name in sorted(_names_in(properties))}
     record: dict[str, Any] = {
         "$type": ALT_SCHEMA_COLLECTION,
         "name": schema.name,
@@ -194,6 +211,18 @@ def to_alt_record(schema: Schema) -> dict[str, Any]:
         "metadata": schema.metadata,
     }
     return {key: value for key, value in record.items() if value is not None}
+
+
+def _names_in(written: object) -> set[str]:
+    """The names of our kinds that a written schema refers to."""
+    if isinstance(written, list):
+        return {name for item in written for name in _names_in(item)}
+    if not isinstance(written, dict):
+        return set()
+    ref = written.get("$ref")
+    inside = {name for item in written.values() for name in _names_in(item)}
+    named = isinstance(ref, str) and ref.startswith(_OURS)
+    return {str(ref).removeprefix(_OURS), *inside} if named else inside
 
 
 def _property(field: Field) -> dict[str, Any]:
@@ -214,15 +243,19 @@ def _json_schema(kind: Kind, where: str) -> dict[str, Any]:
         case Array(dtype=dtype, shape=shape):
             known = {"dtype": dtype, "shape": None if shape is None else list(shape)}
             return {"$ref": _NDARRAY_REF, **{k: v for k, v in known.items() if v is not None}}
-        case Encoded(name=name):
-            return {"$ref": f"#/$defs/atdata-{name}"}
         case ListOf(items=items):
             return {"type": "array", "items": _json_schema(items, where)}
         case MapOf(values=inner):
             return {"type": "object", "additionalProperties": _json_schema(inner, where)}
-        case Maybe(kind=inner) if "type" in (written := _json_schema(inner, where)):
+        case Maybe(kind=inner):
+            written = _json_schema(inner, where)
+            if "type" not in written:
+                return {"anyOf": [written, _NULL]}
             return {**written, "type": [written["type"], "null"]}
         case _:
+            named = named_record(kind, lambda inner: _json_schema(inner, where))
+            if named is not None:
+                return {"$ref": f"{_OURS}{named[0]}", **named[1]}
             raise SchemaError(
                 f"{where}: records of the science.alt family cannot hold {kind.describe()}. "
                 "Publish in the ac.foundation family, which has nested samples and every kind."

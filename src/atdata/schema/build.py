@@ -7,7 +7,7 @@ import dataclasses
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from datetime import datetime
-from typing import Any, ClassVar, Final, Literal, Optional, cast
+from typing import Annotated, Any, ClassVar, Final, Literal, Optional, cast
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -19,9 +19,12 @@ from atdata.samples.kinds import (
     PRIMITIVES,
     Array,
     Choice,
+    ClassLabel,
     DateTime,
     Encoded,
     Field,
+    Json,
+    JsonValue,
     Kind,
     ListOf,
     MapOf,
@@ -187,6 +190,10 @@ def _annotation(kind: Kind) -> Any:
             return PRIMITIVES[name]
         case DateTime():
             return datetime
+        case JsonValue():
+            return Json
+        case ClassLabel():
+            return Annotated[int, kind]
         case Choice(values):
             return cast(Any, Literal)[values]
         case Array(dtype, shape):

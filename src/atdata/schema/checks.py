@@ -13,8 +13,8 @@ import numpy as np
 
 from atdata._json_checks import in_schema
 from atdata._limits import limits
-from atdata.errors import SchemaError
-from atdata.samples.kinds import Field, Kind, Maybe, Nested
+from atdata.errors import SampleTypeError, SchemaError
+from atdata.samples.kinds import ClassLabel, Field, Kind, Maybe, Nested
 from atdata.samples.ndarray import UNSIZED_DTYPES
 from atdata.samples.packable import name_problem
 
@@ -92,10 +92,20 @@ def known_dtype(name: str) -> np.dtype[Any] | None:
         return None
 
 
-def as_choices(value: object, path: str) -> tuple[str, ...]:
-    """The values of an enum: each a str, none twice."""
-    if not isinstance(value, list) or not 1 <= len(value) <= limits.choices:
-        raise in_schema.wrong(path, f"a list of 1 to {limits.choices:,} str", value)
+def as_class_label(value: object, path: str) -> ClassLabel:
+    """The classes of a field: each name a str, none twice or empty."""
+    names = as_choices(value, path, limits.class_names)
+    try:
+        return ClassLabel(*names)
+    except SampleTypeError as error:
+        raise SchemaError(f"{path}: {error}") from None
+
+
+def as_choices(value: object, path: str, most: int | None = None) -> tuple[str, ...]:
+    """The values of an enum, by default at most ``limits.choices``: each a str, none twice."""
+    most = limits.choices if most is None else most
+    if not isinstance(value, list) or not 1 <= len(value) <= most:
+        raise in_schema.wrong(path, f"a list of 1 to {most:,} str", value)
     seen: set[object] = set()
     for i, choice in enumerate(value):
         if in_schema.text(choice, f"{path}[{i}]") is None or choice in seen:

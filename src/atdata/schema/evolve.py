@@ -10,9 +10,11 @@ from atdata._secrets import redacted_repr
 from atdata.samples.kinds import (
     Array,
     Choice,
+    ClassLabel,
     DateTime,
     Encoded,
     Field,
+    JsonValue,
     Kind,
     ListOf,
     MapOf,
@@ -234,6 +236,13 @@ def accepts(new: Kind, old: Kind) -> bool:
             return True
         case Primitive("str"), Choice() | DateTime():
             return True
+        case Primitive("int" | "float"), ClassLabel():
+            return True
+        case ClassLabel(names), ClassLabel(before):
+            # Another name at the same number, and old labels would mean another class.
+            return names[: len(before)] == before
+        case JsonValue(), _:
+            return _is_json(old)
         case Choice(wide), Choice(narrow):
             return set(narrow) <= set(wide)
         case (Primitive("bytes"), Encoded()) | (Encoded(), Primitive("bytes")):
@@ -242,6 +251,19 @@ def accepts(new: Kind, old: Kind) -> bool:
             return _array_accepts(new, old)
         case Nested(), Nested():
             return _fields_accept(new.fields, old.fields)
+        case _:
+            return False
+
+
+def _is_json(kind: Kind) -> bool:
+    """Whether each stored value is a JSON value. A float may be NaN, and JSON has none."""
+    match kind:
+        case Primitive(name):
+            return name in ("str", "int", "bool")
+        case JsonValue() | ClassLabel() | Choice() | DateTime():
+            return True
+        case ListOf() | MapOf() | Maybe() | Nested():
+            return all(map(_is_json, kind.parts()))
         case _:
             return False
 

@@ -11,10 +11,10 @@ DateTime             ``#primitive`` str with ``format: "datetime"``
 Choice               ``#primitive`` str with ``enum: [...]``
 Array                ``#ndarray`` with ``dtype`` (``"any"``: any) and ``shape``
 ListOf, MapOf        ``#array`` with ``items``, ``#map`` with ``values``
-Encoded              ``#image``, ``#audio``
 Nested               ``#ref`` with ``ref``
 Maybe inside these   the inner kind with ``optional: true``
 Unknown              the record that it was read from
+any other            ``#name`` with the keys that `named_kinds` lists
 ===================  ==========================================================
 """
 
@@ -36,7 +36,6 @@ from atdata.samples.kinds import (
     Array,
     Choice,
     DateTime,
-    Encoded,
     Field,
     Kind,
     ListOf,
@@ -46,10 +45,10 @@ from atdata.samples.kinds import (
     Primitive,
     Unknown,
 )
-from atdata.samples.media import MEDIA
 from atdata.samples.ndarray import dtype_name
 from atdata.schema.checks import as_choices, as_shape, check_limits, known_dtype
 from atdata.schema.model import Schema
+from atdata.schema.named_kinds import named_kind, named_record
 
 _KIND_TYPE: Final = "ac.foundation.dataset.schemaType"
 """What ``$type`` of a field type begins with, before the ``#``."""
@@ -97,8 +96,6 @@ def _kind_record(kind: Kind, ref_of: Callable[[Nested], str]) -> dict[str, Any]:
         case Array(dtype, shape):
             record = _typed("ndarray", dtype=dtype or "any")
             return record if shape is None else {**record, "shape": list(shape)}
-        case Encoded(name):
-            return _typed(name)
         case ListOf(inner):
             return _typed("array", items=_kind_record(inner, ref_of))
         case MapOf(inner):
@@ -111,7 +108,10 @@ def _kind_record(kind: Kind, ref_of: Callable[[Nested], str]) -> dict[str, Any]:
             record = json.loads(kind.record)
             return dict(record)
         case _:
-            raise SchemaError(f"{kind!r:.80} has no place in a record.")
+            named = named_record(kind, lambda inner: _kind_record(inner, ref_of))
+            if named is None:
+                raise SchemaError(f"{kind!r:.80} has no place in a record.")
+            return _typed(named[0], **named[1])
 
 
 def _typed(name: str, **rest: Any) -> dict[str, Any]:
@@ -206,18 +206,18 @@ def _kind(value: object, path: str, resolve: Callable[[str], Schema], depth: int
         kind = _primitive(data, path)
     elif base == _KIND_TYPE and name == "ndarray":
         kind = _array(data, path)
-    elif base == _KIND_TYPE and name in MEDIA:
-        kind = Encoded(name)
     elif base == _KIND_TYPE and name == "array":
         kind = ListOf(_kind(data.get("items"), f"{path}.items", resolve, depth + 1))
     elif base == _KIND_TYPE and name == "map":
         kind = MapOf(_kind(data.get("values"), f"{path}.values", resolve, depth + 1))
     elif base == _KIND_TYPE and name == "ref":
         kind = _nested(data.get("ref"), f"{path}.ref", resolve)
+    elif base == _KIND_TYPE:
+        kind = named_kind(name, data, path, lambda value, at: _kind(value, at, resolve, depth + 1))
     if kind is None:
         # Kept as it is, `optional` included, so that it can be written again.
         return Unknown(
-            in_schema.name(tag, f"{path}.$type"), in_schema.json(dict(data), path, limits.text)
+            in_schema.name(tag, f"{path}.$type"), in_schema.json(dict(data), path, limits.metadata)
         )
     return (
         Maybe(kind) if in_schema.boolean(data.get("optional", False), f"{path}.optional") else kind

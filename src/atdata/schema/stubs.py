@@ -16,9 +16,11 @@ from atdata.errors import SchemaError
 from atdata.samples.kinds import (
     Array,
     Choice,
+    ClassLabel,
     DateTime,
     Encoded,
     Field,
+    JsonValue,
     Kind,
     ListOf,
     MapOf,
@@ -41,10 +43,13 @@ _HOME: Final = {
     "tuple": "builtins",
     "field": "dataclasses",
     "datetime": "datetime",
+    "Annotated": "typing",
     "Any": "typing",
     "Literal": "typing",
     "np": "numpy",
     "NDArray": "numpy.typing",
+    "ClassLabel": "atdata",
+    "Json": "atdata",
     "packable": "atdata",
     "Image": "atdata",
     "Audio": "atdata",
@@ -149,6 +154,11 @@ class _Writer:
                 return self.use(name)
             case DateTime():
                 return self.use("datetime")
+            case JsonValue():
+                return self.use("Json")
+            case ClassLabel(names):
+                label = f"{self.use('ClassLabel')}({', '.join(map(repr, names))})"
+                return f"{self.use('Annotated')}[{self.use('int')}, {label}]"
             case Choice(values):
                 return f"{self.use('Literal')}[{', '.join(map(repr, values))}]"
             case Array(dtype, shape):

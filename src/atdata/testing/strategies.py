@@ -24,9 +24,11 @@ from atdata.samples.kinds import (
     PRIMITIVES,
     Array,
     Choice,
+    ClassLabel,
     DateTime,
     Encoded,
     Field,
+    JsonValue,
     Kind,
     ListOf,
     MapOf,
@@ -95,6 +97,8 @@ def kinds(*, depth: int = 2) -> st.SearchStrategy[Kind]:
         st.just(DateTime()),
         st.sampled_from(sorted(MEDIA)).map(Encoded),
         st.lists(st.text(max_size=5), min_size=1, max_size=3, unique=True).map(_choice),
+        st.just(JsonValue()),
+        _class_names().map(lambda names: ClassLabel(*names)),
         st.builds(Array, st.none() | st.sampled_from(DTYPES), st.none() | _shapes()),
     )
     if depth <= 0:
@@ -144,6 +148,10 @@ def values_of(kind: Kind) -> st.SearchStrategy[Any]:
             return _PRIMITIVE_VALUES[name]
         case DateTime():
             return _datetimes()
+        case JsonValue():
+            return json_values()
+        case ClassLabel(names):
+            return st.integers(0, len(names) - 1)
         case Choice(values, enum):
             return st.sampled_from(list(values) if enum is None else list(enum))
         case Array():
@@ -166,6 +174,24 @@ def values_of(kind: Kind) -> st.SearchStrategy[Any]:
             raise ValueError(f"{kind!r} is not a kind of this version.")
 
 
+def json_values() -> st.SearchStrategy[Any]:
+    """JSON values: of any type and nested, with integers of 64 bits and finite floats."""
+    single = (
+        st.none()
+        | st.booleans()
+        | st.integers(-(2**63), 2**64 - 1)
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text(max_size=5)
+    )
+    return st.recursive(
+        single,
+        lambda inner: (
+            st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+        ),
+        max_leaves=5,
+    )
+
+
 def arrays_of(kind: Array) -> st.SearchStrategy[AnyArray]:
     """Arrays of this dtype and shape; NaN, empty arrays and no dimensions included."""
     names = [kind.dtype] if kind.dtype is not None else list(DTYPES)
@@ -186,6 +212,10 @@ def samples_of(sample_type: type[T]) -> st.SearchStrategy[T]:
 
 def _shapes() -> st.SearchStrategy[tuple[int | None, ...]]:
     return st.lists(st.none() | st.integers(0, 4), min_size=1, max_size=3).map(tuple)
+
+
+def _class_names() -> st.SearchStrategy[list[str]]:
+    return st.lists(st.text(min_size=1, max_size=5), min_size=1, max_size=3, unique=True)
 
 
 def _choice(values: list[str]) -> Choice:

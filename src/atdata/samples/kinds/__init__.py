@@ -10,6 +10,8 @@ dict[str, T]                  MapOf               map
 datetime                      DateTime            str, ISO 8601
 Literal["a", "b"], Enum       Choice              str
 Image, Audio                  Encoded             bin: the encoded bytes
+Annotated[int, ClassLabel()]  ClassLabel          int
+Json, Any                     JsonValue           the same
 a packable class              Nested              map
 T | None                      Maybe               nil or T
 ============================  ==================  ============================
@@ -22,8 +24,10 @@ from __future__ import annotations
 
 from atdata.samples.kinds.arrays import Array
 from atdata.samples.kinds.choices import Choice
+from atdata.samples.kinds.class_labels import ClassLabel
 from atdata.samples.kinds.containers import ListOf, MapOf, Maybe
 from atdata.samples.kinds.encoded import Encoded
+from atdata.samples.kinds.json_values import Json, JsonValue
 from atdata.samples.kinds.kind import Kind, Misfit, check_text, depth_of
 from atdata.samples.kinds.nested import Field, Nested
 from atdata.samples.kinds.primitives import PRIMITIVES, Primitive
@@ -34,9 +38,12 @@ __all__ = [
     "PRIMITIVES",
     "Array",
     "Choice",
+    "ClassLabel",
     "DateTime",
     "Encoded",
     "Field",
+    "Json",
+    "JsonValue",
     "Kind",
     "ListOf",
     "MapOf",

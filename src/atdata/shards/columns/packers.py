@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from atdata._arrays import AnyArray, Bytes, Integers, slices
-from atdata.samples.kinds import Array, Field, Misfit, Primitive
+from atdata.samples.kinds import Array, ClassLabel, Field, Misfit, Primitive
 from atdata.samples.ndarray import conversion, has_padding, refuse_mask, without_padding
 from atdata.samples.packing import (
     BOOLS,
@@ -134,6 +134,8 @@ def pack_of(field: Field, column: Values, before: bytes) -> PackColumn:
         case Array():
             return _pack_arrays(field.kind, column, before)
         case Primitive("int") if numbers and sort in "iu":
+            return lambda values: _ints(before, np.asarray(values))
+        case ClassLabel(names) if numbers and sort in "iu" and _are_below(column, len(names)):
             return lambda values: _ints(before, np.asarray(values))
         case Primitive("float") if numbers and sort in "iuf" and _are_floats(column):
             return lambda values: _floats(before, np.asarray(values))
@@ -273,6 +275,11 @@ def _ints(before: bytes, column: AnyArray) -> FixedWidth:
         rows[:, 1:] = _bytes_of(column.astype(">u8"))
         return FixedWidth(before, rows)
     return FixedWidth(before + INT, _bytes_of(column.astype(">i8")))
+
+
+def _are_below(column: AnyArray, end: int) -> bool:
+    """Whether each integer of a column is from 0 to ``end`` - 1."""
+    return not len(column) or (int(column.min()) >= 0 and int(column.max()) < end)
 
 
 def _are_floats(column: AnyArray) -> bool:

@@ -16,16 +16,15 @@ from atdata.errors import DecodeError
 from atdata.samples.kinds import (
     Array,
     Choice,
+    ClassLabel,
     DateTime,
     Encoded,
     Field,
     Kind,
-    ListOf,
-    MapOf,
     Maybe,
     Misfit,
-    Nested,
     Primitive,
+    Unknown,
 )
 from atdata.samples.text_column import TextColumn
 from atdata.samples.wire import unpack_value
@@ -82,10 +81,12 @@ def _reader(kind: Kind, own: bool) -> ColumnReader | None:
         case Maybe(inner):
             read = _reader(inner, own)
             return None if read is None else lambda cursor: _maybe(cursor, read, inner)
-        case ListOf() | MapOf() | Nested():
-            return lambda cursor: _row_by_row(cursor, kind)
-        case _:
+        case ClassLabel():
+            return lambda cursor: _labels(cursor, kind)
+        case Unknown():
             return None
+        case _:
+            return lambda cursor: _row_by_row(cursor, kind)
 
 
 def _ints(cursor: Cursor) -> AnyArray | list[Any]:
@@ -195,6 +196,16 @@ _PRIMITIVES: Final[dict[str, ColumnReader]] = {
     "str": _strs,
     "bytes": _binaries,
 }
+
+
+def _labels(cursor: Cursor, kind: ClassLabel) -> AnyArray:
+    found = _ints(cursor)
+    if isinstance(found, list):
+        raise cursor.all_rows()
+    outside = (found < 0) | (found >= len(kind.names))
+    if outside.any():
+        raise OddRows(outside)
+    return found.astype(np.int64, copy=False)
 
 
 def _from_texts(cursor: Cursor, kind: Choice | DateTime) -> list[Any]:
