@@ -25,6 +25,7 @@ from atdata.capabilities import (
     SupportsFromUrl,
     SupportsLocalPaths,
     SupportsMaxShardBytes,
+    SupportsNeighbours,
     SupportsPlannedCopies,
     SupportsPresentCopies,
     SupportsPublicCheck,
@@ -53,6 +54,7 @@ _2: tuple[type[SupportsByteRanges], ...] = (URLSource, SubsetSource, CachedSourc
 _3: tuple[type[SupportsLocalPaths], ...] = (URLSource, SubsetSource, CachedSource)
 _4: tuple[type[SupportsSidecars], ...] = (URLSource, SubsetSource, CachedSource)
 _5: tuple[type[SupportsUncached], ...] = (CachedSource,)
+_20: tuple[type[SupportsNeighbours], ...] = (URLSource, SubsetSource, CachedSource)
 _18: tuple[type[SupportsUrlRanges], ...] = (HttpReader, S3Reader)
 _19: tuple[type[ShardReader], ...] = (DiskReader, HttpReader, S3Reader, BlobReader, FsspecReader)
 

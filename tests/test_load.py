@@ -50,10 +50,12 @@ def test_words_of_shared_folders_do_not_count(tmp_path: Path) -> None:
     assert set(load_dataset(tmp_path / "test", Item)) == {"test"}
 
 
-def test_without_a_type_samples_are_dicts(tmp_path: Path) -> None:
-    """A path without a type gives DictSamples."""
+def test_without_a_recorded_type_samples_are_dicts(tmp_path: Path) -> None:
+    """Shards that nothing was recorded of give DictSamples."""
     write_samples(items(1), tmp_path / "a.tar")
+    (tmp_path / "a.tar.atdata.json").unlink()
     (sample,) = load_dataset(tmp_path, split="train")
+    assert type(sample) is atdata.DictSample
     assert sample.n == 1
 
 

@@ -46,6 +46,9 @@ class Limits:
     """Largest metadata, in characters of JSON of a schema, in bytes of msgpack of a dataset; and
     the largest unknown kind in a schema, in characters."""
 
+    schema_file: int = 4_000_000
+    """Largest schema file that is read next to shards, in bytes."""
+
     samples: int = 10_000_000
     """Most samples of one shard."""
     sample_bytes: int = 2**32

@@ -27,6 +27,7 @@ __all__ = [
     "SupportsFromUrl",
     "SupportsLocalPaths",
     "SupportsMaxShardBytes",
+    "SupportsNeighbours",
     "SupportsPlannedCopies",
     "SupportsPresentCopies",
     "SupportsPublicCheck",
@@ -112,6 +113,23 @@ class SupportsSidecars(Protocol):
 
     def open_sidecar(self, shard_id: str, suffix: str) -> IO[bytes]:
         """Open the file whose name is the shard's followed by ``suffix``. One request.
+
+        Raises:
+            ShardNotFoundError: Not found.
+            SourceError: It cannot be read.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsNeighbours(Protocol):
+    """A source that opens other files in the folder of a shard, such as the schema of its samples.
+
+    Without it, the schema that was written with the shards is not found.
+    """
+
+    def open_neighbour(self, shard_id: str, name: str) -> IO[bytes]:
+        """Open the file of this name in the folder of a shard. One request.
 
         Raises:
             ShardNotFoundError: Not found.

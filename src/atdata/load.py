@@ -13,9 +13,11 @@ from atdata._registry import slash_missing
 from atdata._shardlist import instead_of
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.dataset_dict import DatasetDict, by_split
+from atdata.dataset.recorded_type import check_recorded, recorded_type
 from atdata.errors import (
     DatasetNotFoundError,
     ShardNotFoundError,
+    UnknownKindError,
 )
 from atdata.indexing.open_entry import open_entry
 from atdata.samples.codec import check_sample_type
@@ -75,8 +77,9 @@ def load_dataset(
     Args:
         where: A path, folder or URL (braces and globs are expanded), ``@local/name``,
             ``@handle/name`` or ``at://…``.
-        sample_type: Type of the samples; None: the type of the dataset's schema, or
-            `DictSample` if it has none, or one with kinds that this version does not know.
+        sample_type: Type of the samples; None: the type of the dataset's schema, which for a
+            path is in a file that was written with the shards; or `DictSample` if it has none, or
+            one with kinds that this version does not know.
         split: Name of a split, to open only that one; None: all splits.
         index: Where to look up names; None: the default local index for ``@local/``, the
             network for all others.
@@ -89,6 +92,9 @@ def load_dataset(
     Raises:
         KeyError: No such dataset or split.
         NoDataUrlsError: There are no shards.
+        SchemaConflictError: The shards were written with a type that cannot be read as
+            ``sample_type``.
+        SchemaError: The file that has their type is damaged.
     """
     if sample_type is not None:
         check_sample_type(sample_type)
@@ -101,8 +107,21 @@ def load_dataset(
             _check_is_place(where)
         dataset = Dataset.of(sample_type or DictSample, where)
         _check_files(dataset, where)
+        if sample_type is None:
+            dataset = _as_recorded(dataset)
+        else:
+            check_recorded(dataset.source, sample_type)
     splits = by_split(dataset)
     return splits if split is None else splits[split]
+
+
+def _as_recorded(dataset: Dataset[Any]) -> Dataset[Any]:
+    """The dataset with the type that was recorded next to its shards, if one was."""
+    try:
+        found = recorded_type(dataset.source)
+    except UnknownKindError:
+        return dataset
+    return dataset if found is None else Dataset.of(found, dataset.source)
 
 
 def _check_is_place(where: str | Path | Sequence[str | Path]) -> None:

@@ -99,6 +99,7 @@ def test_killed_at_any_step_all_samples_are_old_or_new(old: int, new: int, tmp_p
         write(folder, 3, 20)
         assert read(folder) == (3, 20)
         names = {f"x-{n:06d}.tar{end}" for n in range(4) for end in ("", ".idx")}
+        names.add("x.atdata.json")
         assert {path.name for path in folder.iterdir()} == names
         shutil.rmtree(folder)
         if done:

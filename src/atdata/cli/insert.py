@@ -16,7 +16,8 @@ from atdata.cli.options import Description, IndexUrl, Json, License, Tags
 from atdata.cli.output import emit, facts, note, progress
 from atdata.cli.resolve import find_type, local_index
 from atdata.dataset.dataset import Dataset
-from atdata.errors import OptionError
+from atdata.dataset.recorded_type import check_recorded, recorded_type
+from atdata.errors import OptionError, UnknownKindError
 from atdata.schema.reflect import schema_of
 from atdata.sources.hashed_stream import HashedStream
 from atdata.sources.url import URLSource
@@ -47,8 +48,9 @@ def insert(
             "--type",
             metavar="MODULE:CLASS",
             help="Type of the samples: a class of yours, whose module is imported. Without --type "
-            "and --schema the type is inferred by reading all samples once; a published schema "
-            "with the same fields is used.",
+            "and --schema it is the one that was recorded next to the shards when atdata wrote "
+            "them. If there is none, it is inferred by reading all samples once, and a published "
+            "schema with the same fields is used.",
         ),
     ] = None,
     store: Annotated[
@@ -83,9 +85,15 @@ def insert(
     if schema is not None:
         schema_ref = schema if "://" in schema else f"atdata://local/sampleSchema/{schema}"
         chosen = into.decode_schema(schema_ref)
+        check_recorded(source, chosen)
+    elif sample_type is not None:
+        chosen = find_type(sample_type)
+        check_recorded(source, chosen)
+    elif (recorded := _recorded(source)) is not None:
+        chosen = recorded
     else:
-        chosen = find_type(sample_type) if sample_type else _inferred(source, name)
-        schema_ref = None if sample_type else published_like(schema_of(chosen), into)
+        chosen = _inferred(source, name)
+        schema_ref = published_like(schema_of(chosen), into)
         if schema_ref is not None:
             note(f"the samples fit the published schema {schema_ref}; it is recorded as theirs")
             chosen = into.decode_schema(schema_ref)
@@ -109,6 +117,15 @@ def insert(
         emit(known)
     else:
         facts((key, known[key]) for key in ("name", "cid", "schema_ref"))
+
+
+def _recorded(source: URLSource) -> type | None:
+    """The type that was recorded next to the shards when they were written, if one was."""
+    try:
+        return recorded_type(source)
+    except UnknownKindError as error:
+        note(f"{error} The type is inferred from the samples.")
+        return None
 
 
 def _inferred(source: URLSource, name: str) -> type:

@@ -15,6 +15,8 @@ from atdata.dataset.dataset import Dataset
 from atdata.errors import NoDataUrlsError, OptionError, SampleTypeError, StoreError
 from atdata.samples.codec import check_sample_type, codec_of, is_sample_type
 from atdata.samples.dict_sample import DictSample
+from atdata.schema.schema_file import SUFFIX as SCHEMA_SUFFIX
+from atdata.schema.schema_file import schema_file
 from atdata.shards.columns.packers import Values
 from atdata.shards.replacing import place_together, scratch_next_to
 from atdata.shards.row_sources import ColumnRows, RowSource, SampleRows
@@ -28,6 +30,8 @@ from atdata.system.scratch import Scratch
 T = TypeVar("T")
 
 _PATTERN: Final = re.compile(r"(.+?)([-_.]?%\d*d)\.tar")
+_SCHEMA: Final = "schema"
+"""The name of the schema file while it has no name next to the shards."""
 _NUMBER: Final = re.compile(r"-\d{6}\.tar")
 
 
@@ -43,7 +47,9 @@ def write_samples(
 
     Nothing appears under ``path`` until every sample has been written. The same samples give
     the same bytes. Shards of an earlier call with the same path are replaced: a reader finds all
-    the new ones or none, even if this process is killed while it replaces them.
+    the new ones or none, even if this process is killed while it replaces them. A small file next
+    to the shards, ``digits.tar.atdata.json`` or ``digits.atdata.json``, has the type of the
+    samples, so that `load_dataset` knows it.
 
     Args:
         samples: Instances of one packable class, or `DictSample`; read once, in order.
@@ -138,7 +144,7 @@ def _written(
     shards = write_numbered(
         source, folder, stem=folder.stem, maxcount=maxcount, maxsize=maxsize, fsync=folder.fsync
     ).shards
-    folder.publish()
+    folder.publish(schema_file(sample_type))
     return Dataset.of(sample_type, [Path(shard.url) for shard in shards], shards=shards)
 
 
@@ -246,12 +252,15 @@ class _ShardFolder:
             self._scratch.close()
             self._scratch = None
 
-    def publish(self) -> None:
-        """Give every shard its name, and its table the name next to it."""
+    def publish(self, schema: bytes) -> None:
+        """Give every shard its name, its table the name next to it, and all the schema of their
+        samples.
+        """
         try:
+            (self.scratch() / _SCHEMA).write_bytes(schema)
             if self.fsync:
-                sync_files(self.scratch() / kept for kept in self._table_names)
-            self._place_all()
+                sync_files(self.scratch() / kept for kept in (*self._table_names, _SCHEMA))
+            self._place_all(schema)
         except StoreError:
             raise
         except OSError as error:
@@ -259,11 +268,16 @@ class _ShardFolder:
         finally:
             self.discard()
 
-    def _place_all(self) -> None:
+    def _place_all(self, schema: bytes) -> None:
         assert self._scratch is not None
-        # Tables last: a table that is older than its shard is not used.
-        moves = {**self._names, **self._table_names}
+        described = self.folder / (f"{self.stem}.tar" if self._single else self.stem)
+        described = described.with_name(described.name + SCHEMA_SUFFIX)
+        # Tables after shards: a table that is older than its shard is not used.
+        moves = {**self._names, **self._table_names, _SCHEMA: described.name}
         if self._single:
+            # Until the new one is in place, the shard has no schema rather than another's.
+            if _differs(described, schema):
+                described.unlink(missing_ok=True)
             for kept, name in moves.items():
                 (self._scratch.path / kept).replace(self.folder / name)
             if self.fsync:
@@ -292,3 +306,10 @@ class _ShardFolder:
                 f"{left[0]}, that would be read together with these. Remove them or write to "
                 "another path. Nothing was written."
             )
+
+
+def _differs(path: Path, data: bytes) -> bool:
+    try:
+        return path.read_bytes() != data
+    except OSError:
+        return True

@@ -20,7 +20,7 @@ from atdata._shardlist import ShardInfo
 from atdata.capabilities import ByteRanges
 from atdata.errors import IntegrityError, OptionError
 from atdata.sources.byte_ranges import FileBytes
-from atdata.sources.capabilities import local_path, open_sidecar, ranges_of
+from atdata.sources.capabilities import local_path, open_neighbour, open_sidecar, ranges_of
 from atdata.sources.hashed_stream import CheckedStream, HashedStream
 from atdata.system.files import make_folders, sync_folder
 from atdata.system.folders import user_path
@@ -153,6 +153,10 @@ class CachedSource:
     def open_sidecar(self, shard_id: str, suffix: str) -> IO[bytes]:
         """Open the file next to a shard, if the source can. It is not copied."""
         return open_sidecar(self.source, shard_id, suffix)
+
+    def open_neighbour(self, shard_id: str, name: str) -> IO[bytes]:
+        """Open another file in the folder of a shard, if the source can. It is not copied."""
+        return open_neighbour(self.source, shard_id, name)
 
     def local_path(self, shard_id: str) -> Path | None:
         """The shard itself as a file of this machine, never its copy."""

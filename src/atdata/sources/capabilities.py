@@ -10,6 +10,7 @@ from atdata.capabilities import (
     ByteRanges,
     SupportsByteRanges,
     SupportsLocalPaths,
+    SupportsNeighbours,
     SupportsSidecars,
     SupportsUncached,
 )
@@ -35,6 +36,17 @@ def open_sidecar(source: DataSource, shard: str, suffix: str) -> IO[bytes]:
     if not isinstance(source, SupportsSidecars):
         raise ShardNotFoundError(f"{type(source).__name__} opens no files next to {shard!r}.")
     return source.open_sidecar(shard, suffix)
+
+
+def open_neighbour(source: DataSource, shard: str, name: str) -> IO[bytes]:
+    """Open the file of this name in the folder of a shard.
+
+    Raises:
+        ShardNotFoundError: There is none, or the source knows only its shards.
+    """
+    if not isinstance(source, SupportsNeighbours):
+        raise ShardNotFoundError(f"{type(source).__name__} opens no files next to {shard!r}.")
+    return source.open_neighbour(shard, name)
 
 
 def uncached(source: DataSource) -> DataSource:

@@ -13,7 +13,7 @@ from atdata._secrets import redacted_repr
 from atdata._shardlist import preview
 from atdata.capabilities import ByteRanges
 from atdata.errors import ShardNotFoundError
-from atdata.sources.capabilities import local_path, open_sidecar, ranges_of
+from atdata.sources.capabilities import local_path, open_neighbour, open_sidecar, ranges_of
 
 
 @redacted_repr
@@ -53,6 +53,10 @@ class SubsetSource:
     def open_sidecar(self, shard_id: str, suffix: str) -> IO[bytes]:
         """Open the file next to a shard, where the source can."""
         return open_sidecar(self.source, shard_id, suffix)
+
+    def open_neighbour(self, shard_id: str, name: str) -> IO[bytes]:
+        """Open another file in the folder of a shard, if the source can."""
+        return open_neighbour(self.source, shard_id, name)
 
     def local_path(self, shard_id: str) -> Path | None:
         """The shard as a file of this machine, where the source knows of one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, TypeAlias
@@ -163,14 +163,26 @@ class URLSource:
             ShardNotFoundError: There is none, or the shards of this scheme have no names.
             SourceError: It cannot be read.
         """
+        return self._open_near(shard_id, lambda path: path + suffix)
+
+    def open_neighbour(self, shard_id: str, name: str) -> IO[bytes]:
+        """Open the file of this name in the folder of a shard.
+
+        Raises:
+            ShardNotFoundError: There is none, or the shards of this scheme have no names.
+            SourceError: It cannot be read.
+        """
+        return self._open_near(shard_id, lambda path: "".join(path.rpartition("/")[:2]) + name)
+
+    def _open_near(self, shard_id: str, place_of: Callable[[str], str]) -> IO[bytes]:
         item = self._origins[shard_id]
         scheme = scheme_of(item)
         if scheme == "at":
             raise ShardNotFoundError(f"{item}: there are no files next to a blob.")
         # A key in a bucket may have a question mark.
         path, mark, query = (str(item), "", "") if scheme == "s3" else str(item).partition("?")
-        sidecar = f"{path}{suffix}{mark}{query}"
-        return self._open(item.at(sidecar) if isinstance(item, LocatedUrl) else sidecar)
+        near = f"{place_of(path)}{mark}{query}"
+        return self._open(item.at(near) if isinstance(item, LocatedUrl) else near)
 
     @once
     def _shards(self) -> tuple[str, ...]:

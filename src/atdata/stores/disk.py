@@ -16,7 +16,7 @@ from atdata.shards.tar.table import SUFFIX
 from atdata.sources.disk import path_of
 from atdata.stores.prefixes import OwnPrefix, check_prefix, name_taken
 from atdata.stores.store_base import SinkStore
-from atdata.system.files import make_folders, place_file, sync_folder
+from atdata.system.files import make_folders, place_file, sync_files, sync_folder
 from atdata.system.regular_files import open_file
 from atdata.system.scratch import Scratch
 
@@ -152,6 +152,16 @@ class _FolderSink:
             place_file(file, path)
         if self._folder / name in self._placed:
             self._placed.append(path)
+
+    def accept_schema(self, name: str, schema: bytes) -> None:
+        """Place the schema file next to the shards; an existing one stays."""
+        file, path = self._scratch / name, self._folder / name
+        with _disk_errors(path):
+            file.write_bytes(schema)
+            sync_files([file])
+            if self._place(file, path):
+                self._placed.append(path)
+            file.unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Remove what this call placed, if no other writer can have found it."""

@@ -97,6 +97,15 @@ class BucketSink:
         with self._bucket.client(key) as client:
             client.put_object(Bucket=self._bucket.name, Key=key, Body=table)
 
+    def accept_schema(self, name: str, schema: bytes) -> None:
+        """Send the schema file next to the shards; an existing one stays."""
+        key = self._base + name
+        if self._bucket.head(key) is not None:
+            return
+        self._sent.append(key)
+        with self._bucket.client(key) as client:
+            client.put_object(Bucket=self._bucket.name, Key=key, Body=schema)
+
     def discard(self) -> None:
         """Remove what this call sent, if no other writer can have found it."""
         for key in self._sent if self._own else ():

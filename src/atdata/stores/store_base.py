@@ -10,6 +10,9 @@ from typing import IO, Protocol, runtime_checkable
 from atdata._shardlist import ShardInfo, ShardUrls
 from atdata.capabilities import Progress
 from atdata.errors import OptionError
+from atdata.samples.codec import is_sample_type
+from atdata.samples.dict_sample import DictSample
+from atdata.schema.schema_file import SUFFIX, schema_file
 from atdata.shards.open_shard import ShardSink
 from atdata.shards.writer import PackedSample, write_keyed
 from atdata.stores.copier import CopySink, copy_to_sink
@@ -44,6 +47,9 @@ class SinkStore(ABC):
         Writing the same samples to the same prefix again changes nothing. After an error, Ctrl-C
         included, nothing unfinished is left; whole shards stay, so that a second run resumes.
 
+        If the samples have a type, ``{prefix}/data.atdata.json`` records it for `load_dataset`. An
+        existing file of this name stays.
+
         Args:
             ds: The dataset.
             prefix: Where in the store; the shards are ``{prefix}/data-000000.tar``, ….
@@ -61,7 +67,9 @@ class SinkStore(ABC):
         """
         samples = packed_of(ds)
         with self._sink(prefix) as sink:
-            return write_to_sink(samples, sink, maxcount=maxcount, maxsize=maxsize)
+            shards = write_to_sink(samples, sink, maxcount=maxcount, maxsize=maxsize)
+            hand_schema(sink, ds)
+            return shards
 
     def copy_shards(
         self,
@@ -108,6 +116,22 @@ def write_to_sink(
     Result and errors are those of `SinkStore.write_shards`.
     """
     return write_keyed(samples, sink, stem=STEM, maxcount=maxcount, maxsize=maxsize)
+
+
+@runtime_checkable
+class SupportsSchemas(Protocol):
+    """A sink that keeps the schema of samples next to their shards."""
+
+    def accept_schema(self, name: str, schema: bytes) -> None:
+        """Take the schema file of all shards, once they have their names, unless it exists."""
+
+
+def hand_schema(sink: ShardSink, ds: Samples) -> None:
+    """Give the schema of a dataset's samples to a sink, if it takes schemas."""
+    sample_type = getattr(ds, "sample_type", None)
+    typed = is_sample_type(sample_type) and sample_type is not DictSample
+    if typed and isinstance(sink, SupportsSchemas):
+        sink.accept_schema(STEM + SUFFIX, schema_file(sample_type))
 
 
 def packed_of(ds: Samples) -> Iterator[PackedSample]:

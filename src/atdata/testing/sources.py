@@ -28,7 +28,12 @@ from numpy.typing import NDArray
 
 from atdata._protocols import DataSource
 from atdata._secrets import redacted_repr
-from atdata.capabilities import SupportsByteRanges, SupportsLocalPaths, SupportsSidecars
+from atdata.capabilities import (
+    SupportsByteRanges,
+    SupportsLocalPaths,
+    SupportsNeighbours,
+    SupportsSidecars,
+)
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.write import write_samples
 from atdata.errors import IntegrityError, ShardNotFoundError
@@ -175,6 +180,20 @@ class SourceSuite:
         for shard in source.shard_list:
             with pytest.raises(ShardNotFoundError):
                 source.open_sidecar(shard, ".absent")
+
+    def test_neighbours_are_files_of_the_same_folder(self, source: DataSource) -> None:
+        """A shard is found by its name from any other one; a file that is absent is an error."""
+        if not isinstance(source, SupportsNeighbours):
+            pytest.skip("The source lacks SupportsNeighbours.")
+        names = list(SHARDS)
+        for shard in source.shard_list:
+            with pytest.raises(ShardNotFoundError):
+                source.open_neighbour(shard, "absent.json")
+            try:
+                with source.open_neighbour(shard, names[-1]) as stream:
+                    assert stream.read() == SHARDS[names[-1]]
+            except ShardNotFoundError:
+                pytest.skip("The shards have no names here.")
 
     def test_a_dataset_reads_every_sample(self, stored: Stored, tmp_path: Path) -> None:
         """A typed dataset over the source yields all samples of all shards, in order."""
