@@ -72,7 +72,9 @@ class Row:
 
 
 def test_samples_get_the_published_schema_that_fits(folder: Path) -> None:
-    """Without --type, a schema with the same fields is used and named; of two, none is."""
+    """If no type was recorded with the shards, a published schema with the same fields is used and
+    named; of two, none is."""
+    (folder / "rows.atdata.json").unlink()
     documents(folder, *INSERT, "--type", "rows:Row")
     shards = ("insert", "rows-*.tar", "--name", "again")
     done = atdata_command(folder, *shards, "--json")
@@ -114,6 +116,7 @@ def test_a_schema_by_the_name_of_its_class(folder: Path) -> None:
 
 def test_schemas_are_listed_shown_and_compared(folder: Path) -> None:
     """A schema is named by reference, class and version, or dataset; 7 means that they differ."""
+    (folder / "rows.atdata.json").unlink()
     documents(folder, "insert", "rows-000000.tar", "--name", "loose")
     documents(folder, *INSERT, "--type", "rows:Row")
     assert {s["name"] for s in documents(folder, "schema", "ls")} == {"rows.Row", "inferred.Loose"}
@@ -377,13 +380,20 @@ def test_streams_as_they_come(folder: Path, shell: str, code: int, said: str) ->
 
 
 def test_the_data_of_the_tour_need_no_type(folder: Path) -> None:
-    """A field that is None in every sample does not stop an insertion without a type."""
+    """The type that samples were written with is recorded next to them, and inserted; without it,
+    a field that is None in every sample does not stop an insertion."""
     (folder / "tour.py").write_text(TOUR)
     subprocess.run(
         [COMMAND[0], "tour.py"], cwd=folder, env=environment(folder, {}), check=True, timeout=60
     )
+    [entry] = documents(folder, "insert", "digits.tar", "--name", "typed")
+    assert entry["schema_ref"].endswith("/Digit@1.0.0")
+    image = documents(folder, "schema", "show", "typed")[0]["fields"][0]
+    assert image["fieldType"]["dtype"] == "uint8"
+    (folder / "digits.tar.atdata.json").write_text('{\n "atdata": 2}')
     done = atdata_command(folder, "insert", "digits.tar", "--name", "digits", "--json")
     assert done.returncode == 0, done.stderr
+    assert "format 2, which this version of atdata does not know" in done.stderr
     assert "writer" in done.stderr
     fields = documents(folder, "schema", "show", "digits")[0]["fields"]
     assert [field["name"] for field in fields] == ["image", "label", "writer"]

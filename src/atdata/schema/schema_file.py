@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from atdata._json_checks import in_schema
+from atdata._json_checks import in_schema, shown
 from atdata._limits import limits
 from atdata._refs import LocalSchemaRef
 from atdata.errors import SchemaError, SchemaNotFoundError, UnknownKindError
@@ -82,7 +82,7 @@ def from_document(document: object) -> Schema | None:
         return None
     if document["atdata"] != FORMAT:
         raise UnknownKindError(
-            f"$.atdata: format {document['atdata']:.20}, which this version of atdata does not "
+            f"$.atdata: format {shown(document['atdata'])}, which this version of atdata does not "
             "know. Upgrade atdata, or read the data as atdata.DictSample."
         )
     record = document.get("schema")
