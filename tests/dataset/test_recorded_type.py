@@ -120,7 +120,7 @@ def test_shards_written_again_have_the_new_type(tmp_path: Path) -> None:
     """Also where the new samples have none."""
     for samples in (digits(3), [Box(1)], [atdata.DictSample(x=1)], digits(3)):
         for maxcount in (None, 1):
-            atdata.write_samples(samples, tmp_path / "d.tar", maxcount=maxcount)  # type: ignore[type-var]
+            atdata.write_samples(samples, tmp_path / "d.tar", maxcount=maxcount)
             for shard in tmp_path.glob("d-*.tar" if maxcount else "d.tar"):
                 assert loaded(shard).sample_type.__name__ == type(samples[0]).__name__
         for old in tmp_path.glob("d-*.tar*"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from atdata.samples.codec import codec_of
+from typing import Any
+
+from atdata.samples.codec import SampleCodec, codec_of
 from atdata.samples.dict_sample import DictSample
 from atdata.samples.kinds import (
     Array,
@@ -33,7 +35,7 @@ def why_unreadable(schema: Schema, sample_type: type) -> str | None:
     """
     if sample_type is DictSample:
         return None
-    codec = codec_of(sample_type)
+    codec: SampleCodec[Any] = codec_of(sample_type)
     return _of_fields(codec.fields, set(codec.defaults), schema.fields, "$")
 
 

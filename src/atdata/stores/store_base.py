@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import IO, Protocol, runtime_checkable
+from typing import IO, Any, Protocol, runtime_checkable
 
 from atdata._shardlist import ShardInfo, ShardUrls
 from atdata.capabilities import Progress
@@ -128,7 +128,7 @@ class SupportsSchemas(Protocol):
 
 def hand_schema(sink: ShardSink, ds: Samples) -> None:
     """Give the schema of a dataset's samples to a sink, if it takes schemas."""
-    sample_type = getattr(ds, "sample_type", None)
+    sample_type: Any = getattr(ds, "sample_type", None)
     typed = is_sample_type(sample_type) and sample_type is not DictSample
     if typed and isinstance(sink, SupportsSchemas):
         sink.accept_schema(STEM + SUFFIX, schema_file(sample_type))
