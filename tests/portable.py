@@ -54,6 +54,8 @@ QUICK: Final = (
 
 def hide() -> None:
     """Take the names away, before anything looks for them; for the rest of this process."""
+    # Plugins of pytest import it. On systems without these names it is another implementation.
+    importlib.import_module("asyncio")
     for module, names in HIDDEN.items():
         for name in names:
             if hasattr(module, name):

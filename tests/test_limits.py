@@ -49,7 +49,7 @@ def test_every_limit_is_on_the_page() -> None:
             assert isinstance(following, ast.Expr)
             about = " ".join(str(ast.literal_eval(following.value)).replace("``", "`").split())
             rows.append(f"| `{node.target.id}` | {getattr(Limits(), node.target.id):,} | {about} |")
-    page = (SRC.parents[1] / "docs" / "threat-model.md").read_text()
+    page = (Path(__file__).parents[1] / "docs" / "threat-model.md").read_text()
     assert [line for line in page.splitlines() if re.match(r"\| `\w+` \| [\d,]+ \|", line)] == rows
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 from pathlib import Path
 
 import pytest
@@ -40,17 +38,6 @@ def test_evolve_a_schema(tmp_path: Path) -> None:
 
 
 _REF = "atdata://local/sampleSchema/Reading@{}\n"
-
-
-def test_train_and_resume(tmp_path: Path) -> None:
-    """The second run continues where the first one stopped, to the end of the second epoch."""
-    if importlib.util.find_spec("torch") is None:
-        assert os.environ.get("CI") != "true", "PyTorch is not installed; run make torch"
-        pytest.skip("PyTorch is not installed; make torch installs it")
-    first = run(EXAMPLES / "train_and_resume.py", tmp_path, {})
-    assert first.stdout == "stopped after batch 25\n"
-    second = run(EXAMPLES / "train_and_resume.py", tmp_path, {})
-    assert second.stdout.startswith("resuming after batch 25\nfinished after batch 78, loss ")
 
 
 @pytest.mark.parametrize("place", ["sqlite", "redis", "postgres"])
