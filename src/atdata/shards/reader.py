@@ -97,7 +97,8 @@ def read_blocks(
         decoder = in_layout(codec, spans.walker.layout)
         file = window.file if isinstance(window, MappedFile) else None
         keys = partial(key_list, spans.keys)
-        payloads = Payloads(spans.view, spans.starts, spans.ends, file, window.base)
+        place = (spans.view, spans.starts, spans.ends, file, window.base)
+        payloads = Payloads(*place, inside=spans.inside)
         yield Block(shard, decoder, payloads, keys, copy=copy)
 
 
@@ -331,6 +332,8 @@ class _BlockSpans:
     keys: list[KeyMatrix | list[str]]
     walker: _AnyWalker
     """What found it."""
+    inside: tuple[tuple[int, Any], ...] = ()
+    """See `Payloads`."""
 
     def after(self, row: int) -> _BlockSpans:
         """The rows from ``row`` on, their keys as text."""
@@ -373,4 +376,6 @@ def _block_spans(
 def _joined(walker: _AnyWalker, view: memoryview, pending: list[Found]) -> _BlockSpans:
     starts = np.concatenate([np.asarray(found.offsets, np.int64) for found in pending])
     sizes = np.concatenate([np.asarray(found.sizes, np.int64) for found in pending])
-    return _BlockSpans(view, starts, starts + sizes, [found.keys for found in pending], walker)
+    keys = [found.keys for found in pending]
+    inside = tuple((len(found.offsets), found.inside) for found in pending)
+    return _BlockSpans(view, starts, starts + sizes, keys, walker, inside)

@@ -49,6 +49,8 @@ class Payloads:
     """The file that the buffer is a map of."""
     base: int | None = None
     """Where in the shard the buffer begins; None: the payloads were copied from several places."""
+    inside: tuple[tuple[int, Any], ...] = ()
+    """What was found inside payloads when they were looked for, each for a number of rows."""
 
     def take(self, rows: slice | Integers) -> Payloads:
         """Some of the payloads, in the order of ``rows``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, Generic, TypeVar
 
 from atdata.errors import DecodeError, ShardError
@@ -131,6 +131,25 @@ class MembersCodec(Generic[T]):
             if special in self.base.by_name:
                 values[special] = value
         return self.base.build({field.name: values[field.name] for field in self.base.fields})
+
+    def built_of(self, columns: dict[str, list[Any]], count: int) -> Iterable[T]:
+        """Many samples of decoded values, by field.
+
+        Args:
+            columns: Each with a value for every sample; of a type, all of its fields.
+            count: How many samples.
+        """
+        base = self.base
+        if base.untyped:
+            names = list(columns)
+            rows = zip(*columns.values(), strict=True) if names else iter([()] * count)
+            return (base.from_mapping(dict(zip(names, row, strict=True))) for row in rows)
+        values = [columns[field.name] for field in base.fields]
+        if base.positional and values:
+            return map(base.sample_type, *values)
+        names = [field.name for field in base.fields]
+        each = zip(*values, strict=True) if values else iter([()] * count)
+        return (base.build(dict(zip(names, row, strict=True))) for row in each)
 
     def plan(self, members: tuple[str, ...]) -> Plan:
         """Which of these members each field is read from.

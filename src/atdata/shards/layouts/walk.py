@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Final
+
+import numpy as np
 
 from atdata._limits import limits
 from atdata.errors import ShardError
 from atdata.shards.layouts.names import field_text, is_msgpack, key_text, of_sample
-from atdata.shards.tar.header import BLOCK
+from atdata.shards.layouts.plain import Samples, find_samples
+from atdata.shards.tar.header import BLOCK, Extended
 from atdata.shards.tar.keys import KeyRegister
 from atdata.shards.tar.members import Buffer, Marker, Member, Members, Short
 from atdata.shards.tar.scan import Found
@@ -23,6 +27,10 @@ from atdata.shards.tar.unread import add_kind, kind_of
 
 _TYPICAL_BYTES: Final = 1 << 14
 """Bytes of a sample in a tar, as long as none was found."""
+_LONGEST_WALK_SAMPLES: Final = 256
+"""Samples after which headers are compared again at the latest."""
+_LEAST_SPAN_BYTES: Final = 1 << 17
+"""Bytes that are looked at together, at least."""
 _APART: Final = (
     "two samples have this key, or the members of one do not stand next to each other, so that "
     "WebDataset's readers give it in parts. Write the shard again, its members sorted by name"
@@ -43,6 +51,8 @@ class MembersWalker:
         self._bytes = 0
         self._keys = KeyRegister(_APART)
         self._members = Members()
+        self._patience = 1
+        self._left_to_walk = 0
         self._counted = 0
         """Where in the tar the members end whose kinds were counted."""
 
@@ -63,7 +73,39 @@ class MembersWalker:
             ShardError: Damaged, cut short, no tar; two samples with one key, members of a sample
                 that are apart, two with one name, or a sample of the msgpack layout.
         """
-        return self._walk(window, at, base, final, most)
+        if self._left_to_walk <= 0 and most > 1 and self._members.everywhere == Extended():
+            span = (most + 2) * self.typical * 5 // 4
+            samples = find_samples(window, at, span=max(span, _LEAST_SPAN_BYTES), most=most)
+            if samples is not None and self._fits(samples):
+                self._patience = 1
+                return self._taken(samples, base, at)
+            # Where headers differ often, comparing them costs more than it saves.
+            self._patience = min(4 * self._patience, _LONGEST_WALK_SAMPLES)
+            self._left_to_walk = self._patience
+        found = self._walk(window, at, base, final, min(most, max(1, self._left_to_walk)))
+        self._left_to_walk -= len(found.offsets)
+        return found
+
+    def _fits(self, samples: Samples) -> bool:
+        """Whether the limits allow some samples; else the walk says which one they do not."""
+        sizes = samples.ends - samples.starts
+        return (
+            int(sizes.max()) <= limits.sample_bytes and self.samples + len(sizes) <= limits.samples
+        )
+
+    def _taken(self, samples: Samples, base: int, at: int) -> Found:
+        """Samples that were found many at once."""
+        starts, keys = samples.starts, samples.keys
+        lengths = np.count_nonzero(keys, axis=1)
+        cuts = [0, *(np.flatnonzero(np.diff(lengths)) + 1).tolist(), len(keys)]
+        for first, end in pairwise(cuts):
+            part = np.ascontiguousarray(keys[first:end, : int(lengths[first])])
+            self._keys.add_many(part, base + starts[first:end])
+        self._members.last_key = keys[-1].tobytes().rstrip(b"\0").decode("ascii")
+        self.samples += len(keys)
+        self._bytes += samples.after - at
+        sizes = samples.ends - starts - BLOCK
+        return Found(starts + BLOCK, sizes, keys, samples.after, inside=samples.members)
 
     def _walk(self, window: Buffer, at: int, base: int, final: bool, most: int) -> Found:
         """As `find`, header by header."""

@@ -9,7 +9,7 @@ there, and decides.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -24,10 +24,10 @@ FEWEST_ALIKE: Final = 8
 """Fewer members than this are walked, which is as fast."""
 _FEWEST_STRIDED: Final = 32
 """Fewer members than this at a constant stride are checked together with those after them."""
-_USTAR: Final = int.from_bytes(b"ustar\x0000", "little")
-_GNU: Final = int.from_bytes(b"ustar  \0", "little")
+USTAR: Final = int.from_bytes(b"ustar\x0000", "little")
+GNU: Final = int.from_bytes(b"ustar  \0", "little")
 _ZERO, _DOT, _SLASH, _LOW = b"\0./_"
-_PAX_BYTES: Final = 104
+MTIME_BYTES: Final = 104
 """Bytes of a PAX header that are checked: one record whose length has two digits."""
 
 
@@ -46,6 +46,8 @@ class Found:
     """Bytes from ``end`` on that the next step needs, where the window was too short."""
     over: bool = False
     """Whether the end-of-archive marker was reached, at ``end``."""
+    inside: Any = None
+    """What was found inside the samples, for the decoder of their layout."""
 
 
 def find_alike(view: memoryview, at: int, *, span: int, most: int) -> Found | None:
@@ -67,12 +69,43 @@ def find_alike(view: memoryview, at: int, *, span: int, most: int) -> Found | No
         if len(keys) >= min(_FEWEST_STRIDED, most):
             offsets = at + before + stride * np.arange(len(keys))
             return Found(offsets, sizes[: len(keys)], keys, at + stride * len(keys))
+    plain = find_plain(view, at, span=span, most=most)
+    if plain is None:
+        return None
+    keys = _keys(plain.names)
+    count = len(keys)
+    if count < FEWEST_ALIKE:
+        return None
+    return Found(plain.offsets[:count], plain.sizes[:count], keys, int(plain.ends[count - 1]))
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """Members with plain headers that follow each other; offsets are in bytes from the start of
+    the window, every array of shape (n,) but the names."""
+
+    chains: Integers
+    """Where the first header of each begins, which may be an extended one."""
+    offsets: Integers
+    """Where its data begin."""
+    sizes: Integers
+    ends: Integers
+    """Where the padding after it ends."""
+    names: Bytes
+    """Its name field, shape (n, 100)."""
+
+
+def find_plain(view: memoryview, at: int, *, span: int, most: int) -> Plain | None:
+    """Members from ``at`` on whose headers are plain, or come after one that holds only an mtime.
+
+    Arguments as for `find_alike`. None: there are few, or none.
+    """
     records_there = min(len(view) - at, span) // BLOCK
     if records_there < FEWEST_ALIKE:
         return None
     records = np.frombuffer(view, np.uint8, records_there * BLOCK, at).reshape(-1, BLOCK)
     magic = np.ndarray((records_there,), "<u8", view, at + 257, (BLOCK,))
-    if magic[0] not in (_USTAR, _GNU):
+    if magic[0] not in (USTAR, GNU):
         return None
     headers_each = 2 if view[at + 156] == ord("x") else 1
     starts = np.flatnonzero(magic == magic[0])[: headers_each * most]
@@ -83,7 +116,7 @@ def find_alike(view: memoryview, at: int, *, span: int, most: int) -> Found | No
     good &= at + ends * BLOCK <= len(view)
     good[1:] &= ends[:-1] == starts[1:]
     good &= checksums_hold(headers)
-    if magic[0] == _USTAR:
+    if magic[0] == USTAR:
         good &= headers[:, 345] == _ZERO
     flags = headers[:, 156]
     good &= (flags == ord("0")) | (flags == ord("x"))
@@ -91,15 +124,11 @@ def find_alike(view: memoryview, at: int, *, span: int, most: int) -> Found | No
     extended = np.flatnonzero(flags[:whole] == ord("x"))
     if len(extended):
         whole = _with_mtime_alone(records, starts, sizes, flags, extended, whole)
-    samples = np.flatnonzero(flags[:whole] == ord("0"))[:most]
-    keys = _keys(headers[samples, :100])
-    count = len(keys)
-    if count < FEWEST_ALIKE:
-        return None
-    samples = samples[:count]
-    offsets = at + (starts[samples] + 1) * BLOCK
-    end = at + int(ends[samples[-1]]) * BLOCK
-    return Found(offsets, sizes[samples], keys, end)
+    members = np.flatnonzero(flags[:whole] == ord("0"))[:most]
+    before = members - (flags[members - 1] == ord("x")) * (members > 0)
+    places = (starts[before], starts[members] + 1, ends[members])
+    chains, offsets, after = (at + records * BLOCK for records in places)
+    return Plain(chains, offsets, sizes[members], after, headers[members, :100])
 
 
 def _leading(good: Mask) -> int:
@@ -122,15 +151,25 @@ def _with_mtime_alone(
         extended = extended[:-1]
         if not len(extended):
             return whole
-    data = records[starts[extended] + 1, :_PAX_BYTES]
-    size = sizes[extended]
-    good = (size >= 10) & (size <= 99) & (flags[extended + 1] == ord("0"))
+    good = holds_mtime_alone(records[starts[extended] + 1, :MTIME_BYTES], sizes[extended])
+    good &= flags[extended + 1] == ord("0")
+    return whole if good.all() else int(extended[good.argmin()])
+
+
+def holds_mtime_alone(data: Bytes, size: Integers) -> Mask:
+    """Which PAX headers hold nothing but an mtime.
+
+    Args:
+        data: The first bytes of their data, shape (n, MTIME_BYTES).
+        size: Bytes of their data.
+    """
+    good = (size >= 10) & (size <= 99)
     # "27 mtime=1700000000.2500000\n": the length in decimal, then the record.
     tens, ones = data[:, 0].astype(np.int64) - ord("0"), data[:, 1].astype(np.int64) - ord("0")
     good &= (tens >= 1) & (tens <= 9) & (ones >= 0) & (ones <= 9) & (10 * tens + ones == size)
     good &= (data[:, 2:9] == np.frombuffer(b" mtime=", np.uint8)).all(axis=1)
-    good &= data[np.arange(len(data)), np.minimum(size, _PAX_BYTES) - 1] == ord("\n")
-    return whole if good.all() else int(extended[good.argmin()])
+    good &= data[np.arange(len(data)), np.clip(size, 1, MTIME_BYTES) - 1] == ord("\n")
+    return good
 
 
 def _keys(names: Bytes) -> KeyMatrix:
