@@ -66,9 +66,9 @@ class MembersDecoder(Generic[T]):
         self, payloads: Payloads, unpack: Callable[[int], T]
     ) -> Iterator[tuple[Integers, Iterable[T]]]:
         """Samples that were read together, and which rows they are."""
-        starts = payloads.starts - BLOCK
-        if "__url__" in self._codec.base.by_name or len(starts) < _FEW_ROWS:
-            groups, left = [], np.arange(len(starts))
+        groups: list[Group] = []
+        if "__url__" in self._codec.base.by_name or len(payloads.starts) < _FEW_ROWS:
+            left: Integers = np.arange(len(payloads.starts))
         else:
             groups, left = self._groups(payloads)
         for group in groups:

@@ -13,17 +13,15 @@ import numpy as np
 
 from atdata._arrays import Bytes, Integers, Mask
 from atdata.shards.layouts.names import RESERVED
-from atdata.shards.tar.check import BytesAt
+from atdata.shards.tar.check import BytesAt, checksums_hold, octal
 from atdata.shards.tar.header import BLOCK
 from atdata.shards.tar.keys import KeyMatrix
 from atdata.shards.tar.scan import (
     GNU,
     MTIME_BYTES,
     USTAR,
-    checksums_hold,
     find_plain,
     holds_mtime_alone,
-    octal,
 )
 
 _DOT, _SLASH, _LOW = b"./_"
