@@ -45,6 +45,7 @@ LAYERS = [
     {"sources"},
     {"stores"},
     {"lenses"},
+    {"dataset/decode"},
     {"dataset/reading"},
     {"dataset/torch"},
     {"dataset"},

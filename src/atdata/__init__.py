@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from atdata._shardlist import ShardInfo, ShardUrls
     from atdata.dataset.dataset import Dataset
     from atdata.dataset.dataset_dict import DatasetDict
+    from atdata.dataset.decode.options import Decode
     from atdata.dataset.mix import mix
     from atdata.dataset.reading.state import merge_states
     from atdata.dataset.write import write_columns, write_samples
@@ -68,6 +69,7 @@ __all__ = [
     "DataSource",
     "Dataset",
     "DatasetDict",
+    "Decode",
     "DictSample",
     "Field",
     "Image",
@@ -115,6 +117,7 @@ _WHERE: Final = {
     "DataSource": "_protocols",
     "Dataset": "dataset.dataset",
     "DatasetDict": "dataset.dataset_dict",
+    "Decode": "dataset.decode.options",
     "DictSample": "samples.dict_sample",
     "Field": "schema.model",
     "Image": "samples.media",

@@ -14,6 +14,7 @@ from atdata._arrays import AnyArray
 from atdata._protocols import DataSource, IndexEntry
 from atdata._secrets import redacted
 from atdata._shardlist import ShardInfo
+from atdata.dataset.decode.options import Decodes
 from atdata.dataset.named_splits import splits_of
 from atdata.dataset.reading.buffer_shuffle import (
     DEFAULT_BUFFER_SAMPLES,
@@ -30,7 +31,7 @@ from atdata.dataset.reading.rows import Run, batch_of
 from atdata.dataset.reading.shards import Shards, shards_of
 from atdata.dataset.reading.state import Reading
 from atdata.dataset.reading.steps import Filter, Map, Step, Steps, View
-from atdata.dataset.reading.stream import BufferStream, EpochStream, ShuffledStream
+from atdata.dataset.reading.stream import EpochStream, shuffled_stream
 from atdata.dataset.reading.subscripts import positions_of
 from atdata.dataset.trainable import Trainable
 from atdata.errors import AtdataError, LengthError
@@ -272,9 +273,11 @@ class Dataset(Trainable[T]):
     @overload
     def ordered(self, batch_size: None = None) -> Reading[T]: ...
     @overload
-    def ordered(self, batch_size: int, *, copy: bool = ...) -> Reading[SampleBatch[T]]: ...
     def ordered(
-        self, batch_size: int | None = None, *, copy: bool = True
+        self, batch_size: int, *, copy: bool = ..., decode: Decodes = ...
+    ) -> Reading[SampleBatch[T]]: ...
+    def ordered(
+        self, batch_size: int | None = None, *, copy: bool = True, decode: Decodes = None
     ) -> Reading[T] | Reading[SampleBatch[T]]:
         """Read every sample in the order it is stored in.
 
@@ -284,12 +287,13 @@ class Dataset(Trainable[T]):
                 read-only views of the shard where that is possible: where arrays of one shape
                 lie at a constant distance in one shard. Such a view keeps the shard mapped,
                 or the piece of it that was read from a server, for as long as it exists.
+            decode: Field with pictures → how they become one array of a batch, see `Decode`.
 
         Raises:
             ShardError: A shard is damaged or cut short.
-            DecodeError: A sample is not of the type.
+            DecodeError: A sample is not of the type, or a picture cannot be decoded.
         """
-        items_of = self._items_of(batch_size)
+        items_of = self._items_of(batch_size, decode)
         sequential = partial(read_in_order, self._shards, self._steps, batch_size, copy=copy)
         return Reading(
             EpochStream(self._epoch, None, self._share, items_of, batch_size, sequential=sequential)
@@ -316,6 +320,7 @@ class Dataset(Trainable[T]):
         window: int | None = ...,
         buffer_samples: int = ...,
         buffer_shards: int = ...,
+        decode: Decodes = ...,
     ) -> Reading[SampleBatch[T]]: ...
     def shuffled(
         self,
@@ -326,6 +331,7 @@ class Dataset(Trainable[T]):
         window: int | None = None,
         buffer_samples: int = DEFAULT_BUFFER_SAMPLES,
         buffer_shards: int = DEFAULT_BUFFER_SHARDS,
+        decode: Decodes = None,
     ) -> Reading[T] | Reading[SampleBatch[T]]:
         """Read every sample once, in random order.
 
@@ -344,20 +350,13 @@ class Dataset(Trainable[T]):
                 that much memory twice, but for small samples of a few local shards.
             buffer_samples: Of a buffer: samples held and drawn from.
             buffer_shards: Of a buffer: shards read at the same time.
+            decode: As for `ordered`.
         """
-        items_of = self._items_of(batch_size)
+        items_of = self._items_of(batch_size, decode)
         buffer = ShuffleBuffer(buffer_samples, buffer_shards)
         shuffle = self._shuffle(seed, epoch, window)
-        permuted: EpochStream[Any] = EpochStream(
-            self._epoch, shuffle, self._share, items_of, batch_size
-        )
-        if self._share.world_size > 1:
-            return Reading(permuted)
-        buffered = BufferStream(self._shards, self._steps, buffer, shuffle, items_of)
-        # One rank reads in the order of many, so that many can resume where it stopped.
-        is_permuted = self._share.is_split or self._shards.tables.are_next_to_shards()
-        begins = permuted if is_permuted else buffered
-        return Reading(ShuffledStream(permuted, buffered, begins))
+        permuted = EpochStream(self._epoch, shuffle, self._share, items_of, batch_size)
+        return Reading(shuffled_stream(permuted, self._shards, self._steps, buffer, shuffle))
 
     def _epoch(self, shuffle: Shuffle | None) -> Epoch:
         return DatasetEpoch(self._shards, self._steps, shuffle)

@@ -14,6 +14,7 @@ import numpy as np
 from atdata._arrays import Indices, Integers
 from atdata._secrets import redacted_repr
 from atdata.dataset.dataset import Dataset
+from atdata.dataset.decode.options import Decodes
 from atdata.dataset.reading.epoch import Epoch, Shuffle
 from atdata.dataset.reading.permutation import scrambled
 from atdata.dataset.reading.ranks import Even, Share, find_share
@@ -122,17 +123,30 @@ class Mixture(Trainable[T]):
     ) -> Reading[T]: ...
     @overload
     def shuffled(
-        self, batch_size: int, *, epoch: int = ..., window: int | None = ...
+        self,
+        batch_size: int,
+        *,
+        epoch: int = ...,
+        window: int | None = ...,
+        decode: Decodes = ...,
     ) -> Reading[SampleBatch[T]]: ...
     def shuffled(
-        self, batch_size: int | None = None, *, epoch: int = 0, window: int | None = None
+        self,
+        batch_size: int | None = None,
+        *,
+        epoch: int = 0,
+        window: int | None = None,
+        decode: Decodes = None,
     ) -> Reading[T] | Reading[SampleBatch[T]]:
-        """One epoch, each dataset in random order, with the seed of the mixture."""
+        """One epoch, each dataset in random order, with the seed of the mixture.
+
+        The arguments are those of `Dataset.shuffled`.
+        """
         if batch_size is not None:
             check_batch_size(batch_size)
         shuffle = Shuffle(self._seed, epoch, window=window)
         part = next((d for d in self._datasets if not d._type_is_known), self._datasets[0])
-        items_of = part._items_of(batch_size)
+        items_of = part._items_of(batch_size, decode)
         return Reading(EpochStream(self._epoch, shuffle, self._share, items_of, batch_size))
 
     def _shuffle(

@@ -7,13 +7,21 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from atdata.dataset.decode.columns import Decoding
+from atdata.dataset.decode.options import Decodes, check_decode, decoded_fields
 from atdata.dataset.reading.column_batches import ColumnBatches, ColumnOptions, Fill, Ragged
 from atdata.dataset.reading.epoch import Epoch, Shuffle
 from atdata.dataset.reading.ranks import Even, Share, find_share
-from atdata.dataset.reading.rows import Run, batches_of, check_batch_size, samples_of
+from atdata.dataset.reading.rows import (
+    DecodedBatches,
+    Run,
+    batches_of,
+    check_batch_size,
+    samples_of,
+)
 from atdata.dataset.reading.state import Reading
 from atdata.dataset.reading.stream import EpochStream
-from atdata.errors import SampleTypeError
+from atdata.errors import OptionError, SampleTypeError
 from atdata.samples.codec import fields_of, is_sample_type
 from atdata.samples.columnar import Column
 from atdata.system.forks import importing
@@ -59,6 +67,7 @@ class Trainable(ABC, Generic[T]):
         drop_last: bool = False,
         ragged: Ragged = None,
         fill: Fill = None,
+        decode: Decodes = None,
     ) -> Reading[dict[str, Any]]:
         """One epoch in batches of columns: field name → NumPy array, or list for what is none.
 
@@ -82,13 +91,17 @@ class Trainable(ABC, Generic[T]):
                 may be asked for of any field by its name.
             fill: Field → what stands for None in it. Its column has the form that it would have
                 if it could not be None, and ``{field}.mask`` of shape (B,) says where values are.
+            decode: Field with pictures → how they become one array, see `Decode`.
 
         Raises:
+            DecodeError: A picture cannot be decoded; names shard, offset, key and field.
             OptionError: An argument out of its range, or a ``fill`` that its field cannot have.
             RaggedFieldError: Arrays differ in shape, or an int is beyond int64, and ``ragged``
                 says nothing of the field; names it.
         """
-        columns = self._columns(batch_size, drop_last=drop_last, ragged=ragged, fill=fill)
+        columns = self._columns(
+            batch_size, drop_last=drop_last, ragged=ragged, fill=fill, decode=decode
+        )
         how = self._shuffle(seed, epoch, window) if shuffle else None
         sequential = None if shuffle else partial(self._sequential, batch_size)
         return Reading(
@@ -108,6 +121,7 @@ class Trainable(ABC, Generic[T]):
         drop_last: bool = False,
         ragged: Ragged = None,
         fill: Fill = None,
+        decode: Decodes = None,
         pin_memory: bool = False,
         prefetch_factor: int | None = None,
         persistent_workers: bool = True,
@@ -130,6 +144,8 @@ class Trainable(ABC, Generic[T]):
             drop_last: Leave out a smaller batch at the end.
             ragged: As for `batches`.
             fill: As for `batches`.
+            decode: As for `batches`. The workers decode, and share the processors; where a filter
+                leaves samples out, this process does.
             pin_memory: Put tensors into pinned memory, where there is a device to pin it for.
             prefetch_factor: Batches that each worker has ready; None: 2.
             persistent_workers: Keep the processes after an epoch, for the next one, as
@@ -148,7 +164,12 @@ class Trainable(ABC, Generic[T]):
         if share == Share() or even is not None:
             share = find_share(None, None, even) if share == Share() else _evened(share, even)
         columns = self._columns(
-            batch_size, drop_last=drop_last, ragged=ragged, fill=fill, then=as_tensors
+            batch_size,
+            drop_last=drop_last,
+            ragged=ragged,
+            fill=fill,
+            decode=decode,
+            then=as_tensors,
         )
         how = self._shuffle(seed, epoch, window, agreed=True) if shuffle else None
         return TorchLoader(
@@ -162,11 +183,22 @@ class Trainable(ABC, Generic[T]):
             multiprocessing_context=multiprocessing_context,
         )
 
-    def _items_of(self, batch_size: int | None) -> Callable[[Iterator[Run]], Iterator[Any]]:
+    def _items_of(
+        self, batch_size: int | None, decode: Decodes = None
+    ) -> Callable[[Iterator[Run]], Iterator[Any]]:
+        found = check_decode(decode)
         if batch_size is None:
+            if found:
+                raise OptionError("decode: only batches are decoded. Pass a batch_size.")
             return samples_of
         check_batch_size(batch_size)
         self._check_batchable()
+        if found:
+            if self._type_is_known:
+                decoded_fields(found, fields_of(self._sample_type))
+            return DecodedBatches(
+                self._sample_type, batch_size, self._type_is_known, Decoding(found)
+            )
         return partial(
             batches_of,
             sample_type=self._sample_type,
@@ -181,15 +213,23 @@ class Trainable(ABC, Generic[T]):
         drop_last: bool,
         ragged: Ragged,
         fill: Fill,
+        decode: Decodes,
         then: Callable[[dict[str, Column]], Any] | None = None,
     ) -> ColumnBatches:
         check_batch_size(batch_size)
         self._check_batchable()
         options = ColumnOptions(ragged, fill)
+        found = check_decode(decode)
         if self._type_is_known:
-            options.of(fields_of(self._sample_type))
+            options.of(decoded_fields(found, fields_of(self._sample_type)))
         return ColumnBatches(
-            self._sample_type, self._type_is_known, batch_size, drop_last, options, then
+            self._sample_type,
+            self._type_is_known,
+            batch_size,
+            drop_last,
+            options,
+            then,
+            Decoding(found) if found else None,
         )
 
     def _shuffle(

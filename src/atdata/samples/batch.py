@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 from atdata._arrays import AnyArray
 from atdata.samples.columnar import Column, Columnar
 from atdata.samples.hideable import hideable
+from atdata.samples.kinds import Field
 from atdata.samples.text_column import TextColumn
 from atdata.samples.to_numpy import fills_of
 
@@ -135,6 +136,23 @@ class SampleBatch(Generic[T]):
 
     def __repr__(self) -> str:
         return f"<SampleBatch of {columnar(self)}>"
+
+
+def replaced(
+    batch: SampleBatch[Any], columns: Mapping[str, Column], kinds: Mapping[str, Field]
+) -> SampleBatch[Any]:
+    """A batch with other columns in the places of some of its own, which are not copied.
+
+    Args:
+        batch: The batch.
+        columns: Field name → its column.
+        kinds: The fields that it has then; empty: its samples have no type.
+    """
+    held = columnar(batch)
+    found = {name: columns.get(name, held.as_it_is(name)) for name in held.fields}
+    made: SampleBatch[Any] = SampleBatch(held.sample_type, held.keys, {**found})
+    columnar(made).kinds = dict(kinds)
+    return made
 
 
 # The slot's own getter, since __getattribute__ itself needs it.

@@ -122,6 +122,11 @@ class Columnar:
             return np.ones(len(self), np.bool_)
         return np.array([value is not None for value in self.values(name)], np.bool_)
 
+    def as_it_is(self, name: str) -> Column | TextColumn:
+        """A column in the form in which it is here, perhaps texts that are not decoded."""
+        column = self._columns.get(name)
+        return self._listed(name) if column is None else column
+
     def _listed(self, name: str) -> Column:
         """A column with its texts decoded to a list, which is kept."""
         column = self._columns.get(name)

@@ -84,7 +84,7 @@ def header(data: bytes) -> PictureHeader:
         DecodeError: It is damaged, or of no known format.
         MissingExtraError: The extra ``image`` is not installed.
     """
-    with _opened(data) as picture:
+    with opened(data) as picture:
         return PictureHeader(*picture.size, picture.mode)
 
 
@@ -96,8 +96,7 @@ def loaded(data: bytes) -> PillowImage.Image:
         MissingExtraError: The extra ``image`` is not installed.
     """
     check_size(data)
-    with _opened(data) as picture:
-        _check_pixels(*picture.size)
+    with opened(data) as picture:
         picture.load()
         upright = _module("ImageOps").exif_transpose(picture)
         # Else a picture would keep its file, and what was not turned is not a copy.
@@ -201,11 +200,12 @@ def _of_array(array: AnyArray) -> PillowImage.Image:
 
 
 @contextmanager
-def _opened(data: bytes) -> Iterator[PillowImage.Image]:
-    """A picture, opened by the decoder of its format alone.
+def opened(data: bytes) -> Iterator[PillowImage.Image]:
+    """A picture, opened by the decoder of its format alone; its pixels are not decoded yet.
 
     Raises:
-        DecodeError: Whatever Pillow raises.
+        DecodeError: Whatever Pillow raises, or it has more than ``limits.image_pixels``.
+        MissingExtraError: The extra ``image`` is not installed.
     """
     name = picture_format(data)
     if name is None:
@@ -214,6 +214,7 @@ def _opened(data: bytes) -> Iterator[PillowImage.Image]:
     module = _module("Image")
     try:
         with module.open(io.BytesIO(data), formats=(_PLUGINS[name],)) as picture:
+            _check_pixels(*picture.size)
             yield picture
     except (AtdataError, MemoryError):
         raise

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 
 from atdata._arrays import AnyArray
 from atdata._secrets import redacted_repr
-from atdata.dataset.reading.rows import Run, batches_of
+from atdata.dataset.decode.columns import Decoding
+from atdata.dataset.reading.rows import OfEpoch, Run, batches_of
 from atdata.errors import OptionError, RaggedFieldError
 from atdata.samples.batch import columnar
 from atdata.samples.columnar import Column, Columnar
@@ -92,7 +93,7 @@ class CheckedOptions:
 
 @redacted_repr
 @dataclass(frozen=True)
-class ColumnBatches:
+class ColumnBatches(OfEpoch):
     """Cuts rows into batches, and makes each a dict of columns.
 
     Args:
@@ -102,6 +103,7 @@ class ColumnBatches:
         drop_last: Whether a smaller batch at the end is left out.
         options: What is asked of columns.
         then: Applied to each dict.
+        decoding: What is made of pictures.
     """
 
     sample_type: type
@@ -110,6 +112,13 @@ class ColumnBatches:
     drop_last: bool
     options: ColumnOptions
     then: Callable[[dict[str, Column]], Any] | None = None
+    decoding: Decoding | None = None
+
+    def in_epoch(self, seed: int, epoch: int, *, workers: int = 1) -> ColumnBatches:
+        """See `OfEpoch`."""
+        if self.decoding is None:
+            return self
+        return replace(self, decoding=self.decoding.of(seed, epoch, workers=workers))
 
     def __call__(self, runs: Iterator[Run]) -> Iterator[tuple[Any, int]]:
         checked: dict[type, CheckedOptions] = {}
@@ -119,6 +128,7 @@ class ColumnBatches:
             self.size,
             type_is_known=self.type_is_known,
             drop_last=self.drop_last,
+            decoding=self.decoding,
         )
         for batch, samples_taken in batches:
             held = columnar(batch)

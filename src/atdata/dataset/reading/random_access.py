@@ -77,6 +77,10 @@ class PositionedRows:
         columns: dict[str, LazyColumn] = self._decoded(self.block.columns)
         return columns
 
+    def place(self, row: int) -> tuple[str, int]:
+        """The shard that a row is in, and where in it its payload begins."""
+        return self.access.place_of(int(self.positions[row]))
+
     def take(self, indices: Indices) -> PositionedRows:
         """Some of the rows, in the order of ``indices``."""
         matrix = None if self.key_matrix is None else self.key_matrix[indices]

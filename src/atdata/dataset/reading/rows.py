@@ -7,14 +7,17 @@ say after which stored sample reading stopped.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from atdata._arrays import Indices, Integers
 from atdata._secrets import redacted_repr
+from atdata.dataset.decode.columns import Decoding
 from atdata.dataset.reading.results import type_of_results
 from atdata.errors import OptionError
 from atdata.samples.batch import SampleBatch
@@ -86,9 +89,15 @@ class SampleRows(MadeRows):
 
     keys: Sequence[str]
     made: list[Any]
+    origin: tuple[Rows, Sequence[int]] | None = None
+    """The rows that they were made of, and which of those each is; only to find their places."""
 
     def __len__(self) -> int:
         return len(self.made)
+
+    def place(self, row: int) -> tuple[str, int] | None:
+        """See `place_in`."""
+        return None if self.origin is None else place_in([self.origin[0]], self.origin[1][row])
 
     def samples(self) -> list[Any]:
         return self.made
@@ -98,9 +107,11 @@ class SampleRows(MadeRows):
 
     def take(self, indices: Indices) -> SampleRows:
         if isinstance(indices, slice):
-            return SampleRows(self.keys[indices], self.made[indices])
+            origin = self.origin and (self.origin[0], self.origin[1][indices])
+            return SampleRows(self.keys[indices], self.made[indices], origin)
         order = indices.tolist()
-        return SampleRows([self.keys[i] for i in order], [self.made[i] for i in order])
+        origin = self.origin and (self.origin[0], [self.origin[1][i] for i in order])
+        return SampleRows([self.keys[i] for i in order], [self.made[i] for i in order], origin)
 
 
 class SharedRows(MadeRows):
@@ -174,15 +185,31 @@ def batches_of(
     *,
     type_is_known: bool = True,
     drop_last: bool = False,
+    decoding: Decoding | None = None,
 ) -> Iterator[tuple[SampleBatch[Any], int]]:
     """Batches of ``size`` rows, each with the number of stored samples used up by its end.
 
     The last batch may be smaller, or is dropped.
 
-    ``sample_type`` and ``type_is_known`` are as for `batch_of`.
+    ``sample_type`` and ``type_is_known`` are as for `batch_of`. With ``decoding``, the pictures
+    of each batch are decoded.
     """
+    fields = fields_of(sample_type)
+    for parts, samples_taken in parts_of(runs, size, drop_last=drop_last):
+        batch = _batch(sample_type, fields, parts, type_is_known=type_is_known)
+        if decoding is not None:
+            batch = decoding.apply(batch, partial(place_in, parts))
+        del parts
+        yield batch, samples_taken
+        del batch
+
+
+def parts_of(
+    runs: Iterator[Run], size: int, *, drop_last: bool
+) -> Iterator[tuple[list[Rows], int]]:
+    """The rows of each batch, one part after the other; see `batches_of`."""
     waiting: list[Rows] = []
-    fields, have, at_end = fields_of(sample_type), 0, 0
+    have, at_end = 0, 0
     for run, samples_taken in runs:
         rows, count = SharedRows(run), len(run)
         at = 0
@@ -190,11 +217,9 @@ def batches_of(
             need = size - have
             waiting.append(rows if need == count else rows.take(slice(at, at + need)))
             at += need
-            yield (
-                _batch(sample_type, fields, waiting, type_is_known=type_is_known),
-                int(samples_taken[at - 1]),
-            )
-            have, waiting = 0, []
+            whole, waiting, have = waiting, [], 0
+            yield whole, int(samples_taken[at - 1])
+            del whole
         if at < count:
             waiting.append(rows.take(slice(at, count)) if at else rows)
             have += count - at
@@ -202,7 +227,71 @@ def batches_of(
         # What is read next takes the place of these rows, where nobody needs them any more.
         del run, rows
     if have and not drop_last:
-        yield _batch(sample_type, fields, waiting, type_is_known=type_is_known), at_end
+        yield waiting, at_end
+
+
+def place_in(parts: Sequence[Rows], row: int) -> tuple[str, int] | None:
+    """The shard of a row, counted through all parts, and where in it its payload begins.
+
+    None: unknown, since a step made the row.
+    """
+    for part in parts:
+        if row < len(part):
+            return _place(part, row)
+        row -= len(part)
+    return None
+
+
+def _place(rows: Any, row: int) -> tuple[str, int] | None:
+    match rows:
+        case SharedRows():
+            return _place(rows.part(slice(row, row + 1)), 0)
+        case _Slice():
+            return _place(rows.rows, range(len(rows.rows))[rows.place][row])
+        case _:
+            place = getattr(rows, "place", None)
+            found: tuple[str, int] | None = None if place is None else place(row)
+            return found
+
+
+class OfEpoch(ABC):
+    """Makes items of rows, and some of what it makes of them depends on the epoch."""
+
+    @abstractmethod
+    def in_epoch(self, seed: int, epoch: int, *, workers: int = 1) -> OfEpoch:
+        """The same in an epoch.
+
+        Args:
+            seed: Of its order; 0: none.
+            epoch: Its number.
+            workers: Processes that make items at the same time.
+        """
+
+    @abstractmethod
+    def __call__(self, runs: Iterator[Run]) -> Iterator[tuple[Any, int]]: ...
+
+
+@redacted_repr
+@dataclass(frozen=True)
+class DecodedBatches(OfEpoch):
+    """Batches whose pictures are decoded; for the rest, see `batches_of`."""
+
+    sample_type: type
+    size: int
+    type_is_known: bool
+    decoding: Decoding
+
+    def in_epoch(self, seed: int, epoch: int, *, workers: int = 1) -> DecodedBatches:
+        return replace(self, decoding=self.decoding.of(seed, epoch, workers=workers))
+
+    def __call__(self, runs: Iterator[Run]) -> Iterator[tuple[SampleBatch[Any], int]]:
+        return batches_of(
+            runs,
+            self.sample_type,
+            self.size,
+            type_is_known=self.type_is_known,
+            decoding=self.decoding,
+        )
 
 
 def check_batch_size(value: object) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from atdata._arrays import Indices, Integers
 from atdata._secrets import redacted_repr
 from atdata.dataset.reading.results import checked_results
-from atdata.dataset.reading.rows import MadeRows, Rows, SampleRows
+from atdata.dataset.reading.rows import MadeRows, Rows, SampleRows, place_in
 from atdata.lenses.lens import Lens
 from atdata.samples.codec import SampleCodec, codec_of
 from atdata.samples.pickling import check_function, check_type
@@ -30,7 +30,8 @@ class Filter:
         kept = [i for i, sample in enumerate(samples) if self.predicate(sample)]
         if len(kept) < len(samples):
             keys = rows.keys
-            rows = SampleRows([keys[i] for i in kept], [samples[i] for i in kept])
+            origin = rows, kept
+            rows = SampleRows([keys[i] for i in kept], [samples[i] for i in kept], origin)
         return rows, np.array(kept, np.int64)
 
 
@@ -47,7 +48,7 @@ class Map:
         made = [self.function(sample) for sample in rows.samples()]
         if self.declared is not None:
             made = checked_results(self.function, made, self.declared, rows.keys)
-        return SampleRows(rows.keys, made)
+        return SampleRows(rows.keys, made, (rows, range(len(rows))))
 
 
 @redacted_repr
@@ -60,7 +61,8 @@ class View:
     def apply(self, rows: Rows) -> Rows:
         if self.lens.renames is not None:
             return ViewedRows(rows, self.lens, dict(self.lens.renames))
-        return SampleRows(rows.keys, [self.lens.get(sample) for sample in rows.samples()])
+        made = [self.lens.get(sample) for sample in rows.samples()]
+        return SampleRows(rows.keys, made, (rows, range(len(rows))))
 
 
 Step: TypeAlias = Filter | Map | View
@@ -153,6 +155,10 @@ class ViewedRows(MadeRows):
         if columns is None:
             return None
         return {target: columns[source] for target, source in self.renames.items()}
+
+    def place(self, row: int) -> tuple[str, int] | None:
+        """See `place_in`."""
+        return place_in([self.rows], row)
 
     def take(self, indices: Indices) -> ViewedRows:
         return replace(self, rows=self.rows.take(indices))

@@ -11,7 +11,7 @@ from atdata.dataset.reading.buffer_shuffle import ShuffleBuffer, read_through_bu
 from atdata.dataset.reading.epoch import Epoch, Shuffle, read_epoch
 from atdata.dataset.reading.permutation import VERSION
 from atdata.dataset.reading.ranks import Share, check_history, left_for, length
-from atdata.dataset.reading.rows import Run
+from atdata.dataset.reading.rows import OfEpoch, Run
 from atdata.dataset.reading.shards import Shards
 from atdata.dataset.reading.state import History, same_or_raise
 from atdata.dataset.reading.steps import Steps
@@ -26,6 +26,15 @@ ItemsOf: TypeAlias = Callable[[Iterator[Run]], Iterator[tuple[X, int]]]
 by then."""
 SequentialRead: TypeAlias = Callable[[], "Iterator[Run] | None"]
 """Reads everything from its start, in stored order; None: reading by position is faster."""
+
+
+def in_epoch(items_of: ItemsOf[X], shuffle: Shuffle | None) -> ItemsOf[X]:
+    """What makes items in an epoch; see `OfEpoch`."""
+    if not isinstance(items_of, OfEpoch):
+        return items_of
+    if shuffle is None:
+        return items_of.in_epoch(0, 0)
+    return items_of.in_epoch(shuffle.seed or 0, shuffle.epoch)
 
 
 class EpochStream(Generic[X]):
@@ -53,7 +62,7 @@ class EpochStream(Generic[X]):
         self._epoch_of = epoch_of
         self._shuffle = shuffle
         self.share = share
-        self._items_of = items_of
+        self.items_of = items_of
         self._size = size
         self._sequential = sequential
 
@@ -87,7 +96,8 @@ class EpochStream(Generic[X]):
         """Samples or batches from where the history ends."""
         from_start = self._sequential and not history and self.share.world_size == 1
         found = self._sequential() if self._sequential and from_start else None
-        return self._items_of(self.runs(history) if found is None else found)
+        items_of = in_epoch(self.items_of, self.epoch.shuffle)
+        return items_of(self.runs(history) if found is None else found)
 
     @property
     def version(self) -> int:
@@ -169,7 +179,8 @@ class BufferStream(Generic[X]):
         """Begin where the history ends: what was read before is read again, and skipped."""
         done = sum(taken if isinstance(taken, int) else sum(taken) for _, taken in history)
         buffer = replace(self._buffer, seed=[self._shuffle.seed or 0, self._shuffle.epoch])
-        return self._items_of(read_through_buffer(self._shards, self._steps, buffer, done))
+        items_of = in_epoch(self._items_of, self._shuffle)
+        return items_of(read_through_buffer(self._shards, self._steps, buffer, done))
 
     def describe(self) -> dict[str, Any]:
         """What a state has to agree with, as JSON."""
@@ -237,6 +248,23 @@ class ShuffledStream(Generic[X]):
         found = self._buffered if is_of_buffer(state) else self._permuted
         found.adopt(state, history)
         self._stream = found
+
+
+def shuffled_stream(
+    permuted: EpochStream[X],
+    shards: Shards,
+    steps: Steps,
+    buffer: ShuffleBuffer,
+    shuffle: Shuffle,
+) -> EpochStream[X] | ShuffledStream[X]:
+    """A permutation, or, where shards have no tables and are not split, a buffer."""
+    share = permuted.share
+    if share.world_size > 1:
+        return permuted
+    buffered = BufferStream(shards, steps, buffer, shuffle, permuted.items_of)
+    # One rank reads in the order of many, so that many can resume where it stopped.
+    is_permuted = share.is_split or shards.tables.are_next_to_shards()
+    return ShuffledStream(permuted, buffered, permuted if is_permuted else buffered)
 
 
 def is_of_buffer(state: Mapping[str, Any]) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from atdata._secrets import redacted_repr
 from atdata.dataset.reading.column_batches import ColumnBatches
 from atdata.dataset.reading.state import History, continued, history_of, next_epoch_of, state_of
-from atdata.dataset.reading.stream import EpochStream
+from atdata.dataset.reading.stream import EpochStream, in_epoch
 from atdata.dataset.torch.chunks import Chunks, SharedStart
 from atdata.dataset.torch.tensors import has_accelerator, pinned
 from atdata.dataset.torch.workers import Batches, Workers
@@ -257,7 +257,7 @@ class TorchLoader:
         items = workers.read(start.stream.epoch.shuffle, start.history, steps)
         try:
             if self._filtered:
-                yield from self._columns(items)
+                yield from in_epoch(self._columns, start.stream.epoch.shuffle)(items)
             else:
                 for number, batch in enumerate(items, 1):
                     yield batch, min(number * size, total)

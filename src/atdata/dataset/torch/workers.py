@@ -145,7 +145,10 @@ class Batches(torch.utils.data.Dataset):  # type: ignore[misc]
         runs = self._stream.runs(history, worker=worker, workers=workers, single=self._filtered)
         if not self._filtered:
             # No frame of a generator here, which would hold the last parcel and its memory.
-            return map(itemgetter(0), self._columns(runs))
+            shuffle = self._stream.epoch.shuffle
+            seed, epoch = (0, 0) if shuffle is None else (shuffle.seed or 0, shuffle.epoch)
+            columns = self._columns.in_epoch(seed, epoch, workers=workers)
+            return map(itemgetter(0), columns(runs))
         return ((SampleRows(rows.keys, rows.samples()), taken) for rows, taken in runs)
 
 

@@ -362,6 +362,13 @@ class Block(Generic[T]):
                 columns[name] = copied_column(column, copy=self._copy)
         return columns
 
+    def place(self, row: int) -> tuple[str, int] | None:
+        """The shard that a row is in, and where in it its bytes begin; None: unknown."""
+        whole = self._payloads
+        if whole.base is None:
+            return None
+        return self.shard, whole.base + int(whole.starts[row]) - self.decoder.head
+
     def _unpack(self, row: int) -> T:
         whole = self._payloads
         start = int(whole.starts[row]) - self.decoder.head

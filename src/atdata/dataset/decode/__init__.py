@@ -1,0 +1,1 @@
+"""Encoded pictures → one array of a batch, decoded by threads"""
