@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from functools import cache
 from importlib.util import find_spec
@@ -38,10 +39,17 @@ def resized(source: AnyArray, box: Box, size: tuple[int, int]) -> AnyArray:
     fast = _fast()
     if fast is None:
         return _by_pillow(source, (left, top, right, bottom), size)
-    # Rows without a share in the result are not copied.
-    first = int(top)
-    source, top, bottom = source[first : -int(-bottom // 1)], top - first, bottom - first
-    return _by_fast(fast, source, (left, top, right - left, bottom - top), size)
+    # What has no share in the result is not copied.
+    up, down = _needed(top, bottom, size[0], height)
+    start, end = _needed(left, right, size[1], width)
+    part = (left - start, top - up, right - left, bottom - top)
+    return _by_fast(fast, source[up:down, start:end], part, size)
+
+
+def _needed(start: float, end: float, count: int, most: int) -> tuple[int, int]:
+    """From where to where pixels have a share in the result, which also those next to a part do."""
+    reach = max(1.0, (end - start) / count) + 1
+    return max(0, math.floor(start - reach)), min(most, math.ceil(end + reach))
 
 
 @cache
