@@ -274,6 +274,24 @@ def test_files_between_samples_are_reported(tmp_path: Path) -> None:
         assert [s["jpg"].bytes for s in atdata.Dataset(path)] == [b"1", b"2"]
 
 
+def test_no_other_member_stands_for_one_that_is_named(tmp_path: Path) -> None:
+    """A named member that is nowhere is an error, or the default, whatever else would fit."""
+
+    @atdata.packable
+    class Needs:
+        image: Annotated[atdata.Image, Member("tiff")]
+
+    @atdata.packable
+    class May:
+        note: Annotated[str | None, Member("note.txt")] = None
+
+    path = tar_at(tmp_path / "x.tar", [("a.jpg", b"1"), ("a.txt", b"t")])
+    with pytest.raises(DecodeError, match=r"\$\.image: expected a member 'tiff', found .*'jpg'"):
+        list(atdata.Dataset[Needs](path))
+    with pytest.warns(UnknownFieldWarning, match="'jpg', 'txt'"):
+        assert [sample.note for sample in atdata.Dataset[May](path)] == [None]
+
+
 def test_member_names_are_checked() -> None:
     """A Member without a name, or with a path, is refused where it is written."""
     for wrong in ((), ("a/b",), (".jpg",), ("",)):

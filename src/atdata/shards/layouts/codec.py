@@ -170,15 +170,18 @@ class MembersCodec(Generic[T]):
         return Plan([(name, at, decoder_of(name)) for at, name in enumerate(members)], [], [])
 
     def _typed(self, members: tuple[str, ...]) -> Plan:
-        left = [field for field in self.base.fields if field.name not in SPECIAL]
-        taken: dict[str, str] = {}
+        fields = [field for field in self.base.fields if field.name not in SPECIAL]
+        left, taken = fields, dict[str, str]()
         for choose in (self._by_name, _by_first_part, _by_kind):
             free = [name for name in members if name not in taken.values()]
             chosen = {field.name: choose(field, free) for field in left}
             for field in left:
                 self._check_choice(field, chosen, members)
             taken |= {name: found[0] for name, found in chosen.items() if found}
-            left = [field for field in left if field.name not in taken]
+            # Where a Member names it, no other member is meant.
+            done = taken.keys() | self.base.members.keys()
+            left = [field for field in left if field.name not in done]
+        left = [field for field in fields if field.name not in taken]
         for field in left:
             if field.name not in self.base.defaults:
                 raise self._none(field, members)
