@@ -26,8 +26,8 @@ from atdata.errors import (
     UrlError,
 )
 from atdata.local import DiskDataStore, Index, LocalDatasetEntry, LocalIndex
+from atdata.local.backends.base import PAGE_ROWS
 from atdata.local.entry import to_row
-from atdata.local.schemas import PAGE_ROWS
 from atdata.local.search_terms import entry_terms
 from tests.local.conftest import Digit, MakeDigits
 

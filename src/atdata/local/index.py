@@ -31,7 +31,7 @@ from atdata.local.mirrored import MirroredRecords
 from atdata.local.open_backend import open_backend
 from atdata.local.revisions import add_revision
 from atdata.local.schemas import SchemaRecord, Schemas
-from atdata.local.search import all_entries, index_older_entries, search
+from atdata.local.search import index_older_entries, search
 from atdata.schema.build import build_type
 from atdata.schema.model import Schema
 
@@ -219,7 +219,7 @@ class LocalIndex:
         Read in pages. What others write meanwhile may or may not appear; everything else
         appears once.
         """
-        return map(from_row, all_entries(self._backend))
+        return map(from_row, self._backend.each_entry())
 
     def search(
         self,

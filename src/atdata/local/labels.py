@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from atdata._refs import Version, check_name
 from atdata.errors import BackendError, DatasetNotFoundError, LabelExistsError
-from atdata.local.backends.base import Backend, EntryRow, in_pages
+from atdata.local.backends.base import Backend, EntryRow
 from atdata.local.entry import LocalDatasetEntry, from_row
-
-_LAST: Final = "\U0010ffff"
-_PAGE_ROWS: Final = 200
 
 
 def set_label(
@@ -78,10 +75,7 @@ def find_label(backend: Backend, name: str, version: str) -> EntryRow | None:
 def versions_of(backend: Backend, name: str) -> list[str]:
     """The versions that labels of this name have, in order."""
     start = _key(name, "")
-    notes = in_pages(
-        lambda last: backend.notes(last, start + _LAST, _PAGE_ROWS), lambda note: note[0], start
-    )
-    found = [key.removeprefix(start) for key, _ in notes]
+    found = [key.removeprefix(start) for key, _ in backend.each_note(start)]
     return sorted((version for version in found if "/" not in version), key=Version.parse)
 
 

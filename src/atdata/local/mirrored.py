@@ -10,20 +10,17 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import takewhile
-from operator import itemgetter
 from typing import Any, Final
 
 from atdata._protocols import IndexEntry
 from atdata.errors import BackendError
-from atdata.local.backends.base import Backend, in_pages
+from atdata.local.backends.base import PAGE_ROWS, Backend, in_pages
 from atdata.local.entry import LocalDatasetEntry, from_row, to_row
 from atdata.local.search_terms import entry_terms
 
 SCHEMA_NOTE: Final = "schema "
 """What the keys of notes begin with that hold schemas, before the AT URI."""
 _ACCOUNT: Final = "account "
-_PAGE_ROWS: Final = 200
-_LAST: Final = "\U0010ffff"
 
 
 class MirroredRecords:
@@ -79,7 +76,7 @@ class MirroredRecords:
     def uris(self, did: str = "") -> list[str]:
         """AT URIs of every dataset and schema, or of those of one account."""
         start = f"at://{did}/" if did else "at://"
-        return [*self._entries(start), *self._notes(f"{SCHEMA_NOTE}{start}", len(SCHEMA_NOTE))]
+        return [*self._entries(start), *self._notes(SCHEMA_NOTE, start)]
 
     def rename(self, did: str, owner: str) -> None:
         """Have the titles of an account's datasets say who the owner is now."""
@@ -92,7 +89,7 @@ class MirroredRecords:
 
     def accounts(self) -> list[str]:
         """DIDs of all accounts that something is known of."""
-        return self._notes(_ACCOUNT, len(_ACCOUNT))
+        return self._notes(_ACCOUNT)
 
     def account(self, did: str) -> dict[str, Any] | None:
         """What was last recorded of an account."""
@@ -129,13 +126,9 @@ class MirroredRecords:
             self._backend.set_note(key, value)
 
     def _entries(self, start: str) -> Iterator[str]:
-        names = in_pages(lambda last: self._backend.names(last, _PAGE_ROWS), str, start)
+        names = in_pages(lambda last: self._backend.names(last, PAGE_ROWS), str, start)
         return takewhile(lambda name: name.startswith(start), names)
 
-    def _notes(self, start: str, cut: int) -> list[str]:
-        notes = in_pages(
-            lambda last: self._backend.notes(last, f"{start}{_LAST}", _PAGE_ROWS),
-            itemgetter(0),
-            start,
-        )
-        return [key[cut:] for key, _ in notes]
+    def _notes(self, kind: str, start: str = "") -> list[str]:
+        notes = self._backend.each_note(f"{kind}{start}")
+        return [key.removeprefix(kind) for key, _ in notes]

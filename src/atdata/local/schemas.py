@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from operator import itemgetter
 from typing import Any, Final
 
 from atdata._json_checks import in_schema
@@ -14,7 +13,7 @@ from atdata._limits import limits
 from atdata._refs import AtUri, LocalSchemaRef, Version, parse_schema_ref
 from atdata.errors import BackendError, SchemaConflictError, SchemaError, SchemaNotFoundError
 from atdata.indexing.did_you_mean import did_you_mean
-from atdata.local.backends.base import Backend, SchemaRow, in_pages
+from atdata.local.backends.base import PAGE_ROWS, Backend, SchemaRow, in_pages
 from atdata.local.mirrored import SCHEMA_NOTE
 from atdata.samples.kinds import Nested
 from atdata.schema.checks import check_limits
@@ -23,8 +22,6 @@ from atdata.schema.model import Schema
 from atdata.schema.record import from_record, to_record
 from atdata.schema.reflect import schema_of
 
-PAGE_ROWS: Final = 200
-"""Rows that are asked of the backend at a time."""
 _MAX_TRIES: Final = 100
 """How often others may be faster."""
 
@@ -143,11 +140,7 @@ class Schemas:
     def records(self) -> Iterator[SchemaRecord]:
         """Every schema, by class name and then by version; then copies of the network's."""
         yield from map(_record, self._rows("", None))
-        for key, kept in in_pages(
-            lambda after: self._backend.notes(after, f"{SCHEMA_NOTE}at;", PAGE_ROWS),
-            itemgetter(0),
-            f"{SCHEMA_NOTE}at://",
-        ):
+        for key, kept in self._backend.each_note(SCHEMA_NOTE):
             yield _mirrored(key.removeprefix(SCHEMA_NOTE), kept)
 
     def schema(self, ref: str) -> Schema:

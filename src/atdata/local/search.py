@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import islice
 from typing import Final
 
 from atdata.errors import BackendError, OptionError
-from atdata.local.backends.base import Backend, EntryRow, Terms, in_pages
+from atdata.local.backends._terms import Terms
+from atdata.local.backends.base import Backend, EntryRow
 from atdata.local.entry import LocalDatasetEntry, from_row
-from atdata.local.schemas import PAGE_ROWS
 from atdata.local.search_terms import entry_terms, label, query_words
 from atdata.schema.reflect import schema_of
 
@@ -42,7 +42,7 @@ def search(
     if schema is not None:
         labels.append(_schema_label(schema))
     if not words and not labels:
-        return [from_row(row) for row in islice(all_entries(backend), limit)]
+        return [from_row(row) for row in islice(backend.each_entry(), limit)]
     return [from_row(row) for row in backend.search(words, list(dict.fromkeys(labels)), limit)]
 
 
@@ -70,8 +70,3 @@ def _schema_label(schema: str | type) -> str:
     if isinstance(schema, type):
         return label("class", schema_of(schema).class_name)
     return label("schema" if "@" in schema or "://" in schema else "class", schema)
-
-
-def all_entries(backend: Backend) -> Iterator[EntryRow]:
-    """The newest revision of every name, in order of names."""
-    return in_pages(lambda last: backend.entries(last, PAGE_ROWS), lambda row: row.name)

@@ -21,7 +21,8 @@ import pytest
 
 from atdata._limits import limits
 from atdata._registry import INDEX_BACKENDS
-from atdata.local.backends.base import Backend, EntryRow, SchemaRow, Terms
+from atdata.local.backends._terms import Terms
+from atdata.local.backends.base import Backend, EntryRow, SchemaRow
 
 __all__ = ["BackendSuite"]
 

@@ -187,11 +187,17 @@ def test_others_wait_for_no_search(redis_url: str) -> None:
 @pytest.mark.parametrize(
     ("script", "write"),
     [
-        (lua.ADD_SCHEMA, lambda index, _: index.publish_schema(Other)),
-        (lua.ADD_ENTRY, lambda index, ds: index.insert_dataset(ds, name="new").revision),
-        (lua.ADD_ENTRY, lambda index, ds: index.insert_dataset(ds, name="digits").revision),
-        (lua.ADD_NOTE, lambda index, _: index.label("x", "1.0.0", index.get_dataset("digits"))),
-        (lua.REMOVE, lambda index, _: index.delete_dataset("digits")),
+        ("ADD", lambda index, _: index.publish_schema(Other)),
+        ("ADD_ENTRY", lambda index, ds: index.insert_dataset(ds, name="new").revision),
+        (
+            "ADD_ENTRY",
+            lambda index, ds: index.insert_dataset(ds, name="digits").revision,
+        ),
+        (
+            "ADD",
+            lambda index, _: index.label("x", "1.0.0", index.get_dataset("digits")),
+        ),
+        ("REMOVE", lambda index, _: index.delete_dataset("digits")),
     ],
     ids=["publish", "insert", "insert a revision", "label", "delete"],
 )
@@ -220,7 +226,7 @@ def test_a_lost_answer_to_a_client_that_tries_again(
                 index.insert_dataset(ds, name="digits", description="some")
             before = proxy.connections
             if faulty:
-                proxy.lose(match=hashlib.sha1(script.encode()).hexdigest())
+                proxy.lose(match=hashlib.sha1(lua.SCRIPTS[script].encode()).hexdigest())
             said.append(write(index, new))
             assert proxy.connections == before + faulty
             left.append(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -50,15 +50,12 @@ class _List:
         return self.value == b"b"
 
 
-@dataclass
-class _Asked:
-    """A word or label: the lists that have it."""
+_Asked = list[_List]
+"""A word or label: the lists that have it."""
 
-    lists: list[_List] = field(default_factory=list)
 
-    @property
-    def is_rare(self) -> bool:
-        return not any(each.is_chunked for each in self.lists)
+def _is_rare(asked: _Asked) -> bool:
+    return not any(each.is_chunked for each in asked)
 
 
 def find(pages: Pages, words: Sequence[str], labels: Sequence[str]) -> Iterator[Found]:
@@ -76,14 +73,14 @@ def find(pages: Pages, words: Sequence[str], labels: Sequence[str]) -> Iterator[
         The best first; else in order of names.
     """
     asked, count = _asked(pages, words, labels)
-    if not count or not all(each.lists for each in asked):
+    if not count or not all(asked):
         return
-    asked.sort(key=lambda each: not each.is_rare)
+    asked.sort(key=_is_rare, reverse=True)
     chunks: Integers = np.arange(-(-count // CHUNK))
     total = np.zeros(count, np.uint16)
     mask = np.ones(count, np.bool_)
     for position, each in enumerate(asked):
-        if each.is_rare:
+        if _is_rare(each):
             weight = _weigh(each, count, {})
         else:
             left = asked[position:]
@@ -115,16 +112,14 @@ def _asked(pages: Pages, words: Sequence[str], labels: Sequence[str]) -> tuple[l
     double = tuple(2 * worth for worth in WORTH)
     asked = []
     for key, beginning in zip(whole, begun, strict=True):
-        each = _Asked()
-        if key in values:
-            each.lists.append(_List(key, values[key], double))
+        each = [_List(key, values[key], double)] if key in values else []
         for other, value in _beginning(pages, key, beginning, values.get(beginning)):
-            each.lists.append(_List(other, value, WORTH))
-        if not each.lists:
+            each.append(_List(other, value, WORTH))
+        if not each:
             return [], 0
         asked.append(each)
     for key in exact:
-        asked.append(_Asked([_List(key, values[key], (1, 1, 1, 1))] if key in values else []))
+        asked.append([_List(key, values[key], (1, 1, 1, 1))] if key in values else [])
     return asked, count_of(values.get(META))
 
 
@@ -147,7 +142,7 @@ def _chunks(
     keys = {
         chunk_key(each.key, chunk): (each.key, chunk)
         for one in asked
-        for each in one.lists
+        for each in one
         if each.is_chunked
         for chunk in chunks.tolist()
     }
@@ -162,7 +157,7 @@ def _weigh(asked: _Asked, count: int, read: dict[bytes, list[tuple[int, bytes]]]
     """How well each name fits, by its number; 0 where it does not."""
     size = -(-count // CHUNK) * CHUNK
     weight = np.zeros(size, np.uint8)
-    for each in asked.lists:
+    for each in asked:
         weights = np.array(each.weights, np.uint8)
         if not each.is_chunked:
             packed = np.array(parse_list(each.value), np.int64)

@@ -1,6 +1,6 @@
 """Lua scripts of an index in Redis, each atomic.
 
-Keys are made in the scripts from the prefix, ``ARGV[1]``. All but `UPGRADE` refuse a database
+Keys are made in the scripts from the prefix, ``ARGV[1]``. All but ``UPGRADE`` refuse a database
 that is not an index any more, and say so where keys that belong together are not all there.
 """
 
@@ -69,80 +69,35 @@ end
 """What writes entries, and the pages with them. A client whose answer was lost may send it again:
 the token, ``ARGV[3]``, identifies the call, and the answer is the same."""
 
-ADD_SCHEMA: Final = (
-    _HEAD
-    + """
-local key, document = ARGV[2], ARGV[3]
-local there = redis.call('HGET', p .. 'schemas', key)
-local listed = redis.call('ZSCORE', p .. 'schema-keys', key)
-if not there ~= not listed then return lost(there and 'schema-keys' or 'schemas') end
+_LEAVING_PAGES: Final = {
+    # A value of a hash whose keys are also in a sorted set, unless the key is taken.
+    "ADD": """
+local hash, order, key, value = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local there = redis.call('HGET', p .. hash, key)
+local listed = redis.call('ZSCORE', p .. order, key)
+if not there ~= not listed then return lost(there and order or hash) end
 if there then return there end
-redis.call('HSET', p .. 'schemas', key, document)
-redis.call('ZADD', p .. 'schema-keys', 0, key)
-return document
-"""
-)
-SCHEMAS: Final = (
-    _HEAD
-    + """
+redis.call('HSET', p .. hash, key, value)
+redis.call('ZADD', p .. order, 0, key)
+return value
+""",
+    # A range of such a hash, in order: key, value; key, value; …
+    "RANGE": """
+local hash, order = ARGV[2], ARGV[3]
+local keys = redis.call(ARGV[4], p .. order, ARGV[5], ARGV[6], 'LIMIT', 0, ARGV[7])
+if #keys == 0 and redis.call('EXISTS', p .. order) == 0 then
+  if redis.call('EXISTS', p .. hash) == 1 then return lost(order) end
+end
 local found = {}
-local keys = redis.call('ZRANGEBYLEX', p .. 'schema-keys', ARGV[2], ARGV[3], 'LIMIT', 0, ARGV[4])
 for _, key in ipairs(keys) do
-  local document = redis.call('HGET', p .. 'schemas', key)
-  if not document then return lost('schemas') end
+  local value = redis.call('HGET', p .. hash, key)
+  if not value then return lost(hash) end
   found[#found + 1] = key
-  found[#found + 1] = document
+  found[#found + 1] = value
 end
 return found
-"""
-)
-ADD_ENTRY: Final = (
-    _WRITING
-    + """
-local name, revision, cid, document = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
-if redis.call('LLEN', p .. 'dataset:' .. name) ~= tonumber(revision) - 1 then return 0 end
-if stale() then return -1 end
-add(name, revision, cid, document)
-write(8)
-return done(1)
-"""
-)
-REPLACE: Final = (
-    _WRITING
-    + """
-local name, revision, cid, document = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
-if stale() then return -1 end
-remove(name)
-add(name, revision, cid, document)
-write(8)
-return done(1)
-"""
-)
-REMOVE: Final = (
-    _WRITING
-    + """
-if redis.call('LLEN', p .. 'dataset:' .. ARGV[4]) == 0 then
-  if redis.call('ZSCORE', p .. 'names', ARGV[4]) then return lost('dataset:' .. ARGV[4]) end
-  return 0
-end
-if stale() then return -1 end
-write(5)
-return done(remove(ARGV[4]))
-"""
-)
-INDEX: Final = (
-    _WRITING
-    + """
-local count = tonumber(ARGV[4])
-if stale() then return -1 end
-for i = 5, 4 + count do redis.call('ZREM', p .. 'unindexed', ARGV[i]) end
-write(5 + count)
-return done(1)
-"""
-)
-NEWEST: Final = (
-    _HEAD
-    + """
+""",
+    "NEWEST": """
 local list = p .. 'dataset:' .. ARGV[2]
 local item = redis.call('LINDEX', list, -1)
 if not item then
@@ -150,65 +105,32 @@ if not item then
   return {}
 end
 return {ARGV[2], redis.call('LLEN', list), item}
-"""
-)
-ENTRY: Final = (
-    _HEAD
-    + """
+""",
+    "ENTRY": """
 local last = redis.call('ZRANGE', p .. 'cid:' .. ARGV[2], -1, -1)[1]
 if not last then return {} end
 local revision, name = string.match(last, '^(%d+) (.*)$')
 local item = redis.call('LINDEX', p .. 'dataset:' .. name, tonumber(revision) - 1)
 if not item then return lost('dataset:' .. name) end
 return {name, tonumber(revision), item}
-"""
-)
-_NEWEST_ROWS: Final = """
-local function rows(names, most)
-  local found, size = {}, 0
-  for _, name in ipairs(names) do
-    local list = p .. 'dataset:' .. name
-    local item = redis.call('LINDEX', list, -1)
-    if not item then return lost('dataset:' .. name) end
-    found[#found + 1] = name
-    found[#found + 1] = redis.call('LLEN', list)
-    found[#found + 1] = item
-    size = size + #item
-    if size >= most then break end
-  end
-  return found
-end
-"""
-ENTRIES: Final = (
-    _HEAD
-    + _NEWEST_ROWS
-    + """
+""",
+    # Of ``names``, or of those that are ``unindexed``.
+    "ENTRIES": """
 local names = redis.call('ZRANGEBYLEX', p .. ARGV[2], ARGV[3], '+', 'LIMIT', 0, ARGV[4])
-return rows(names, tonumber(ARGV[5]))
-"""
-)
-"""Of ``names``, or of those that are ``unindexed``."""
-PAGES: Final = (
-    _HEAD
-    + """
-local keys = redis.call(ARGV[2], p .. 'term-order', ARGV[3], ARGV[4], 'LIMIT', 0, ARGV[5])
-if #keys == 0 and redis.call('EXISTS', p .. 'term-order') == 0 then
-  if redis.call('EXISTS', p .. 'term-pages') == 1 then return lost('term-order') end
-end
-local found = {}
-for _, key in ipairs(keys) do
-  local value = redis.call('HGET', p .. 'term-pages', key)
-  if not value then return lost('term-pages') end
-  found[#found + 1] = key
-  found[#found + 1] = value
+local found, size = {}, 0
+for _, name in ipairs(names) do
+  local list = p .. 'dataset:' .. name
+  local item = redis.call('LINDEX', list, -1)
+  if not item then return lost('dataset:' .. name) end
+  found[#found + 1] = name
+  found[#found + 1] = redis.call('LLEN', list)
+  found[#found + 1] = item
+  size = size + #item
+  if size >= tonumber(ARGV[5]) then break end
 end
 return found
-"""
-)
-"""A range of the pages for searching, in order."""
-SET_NOTE: Final = (
-    _HEAD
-    + """
+""",
+    "SET_NOTE": """
 local key = ARGV[2]
 if #ARGV == 2 then
   redis.call('HDEL', p .. 'notes', key)
@@ -217,36 +139,9 @@ else
   redis.call('HSET', p .. 'notes', key, ARGV[3])
   redis.call('ZADD', p .. 'note-keys', 0, key)
 end
-"""
-)
-ADD_NOTE: Final = (
-    _HEAD
-    + """
-local key, value = ARGV[2], ARGV[3]
-local there = redis.call('HGET', p .. 'notes', key)
-if there then return there end
-redis.call('HSET', p .. 'notes', key, value)
-redis.call('ZADD', p .. 'note-keys', 0, key)
-return value
-"""
-)
-NOTES: Final = (
-    _HEAD
-    + """
-local found = {}
-local keys = redis.call('ZRANGEBYLEX', p .. 'note-keys', ARGV[2], ARGV[3], 'LIMIT', 0, ARGV[4])
-for _, key in ipairs(keys) do
-  local value = redis.call('HGET', p .. 'notes', key)
-  if not value then return lost('notes') end
-  found[#found + 1] = key
-  found[#found + 1] = value
-end
-return found
-"""
-)
-CHECK: Final = (
-    _HEAD
-    + """
+""",
+    # Whether keys that belong together are all there, as far as a few looks say.
+    "CHECK": """
 if redis.call('HLEN', p .. 'schemas') ~= redis.call('ZCARD', p .. 'schema-keys') then
   return lost('schemas or schema-keys')
 end
@@ -261,10 +156,43 @@ if redis.call('GET', p .. 'format') == '3' and names > redis.call('ZCARD', p .. 
   end
 end
 return 1
-"""
-)
-"""Whether keys that belong together are all there, as far as a few looks say."""
-UPGRADE: Final = """
+""",
+}
+_CHANGING_PAGES: Final = {
+    "ADD_ENTRY": """
+local name, revision, cid, document = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
+if redis.call('LLEN', p .. 'dataset:' .. name) ~= tonumber(revision) - 1 then return 0 end
+if stale() then return -1 end
+add(name, revision, cid, document)
+write(8)
+return done(1)
+""",
+    "REPLACE": """
+local name, revision, cid, document = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
+if stale() then return -1 end
+remove(name)
+add(name, revision, cid, document)
+write(8)
+return done(1)
+""",
+    "REMOVE": """
+if redis.call('LLEN', p .. 'dataset:' .. ARGV[4]) == 0 then
+  if redis.call('ZSCORE', p .. 'names', ARGV[4]) then return lost('dataset:' .. ARGV[4]) end
+  return 0
+end
+if stale() then return -1 end
+write(5)
+return done(remove(ARGV[4]))
+""",
+    "INDEX": """
+local count = tonumber(ARGV[4])
+if stale() then return -1 end
+for i = 5, 4 + count do redis.call('ZREM', p .. 'unindexed', ARGV[i]) end
+write(5 + count)
+return done(1)
+""",
+}
+_UPGRADE: Final = """
 local p = ARGV[1]
 if redis.call('TYPE', p .. 'unindexed').ok == 'set' then redis.call('DEL', p .. 'unindexed') end
 local names = redis.call('ZRANGEBYLEX', p .. 'names', ARGV[2], '+', 'LIMIT', 0, 1000)
@@ -285,3 +213,9 @@ end
 return {names[#names] or string.sub(ARGV[2], 2)}
 """
 """From versions 1 and 2 to version 3, a thousand names at a time; twice is as good as once."""
+SCRIPTS: Final = {
+    **{name: _HEAD + script for name, script in _LEAVING_PAGES.items()},
+    **{name: _WRITING + script for name, script in _CHANGING_PAGES.items()},
+    "UPGRADE": _UPGRADE,
+}
+"""Every script by its name."""

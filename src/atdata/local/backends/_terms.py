@@ -280,10 +280,7 @@ class _Plan:
     def _update(self, key: bytes, of_key: Mapping[int, int | None]) -> None:
         value = self._get(key)
         if value == b"b":
-            by_chunk: dict[int, dict[int, int | None]] = defaultdict(dict)
-            for number, level in of_key.items():
-                by_chunk[number // CHUNK][number % CHUNK] = level
-            for chunk, of_chunk in by_chunk.items():
+            for chunk, of_chunk in _by_chunk(of_key).items():
                 page = chunk_key(key, chunk)
                 self._put(page, _changed_chunk(self._get(page), of_chunk))
             return
@@ -303,10 +300,7 @@ class _Plan:
             cost = 1 if listed else 0
         else:
             self._put(key, b"b")
-            by_chunk: dict[int, dict[int, int | None]] = defaultdict(dict)
-            for number, level in listed.items():
-                by_chunk[number // CHUNK][number % CHUNK] = level
-            for chunk, of_chunk in by_chunk.items():
+            for chunk, of_chunk in _by_chunk(listed).items():
                 self._put(chunk_key(key, chunk), _changed_chunk(None, of_chunk))
             cost = CHUNKED
         if key[:2] == b"tw" and cost != (was is not None):
@@ -425,6 +419,13 @@ def _numbers(value: bytes) -> list[int]:
 
 def _pack(numbers: Sequence[int]) -> bytes:
     return struct.pack(f"<{len(numbers)}I", *numbers)
+
+
+def _by_chunk(levels: Mapping[int, int | None]) -> dict[int, dict[int, int | None]]:
+    by_chunk: dict[int, dict[int, int | None]] = defaultdict(dict)
+    for number, level in levels.items():
+        by_chunk[number // CHUNK][number % CHUNK] = level
+    return by_chunk
 
 
 def _changed_chunk(value: bytes | None, changes: Mapping[int, int | None]) -> bytes | None:

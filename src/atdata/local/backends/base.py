@@ -24,6 +24,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from operator import itemgetter
 from typing import Final, TypeVar
 
 from atdata._limits import limits
@@ -32,16 +33,16 @@ from atdata.errors import BackendError
 from atdata.local.backends._finding import find
 from atdata.local.backends._terms import Pages, Terms, sensible
 
-__all__ = ["FORMAT", "Backend", "EntryRow", "SchemaRow", "Terms", "address_of"]
-
 FORMAT: Final = 3
 """Version of the layout, kept in every database. It goes up when older programs cannot read
 what newer ones write. A database of version 1, which has neither terms nor notes, or of version
 2, which keeps terms in another way, is brought up to this one when it is opened; its entries are
 then `unindexed`."""
 
+PAGE_ROWS: Final = 200
+"""Rows that are asked of a backend at a time."""
 _ROWS_AT_ONCE: Final = 20
-"""Rows of a search that are read at a time."""
+"""The same of rows with documents, of which only the first may be wanted."""
 
 
 @redacted_repr
@@ -157,6 +158,10 @@ class Backend(ABC):
         None only where no more names follow.
         """
 
+    def each_entry(self) -> Iterator[EntryRow]:
+        """The newest revision of every name, in order of name, read page by page."""
+        return in_pages(lambda last: self.entries(last, PAGE_ROWS), lambda row: row.name)
+
     @abstractmethod
     def names(self, after: str, limit: int) -> list[str]:
         """The first ``limit`` names above ``after``, in order."""
@@ -236,6 +241,11 @@ class Backend(ABC):
     def notes(self, after: str, before: str, limit: int) -> list[tuple[str, str]]:
         """At most ``limit`` keys and values with ``after < key < before``, in order of keys."""
 
+    def each_note(self, start: str) -> Iterator[tuple[str, str]]:
+        """Key and value of every note whose key begins with ``start``, in order, page by page."""
+        end = f"{start}\U0010ffff"
+        return in_pages(lambda last: self.notes(last, end, PAGE_ROWS), itemgetter(0), start)
+
     @abstractmethod
     def note(self, key: str) -> str | None:
         """The value under a key. Costs the same however many there are."""
@@ -274,3 +284,11 @@ def address_of(url: str) -> str:
     """
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
+
+
+def too_new(address: str, version: int) -> BackendError:
+    """The error for a database that this program does not know."""
+    return BackendError(
+        f"{address} was written by a newer atdata (format {version}; this one reads {FORMAT}). "
+        "Upgrade with: pip install --upgrade atdata"
+    )

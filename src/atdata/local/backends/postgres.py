@@ -14,9 +14,8 @@ from atdata._registry import require
 from atdata._secrets import guarded
 from atdata.errors import BackendError
 from atdata.local.backends._pool import ConnectionPool
-from atdata.local.backends._sql import SqlBackend, SqlPages
-from atdata.local.backends._terms import Change, Terms, plan
-from atdata.local.backends.base import FORMAT, EntryRow, SchemaRow, address_of
+from atdata.local.backends._sql import Query, SqlBackend
+from atdata.local.backends.base import FORMAT, EntryRow, address_of, too_new
 from atdata.net.logs import hide_in_logs
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 _LOCKS: Final = 0x61746461
 """First half of our advisory locks: 'atda'."""
 _CREATION: Final = 0
-_ENTRIES: Final = 1
+_PAGES: Final = 1
 _CONNECT_SECONDS: Final = 10
 _SILENCE: Final = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 """After how many seconds the system asks whether the server is still there, how often, and how
@@ -82,6 +81,7 @@ class PostgresBackend(SqlBackend):
     """
 
     prefix = "atdata_"
+    with_terms = "terms"
     without_terms = "terms IS NULL"
 
     def __init__(self, url: str) -> None:
@@ -97,82 +97,6 @@ class PostgresBackend(SqlBackend):
     def open(cls, url: str) -> PostgresBackend:
         """Open ``postgresql://…``."""
         return cls(url)
-
-    def add_schema(self, row: SchemaRow) -> SchemaRow:
-        with self._writing() as connection:
-            connection.execute(
-                "INSERT INTO atdata_schemas VALUES (%s, %s) ON CONFLICT DO NOTHING",
-                (row.key, row.document),
-            )
-            kept = connection.execute(
-                "SELECT key, document FROM atdata_schemas WHERE key = %s", (row.key,)
-            ).fetchall()
-        return SchemaRow(*kept[0])
-
-    def add_entry(self, row: EntryRow, terms: Terms | None = None) -> bool:
-        with self._writing_entries() as connection:
-            found = connection.execute(
-                "SELECT revision FROM atdata_entries WHERE name = %s AND newest", (row.name,)
-            ).fetchone()
-            if (found[0] if found else 0) != row.revision - 1:
-                return False
-            connection.execute(
-                "UPDATE atdata_entries SET newest = false WHERE name = %s AND newest",
-                (row.name,),
-            )
-            _insert(connection, row, terms)
-        return True
-
-    def replace(self, row: EntryRow, terms: Terms | None = None) -> None:
-        with self._writing_entries() as connection:
-            connection.execute("DELETE FROM atdata_entries WHERE name = %s", (row.name,))
-            _insert(connection, row, terms)
-
-    def remove(self, name: str) -> int:
-        with self._writing_entries() as connection:
-            _write_terms(connection, (name, None))
-            return connection.execute(
-                "DELETE FROM atdata_entries WHERE name = %s", (name,)
-            ).rowcount
-
-    def index(self, rows: Sequence[tuple[EntryRow, Terms]]) -> None:
-        terms = {(row.name, row.revision, row.cid): terms for row, terms in rows}
-        with self._writing_entries() as connection:
-            found = connection.execute(
-                "UPDATE atdata_entries AS e SET terms = true "
-                "FROM unnest(%s::text[], %s::integer[], %s::text[]) AS of (name, revision, cid) "
-                "WHERE e.name = of.name AND e.revision = of.revision AND e.cid = of.cid "
-                "AND newest AND terms IS NULL RETURNING e.name, e.revision, e.cid",
-                tuple(list(column) for column in zip(*terms, strict=True)),
-            ).fetchall()
-            _write_terms(connection, *((key[0], terms[key]) for key in found))
-
-    def set_note(self, key: str, value: str | None) -> None:
-        with self._writing() as connection:
-            if value is None:
-                connection.execute("DELETE FROM atdata_notes WHERE key = %s", (key,))
-            else:
-                connection.execute(
-                    "INSERT INTO atdata_notes VALUES (%s, %s) "
-                    "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                    (key, value),
-                )
-
-    def add_note(self, key: str, value: str) -> str:
-        while True:
-            with self._writing() as connection:
-                connection.execute(
-                    "INSERT INTO atdata_notes VALUES (%s, %s) ON CONFLICT DO NOTHING", (key, value)
-                )
-                kept = connection.execute(
-                    "SELECT value FROM atdata_notes WHERE key = %s", (key,)
-                ).fetchone()
-            # None: another process removed it between the two statements.
-            if kept is not None:
-                return str(kept[0])
-
-    def close(self) -> None:
-        self._pool.close()
 
     def _connect(self) -> Connection:
         psycopg = self._psycopg
@@ -230,16 +154,11 @@ class PostgresBackend(SqlBackend):
         return [EntryRow(*row) for row in rows]
 
     @contextmanager
-    def _writing(self) -> Iterator[Connection]:
+    def _writing(self, *, pages: bool = False) -> Iterator[Query]:
         with self._errors(), self._pool.use() as connection, connection.transaction():
-            yield connection
-
-    @contextmanager
-    def _writing_entries(self) -> Iterator[Connection]:
-        """A transaction, alone among those that write entries: all change the same pages."""
-        with self._writing() as connection:
-            connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", (_LOCKS, _ENTRIES))
-            yield connection
+            if pages:
+                connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", (_LOCKS, _PAGES))
+            yield partial(_rows, connection)
 
     def _set_up(self, connection: Connection) -> None:
         encoding = connection.execute("SHOW server_encoding").fetchone()
@@ -280,12 +199,8 @@ class PostgresBackend(SqlBackend):
                 "database."
             )
         if versions[0][0] > FORMAT:
-            raise BackendError(
-                f"{self.address} was written by a newer atdata (format {versions[0][0]}; this one "
-                f"reads {FORMAT}). Upgrade with: pip install --upgrade atdata"
-            )
-        version: int = versions[0][0]
-        return version
+            raise too_new(self.address, versions[0][0])
+        return versions[0][0]
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -312,32 +227,10 @@ def _guarded_parts(url: str) -> tuple[str, ...]:
     return password, unquote(password)
 
 
-def _insert(connection: Connection, row: EntryRow, terms: Terms | None) -> None:
-    connection.execute(
-        "INSERT INTO atdata_entries (name, revision, cid, newest, document, terms) "
-        "VALUES (%s, %s, %s, true, %s, true)",
-        (row.name, row.revision, row.cid, row.document),
-    )
-    _write_terms(connection, (row.name, terms or {}))
-
-
-def _write_terms(connection: Connection, *changes: Change) -> None:
-    changed = plan(SqlPages("atdata_found_by", partial(_rows, connection)), changes)
-    written = [(key, value) for key, value in changed.items() if value is not None]
-    connection.execute(
-        "INSERT INTO atdata_found_by SELECT * FROM unnest(%s::bytea[], %s::bytea[]) "
-        "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        ([key for key, _ in written], [value for _, value in written]),
-    )
-    connection.execute(
-        "DELETE FROM atdata_found_by WHERE key = ANY(%s::bytea[])",
-        ([key for key, value in changed.items() if value is None],),
-    )
-
-
 def _rows(connection: Connection, query: str, *values: object) -> Sequence[tuple[Any, ...]]:
     text = query.replace("?", "%s").encode()
-    return connection.execute(text, values, binary=True).fetchall()
+    cursor = connection.execute(text, values, binary=True)
+    return [] if cursor.description is None else cursor.fetchall()
 
 
 def _one_line(error: Exception) -> str:

@@ -25,7 +25,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
 from atdata._limits import limits
@@ -34,11 +34,13 @@ from atdata._warnings import warn
 from atdata.errors import AtdataWarning, BackendError, UrlError
 from atdata.local.backends import _redis_scripts as lua
 from atdata.local.backends._terms import META, Change, Pages, Terms, plan
-from atdata.local.backends.base import FORMAT, Backend, EntryRow, SchemaRow, address_of
+from atdata.local.backends.base import FORMAT, Backend, EntryRow, SchemaRow, address_of, too_new
 from atdata.net.logs import hide_in_logs
 
 if TYPE_CHECKING:
     from redis import Redis
+
+T = TypeVar("T")
 
 DEFAULT_PREFIX: Final = "atdata:"
 _CONNECT_SECONDS: Final = 10
@@ -72,11 +74,7 @@ class RedisBackend(Backend):
         self._prefix = prefix
         suffix = f"?{urlencode({'prefix': prefix})}" if prefix != DEFAULT_PREFIX else ""
         self.address = (address or _address_of_client(client)) + suffix
-        self._scripts = {
-            name: client.register_script(text)
-            for name, text in vars(lua).items()
-            if name.isupper() and isinstance(text, str)
-        }
+        self._scripts = {name: client.register_script(text) for name, text in lua.SCRIPTS.items()}
         self._set_up()
 
     @classmethod
@@ -109,7 +107,7 @@ class RedisBackend(Backend):
         return backend
 
     def add_schema(self, row: SchemaRow) -> SchemaRow:
-        return SchemaRow(row.key, _text(self._run("ADD_SCHEMA", row.key, row.document)))
+        return SchemaRow(row.key, self._kept("schemas", "schema-keys", row.key, row.document))
 
     def schema(self, key: str) -> SchemaRow | None:
         (document,) = self._ask(("HGET", f"{self._prefix}schemas", key))
@@ -117,8 +115,8 @@ class RedisBackend(Backend):
 
     def schemas(self, after: str, before: str | None, limit: int) -> list[SchemaRow]:
         end = "+" if before is None else f"({before}"
-        flat = [_text(item) for item in self._run("SCHEMAS", f"({after}", end, limit)]
-        return [SchemaRow(*pair) for pair in zip(flat[::2], flat[1::2], strict=True)]
+        pairs = self._range("schemas", "schema-keys", f"({after}", end, limit)
+        return [SchemaRow(*pair) for pair in pairs]
 
     def add_entry(self, row: EntryRow, terms: Terms | None = None) -> bool:
         values = (row.name, row.revision, row.cid, row.document)
@@ -200,19 +198,28 @@ class RedisBackend(Backend):
         self._run("SET_NOTE", key, *(() if value is None else (value,)))
 
     def add_note(self, key: str, value: str) -> str:
-        return _text(self._run("ADD_NOTE", key, value))
+        return self._kept("notes", "note-keys", key, value)
 
     def note(self, key: str) -> str | None:
         (value,) = self._ask(("HGET", f"{self._prefix}notes", key))
         return None if value is None else _text(value)
 
     def notes(self, after: str, before: str, limit: int) -> list[tuple[str, str]]:
-        flat = [_text(item) for item in self._run("NOTES", f"({after}", f"({before}", limit)]
-        return list(zip(flat[::2], flat[1::2], strict=True))
+        return self._range("notes", "note-keys", f"({after}", f"({before}", limit)
 
     def close(self) -> None:
         if self._owned:
             self._client.close()
+
+    def _kept(self, values: str, order: str, key: str, value: str) -> str:
+        """What a hash has under a key: the value, unless the key was taken."""
+        return _text(self._run("ADD", values, order, key, value))
+
+    def _range(
+        self, values: str, order: str, first: str, last: str, limit: int
+    ) -> list[tuple[str, str]]:
+        found = self._run("RANGE", values, order, "ZRANGEBYLEX", first, last, limit)
+        return _pairs([_text(item) for item in found])
 
     def _run(self, script: str, *values: str | int | bytes) -> Any:
         with self._errors():
@@ -277,10 +284,7 @@ class RedisBackend(Backend):
                 "Choose another prefix: redis://…?prefix=name:"
             )
         if int(text) > FORMAT:
-            raise BackendError(
-                f"{self.address} was written by a newer atdata (format {int(text)}; this one "
-                f"reads {FORMAT}). Upgrade with: pip install --upgrade atdata"
-            )
+            raise too_new(self.address, int(text))
         self._check_memory()
         self._run("CHECK")
         if int(text) < FORMAT:
@@ -368,13 +372,17 @@ class _RedisPages(Pages):
     def _between(
         self, command: str, first: bytes, last: bytes, limit: int
     ) -> list[tuple[bytes, bytes]]:
-        flat = self._backend._run_as_bytes("PAGES", command, first, last, limit)
-        return list(zip(flat[::2], flat[1::2], strict=True))
+        order = ("term-pages", "term-order", command)
+        return _pairs(self._backend._run_as_bytes("RANGE", *order, first, last, limit))
 
 
 def _text(value: Any) -> str:
     # A client that the caller made may decode answers itself.
     return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _pairs(flat: Sequence[T]) -> list[tuple[T, T]]:
+    return list(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _row(name: str, revision: int, item: Any) -> EntryRow:

@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote
@@ -14,9 +15,8 @@ from urllib.parse import unquote
 from atdata._limits import limits
 from atdata.errors import BackendError, UrlError
 from atdata.local.backends._pool import ConnectionPool
-from atdata.local.backends._sql import SqlBackend, SqlPages, entry_row
-from atdata.local.backends._terms import Change, Terms, plan
-from atdata.local.backends.base import FORMAT, EntryRow, SchemaRow
+from atdata.local.backends._sql import Query, SqlBackend, entry_row
+from atdata.local.backends.base import FORMAT, EntryRow, too_new
 from atdata.system.files import make_folders
 from atdata.system.folders import path_in_url, user_path
 from atdata.system.mounts import network_file_system
@@ -70,6 +70,7 @@ class SqliteBackend(SqlBackend):
     """
 
     prefix = ""
+    with_terms = "indexed"
     without_terms = "NOT indexed"
 
     def __init__(self, path: Path) -> None:
@@ -86,72 +87,6 @@ class SqliteBackend(SqlBackend):
     def open(cls, url: str) -> SqliteBackend:
         """Open what `path_in` gives."""
         return cls(path_in(url))
-
-    def add_schema(self, row: SchemaRow) -> SchemaRow:
-        with self._writing() as connection:
-            connection.execute(
-                "INSERT INTO schemas VALUES (?, ?) ON CONFLICT DO NOTHING", (row.key, row.document)
-            )
-            kept = connection.execute(
-                "SELECT document FROM schemas WHERE key = ?", (row.key,)
-            ).fetchone()
-        return SchemaRow(row.key, kept[0])
-
-    def add_entry(self, row: EntryRow, terms: Terms | None = None) -> bool:
-        with self._writing() as connection:
-            found = connection.execute(
-                "SELECT revision FROM entries WHERE name = ? AND newest", (row.name,)
-            ).fetchone()
-            if (found[0] if found else 0) != row.revision - 1:
-                return False
-            connection.execute(
-                "UPDATE entries SET newest = 0 WHERE name = ? AND newest", (row.name,)
-            )
-            _insert(connection, row, terms)
-        return True
-
-    def replace(self, row: EntryRow, terms: Terms | None = None) -> None:
-        with self._writing() as connection:
-            connection.execute("DELETE FROM entries WHERE name = ?", (row.name,))
-            _insert(connection, row, terms)
-
-    def remove(self, name: str) -> int:
-        with self._writing() as connection:
-            _write_terms(connection, (name, None))
-            return connection.execute("DELETE FROM entries WHERE name = ?", (name,)).rowcount
-
-    def index(self, rows: Sequence[tuple[EntryRow, Terms]]) -> None:
-        with self._writing() as connection:
-            found = [
-                (row.name, terms)
-                for row, terms in rows
-                if connection.execute(
-                    "UPDATE entries SET indexed = 1 WHERE name = ? AND revision = ? AND cid = ? "
-                    "AND newest AND NOT indexed",
-                    (row.name, row.revision, row.cid),
-                ).rowcount
-            ]
-            _write_terms(connection, *found)
-
-    def set_note(self, key: str, value: str | None) -> None:
-        with self._writing() as connection:
-            if value is None:
-                connection.execute("DELETE FROM notes WHERE key = ?", (key,))
-            else:
-                connection.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (key, value))
-
-    def add_note(self, key: str, value: str) -> str:
-        with self._writing() as connection:
-            connection.execute(
-                "INSERT INTO notes VALUES (?, ?) ON CONFLICT DO NOTHING", (key, value)
-            )
-            kept: tuple[str] = connection.execute(
-                "SELECT value FROM notes WHERE key = ?", (key,)
-            ).fetchone()
-        return kept[0]
-
-    def close(self) -> None:
-        self._pool.close()
 
     def _connect(self) -> sqlite3.Connection:
         name = self.path.as_uri()
@@ -202,7 +137,7 @@ class SqliteBackend(SqlBackend):
         )
 
     def _read(self, query: str, *values: str | int | bytes) -> Sequence[tuple[Any, ...]]:
-        return self._reading(lambda connection: connection.execute(query, values).fetchall())
+        return self._reading(lambda connection: _rows(connection, query, *values))
 
     def _page(self, rest: str, *values: str | int) -> list[EntryRow]:
         query = f"SELECT name, revision, cid, document FROM entries WHERE {rest}"
@@ -222,9 +157,9 @@ class SqliteBackend(SqlBackend):
         return self._reading(read)
 
     @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
+    def _writing(self, *, pages: bool = False) -> Iterator[Query]:
         with self._errors(), self._pool.use() as connection, _transaction(connection):
-            yield connection
+            yield partial(_rows, connection)
 
     def _set_up(self, connection: sqlite3.Connection) -> None:
         version = self._version(connection)
@@ -256,10 +191,7 @@ class SqliteBackend(SqlBackend):
                 "Give the path of a file that does not exist yet."
             )
         if version > FORMAT:
-            raise BackendError(
-                f"{self.address} was written by a newer atdata (format {version}; this one reads "
-                f"{FORMAT}). Upgrade with: pip install --upgrade atdata"
-            )
+            raise too_new(self.address, version)
         return version
 
     @contextmanager
@@ -298,28 +230,8 @@ def path_in(url: str) -> Path:
     return path_in_url("/" + path.lstrip("/"))
 
 
-def _insert(connection: sqlite3.Connection, row: EntryRow, terms: Terms | None) -> None:
-    connection.execute(
-        "INSERT INTO entries (name, revision, cid, newest, indexed, document) "
-        "VALUES (?, ?, ?, 1, 1, ?)",
-        (row.name, row.revision, row.cid, row.document),
-    )
-    _write_terms(connection, (row.name, terms or {}))
-
-
-def _write_terms(connection: sqlite3.Connection, *changes: Change) -> None:
-    def query(text: str, *values: object) -> Sequence[tuple[Any, ...]]:
-        return connection.execute(text, values).fetchall()
-
-    changed = plan(SqlPages("found_by", query), changes)
-    connection.executemany(
-        "INSERT INTO found_by VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        ((key, value) for key, value in changed.items() if value is not None),
-    )
-    connection.executemany(
-        "DELETE FROM found_by WHERE key = ?",
-        ((key,) for key, value in changed.items() if value is None),
-    )
+def _rows(connection: sqlite3.Connection, query: str, *values: Any) -> list[tuple[Any, ...]]:
+    return connection.execute(query, values).fetchall()
 
 
 @contextmanager
