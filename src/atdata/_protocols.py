@@ -28,22 +28,18 @@ class Packable(Protocol):
     @classmethod
     def from_data(cls: type[P], data: Mapping[str, Any]) -> P:
         """Make a sample from field values, each checked against its annotation."""
-        ...
 
     @classmethod
     def from_bytes(cls: type[P], data: bytes) -> P:
         """Make a sample from the msgpack bytes of `packed`."""
-        ...
 
     @property
     def packed(self) -> bytes:
         """The sample as msgpack bytes."""
-        ...
 
     @property
     def as_wds(self) -> dict[str, Any]:
         """The sample as WebDataset writers expect it: ``__key__`` and ``msgpack``."""
-        ...
 
 
 @runtime_checkable
@@ -53,23 +49,19 @@ class IndexEntry(Protocol):
     @property
     def name(self) -> str:
         """Human-readable name of the dataset."""
-        ...
 
     @property
     def schema_ref(self) -> str:
         """Reference of its schema, ``atdata://local/…`` or ``at://…``."""
-        ...
 
     @property
     def data_urls(self) -> list[str]:
         """WebDataset URLs of all shards. Several shards are folded into brace notation, so the
         first URL alone reads the whole dataset."""
-        ...
 
     @property
     def metadata(self) -> dict[str, Any] | None:
         """What the publisher attached, or None."""
-        ...
 
 
 @runtime_checkable
@@ -92,19 +84,26 @@ class AbstractIndex(Protocol):
     ) -> IndexEntry:
         """Record a dataset. With a data store, its shards are written there first.
 
+        Description, tags, licence and metadata stay as they are in the newest revision of the name
+        unless they are given; an empty one (``""``, ``[]``, ``{}``) clears it. The record is
+        written last: after an error none was written, and trying again resumes.
+
         Args:
-            ds: A ``Dataset``.
-            name: Name to find it by.
-            schema_ref: Schema of its samples; None publishes the schema of ``ds.sample_type``.
-            prefix: Path in the store below which its shards are placed.
+            ds: A ``Dataset``. Without a data store it must be as stored: no filter, map or lens,
+                and no rank's part.
+            name: Name to find it by, 1 to 256 characters.
+            schema_ref: Schema of its samples; None: that of ``ds.sample_type``, published with
+                ``version=None``.
+            prefix: Path in the store below which its shards are placed; None: one of the name and
+                the content.
             maxcount: Most samples in a shard in the store.
             maxsize: Most bytes in a shard in the store.
-            metadata: Anything else to keep with it.
+            metadata: Anything else to keep with it: None, bool, int, float, str, bytes, lists and
+                dicts with str keys.
             description: What it is.
-            tags: Words to find it by.
-            license: SPDX identifier.
+            tags: At most 30 words to find it by.
+            license: SPDX expression, for example ``MIT``.
         """
-        ...
 
     def get_dataset(self, ref: str) -> IndexEntry:
         """The newest entry with this name or reference.
@@ -112,11 +111,9 @@ class AbstractIndex(Protocol):
         Raises:
             KeyError: Not found.
         """
-        ...
 
     def list_datasets(self) -> Iterator[IndexEntry]:
         """The newest revision of every dataset."""
-        ...
 
     def publish_schema(
         self,
@@ -135,7 +132,6 @@ class AbstractIndex(Protocol):
             description: What the samples are.
             metadata: Anything else to keep with it.
         """
-        ...
 
     def get_schema(self, ref: str) -> dict[str, Any]:
         """The record of a schema, with ``name``, ``version`` and ``fields``.
@@ -143,15 +139,12 @@ class AbstractIndex(Protocol):
         Raises:
             KeyError: Not found.
         """
-        ...
 
     def list_schemas(self) -> Iterator[dict[str, Any]]:
         """The record of every schema."""
-        ...
 
     def decode_schema(self, ref: str) -> type[Packable]:
         """A schema as a sample type. No code that its record names is imported or run."""
-        ...
 
 
 @runtime_checkable
@@ -180,15 +173,12 @@ class AbstractDataStore(Protocol):
                 is full or fails. A store that names shards by their content ignores the prefix.
             ValueError: The prefix leads out of the store.
         """
-        ...
 
     def read_url(self, url: str) -> str:
         """A URL that readers can open, for a URL of this store."""
-        ...
 
     def supports_streaming(self) -> bool:
         """Whether shards can be read in place, without a download."""
-        ...
 
 
 @runtime_checkable
@@ -201,11 +191,9 @@ class DataSource(Protocol):
     @property
     def shard_list(self) -> list[str]:
         """Identifiers of all shards, in order."""
-        ...
 
     def shards(self) -> Iterator[tuple[str, IO[bytes]]]:
         """The identifier of each shard and an open stream of its bytes, in order."""
-        ...
 
     def open_shard(self, shard_id: str) -> IO[bytes]:
         """Open one shard.
@@ -213,7 +201,6 @@ class DataSource(Protocol):
         Raises:
             KeyError: No such shard.
         """
-        ...
 
 
 @runtime_checkable
@@ -236,11 +223,9 @@ class ShardReader(Protocol):
             SourceError: It cannot be read.
             UnsafeUrlError: The policy refuses it.
         """
-        ...
 
     def expand(self, url: str, *, policy: Any = None) -> list[str]:
         """The URLs that a URL with globs, or of a folder, stands for, sorted; may be empty."""
-        ...
 
 
 def is_source(value: object) -> TypeGuard[DataSource]:

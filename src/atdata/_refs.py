@@ -16,7 +16,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Final
 
-from atdata._digest import RAW, cid_sha256
+from atdata._digest import RAW, blob_cid, cid_sha256
 from atdata._secrets import redacted_repr
 from atdata.errors import DatasetNameError, RefError, SchemaRefError
 
@@ -105,6 +105,16 @@ class BlobRef:
 
     did: str
     cid: str
+
+    @classmethod
+    def of(cls, did: str, sha256: str) -> BlobRef:
+        """The blob of an account whose bytes have this SHA-256, in hex."""
+        return cls(did, blob_cid(sha256))
+
+    @property
+    def sha256(self) -> str:
+        """Of its bytes, in hex."""
+        return cid_sha256(self.cid)
 
     def __str__(self) -> str:
         return f"at://{self.did}/blob/{self.cid}"

@@ -291,6 +291,23 @@ def _escape(text: str, special: str) -> str:
     return "".join("\\" + c if c in special else c for c in text)
 
 
+def located(
+    shards: Sequence[ShardInfo], endpoint: str | None, region: str | None, *, stranger: bool
+) -> list[str]:
+    """One URL that stands for all shards of an entry, in brace notation; none where it has none."""
+    if not shards:
+        return []
+    folded = fold_urls([shard.url for shard in shards])
+    return [_located(folded, endpoint, region, stranger, tuple(shards))]
+
+
+def total(numbers: Iterable[int | None]) -> int | None:
+    """The sum of what is known of each shard; None where it is not known of every one."""
+    listed = list(numbers)
+    known = [number for number in listed if number is not None]
+    return sum(known) if len(known) == len(listed) else None
+
+
 def preview(urls: Iterable[str], most: int = 3) -> str:
     """The first few URLs, for an error message."""
     items = list(islice(urls, most + 1))

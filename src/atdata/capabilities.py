@@ -59,7 +59,6 @@ class ByteRanges(Protocol):
             IntegrityError: The shard ends before that, or was changed.
             SourceError: It cannot be read.
         """
-        ...
 
 
 @runtime_checkable
@@ -75,7 +74,6 @@ class SupportsByteRanges(Protocol):
 
         Opening sends no request.
         """
-        ...
 
 
 @runtime_checkable
@@ -89,7 +87,6 @@ class SupportsUrlRanges(Protocol):
             url: The shard's URL.
             policy: As for ``ShardReader.open``.
         """
-        ...
 
 
 @runtime_checkable
@@ -101,7 +98,6 @@ class SupportsLocalPaths(Protocol):
 
         Asked often, so it must not open the file.
         """
-        ...
 
 
 @runtime_checkable
@@ -118,7 +114,6 @@ class SupportsSidecars(Protocol):
             ShardNotFoundError: Not found.
             SourceError: It cannot be read.
         """
-        ...
 
 
 @runtime_checkable
@@ -144,7 +139,6 @@ class SupportsUncached(Protocol):
 
     def uncached(self) -> DataSource:
         """The source that is copied: reading a little of it makes no copy of the whole."""
-        ...
 
 
 @runtime_checkable
@@ -157,7 +151,6 @@ class SupportsShardInfo(Protocol):
     @property
     def shards(self) -> Sequence[ShardInfo]:
         """Every shard, in order, with samples, bytes and SHA-256 where known. No I/O."""
-        ...
 
 
 @runtime_checkable
@@ -167,12 +160,10 @@ class SupportsEndpoint(Protocol):
     @property
     def endpoint(self) -> str | None:
         """http(s) URL of the server; None: AWS itself. No I/O."""
-        ...
 
     @property
     def region(self) -> str | None:
         """The bucket's region, where known. No I/O."""
-        ...
 
 
 @runtime_checkable
@@ -188,7 +179,6 @@ class SupportsCheck(Protocol):
         Raises:
             StoreError: They cannot; says why.
         """
-        ...
 
 
 @runtime_checkable
@@ -223,7 +213,6 @@ class SupportsCopy(Protocol):
             IntegrityError: A shard has other bytes than recorded; it was not copied.
             StoreError: The store refuses one.
         """
-        ...
 
 
 @runtime_checkable
@@ -235,7 +224,6 @@ class SupportsPlannedCopies(Protocol):
 
     def planned(self, shards: Sequence[ShardInfo], *, prefix: str) -> Sequence[ShardInfo]:
         """The shards as `SupportsCopy.copy_shards` would place them, in order. No request."""
-        ...
 
 
 @runtime_checkable
@@ -247,7 +235,6 @@ class SupportsPresentCopies(Protocol):
 
     def present(self, shards: Sequence[ShardInfo], *, prefix: str) -> Sequence[str]:
         """The URLs of those shards that have been copied already. No shard is read."""
-        ...
 
 
 @runtime_checkable
@@ -256,7 +243,6 @@ class SupportsMaxShardBytes(Protocol):
 
     def max_shard_bytes(self) -> int:
         """Largest shard that is taken, in bytes. At most one request, then remembered."""
-        ...
 
 
 @runtime_checkable
@@ -265,7 +251,6 @@ class SupportsFiles(Protocol):
 
     def file_url(self, name: str, *, prefix: str) -> str:
         """The URL that `write_file` would give a file. No request."""
-        ...
 
     def write_file(self, name: str, data: bytes, *, prefix: str) -> str:
         """Write a file next to the shards of a prefix and return its URL.
@@ -276,7 +261,6 @@ class SupportsFiles(Protocol):
             ShardExistsError: The name has other bytes, which stay.
             StoreError: The store refuses it.
         """
-        ...
 
 
 @runtime_checkable
@@ -297,7 +281,6 @@ class SupportsPublicCheck(Protocol):
             PrivateUrlError: Only this machine can read the store.
             OptionError: The shards would not last, or not be found; says what to change.
         """
-        ...
 
 
 @runtime_checkable
@@ -317,7 +300,6 @@ class SupportsFromUrl(Protocol):
             UrlError: It names no store; says how to write one.
             CredentialsError: The environment has no usable keys.
         """
-        ...
 
 
 @runtime_checkable
@@ -327,7 +309,6 @@ class SupportsFromClient(Protocol):
     @classmethod
     def from_client(cls, client: Any) -> AbstractDataStore:
         """The store of the account that a client is logged in to. Sends no request."""
-        ...
 
 
 def address_of(place: object) -> tuple[str | None, str | None]:

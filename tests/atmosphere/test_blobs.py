@@ -35,6 +35,7 @@ from atdata.testing.network import Account, Network
 from tests.atmosphere.conftest import Digit, Login
 from tests.atmosphere.publishing import publish_dataset
 from tests.services.proxy import FaultProxy
+from tests.stores.journal import sent
 
 ProxyTo = Callable[[str], FaultProxy]
 Shards = dict[str, bytes]
@@ -207,7 +208,7 @@ def test_what_arrived_is_not_sent_again(
     with pytest.raises(AtmosphereError):
         store.copy_shards(known(shards), opener(shards), prefix="x")
     proxy.clear()
-    before = len(Journal().sent(place_of(client))), uploads(proxy)
+    before = len(sent(place_of(client))), uploads(proxy)
     copies = store.copy_shards(known(shards), opener(shards), prefix="x").shards
     assert (before[0], uploads(proxy)) == (0, before[1])
     publish_dataset(client, name="a", schema_uri=index.publish_schema(Digit), shards=copies)

@@ -21,7 +21,7 @@ from atdata.testing.schemas import Scene
 from tests.atmosphere.conftest import Digit
 from tests.atmosphere.raw import write_raw
 
-FOLDER = files("atdata.atmosphere") / "lexicons"
+FOLDER = files("atdata.atproto") / "lexicons"
 LEXICONS = {path.name: json.loads(path.read_text()) for path in FOLDER.iterdir()}
 
 

@@ -33,9 +33,9 @@ from atdata._refs import DATASET_COLLECTION, SCHEMA_COLLECTION
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex
 from atdata.dataset.dataset import Dataset
 from atdata.local import LocalDatasetEntry, LocalIndex, S3DataStore
-from atdata.stores.journal import Journal
 from tests.services.proxy import FaultProxy
 from tests.services.s3 import S3Server
+from tests.stores.journal import sent
 
 _CALM = 8
 """Attempts after which a promotion is left in peace."""
@@ -181,8 +181,8 @@ class Worker:
                     self.counts.unheard += shard not in noted and not arrived[shard]
                 arrived[shard] = one.at < self.killed_at
             # What is in a bucket is found there.
-            journal = Journal().sent(f"{self.pds.url} {self.did}")
-            noted = set(arrived) if kind == "s3" else {shard.sha256 for shard in journal}
+            journal = sent(f"{self.pds.url} {self.did}")
+            noted = set(arrived) if kind == "s3" else set(journal)
             if uri is not None:
                 return uri, entry
 

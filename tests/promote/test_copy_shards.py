@@ -22,11 +22,11 @@ from atdata.atmosphere.blobs import place_of
 from atdata.errors import AtmosphereError, OptionError, RateLimitError, StoreError
 from atdata.local import LocalDatasetEntry, LocalIndex, S3DataStore
 from atdata.promote import plan_promotion, promote_to_atmosphere
-from atdata.stores.journal import Journal
 from atdata.testing.network import Account, Network
 from tests.promote.conftest import Feature, features
 from tests.services.proxy import FaultProxy
 from tests.services.s3 import S3Server
+from tests.stores.journal import sent
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is on this machine")
 ProxyTo = Callable[[str], FaultProxy]
@@ -109,7 +109,7 @@ def test_a_lost_network_loses_no_work(
     done = threading.Semaphore(0)
 
     def lose(_: int) -> None:
-        if len(Journal().sent(place_of(through))) >= 2:
+        if len(sent(place_of(through))) >= 2:
             pds.refuse()
         done.release()
 
@@ -118,7 +118,7 @@ def test_a_lost_network_loses_no_work(
             entry, local, through, data_store=PDSBlobStore(through), progress=lose
         )
     assert list(client.list_records(client.did, DATASET_COLLECTION)) == []
-    there = len(Journal().sent(place_of(through)))
+    there = len(sent(place_of(through)))
     pds.clear()
     plan = plan_promotion(entry, local, through, data_store=PDSBlobStore(through))
     assert plan.shards_to_copy == 7 - there
@@ -197,7 +197,7 @@ def test_a_full_bucket_is_told(
     proxy.clear()
     uri = promote_to_atmosphere(entry, local, client, data_store=store)
     assert labels(uri) == EXPECTED
-    noted = [shard.sha256 or "" for shard in Journal().sent(_place(proxy, s3_bucket, uri, client))]
+    noted = sent(_place(proxy, s3_bucket, uri, client))
     assert sorted(noted) == sorted(shard.sha256 or "" for shard in entry.shards)
 
 

@@ -9,31 +9,26 @@ from __future__ import annotations
 import re
 import secrets
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, Final
 from urllib.parse import urlencode
 
 from atdata._digest import blob_cid
 from atdata._refs import SHARD_BLOBS_COLLECTION, AtUri, BlobRef, parse_blob_ref
 from atdata._shardlist import ShardInfo, ShardUrls
-from atdata.atmosphere.fields import SHARD_TYPE
+from atdata.atmosphere.fields import SHARD_TYPE, blob_reference
 from atdata.atmosphere.record_keys import OURS
 from atdata.atproto.client import AtmosphereClient
 from atdata.atproto.data_model import now
 from atdata.atproto.reader import StoredBlob
-from atdata.capabilities import Progress
 from atdata.errors import OptionError, StoreError, XrpcError
 from atdata.net.identity import server_of
-from atdata.stores.copier import copy_to_sink
 from atdata.stores.journal import Journal
-from atdata.stores.store_base import packed_of, write_to_sink
+from atdata.stores.store_base import SinkStore
 from atdata.system.scratch import Scratch
-
-if TYPE_CHECKING:
-    from atdata.dataset.dataset import Dataset
-
 
 _NO_TYPE: Final = "application/x-of-no-blob"
 """A MIME type that no server keeps a blob under."""
@@ -49,7 +44,7 @@ def place_of(client: AtmosphereClient) -> str:
 def noted_blob(client: AtmosphereClient, sha256: str) -> ShardInfo | None:
     """The account's blob with this hash, if its server lately acknowledged it. Nothing is sent."""
     noted = Journal().find(place_of(client), sha256)
-    return noted and replace(noted, url=str(BlobRef(client.did, blob_cid(sha256))))
+    return noted and replace(noted, url=str(BlobRef.of(client.did, sha256)))
 
 
 def known_blob(
@@ -64,7 +59,7 @@ def known_blob(
     """
     if (noted := noted_blob(client, sha256)) is not None:
         return noted
-    ref, place, journal = BlobRef(client.did, blob_cid(sha256)), place_of(client), Journal()
+    ref, place, journal = BlobRef.of(client.did, sha256), place_of(client), Journal()
     try:
         stored: StoredBlob | None = client.stored_blob(ref)
     except XrpcError as error:
@@ -92,10 +87,7 @@ def unreferenced_blob(client: AtmosphereClient, ref: BlobRef, size: int) -> Stor
     cids = [blob_cid(secrets.token_hex(32)), ref.cid]
     # A server may check either of the two first.
     for order in (cids, cids[::-1]):
-        blobs = [
-            {"$type": "blob", "ref": {"$link": cid}, "mimeType": _NO_TYPE, "size": size}
-            for cid in order
-        ]
+        blobs = [blob_reference(cid, _NO_TYPE, size) for cid in order]
         body = {"dataset": str(at), "blobs": blobs, "createdAt": now()}
         record = {"$type": at.collection, **body}
         try:
@@ -115,11 +107,15 @@ def unreferenced_blob(client: AtmosphereClient, ref: BlobRef, size: int) -> Stor
     return None
 
 
-class PDSBlobStore:
+class PDSBlobStore(SinkStore):
     """Shards as blobs in the repository of the account that is logged in.
 
     Publish them at once: the server drops blobs that no record references after some hours.
-    A run that was broken off does not send again what the server has.
+    A run that was broken off does not send again what the server has. Prefixes have no meaning
+    here: blobs have no names. Servers take 5 MiB by default, some 50 MB and more.
+
+    Writing and copying raise `AuthenticationError` without a login, and `AtmosphereError` if the
+    server cannot be reached or refuses.
 
     Args:
         client: Logged in.
@@ -135,76 +131,11 @@ class PDSBlobStore:
         """The same as the constructor."""
         return cls(client)
 
-    def write_shards(
-        self,
-        ds: Dataset[Any],
-        *,
-        prefix: str,
-        maxcount: int | None = None,
-        maxsize: int | None = None,
-    ) -> ShardUrls:
-        """Write every sample of a dataset.
-
-        Args:
-            ds: The dataset.
-            prefix: Has no meaning here: blobs have no names.
-            maxcount: Most samples in a shard.
-            maxsize: Most bytes in a shard; servers allow 5 MiB by default, some 50 MB and more.
-
-        Returns:
-            ``at://did/blob/cid`` of each shard, with samples, bytes and SHA-256.
-
-        Raises:
-            OptionError: ``ds`` is not a dataset.
-            AuthenticationError: Not logged in.
-            StoreError: A shard is larger than the server takes.
-            AtmosphereError: The server cannot be reached or refuses.
-        """
-        samples = packed_of(ds)
-        self.client.check_session()
-        with Scratch(Path(tempfile.gettempdir()), "atdata-blobs-") as scratch:
-            sink = _Sink(self, scratch.path)
-            urls = write_to_sink(samples, sink, maxcount=maxcount, maxsize=maxsize)
-            return sink.as_stored(urls)
-
-    def copy_shards(
-        self,
-        shards: Sequence[ShardInfo],
-        open_shard: Callable[[str], IO[bytes]],
-        *,
-        prefix: str,
-        progress: Progress | None = None,
-    ) -> ShardUrls:
-        """Copy shards byte for byte, several at once, each through a temporary file.
-
-        Args:
-            shards: What to copy. Where the hash is known it is checked, and a shard that the
-                server has already is not even read.
-            open_shard: Opens a shard by its URL.
-            prefix: Has no meaning here.
-            progress: Called with each number of bytes that are copied.
-
-        Returns:
-            The shards in the same order, each as ``at://did/blob/cid``.
-
-        Raises:
-            NoDataUrlsError: There are none.
-            IntegrityError: A shard has other bytes than recorded.
-            StoreError: A shard is larger than the server takes.
-            AtmosphereError: The server cannot be reached or refuses.
-        """
-        self.client.check_session()
-        for shard in shards:
-            self.check_size(shard.url, shard.bytes or 0)
-        with Scratch(Path(tempfile.gettempdir()), "atdata-blobs-") as scratch:
-            sink = _Sink(self, scratch.path)
-            return sink.as_stored(copy_to_sink(shards, open_shard, sink, progress=progress))
-
     def planned(self, shards: Sequence[ShardInfo], *, prefix: str) -> list[ShardInfo]:
         """The shards as `copy_shards` would place them. No request is sent."""
         did = self.client.did
         # The CID of a shard whose hash is not known has the same length.
-        return [shard.at(str(BlobRef(did, blob_cid(shard.sha256 or "0" * 64)))) for shard in shards]
+        return [shard.at(str(BlobRef.of(did, shard.sha256 or "0" * 64))) for shard in shards]
 
     def present(self, shards: Sequence[ShardInfo], *, prefix: str) -> list[str]:
         """The URLs of those that the server has lately acknowledged. No request is sent."""
@@ -230,7 +161,7 @@ class PDSBlobStore:
         """
         self.check_size(name, size)
         place, journal = place_of(self.client), Journal()
-        url = str(BlobRef(self.client.did, blob_cid(sha256)))
+        url = str(BlobRef.of(self.client.did, sha256))
         journal.doubt(place, [ShardInfo(url, None, size, sha256)])
         try:
             stored = self.client.upload_blob(
@@ -289,9 +220,13 @@ class PDSBlobStore:
         query = urlencode({"did": ref.did, "cid": ref.cid})
         return f"{server_of(ref.did)}/xrpc/com.atproto.sync.getBlob?{query}"
 
-    def supports_streaming(self) -> bool:
-        """Always: a shard is read while it is downloaded."""
-        return True
+    @contextmanager
+    def _sink(self, prefix: str, copied: Sequence[ShardInfo] = ()) -> Iterator[_Sink]:
+        self.client.check_session()
+        for shard in copied:
+            self.check_size(shard.url, shard.bytes or 0)
+        with Scratch(Path(tempfile.gettempdir()), "atdata-blobs-") as scratch:
+            yield _Sink(self, scratch.path)
 
     def __repr__(self) -> str:
         return f"PDSBlobStore({self.client!r})"
@@ -339,7 +274,7 @@ class _Sink:
         self._types[blob.url] = blob.mime
         return blob.url
 
-    def as_stored(self, placed: ShardUrls) -> ShardUrls:
+    def finished(self, placed: ShardUrls) -> ShardUrls:
         """The placed shards with the types under which the server keeps them."""
         return ShardUrls(replace(shard, mime=self._types[shard.url]) for shard in placed.shards)
 

@@ -14,8 +14,8 @@ from atdata._refs import (
     is_did,
 )
 from atdata.atproto.pages import rows
-from atdata.atproto.xrpc import XrpcServer
-from atdata.errors import OptionError, XrpcError
+from atdata.atproto.xrpc import XrpcServer, server_url
+from atdata.errors import XrpcError
 
 COLLECTIONS: Final = (
     SCHEMA_COLLECTION,
@@ -39,9 +39,7 @@ def accounts(server: str) -> Iterator[str]:
     Raises:
         AtmosphereError: It cannot be reached, refuses, or its list does not end.
     """
-    if not server.startswith(("https://", "http://")):
-        raise OptionError(f"{server!r} is not the URL of a server: it begins with https://.")
-    home = XrpcServer(server)
+    home = XrpcServer(server_url(server))
     try:
         yield from dict.fromkeys(did for nsid in COLLECTIONS for did in _by_collection(home, nsid))
     except XrpcError as error:

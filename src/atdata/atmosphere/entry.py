@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from atdata._secrets import redacted_repr
-from atdata._shardlist import LocatedUrl, ShardInfo, fold_urls
+from atdata._shardlist import ShardInfo, located, total
 
 
 @redacted_repr
@@ -52,26 +52,17 @@ class AtmosphereIndexEntry:
     @property
     def data_urls(self) -> list[str]:
         """One URL that stands for every shard, in brace notation."""
-        if not self.shards:
-            return []
-        folded = fold_urls([shard.url for shard in self.shards])
-        place: dict[str, Any] = {"endpoint": self.endpoint, "region": self.region}
-        return [LocatedUrl(folded, **place, stranger=True, shards=self.shards)]
+        return located(self.shards, self.endpoint, self.region, stranger=True)
 
     @property
     def samples(self) -> int | None:
         """Number of samples, where it is known of every shard."""
-        return _total([shard.samples for shard in self.shards])
+        return total(shard.samples for shard in self.shards)
 
     @property
     def bytes(self) -> int | None:
         """Size of all shards, where it is known of every one."""
-        return _total([shard.bytes for shard in self.shards])
-
-
-def _total(numbers: list[int | None]) -> int | None:
-    known = [n for n in numbers if n is not None]
-    return sum(known) if len(known) == len(numbers) else None
+        return total(shard.bytes for shard in self.shards)
 
 
 def age(entry: AtmosphereIndexEntry) -> tuple[float, str]:

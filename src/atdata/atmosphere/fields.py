@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from atdata._digest import RAW, blob_cid, cid_sha256
+from atdata._digest import RAW, cid_sha256
 from atdata._json_checks import in_record, shown
 from atdata._limits import limits
 from atdata._refs import BlobRef, parse_blob_ref
@@ -25,20 +25,25 @@ def blob_shard(did: str, value: object, path: str) -> ShardInfo:
     except RefError as error:
         raise RecordError(f"{path}.ref: {error}") from None
     size, mime = in_record.count(blob, "size", path), in_record.string(blob, "mimeType", path)
-    return ShardInfo(str(BlobRef(did, blob_cid(sha256))), None, size, sha256, mime)
+    return ShardInfo(str(BlobRef.of(did, sha256)), None, size, sha256, mime)
+
+
+def blob_reference(cid: str, mime: str, size: int) -> dict[str, Any]:
+    """How records refer to a blob."""
+    return {"$type": "blob", "ref": {"$link": cid}, "mimeType": mime, "size": size}
+
+
+def is_own(did: str, shard: ShardInfo) -> bool:
+    """Whether a shard is a blob of this account."""
+    return shard.url.startswith(f"at://{did}/blob/")
 
 
 def own_blobs(did: str, shards: Sequence[ShardInfo]) -> list[dict[str, Any]]:
     """References to those shards that are blobs of this account."""
     return [
-        {
-            "$type": "blob",
-            "ref": {"$link": parse_blob_ref(shard.url).cid},
-            "mimeType": shard.mime or SHARD_TYPE,
-            "size": shard.bytes,
-        }
+        blob_reference(parse_blob_ref(shard.url).cid, shard.mime or SHARD_TYPE, shard.bytes)
         for shard in shards
-        if shard.url.startswith(f"at://{did}/blob/") and shard.bytes is not None
+        if is_own(did, shard) and shard.bytes is not None
     ]
 
 

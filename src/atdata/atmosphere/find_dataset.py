@@ -23,7 +23,7 @@ from atdata.atmosphere.parsing import entries_of, list_entries, read_entry
 from atdata.atmosphere.schemas import read_schema
 from atdata.atproto.client import AtmosphereClient
 from atdata.errors import AtmosphereError, DatasetNotFoundError, NotFoundError, RefError
-from atdata.indexing.did_you_mean import did_you_mean, not_a_version
+from atdata.indexing.did_you_mean import did_you_mean, no_version, not_a_version
 
 _MOST_COMPARED: Final = 1_000
 """Datasets of an account whose names are compared with one that does not exist."""
@@ -129,9 +129,4 @@ def _no_version(
     labels = label_versions(client, did, parsed.name)
     if not labels and not schemas:
         return _not_found(client, did, parsed.name, ref)
-    return DatasetNotFoundError(
-        f"{ref}: {parsed.name!r} of {parsed.owner} has no version {parsed.version}. "
-        + (f"Its labels: {', '.join(labels)}. " if labels else "It has no labels. ")
-        + (f"Versions of its schema: {', '.join(sorted(set(schemas)))}. " if schemas else "")
-        + f"@{parsed.owner}/{parsed.name} is the newest."
-    )
+    return no_version(ref, parsed, labels=labels, schemas=sorted(set(schemas)))

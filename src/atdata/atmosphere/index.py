@@ -8,10 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from atdata._protocols import AbstractDataStore, Packable
-from atdata._refs import (
-    known_name,
-    reference,
-)
+from atdata._refs import known_name, reference
 from atdata._secrets import redacted
 from atdata._warnings import warn
 from atdata.atmosphere.discover import accounts
@@ -105,25 +102,9 @@ class AtmosphereIndex:
     ) -> AtmosphereIndexEntry:
         """Publish a dataset; with a data store, write every sample there first.
 
-        The record is written last. The same content under the same name gives the same URI.
-        Other content is a new record next to the old one, and becomes what the name means.
-        Description, tags, licence and metadata stay as they are in the newest record of the
-        name unless they are given; an empty one (``""``, ``[]``, ``{}``) clears it.
-
-        Args:
-            ds: The dataset. Without a data store it must be as stored: no filter, map or
-            lens, and no rank's part.
-            name: 1 to 256 characters.
-            schema_ref: AT URI of the samples' schema; None: that of ``ds.sample_type``,
-                published with ``version=None``.
-            prefix: Path in the store below which shards are placed; None: one of the name.
-            maxcount: Most samples in a shard; for the store.
-            maxsize: Most bytes in a shard; for the store.
-            metadata: Whatever should be kept with it: None, bool, int, float, str, bytes, lists
-                and dicts with str keys.
-            description: What it is.
-            tags: At most 30 words to find it by.
-            license: SPDX identifier, for example ``MIT``.
+        The arguments are those of `AbstractIndex.insert_dataset`; ``schema_ref`` is an AT URI. The
+        same content under the same name gives the same URI. Other content is a new record next to
+        the old one, and becomes what the name means.
 
         Raises:
             AuthenticationError: Not logged in, or the session has expired.

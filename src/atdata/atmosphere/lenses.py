@@ -11,15 +11,15 @@ from datetime import datetime
 from typing import Any, Final
 
 from atdata._json_checks import in_record
-from atdata._refs import LENS_COLLECTION, parse_schema_ref
+from atdata._refs import LENS_COLLECTION, AtUri, parse_schema_ref
 from atdata._secrets import redacted_repr
 from atdata.atmosphere.key_ranges import foreign_records, records_in
 from atdata.atmosphere.record_keys import lens_range, lens_rkey
 from atdata.atproto.client import AtmosphereClient
 from atdata.atproto.data_model import now
 from atdata.atproto.lexicon import validate
-from atdata.atproto.reader import Reader, Record
-from atdata.errors import AtmosphereError, NotFoundError, OptionError, RecordError, XrpcError
+from atdata.atproto.reader import Reader, Record, find_record
+from atdata.errors import AtmosphereError, OptionError, RecordError, XrpcError
 
 _MAX_TRIES: Final = 10
 
@@ -100,14 +100,10 @@ def publish_lens(
         record["description"] = description
     rkey = lens_rkey(source_schema, target_schema, name)
     for _ in range(_MAX_TRIES):
-        try:
-            existing = client.get_record(f"at://{client.did}/{LENS_COLLECTION}/{rkey}")
-        except NotFoundError:
-            replaces = None
-        else:
-            if {**existing.value, "createdAt": ""} == {**record, "createdAt": ""}:
-                return read_lens(existing)
-            replaces = existing.cid
+        existing = find_record(client, AtUri(client.did, LENS_COLLECTION, rkey))
+        if existing and {**existing.value, "createdAt": ""} == {**record, "createdAt": ""}:
+            return read_lens(existing)
+        replaces = existing.cid if existing else None
         try:
             return read_lens(client.put_record(LENS_COLLECTION, rkey, record, replaces=replaces))
         except XrpcError as error:

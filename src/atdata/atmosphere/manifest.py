@@ -25,10 +25,11 @@ from atdata._secrets import redacted_repr
 from atdata._shardlist import LocatedUrl, ShardInfo, fold_urls
 from atdata.atmosphere.blobs import known_blob, place_of
 from atdata.atmosphere.entry import AtmosphereIndexEntry
-from atdata.atmosphere.fields import split_name, urls_of
+from atdata.atmosphere.fields import blob_reference, split_name, urls_of
 from atdata.atproto.client import AtmosphereClient
+from atdata.atproto.reader import find_record
 from atdata.capabilities import SupportsFiles, address_of
-from atdata.errors import AtdataError, IntegrityError, NotFoundError, RecordError
+from atdata.errors import AtdataError, IntegrityError, RecordError
 from atdata.net.documents import parse_json
 from atdata.sources.blob import BlobReader
 from atdata.sources.url import URLSource
@@ -83,8 +84,7 @@ class Manifest:
 
     def shard(self, did: str) -> ShardInfo:
         """The manifest as a blob of this account."""
-        url = str(BlobRef(did, self.cid))
-        return ShardInfo(url, None, len(self.data), self.sha256, self.mime)
+        return ShardInfo(str(BlobRef(did, self.cid)), None, len(self.data), self.sha256, self.mime)
 
     @property
     def _name(self) -> str:
@@ -108,12 +108,7 @@ class Manifest:
 
     def blob(self) -> dict[str, Any]:
         """The reference to it as a blob."""
-        return {
-            "$type": "blob",
-            "ref": {"$link": self.cid},
-            "mimeType": self.mime,
-            "size": len(self.data),
-        }
+        return blob_reference(self.cid, self.mime, len(self.data))
 
     def typed(self, there: Mapping[str, Any]) -> Manifest:
         """The same, with the type that a record's storage has for it, if that names it."""
@@ -124,14 +119,16 @@ class Manifest:
     @classmethod
     def of(cls, did: str, shards: Sequence[ShardInfo]) -> Manifest:
         """The same shards give the same bytes."""
+        hashes = [shard.sha256 for shard in shards]
         columns: dict[str, Any] = {
             "samples": [shard.samples for shard in shards],
             "bytes": [shard.bytes for shard in shards],
-            "sha256": [shard.sha256 for shard in shards],
+            "sha256": hashes,
         }
         if any(shard.split for shard in shards):
             columns["splits"] = [shard.split for shard in shards]
-        if not all(_is_blob(did, shard) for shard in shards):
+        own = [None if sha is None else str(BlobRef.of(did, sha)) for sha in hashes]
+        if own != [shard.url for shard in shards]:
             columns["urls"] = [fold_urls([str(shard.url) for shard in shards])]
         return cls(json.dumps(columns, separators=(",", ":"), sort_keys=True).encode())
 
@@ -161,11 +158,6 @@ class Manifest:
         return replace(self, mime=found.mime or MANIFEST_TYPE)
 
 
-def _is_blob(did: str, shard: ShardInfo) -> bool:
-    own = shard.sha256 is not None and str(BlobRef(did, blob_cid(shard.sha256)))
-    return own == shard.url
-
-
 def holders(uri: AtUri, blobs: Sequence[Mapping[str, Any]], created: str) -> Iterator[Any]:
     """Key and value of the records that keep the blobs of a dataset."""
     for number, start in enumerate(range(0, len(blobs), _BLOBS_A_RECORD)):
@@ -189,13 +181,10 @@ def hold(client: AtmosphereClient, uri: AtUri, blobs: Sequence[Mapping[str, Any]
     """
     for rkey, record in holders(uri, blobs, at):
         here = AtUri(client.did, SHARD_BLOBS_COLLECTION, rkey)
-        try:
-            there = client.get_record(here)
-        except NotFoundError:
-            client.put_record(here.collection, rkey, record, replaces=None)
-            continue
-        if there.value.get("blobs") != record["blobs"]:
-            client.put_record(here.collection, rkey, record, replaces=there.cid)
+        there = find_record(client, here)
+        if there is None or there.value.get("blobs") != record["blobs"]:
+            replaces = None if there is None else there.cid
+            client.put_record(here.collection, rkey, record, replaces=replaces)
 
 
 def followed(entry: AtmosphereIndexEntry) -> AtmosphereIndexEntry:

@@ -16,7 +16,14 @@ class MirrorStore(Protocol):
     """
 
     def put_dataset(self, uri: str, entry: IndexEntry, *, cid: str, owner: str) -> None:
-        """Keep a dataset, replacing an earlier one with this URI."""
+        """Keep a dataset, replacing an earlier one with this URI.
+
+        Args:
+            uri: AT URI of its record.
+            entry: What the record says.
+            cid: Of the record.
+            owner: Handle of the account, or its DID where no handle leads to it.
+        """
 
     def put_schema(self, uri: str, record: Mapping[str, Any]) -> None:
         """Keep a schema."""

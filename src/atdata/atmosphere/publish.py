@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
-from atdata._digest import RAW, cid_sha256
 from atdata._limits import limits
 from atdata._protocols import IndexEntry
 from atdata._refs import DATASET_COLLECTION, AtUri, parse_blob_ref
@@ -19,7 +18,7 @@ from atdata._secrets import redacted_repr
 from atdata._shardlist import ShardInfo
 from atdata.atmosphere.blobs import known_blob, place_of
 from atdata.atmosphere.entry import AtmosphereIndexEntry, StrongRef, age
-from atdata.atmosphere.fields import own_blobs
+from atdata.atmosphere.fields import is_own, own_blobs
 from atdata.atmosphere.manifest import Manifest, ObjectPlace, hold
 from atdata.atmosphere.parsing import entries_of, read_entry
 from atdata.atmosphere.publicity import refuse_secrets
@@ -27,7 +26,7 @@ from atdata.atmosphere.record_keys import dataset_rkey
 from atdata.atmosphere.records import LARGE, content_of, dataset_record
 from atdata.atproto.client import AtmosphereClient
 from atdata.atproto.data_model import MAX_RECORD, now, record_size
-from atdata.atproto.reader import Record
+from atdata.atproto.reader import find_record
 from atdata.errors import (
     AtmosphereError,
     DatasetNotFoundError,
@@ -90,7 +89,11 @@ class Draft:
     def referenced(self) -> list[ShardInfo]:
         """Every blob of the account that it needs, by its hash."""
         did = self.uri.authority
-        own = [_with_hash(shard) for shard in self.shards if _is_own(did, shard)]
+        own = [
+            replace(shard, sha256=parse_blob_ref(shard.url).sha256)
+            for shard in self.shards
+            if is_own(did, shard)
+        ]
         is_blob = self.manifest is not None and self.manifest.object_place is None
         return [*own, self.manifest.shard(did)] if self.manifest and is_blob else own
 
@@ -105,7 +108,7 @@ def draft_dataset(client: AtmosphereClient, wanted: Publication) -> Draft:
     spec, placed = wanted.spec, wanted.placed
     rkey = dataset_rkey(spec.name, wanted.schema_uri, wanted.content or content_of(placed.shards))
     uri = AtUri(client.did, spec.dataset_collection, rkey)
-    existing = _find(client, uri)
+    existing = find_record(client, uri)
     old = None if existing is None else read_entry(existing)
     if old is not None:
         placed = placed.with_shards(_typed(placed.shards, old.shards))
@@ -284,14 +287,14 @@ def _typed(shards: Sequence[ShardInfo], known: Sequence[ShardInfo]) -> list[Shar
 
 
 def _untyped(client: AtmosphereClient, shards: Sequence[ShardInfo]) -> bool:
-    return any(shard.mime is None and _is_own(client.did, shard) for shard in shards)
+    return any(shard.mime is None and is_own(client.did, shard) for shard in shards)
 
 
 def _with_sizes(client: AtmosphereClient, shards: Sequence[ShardInfo]) -> list[ShardInfo]:
     """The same, with the size of every blob of this account: its reference must have it."""
     found = [_asked(client, shard) if shard.bytes is None else shard for shard in shards]
     for shard in found:
-        if shard.bytes is None and _is_own(client.did, shard):
+        if shard.bytes is None and is_own(client.did, shard):
             raise AtmosphereError(
                 f"{client.server} has no blob {shard.url}, or no record references it. Publish "
                 "the dataset with a data store, which sends its shards. Nothing was published."
@@ -304,28 +307,12 @@ def _with_types(client: AtmosphereClient, shards: Sequence[ShardInfo]) -> list[S
     return [_asked(client, shard) if shard.mime is None else shard for shard in shards]
 
 
-def _is_own(did: str, shard: ShardInfo) -> bool:
-    return shard.url.startswith(f"at://{did}/blob/")
-
-
-def _with_hash(blob: ShardInfo) -> ShardInfo:
-    return replace(blob, sha256=cid_sha256(parse_blob_ref(blob.url).cid, codec=RAW))
-
-
 def _asked(client: AtmosphereClient, shard: ShardInfo) -> ShardInfo:
     """A blob of this account with size and type, where its server or the journal knows them."""
-    if not _is_own(client.did, shard):
+    if not is_own(client.did, shard):
         return shard
-    sha256 = cid_sha256(parse_blob_ref(shard.url).cid, codec=RAW)
-    known = known_blob(client, sha256, size=shard.bytes)
+    known = known_blob(client, parse_blob_ref(shard.url).sha256, size=shard.bytes)
     return shard if known is None else replace(shard, bytes=known.bytes, mime=known.mime)
-
-
-def _find(client: AtmosphereClient, uri: AtUri) -> Record | None:
-    try:
-        return client.get_record(uri)
-    except NotFoundError:
-        return None
 
 
 def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

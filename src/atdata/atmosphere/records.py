@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from atdata._refs import DATASET_COLLECTION
-from atdata._shardlist import ShardInfo, fold_urls
+from atdata._shardlist import ShardInfo, fold_urls, total
 from atdata.atmosphere.alt_family import alt_storage
 from atdata.atmosphere.entry import StrongRef
 from atdata.atmosphere.fields import own_blobs
@@ -107,9 +107,9 @@ def _storage(
 
 
 def _size(shards: Sequence[ShardInfo]) -> dict[str, int]:
-    known: dict[str, int] = {"shards": len(shards)}
-    for key in ("samples", "bytes"):
-        numbers = [getattr(shard, key) for shard in shards]
-        if None not in numbers:
-            known[key] = sum(numbers)
-    return known
+    known = {
+        "shards": len(shards),
+        "samples": total(shard.samples for shard in shards),
+        "bytes": total(shard.bytes for shard in shards),
+    }
+    return {key: number for key, number in known.items() if number is not None}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from itertools import chain
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -19,7 +20,7 @@ from atdata.atmosphere.record_keys import schema_range, schema_rkey
 from atdata.atproto.client import AtmosphereClient
 from atdata.atproto.data_model import now
 from atdata.atproto.lexicon import validate
-from atdata.atproto.reader import Reader, Record
+from atdata.atproto.reader import Reader, Record, find_record
 from atdata.errors import (
     AtmosphereError,
     NotFoundError,
@@ -191,14 +192,10 @@ def find_schema(
     Raises:
         SchemaConflictError: There is one of this name and version with other fields.
     """
-    expected = AtUri(client.did, collection, schema_rkey(schema.name, schema.version))
-    try:
-        if (found := _agrees(client, client.get_record(expected), schema)) is True:
-            return str(expected)
-    except NotFoundError:
-        found = None
-    conflict = found
-    for record in foreign_records(client, client.did, collection):
+    ours = find_record(client, schema_uri_of(client.did, schema, collection=collection))
+    foreign = foreign_records(client, client.did, collection)
+    conflict: bool | str | None = None
+    for record in chain(filter(None, [ours]), foreign):
         found = _agrees(client, record, schema)
         if found is True:
             return str(record.uri)

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from atdata._digest import RAW, cid_sha256
 from atdata._refs import (
     ALT_DATASET_COLLECTION,
     ALT_LABEL_COLLECTION,
@@ -24,6 +23,7 @@ from atdata._secrets import redacted_repr
 from atdata._shardlist import preview
 from atdata.atmosphere.blobs import place_of
 from atdata.atmosphere.entry import AtmosphereIndexEntry
+from atdata.atmosphere.fields import is_own
 from atdata.atmosphere.key_ranges import records_in
 from atdata.atmosphere.manifest import followed
 from atdata.atmosphere.parsing import list_entries, read_entry
@@ -107,20 +107,19 @@ def _dataset(client: AtmosphereClient, at: AtUri) -> Unpublished:
     # Labels first, blobs last: nobody must find a dataset without its blobs.
     for gone in (*labels, at, *(holder.uri for holder in holders)):
         client.delete_record(gone)
-    hashes = [cid_sha256(parse_blob_ref(blob).cid, codec=RAW) for blob in blobs]
+    hashes = [parse_blob_ref(blob).sha256 for blob in blobs]
     Journal().forget(place_of(client), hashes)
     return Unpublished(str(at), tuple(sorted(blobs)), tuple(map(str, labels)))
 
 
 def _blobs(client: AtmosphereClient, entry: AtmosphereIndexEntry) -> set[str]:
     """URLs of the blobs of this account that a dataset has."""
-    own = f"at://{client.did}/blob/"
     try:
         entry = followed(entry)
     except AtdataError:
         return set()  # without its manifest, its blobs are unknown
     files = [*entry.shards, *([entry.manifest] if entry.manifest else [])]
-    return {str(file.url) for file in files if file.url.startswith(own)}
+    return {str(file.url) for file in files if is_own(client.did, file)}
 
 
 def _blobs_of_others(client: AtmosphereClient, at: AtUri) -> set[str]:

@@ -13,12 +13,11 @@ from atdata.atproto.data_model import check_record
 from atdata.atproto.lexicon import validate
 from atdata.atproto.reader import Reader, Record, StoredBlob
 from atdata.atproto.session import Session
-from atdata.atproto.xrpc import Body, XrpcServer
+from atdata.atproto.xrpc import Body, XrpcServer, server_url
 from atdata.errors import (
     AtmosphereError,
     AuthenticationError,
     IdentityError,
-    OptionError,
     RefError,
     SessionExpiredError,
     XrpcError,
@@ -50,9 +49,7 @@ class AtmosphereClient(Reader):
         super().__init__()
         self._patience = patience
         chosen = server or os.environ.get(PDS_URL) or ""
-        if chosen and not (chosen.startswith(("https://", "http://")) and chosen.isprintable()):
-            raise OptionError(f"{chosen!r} is not the URL of a server: it begins with https://.")
-        self._chosen = chosen.rstrip("/")
+        self._chosen = server_url(chosen) if chosen else ""
         self._given = server is not None
         self._session: Session | None = None
         self._lock = ForkLock()

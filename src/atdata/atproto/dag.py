@@ -6,7 +6,6 @@ https://atproto.com/specs/data-model
 from __future__ import annotations
 
 import hashlib
-from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -15,7 +14,7 @@ import libipld
 from atdata._digest import cid_sha256
 from atdata._limits import limits
 from atdata._nesting import value_is_deeper
-from atdata.atproto.data_model import bytes_from_json
+from atdata.atproto.data_model import bytes_from_json, bytes_to_json
 from atdata.errors import RecordError, RefError
 
 CID_SIZE: Final = 36
@@ -58,7 +57,7 @@ def to_json(value: Any) -> Any:
     if isinstance(value, bytes):
         if len(value) == CID_SIZE and value[:4] in CID_STARTS:
             return {"$link": libipld.encode_cid(value)}
-        return {"$bytes": b64encode(value).decode().rstrip("=")}
+        return bytes_to_json(value)
     if isinstance(value, dict):
         return {name: to_json(item) for name, item in value.items()}
     if isinstance(value, list):

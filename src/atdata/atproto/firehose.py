@@ -17,7 +17,8 @@ from atdata._nesting import value_is_deeper
 from atdata._registry import require
 from atdata._secrets import redacted_repr
 from atdata.atproto.dag import most_containers
-from atdata.errors import AtmosphereError, OptionError
+from atdata.atproto.xrpc import server_url
+from atdata.errors import AtmosphereError
 from atdata.system.forks import importing
 
 _METHOD: Final = "com.atproto.sync.subscribeRepos"
@@ -51,9 +52,7 @@ class Firehose:
     """
 
     def __init__(self, server: str) -> None:
-        if not server.startswith(("https://", "http://")):
-            raise OptionError(f"{server!r} is not the URL of a server: it begins with https://.")
-        self.server = server.rstrip("/")
+        self.server = server_url(server)
         require("websockets", purpose="Firehoses")
 
     def events(self, cursor: int | None, stop: threading.Event) -> Iterator[Event | None]:

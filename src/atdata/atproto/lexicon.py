@@ -35,7 +35,7 @@ _Definition = Mapping[str, Any]
 def lexicons() -> Mapping[str, Mapping[str, Any]]:
     """Every lexicon that atdata publishes, by NSID."""
     with importing():  # of importlib's readers
-        folder = files("atdata.atmosphere") / "lexicons"
+        folder = files("atdata.atproto") / "lexicons"
     documents = [json.loads(file.read_text("utf-8")) for file in folder.iterdir()]
     return {document["id"]: document for document in documents}
 

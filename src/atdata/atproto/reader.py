@@ -201,6 +201,14 @@ class Reader:
         return StoredBlob(ref.cid, size, headers.get("Content-Type") or None)
 
 
+def find_record(reader: Reader, uri: str | AtUri) -> Record | None:
+    """As `Reader.get_record`; None where there is no such record."""
+    try:
+        return reader.get_record(uri)
+    except NotFoundError:
+        return None
+
+
 def _record(row: object) -> Record:
     try:
         uri, cid, value = row["uri"], row["cid"], row["value"]  # type: ignore[index]

@@ -18,7 +18,7 @@ from urllib3.exceptions import HTTPError, NewConnectionError
 
 from atdata._limits import limits
 from atdata._secrets import guarded, redacted, redacted_repr
-from atdata.errors import AtmosphereError, RateLimitError, SourceError, XrpcError
+from atdata.errors import AtmosphereError, OptionError, RateLimitError, SourceError, XrpcError
 from atdata.net.deadlines import within
 from atdata.net.documents import parse_json, read_whole
 from atdata.net.headers import retry_after, whole_number
@@ -256,6 +256,17 @@ class XrpcServer:
 
     def __repr__(self) -> str:
         return redacted(f"XrpcServer({self.url!r})")
+
+
+def server_url(text: str) -> str:
+    """The URL of a server that a user named, without a slash at its end.
+
+    Raises:
+        OptionError: It is not one.
+    """
+    if not (text.startswith(("https://", "http://")) and text.isprintable()):
+        raise OptionError(f"{text!r} is not the URL of a server: it begins with https://.")
+    return text.rstrip("/")
 
 
 def _asked_pause(answer: Answer) -> float | None:

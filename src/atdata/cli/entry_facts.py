@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from atdata._protocols import IndexEntry
+from atdata._shardlist import total
 from atdata.promote import shards_of_entry
 
 _OPTIONAL = ("uri", "cid", "revision", "description", "license", "endpoint", "region")
@@ -20,8 +21,8 @@ def entry_facts(entry: IndexEntry) -> dict[str, Any]:
         "schema_ref": entry.schema_ref,
         "data_urls": [str(url) for url in entry.data_urls],
         "shards": [shard.to_dict() for shard in shards],
-        "samples": total([shard.samples for shard in shards]),
-        "bytes": total([shard.bytes for shard in shards]),
+        "samples": total(shard.samples for shard in shards),
+        "bytes": total(shard.bytes for shard in shards),
         "tags": list(getattr(entry, "tags", ())),
         "metadata": entry.metadata,
     }
@@ -30,9 +31,3 @@ def entry_facts(entry: IndexEntry) -> dict[str, Any]:
     if isinstance(made, datetime):
         known["created_at"] = made.isoformat()
     return {name: value for name, value in known.items() if value not in (None, [], "")}
-
-
-def total(numbers: list[int | None]) -> int | None:
-    """The sum, or None if any number is unknown."""
-    known = [number for number in numbers if number is not None]
-    return sum(known) if len(known) == len(numbers) else None

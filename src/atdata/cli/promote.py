@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from atdata._registry import STORES
-from atdata.cli.entry_facts import total
+from atdata._shardlist import total
 from atdata.cli.login import Handle, signed_in
 from atdata.cli.options import Description, IndexUrl, Json, License, Tags, dataset_argument
 from atdata.cli.output import emit, plain, progress
@@ -92,7 +92,7 @@ def promote(
             print(plain(str(plan), lines=True))
         plan.check()
         return
-    size = total([shard.bytes for shard in shards_of_entry(entry)])
+    size = total(shard.bytes for shard in shards_of_entry(entry))
     with progress(f"promoting {entry.name}", size if store is not None else None) as advance:
         uri = promote_to_atmosphere(entry, found_in, client, progress=advance, **arguments)
     if as_json:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from atdata._refs import split_version
+from atdata._refs import NameRef, split_version
+from atdata.errors import DatasetNotFoundError
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
@@ -18,6 +19,26 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     folded = {candidate.casefold(): candidate for candidate in sorted(names)}
     close = [folded[match] for match in difflib.get_close_matches(name.casefold(), folded)]
     return f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
+
+
+def no_version(
+    ref: str, parsed: NameRef, *, labels: Sequence[str], schemas: Iterable[str]
+) -> DatasetNotFoundError:
+    """The error for a name without the version that a reference asks for.
+
+    Args:
+        ref: What a caller wrote.
+        parsed: The same, parsed.
+        labels: Versions that labels of the name have.
+        schemas: Versions that the schema of the name has.
+    """
+    versions = ", ".join(schemas)
+    return DatasetNotFoundError(
+        f"{ref}: {parsed.name!r} has no version {parsed.version}. "
+        + (f"Its labels: {', '.join(labels)}. " if labels else "It has no labels. ")
+        + (f"Versions of its schema: {versions}. " if versions else "")
+        + f"@{parsed.owner}/{parsed.name} is the newest."
+    )
 
 
 def not_a_version(name: str, owner: str) -> str:

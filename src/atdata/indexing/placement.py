@@ -17,7 +17,7 @@ import numpy as np
 from atdata._protocols import AbstractDataStore
 from atdata._registry import SHARD_SCHEMES, scheme_of
 from atdata._secrets import redacted_repr
-from atdata._shardlist import LocatedUrl, ShardInfo, instead_of, shards_of
+from atdata._shardlist import LocatedUrl, ShardInfo, instead_of, shards_of, total
 from atdata._version import __version__
 from atdata.capabilities import SupportsCopy, address_of
 from atdata.dataset.dataset import Dataset
@@ -237,7 +237,8 @@ def written_shards(
     if not shards:
         raise NoDataUrlsError(f"{type(store).__name__} wrote no shard. {_NOT_RECORDED}")
     _refuse_repeats(store, shards, [shard.sha256 for shard in shards])
-    expected, found = _samples(ds.known_shards()) if ds.is_plain else None, _samples(shards)
+    found = total(shard.samples for shard in shards)
+    expected = total(shard.samples for shard in ds.known_shards()) if ds.is_plain else None
     if None not in (expected, found) and expected != found:
         raise StoreError(
             f"{type(store).__name__} wrote shards of {found:,} samples, of a dataset of "
@@ -286,12 +287,6 @@ def _placed(store: object, urls: object) -> tuple[ShardInfo, ...]:
             f"{_NOT_RECORDED}"
         )
     return shards
-
-
-def _samples(shards: Sequence[ShardInfo]) -> int | None:
-    """Number of samples in all shards, where it is known of each."""
-    known = [shard.samples for shard in shards if shard.samples is not None]
-    return sum(known) if len(known) == len(shards) else None
 
 
 def _refuse_repeats(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from atdata.local.entry import LocalDatasetEntry
 from atdata.local.index import LocalIndex
-from atdata.system.forks import importing
+from atdata.system.forks import load_module
 
 if TYPE_CHECKING:
     from atdata.stores.disk import DiskDataStore
@@ -17,19 +17,14 @@ __all__ = ["DiskDataStore", "Index", "LocalDatasetEntry", "LocalIndex", "S3DataS
 Index = LocalIndex
 
 
+# Loaded on first use: an index without a store needs neither.
+_WHERE: Final = {"DiskDataStore": "atdata.stores.disk", "S3DataStore": "atdata.stores.s3"}
+
+
 def __getattr__(name: str) -> Any:
-    # On first use: an index without a store needs neither.
-    if name == "DiskDataStore":
-        with importing():
-            from atdata.stores.disk import DiskDataStore
-
-        return DiskDataStore
-    if name == "S3DataStore":
-        with importing():
-            from atdata.stores.s3 import S3DataStore
-
-        return S3DataStore
-    raise AttributeError(f"module 'atdata.local' has no attribute {name!r}")
+    if name not in _WHERE:
+        raise AttributeError(f"module 'atdata.local' has no attribute {name!r}")
+    return getattr(load_module(_WHERE[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -13,7 +13,7 @@ import msgpack
 
 from atdata._digest import record_cid
 from atdata._secrets import redacted_repr
-from atdata._shardlist import LocatedUrl, ShardInfo, expand_braces, fold_urls
+from atdata._shardlist import LocatedUrl, ShardInfo, expand_braces, located
 from atdata.errors import BackendError, OptionError, UrlError
 from atdata.local.backends.base import EntryRow
 
@@ -124,11 +124,7 @@ class LocalDatasetEntry:
     @property
     def data_urls(self) -> list[str]:
         """One URL that stands for all shards, in brace notation; empty where there are none."""
-        if not self.shards:
-            return []
-        folded = fold_urls([shard.url for shard in self.shards])
-        place: dict[str, Any] = {"endpoint": self.endpoint, "region": self.region}
-        return [LocatedUrl(folded, **place, stranger=self.stranger, shards=self.shards)]
+        return located(self.shards, self.endpoint, self.region, stranger=self.stranger)
 
 
 def _expanded(given: Iterable[ShardInfo | str]) -> Iterator[ShardInfo]:

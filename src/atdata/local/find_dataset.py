@@ -7,7 +7,7 @@ from typing import Final
 from atdata._digest import DAG_CBOR, cid_sha256, is_cid
 from atdata._refs import known_name, parse_name_ref, reference
 from atdata.errors import DatasetNotFoundError, RefError
-from atdata.indexing.did_you_mean import did_you_mean, not_a_version
+from atdata.indexing.did_you_mean import did_you_mean, no_version, not_a_version
 from atdata.local.backends.base import Backend, EntryRow
 from atdata.local.entry import from_row
 from atdata.local.labels import find_label, versions_of
@@ -122,12 +122,7 @@ def _find_by_name_ref(backend: Backend, ref: str) -> EntryRow:
     labels = versions_of(backend, parsed.name)
     if not labels and not schemas:
         raise not_found(backend, parsed.name)
-    raise DatasetNotFoundError(
-        f"{ref}: {parsed.name!r} has no version {parsed.version}. "
-        + (f"Its labels: {', '.join(labels)}. " if labels else "It has no labels. ")
-        + (f"Versions of its schema: {', '.join(schemas)}. " if schemas else "")
-        + f"@local/{parsed.name} is the newest revision."
-    )
+    raise no_version(ref, parsed, labels=labels, schemas=schemas)
 
 
 def _of_version(backend: Backend, name: str, version: str) -> tuple[EntryRow | None, list[str]]:

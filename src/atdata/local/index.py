@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from atdata._protocols import AbstractDataStore, Packable
@@ -89,27 +88,9 @@ class LocalIndex:
     ) -> LocalDatasetEntry:
         """Record a dataset; with a data store, write every sample there first.
 
-        The same content under the same name returns the existing entry. Other content, or
-        other details, add a revision. Description, tags, licence and metadata stay as they are
-        in the newest revision unless they are given; an empty one (``""``, ``[]``, ``{}``)
-        clears it. Everything is checked before anything is written, and the entry is written
-        last.
-
-        Args:
-            ds: The dataset. Without a data store it must be as stored: no filter, map or
-            lens, and no rank's part.
-            name: 1 to 256 characters.
-            schema_ref: Schema of the samples; None: that of ``ds.sample_type``, published with
-                ``version=None``.
-            prefix: Path in the store below which shards are placed; None: one of the name and
-                the content. Not used without a store.
-            maxcount: Most samples in a shard; for the store.
-            maxsize: Most bytes in a shard; for the store.
-            metadata: Whatever should be kept with it: None, bool, int, float, str, bytes, lists
-                and dicts with str keys.
-            description: What it is.
-            tags: At most 30 words to find it by.
-            license: SPDX identifier, for example ``MIT``.
+        The arguments are those of `AbstractIndex.insert_dataset`. The same content under the same
+        name returns the existing entry. Other content, or other details, add a revision.
+        Everything is checked before anything is written.
 
         Raises:
             DatasetNameError: ``name`` cannot be one.
@@ -146,17 +127,9 @@ class LocalIndex:
         """Record where the shards of a dataset are; nothing is copied, data store or not.
 
         Local files are read once, for their hash and number of samples, and recorded with
-        absolute paths. Arguments, result and errors are those of `insert_dataset`.
-
-        Args:
-            ds: The dataset; or an entry of another index, or one that you made. What is not
-                given is taken from the entry. Its schema must be published here.
-            name: 1 to 256 characters; left out with an entry only.
-            schema_ref: See `insert_dataset`, as for the rest.
-            metadata: Whatever should be kept with it.
-            description: What it is.
-            tags: At most 30 words to find it by.
-            license: SPDX identifier.
+        absolute paths. Arguments, result and errors are those of `insert_dataset`, except that
+        ``ds`` may also be an entry of another index, or one that you made. What is not given, the
+        name too, is then taken from the entry. Its schema must be published here.
         """
         if isinstance(ds, LocalDatasetEntry):
             name = ds.name if name is None else name
@@ -368,12 +341,7 @@ class LocalIndex:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:

@@ -33,14 +33,7 @@ class MirroredRecords:
         self._backend = backend
 
     def put_dataset(self, uri: str, entry: IndexEntry, *, cid: str, owner: str) -> None:
-        """Keep a dataset in the place of what was kept of this record.
-
-        Args:
-            uri: AT URI of its record.
-            entry: What the record says.
-            cid: Of the record.
-            owner: Handle of the account, or its DID where no handle leads to it.
-        """
+        """Keep a dataset in the place of what was kept of this record."""
         found: Any = entry
         kept = LocalDatasetEntry(
             name=uri,

@@ -60,11 +60,9 @@ class Signer(Protocol):
 
     def sign(self, url: str) -> str:
         """The http(s) URL to request; called again for each request."""
-        ...
 
     def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> Exception | None:
         """The error for a refusal; None to try again, with what was learnt from it (the region)."""
-        ...
 
 
 def fetch(

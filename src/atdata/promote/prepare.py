@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 
 from atdata._refs import ALT_SCHEMA_COLLECTION, check_name
 from atdata._secrets import redacted_repr
-from atdata._shardlist import ShardInfo
+from atdata._shardlist import ShardInfo, total
 from atdata.atmosphere.manifest import followed, holders
 from atdata.atmosphere.publicity import (
     check_store,
@@ -100,8 +100,8 @@ def prepare(request: Request) -> Prepared:
         account=request.client.handle,
         server=request.client.server,
         shards=len(shards),
-        samples=_total([shard.samples for shard in shards]),
-        bytes=_total([shard.bytes for shard in shards]),
+        samples=total(shard.samples for shard in shards),
+        bytes=total(shard.bytes for shard in shards),
     )
     if shards:
         placed = refusals.of(lambda: _with_place(plan, request))
@@ -218,7 +218,7 @@ def _with_copies(
     plan = replace(
         plan,
         shards_to_copy=len(missing),
-        bytes_to_copy=_total([shard.bytes for shard in missing]),
+        bytes_to_copy=total(shard.bytes for shard in missing),
     )
     if not isinstance(store, SupportsMaxShardBytes):
         return plan
@@ -446,8 +446,3 @@ def with_readers(plan: PromotionPlan, request: Request) -> PromotionPlan:
         unreadable=unreadable,
         warnings=warnings,
     )
-
-
-def _total(numbers: Sequence[int | None]) -> int | None:
-    known = [number for number in numbers if number is not None]
-    return sum(known) if len(known) == len(numbers) else None

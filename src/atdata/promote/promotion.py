@@ -52,15 +52,7 @@ def plan_promotion(
     """
     name = name_of(entry, name)
     given = DatasetSpec(name, description, tags, license, metadata, sources or (), family)
-    request = Request.of(
-        entry,
-        index,
-        client,
-        given,
-        data_store=data_store,
-        manifest_store=manifest_store,
-        oversize=oversize,
-    )
+    request = Request(entry, index, client, given, data_store, manifest_store, oversize)
     plan = prepare(request).plan
     return with_readers(plan, request) if data_store is None else plan
 
@@ -127,15 +119,7 @@ def promote_to_atmosphere(
     """
     name = name_of(entry, name)
     given = DatasetSpec(name, description, tags, license, metadata, sources or (), family)
-    request = Request.of(
-        entry,
-        index,
-        client,
-        given,
-        data_store=data_store,
-        manifest_store=manifest_store,
-        oversize=oversize,
-    )
+    request = Request(entry, index, client, given, data_store, manifest_store, oversize)
     prepared = prepare(request)
     prepared.plan.check()
     for warning in prepared.plan.warnings:

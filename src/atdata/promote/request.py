@@ -29,62 +29,53 @@ _DESCRIBED: Final = ("description", "tags", "license", "metadata")
 @redacted_repr
 @dataclass(frozen=True)
 class Request:
-    """One promotion, as it was asked for. Its arguments are of the right kinds; nothing else of it
-    has been checked.
+    """One promotion, as it was asked for. Nothing but the kinds of its arguments is checked.
+
+    Raises:
+        OptionError: An argument of the wrong kind; says how to get the right one.
     """
 
     entry: IndexEntry
     index: AbstractIndex
     client: AtmosphereClient
-    spec: DatasetSpec
-    """The dataset's description, by the caller, else by the entry. Not checked yet."""
+    given: DatasetSpec
+    """The dataset's description by the caller. Not checked yet."""
     data_store: AbstractDataStore | None
-    manifest_store: SupportsFiles | None
+    manifest_store: AbstractDataStore | None
     oversize: Oversize
 
-    @classmethod
-    def of(
-        cls,
-        entry: IndexEntry,
-        index: AbstractIndex,
-        client: AtmosphereClient,
-        given: DatasetSpec,
-        *,
-        data_store: AbstractDataStore | None,
-        manifest_store: AbstractDataStore | None,
-        oversize: Oversize,
-    ) -> Request:
-        """Take from the entry what the caller did not give.
-
-        Raises:
-            OptionError: An argument of the wrong kind; says how to get the right one.
-        """
-        if not callable(getattr(index, "get_schema", None)):
+    def __post_init__(self) -> None:
+        if not callable(getattr(self.index, "get_schema", None)):
             raise OptionError(
                 "index: expected the index that has the entry's schema, such as LocalIndex(), "
-                f"found {type(index).__name__}."
+                f"found {type(self.index).__name__}."
             )
-        if not isinstance(client, AtmosphereClient):
+        if not isinstance(self.client, AtmosphereClient):
             raise OptionError(
                 "client: expected an AtmosphereClient that is logged in, found "
-                f"{type(client).__name__}."
+                f"{type(self.client).__name__}."
             )
-        if data_store is not None and not isinstance(data_store, AbstractDataStore):
+        if self.data_store is not None and not isinstance(self.data_store, AbstractDataStore):
             raise OptionError(
                 "data_store: expected a store such as PDSBlobStore(client), found "
-                f"{type(data_store).__name__}."
+                f"{type(self.data_store).__name__}."
             )
-        if manifest_store is not None and not isinstance(manifest_store, SupportsFiles):
+        if self.manifest_store is not None and not isinstance(self.manifest_store, SupportsFiles):
             raise OptionError(
                 "manifest_store: expected a store that keeps files next to its shards, such as an "
-                f"S3DataStore, found {type(manifest_store).__name__}."
+                f"S3DataStore, found {type(self.manifest_store).__name__}."
             )
-        if oversize not in ("refuse", "split"):
-            raise OptionError(f"oversize={oversize!r}: write 'refuse' or 'split'.")
+        if self.oversize not in ("refuse", "split"):
+            raise OptionError(f"oversize={self.oversize!r}: write 'refuse' or 'split'.")
+
+    @once
+    def spec(self) -> DatasetSpec:
+        """The dataset's description, by the caller, else by the entry. Not checked yet."""
         # An entry that leaves something empty must not clear what is published.
-        described: dict[str, Any] = {key: getattr(entry, key, None) or None for key in _DESCRIBED}
-        spec = given.over(DatasetSpec(given.name, **described))
-        return cls(entry, index, client, spec, data_store, manifest_store, oversize)
+        described: dict[str, Any] = {
+            key: getattr(self.entry, key, None) or None for key in _DESCRIBED
+        }
+        return self.given.over(DatasetSpec(self.given.name, **described))
 
     @once
     def shards(self) -> tuple[ShardInfo, ...]:

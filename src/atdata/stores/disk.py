@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -81,7 +81,7 @@ class DiskDataStore(SinkStore):
         return redacted(f"DiskDataStore({str(self.path)!r})")
 
     @contextmanager
-    def _sink(self, prefix: str) -> Iterator[_FolderSink]:
+    def _sink(self, prefix: str, copied: Sequence[ShardInfo] = ()) -> Iterator[_FolderSink]:
         folder = self.path / check_prefix(prefix)
         with _disk_errors(self.path):
             make_folders(folder, within=self.path)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from atdata._shardlist import ShardInfo
 from atdata.system.files import make_folders
@@ -54,13 +54,13 @@ class Journal:
 
     def _one(self, condition: str, place: str, sha256: str) -> ShardInfo | None:
         query = f"SELECT {_COLUMNS} FROM shards WHERE place=? AND sha256=? AND {condition}"
-        rows = self._rows(query, place, sha256, time.time() - _TRUSTED_SECONDS)
+        values = (place, sha256, time.time() - _TRUSTED_SECONDS)
+        try:
+            with self._open() as database:
+                rows = database.execute(query, values).fetchall()
+        except (sqlite3.Error, OSError):
+            return None
         return ShardInfo(*rows[-1]) if rows else None
-
-    def sent(self, place: str) -> list[ShardInfo]:
-        """Every shard that a place has acknowledged, newest last."""
-        query = f"SELECT {_COLUMNS} FROM shards WHERE place=? AND sure ORDER BY at"
-        return [ShardInfo(*row) for row in self._rows(query, place)]
 
     def add(self, place: str, shard: ShardInfo) -> None:
         """Record a shard that a place has acknowledged, with its URL there."""
@@ -72,13 +72,6 @@ class Journal:
         Shards without a hash are skipped.
         """
         self._note(place, shards, sure=False)
-
-    def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        try:
-            with self._open() as database:
-                return database.execute(query, values).fetchall()
-        except (sqlite3.Error, OSError):
-            return []
 
     def _note(self, place: str, shards: Sequence[ShardInfo], *, sure: bool) -> None:
         rows = [

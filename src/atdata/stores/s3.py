@@ -155,7 +155,7 @@ class S3DataStore(SinkStore):
         return Bucket(self.bucket, self._access).in_region()
 
     @contextmanager
-    def _sink(self, prefix: str) -> Iterator[BucketSink]:
+    def _sink(self, prefix: str, copied: Sequence[ShardInfo] = ()) -> Iterator[BucketSink]:
         folder = check_prefix(prefix)
         base = f"{folder}/" if folder else ""
         self.check(base)

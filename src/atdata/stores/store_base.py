@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import IO, Any, Protocol, runtime_checkable
 
@@ -27,12 +27,25 @@ class Samples(Protocol):
         """Each sample's key and bytes and the number of its shard, in order."""
 
 
+@runtime_checkable
+class SupportsFinished(Protocol):
+    """A sink that knows more of its shards than their URLs when all of them are placed."""
+
+    def finished(self, placed: ShardUrls) -> ShardUrls:
+        """The placed shards, with what else is known of them."""
+
+
 class SinkStore(ABC):
     """A store that gives finished shards to a sink, which places them one at a time."""
 
     @abstractmethod
-    def _sink(self, prefix: str) -> AbstractContextManager[CopySink]:
-        """What places the shards of one call. Refuses a prefix or a place that cannot be used."""
+    def _sink(
+        self, prefix: str, copied: Sequence[ShardInfo] = ()
+    ) -> AbstractContextManager[CopySink]:
+        """What places the shards of one call, or copies these.
+
+        Refuses a prefix or a place that cannot be used, and shards that are too large for it.
+        """
 
     def write_shards(
         self,
@@ -65,9 +78,15 @@ class SinkStore(ABC):
             StoreError: Another shard has the name, or the store cannot be reached or written.
             NoDataUrlsError: The dataset has no samples.
         """
-        samples = packed_of(ds)
+        if not isinstance(ds, Samples):
+            raise OptionError(
+                f"Expected a dataset, found {type(ds).__name__}. Write "
+                "atdata.Dataset[YourType](...), or atdata.write_samples(samples, path) for samples "
+                "that are not in shards yet."
+            )
         with self._sink(prefix) as sink:
-            shards = write_to_sink(samples, sink, maxcount=maxcount, maxsize=maxsize)
+            limits = {"maxcount": maxcount, "maxsize": maxsize}
+            shards = _finished(sink, write_keyed(ds.packed(), sink, stem=STEM, **limits))
             hand_schema(sink, ds)
             return shards
 
@@ -96,26 +115,12 @@ class SinkStore(ABC):
             IntegrityError: A shard has other bytes than recorded; it was not copied.
             OptionError, StoreError: As for `write_shards`.
         """
-        with self._sink(prefix) as sink:
-            return copy_to_sink(shards, open_shard, sink, progress=progress)
+        with self._sink(prefix, shards) as sink:
+            return _finished(sink, copy_to_sink(shards, open_shard, sink, progress=progress))
 
     def supports_streaming(self) -> bool:
         """Always: shards are read in place."""
         return True
-
-
-def write_to_sink(
-    samples: Iterable[PackedSample],
-    sink: ShardSink,
-    *,
-    maxcount: int | None = None,
-    maxsize: int | None = None,
-) -> ShardUrls:
-    """Write samples to shards, and give each to the sink when it is finished.
-
-    Result and errors are those of `SinkStore.write_shards`.
-    """
-    return write_keyed(samples, sink, stem=STEM, maxcount=maxcount, maxsize=maxsize)
 
 
 @runtime_checkable
@@ -134,15 +139,5 @@ def hand_schema(sink: ShardSink, ds: Samples) -> None:
         sink.accept_schema(STEM + SUFFIX, schema_file(sample_type))
 
 
-def packed_of(ds: Samples) -> Iterator[PackedSample]:
-    """The packed samples of what was passed as a dataset.
-
-    Raises:
-        OptionError: It is not a dataset.
-    """
-    if not isinstance(ds, Samples):
-        raise OptionError(
-            f"Expected a dataset, found {type(ds).__name__}. Write atdata.Dataset[YourType](...), "
-            "or atdata.write_samples(samples, path) for samples that are not in shards yet."
-        )
-    return ds.packed()
+def _finished(sink: CopySink, placed: ShardUrls) -> ShardUrls:
+    return sink.finished(placed) if isinstance(sink, SupportsFinished) else placed

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from atdata.system.forks import importing
+from atdata.system.forks import load_module
 
 DATA_DIR: Final = "ATDATA_DATA_DIR"
 """Environment variable: the folder for what is kept, such as the index."""
@@ -33,19 +33,15 @@ def path_in_url(path: str, *, windows: bool = os.name == "nt") -> Path:
 
 def data_folder() -> Path:
     """The folder for what is kept; it may not exist yet."""
-    if folder := os.environ.get(DATA_DIR):
-        return user_path(folder)
-    with importing():
-        import platformdirs
-
-    return Path(platformdirs.user_data_dir("atdata", appauthor=False))
+    return _folder(DATA_DIR, "user_data_dir")
 
 
 def cache_folder() -> Path:
     """The folder for caches; it may not exist yet."""
-    if folder := os.environ.get(CACHE_DIR):
-        return user_path(folder)
-    with importing():
-        import platformdirs
+    return _folder(CACHE_DIR, "user_cache_dir")
 
-    return Path(platformdirs.user_cache_dir("atdata", appauthor=False))
+
+def _folder(variable: str, kind: str) -> Path:
+    if folder := os.environ.get(variable):
+        return user_path(folder)
+    return Path(getattr(load_module("platformdirs"), kind)("atdata", appauthor=False))
