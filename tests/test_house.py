@@ -196,6 +196,22 @@ def test_importing_loads_nothing_heavy() -> None:
     assert not loaded & HEAVY
 
 
+def test_the_help_of_the_command_line_loads_no_command() -> None:
+    """`atdata --help` answers at once: it loads neither NumPy nor what only some commands need."""
+    code = """
+import json, sys
+from atdata.cli.app import app
+try:
+    app(["--help"])
+finally:
+    print(json.dumps(sorted(sys.modules)))
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in json.loads(out.stdout.splitlines()[-1])}
+    assert "ls " in out.stdout
+    assert not loaded & (HEAVY - {"typer"} | {"numpy"})
+
+
 def test_importing_costs_little_compared_with_numpy(tmp_path: Path) -> None:
     """`import atdata` with its Dataset costs less than twice what `import numpy` does.
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeAlias, runtime_checkable
 
-from atdata._protocols import AbstractDataStore, DataSource
-from atdata._shardlist import ShardInfo
+from atdata._protocols import AbstractDataStore, DataSource, IndexEntry
+from atdata._shardlist import ShardInfo, expand_braces
 from atdata.errors import OptionError
 
 __all__ = [
@@ -333,6 +333,13 @@ def known_shards_of(entry: object) -> tuple[ShardInfo, ...]:
         if not isinstance(shard, ShardInfo):
             raise _no_shards(entry, f"{type(shard).__name__} in {type(shards).__name__}")
     return known
+
+
+def shards_of_entry(entry: IndexEntry) -> tuple[ShardInfo, ...]:
+    """Every shard of an entry, with what the entry knows of it."""
+    return known_shards_of(entry) or tuple(
+        ShardInfo(url) for folded in entry.data_urls for url in expand_braces(folded)
+    )
 
 
 def _no_shards(entry: object, found: str) -> OptionError:

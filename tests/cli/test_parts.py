@@ -18,7 +18,8 @@ import atdata
 from atdata import errors
 from atdata.cli.exit_codes import MEANINGS, ExitCode, exit_code_of
 from atdata.cli.infer_type import infer_type
-from atdata.cli.output import brief, emit, plain, size
+from atdata.cli.output import brief, emit, size
+from atdata.cli.plain import plain
 from atdata.errors import AtdataError, OptionError
 from atdata.local import LocalIndex
 

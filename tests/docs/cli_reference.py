@@ -20,7 +20,8 @@ def commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
     if not hasattr(command, "commands"):
         yield name, command
         return
-    for word, child in command.commands.items():
+    for word in command.commands:
+        _, child, _ = command.resolve_command(typer.Context(command), [word])
         yield from commands(child, f"{name} {word}")
 
 

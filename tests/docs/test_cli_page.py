@@ -24,6 +24,15 @@ def test_the_reference_is_what_the_commands_say() -> None:
     assert reference == cli_reference.reference(), "run python -m tests.docs.cli_reference"
 
 
+def test_the_help_lists_each_command_by_its_first_line() -> None:
+    """``atdata --help``, which loads no command, has the line that the command's own help has."""
+    group: Any = typer.main.get_command(app)
+    for name, listed in group.commands.items():
+        command: Any = group.resolve_command(typer.Context(group), [name])[1]
+        assert command.name == name
+        assert command.help.partition("\n")[0] == listed.help, name
+
+
 def test_every_environment_variable_is_named() -> None:
     """The page names each variable that the package reads."""
     source = Path(atdata.__file__).parent
@@ -49,6 +58,6 @@ def _check(words: list[str], line: str) -> None:
     while hasattr(command, "commands"):
         assert words, line
         assert words[0] in command.commands, line
-        command = command.commands[words.pop(0)]
+        command = command.resolve_command(typer.Context(command), [words.pop(0)])[1]
     options = {name for p in command.params for name in p.opts}
     assert {word for word in words if word.startswith("-")} <= options, line

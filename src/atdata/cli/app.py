@@ -5,37 +5,51 @@ from __future__ import annotations
 import sys
 import traceback
 import warnings
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from atdata._secrets import redacted
-from atdata.cli import (
-    demo,
-    discover,
-    head,
-    insert,
-    label,
-    lenses,
-    ls,
-    promote,
-    sandbox,
-    schema,
-    search,
-    show,
-    unpublish,
-    verify,
-)
 from atdata.cli.error_wording import in_options
 from atdata.cli.exit_codes import ExitCode, exit_code_of
-from atdata.cli.output import plain
+from atdata.cli.plain import plain
 from atdata.cli.standard_streams import CLOSED_PIPE
 from atdata.errors import AtdataError
+from atdata.system.forks import load_module
+
+_COMMANDS: Final = {
+    "demo": "Make, index, publish and read back a dataset, locally.",
+    "sandbox": "Run an AT Protocol network on this machine until Ctrl-C.",
+    "ls": "List the datasets of an index or an account.",
+    "search": "Search the local index, best match first.",
+    "discover": "Find the datasets of all accounts on servers or relays.",
+    "show": "Show the shards, schema and description of a dataset.",
+    "head": "Print the first samples; arrays appear as dtype and shape.",
+    "verify": "Check every shard against what was recorded of it.",
+    "insert": "Record shards as a dataset of the local index.",
+    "promote": "Publish a dataset on the network and print its AT URI.",
+    "label": "Make NAME@VERSION mean this dataset, whatever revisions follow.",
+    "lenses": "List the lenses of an account, and where to read their code.",
+    "unpublish": "Delete one of your records from the network.",
+    "schema": "List, show and compare schemas.",
+}
+"""Every command, each in the module of its name, with the first line of its help: only the command
+that is run is loaded."""
 
 
 class Commands(TyperGroup):
-    """Ends a failed command with an error message and the exit code for that error."""
+    """Loads a command when it is run, and ends a failed one with a message and an exit code."""
+
+    def __init__(self, **named: Any) -> None:
+        super().__init__(**named)
+        for name, line in _COMMANDS.items():
+            self.add_command(TyperCommand(name, help=line))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command that a command line names, and load it."""
+        name, known, rest = super().resolve_command(ctx, args)
+        return name, known and _loaded(str(known.name)), rest
 
     def make_context(self, *arguments: Any, **named: Any) -> Any:
         """Parse the command line, and print the help or version if asked to."""
@@ -71,6 +85,15 @@ class Commands(TyperGroup):
             print(redacted(trace), end="", file=sys.stderr)
         print(f"error: {plain(redacted(in_options(message)), lines=True)}", file=sys.stderr)
         return typer.Exit(exit_code_of(error))
+
+
+def _loaded(name: str) -> Any:
+    found = getattr(load_module(f"atdata.cli.{name}"), name)
+    if isinstance(found, typer.Typer):
+        return typer.main.get_command(found)
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+    alone.command(name)(found)
+    return typer.main.get_command(alone)
 
 
 def _warned(message: Warning | str, *_: Any, **__: Any) -> None:
@@ -110,22 +133,3 @@ def root(
     ] = False,
 ) -> None:
     """Typed machine-learning datasets: from one laptop to a public network."""
-
-
-for command in (
-    demo.demo,
-    sandbox.sandbox,
-    ls.ls,
-    search.search,
-    discover.discover,
-    show.show,
-    head.head,
-    verify.verify,
-    insert.insert,
-    promote.promote,
-    label.label,
-    lenses.lenses,
-    unpublish.unpublish,
-):
-    app.command()(command)
-app.add_typer(schema.app, name="schema")

@@ -13,12 +13,11 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from atdata._protocols import IndexEntry
 from atdata.cli.output import progress, size
 from atdata.dataset.write import write_samples
 from atdata.errors import AtdataError, SandboxError
 from atdata.load import load_dataset
-from atdata.promote import promote_to_atmosphere, shards_of_entry
+from atdata.promote import promote_to_atmosphere
 from atdata.samples.packable import packable
 
 _SAMPLES: Final = 3_000
@@ -107,7 +106,7 @@ def _run(folder: Path, no_network: bool) -> None:
         _say("", " ".join(str(error).split())[:500])
 
 
-def _publish(entry: IndexEntry, index: Any) -> None:
+def _publish(entry: Any, index: Any) -> None:
     from atdata.atmosphere import AtmosphereClient, PDSBlobStore
     from atdata.testing import network
 
@@ -119,7 +118,7 @@ def _publish(entry: IndexEntry, index: Any) -> None:
             client.login(alice.handle, alice.password)
             store = PDSBlobStore(client)
             uri = promote_to_atmosphere(entry, index, client, data_store=store)
-            _say("promoted", f"by {alice.handle}, {len(shards_of_entry(entry))} shards as blobs")
+            _say("promoted", f"by {alice.handle}, {len(entry.shards)} shards as blobs")
             _say("", uri)
             again = promote_to_atmosphere(entry, index, client, data_store=store)
             _say("again", "promoted again: the same URI" if again == uri else f"DIFFERENT: {again}")

@@ -12,7 +12,8 @@ import typer
 
 from atdata.cli.entry_facts import entry_facts
 from atdata.cli.options import Json
-from atdata.cli.output import count, emit, plain, size, table
+from atdata.cli.output import count, emit, listing, size
+from atdata.cli.plain import plain
 from atdata.cli.resolve import local_index, network_index
 from atdata.errors import OptionError
 
@@ -63,11 +64,7 @@ def discover(
 
 def _list(servers: list[str], as_json: bool) -> None:
     found = (entry_facts(entry) for entry in _entries(servers))
-    if as_json:
-        for facts in found:
-            emit(facts)
-    else:
-        table(("name", "samples", "size", "license", "uri"), (_row(facts) for facts in found))
+    listing(found, ("name", "samples", "size", "license", "uri"), _row, as_json)
 
 
 def _entries(servers: list[str]) -> Iterator[Any]:

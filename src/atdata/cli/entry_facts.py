@@ -7,7 +7,7 @@ from typing import Any
 
 from atdata._protocols import IndexEntry
 from atdata._shardlist import total
-from atdata.promote import shards_of_entry
+from atdata.capabilities import shards_of_entry
 
 _OPTIONAL = ("uri", "cid", "revision", "description", "license", "endpoint", "region")
 """Members beyond the protocol, which the entries of some indexes have."""

@@ -10,7 +10,8 @@ from typing import Annotated, Any, cast
 import typer
 
 from atdata.cli.options import IndexUrl, Json, ShardsOrEntry
-from atdata.cli.output import brief, emit, plain
+from atdata.cli.output import brief, emit
+from atdata.cli.plain import plain
 
 
 def head(

@@ -8,7 +8,8 @@ import typer
 
 from atdata.cli.login import OwnHandle, signed_in
 from atdata.cli.options import IndexUrl, Json, dataset_argument
-from atdata.cli.output import emit, plain
+from atdata.cli.output import emit
+from atdata.cli.plain import plain
 from atdata.cli.resolve import index_with
 from atdata.errors import OptionError
 

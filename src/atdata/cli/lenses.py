@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from atdata.cli.options import Json
-from atdata.cli.output import emit, table
+from atdata.cli.output import listing
 from atdata.cli.resolve import check_account, network_index
 
 
@@ -28,15 +28,12 @@ def lenses(
     """
     check_account(account)
     found = network_index().list_lenses(account, source=source, target=target)
-    if as_json:
-        for lens in found:
-            emit(asdict(lens))
-        return
-    headers = ("name", "source", "target", "code", "way back")
-    table(
-        headers,
-        (
-            (lens.name, lens.source_schema, lens.target_schema, str(lens.getter), str(lens.putter))
-            for lens in found
+    listing(
+        map(asdict, found) if as_json else found,
+        ("name", "source", "target", "code", "way back"),
+        lambda lens: (
+            *(lens.name, lens.source_schema, lens.target_schema),
+            *(str(lens.getter), str(lens.putter)),
         ),
+        as_json,
     )

@@ -8,7 +8,7 @@ import typer
 
 from atdata.cli.entry_facts import entry_facts
 from atdata.cli.options import IndexUrl, Json
-from atdata.cli.output import count, emit, size, table
+from atdata.cli.output import count, listing, size
 from atdata.cli.resolve import check_account, index_to_list, network_index
 from atdata.errors import OptionError
 
@@ -35,11 +35,7 @@ def ls(
         found_in = index_to_list(index)
         entries = found_in.list_datasets() if found_in is not None else iter(())
     found = (entry_facts(entry) for entry in entries)
-    if as_json:
-        for facts in found:
-            emit(facts)
-    else:
-        table(("name", "samples", "shards", "size", "schema"), (_row(facts) for facts in found))
+    listing(found, ("name", "samples", "shards", "size", "schema"), _row, as_json)
 
 
 def _row(facts: dict[str, Any]) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import sys
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from atdata._secrets import redacted
+from atdata.cli.plain import plain
 
 
 def emit(value: Any, *, samples: bool = False) -> None:
@@ -80,25 +80,6 @@ def _as_json(value: Any) -> Any:
     return str(value)
 
 
-def plain(text: str, *, lines: bool = False) -> str:
-    """Make text safe to print: characters that would control a terminal are escaped.
-
-    Args:
-        text: Any text, for instance a name from the network.
-        lines: Whether to keep line breaks.
-    """
-    return "".join(c if _prints(c) or (lines and c == "\n") else _escaped(c) for c in text)
-
-
-def _prints(char: str) -> bool:
-    # Cc and Cf hold escape sequences and the marks that reverse the direction of text.
-    return unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
-
-
-def _escaped(char: str) -> str:
-    return char.encode("unicode_escape").decode("ascii")
-
-
 def brief(value: Any, width: int = 60) -> str:
     """A field's value in brief: arrays as dtype and shape, long text cut."""
     if isinstance(value, np.ndarray):
@@ -150,6 +131,17 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         made.add_row(*(Text(plain(redacted(cell))) for cell in row))
     Console().print(made)
+
+
+def listing(
+    found: Iterable[Any], headers: Sequence[str], row: Callable[[Any], Sequence[str]], as_json: bool
+) -> None:
+    """Print each of several things as JSON, a line for each, or all of them as a table."""
+    if as_json:
+        for one in found:
+            emit(one)
+    else:
+        table(headers, map(row, found))
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> None:

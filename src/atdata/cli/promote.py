@@ -8,12 +8,14 @@ import typer
 
 from atdata._registry import STORES
 from atdata._shardlist import total
+from atdata.capabilities import shards_of_entry
 from atdata.cli.login import Handle, signed_in
 from atdata.cli.options import Description, IndexUrl, Json, License, Tags, dataset_argument
-from atdata.cli.output import emit, plain, progress
+from atdata.cli.output import emit, progress
+from atdata.cli.plain import plain
 from atdata.cli.resolve import index_with
 from atdata.errors import OptionError
-from atdata.promote import plan_promotion, promote_to_atmosphere, shards_of_entry
+from atdata.promote import plan_promotion, promote_to_atmosphere
 from atdata.stores.open_store import open_store
 
 

@@ -9,13 +9,18 @@ import typer
 from atdata._protocols import AbstractIndex
 from atdata.cli.exit_codes import ExitCode
 from atdata.cli.options import IndexUrl, Json
-from atdata.cli.output import emit, plain, table
+from atdata.cli.output import emit, listing
+from atdata.cli.plain import plain
 from atdata.cli.resolve import find_schema, index_to_list
 from atdata.schema.evolve import compare
 from atdata.schema.model import Schema
 
-app = typer.Typer(
-    help="List, show and compare schemas.", no_args_is_help=True, rich_markup_mode=None
+schema = typer.Typer(
+    name="schema",
+    help="List, show and compare schemas.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
 )
 
 _HELP = (
@@ -24,28 +29,28 @@ _HELP = (
 )
 
 
-@app.command("ls")
+@schema.command("ls")
 def ls(index: IndexUrl = None, as_json: Json = False) -> None:
     """List the schemas of the local index."""
     found: AbstractIndex | None = index_to_list(index)
     records = found.list_schemas() if found is not None else iter(())
-    if as_json:
-        for record in records:
-            emit(record)
-        return
-    rows = ((r["name"], r["version"], str(len(r["fields"]))) for r in records)
-    table(("name", "version", "fields"), rows)
+    listing(
+        records,
+        ("name", "version", "fields"),
+        lambda record: (record["name"], record["version"], str(len(record["fields"]))),
+        as_json,
+    )
 
 
-@app.command("show")
+@schema.command("show")
 def show(
-    schema: Annotated[str, typer.Argument(metavar="SCHEMA", help=_HELP)],
+    target: Annotated[str, typer.Argument(metavar="SCHEMA", help=_HELP)],
     index: IndexUrl = None,
     python: Annotated[bool, typer.Option("--python", help="Print it as a Python class.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show the fields of a schema."""
-    found, ref = find_schema(schema, index)
+    found, ref = find_schema(target, index)
     if as_json:
         emit({"ref": ref, **_facts(found)})
     elif python:
@@ -56,7 +61,7 @@ def show(
         print(plain(str(found), lines=True))
 
 
-@app.command("diff")
+@schema.command("diff")
 def diff(
     old: Annotated[str, typer.Argument(metavar="OLD", help=_HELP)],
     new: Annotated[str, typer.Argument(metavar="NEW", help=_HELP)],

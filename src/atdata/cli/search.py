@@ -8,7 +8,7 @@ import typer
 
 from atdata.cli.entry_facts import entry_facts
 from atdata.cli.options import IndexUrl, Json
-from atdata.cli.output import count, emit, note, table
+from atdata.cli.output import count, listing, note
 from atdata.cli.resolve import index_to_list
 
 
@@ -50,13 +50,9 @@ def search(
                 " ".join(words or ()), tags=tag, license=license, schema=schema, limit=limit
             )
     facts = [{**entry_facts(entry), "title": entry.title} for entry in found]
-    if as_json:
-        for one in facts:
-            emit(one)
-    else:
-        if not facts and found_in is not None:
-            note("no dataset matches")
-        table(("name", "samples", "tags", "license", "description"), map(_row, facts))
+    if not (as_json or facts or found_in is None):
+        note("no dataset matches")
+    listing(facts, ("name", "samples", "tags", "license", "description"), _row, as_json)
 
 
 def _row(facts: dict[str, Any]) -> tuple[str, ...]:

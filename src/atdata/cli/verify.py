@@ -6,7 +6,8 @@ import typer
 
 from atdata.cli.exit_codes import ExitCode
 from atdata.cli.options import IndexUrl, Json, ShardsOrEntry
-from atdata.cli.output import count, emit, plain, size
+from atdata.cli.output import count, emit, size
+from atdata.cli.plain import plain
 
 
 def verify(dataset: ShardsOrEntry, index: IndexUrl = None, as_json: Json = False) -> None:

@@ -5,9 +5,9 @@ and refuses what cannot succeed; find or publish the schema; copy the shards if 
 record last. So a failure leaves no dataset record, and running it again resumes.
 """
 
+from atdata.capabilities import shards_of_entry
 from atdata.promote.plan import PromotionPlan, SchemaPlan
 from atdata.promote.promotion import plan_promotion, promote_to_atmosphere
-from atdata.promote.request import shards_of_entry
 
 __all__ = [
     "PromotionPlan",

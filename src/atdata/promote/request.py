@@ -7,12 +7,12 @@ from typing import Any, Final, Literal, TypeAlias
 
 from atdata._protocols import AbstractDataStore, AbstractIndex, DataSource, IndexEntry
 from atdata._secrets import redacted_repr
-from atdata._shardlist import ShardInfo, expand_braces
+from atdata._shardlist import ShardInfo
 from atdata.atmosphere.manifest import ObjectPlace
 from atdata.atmosphere.record_keys import slug
 from atdata.atmosphere.records import content_of
 from atdata.atproto.client import AtmosphereClient
-from atdata.capabilities import SupportsFiles, address_of, known_shards_of
+from atdata.capabilities import SupportsFiles, address_of, shards_of_entry
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.named_splits import with_splits
 from atdata.errors import OptionError
@@ -139,10 +139,3 @@ def name_of(entry: object, name: str | None) -> str:
 
 def _schema_of_ref(index: AbstractIndex, ref: str) -> Schema:
     return from_record(index.get_schema(ref), lambda nested: _schema_of_ref(index, nested))
-
-
-def shards_of_entry(entry: IndexEntry) -> tuple[ShardInfo, ...]:
-    """Every shard of an entry, with what the entry knows of it."""
-    return known_shards_of(entry) or tuple(
-        ShardInfo(url) for folded in entry.data_urls for url in expand_braces(folded)
-    )
