@@ -61,6 +61,7 @@ a status below 500, are final::
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Self
 
 from atdata._secrets import clean_handled, redacted
@@ -148,13 +149,8 @@ class _InShard(AtdataError, ValueError):
 
     def __reduce__(self) -> tuple[object, ...]:
         # Worker processes send errors to their parent; keyword arguments get lost by default.
-        return _restored, (type(self), self.problem, self.shard, self.offset, self.key)
-
-
-def _restored(
-    cls: type[_InShard], message: str, shard: str | None, offset: int | None, key: str | None
-) -> _InShard:
-    return cls(message, shard=shard, offset=offset, key=key)
+        made = partial(type(self), shard=self.shard, offset=self.offset, key=self.key)
+        return made, (self.problem,)
 
 
 class DecodeError(_InShard):
@@ -314,11 +310,7 @@ class XrpcError(AtmosphereError):
         super().__init__(message)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _restore_xrpc_error, (str(self), self.status, self.code)
-
-
-def _restore_xrpc_error(message: str, status: int, code: str) -> XrpcError:
-    return XrpcError(message, status=status, code=code)
+        return partial(XrpcError, status=self.status, code=self.code), (str(self),)
 
 
 class RateLimitError(AtmosphereError):

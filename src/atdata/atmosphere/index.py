@@ -48,6 +48,7 @@ from atdata.indexing.placement import (
     check_as_stored,
     check_has_store,
     check_insertable,
+    check_is_store,
     check_schema_fits,
     leave_in_place,
     s3_address,
@@ -78,11 +79,7 @@ class AtmosphereIndex:
                 f"Expected an AtmosphereClient, found {type(client).__name__}. Make one with "
                 "AtmosphereClient() and client.login(handle, password)."
             )
-        if data_store is not None and not isinstance(data_store, AbstractDataStore):
-            raise OptionError(
-                f"data_store: expected a store such as PDSBlobStore(client), found "
-                f"{type(data_store).__name__}."
-            )
+        check_is_store(data_store, "PDSBlobStore(client)")
         self.client = client
         self.data_store = data_store
 
@@ -342,7 +339,8 @@ class AtmosphereIndex:
     def unpublish(self, ref: str) -> Unpublished:
         """Delete a dataset, schema, lens or label of one's own.
 
-        Labels that lead to a dataset go with it. Copies that others have made stay.
+        Labels that lead to a dataset go with it. Copies that others have made stay. If it is
+        interrupted, call it again.
 
         Args:
             ref: Its AT URI; or of a dataset its name or ``@handle/name``, which mean its newest
@@ -353,7 +351,8 @@ class AtmosphereIndex:
 
         Raises:
             DatasetNotFoundError, SchemaNotFoundError: Not found.
-            SchemaInUseError: Something of the account refers to this schema.
+            SchemaInUseError: A dataset, schema or lens of the account refers to this schema. Those
+                of other accounts cannot be known.
             RefError: Not of the account that is logged in.
         """
         ref = reference(ref)
@@ -394,7 +393,9 @@ class AtmosphereIndex:
     def list_lenses(
         self, repo: str | None = None, *, source: str | None = None, target: str | None = None
     ) -> Iterator[LensEntry]:
-        """The lenses of an account. The code that they name is for people to read.
+        """The lenses of an account; malformed ones are skipped.
+
+        The code that they name is for people to read.
 
         Args:
             repo: Handle or DID; None: the account that is logged in.

@@ -113,18 +113,9 @@ def set_label(
     version: str,
     entry: AtmosphereIndexEntry,
     *,
-    move: bool = False,
+    move: bool,
 ) -> str:
-    """Make a name and version point to a dataset.
-
-    Returns:
-        The AT URI of the label's record.
-
-    Raises:
-        LabelExistsError: It leads to another dataset, and ``move`` is False.
-        DatasetNameError: ``name`` cannot be one.
-        SchemaRefError: ``version`` is not one.
-    """
+    """See `AtmosphereIndex.label`."""
     rkey = label_rkey(check_name(name), str(Version.parse(version)))
     record = {
         "$type": ALT_LABEL_COLLECTION,

@@ -115,14 +115,7 @@ def publish_lens(
 def list_lenses(
     reader: Reader, did: str, *, source: str | None = None, target: str | None = None
 ) -> Iterator[LensEntry]:
-    """The lenses of an account; malformed ones are skipped.
-
-    Args:
-        reader: Access to the network.
-        did: The account.
-        source: Only those that see this schema, an AT URI.
-        target: Only those that see it as this one. With both, nothing else of ours is listed.
-    """
+    """See `AtmosphereIndex.list_lenses`. With both schemas, nothing else of ours is listed."""
     records: Iterable[Record]
     if source is not None and target is not None:
         start = lens_range(source, target)

@@ -59,17 +59,7 @@ class Unpublished:
 
 
 def unpublish(client: AtmosphereClient, uri: str) -> Unpublished:
-    """Delete a dataset, schema, lens or label of one's own.
-
-    Labels that lead to a dataset go with it, and the records that keep its blobs. Copies that
-    others have made stay. If it is interrupted, call it again.
-
-    Raises:
-        DatasetNotFoundError, SchemaNotFoundError: Not found.
-        SchemaInUseError: A dataset, schema or lens of the account refers to this schema. Those
-            of other accounts cannot be known.
-        RefError: Not the AT URI of something of one's own that is published.
-    """
+    """See `AtmosphereIndex.unpublish`. The records that keep a dataset's blobs are deleted too."""
     asked = parse_at_uri(uri)
     at = AtUri(client.did_of(asked.authority), asked.collection, asked.rkey)
     if at.authority != client.did:

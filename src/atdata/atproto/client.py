@@ -226,6 +226,12 @@ class AtmosphereClient(Reader):
         session = self._refreshed(session)
         return call(home, session.access)
 
+    def _change(self, method: str, body: Body) -> dict[str, Any]:
+        """Call a procedure that is idempotent."""
+        return self._authorized(
+            lambda home, token: home.procedure(method, body, token=token, repeatable=True)
+        )
+
     def _server_for(self, account: str) -> XrpcServer:
         session = self._session
         if session is not None and account == session.did:
@@ -262,10 +268,7 @@ class AtmosphereClient(Reader):
                 "swapRecord": replaces,
             }
         )
-        method = "com.atproto.repo.putRecord"
-        answer = self._authorized(
-            lambda home, token: home.procedure(method, body, token=token, repeatable=True)
-        )
+        answer = self._change("com.atproto.repo.putRecord", body)
         if answer.get("uri") != str(at) or not isinstance(answer.get("cid"), str):
             raise AtmosphereError(f"{self.server} did not confirm that it wrote {at}.")
         return Record(at, answer["cid"], record)
@@ -276,10 +279,7 @@ class AtmosphereClient(Reader):
         body = Body.of_json({"repo": self.did, "collection": at.collection, "rkey": at.rkey})
         if at.authority != self.did:
             raise RefError(f"{at} is not a record of {self.did}, who is logged in.")
-        method = "com.atproto.repo.deleteRecord"
-        self._authorized(
-            lambda home, token: home.procedure(method, body, token=token, repeatable=True)
-        )
+        self._change("com.atproto.repo.deleteRecord", body)
 
     @property
     def blob_limit(self) -> int:
@@ -310,11 +310,7 @@ class AtmosphereClient(Reader):
             XrpcError: Refused, with status 413 for a blob that is too large.
             AtmosphereError: The server stored other bytes.
         """
-        body = Body(stream, size, content_type)
-        method = "com.atproto.repo.uploadBlob"
-        answer = self._authorized(
-            lambda home, token: home.procedure(method, body, token=token, repeatable=True)
-        )
+        answer = self._change("com.atproto.repo.uploadBlob", Body(stream, size, content_type))
         try:
             blob = answer["blob"]
             cid, stored = str(blob["ref"]["$link"]), blob["size"]

@@ -62,9 +62,7 @@ def index_to_list(where: str | None) -> Any | None:
     Raises:
         NotFoundError: ``--index`` names a file that does not exist.
     """
-    index = existing_index(where)
-    if index is None and where is not None:
-        raise _no_index(where)
+    index = _named_or_none(where)
     if index is None:
         note("there is no index yet; atdata insert makes one")
     return index
@@ -76,13 +74,18 @@ def index_with(target: str, where: str | None) -> Any:
     Raises:
         NotFoundError: There is no index.
     """
-    index = existing_index(where)
-    if index is None and where is not None:
-        raise _no_index(where)
+    index = _named_or_none(where)
     if index is None:
         raise DatasetNotFoundError(
             f"There is no index yet, and so no {target!r}. atdata insert makes one."
         )
+    return index
+
+
+def _named_or_none(where: str | None) -> Any | None:
+    index = existing_index(where)
+    if index is None and where is not None:
+        raise _no_index(where)
     return index
 
 

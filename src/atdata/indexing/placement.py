@@ -87,6 +87,18 @@ class Sharding:
         return {key: value for key, value in given.items() if value is not None}
 
 
+def check_is_store(store: object, example: str) -> None:
+    """Refuse what was passed as ``data_store`` and is no store.
+
+    Raises:
+        OptionError: It is not one.
+    """
+    if store is not None and not isinstance(store, AbstractDataStore):
+        raise OptionError(
+            f"data_store: expected a store such as {example}, found {type(store).__name__}."
+        )
+
+
 def check_insertable(ds: object) -> None:
     """Refuse what is not a dataset, names no shard, or has local files that changed.
 

@@ -17,12 +17,7 @@ _MOST_COMPARED: Final = 1_000
 
 
 def find_dataset(backend: Backend, ref: str) -> EntryRow:
-    """The newest revision that a name, ``@local/name`` or CID means.
-
-    Raises:
-        DatasetNotFoundError: Not found.
-        RefError: ``ref`` can be none of these.
-    """
+    """See `LocalIndex.get_dataset`."""
     if not isinstance(ref, str):
         raise RefError(f"A dataset is named by a str, not by {type(ref).__name__}.")
     ref = reference(ref)
@@ -42,12 +37,7 @@ def find_dataset(backend: Backend, ref: str) -> EntryRow:
 
 
 def find_by_name(backend: Backend, name: str) -> EntryRow:
-    """The newest revision of a name.
-
-    Raises:
-        DatasetNotFoundError: Not found.
-        DatasetNameError: ``name`` cannot be one.
-    """
+    """See `LocalIndex.get_entry_by_name`."""
     row = backend.newest(known_name(name))
     if row is None:
         raise not_found(backend, name)
@@ -55,12 +45,7 @@ def find_by_name(backend: Backend, name: str) -> EntryRow:
 
 
 def find_by_cid(backend: Backend, cid: str) -> EntryRow:
-    """The revision with this CID that was recorded last.
-
-    Raises:
-        DatasetNotFoundError: Not found.
-        RefError: It is not a CID of a dataset's content.
-    """
+    """See `LocalIndex.get_entry`."""
     if not isinstance(cid, str):
         raise RefError(f"A CID is a str, not {type(cid).__name__}.")
     cid_sha256(cid, codec=DAG_CBOR)

@@ -19,6 +19,7 @@ from atdata.indexing.placement import (
     check_as_stored,
     check_has_store,
     check_insertable,
+    check_is_store,
     check_schema_fits,
     leave_in_place,
     write_to_store,
@@ -62,11 +63,7 @@ class LocalIndex:
         data_store: AbstractDataStore | None = None,
         redis: Redis | None = None,
     ) -> None:
-        if data_store is not None and not isinstance(data_store, AbstractDataStore):
-            raise OptionError(
-                f"data_store: expected a store such as DiskDataStore(path), found "
-                f"{data_store!r:.80}."
-            )
+        check_is_store(data_store, "DiskDataStore(path)")
         self.data_store = data_store
         self._backend = open_backend(where, redis)
         index_older_entries(self._backend)

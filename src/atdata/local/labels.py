@@ -15,14 +15,7 @@ from atdata.local.entry import LocalDatasetEntry, from_row
 def set_label(
     backend: Backend, name: str, version: str, entry: LocalDatasetEntry, *, move: bool
 ) -> None:
-    """Make a name and version point to a revision.
-
-    Raises:
-        LabelExistsError: They lead to another one, and ``move`` is False.
-        DatasetNotFoundError: This index does not have the revision.
-        DatasetNameError: ``name`` cannot be one.
-        SchemaRefError: ``version`` is not one.
-    """
+    """See `LocalIndex.label`."""
     key = _key(check_name(name), str(Version.parse(version)))
     row = backend.revision(entry.name, entry.revision)
     if row is None or row.cid != entry.cid:

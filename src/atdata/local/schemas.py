@@ -123,12 +123,7 @@ class Schemas:
         return self._publish_next(schema)
 
     def record(self, ref: str) -> SchemaRecord:
-        """The record that a reference names, new or legacy.
-
-        Raises:
-            SchemaRefError: It cannot be parsed.
-            SchemaNotFoundError: Not found.
-        """
+        """See `LocalIndex.get_schema`."""
         if str(ref).startswith("at://") and (kept := self._backend.note(f"{SCHEMA_NOTE}{ref}")):
             return _mirrored(ref, kept)
         parsed = self.parse(ref)
@@ -144,12 +139,7 @@ class Schemas:
             yield _mirrored(key.removeprefix(SCHEMA_NOTE), kept)
 
     def schema(self, ref: str) -> Schema:
-        """The schema that a reference names, nested ones filled in.
-
-        Raises:
-            SchemaRefError: It cannot be parsed.
-            SchemaNotFoundError: Not found.
-        """
+        """See `LocalIndex.schema_of_ref`."""
         return from_record(self.record(ref), self.schema)
 
     def parse(self, ref: str) -> LocalSchemaRef:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
@@ -83,9 +83,7 @@ def verify(handle: str, did: str) -> None:
         IdentityError: It does not, or there is no document.
         AtmosphereError: The directory cannot be reached.
     """
-    names = _document(did).get("alsoKnownAs")
-    known = [str(name).lower() for name in names] if isinstance(names, list) else []
-    if f"at://{handle.removeprefix('@').lower()}" not in known:
+    if f"at://{handle.removeprefix('@').lower()}" not in _names(did):
         raise IdentityError(
             f"The handle {handle!r} points to {did}, whose document does not name it. "
             "Use the DID if you know that it is the account you mean."
@@ -99,13 +97,8 @@ def server_of(did: str) -> str:
         IdentityError: Not a DID, there is no such account, or its document names no server.
         AtmosphereError: The directory cannot be reached.
     """
-    services = _document(did).get("service")
-    for service in services if isinstance(services, list) else []:
-        if isinstance(service, Mapping) and service.get("id") in (
-            "#atproto_pds",
-            f"{did}#atproto_pds",
-        ):
-            return _origin(service.get("serviceEndpoint"), did)
+    for service in _parts(did, "service", "#atproto_pds"):
+        return _origin(service.get("serviceEndpoint"), did)
     raise IdentityError(f"The document of {did} names no server (#atproto_pds).")
 
 
@@ -119,13 +112,7 @@ def signing_key(did: str) -> bytes:
         IdentityError: There is no such account, or its document names no key (#atproto).
         AtmosphereError: The directory cannot be reached.
     """
-    methods = _document(did).get("verificationMethod")
-    for method in methods if isinstance(methods, list) else []:
-        if not isinstance(method, Mapping) or method.get("id") not in (
-            "#atproto",
-            f"{did}#atproto",
-        ):
-            continue
+    for method in _parts(did, "verificationMethod", "#atproto"):
         if (key := _key(method.get("publicKeyMultibase"), method.get("type"))) is not None:
             return key
     raise IdentityError(f"The document of {did} names no key for its commits (#atproto).")
@@ -157,9 +144,7 @@ def verified_handle(did: str) -> str | None:
         IdentityError: There is no such account.
         AtmosphereError: The directory cannot be reached.
     """
-    names = _document(did).get("alsoKnownAs")
-    known = [str(name) for name in names] if isinstance(names, list) else []
-    handles = [name.removeprefix("at://").lower() for name in known if name.startswith("at://")]
+    handles = [name.removeprefix("at://") for name in _names(did) if name.startswith("at://")]
     claimed = (
         is_handle(handles[0]) and claimed_did(handles[0], network_policy()) if handles else None
     )
@@ -175,6 +160,20 @@ def _origin(url: object, did: str) -> str:
     if not proper or parts.query or parts.fragment or "@" in parts.netloc:
         raise IdentityError(f"The document of {did} names a server that is not one: {url!r:.100}.")
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def _names(did: str) -> list[str]:
+    """What a document says that its account is also known as, in lower case."""
+    names = _document(did).get("alsoKnownAs")
+    return [str(name).lower() for name in names] if isinstance(names, list) else []
+
+
+def _parts(did: str, key: str, name: str) -> Iterator[Mapping[str, Any]]:
+    """The parts of a document that have this name, which may follow the DID."""
+    parts = _document(did).get(key)
+    for part in parts if isinstance(parts, list) else []:
+        if isinstance(part, Mapping) and part.get("id") in (name, f"{did}{name}"):
+            yield part
 
 
 def _document(did: str) -> Mapping[str, Any]:

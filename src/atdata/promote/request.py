@@ -17,6 +17,7 @@ from atdata.dataset.dataset import Dataset
 from atdata.dataset.named_splits import with_splits
 from atdata.errors import OptionError
 from atdata.indexing.dataset_spec import DatasetSpec
+from atdata.indexing.placement import check_is_store
 from atdata.samples.dict_sample import DictSample
 from atdata.schema.model import Schema
 from atdata.schema.record import from_record
@@ -55,11 +56,7 @@ class Request:
                 "client: expected an AtmosphereClient that is logged in, found "
                 f"{type(self.client).__name__}."
             )
-        if self.data_store is not None and not isinstance(self.data_store, AbstractDataStore):
-            raise OptionError(
-                "data_store: expected a store such as PDSBlobStore(client), found "
-                f"{type(self.data_store).__name__}."
-            )
+        check_is_store(self.data_store, "PDSBlobStore(client)")
         if self.manifest_store is not None and not isinstance(self.manifest_store, SupportsFiles):
             raise OptionError(
                 "manifest_store: expected a store that keeps files next to its shards, such as an "
