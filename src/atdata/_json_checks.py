@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -37,6 +37,12 @@ class JsonChecks:
         if not isinstance(value, list):
             raise self.wrong(path, "a list", value)
         return value
+
+    def objects(self, value: object, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """The path and the value of each object in a list."""
+        for number, item in enumerate(self.sequence(value, path)):
+            at = f"{path}[{number}]"
+            yield at, self.mapping(item, at)
 
     def strings(self, value: object, path: str, most: int) -> list[str]:
         """A list of at most ``most`` str."""

@@ -123,14 +123,22 @@ class AbstractIndex(Protocol):
         description: str | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> str:
-        """Record the schema of a sample type and return its reference.
+        """Record the schema of a sample type, those of nested types first; return its reference.
+
+        Where a schema with the same fields exists under this version, its reference is returned
+        and nothing changes, description and metadata included.
 
         Args:
-            sample_type: A packable class.
-            version: ``major.minor.patch``. None reuses the latest version with the same fields,
-                else takes the next one by semantic versioning, from 1.0.0.
+            sample_type: A packable class, or a Schema, whose version counts where none is given.
+            version: ``major.minor.patch``. None: the newest of all versions with these fields, else
+                the next one: minor where only optional fields were added, else major.
             description: What the samples are.
-            metadata: Anything else to keep with it.
+            metadata: Anything else to keep with it; must be JSON, on the network without floats.
+
+        Raises:
+            SampleTypeError: Not a packable class, or `DictSample`.
+            SchemaConflictError: The version exists with other fields; shows the difference.
+            SchemaRefError: ``version`` is not one.
         """
 
     def get_schema(self, ref: str) -> dict[str, Any]:

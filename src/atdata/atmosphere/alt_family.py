@@ -38,10 +38,8 @@ def alt_shards(did: str, storage: Mapping[str, Any]) -> tuple[ShardInfo, ...]:
         )
     if kind == f"{_FAMILY}.storageBlobs":
         found = []
-        for i, item in enumerate(in_record.sequence(storage.get("blobs"), "$.storage.blobs")):
-            at = f"$.storage.blobs[{i}]"
+        for at, row in in_record.objects(storage.get("blobs"), "$.storage.blobs"):
             # Older ones of the family have the reference itself here.
-            row = in_record.mapping(item, at)
             blob = blob_shard(did, row.get("blob", row), at)
             found.append(replace(blob, split=split_name(row, at)))
         return tuple(found)
@@ -97,9 +95,7 @@ def _each(
     storage: Mapping[str, Any], key: str, url_of: Callable[[Mapping[str, Any], str], str]
 ) -> tuple[ShardInfo, ...]:
     found = []
-    for i, item in enumerate(in_record.sequence(storage.get(key), f"$.storage.{key}")):
-        at = f"$.storage.{key}[{i}]"
-        row = in_record.mapping(item, at)
+    for at, row in in_record.objects(storage.get(key), f"$.storage.{key}"):
         sha256, split = _sha256(row.get("checksum"), at), split_name(row, at)
         found.append(ShardInfo(url_of(row, at), sha256=sha256, split=split))
     return tuple(found)

@@ -247,24 +247,13 @@ class AtmosphereIndex:
     ) -> str:
         """Publish the schema of a sample type, those of nested types first.
 
-        Where a schema with the same fields exists under this version, its URI is returned
-        and nothing changes, description and metadata included.
-
-        Args:
-            sample_type: A packable class, or a Schema, whose version counts where none is given.
-            version: ``major.minor.patch``. None: the latest version where its fields agree,
-                else the next one: minor where only optional fields were added, else major.
-            description: What the samples are.
-            metadata: Whatever should be kept with it; JSON without floats.
+        Arguments and errors are those of `AbstractIndex.publish_schema`.
 
         Returns:
             Its AT URI.
 
         Raises:
             AuthenticationError: Not logged in.
-            SampleTypeError: Not a packable class, or `DictSample`.
-            SchemaConflictError: The version exists with other fields; shows the difference.
-            SchemaRefError: ``version`` is not one.
         """
         if isinstance(sample_type, Schema):
             schema, version = sample_type, version or sample_type.version

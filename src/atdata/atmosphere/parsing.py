@@ -128,9 +128,7 @@ def _manifest(did: str, storage: Mapping[str, Any]) -> ShardInfo | None:
 
 def _sources(value: object, path: str) -> tuple[StrongRef, ...]:
     found = []
-    for i, item in enumerate(in_record.sequence(value, path)):
-        at = f"{path}[{i}]"
-        row = in_record.mapping(item, at)
+    for at, row in in_record.objects(value, path):
         uri, cid = in_record.string(row, "uri", at), in_record.string(row, "cid", at)
         if not uri or not cid or not uri.startswith("at://"):
             raise RecordError(f"{at}: expected the AT URI and the CID of a record.")
@@ -175,9 +173,7 @@ def _joined(shard: ShardInfo, detail: ShardInfo | None) -> ShardInfo:
 
 def _details(value: object, path: str) -> dict[str, ShardInfo]:
     found: dict[str, ShardInfo] = {}
-    for i, item in enumerate(in_record.sequence(value, path)):
-        at = f"{path}[{i}]"
-        row = in_record.mapping(item, at)
+    for at, row in in_record.objects(value, path):
         url, sha256 = in_record.string(row, "url", at), in_record.string(row, "sha256", at)
         if url is None:
             raise RecordError(f"{at}.url: expected a str, found nothing.")

@@ -65,6 +65,16 @@ class Body:
 
 @redacted_repr
 @dataclass(frozen=True)
+class _Call:
+    verb: str
+    method: str
+    params: Mapping[str, str | int] | None = None
+    body: Body | None = None
+    token: str = field(default="", repr=False)
+
+
+@redacted_repr
+@dataclass(frozen=True)
 class Answer:
     """A whole response."""
 
@@ -101,7 +111,7 @@ class XrpcServer:
             RateLimitError: It asks for a longer wait than ``patience``.
             AtmosphereError: It cannot be reached, or does not answer with JSON.
         """
-        return self._call("GET", method, params, token=token, repeatable=True)
+        return self._json(_Call("GET", method, params, token=token), repeatable=True)
 
     def procedure(
         self, method: str, body: Body | None, *, token: str = "", repeatable: bool = False
@@ -118,45 +128,28 @@ class XrpcServer:
         Raises:
             XrpcError, RateLimitError, AtmosphereError: As for `query`.
         """
-        return self._call("POST", method, None, body=body, token=token, repeatable=repeatable)
+        call = _Call("POST", method, body=body, token=token)
+        return self._json(call, repeatable=repeatable)
 
     def head(self, method: str, params: Mapping[str, str | int]) -> Mapping[str, str]:
         """The headers that a query would be answered with."""
-        answer = self._exchange("HEAD", method, params, None, "", repeatable=True)
-        return answer.headers
+        return self._exchange(_Call("HEAD", method, params), repeatable=True).headers
 
-    def _call(
-        self,
-        verb: str,
-        method: str,
-        params: Mapping[str, str | int] | None,
-        *,
-        body: Body | None = None,
-        token: str,
-        repeatable: bool,
-    ) -> dict[str, Any]:
+    def _json(self, call: _Call, *, repeatable: bool) -> dict[str, Any]:
         # A server may repeat what it was sent.
-        with guarded(token):
-            answer = self._exchange(verb, method, params, body, token, repeatable=repeatable)
-            return self._json(answer, method) if answer.data else {}
+        with guarded(call.token):
+            answer = self._exchange(call, repeatable=repeatable)
+            return self._parsed(answer, call.method) if answer.data else {}
 
-    def _exchange(
-        self,
-        verb: str,
-        method: str,
-        params: Mapping[str, str | int] | None,
-        body: Body | None,
-        token: str,
-        *,
-        repeatable: bool,
-    ) -> Answer:
+    def _exchange(self, call: _Call, *, repeatable: bool) -> Answer:
+        method = call.method
         retries = Retries(f"{self.url} ({method})", _RETRIES)
         while True:
             asked: float | None = None
             cause: Exception | None = None
             problem: AtmosphereError
             try:
-                answer = self._once(verb, method, params, body, token)
+                answer = self._once(call)
             except SourceError as error:
                 raise AtmosphereError(f"{self.url} cannot be asked ({method}): {error}") from error
             except HTTPError as error:
@@ -181,33 +174,28 @@ class XrpcServer:
             if not (again and retries.again(asked=asked)):
                 raise problem from cause
 
-    def _once(
-        self,
-        verb: str,
-        method: str,
-        params: Mapping[str, str | int] | None,
-        body: Body | None,
-        token: str,
-    ) -> Answer:
+    def _once(self, call: _Call) -> Answer:
+        body = call.body
         headers = {"Accept": "application/json"}
-        if token:
-            headers["Authorization"] = f"Bearer {token}"
+        if call.token:
+            headers["Authorization"] = f"Bearer {call.token}"
         if body is not None:
             headers["Content-Type"] = body.content_type
             headers["Content-Length"] = str(body.size)
-        query = f"?{urlencode(params)}" if params else ""
+        query = f"?{urlencode(call.params)}" if call.params else ""
         # Sending a body may take long; `send` and `read_whole` limit the time of the answer.
         with within(limits.document_seconds if body is None else math.inf, self.url):
             response = send(
-                f"{self.url}/xrpc/{method}{query}",
+                f"{self.url}/xrpc/{call.method}{query}",
                 headers,
                 policy=self._policy,
                 timeout=_SILENT_SECONDS,
-                method=verb,
+                method=call.verb,
                 body=None if body is None else body.rewound(),
             )
             try:
-                return Answer(response.status, response.headers, self._bounded(response, method))
+                data = self._bounded(response, call.method)
+                return Answer(response.status, response.headers, data)
             finally:
                 response.close()
 
@@ -218,7 +206,7 @@ class XrpcServer:
         except SourceError as error:
             raise AtmosphereError(str(error)) from error
 
-    def _json(self, answer: Answer, method: str) -> dict[str, Any]:
+    def _parsed(self, answer: Answer, method: str) -> dict[str, Any]:
         try:
             value = parse_json(answer.data)
         except ValueError:

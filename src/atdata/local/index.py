@@ -278,23 +278,10 @@ class LocalIndex:
     ) -> str:
         """Record the schema of a sample type, those of nested types first.
 
-        Where a schema with the same fields exists under this version, its reference is
-        returned and nothing changes, description and metadata included.
-
-        Args:
-            sample_type: A packable class, or a Schema, whose version counts where none is given.
-            version: ``major.minor.patch``. None: the newest of all versions with these fields,
-                else the next one: minor where only optional fields were added, else major.
-            description: What the samples are.
-            metadata: Whatever should be kept with it; must be JSON.
+        Arguments and errors are those of `AbstractIndex.publish_schema`.
 
         Returns:
             ``atdata://local/sampleSchema/{Class}@{version}``.
-
-        Raises:
-            SampleTypeError: Not a packable class, or `DictSample`.
-            SchemaConflictError: The version exists with other fields; shows the difference.
-            SchemaRefError: ``version`` is not one.
         """
         return self._schemas.publish(
             sample_type, version=version, description=description, metadata=metadata
