@@ -19,11 +19,7 @@ _CHUNK_BYTES: Final = 1 << 20
 
 
 def sha256_of(stream: IO[bytes]) -> tuple[str, int]:
-    """Hash a stream from its position to its end.
-
-    Returns:
-        The SHA-256 in lower-case hex, and the number of bytes read.
-    """
+    """The SHA-256, in lower-case hex, and the size of what is left of a stream."""
     digest, size = hashlib.sha256(), 0
     while chunk := stream.read(_CHUNK_BYTES):
         digest.update(chunk)

@@ -17,11 +17,7 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def alt_shards(did: str, storage: Mapping[str, Any]) -> tuple[ShardInfo, ...]:
-    """Every shard that a storage of the newer family names.
-
-    Args:
-        did: Account of the record: its blobs are meant.
-        storage: The record's ``storage``.
+    """Every shard that a storage of the newer family names; blobs are of this account.
 
     Raises:
         RecordError: It is malformed; says at which path.

@@ -52,10 +52,7 @@ def known_blob(
 ) -> ShardInfo | None:
     """The account's blob with this hash, if its server is known to have it.
 
-    Args:
-        client: Logged in.
-        sha256: Of its bytes.
-        size: In bytes; where it is given, the server is asked even if nothing was sent from here.
+    Where a size is given, in bytes, the server is asked even if nothing was sent from here.
     """
     if (noted := noted_blob(client, sha256)) is not None:
         return noted

@@ -83,14 +83,7 @@ def uri_of_dataset(client: AtmosphereClient, ref: str) -> str:
 def find_newest(client: AtmosphereClient, did: str, name: str, ref: str) -> AtmosphereIndexEntry:
     """The newest dataset of a name, else what a label of the name leads to.
 
-    Args:
-        client: Access to the network.
-        did: The account that published it.
-        name: The dataset's.
-        ref: What a caller wrote, for the error.
-
-    Raises:
-        DatasetNotFoundError: Not found; suggests similar names.
+    The error for neither suggests similar names; ``ref`` is what the caller wrote.
     """
     found = entries_of(client, did, name)
     if not found and (labelled := find_label(client, did, name)):

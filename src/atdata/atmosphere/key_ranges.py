@@ -18,14 +18,7 @@ _PAGE_RECORDS: Final = 25
 
 
 def records_in(reader: Reader, did: str, collection: str, start: str) -> list[Record]:
-    """The records whose keys have a prefix, in descending order. One request if they are few.
-
-    Args:
-        reader: Access to the network.
-        did: The account.
-        collection: NSID of the collection.
-        start: The prefix, which more characters of a key may follow.
-    """
+    """The records whose keys have a prefix, in descending order. One request if they are few."""
     found: list[Record] = []
     before = f"{start}{OURS}"
     try:

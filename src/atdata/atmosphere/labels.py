@@ -59,15 +59,9 @@ class Labelled:
 
 
 def find_label(reader: Reader, did: str, name: str, version: str | None = None) -> Labelled | None:
-    """What an account's newest label of this name leads to.
+    """What an account's newest label of this name, and version if one is given, leads to.
 
     Labels with keys of ours count; where there are none, those of other tools.
-
-    Args:
-        reader: Access to the network.
-        did: The account.
-        name: The label's name.
-        version: The label's version; None: any.
     """
     start = label_range(name) if version is None else label_rkey(name, version)
     ours = records_in(reader, did, ALT_LABEL_COLLECTION, start)

@@ -35,11 +35,7 @@ def pack_metadata(metadata: Mapping[str, Any]) -> bytes:
 
 
 def unpack_metadata(value: Any, path: str) -> dict[str, Any]:
-    """Read the metadata of a record.
-
-    Args:
-        value: Bytes in the JSON form of the data model.
-        path: Where it is in the record, for errors.
+    """Read the metadata of a record, from the JSON form of bytes.
 
     Raises:
         RecordError: Not a msgpack map with str keys, or more than limits.metadata bytes.

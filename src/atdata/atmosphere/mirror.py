@@ -330,13 +330,7 @@ class Mirror:
         self._unsaved.discard(did)
 
     def _rev_to_keep(self, did: str, rev: str, before: int) -> str:
-        """The commit to record as applied: none if a manifest could not be read this time.
-
-        Args:
-            did: The account.
-            rev: Its newest commit.
-            before: How many manifests of the account were unreadable earlier.
-        """
+        """The commit to record as applied: none if a manifest could not be read this time."""
         if before == self._unreadable[did] or self._unreadable[did] > _MAX_UNREADABLE:
             return rev
         self._retry_later(did)

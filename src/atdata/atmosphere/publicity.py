@@ -114,10 +114,7 @@ def why_unreadable(
 ) -> str | None:
     """Request a shard once, without credentials: why it cannot be read, None where it can.
 
-    Args:
-        url: An http(s) or s3 URL; others are not requested.
-        endpoint: Server of an ``s3://`` URL.
-        region: Its region.
+    Only http(s) and s3 URLs are requested.
     """
     asked = _http_url(url, endpoint, region)
     if asked is None:

@@ -51,16 +51,8 @@ def dataset_record(
 ) -> dict[str, Any]:
     """The record of a dataset; of many shards it says only what it has room for.
 
-    With a manifest, which says the rest, it is as small as it can be.
-
-    Args:
-        did: The account that publishes: its own blobs are referenced, so that they stay.
-        spec: The dataset's description, checked.
-        schema_uri: AT URI of its schema.
-        placed: Every shard; those that are blobs of this account with their size.
-        sources: Those of the spec, each pinned.
-        created_at: As records have it.
-        manifest: Where what is known of each shard is, under the name that storages have for it.
+    With a manifest, which says the rest, it is as small as it can be. Blobs of this account are
+    referenced, so that they stay; their sizes must be known.
     """
     storage_of = _storage if spec.dataset_collection == DATASET_COLLECTION else alt_storage
     shards, metadata = placed.shards, spec.metadata

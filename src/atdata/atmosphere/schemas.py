@@ -95,9 +95,7 @@ def schema_record(reader: Reader, ref: str) -> Record:
 def read_schema(reader: Reader, ref: str) -> Schema:
     """The schema that a reference names, with those that it refers to, in any account.
 
-    Raises:
-        SchemaRefError, SchemaNotFoundError, RecordError: As for `schema_record`.
-        SchemaError: The record is malformed; says at which path.
+    Errors are those of `schema_record`, also for schemas that it refers to.
     """
     return parsed_schema(reader, schema_record(reader, ref))
 

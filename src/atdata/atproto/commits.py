@@ -43,12 +43,7 @@ class Change:
 
 
 def changes_of(body: Mapping[str, Any], key: bytes, collections: Collection[str]) -> list[Change]:
-    """The changes to records of these collections, each proven by the account's signature.
-
-    Args:
-        body: The body of a ``#commit`` event.
-        key: The account's signing key, as `signing_key` returns it.
-        collections: NSIDs.
+    """The changes of a ``#commit`` to records of these collections, proven by the account's key.
 
     Raises:
         RecordError: A block does not match its hash, the signature is not the account's, or the
@@ -170,10 +165,8 @@ def signed_part(commit: Mapping[str, Any]) -> bytes:
 def is_signed_by(key: bytes, message: bytes, signature: bytes) -> bool:
     """Whether a signature was made with this key, and is in canonical form.
 
-    Args:
-        key: The public key, as `signing_key` returns it.
-        message: The message, whose SHA-256 was signed.
-        signature: 64 bytes, r and s, s in the lower half.
+    The key is as `signing_key` returns it. The SHA-256 of the message was signed; the signature is
+    64 bytes, r and s, s in the lower half.
 
     Raises:
         RecordError: The key is of an unknown kind.

@@ -39,11 +39,7 @@ def decoded(block: bytes) -> Any:
 
 
 def check_depth(value: Any) -> None:
-    """Refuse a value that is too deep for the recursive functions here.
-
-    Raises:
-        RecordError: It is nested more than ``limits.record_nesting`` deep.
-    """
+    """Refuse a value that is too deep for the recursive functions here, with a RecordError."""
     if value_is_deeper(value, limits.record_nesting):
         raise RecordError(f"A block is nested more than {limits.record_nesting} deep.")
 
@@ -66,11 +62,7 @@ def to_json(value: Any) -> Any:
 
 
 def cid_of(record: Mapping[str, Any]) -> str:
-    """The CID of a record in JSON form.
-
-    Raises:
-        RecordError: It has a value outside the data model.
-    """
+    """The CID of a record in JSON form; a RecordError for a value outside the data model."""
     check_depth(record)
     try:
         block = _encoded(record)

@@ -98,11 +98,7 @@ def bytes_to_json(data: bytes) -> dict[str, str]:
 
 
 def bytes_from_json(value: Any, path: str) -> bytes:
-    """Bytes from their JSON form.
-
-    Raises:
-        RecordError: Not bytes.
-    """
+    """Bytes from their JSON form; anything else is a RecordError."""
     text = value.get("$bytes") if isinstance(value, Mapping) else None
     if not isinstance(text, str):
         raise RecordError(f"{path}: expected bytes, found {type(value).__name__}.")

@@ -43,9 +43,6 @@ def lexicons() -> Mapping[str, Mapping[str, Any]]:
 def validate(record: Mapping[str, Any]) -> None:
     """Check a record against the lexicon of its ``$type``; one without a lexicon passes.
 
-    Args:
-        record: In the JSON form of the data model, with its ``$type``.
-
     Raises:
         RecordError: Names the path, what was expected and what was found.
     """

@@ -21,18 +21,11 @@ def rows(
     most: int,
     name: str,
 ) -> Iterator[object]:
-    """All rows of a listing.
-
-    Args:
-        ask: Asks the server for a page.
-        params: With ``limit``, the rows to ask for per page.
-        key: The rows' key in the answer.
-        most: Rows accepted in all.
-        name: What to call the listing in errors.
+    """All rows of a listing, which answers have under a key; ``limit`` is asked for per page.
 
     Raises:
-        AtmosphereError: It does not end: too many rows or pages, a repeated cursor, too much time.
-            Also what ``ask`` raises.
+        AtmosphereError: It does not end: more than ``most`` rows, too many pages, a repeated
+            cursor, too much time. Also what ``ask`` raises.
     """
     seen: set[int] = set()
     waited, taken, limit = 0.0, 0, int(params["limit"])

@@ -62,11 +62,7 @@ class Session:
 
     @classmethod
     def from_answer(cls, answer: Mapping[str, Any], server: str) -> Session:
-        """Read a server's answer to a login or a refresh.
-
-        Raises:
-            AtmosphereError: The answer is not a session.
-        """
+        """Read the answer to a login or a refresh; an AtmosphereError if it is no session."""
         names = ("handle", "did", "accessJwt", "refreshJwt")
         values = [answer.get(name) for name in names]
         if not all(isinstance(v, str) and v and _SEPARATOR not in v for v in values):

@@ -116,17 +116,9 @@ class XrpcServer:
     def procedure(
         self, method: str, body: Body | None, *, token: str = "", repeatable: bool = False
     ) -> dict[str, Any]:
-        """Call a procedure, which changes something.
+        """Call a procedure, which changes something. Errors are those of `query`.
 
-        Args:
-            method: Its NSID.
-            body: What to send.
-            token: Access or refresh token.
-            repeatable: Whether it is idempotent, so that it may be sent again when nobody knows
-                whether it arrived.
-
-        Raises:
-            XrpcError, RateLimitError, AtmosphereError: As for `query`.
+        One that is idempotent may be sent again when nobody knows whether it arrived.
         """
         call = _Call("POST", method, body=body, token=token)
         return self._json(call, repeatable=repeatable)

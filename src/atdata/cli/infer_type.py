@@ -56,12 +56,8 @@ def infer_type(
 ) -> type[Any]:
     """Infer a type that fits every sample, named after the dataset.
 
-    Reads all samples once, since a field may first appear in the last one.
-
-    Args:
-        source: The shards.
-        name: Name of the dataset.
-        report: Receives a line about each field whose kind is assumed or that samples lack.
+    Reads all samples once, since a field may first appear in the last one. ``report`` receives a
+    line about each field whose kind is assumed or that samples lack.
 
     Raises:
         OptionError: No type fits all samples. Names the first field and sample that differ.
@@ -101,14 +97,9 @@ def infer_type(
 
 
 def published_like(schema: Schema, index: Any) -> str | None:
-    """The reference of the published schema that has the same fields as an inferred one.
+    """The reference of the one published schema that has the same fields as an inferred one.
 
-    Args:
-        schema: What was inferred; the order of its fields does not count.
-        index: The local index. Schemas that were inferred count only if no class fits.
-
-    Returns:
-        None unless exactly one fits.
+    The order of the fields does not count. Schemas that were inferred count only if no class fits.
     """
     fields = {field.name: field for field in schema.fields}
     classes: list[str] = []
@@ -269,12 +260,7 @@ def _inside(apart: _Apart) -> _Apart:
 
 
 def _kind(form: _Form, owner: str, field: str) -> Kind:
-    """The kind of the values, None aside.
-
-    Args:
-        form: What the values have in common.
-        owner: Class that has the field.
-        field: Its name; a nested class is named after it.
+    """The kind of the values, None aside. A nested class is named after its owner and field.
 
     Raises:
         _Apart: Values of maps differ in kind, and the keys cannot be fields.

@@ -21,11 +21,8 @@ from atdata.cli.plain import plain
 def emit(value: Any, *, samples: bool = False) -> None:
     """Print one JSON document on one line, in ASCII, which no terminal takes for commands.
 
-    JSON has no NaN or infinities: they are printed as "NaN", "Infinity" and "-Infinity".
-
-    Args:
-        value: What to print.
-        samples: Whether it is a sample, printed unchanged; in anything else secrets are hidden.
+    JSON has no NaN or infinities: they are printed as "NaN", "Infinity" and "-Infinity". Samples
+    are printed unchanged; in anything else secrets are hidden.
     """
     shown = value if samples else _redacted(value)
     try:
@@ -161,13 +158,7 @@ def progress(
 ) -> Iterator[Callable[[int], None]]:
     """Show a progress bar on standard error, if that is a terminal, while the block runs.
 
-    Args:
-        what: What is being done; the bar's label.
-        total: How much there is to do; None: unknown.
-        unit: What is counted, ``bytes`` by default.
-
-    Yields:
-        A function that takes how much more has been done.
+    Yields a function that takes how much more has been done; the total may be unknown.
     """
     if not sys.stderr.isatty():
         yield lambda done: None

@@ -8,9 +8,7 @@ import unicodedata
 def plain(text: str, *, lines: bool = False) -> str:
     """Make text safe to print: characters that would control a terminal are escaped.
 
-    Args:
-        text: Any text, for instance a name from the network.
-        lines: Whether to keep line breaks.
+    With ``lines``, line breaks are kept.
     """
     return "".join(c if _prints(c) or (lines and c == "\n") else _escaped(c) for c in text)
 

@@ -69,11 +69,7 @@ def index_to_list(where: str | None) -> Any | None:
 
 
 def index_with(target: str, where: str | None) -> Any:
-    """The local index to look up a dataset or schema in.
-
-    Raises:
-        NotFoundError: There is no index.
-    """
+    """The local index to look up a dataset or schema in; a NotFoundError if there is none."""
     index = _named_or_none(where)
     if index is None:
         raise DatasetNotFoundError(
@@ -103,11 +99,7 @@ def network_index() -> Any:
 
 
 def check_account(account: str) -> None:
-    """Check that this is a handle or a DID, before any server is asked.
-
-    Raises:
-        RefError: It is neither.
-    """
+    """Refuse what is neither a handle nor a DID, with a RefError, before any server is asked."""
     name = account_of(account)
     if not (is_did(name) or is_handle(name.lower())):
         raise RefError(

@@ -12,9 +12,7 @@ from atdata.errors import DatasetNotFoundError
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """``"Did you mean 'a' or 'b'? "``, with at most three names; "" if none is similar.
 
-    Args:
-        name: The name that was not found; case does not matter.
-        names: The existing names.
+    Case does not matter.
     """
     folded = {candidate.casefold(): candidate for candidate in sorted(names)}
     close = [folded[match] for match in difflib.get_close_matches(name.casefold(), folded)]
@@ -26,11 +24,7 @@ def no_version(
 ) -> DatasetNotFoundError:
     """The error for a name without the version that a reference asks for.
 
-    Args:
-        ref: What a caller wrote.
-        parsed: The same, parsed.
-        labels: Versions that labels of the name have.
-        schemas: Versions that the schema of the name has.
+    It says which versions labels of the name, and its schema, have.
     """
     versions = ", ".join(schemas)
     return DatasetNotFoundError(
@@ -42,12 +36,7 @@ def no_version(
 
 
 def not_a_version(name: str, owner: str) -> str:
-    """A sentence about a name that ends like a version and has none; "" for any other.
-
-    Args:
-        name: The name that was not found. Names may have an ``@``.
-        owner: Whose dataset it is: ``local``, or an account.
-    """
+    """A sentence about a name that ends like a version and has none; "" for any other."""
     start, at, end = name.rpartition("@")
     if not at or not start or split_version(name)[1] is not None:
         return ""

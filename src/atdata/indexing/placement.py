@@ -88,11 +88,7 @@ class Sharding:
 
 
 def check_is_store(store: object, example: str) -> None:
-    """Refuse what was passed as ``data_store`` and is no store.
-
-    Raises:
-        OptionError: It is not one.
-    """
+    """Refuse what was passed as ``data_store`` and is no store, with an OptionError."""
     if store is not None and not isinstance(store, AbstractDataStore):
         raise OptionError(
             f"data_store: expected a store such as {example}, found {type(store).__name__}."
@@ -141,15 +137,9 @@ def has_size(path: Path, size: int | None) -> bool:
 
 
 def check_has_store(store: AbstractDataStore | None, sharding: Sharding, *, make: str) -> None:
-    """Refuse limits of shards where no store would cut any.
+    """Refuse limits of shards, with an OptionError, where no store would cut any.
 
-    Args:
-        store: That of the index.
-        sharding: What the caller wants.
-        make: How an index with a store is made.
-
-    Raises:
-        OptionError: There is no store, and there are limits.
+    The error says how an index with a store is made.
     """
     if store is None and sharding.limits:
         raise OptionError(

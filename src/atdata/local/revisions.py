@@ -16,19 +16,11 @@ from atdata.local.search_terms import entry_terms
 def add_revision(
     backend: Backend, spec: DatasetSpec, schema_ref: str, placed: PlacedShards
 ) -> LocalDatasetEntry:
-    """Add the next revision of a name, unless the newest says the same already.
+    """Add the next revision of a name, unless the newest says the same already; what counts now.
 
-    What the spec does not give is taken from the newest revision. Two programs that see the same
-    shards with two versions of a class do not take turns in adding revisions: each finds its own.
-
-    Args:
-        backend: Where entries are kept.
-        spec: Checked.
-        schema_ref: The schema of the samples, published in this index.
-        placed: Where the shards are.
-
-    Returns:
-        The entry that is recorded now.
+    What the spec, which is checked, does not give is taken from the newest revision. Two programs
+    that see the same shards with two versions of a class do not take turns in adding revisions:
+    each finds its own.
     """
     name, cid = spec.name, content_cid(schema_ref, placed.shards)
     while True:

@@ -38,11 +38,7 @@ def within(seconds: float, name: str, problem: str = "") -> Iterator[None]:
     """Give up on a server whose answer is not complete in time, whatever it sends meanwhile.
 
     Applies to all that this thread reads in the block. In nested blocks, the earliest end applies.
-
-    Args:
-        seconds: From now.
-        name: What to call the answer in errors.
-        problem: The error's text, instead of "the answer did not come within … s".
+    The error has the name and the problem: by default that the answer did not come in time.
 
     Raises:
         SourceError: The time is up, or a head was larger than ``limits.head_bytes``.
@@ -75,11 +71,7 @@ class Pace:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Count the time of the block as waiting.
-
-        Raises:
-            SourceError: The server is too slow.
-        """
+        """Count the time of the block as waiting; a SourceError if the server is too slow."""
         started = time.monotonic()
         problem = f"fewer than {limits.slowest:,} bytes a second: its server is too slow"
         try:
@@ -118,12 +110,7 @@ def _until(seconds: float, problem: str) -> Iterator[None]:
 
 
 class _Bytes(io.RawIOBase):
-    """The bytes of a socket, read within the deadline.
-
-    Args:
-        connection: A `socket.socket`, or urllib3's equivalent.
-        raw: Its stream.
-    """
+    """The bytes of a socket (or of urllib3's equivalent), read within the deadline."""
 
     bytes_left = math.inf
     """Bytes that are still accepted."""

@@ -33,15 +33,10 @@ def system_servers() -> list[Server]:
 def txt_records(
     name: str, servers: Sequence[Server], *, answer_seconds: float = _ANSWER_SECONDS
 ) -> list[str]:
-    """The TXT records of a name, each as one text; none where the name has none or is invalid.
-
-    Args:
-        name: A domain name in ASCII.
-        servers: Asked in turn until one answers.
-        answer_seconds: How long one of them may take for one answer.
+    """The TXT records of a name in ASCII, each as one text; none where it has none or is invalid.
 
     Raises:
-        SourceError: None of them answers.
+        SourceError: None of the servers, which are asked in turn, answers.
     """
     # On first use: it takes longer to load than most commands take to run.
     resolver = load_module("dns.resolver")

@@ -19,13 +19,8 @@ _MARKS: Final = (b"[", b"{", b",", b":")
 def read_whole(response: BaseHTTPResponse, *, most: int, name: str) -> bytes:
     """The body of a response, as it was sent: it is not decompressed.
 
-    Args:
-        response: Its body unread.
-        most: Largest body accepted, in bytes.
-        name: What to call it in errors.
-
     Raises:
-        SourceError: It is larger, or took longer than ``limits.document_seconds``.
+        SourceError: More than ``most`` bytes, or it took longer than ``limits.document_seconds``.
         urllib3.exceptions.HTTPError: The connection broke.
     """
     data = bytearray()

@@ -48,11 +48,7 @@ NOT_PUBLIC: Final = (
 
 
 def claimed_did(handle: str, policy: Policy) -> str | None:
-    """The DID that a handle claims; None if it claims none.
-
-    Args:
-        handle: In lower case, without ``@``.
-        policy: The gate for its host.
+    """The DID that a handle, in lower case and without ``@``, claims; None if it claims none.
 
     Raises:
         AtmosphereError: The server of ``ATDATA_PDS_URL`` does not answer.

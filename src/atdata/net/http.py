@@ -84,14 +84,10 @@ def get_json(
     max_bytes: int | None = None,
     timeout: float = SILENT_SECONDS,
 ) -> Any:
-    """GET a small JSON document.
+    """GET a small JSON document, by default of at most ``limits.document_bytes``.
 
-    Args:
-        url: An http(s) URL.
-        params: Added as its query.
-        policy: The gate for strangers' URLs; None for a URL that the user typed.
-        max_bytes: Largest document taken; None: ``limits.document_bytes``.
-        timeout: Seconds that the server may be silent; no attempt begins after twice this.
+    The policy is None for a URL that the user typed. The server may be silent for ``timeout``
+    seconds; no attempt begins after twice this.
 
     Raises:
         NotFoundError: 404 or 410.

@@ -53,10 +53,7 @@ def network_policy() -> Policy:
 
 
 def resolve_handle(handle: str) -> str:
-    """The DID of a handle, checked in both directions.
-
-    Args:
-        handle: With or without a leading ``@``.
+    """The DID of a handle, with ``@`` or without, checked in both directions.
 
     Raises:
         IdentityError: Not a handle, it does not resolve, or its DID's document does not name it.
@@ -77,12 +74,7 @@ def resolve_handle(handle: str) -> str:
 
 
 def verify(handle: str, did: str) -> None:
-    """Check that a DID's document names this handle.
-
-    Raises:
-        IdentityError: It does not, or there is no document.
-        AtmosphereError: The directory cannot be reached.
-    """
+    """Check that a DID's document names this handle. Errors are those of `resolve_handle`."""
     if f"at://{handle.removeprefix('@').lower()}" not in _names(did):
         raise IdentityError(
             f"The handle {handle!r} points to {did}, whose document does not name it. "

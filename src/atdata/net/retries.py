@@ -127,17 +127,10 @@ class Retries:
         restarting: bool = False,
         asked: float | None = None,
     ) -> None:
-        """As `again`, with an error at the end.
-
-        Args:
-            problem: What failed.
-            cause: The error that it failed with.
-            connecting: As for `again`.
-            restarting: As for `again`.
-            asked: As for `again`.
+        """As `again`, with an error at the end, which says what failed.
 
         Raises:
-            SourceError: There is no next attempt; says what failed, how often and for how long.
+            SourceError: There is no next attempt; says how often and for how long it was tried.
         """
         if self.again(connecting=connecting, restarting=restarting, asked=asked):
             return

@@ -168,12 +168,7 @@ def _check_writable(store: object) -> None:
 
 
 def _asked(store: object, question: Callable[[], T]) -> T:
-    """What a store answers. Whatever its own libraries raise is ours, without secrets.
-
-    Raises:
-        StoreError: It fails to answer.
-        AtdataError: It refuses.
-    """
+    """What a store answers. Whatever its own libraries raise is a StoreError, without secrets."""
     try:
         return question()
     except AtdataError:
@@ -288,11 +283,7 @@ def _with_schema(
 def _look_for_nested(
     client: AtmosphereClient, schema: Schema, found: dict[tuple[str, str], str | None]
 ) -> int:
-    """Look for the schemas that a new one nests.
-
-    Returns:
-        How many have to be written.
-    """
+    """Look for the schemas that a new one nests; how many have to be written."""
     met: set[tuple[str, str]] = set()
     missing = 0
 
@@ -382,16 +373,10 @@ def _came_of(
     planned: Sequence[ShardInfo],
     limit: int,
 ) -> bool:
-    """Whether published shards are those planned, with each that is too large in pieces.
+    """Whether published shards are those planned, with each above the limit in pieces.
 
     Names and hashes of pieces are unknown before they are written, so they are recognised by their
-    numbers of samples, which add up to those of the shard.
-
-    Args:
-        published: Those of the record.
-        before: The shards that are promoted.
-        planned: Their copies, if each were copied whole.
-        limit: Bytes above which a shard is written again in pieces.
+    numbers of samples, which add up to those of the shard before.
     """
     at = 0
     for shard, copy in zip(before, planned, strict=True):

@@ -120,11 +120,7 @@ class Request:
 
 
 def name_of(entry: object, name: str | None) -> str:
-    """The name to publish under: the caller's, else the entry's.
-
-    Raises:
-        OptionError: ``entry`` is not an entry; says how to get one.
-    """
+    """The name to publish under: the caller's, else the entry's; an OptionError if that is none."""
     if not isinstance(entry, IndexEntry):
         wanted = repr(entry) if isinstance(entry, str) else "'name'"
         raise OptionError(

@@ -39,10 +39,6 @@ class Bucket:
     def client(self, key: str, *, attempts: int = 4) -> Iterator[Any]:
         """A boto3 client for requests about a key, or about what begins with it.
 
-        Args:
-            key: The key, for errors.
-            attempts: How often the library tries a request.
-
         Raises:
             StoreError: The server cannot be reached, or fails; `BucketNotFoundError` and
                 `CredentialsError` say so.

@@ -56,19 +56,8 @@ def copy_to_sink(
     """Copy shards byte for byte, a few at once, each through a file of the sink's scratch folder.
 
     A copy that exists is not read. After an error, the copies that were made stay, so that a
-    second run resumes; those in progress are finished, and no other is begun.
-
-    Args:
-        shards: What to copy, in order. Sizes and hashes that are known are checked.
-        open_shard: Opens a shard by its URL; called from several threads, one at a time.
-        sink: Takes the copies, from several threads.
-        progress: Called with a number of bytes each time that so many more are copied, or found
-            copied already; from several threads, one at a time.
-
-    Raises:
-        NoDataUrlsError: There are none.
-        IntegrityError: A shard has other bytes than recorded; it was not copied.
-        StoreError: The sink refuses one, or the disk is full.
+    second run resumes; those in progress are finished, and no other is begun. The sink takes copies
+    from several threads. The rest is as for `SinkStore.copy_shards`.
     """
     if not shards:
         raise NoDataUrlsError("There are no shards to copy.")

@@ -96,11 +96,7 @@ class DiskDataStore(SinkStore):
 class _FolderSink:
     """Places the finished shards of one call.
 
-    Args:
-        root: The store's folder.
-        folder: Where shards go.
-        scratch: A folder for unfinished ones.
-        own: Whether no other writer can know the folder.
+    ``own`` is whether no other writer can know the folder.
     """
 
     def __init__(self, root: Path, folder: Path, scratch: Path, *, own: bool) -> None:

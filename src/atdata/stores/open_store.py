@@ -12,10 +12,6 @@ from atdata.system.folders import user_path
 def open_store(place: str, *, client: object | None = None) -> tuple[AbstractDataStore, str | None]:
     """Open a store by its path, its URL or, with a client, the name of a store of its account.
 
-    Args:
-        place: Such as ``copies``, ``s3://bucket/prefix`` or ``blobs``.
-        client: Logged in to the account whose store may be named. None: no account is.
-
     Returns:
         The store, and the prefix that the URL names, if it names one.
 

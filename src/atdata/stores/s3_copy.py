@@ -35,12 +35,6 @@ def copy_on_server(
 ) -> ShardInfo | None:
     """Copy an object that was stored with its hash, if that is the one expected.
 
-    Args:
-        client: A boto3 client, whose keys may read the source.
-        source: Bucket and key of the object.
-        place: Bucket and key of the copy.
-        shard: What is known of it.
-
     Returns:
         The shard with size and hash. None if the server does not copy, the keys may not read it,
         its hash was not stored, or the place is taken.

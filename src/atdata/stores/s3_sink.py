@@ -23,13 +23,9 @@ _UNTIL_SHOWN: Final = RetryPolicy(attempts=7, first_pause=0.15)
 
 
 class BucketSink:
-    """Places the finished shards of one call.
+    """Places the finished shards of one call, whose keys begin with ``base``.
 
-    Args:
-        bucket: Where to.
-        base: What keys begin with.
-        scratch: A folder for unfinished shards.
-        own: Whether no other writer can know what keys begin with.
+    ``own`` is whether no other writer can know what they begin with.
     """
 
     def __init__(self, bucket: Bucket, base: str, scratch: Path, *, own: bool) -> None:

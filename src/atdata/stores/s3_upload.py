@@ -28,18 +28,11 @@ _TYPES: Final = {".tar": "application/x-tar", ".json": "application/json"}
 
 
 def upload(client: Any, bucket: str, key: str, file: Path, sha256: str) -> None:
-    """Send a file, unless its key is taken. Nothing is overwritten.
+    """Send a file, unless its key is taken. Nothing is overwritten. Its hash is stored with it.
 
     At most four parts of 16 MiB are in memory (larger ones for files over 150 GB). The caller has
     to look whose object has the key afterwards: the answer to a successful request may be lost, and
     the same request, sent again, finds the key taken or its parts used up.
-
-    Args:
-        client: A boto3 client.
-        bucket: Name of the bucket.
-        key: Key of the object.
-        file: What to send.
-        sha256: Its hash, stored with the object.
 
     Raises:
         botocore.exceptions.BotoCoreError: The server did not answer; the object may be there.

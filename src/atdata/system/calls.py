@@ -27,16 +27,7 @@ def open_flags(*names: str) -> int:
 
 
 def read_at(number: int, size: int, start: int) -> bytes:
-    """Read at an offset; the position of the file stays.
-
-    Args:
-        number: The file's descriptor.
-        size: Most bytes to read.
-        start: Offset in bytes.
-
-    Returns:
-        At most `size` bytes, none at the end of the file.
-    """
+    """Read at most ``size`` bytes at an offset, none at the end; the position of the file stays."""
     if hasattr(os, "pread"):
         return os.pread(number, size, start)
     with _position:
@@ -49,15 +40,10 @@ def read_at(number: int, size: int, start: int) -> bytes:
 
 
 def read_into(number: int, parts: Sequence[Any], start: int) -> int:
-    """Read at an offset into writable buffers, one after the other.
+    """Read at an offset into writable buffers, one after the other; how many bytes were read.
 
-    Args:
-        number: The file's descriptor.
-        parts: Buffers, at most as many as one call takes (1,024 on Linux).
-        start: Offset in bytes.
-
-    Returns:
-        How many bytes were read: 0 at the end of the file; else maybe fewer than there is room for.
+    That is 0 at the end of the file; else maybe less than there is room for. The buffers are at
+    most as many as one call takes (1,024 on Linux).
     """
     if hasattr(os, "preadv"):
         return os.preadv(number, parts, start)
@@ -73,12 +59,9 @@ def read_into(number: int, parts: Sequence[Any], start: int) -> int:
 
 
 def write_all(number: int, parts: Sequence[Any], size: int) -> None:
-    """Write buffers to a file, one after the other.
+    """Write contiguous buffers of ``size`` bytes in all to a file, one after the other.
 
-    Args:
-        number: The file's descriptor.
-        parts: Contiguous buffers, at most as many as one call takes (1,024 on Linux).
-        size: Their bytes in all.
+    They are at most as many as one call takes (1,024 on Linux).
 
     Raises:
         OSError: The file cannot take all of them.
@@ -99,10 +82,7 @@ def write_all(number: int, parts: Sequence[Any], size: int) -> None:
 def map_written(number: int, size: int, start: int) -> mmap.mmap:
     """Map bytes that were just written, to be read once.
 
-    Args:
-        number: The file's descriptor.
-        size: How many bytes.
-        start: Offset in bytes, a multiple of `mmap.ALLOCATIONGRANULARITY`.
+    The offset is a multiple of `mmap.ALLOCATIONGRANULARITY`.
 
     Raises:
         OSError: The file system has no maps.
@@ -115,11 +95,7 @@ def map_written(number: int, size: int, start: int) -> mmap.mmap:
 
 
 def fresh_memory(size: int) -> mmap.mmap:
-    """Zeroed memory straight from the system, in huge pages where there are some.
-
-    Args:
-        size: Bytes, at least 1.
-    """
+    """Zeroed memory, not empty, straight from the system, in huge pages where there are some."""
     if not hasattr(mmap, "MAP_ANONYMOUS"):
         return mmap.mmap(-1, size)
     memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)

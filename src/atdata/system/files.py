@@ -89,15 +89,9 @@ def make_folders(folder: Path, *, within: Path | None = None, sync: bool = True)
 
 
 def place_file(file: Path, path: Path, *, sync: bool = True) -> None:
-    """Rename a finished file, replacing any file of that name, and wait for the disk.
+    """Rename a finished file, which nobody writes to any more, and wait for the disk.
 
-    Args:
-        file: The file, which nobody writes to any more.
-        path: Its name, on the same file system.
-        sync: Whether to wait for the disk.
-
-    Raises:
-        OSError: It cannot be renamed, or the disk fails.
+    A file of that name is replaced. Both are on the same file system.
     """
     if sync:
         _sync_file(file)

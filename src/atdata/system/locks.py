@@ -64,14 +64,9 @@ def unlock(file: int) -> None:
 
 @contextmanager
 def locked_folder(folder: Path, patience: float) -> Iterator[None]:
-    """Hold the lock of a folder in the block.
+    """Hold the lock of a folder in the block; patience and errors are as for `lock`.
 
-    Args:
-        folder: The folder. Where folders cannot be opened (Windows), a file next to it is locked.
-        patience: As for `lock`.
-
-    Raises:
-        OSError: As for `lock`.
+    Where folders cannot be opened (Windows), a file next to it is locked.
     """
     if hasattr(os, "O_DIRECTORY"):
         number = os.open(folder, open_flags("O_RDONLY", "O_DIRECTORY"))

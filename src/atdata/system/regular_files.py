@@ -47,16 +47,7 @@ def open_number(path: str | Path, *, follow: bool = True) -> int:
 
 
 def open_file(path: str | Path, buffering: int = -1, *, follow: bool = True) -> IO[bytes]:
-    """Open a regular file for reading, as a stream.
-
-    Args:
-        path: The file.
-        buffering: As for `open`.
-        follow: As for `open_number`.
-
-    Raises:
-        OSError: As for `open_number`.
-    """
+    """Open a regular file for reading, as a stream; arguments and errors as for `open_number`."""
 
     def opener(name: Any, _: int) -> int:
         return open_number(name, follow=follow)

@@ -30,10 +30,7 @@ _INHERITED: Final[list[Any]] = []
 class ConnectionPool(Generic[C]):
     """Opens connections as threads ask for them, and keeps a few for the next.
 
-    Args:
-        connect: Opens one.
-        usable: Whether one that was idle still works.
-        keep: How many idle ones are kept.
+    ``usable`` says whether one that was idle still works.
     """
 
     def __init__(

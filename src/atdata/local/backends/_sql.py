@@ -80,11 +80,7 @@ class SqlBackend(Backend):
 
     @abstractmethod
     def _writing(self, *, pages: bool = False) -> AbstractContextManager[Query]:
-        """A transaction, and what runs its statements.
-
-        Args:
-            pages: Whether it changes pages: then it is alone among those that do.
-        """
+        """A transaction, and what runs its statements; alone among those that change pages."""
 
     @abstractmethod
     def _read(self, query: str, *values: str | int | bytes) -> Sequence[tuple[Any, ...]]:

@@ -216,11 +216,7 @@ class SqliteBackend(SqlBackend):
 
 
 def path_in(url: str) -> Path:
-    """The file of ``sqlite:///absolute/path``; percent signs as in every URL.
-
-    Raises:
-        UrlError: It names none.
-    """
+    """The file of ``sqlite:///absolute/path``, percent signs as in every URL; else a UrlError."""
     path = url.partition("://")[2]
     if not unquote(path).strip("/") or not path.startswith("/"):
         raise UrlError(
