@@ -130,7 +130,6 @@ class SupportsNeighbours(Protocol):
             ShardNotFoundError: Not found.
             SourceError: It cannot be read.
         """
-        ...
 
 
 @runtime_checkable

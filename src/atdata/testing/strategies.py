@@ -96,7 +96,9 @@ def kinds(*, depth: int = 2) -> st.SearchStrategy[Kind]:
         st.sampled_from(sorted(PRIMITIVES)).map(Primitive),
         st.just(DateTime()),
         st.sampled_from(sorted(MEDIA)).map(Encoded),
-        st.lists(st.text(max_size=5), min_size=1, max_size=3, unique=True).map(_choice),
+        st.lists(st.text(max_size=5), min_size=1, max_size=3, unique=True).map(
+            lambda values: Choice(tuple(values))
+        ),
         st.just(JsonValue()),
         _class_names().map(lambda names: ClassLabel(*names)),
         st.builds(Array, st.none() | st.sampled_from(DTYPES), st.none() | _shapes()),
@@ -105,7 +107,9 @@ def kinds(*, depth: int = 2) -> st.SearchStrategy[Kind]:
         return leaves
     inner = kinds(depth=depth - 1)
     item = inner | inner.map(Maybe)
-    nested = st.builds(_nested, class_names(), fields(depth=depth - 1, min_size=1), versions())
+    nested = st.builds(
+        Nested, class_names(), fields(depth=depth - 1, min_size=1), st.none(), versions()
+    )
     return st.one_of(leaves, item.map(ListOf), item.map(MapOf), nested)
 
 
@@ -218,14 +222,6 @@ def _class_names() -> st.SearchStrategy[list[str]]:
     return st.lists(st.text(min_size=1, max_size=5), min_size=1, max_size=3, unique=True)
 
 
-def _choice(values: list[str]) -> Choice:
-    return Choice(tuple(values))
-
-
-def _nested(name: str, inside: tuple[Field, ...], version: str) -> Nested:
-    return Nested(name, inside, None, version)
-
-
 def _is_class_name(name: str) -> bool:
     return name.isidentifier() and not keyword.iskeyword(name)
 
@@ -235,11 +231,7 @@ def _datetimes() -> st.SearchStrategy[datetime]:
     zones: st.SearchStrategy[timezone | None] = st.none() | offset
     low, high = datetime(2, 1, 1), datetime(9998, 12, 31)
     naive = st.datetimes(low, high)
-    return st.builds(_in_zone, naive, zones)
-
-
-def _in_zone(naive: datetime, zone: timezone | None) -> datetime:
-    return naive.replace(tzinfo=zone)
+    return st.builds(datetime.replace, naive, tzinfo=zones)
 
 
 _PRIMITIVE_VALUES: Final[dict[str, st.SearchStrategy[Any]]] = {

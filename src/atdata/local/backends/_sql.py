@@ -76,6 +76,8 @@ class SqlBackend(Backend):
     """The column that says whether the newest revision of a name was given terms."""
     without_terms: ClassVar[str]
     """The condition that it was not given any yet."""
+    pages_at_once: ClassVar[int]
+    """Pages that one statement writes."""
     _pool: ConnectionPool[Any]
 
     @abstractmethod
@@ -263,7 +265,7 @@ class SqlBackend(Backend):
         table = f"{self.prefix}found_by"
         changed = plan(SqlPages(table, query), changes)
         written = [(key, value) for key, value in changed.items() if value is not None]
-        for part in _parts(written, _KEYS_AT_ONCE // 2):
+        for part in _parts(written, self.pages_at_once):
             rows = ", ".join(["(?, ?)"] * len(part))
             query(
                 f"INSERT INTO {table} VALUES {rows} "

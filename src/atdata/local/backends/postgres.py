@@ -83,6 +83,7 @@ class PostgresBackend(SqlBackend):
     prefix = "atdata_"
     with_terms = "terms"
     without_terms = "terms IS NULL"
+    pages_at_once = 250
 
     def __init__(self, url: str) -> None:
         self.address = address_of(url)

@@ -72,6 +72,8 @@ class SqliteBackend(SqlBackend):
     prefix = ""
     with_terms = "indexed"
     without_terms = "NOT indexed"
+    # Few different statements, which stay prepared: 250 pages at once take 15 % longer.
+    pages_at_once = 8
 
     def __init__(self, path: Path) -> None:
         self.path = user_path(path).absolute()
