@@ -98,22 +98,10 @@ class SinkStore(ABC):
         prefix: str,
         progress: Progress | None = None,
     ) -> ShardUrls:
-        """Copy shards byte for byte, a few at once.
+        """Copy shards byte for byte, a few at once, as `SupportsCopy.copy_shards` says.
 
-        Args:
-            shards: What to copy. A copy that exists, with size and hash, is neither read nor sent.
-            open_shard: Opens a shard by its URL; called from several threads, one at a time.
-            prefix: Where in the store.
-            progress: Called with each number of bytes that are copied; from several threads, one
-                at a time.
-
-        Returns:
-            The URL of each copy, in the same order.
-
-        Raises:
-            NoDataUrlsError: There are none.
-            IntegrityError: A shard has other bytes than recorded; it was not copied.
-            OptionError, StoreError: As for `write_shards`.
+        A copy that exists, with size and hash, is neither read nor sent. ``open_shard`` and
+        ``progress`` are called from several threads, one at a time.
         """
         with self._sink(prefix, shards) as sink:
             return _finished(sink, copy_to_sink(shards, open_shard, sink, progress=progress))
