@@ -109,7 +109,8 @@ class PDSBlobStore(SinkStore):
 
     Publish them at once: the server drops blobs that no record references after some hours.
     A run that was broken off does not send again what the server has. Prefixes have no meaning
-    here: blobs have no names. Servers take 5 MiB by default, some 50 MB and more.
+    here: blobs have no names, and no files next to them. Servers take 5 MiB by default, some 50 MB
+    and more.
 
     Writing and copying raise `AuthenticationError` without a login, and `AtmosphereError` if the
     server cannot be reached or refuses.
