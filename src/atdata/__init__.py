@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from atdata.lenses.views import field_view
     from atdata.load import load_dataset
     from atdata.samples.batch import SampleBatch
+    from atdata.samples.described import Doc, Shape, Unit
     from atdata.samples.dict_sample import DictSample
     from atdata.samples.kinds import ClassLabel, Json
     from atdata.samples.media import Audio, Image
@@ -71,6 +72,7 @@ __all__ = [
     "DatasetDict",
     "Decode",
     "DictSample",
+    "Doc",
     "Field",
     "Image",
     "IndexEntry",
@@ -83,10 +85,12 @@ __all__ = [
     "S3Source",
     "SampleBatch",
     "Schema",
+    "Shape",
     "ShardInfo",
     "ShardReader",
     "ShardUrls",
     "URLSource",
+    "Unit",
     "__version__",
     "atmosphere",
     "build_type",
@@ -119,6 +123,7 @@ _WHERE: Final = {
     "DatasetDict": "dataset.dataset_dict",
     "Decode": "dataset.decode.options",
     "DictSample": "samples.dict_sample",
+    "Doc": "samples.described",
     "Field": "schema.model",
     "Image": "samples.media",
     "IndexEntry": "_protocols",
@@ -131,10 +136,12 @@ _WHERE: Final = {
     "S3Source": "sources.s3",
     "SampleBatch": "samples.batch",
     "Schema": "schema.model",
+    "Shape": "samples.described",
     "ShardInfo": "_shardlist",
     "ShardReader": "_protocols",
     "ShardUrls": "_shardlist",
     "URLSource": "sources.url",
+    "Unit": "samples.described",
     "build_type": "schema.build",
     "compare_schemas": "schema.evolve:compare",
     "field_view": "lenses.views",

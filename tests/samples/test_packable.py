@@ -492,7 +492,8 @@ def test_equal_frozen_samples_have_one_hash() -> None:
 
 
 def test_annotations_of_jaxtyping_are_dtype_and_shape() -> None:
-    """A number is a length; a name, an expression or _ is any; ... is any number of axes."""
+    """A number is a length; a name is one length within a sample; an expression or _ is any; ...
+    is any number of axes."""
     from jaxtyping import Bool, Float, Float32, Num, Shaped, UInt8
 
     from atdata.samples.codec import codec_of
@@ -508,8 +509,8 @@ def test_annotations_of_jaxtyping_are_dtype_and_shape() -> None:
 
     kinds = {field.name: field.kind for field in codec_of(Typed).fields}
     assert kinds["points"] == Array("float32", (21, 3))
-    assert kinds["picture"] == Array("uint8", (None, None, 3))
-    assert kinds["mask"] == Array("bool", (None, None, None, None))
+    assert kinds["picture"] == Array("uint8", (None, None, 3), ("h", "w", None))
+    assert kinds["mask"] == Array("bool", (None,) * 4, ("n", None, None, None))
     assert kinds["scalar"] == Array("float32", ())
     assert kinds["anything"] == Array()
     sample = Typed(
@@ -528,7 +529,7 @@ def test_annotations_of_jaxtyping_are_dtype_and_shape() -> None:
         (Num[np.ndarray, "a"], "one dtype"),
         (Float32[np.ndarray, "... 3"], "any number of axes"),
         (Float32[np.ndarray, "*batch 3"], "any number of axes"),
-        (Float32[list, "3"], "NumPy arrays"),
+        (Float32[list, "3"], r"write Float32\[np\.ndarray, '3'\]"),
     ]
     for annotation, message in odd:
         with pytest.raises(SampleTypeError, match=rf"Odd\.x: .*{message}"):

@@ -26,7 +26,7 @@ class Shelf:
 
     def ref_of(self, nested: Nested) -> str:
         """Publish the schema of a nested sample."""
-        return self.publish(Schema(nested.name, nested.version or "1.0.0", nested.fields))
+        return self.publish(Schema.of_nested(nested))
 
     def resolve(self, ref: str) -> Schema:
         """Read a schema back, following what it leads to."""

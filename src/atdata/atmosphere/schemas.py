@@ -272,7 +272,7 @@ def _versions(client: AtmosphereClient, name: str) -> list[Record]:
 
 def nested_schema(nested: Nested) -> Schema:
     """The schema of samples inside samples, as it is published."""
-    return Schema(nested.name, nested.version or "1.0.0", nested.fields)
+    return Schema.of_nested(nested)
 
 
 def _publish_nested(

@@ -113,7 +113,7 @@ class Schemas:
         return self._backend.add_schema(row) == row
 
     def _publish_nested(self, kind: Nested) -> str:
-        schema = Schema(kind.name, kind.version or "1.0.0", kind.fields)
+        schema = Schema.of_nested(kind)
         if kind.version is not None:
             try:
                 return self._publish_as(schema)
@@ -199,7 +199,7 @@ def _check(schema: Schema) -> None:
 
     def stand_in(kind: Nested) -> str:
         ref = str(LocalSchemaRef(f"Nested{len(inside)}", "1.0.0"))
-        inside[ref] = Schema(kind.name, "1.0.0", kind.fields)
+        inside[ref] = Schema.of_nested(kind).with_version("1.0.0")
         return ref
 
     try:

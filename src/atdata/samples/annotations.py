@@ -6,6 +6,7 @@ import sys
 import types
 import typing
 from collections.abc import Mapping, Set
+from dataclasses import replace
 from datetime import datetime
 from enum import Enum
 from typing import Annotated, Any, Final, Literal, Union
@@ -14,6 +15,7 @@ import numpy as np
 
 from atdata._limits import limits
 from atdata.errors import SampleTypeError
+from atdata.samples.described import Shape, is_axis_name
 from atdata.samples.kinds import (
     PRIMITIVES,
     Array,
@@ -54,6 +56,15 @@ _INSTEAD: Final[dict[type, str]] = {
     bytearray: "bytes",
 }
 """Types that cannot be a field → what holds their values; the first that fits counts."""
+_TO_NUMPY: Final = {
+    "torch": "tensor.numpy(force=True)",
+    "tensorflow": "tensor.numpy()",
+    "jax": "np.asarray(array)",
+    "jaxlib": "np.asarray(array)",
+    "cupy": "array.get()",
+    "mlx": "np.asarray(array)",
+}
+"""Package of an array class → how its values become NumPy arrays. None is imported."""
 _MEDIA_NAMES: Final = {cls: name for name, cls in MEDIA.items()}
 _PRIMITIVE_NAMES: Final = {cls: name for name, cls in PRIMITIVES.items()}
 
@@ -151,7 +162,45 @@ def _annotated(annotation: Any, notes: tuple[Any, ...], depth: int) -> Kind:
             )
         if isinstance(note, Kind):
             return note
-    return kind_of(annotation, depth=depth)
+    kind = kind_of(annotation, depth=depth)
+    for note in notes:
+        if isinstance(note, Shape):
+            kind = _shaped(kind, note)
+        elif note is Shape or (_holds_array(kind) and _is_axes(note)):
+            axes = note if isinstance(note, tuple) else ("h", "w", 3)
+            shown = ", ".join("..." if axis is ... else repr(axis) for axis in axes)
+            raise SampleTypeError(
+                f"The shape of an array is written Annotated[…, atdata.Shape({shown})], found "
+                f"{note!r:.80}."
+            )
+    return kind
+
+
+def _is_axes(note: object) -> bool:
+    """Whether this is a shape as a plain tuple."""
+    return isinstance(note, tuple) and all(
+        axis is None or axis is ... or isinstance(axis, int | str) for axis in note
+    )
+
+
+def _holds_array(kind: Kind) -> bool:
+    return isinstance(kind, Array) or (isinstance(kind, Maybe) and _holds_array(kind.kind))
+
+
+def _shaped(kind: Kind, shape: Shape) -> Kind:
+    """An array's kind with a shape."""
+    if isinstance(kind, Maybe):
+        return Maybe(_shaped(kind.kind, shape))
+    if not isinstance(kind, Array):
+        raise SampleTypeError(
+            f"{shape!r} is for an array, not for {kind.describe()}. Write it around the array: "
+            f"Annotated[NDArray[np.float32], {shape!r}]."
+        )
+    if kind.shape is not None and (kind.shape, kind.axes) != (shape.lengths, shape.names):
+        raise SampleTypeError(
+            f"{shape!r}: the array has another shape already, {kind.describe()}. Give one of them."
+        )
+    return Array(kind.dtype, shape.lengths, shape.names)
 
 
 def holds(annotation: Any, cls: type) -> bool:
@@ -175,7 +224,7 @@ def _kind_of_class(cls: type, depth: int) -> Kind:
     if codec := cls.__dict__.get("__atdata_codec__"):
         if depth + codec.depth > limits.nesting:
             raise SampleTypeError(_too_deep())
-        return Nested(codec.name, codec.fields, cls)
+        return Nested(codec.name, codec.fields, cls, description=codec.description)
     raise _unsupported(cls)
 
 
@@ -232,10 +281,14 @@ def _is_jaxtyping(annotation: Any) -> bool:
 
 
 def _jaxtyping(annotation: Any) -> Array:
-    """``Float32[np.ndarray, "batch 3"]``: a dtype and a shape, where a name is any length."""
+    """``Float32[np.ndarray, "batch 3"]``: a dtype, and a shape as of `Shape`."""
     shown = annotation.__name__
     if annotation.array_type is not np.ndarray:
-        raise SampleTypeError(f"{shown}: a sample holds NumPy arrays; write np.ndarray in it.")
+        raise SampleTypeError(
+            f"{shown}: a sample holds NumPy arrays: write "
+            f"{shown.partition('[')[0]}[np.ndarray, {annotation.dim_str!r}]."
+            f"{_converted_by(annotation.array_type)}"
+        )
     axes = annotation.dim_str.split()
     several = [axis for axis in axes if axis.startswith("*") or "..." in axis]
     if several and len(axes) > 1:
@@ -243,10 +296,9 @@ def _jaxtyping(annotation: Any) -> Array:
             f"{shown}: {several[0]!r} stands for any number of axes, so there can be no other. "
             'Write "..." alone, or a name for each axis.'
         )
-    lengths = [axis.rpartition("=")[2] for axis in axes]
-    shape = None if several else tuple(int(n) if n.isdecimal() else None for n in lengths)
+    shape = _jaxtyping_shape(axes) if not several else Shape(...)
     if not isinstance(annotation.dtypes, (tuple, list)):
-        return Array(None, shape)
+        return Array(None, shape.lengths, shape.names)
     found: set[np.dtype[Any]] = set()
     for name in annotation.dtypes:
         try:
@@ -259,7 +311,20 @@ def _jaxtyping(annotation: Any) -> Array:
             f"{shown}: a field has one dtype that NumPy knows, such as Float32, or any, which "
             "is Shaped."
         )
-    return _array_of(found.pop(), shape)
+    return replace(_array_of(found.pop(), shape.lengths), axes=shape.names)
+
+
+def _jaxtyping_shape(axes: list[str]) -> Shape:
+    """Axes as jaxtyping writes them: ``3``, ``channels=3``, ``batch``, ``_`` for any length."""
+    found: list[int | str | None] = []
+    for axis in axes:
+        length = axis.rpartition("=")[2]
+        if length.isdecimal():
+            found.append(int(length))
+        else:
+            # Others, such as #batch, which may be 1, or n-1, are not checked.
+            found.append(axis if is_axis_name(axis) and not axis.startswith("_") else None)
+    return Shape(*found)
 
 
 def _unsupported(annotation: Any) -> SampleTypeError:
@@ -269,6 +334,13 @@ def _unsupported(annotation: Any) -> SampleTypeError:
     )
 
 
+def _converted_by(cls: object) -> str:
+    """How values of another library's array class become NumPy arrays; "" for other classes."""
+    home = str(getattr(cls, "__module__", "")).partition(".")[0]
+    call = _TO_NUMPY.get(home)
+    return "" if call is None else f" Store {call}, which is a NumPy array."
+
+
 def _instead_of(annotation: Any) -> str:
     """``": write int"`` for a type that a supported one can stand for; "" for any other."""
     cls = typing.get_origin(annotation) or annotation
@@ -276,6 +348,8 @@ def _instead_of(annotation: Any) -> str:
         cls = ClassLabel
     if not isinstance(cls, type):
         return ""
+    if hint := _converted_by(cls):
+        return f": write NDArray[np.float32] or the like.{hint} Dataset.to_torch gives tensors"
     for unfit, fit in _INSTEAD.items():
         if cls is unfit or (issubclass(cls, np.generic) and issubclass(cls, unfit)):
             return f": write {fit}"

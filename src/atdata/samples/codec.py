@@ -9,6 +9,7 @@ from typing import Any, Final, Generic, TypeVar
 from atdata._limits import limits
 from atdata._warnings import warn
 from atdata.errors import DecodeError, EncodeError, SampleTypeError, UnknownFieldWarning
+from atdata.samples.axes import NamedAxes
 from atdata.samples.kinds import (
     Array,
     Field,
@@ -43,6 +44,7 @@ class SampleCodec(Generic[T]):
         plain: Instances may be built by setting ``__dict__``.
         positional: Calling the class with the values in order only stores them.
         members: Field name → the names of members that it is read from, where they are given.
+        description: What the samples are, for people.
     """
 
     untyped = False
@@ -58,8 +60,12 @@ class SampleCodec(Generic[T]):
         plain: bool,
         positional: bool,
         members: Mapping[str, tuple[str, ...]] | None = None,
+        description: str | None = None,
     ) -> None:
         self.members = members or {}
+        self.description = description
+        self.named_axes = NamedAxes.of(fields)
+        """Checks axes that have names; None: no two axes have the same."""
         self.sample_type = sample_type
         self.name = name
         self.fields = fields
@@ -103,6 +109,11 @@ class SampleCodec(Generic[T]):
                 pack(getattr(sample, name), pieces)
         except Misfit as misfit:
             raise EncodeError(f"{self.sample_type.__name__} {misfit.at(f'.{name}')}") from None
+        if self.named_axes is not None:
+            try:
+                self.named_axes.check(sample)
+            except Misfit as misfit:
+                raise EncodeError(f"{self.sample_type.__name__} {misfit}") from None
         packed = b"".join(pieces)
         if self.containers and len(packed) > limits.containers:
             self._check_containers(sample, packed)
@@ -170,7 +181,10 @@ class SampleCodec(Generic[T]):
                     wire[name] = value if ready else _at(name, kind.encode, value)
             if unknown := sorted(set(data) - self._names):
                 raise Misfit("no such field", "a value").at(f".{unknown[0]}")
-            return self.from_wire(wire)
+            made = self.from_wire(wire)
+            if self.named_axes is not None:
+                self.named_axes.check(made)
+            return made
         except Misfit as misfit:
             raise EncodeError(f"{self.sample_type.__name__} {misfit}") from None
 
@@ -186,6 +200,8 @@ class SampleCodec(Generic[T]):
                 wire[name] = kind.encode(getattr(sample, name))
             except Misfit as misfit:
                 raise misfit.at(f".{name}") from None
+        if self.named_axes is not None:
+            self.named_axes.check(sample)
         return wire
 
     def from_wire(self, wire: dict[str, Any]) -> T:

@@ -16,9 +16,11 @@ from typing import Any, ClassVar, Final, TypeVar, dataclass_transform, overload
 import numpy as np
 
 from atdata._arrays import AnyArray
+from atdata._limits import limits
 from atdata.errors import EncodeError, SampleTypeError
 from atdata.samples.annotations import holds, kind_of, resolve
 from atdata.samples.codec import SPECIAL, SampleCodec, defaults_of
+from atdata.samples.described import doc_of, unit_of
 from atdata.samples.kinds import Field, Kind, Maybe
 from atdata.samples.media import Media
 from atdata.samples.member import members_of
@@ -52,6 +54,9 @@ def packable(
     A sample that is read is what was stored: neither ``__init__`` nor ``__post_init__`` runs, and
     what is not a field (an ``InitVar``, an attribute that ``__post_init__`` sets) is missing. A
     field that a stored sample lacks has its default.
+
+    The class's docstring is the description of its schema, and `Doc` in an annotation that of a
+    field.
 
     Args:
         cls: The class, its fields annotated.
@@ -142,6 +147,7 @@ def equip(
     name: str,
     fields: tuple[Field, ...],
     members: Mapping[str, tuple[str, ...]] | None = None,
+    description: str | None = None,
 ) -> None:
     """Give a dataclass its codec, the members of a sample type, and equality.
 
@@ -150,6 +156,7 @@ def equip(
         name: Qualified name of its schema.
         fields: Its fields, in order.
         members: As for `SampleCodec`.
+        description: As for `SampleCodec`.
 
     Raises:
         SampleTypeError: Its instances cannot be stored by their fields.
@@ -170,6 +177,7 @@ def equip(
         plain=bool(cls.__dictoffset__) and not any(hasattr(type(s), "__set__") for s in statics),
         positional=_stores_by_position(cls, fields),
         members=members,
+        description=description,
     )
     parts: dict[str, Any] = {
         "__atdata_codec__": codec,
@@ -215,12 +223,30 @@ def _made(cls: type, names: Mapping[str, Any], **options: bool) -> type[Any]:
             raise SampleTypeError(f"{cls.__qualname__}.{field.name}: {problem}") from None
         optional = isinstance(kind, Maybe)
         inner = kind.kind if isinstance(kind, Maybe) else kind
-        description = field.metadata.get("description")
-        fields.append(Field(field.name, inner, optional, description))
+        hint = hints[field.name]
+        # Python 3.14 has field(doc=…).
+        description = (
+            field.metadata.get("description") or doc_of(hint) or getattr(field, "doc", None)
+        )
+        unit = field.metadata.get("unit") or unit_of(hint)
+        fields.append(Field(field.name, inner, optional, description, unit))
         if read_from := members_of(hints[field.name]):
             members[field.name] = read_from
-    equip(cls, f"{cls.__module__}.{cls.__name__}", tuple(fields), members)
+    equip(cls, f"{cls.__module__}.{cls.__name__}", tuple(fields), members, _description_of(cls))
     return cls
+
+
+def _description_of(cls: type) -> str | None:
+    """The docstring of a class, if it has one of its own that a schema can hold."""
+    doc = cls.__dict__.get("__doc__")
+    # Without one, dataclasses write the class's signature.
+    if not isinstance(doc, str) or doc.startswith(f"{cls.__name__}("):
+        return None
+    text = inspect.cleandoc(doc)
+    if len(text) > limits.text:
+        text = text.partition("\n\n")[0]
+    fits = 0 < len(text) <= limits.text and not any("\ud800" <= c <= "\udfff" for c in text)
+    return text if fits else None
 
 
 def name_problem(name: str) -> str | None:

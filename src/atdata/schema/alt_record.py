@@ -42,7 +42,7 @@ from atdata.samples.kinds import (
     Unknown,
 )
 from atdata.samples.ndarray import dtype_name
-from atdata.schema.checks import as_choices, as_shape, check_limits, known_dtype
+from atdata.schema.checks import as_choices, as_shape, as_unit, check_limits, known_dtype
 from atdata.schema.model import Schema
 from atdata.schema.named_kinds import named_kind, named_record
 
@@ -121,9 +121,10 @@ def _field(key: str, value: object, required: bool, path: str) -> Field:
     kind = _kind(value, path, 1)
     found = value.get("description") if isinstance(value, Mapping) else None
     description = in_schema.text(found, f"{path}.description")
+    unit = as_unit(value.get("unit") if isinstance(value, Mapping) else None, f"{path}.unit")
     if isinstance(kind, Maybe):
-        return Field(name, kind.kind, True, description)
-    return Field(name, kind, not required, description)
+        return Field(name, kind.kind, True, description, unit)
+    return Field(name, kind, not required, description, unit)
 
 
 def _kind(value: object, path: str, depth: int) -> Kind:
@@ -182,8 +183,8 @@ def _array(data: Mapping[str, Any], path: str) -> Kind | None:
     dtype = None if name is None else known_dtype(name)
     if name is not None and dtype is None:
         return None
-    shape = as_shape(data.get("shape"), f"{path}.shape")
-    return Array(None if dtype is None else dtype_name(dtype), shape)
+    shape, axes = as_shape(data, path)
+    return Array(None if dtype is None else dtype_name(dtype), shape, axes)
 
 
 def to_alt_record(schema: Schema) -> dict[str, Any]:
@@ -227,7 +228,8 @@ def _names_in(written: object) -> set[str]:
 
 def _property(field: Field) -> dict[str, Any]:
     written = _json_schema(field.kind, f"field {field.name!r}")
-    return written if field.description is None else {**written, "description": field.description}
+    more = {"description": field.description, "unit": field.unit}
+    return {**written, **{key: text for key, text in more.items() if text is not None}}
 
 
 def _json_schema(kind: Kind, where: str) -> dict[str, Any]:
@@ -240,8 +242,12 @@ def _json_schema(kind: Kind, where: str) -> dict[str, Any]:
             return {"type": "string", "format": "date-time"}
         case Choice(values=values):
             return {"type": "string", "enum": list(values)}
-        case Array(dtype=dtype, shape=shape):
-            known = {"dtype": dtype, "shape": None if shape is None else list(shape)}
+        case Array(dtype=dtype, shape=shape, axes=axes):
+            known = {
+                "dtype": dtype,
+                "shape": None if shape is None else list(shape),
+                "axes": None if axes is None else list(axes),
+            }
             return {"$ref": _NDARRAY_REF, **{k: v for k, v in known.items() if v is not None}}
         case ListOf(items=items):
             return {"type": "array", "items": _json_schema(items, where)}

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from atdata._protocols import Packable
 from atdata.errors import SampleTypeError, SchemaError, UnknownKindError
+from atdata.samples.described import Shape
 from atdata.samples.kinds import (
     PRIMITIVES,
     Array,
@@ -77,7 +78,7 @@ def build_type(schema: Schema) -> type[Packable]:
 
 
 def _build(schema: Schema) -> type:
-    key = (schema.name, _key_of_fields(schema.fields))
+    key = (schema.name, schema.description, _key_of_fields(schema.fields))
     made = _alive.get(key)
     if made is None:
         made = _make(schema)
@@ -99,7 +100,7 @@ def _make(schema: Schema) -> type:
     specs, after_optional = [], False
     for f in fields:
         check_identifier(f.name, f"{schema.name}.{f.name:.80}")
-        metadata = {"description": f.description} if f.description else None
+        metadata = {"description": f.description, "unit": f.unit}
         spec: Any
         if f.optional:
             spec = dataclasses.field(default=None, metadata=metadata)
@@ -108,8 +109,8 @@ def _make(schema: Schema) -> type:
         after_optional = after_optional or f.optional
         specs.append((f.name, _annotation(f.value_kind), spec))
     namespace = {
-        "__doc__": f"{schema.name}, made from its schema.",
-        "__atdata_schema__": Schema(schema.name, schema.version, bare),
+        "__doc__": schema.description or f"{schema.name}, made from its schema.",
+        "__atdata_schema__": Schema(schema.name, schema.version, bare, schema.description),
     }
     # Safe although dataclasses generate source: every name in it is a checked identifier.
     made = dataclasses.make_dataclass(
@@ -119,7 +120,7 @@ def _make(schema: Schema) -> type:
     if module:
         made.__module__ = module
     try:
-        equip(made, schema.name, fields)
+        equip(made, schema.name, fields, description=schema.description)
     except SampleTypeError as error:
         raise SchemaError(
             f"{schema.name}: {error} No type can be made of this schema as it is; "
@@ -138,14 +139,14 @@ copyreg.pickle(cast(Any, _BuiltType), cast(Any, _reduce))
 
 
 def _key_of_fields(fields: tuple[Field, ...]) -> Hashable:
-    return tuple((f.name, f.optional, f.description, _key(f.kind)) for f in fields)
+    return tuple((f.name, f.optional, f.description, f.unit, _key(f.kind)) for f in fields)
 
 
 def _key(kind: Kind) -> Hashable:
     """The identity of a kind: unlike ``==`` on kinds, it includes the names of nested types."""
     match kind:
         case Nested():
-            return kind.name, kind.version, _key_of_fields(kind.fields)
+            return kind.name, kind.version, kind.description, _key_of_fields(kind.fields)
         case _ if inside := kind.parts():
             return type(kind), *map(_key, inside)
         case _:
@@ -156,15 +157,16 @@ def _without_python(kind: Kind) -> Kind:
     if not isinstance(kind, Nested):
         return _converted(kind, _without_python)
     inside = (dataclasses.replace(f, kind=_without_python(f.kind)) for f in kind.fields)
-    return Nested(kind.name, tuple(inside), None, kind.version)
+    return Nested(kind.name, tuple(inside), None, kind.version, kind.description)
 
 
 def _with_types(kind: Kind, where: str) -> Kind:
     """The kind, with a type built for each nested sample."""
     match kind:
         case Nested():
-            made = _build(Schema(kind.name, kind.version or "1.0.0", kind.fields))
-            return Nested(kind.name, cast(Any, made).__atdata_codec__.fields, made, kind.version)
+            made = _build(Schema.of_nested(kind))
+            inner = cast(Any, made).__atdata_codec__.fields
+            return Nested(kind.name, inner, made, kind.version, kind.description)
         case Unknown():
             raise UnknownKindError(
                 f"{where} has the kind {kind.name!r:.80}, which this version of atdata does "
@@ -196,6 +198,9 @@ def _annotation(kind: Kind) -> Any:
             return Annotated[int, kind]
         case Choice(values):
             return cast(Any, Literal)[values]
+        case Array(dtype, shape, axes) if axes is not None and shape is not None:
+            named = Shape(*(name or n for name, n in zip(axes, shape, strict=True)))
+            return Annotated[_annotation(Array(dtype)), named]
         case Array(dtype, shape):
             scalar: Any = Any if dtype is None else np.dtype(dtype).type
             if shape is None:

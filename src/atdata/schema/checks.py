@@ -6,7 +6,7 @@ Schemas may be untrusted, so each is checked before it is used.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from atdata._json_checks import in_schema
 from atdata._limits import limits
 from atdata.errors import SampleTypeError, SchemaError
+from atdata.samples.described import is_axis_name, is_unit
 from atdata.samples.kinds import ClassLabel, Field, Kind, Maybe, Nested
 from atdata.samples.ndarray import UNSIZED_DTYPES
 from atdata.samples.packable import name_problem
@@ -114,14 +115,36 @@ def as_choices(value: object, path: str, most: int | None = None) -> tuple[str, 
     return tuple(value)
 
 
-def as_shape(value: object, path: str) -> tuple[int | None, ...] | None:
-    """The shape of an array: a length or null for each axis; None if there is no shape."""
-    if value is None:
-        return None
-    if not isinstance(value, list) or len(value) > limits.array_dimensions:
-        raise in_schema.wrong(path, f"a list of at most {limits.array_dimensions} lengths", value)
-    for i, length in enumerate(value):
-        # Numbers of a record are exact up to here.
-        if length is not None and (type(length) is not int or not 0 <= length < 2**53):
-            raise in_schema.wrong(f"{path}[{i}]", "a length or null", length)
-    return tuple(value)
+def as_shape(
+    data: Mapping[str, Any], path: str
+) -> tuple[tuple[int | None, ...] | None, tuple[str | None, ...] | None]:
+    """The shape of an array, and the names of its axes, from what a record has of it.
+
+    Returns:
+        A length or None for each axis, None if there is no shape; and likewise the names.
+    """
+    shape, axes = data.get("shape"), data.get("axes")
+    if shape is not None:
+        if not isinstance(shape, list) or len(shape) > limits.array_dimensions:
+            most = limits.array_dimensions
+            raise in_schema.wrong(f"{path}.shape", f"a list of at most {most} lengths", shape)
+        for i, length in enumerate(shape):
+            # Numbers of a record are exact up to here.
+            if length is not None and (type(length) is not int or not 0 <= length < 2**53):
+                raise in_schema.wrong(f"{path}.shape[{i}]", "a length or null", length)
+    if axes is not None:
+        if shape is None or not isinstance(axes, list) or len(axes) != len(shape):
+            raise in_schema.wrong(f"{path}.axes", "a name or null for each axis of shape", axes)
+        for i, name in enumerate(axes):
+            if name is not None and (not is_axis_name(name) or shape[i] is not None):
+                expected = "a name, for an axis without a length, or null"
+                raise in_schema.wrong(f"{path}.axes[{i}]", expected, name)
+    named = axes is not None and any(axes)
+    return None if shape is None else tuple(shape), tuple(axes or ()) if named else None
+
+
+def as_unit(value: object, path: str) -> str | None:
+    """The unit of a field, or None."""
+    if value is not None and not is_unit(value):
+        raise in_schema.wrong(path, "a few printable characters", value)
+    return None if value is None else str(value)

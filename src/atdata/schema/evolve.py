@@ -40,10 +40,11 @@ class FieldChange:
     @property
     def compatible(self) -> bool:
         """Whether every stored value of the old field can be read as the new one."""
-        return accepts(self.new.value_kind, self.old.value_kind)
+        same_unit = self.new.unit in (None, self.old.unit)
+        return same_unit and accepts(self.new.value_kind, self.old.value_kind)
 
     def __str__(self) -> str:
-        old, new = self.old.value_kind.describe(), self.new.value_kind.describe()
+        old, new = self.old.described_type, self.new.described_type
         if old == new:
             old, new = f"{old} ({self.old.kind})", f"{new} ({self.new.kind})"
         return f"{self.path}: {old} → {new}"
@@ -58,7 +59,7 @@ class FieldEntry:
     field: Field
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.field.value_kind.describe()}"
+        return f"{self.path}: {self.field.described_type}"
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class SchemaDiff:
     added: tuple[FieldEntry, ...]
     removed: tuple[FieldEntry, ...]
     changed: tuple[FieldChange, ...]
-    """Fields that changed their kind; not those that only became optional or required."""
+    """Fields that changed their kind or unit; not those that only became optional or required."""
     made_optional: tuple[FieldChange, ...]
     made_required: tuple[FieldChange, ...]
     reordered: bool
@@ -138,17 +139,22 @@ def compare(old: Schema, new: Schema) -> SchemaDiff:
     """
     found = list(_differences(old.fields, new.fields, ""))
     changes = [item for item in found if isinstance(item, FieldChange)]
-    same_kind = [change for change in changes if change.old.kind == change.new.kind]
+    same_kind = [change for change in changes if not _differ(change)]
     return SchemaDiff(
         old,
         new,
         added=tuple(item for item in found if isinstance(item, _Added)),
         removed=tuple(item for item in found if isinstance(item, _Removed)),
-        changed=tuple(change for change in changes if change.old.kind != change.new.kind),
+        changed=tuple(change for change in changes if _differ(change)),
         made_optional=tuple(change for change in same_kind if change.new.optional),
         made_required=tuple(change for change in same_kind if change.old.optional),
         reordered=any(isinstance(item, _Reordered) for item in found),
     )
+
+
+def _differ(change: FieldChange) -> bool:
+    """Whether a field has another kind or unit."""
+    return (change.old.kind, change.old.unit) != (change.new.kind, change.new.unit)
 
 
 def next_version(old: Schema, new: Schema) -> str:
@@ -202,8 +208,8 @@ def _changes(path: str, old: Field, new: Field) -> Iterator[FieldChange | FieldE
         yield FieldChange(path, old, new)
         return
     suffix, before, after = inner
-    if old.optional != new.optional:
-        yield FieldChange(path, old, Field(new.name, old.kind, new.optional))
+    if (old.optional, old.unit) != (new.optional, new.unit):
+        yield FieldChange(path, old, Field(new.name, old.kind, new.optional, unit=new.unit))
     yield from _differences(before.fields, after.fields, f"{path}{suffix}.")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from atdata._refs import Version
 from atdata._secrets import redacted_repr
 from atdata.errors import SchemaError
-from atdata.samples.kinds import Field
+from atdata.samples.kinds import Field, Nested
 
 __all__ = ["Field", "Schema"]
 
@@ -49,6 +49,11 @@ class Schema:
     def field_names(self) -> tuple[str, ...]:
         """Names of the fields, in order."""
         return tuple(f.name for f in self.fields)
+
+    @classmethod
+    def of_nested(cls, kind: Nested) -> Schema:
+        """The schema of a sample inside a sample."""
+        return cls(kind.name, kind.version or "1.0.0", kind.fields, kind.description)
 
     def with_version(self, version: str) -> Schema:
         """The same fields under another version."""

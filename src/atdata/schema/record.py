@@ -9,7 +9,7 @@ kind                 ``fieldType``
 Primitive            ``#primitive`` with ``primitive``
 DateTime             ``#primitive`` str with ``format: "datetime"``
 Choice               ``#primitive`` str with ``enum: [...]``
-Array                ``#ndarray`` with ``dtype`` (``"any"``: any) and ``shape``
+Array                ``#ndarray`` with ``dtype`` (``"any"``: any), ``shape``, ``axes``
 ListOf, MapOf        ``#array`` with ``items``, ``#map`` with ``values``
 Nested               ``#ref`` with ``ref``
 Maybe inside these   the inner kind with ``optional: true``
@@ -46,7 +46,7 @@ from atdata.samples.kinds import (
     Unknown,
 )
 from atdata.samples.ndarray import dtype_name
-from atdata.schema.checks import as_choices, as_shape, check_limits, known_dtype
+from atdata.schema.checks import as_choices, as_shape, as_unit, check_limits, known_dtype
 from atdata.schema.model import Schema
 from atdata.schema.named_kinds import named_kind, named_record
 
@@ -82,6 +82,8 @@ def _field_record(f: Field, ref_of: Callable[[Nested], str]) -> dict[str, Any]:
     record = {"name": f.name, "fieldType": _kind_record(f.kind, ref_of), "optional": f.optional}
     if f.description is not None:
         record["description"] = f.description
+    if f.unit is not None:
+        record["unit"] = f.unit
     return record
 
 
@@ -93,9 +95,10 @@ def _kind_record(kind: Kind, ref_of: Callable[[Nested], str]) -> dict[str, Any]:
             return _typed("primitive", primitive="str", format="datetime")
         case Choice(values):
             return _typed("primitive", primitive="str", enum=list(values))
-        case Array(dtype, shape):
+        case Array(dtype, shape, axes):
             record = _typed("ndarray", dtype=dtype or "any")
-            return record if shape is None else {**record, "shape": list(shape)}
+            sizes = {} if shape is None else {"shape": list(shape)}
+            return {**record, **sizes, **({} if axes is None else {"axes": list(axes)})}
         case ListOf(inner):
             return _typed("array", items=_kind_record(inner, ref_of))
         case MapOf(inner):
@@ -188,9 +191,8 @@ def _field(value: object, path: str, resolve: Callable[[str], Schema]) -> Field:
     kind = _kind(data.get("fieldType"), f"{path}.fieldType", resolve, 1)
     if isinstance(kind, Maybe):
         kind, optional = kind.kind, True
-    return Field(
-        name, kind, optional, in_schema.text(data.get("description"), f"{path}.description")
-    )
+    description = in_schema.text(data.get("description"), f"{path}.description")
+    return Field(name, kind, optional, description, as_unit(data.get("unit"), f"{path}.unit"))
 
 
 def _kind(value: object, path: str, resolve: Callable[[str], Schema], depth: int) -> Kind:
@@ -244,8 +246,8 @@ def _array(data: Mapping[str, Any], path: str) -> Kind | None:
     dtype = None if name == "any" else known_dtype(name)
     if dtype is None and name != "any":
         return None
-    shape = as_shape(data.get("shape"), f"{path}.shape")
-    return Array(None if dtype is None else dtype_name(dtype), shape)
+    shape, axes = as_shape(data, path)
+    return Array(None if dtype is None else dtype_name(dtype), shape, axes)
 
 
 def _nested(ref: object, path: str, resolve: Callable[[str], Schema]) -> Nested:
@@ -274,4 +276,4 @@ def _nested(ref: object, path: str, resolve: Callable[[str], Schema]) -> Nested:
         finally:
             walk.path.pop()
     schema = walk.known[ref]
-    return Nested(schema.name, schema.fields, None, schema.version)
+    return Nested(schema.name, schema.fields, None, schema.version, schema.description)

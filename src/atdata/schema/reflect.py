@@ -23,7 +23,7 @@ def schema_of(
     Args:
         sample_type: A packable class, or a type from `build_type`, which keeps its schema's name.
         version: ``major.minor.patch``.
-        description: What the samples are, for people.
+        description: What the samples are, for people; None: the docstring of the class.
         metadata: Any JSON values to store with the schema.
 
     Raises:
@@ -36,4 +36,5 @@ def schema_of(
             "DictSample has no schema: its samples may hold anything. "
             "Write the fields down in a class of your own, decorated with @atdata.packable."
         )
-    return Schema(codec.name, version, codec.fields, description, metadata)
+    text = codec.description if description is None else description
+    return Schema(codec.name, version, codec.fields, text, metadata)

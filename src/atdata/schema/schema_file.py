@@ -50,7 +50,7 @@ def _text(schema: Schema | None) -> str:
     refs: dict[str, str] = {}
 
     def ref_of(kind: Nested) -> str:
-        record = to_record(Schema(kind.name, _VERSION, kind.fields), ref_of)
+        record = to_record(Schema.of_nested(kind).with_version(_VERSION), ref_of)
         text = json.dumps(record)
         if text not in refs:
             name, number = kind.describe(), 2

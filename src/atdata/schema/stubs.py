@@ -6,6 +6,7 @@ name is checked to be an identifier, and every text becomes a literal or a comme
 
 from __future__ import annotations
 
+import inspect
 import textwrap
 from collections.abc import Iterator
 from typing import Final
@@ -49,6 +50,9 @@ _HOME: Final = {
     "np": "numpy",
     "NDArray": "numpy.typing",
     "ClassLabel": "atdata",
+    "Doc": "atdata",
+    "Shape": "atdata",
+    "Unit": "atdata",
     "Json": "atdata",
     "packable": "atdata",
     "Image": "atdata",
@@ -80,7 +84,7 @@ class _Writer:
     """One stub, and the names in it."""
 
     def __init__(self, schema: Schema) -> None:
-        root = Nested(schema.name, schema.fields, None, schema.version)
+        root = Nested(schema.name, schema.fields, None, schema.version, schema.description)
         self.types = {_key(item): item for item in _nested_in(root)}
         # The type that was asked for keeps its name; a nested one of the same name does not.
         self.classes = {_key(root): schema.class_name}
@@ -132,6 +136,7 @@ class _Writer:
             *_comment(f"{item.name}{version}", ""),
             f"@{self.use('packable')}",
             f"class {name}:",
+            *_docstring(item.description),
         ]
         after_optional = False
         for f in item.fields:
@@ -140,13 +145,22 @@ class _Writer:
                 default, after_optional = " = None", True
             elif after_optional:
                 default = f" = {self.use('field')}(kw_only=True)"
-            lines += _comment(f.description or "", "    ")
-            lines.append(f"    {f.name}: {self.annotation(f.value_kind)}{default}")
-        if not item.fields:
+            lines.append(f"    {f.name}: {self.field(f)}{default}")
+        if not item.fields and not item.description:
             lines.append("    pass")
         if (reference := self.references[_key(item)]) != name:
             lines += ["", "", f"{reference} = {name}"]
         return "\n".join(lines)
+
+    def field(self, f: Field) -> str:
+        """The annotation of a field."""
+        marks = []
+        if f.unit is not None:
+            marks.append(f"{self.use('Unit')}({f.unit!r})")
+        if f.description:
+            marks.append(f"{self.use('Doc')}({f.description!r})")
+        plain = self.annotation(f.value_kind)
+        return f"{self.use('Annotated')}[{', '.join([plain, *marks])}]" if marks else plain
 
     def annotation(self, kind: Kind) -> str:
         match kind:
@@ -161,6 +175,10 @@ class _Writer:
                 return f"{self.use('Annotated')}[{self.use('int')}, {label}]"
             case Choice(values):
                 return f"{self.use('Literal')}[{', '.join(map(repr, values))}]"
+            case Array(dtype, shape, axes) if axes is not None and shape is not None:
+                sizes = (name or n for name, n in zip(axes, shape, strict=True))
+                named = f"{self.use('Shape')}({', '.join(map(repr, sizes))})"
+                return f"{self.use('Annotated')}[{self.array(dtype, None)}, {named}]"
             case Array(dtype, shape):
                 return self.array(dtype, shape)
             case Encoded(name):
@@ -211,6 +229,24 @@ def _nested_in(kind: Kind) -> Iterator[Nested]:
 
 def _key(item: Nested) -> tuple[str, tuple[Field, ...]]:
     return item.name, item.fields
+
+
+def _docstring(text: str | None) -> list[str]:
+    """Untrusted text as the lines of a docstring, which means the same text when it is read."""
+    if not text:
+        return []
+    lines = text.split("\n")
+    plain = (
+        all(line.isprintable() for line in lines)
+        and not any(part in text for part in ("\\", '"""'))
+        and not text.endswith('"')
+    )
+    if plain and len(lines) == 1:
+        return [f'    """{text}"""', ""]
+    indented = [f"    {line}" if line else "" for line in lines]
+    if plain and inspect.cleandoc("\n".join(indented)) == text:
+        return [f'    """{lines[0]}', *indented[1:], '    """', ""]
+    return [f"    {text!r}", ""]
 
 
 def _comment(text: str, indent: str) -> list[str]:

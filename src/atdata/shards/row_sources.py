@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from operator import attrgetter
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -179,6 +180,7 @@ class _RowPacker:
     ) -> None:
         self._type = codec.sample_type.__name__
         self._containers = codec.containers
+        self._named_axes = codec.named_axes
         self._fields: list[tuple[str, PackColumn]] = []
         head = map_head(len(codec.fields))
         for field in codec.fields:
@@ -208,9 +210,25 @@ class _RowPacker:
             except RowMisfit as misfit:
                 message = f"sample {first + misfit.row}: {self._type} {misfit.at(f'.{name}')}"
                 raise EncodeError(message) from None
+        if self._named_axes is not None:
+            self._check_axes(first, columns)
         if self._containers:
             self._check_containers(first, packed, len(columns[0]))
         return PackedRows.of(first, packed, len(columns[0]))
+
+    def _check_axes(self, first: int, columns: Sequence[Values]) -> None:
+        assert self._named_axes is not None
+        given: dict[str, Any] = {
+            name: values for (name, _), values in zip(self._fields, columns, strict=True)
+        }
+        row = self._named_axes.check_columns(given)
+        if row >= 0:
+            try:
+                self._named_axes.check(
+                    SimpleNamespace(**{name: column[row] for name, column in given.items()})
+                )
+            except Misfit as misfit:
+                raise EncodeError(f"sample {first + row}: {self._type} {misfit}") from None
 
     def _check_containers(self, first: int, columns: list[PackedColumn], count: int) -> None:
         """Refuse samples of more lists and maps than reading allows; each takes a byte at least."""

@@ -102,6 +102,7 @@ def kinds(*, depth: int = 2) -> st.SearchStrategy[Kind]:
         st.just(JsonValue()),
         _class_names().map(lambda names: ClassLabel(*names)),
         st.builds(Array, st.none() | st.sampled_from(DTYPES), st.none() | _shapes()),
+        st.builds(_named, st.sampled_from(DTYPES), _shapes()),
     )
     if depth <= 0:
         return leaves
@@ -120,8 +121,10 @@ def fields(
     """The fields of one type, no two with the same name."""
     names = draw(st.lists(field_names(), min_size=min_size, max_size=max_size, unique=True))
     text = st.none() | st.text(max_size=20)
+    units = st.none() | st.sampled_from(["m", "kg/m^3", "°C"])
     return tuple(
-        Field(name, draw(kinds(depth=depth)), draw(st.booleans()), draw(text)) for name in names
+        Field(name, draw(kinds(depth=depth)), draw(st.booleans()), draw(text), draw(units))
+        for name in names
     )
 
 
@@ -203,7 +206,8 @@ def arrays_of(kind: Array) -> st.SearchStrategy[AnyArray]:
     if kind.shape is None:
         shapes = npst.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3)
     else:
-        shapes = st.tuples(*(st.integers(0, 3) if n is None else st.just(n) for n in kind.shape))
+        names_of_axes = kind.axes or (None,) * len(kind.shape)
+        shapes = st.tuples(*map(_lengths, kind.shape, names_of_axes))
     return dtypes.flatmap(lambda dtype: npst.arrays(dtype, shapes))
 
 
@@ -216,6 +220,19 @@ def samples_of(sample_type: type[T]) -> st.SearchStrategy[T]:
 
 def _shapes() -> st.SearchStrategy[tuple[int | None, ...]]:
     return st.lists(st.none() | st.integers(0, 4), min_size=1, max_size=3).map(tuple)
+
+
+def _named(dtype: str, shape: tuple[int | None, ...]) -> Array:
+    """An array of this shape, with a name for each axis of any length."""
+    names = tuple("hwc"[i] if n is None else None for i, n in enumerate(shape))
+    return Array(dtype, shape, names if any(names) else None)
+
+
+def _lengths(length: int | None, name: str | None) -> st.SearchStrategy[int]:
+    if length is not None or name is None:
+        return st.integers(0, 3) if length is None else st.just(length)
+    # The same in all arrays of a sample.
+    return st.just(len(name) + ord(name[0]) % 3)
 
 
 def _class_names() -> st.SearchStrategy[list[str]]:

@@ -29,10 +29,20 @@ class Array(Kind):
     """``float32``, ``uint8``, …; None: any."""
     shape: tuple[int | None, ...] | None = None
     """None: any; a None in it: any length of that axis."""
+    axes: tuple[str | None, ...] | None = None
+    """Names of axes: equal ones have one length within a sample. None: none has a name. Checked
+    when samples are written, see `NamedAxes`."""
 
     def describe(self) -> str:
-        dims = "" if self.shape is None else str(tuple(self.shape)).replace("None", "*")
-        return f"{self.dtype or 'array'} {dims}".rstrip()
+        if self.shape is None:
+            return self.dtype or "array"
+        names = self.axes or (None,) * len(self.shape)
+        dims = [
+            name or ("*" if n is None else str(n))
+            for n, name in zip(self.shape, names, strict=True)
+        ]
+        shown = f"({dims[0]},)" if len(dims) == 1 else f"({', '.join(dims)})"
+        return f"{self.dtype or 'array'} {shown}"
 
     def fits(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bool:
         """Whether an array of this dtype and shape is a value of this kind."""

@@ -21,6 +21,8 @@ class Field:
     optional: bool = False
     """Whether the value may be None, or be missing in stored samples."""
     description: str | None = field(default=None, compare=False)
+    unit: str | None = None
+    """The unit of its numbers, such as ``m``."""
 
     @property
     def value_kind(self) -> Kind:
@@ -29,7 +31,13 @@ class Field:
 
     def describe(self) -> str:
         """``name: annotation``."""
-        return f"{self.name}: {self.value_kind.describe()}"
+        return f"{self.name}: {self.described_type}"
+
+    @property
+    def described_type(self) -> str:
+        """The annotation, and the unit."""
+        unit = "" if self.unit is None else f" [{self.unit}]"
+        return f"{self.value_kind.describe()}{unit}"
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,8 @@ class Nested(Kind):
     python: type | None = field(default=None, compare=False, repr=False)
     version: str | None = field(default=None, compare=False)
     """Version of the schema that it was read from, if it was."""
+    description: str | None = field(default=None, compare=False)
+    """What the class is, for people."""
 
     def describe(self) -> str:
         return self.name.rpartition(".")[2]
