@@ -214,6 +214,7 @@ _EXTRA_OF_MODULE = {
     "PIL": "image",
     "simplejpeg": "image",
     "soundfile": "audio",
+    "ml_dtypes": "dtypes",
     "pytest": "testing",
     "hypothesis": "testing",
 }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import io
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import InitVar, dataclass, field
 from datetime import datetime
@@ -27,6 +29,7 @@ from atdata import limits
 from atdata.errors import EncodeError, SampleTypeError, ShardError
 from atdata.samples.kinds import Array, Misfit
 from atdata.samples.packable import same_value
+from atdata.schema.stubs import stub
 
 
 class Anything(atdata.PackableSample):
@@ -124,17 +127,57 @@ def test_every_dtype_comes_back_or_is_refused(shape: tuple[int, ...], tmp_path: 
         assert same_value(atdata.DictSample.from_bytes(samples[3].packed)["array"], array)
     assert np.dtype(np.float32) not in refused
     assert np.dtype([("é数", "f4")]) not in refused
-    assert np.dtype(ml_dtypes.bfloat16) in refused
+    assert np.dtype(ml_dtypes.bfloat16) not in refused
+    assert np.dtype([("x", ml_dtypes.bfloat16), ("y", "i4")]) in refused
 
 
 @pytest.mark.parametrize("dtype", [d for d in of_ml_dtypes() if not d.names], ids=str)
-def test_a_field_of_a_dtype_that_cannot_be_stored_is_refused_at_the_class(
-    dtype: np.dtype[Any],
-) -> None:
-    """The class says so, and what to do, before there is a sample."""
-    odd: Any = dtype.type
-    with pytest.raises(SampleTypeError, match=rf"Odd\.x: .*{dtype.name}.*astype"):
-        atdata.packable(type("Odd", (), {"__annotations__": {"x": NDArray[odd]}}))
+def test_dtypes_of_ml_dtypes_are_fields(dtype: np.dtype[Any], tmp_path: Path) -> None:
+    """A field of such a dtype is checked, recorded, stubbed and read back, in batches as well."""
+    scalar: Any = dtype.type
+    typed = atdata.packable(type("Typed", (), {"__annotations__": {"x": NDArray[scalar]}}))
+    values = np.array([[0, 1, 1], [1, 0, 1]], np.float32).astype(dtype)
+    samples = [typed(values), typed(values[:, ::-1]), typed(values)]  # type: ignore[call-arg]
+    written = atdata.write_samples(samples, tmp_path / "a.tar")
+    assert list(written.ordered()) == samples
+    [batch] = written.ordered(batch_size=3)
+    assert (batch.x.dtype, batch.x.shape) == (dtype, (3, 2, 3))
+    columns = {"x": np.stack([sample.x for sample in samples])}  # type: ignore[attr-defined]
+    atdata.write_columns(columns, tmp_path / "b.tar", sample_type=typed)
+    assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
+    again = atdata.load_dataset(tmp_path / "a.tar", split="train")
+    assert atdata.schema_of(again.sample_type) == atdata.schema_of(typed)
+    assert f"NDArray[ml_dtypes.{dtype.name}]" in stub(atdata.schema_of(again.sample_type))
+    with pytest.raises(EncodeError, match=rf"\$\.x: expected {dtype.name}, found float32"):
+        _ = typed(values.astype(np.float32)).packed  # type: ignore[attr-defined, call-arg]
+
+
+def test_without_ml_dtypes_the_error_names_it(tmp_path: Path) -> None:
+    """Whatever reads such an array: it is no bytes, and nothing is skipped."""
+    typed = atdata.packable(
+        type("Typed", (), {"__annotations__": {"x": NDArray[ml_dtypes.bfloat16]}})
+    )
+    atdata.write_samples([typed(np.zeros(2, ml_dtypes.bfloat16))], tmp_path / "a.tar")  # type: ignore[call-arg]
+    program = """
+import sys
+sys.modules["ml_dtypes"] = None
+import atdata
+for read in (
+    lambda: list(atdata.Dataset("a.tar")),
+    lambda: atdata.Dataset("a.tar")[0].x,
+    lambda: next(iter(atdata.Dataset("a.tar").ordered(batch_size=1))).x,
+    lambda: atdata.load_dataset("a.tar", split="train"),
+):
+    try:
+        print(read())
+    except ImportError as error:
+        assert isinstance(error, atdata.AtdataError)
+        assert "pip install 'atdata[dtypes]'" in str(error), error
+        print("refused")
+"""
+    run = [sys.executable, "-c", program]
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ["refused"] * 4, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("count", [32, 33, 64])
@@ -156,7 +199,7 @@ def test_dimensions_are_written_up_to_the_limit(count: int, tmp_path: Path) -> N
     ("array", "named"),
     [
         (np.zeros(2, [(f"column_{i}", "f8") for i in range(600)]), r"limits\.array_header"),
-        (np.array([1, 2], ml_dtypes.bfloat16), r"view\(np\.uint16\)"),
+        (np.zeros(2, [("x", ml_dtypes.bfloat16)]), r"view\(np\.uint16\)"),
         (np.zeros(2, {"names": "ab", "formats": ["i4", "i4"], "offsets": [0, 2]}), "overlapping"),
     ],
     ids=["wide", "bfloat16", "overlapping"],

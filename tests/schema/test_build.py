@@ -76,7 +76,8 @@ def test_a_decoded_type_reads_what_the_class_wrote(sample: Any) -> None:
 def test_equal_schemas_give_one_class() -> None:
     """The same schema gives the same class, so that types of datasets compare equal."""
     first = build_type(schema_of(Everything))
-    assert build_type(schema_of(Everything, version="1.0.0", description="x")) is first
+    assert build_type(schema_of(Everything, version="1.0.0", metadata={"x": 1})) is first
+    assert build_type(schema_of(Everything, description="x")).__doc__ == "x"
     assert build_type(schema_of(first)) is first
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from atdata._limits import limits
 from atdata.errors import SampleTypeError
 from atdata.samples.described import Shape, is_axis_name
+from atdata.samples.extension_dtypes import EXTENSION_DTYPES, extension_dtype
 from atdata.samples.kinds import (
     PRIMITIVES,
     Array,
@@ -303,7 +304,8 @@ def _jaxtyping(annotation: Any) -> Array:
     for name in annotation.dtypes:
         try:
             # bool_ is NumPy's own name for bool.
-            found.add(np.dtype(name.removesuffix("_")))
+            plain = name.removesuffix("_")
+            found.add(extension_dtype(plain) if plain in EXTENSION_DTYPES else np.dtype(plain))
         except TypeError:
             found.add(np.dtype(object))
     if len(found) != 1 or np.dtype(object) in found:

@@ -1,6 +1,8 @@
 """Array ↔ bytes: NumPy's ``.npy`` (written and read) and the compact form (read).
 
-``.npy``: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
+``.npy``: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html. Dtypes of the
+package ml_dtypes have their names in the header, ``'descr': 'bfloat16'``, which NumPy reads where
+that package is imported.
 
 compact: u8 length of the dtype string, dtype string, u8 ndim, ndim × i64 little-endian,
 raw data in C order.
@@ -26,6 +28,7 @@ from atdata._arrays import AnyArray, Bytes
 from atdata._limits import limits
 from atdata._nesting import text_is_deeper
 from atdata.errors import DecodeError
+from atdata.samples.extension_dtypes import EXTENSION_DTYPES, extension_dtype, is_extension
 from atdata.samples.wire import FOREIGN
 
 NPY_MAGIC: Final = b"\x93NUMPY"
@@ -87,11 +90,11 @@ def npy_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
 def _make_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
     if dtype.hasobject and dtype.kind != "T":
         raise ValueError("An array of Python objects cannot be stored; give it a dtype.")
-    if (unnamed := _unnamed(dtype)) is not None:
+    if not is_extension(dtype) and (unnamed := _unnamed(dtype)) is not None:
         raise ValueError(_no_name(unnamed))
     try:
-        spec = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-        header = _header(spec)
+        descr = dtype.name if is_extension(dtype) else npy.dtype_to_descr(dtype)
+        header = _header({"descr": descr, "fortran_order": False, "shape": shape})
         back = read_header(header)
     except (ValueError, DecodeError) as error:
         raise ValueError(f"It could not be read back: {error}.") from None
@@ -281,6 +284,8 @@ def looks_like_array(data: bytes) -> bool:
 
 def dtype_name(dtype: np.dtype[Any]) -> str:
     """The name of a dtype in a schema: ``float32``, or NumPy's code if the name loses something."""
+    if is_extension(dtype):
+        return dtype.name
     if dtype.kind in "mM":
         return dtype.name if np.datetime_data(dtype)[0] == "generic" else dtype.str
     if dtype.kind in "SUV":
@@ -310,12 +315,14 @@ def dtype_fits(dtype: np.dtype[Any], name: str) -> bool:
     """
     if dtype.name == name:
         return True
+    if name in EXTENSION_DTYPES:
+        return False
     try:
         want = np.dtype(name)
     except TypeError:
         return False
     if want.kind in "SUVmM" and name in UNSIZED_DTYPES:
-        return dtype.kind == want.kind
+        return dtype.kind == want.kind and not is_extension(dtype)
     return dtype.newbyteorder("=") == want.newbyteorder("=")
 
 
@@ -365,7 +372,9 @@ def _parse_npy(raw: bytes, at: int) -> ArrayHeader:
         spec = _evaluated(text)
         if set(spec) != {"descr", "fortran_order", "shape"}:
             raise ValueError(f"keys {sorted(map(str, spec))}")
-        dtype, shape = npy.descr_to_dtype(spec["descr"]), spec["shape"]
+        descr, shape = spec["descr"], spec["shape"]
+        named = isinstance(descr, str) and descr in EXTENSION_DTYPES
+        dtype = extension_dtype(descr) if named else npy.descr_to_dtype(descr)
         if type(shape) is not tuple or any(type(n) is not int for n in shape):
             raise ValueError(f"shape {shape!r}")
     except (ValueError, TypeError, KeyError, IndexError, SyntaxError) as error:

@@ -21,6 +21,7 @@ from atdata.errors import EncodeError, SampleTypeError
 from atdata.samples.annotations import holds, kind_of, resolve
 from atdata.samples.codec import SPECIAL, SampleCodec, defaults_of
 from atdata.samples.described import doc_of, unit_of
+from atdata.samples.extension_dtypes import has_nan
 from atdata.samples.kinds import Field, Kind, Maybe
 from atdata.samples.media import Media
 from atdata.samples.member import members_of
@@ -342,7 +343,8 @@ def _same_array(a: AnyArray, b: AnyArray) -> bool:
         return False
     if a.dtype.names:
         return all(_same_array(a[name], b[name]) for name in a.dtype.names)
-    return bool(np.array_equal(a, b, equal_nan=a.dtype.kind in "fcmM"))
+    nan = a.dtype.kind in "fcmM" or has_nan(a.dtype)
+    return bool(np.array_equal(a, b, equal_nan=nan))
 
 
 def _same_moment(a: datetime, b: datetime) -> bool:

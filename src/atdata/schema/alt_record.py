@@ -41,8 +41,7 @@ from atdata.samples.kinds import (
     Primitive,
     Unknown,
 )
-from atdata.samples.ndarray import dtype_name
-from atdata.schema.checks import as_choices, as_shape, as_unit, check_limits, known_dtype
+from atdata.schema.checks import as_choices, as_dtype, as_shape, as_unit, check_limits
 from atdata.schema.model import Schema
 from atdata.schema.named_kinds import named_kind, named_record
 
@@ -180,11 +179,10 @@ def _array(data: Mapping[str, Any], path: str) -> Kind | None:
     name = data.get("dtype")
     if name is not None and not isinstance(name, str):
         raise in_schema.wrong(f"{path}.dtype", "a str", name)
-    dtype = None if name is None else known_dtype(name)
+    dtype = None if name is None else as_dtype(name)
     if name is not None and dtype is None:
         return None
-    shape, axes = as_shape(data, path)
-    return Array(None if dtype is None else dtype_name(dtype), shape, axes)
+    return Array(dtype, *as_shape(data, path))
 
 
 def to_alt_record(schema: Schema) -> dict[str, Any]:

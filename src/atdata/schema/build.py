@@ -202,7 +202,8 @@ def _annotation(kind: Kind) -> Any:
             named = Shape(*(name or n for name, n in zip(axes, shape, strict=True)))
             return Annotated[_annotation(Array(dtype)), named]
         case Array(dtype, shape):
-            scalar: Any = Any if dtype is None else np.dtype(dtype).type
+            known = None if dtype is None else known_dtype(dtype)
+            scalar: Any = Any if known is None else known.type
             if shape is None:
                 return NDArray[scalar]
             dims = tuple(int if n is None else cast(Any, Literal)[n] for n in shape)

@@ -15,8 +15,9 @@ from atdata._json_checks import in_schema
 from atdata._limits import limits
 from atdata.errors import SampleTypeError, SchemaError
 from atdata.samples.described import is_axis_name, is_unit
+from atdata.samples.extension_dtypes import EXTENSION_DTYPES, extension_dtype
 from atdata.samples.kinds import ClassLabel, Field, Kind, Maybe, Nested
-from atdata.samples.ndarray import UNSIZED_DTYPES
+from atdata.samples.ndarray import UNSIZED_DTYPES, dtype_name
 from atdata.samples.packable import name_problem
 
 _NAMED_DTYPE = re.compile(r"bool|u?int(8|16|32|64)|float\d{2,3}|complex\d{2,3}")
@@ -84,7 +85,12 @@ def known_dtype(name: str) -> np.dtype[Any] | None:
     """The dtype that a schema names; None if this NumPy does not have it.
 
     A dtype of Python objects or with fields is never known.
+
+    Raises:
+        MissingExtraError: It is of the package ml_dtypes, which is not installed.
     """
+    if name in EXTENSION_DTYPES:
+        return extension_dtype(name)
     if not (name in UNSIZED_DTYPES or _NAMED_DTYPE.fullmatch(name) or _CODED_DTYPE.fullmatch(name)):
         return None
     try:
@@ -113,6 +119,17 @@ def as_choices(value: object, path: str, most: int | None = None) -> tuple[str, 
             raise in_schema.wrong(f"{path}[{i}]", "a str that is not in the list yet", choice)
         seen.add(choice)
     return tuple(value)
+
+
+def as_dtype(name: str) -> str | None:
+    """The name of a dtype as a kind has it; None if this NumPy does not have it.
+
+    Those of the package ml_dtypes are known whether it is installed or not.
+    """
+    if name in EXTENSION_DTYPES:
+        return name
+    dtype = known_dtype(name)
+    return None if dtype is None else dtype_name(dtype)
 
 
 def as_shape(

@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 
 from atdata.errors import SchemaError
+from atdata.samples.extension_dtypes import EXTENSION_DTYPES
 from atdata.samples.kinds import (
     Array,
     Choice,
@@ -47,6 +48,7 @@ _HOME: Final = {
     "Annotated": "typing",
     "Any": "typing",
     "Literal": "typing",
+    "ml_dtypes": "ml_dtypes",
     "np": "numpy",
     "NDArray": "numpy.typing",
     "ClassLabel": "atdata",
@@ -61,7 +63,7 @@ _HOME: Final = {
 """What a stub may import, and from where."""
 _GROUPS: Final = (
     ("builtins", "dataclasses", "datetime", "typing"),
-    ("numpy", "numpy.typing"),
+    ("ml_dtypes", "numpy", "numpy.typing"),
     ("atdata",),
 )
 
@@ -115,8 +117,9 @@ class _Writer:
             lines = []
             for home in homes:
                 names = sorted(name for name in self.symbols if _HOME[name] == home)
-                if home == "numpy" and names:
-                    lines.append(f"import numpy as {self.symbols['np']}")
+                if home in ("numpy", "ml_dtypes") and names:
+                    own = self.symbols[names[0]]
+                    lines.append(f"import {home}{'' if own == home else f' as {own}'}")
                     continue
                 shown = [
                     name if self.symbols[name] == name else f"{name} as {self.symbols[name]}"
@@ -198,7 +201,9 @@ class _Writer:
         if dtype is None:
             scalar = self.use("Any")
         else:
-            scalar = f"{self.use('np')}.{np.dtype(dtype).type.__name__}"
+            home = "ml_dtypes" if dtype in EXTENSION_DTYPES else "np"
+            named = dtype if home == "ml_dtypes" else np.dtype(dtype).type.__name__
+            scalar = f"{self.use(home)}.{named}"
         if shape is None:
             return f"{self.use('NDArray')}[{scalar}]"
         dims = [self.use("int") if n is None else f"{self.use('Literal')}[{n}]" for n in shape]
