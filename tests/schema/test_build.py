@@ -220,7 +220,7 @@ def test_odd_names_that_python_can_have_work(name: str) -> None:
         Unknown("x#new", "{}"),
         ListOf(Unknown("x#new", "{}")),
         Nested("lab.In", (Field("x", Unknown("x#new", "{}")),)),
-        Array("bfloat16"),
+        Array("bfloat17"),
         Array("O"),
     ],
 )

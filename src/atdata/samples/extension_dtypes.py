@@ -35,7 +35,8 @@ def extension_dtype(name: str) -> np.dtype[Any]:
             f"Arrays of {name} need a newer version of the package 'ml_dtypes'. Install it with: "
             f"{install_line('dtypes')} --upgrade"
         )
-    return np.dtype(scalar)
+    found: np.dtype[Any] = np.dtype(scalar)
+    return found
 
 
 def is_extension(dtype: np.dtype[Any]) -> bool:
