@@ -205,7 +205,7 @@ def test_docstrings_that_dataclasses_write_are_no_description() -> None:
     class Plain:
         x: int
 
-    long = atdata.packable(
+    long: Any = atdata.packable(
         type("Long", (), {"__doc__": "First.\n\n" + "x" * 20_000, "__annotations__": {"x": int}})
     )
     assert schema_of(Plain).description is None

@@ -135,29 +135,29 @@ def test_every_dtype_comes_back_or_is_refused(shape: tuple[int, ...], tmp_path: 
 def test_dtypes_of_ml_dtypes_are_fields(dtype: np.dtype[Any], tmp_path: Path) -> None:
     """A field of such a dtype is checked, recorded, stubbed and read back, in batches as well."""
     scalar: Any = dtype.type
-    typed = atdata.packable(type("Typed", (), {"__annotations__": {"x": NDArray[scalar]}}))
+    typed: Any = atdata.packable(type("Typed", (), {"__annotations__": {"x": NDArray[scalar]}}))
     values = np.array([[0, 1, 1], [1, 0, 1]], np.float32).astype(dtype)
-    samples = [typed(values), typed(values[:, ::-1]), typed(values)]  # type: ignore[call-arg]
+    samples = [typed(values), typed(values[:, ::-1]), typed(values)]
     written = atdata.write_samples(samples, tmp_path / "a.tar")
     assert list(written.ordered()) == samples
     [batch] = written.ordered(batch_size=3)
     assert (batch.x.dtype, batch.x.shape) == (dtype, (3, 2, 3))
-    columns = {"x": np.stack([sample.x for sample in samples])}  # type: ignore[attr-defined]
+    columns = {"x": np.stack([sample.x for sample in samples])}
     atdata.write_columns(columns, tmp_path / "b.tar", sample_type=typed)
     assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
     again = atdata.load_dataset(tmp_path / "a.tar", split="train")
     assert atdata.schema_of(again.sample_type) == atdata.schema_of(typed)
     assert f"NDArray[ml_dtypes.{dtype.name}]" in stub(atdata.schema_of(again.sample_type))
     with pytest.raises(EncodeError, match=rf"\$\.x: expected {dtype.name}, found float32"):
-        _ = typed(values.astype(np.float32)).packed  # type: ignore[attr-defined, call-arg]
+        _ = typed(values.astype(np.float32)).packed
 
 
 def test_without_ml_dtypes_the_error_names_it(tmp_path: Path) -> None:
     """Whatever reads such an array: it is no bytes, and nothing is skipped."""
-    typed = atdata.packable(
+    typed: Any = atdata.packable(
         type("Typed", (), {"__annotations__": {"x": NDArray[ml_dtypes.bfloat16]}})
     )
-    atdata.write_samples([typed(np.zeros(2, ml_dtypes.bfloat16))], tmp_path / "a.tar")  # type: ignore[call-arg]
+    atdata.write_samples([typed(np.zeros(2, ml_dtypes.bfloat16))], tmp_path / "a.tar")
     program = """
 import sys
 sys.modules["ml_dtypes"] = None
