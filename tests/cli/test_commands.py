@@ -389,7 +389,7 @@ def test_the_data_of_the_tour_need_no_type(folder: Path) -> None:
     [entry] = documents(folder, "insert", "digits.tar", "--name", "typed")
     assert entry["schema_ref"].endswith("/Digit@1.0.0")
     image = documents(folder, "schema", "show", "typed")[0]["fields"][0]
-    assert image["fieldType"]["dtype"] == "uint8"
+    assert (image["name"], image["type"]) == ("image", "uint8")
     (folder / "digits.tar.atdata.json").write_text('{\n "atdata": 2}')
     done = atdata_command(folder, "insert", "digits.tar", "--name", "digits", "--json")
     assert done.returncode == 0, done.stderr

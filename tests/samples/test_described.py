@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 
 import atdata
 from atdata import Doc, Shape, Unit, compare_schemas, schema_of
-from atdata.errors import AtdataError, EncodeError, OptionError, SampleTypeError, SchemaError
+from atdata.errors import (
+    AtdataError,
+    EncodeError,
+    LensNotFoundError,
+    OptionError,
+    SampleTypeError,
+    SchemaConflictError,
+    SchemaError,
+)
 from atdata.schema.alt_record import from_alt_record, to_alt_record
 from atdata.schema.evolve import next_version
 from atdata.schema.stubs import stub
@@ -161,8 +169,8 @@ def test_the_newer_family_has_it_too() -> None:
     assert back.fields[0].description == "A picture."
 
 
-def test_another_unit_is_another_version() -> None:
-    """Numbers in another unit are not the same; what only gained a unit stays readable."""
+def test_another_unit_is_another_version(tmp_path: Path) -> None:
+    """Numbers in another unit are not the same; where one has no unit, they may be."""
 
     @atdata.packable
     class Metre:
@@ -180,7 +188,18 @@ def test_another_unit_is_another_version() -> None:
     assert "x: float [m] → float [ft]" in str(compare_schemas(metre, foot))
     assert not compare_schemas(metre, foot).compatible
     assert compare_schemas(metre, bare).compatible
+    assert compare_schemas(bare, metre).compatible
     assert next_version(metre, foot) == "2.0.0"
+    written = atdata.write_samples([Metre(1.0)], tmp_path / "x.tar")
+    assert written.as_type(Bare)[0].x == 1.0
+    with pytest.raises(
+        LensNotFoundError, match=r"'x' is float \[m\] in Metre, float \[ft\] in Foot"
+    ):
+        written.as_type(Foot)
+    with pytest.raises(
+        SchemaConflictError, match=r"expected float \[ft\], recorded as float \[m\]"
+    ):
+        atdata.load_dataset(tmp_path / "x.tar", Foot)
 
 
 def test_names_of_axes_do_not_keep_old_data_from_being_read() -> None:

@@ -126,7 +126,7 @@ def test_records_of_others_are_read(record: Any, kind: Any) -> None:
     [
         {"$type": f"{KIND}#tensor", "rank": 3},
         {"$type": "org.example.kind#complex"},
-        {"$type": f"{KIND}#ndarray", "dtype": "bfloat16", "shape": [2]},
+        {"$type": f"{KIND}#ndarray", "dtype": "bfloat17", "shape": [2]},
         {"$type": f"{KIND}#ndarray", "dtype": "O"},
         {"$type": f"{KIND}#ndarray", "dtype": "i4,(999999999,)f8"},
         prim("decimal", optional=True),

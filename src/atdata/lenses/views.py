@@ -103,8 +103,8 @@ def _match(
             problems.append(f"{source_name} has no field {origin!r}")
         elif origin in taken:
             problems.append(f"{field.name!r} and {taken[origin]!r} are both {origin!r}")
-        elif not _fits(found.value_kind, field.value_kind):
-            old, new = found.value_kind.describe(), field.value_kind.describe()
+        elif not found.same_unit(field) or not _fits(found.value_kind, field.value_kind):
+            old, new = found.described_type, field.described_type
             problems.append(f"{origin!r} is {old} in {source_name}, {new} in {view_name}")
         else:
             taken[origin] = field.name

@@ -40,7 +40,7 @@ class FieldChange:
     @property
     def compatible(self) -> bool:
         """Whether every stored value of the old field can be read as the new one."""
-        same_unit = self.new.unit in (None, self.old.unit)
+        same_unit = self.new.same_unit(self.old)
         return same_unit and accepts(self.new.value_kind, self.old.value_kind)
 
     def __str__(self) -> str:
@@ -291,7 +291,8 @@ def _array_accepts(new: Array, old: Array) -> bool:
 def _fields_accept(new: tuple[Field, ...], old: tuple[Field, ...]) -> bool:
     before = {field.name: field for field in old}
     return all(
-        accepts(field.value_kind, before[field.name].value_kind)
+        field.same_unit(before[field.name])
+        and accepts(field.value_kind, before[field.name].value_kind)
         if field.name in before
         else field.optional
         for field in new

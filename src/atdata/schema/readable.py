@@ -50,6 +50,8 @@ def _of_fields(
             if field.name not in with_default:
                 return f"{where}: expected {field.kind.describe()}, and no such field is recorded"
             continue
+        if not field.same_unit(have):
+            return f"{where}: expected {field.described_type}, recorded as {have.described_type}"
         found = _of_kinds(field.value_kind, have.value_kind, where)
         if found is not None:
             return found

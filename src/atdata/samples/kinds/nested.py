@@ -33,6 +33,10 @@ class Field:
         """``name: annotation``."""
         return f"{self.name}: {self.described_type}"
 
+    def same_unit(self, other: Field) -> bool:
+        """Whether the units of two fields agree; one that is not known agrees with any."""
+        return None in (self.unit, other.unit) or self.unit == other.unit
+
     @property
     def described_type(self) -> str:
         """The annotation, and the unit."""
