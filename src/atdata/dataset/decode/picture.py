@@ -46,20 +46,10 @@ class Decoder:
             DecodeError: It cannot be decoded.
             MissingExtraError: The extra ``image`` is not installed.
         """
-        place = out if self._how.layout == "HWC" else out.transpose(1, 2, 0)
-        direct = out if out.dtype == np.uint8 and out.flags.c_contiguous else None
-        found = self._pixels(data, key, direct if place is out else None)
-        if found is direct:
-            return
-        if self._scaling is None:
-            place[...] = found
-            return
-        scale, shift = self._scaling
-        if place.dtype == scale.dtype:
-            np.multiply(found, scale, out=place)
-            place += shift
-        else:
-            place[...] = found * scale + shift
+        direct = out if self._scaling is None and self._how.layout == "HWC" else None
+        found = self._pixels(data, key, direct)
+        if found is not direct:
+            self._write(found, out)
 
     def alone(self, data: bytes, key: str) -> AnyArray:
         """A picture as an array of its own, as large as it is.
@@ -71,13 +61,43 @@ class Decoder:
         found = self._pixels(data, key, None)
         shape = found.shape if self._how.layout == "HWC" else (found.shape[2], *found.shape[:2])
         out: AnyArray = np.empty(shape, self._how.kind.dtype)
-        place = out if self._how.layout == "HWC" else out.transpose(1, 2, 0)
-        if self._scaling is None:
-            place[...] = found
-        else:
-            scale, shift = self._scaling
-            place[...] = found * scale + shift
+        self._write(found, out)
         return out
+
+    def _write(self, found: AnyArray, out: AnyArray) -> None:
+        """Write pixels in the form of the result.
+
+        NumPy is slow where its innermost loop has three steps, so it never is over channels.
+        """
+        channels = range(found.shape[2])
+        if self._how.layout == "CHW":
+            for channel in channels:
+                self._scale(found[..., channel], out[channel], channel)
+            return
+        if not found.flags.c_contiguous:
+            # Mirrored or turned.
+            turned, found = found, np.empty(found.shape, np.uint8)
+            for channel in channels:
+                found[..., channel] = turned[..., channel]
+        height = len(found)
+        self._scale(found.reshape(height, -1), out.reshape(height, -1), None)
+
+    def _scale(self, values: AnyArray, out: AnyArray, channel: int | None) -> None:
+        """Values as what they are in the result, of one channel or of whole rows of pixels."""
+        if self._scaling is None:
+            out[...] = values
+            return
+        scale, shift = self._scaling
+        if channel is None:
+            repeats = values.shape[1] // len(scale)
+            scale, shift = np.tile(scale, repeats), np.tile(shift, repeats)
+        else:
+            scale, shift = scale[channel], shift[channel]
+        if out.dtype == scale.dtype:
+            np.multiply(values, scale, out=out)
+            out += shift
+        else:
+            out[...] = values * scale + shift
 
     def _pixels(self, data: bytes, key: str, out: AnyArray | None) -> AnyArray:
         """A picture of shape (height, width, channels), uint8; ``out`` if it is written there."""
