@@ -30,16 +30,18 @@ class Buffers:
 
     Args:
         most: How many are kept. By default two: one in use while the other is filled.
+        largest: Bytes of the largest buffer that is kept while unused.
     """
 
-    def __init__(self, most: int = 2) -> None:
+    def __init__(self, most: int = 2, largest: int = _LARGEST_KEPT_BYTES) -> None:
         self._most = most
+        self._largest = largest
         self._kept: list[Bytes] = []
         self._lock = ForkLock()
 
     def take(self, size: int) -> Bytes:
         """A buffer of this many bytes, of any content; in use as long as a view of it exists."""
-        if not _SMALLEST_KEPT_BYTES <= size <= _LARGEST_KEPT_BYTES:
+        if not _SMALLEST_KEPT_BYTES <= size <= self._largest:
             return np.empty(size, np.uint8)
         with self._lock:
             for kept in self._kept:
