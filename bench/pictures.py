@@ -22,6 +22,8 @@ import simplejpeg
 from PIL import Image as PillowImage
 
 import atdata
+from atdata.dataset.decode.crops import Box
+from atdata.dataset.decode.resize import resized
 from atdata.dataset.decode.threads import processors
 
 SIZE: Final = 224
@@ -66,6 +68,11 @@ def by_simplejpeg_scaled(data: bytes) -> None:
     simplejpeg.decode_jpeg(data, min_height=SIZE, min_width=SIZE)
 
 
+def by_simplejpeg_resized(data: bytes) -> None:
+    """The same pixels as ours, without a shard or a batch."""
+    resized(simplejpeg.decode_jpeg(data), Box(62.5, 0, 437.5, 375), (SIZE, SIZE))
+
+
 def by_pillow(data: bytes) -> None:
     """What a transform of Pillow does, to the same part and size."""
     picture: PillowImage.Image = PillowImage.open(io.BytesIO(data))
@@ -97,6 +104,9 @@ def ways(dataset: atdata.Dataset[Picture], pictures: list[bytes]) -> dict[str, C
 
     return {
         "limit: simplejpeg from memory, not resized": lambda: on_all(by_simplejpeg, pictures),
+        "simplejpeg from memory, cropped and resized": lambda: on_all(
+            by_simplejpeg_resized, pictures
+        ),
         "simplejpeg from memory, scaled to 313 × 235": lambda: on_all(
             by_simplejpeg_scaled, pictures
         ),
