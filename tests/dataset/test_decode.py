@@ -159,7 +159,7 @@ def in_memory(samples: list[Any], how: Decode) -> Iterator[dict[str, Any]]:
 
     keys = [str(n) for n in range(len(samples))]
     batch = SampleBatch(Seen, keys, samples=samples)
-    yield {"image": Decoding({"image": how}).apply(batch, lambda row: None).image}
+    yield {"image": Decoding({"image": how}).begin(batch, lambda row: None).result().image}
 
 
 def close(found: Pixels, expected: Pixels, most: int) -> None:
@@ -432,13 +432,34 @@ def is_not_first(sample: Seen) -> bool:
     return sample.label != 0
 
 
-def test_reading_continues_after_a_broken_picture(tmp_path: Path) -> None:
-    """After the error the same batch is read again, with a decoder that copes or a filter."""
-    pictures = [b"no picture" if n == 1 else CORPUS["plain"] for n in range(6)]
-    reading = batches(pictures, Decode(size=8), tmp_path)
+def test_batches_before_a_broken_picture_are_given(tmp_path: Path) -> None:
+    """Batches are decoded ahead, and the error comes where the broken one would, each time."""
+    pictures = [b"no picture" if n == 5 else CORPUS["plain"] for n in range(8)]
+    made = [Seen(Image(data), n) for n, data in enumerate(pictures)]
+    dataset = atdata.write_samples(made, tmp_path / "seen.tar")
+    reading = dataset.ordered(2, decode={"image": Decode(size=8)})
+    assert [list(next(reading).label) for _ in range(2)] == [[0, 1], [2, 3]]
     for _ in range(2):
-        with pytest.raises(DecodeError, match="no picture of a known format"):
+        with pytest.raises(DecodeError, match=r"000000005.*no picture of a known format"):
             next(reading)
+    # Its state is that of the batches that were given.
+    rest = dataset.filter(is_whole).ordered(2, decode={"image": Decode(size=8)})
+    rest.load_state_dict(reading.state_dict())
+    assert [label for batch in rest for label in batch.label] == [4, 6, 7]
+
+
+def is_whole(sample: Seen) -> bool:
+    return sample.image.format is not None
+
+
+def test_a_reading_that_is_left_early_decodes_no_more(many: atdata.Dataset[Seen]) -> None:
+    """Closed in the middle, or never asked for its second batch, nothing hangs or is lost."""
+    for way in (many.batches, many.ordered):
+        reading: Any = way(30, decode={"image": Decode(size=16)})
+        first = next(reading)
+        reading.close()
+        assert len(first["image"] if isinstance(first, dict) else first) == 30
+        assert list(reading) == []
 
 
 def test_bombs_are_refused(tmp_path: Path) -> None:

@@ -163,6 +163,7 @@ def test_what_cannot_be_encoded_is_an_error() -> None:
         Audio(np.zeros(4, np.uint8), rate=8000)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("format", ["jpeg", "png", "webp", "gif", "tiff", "bmp", "avif"])
 def test_damaged_pictures_are_errors(format: str) -> None:
     """A picture that is cut short anywhere is decoded or is an error of ours."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
@@ -18,8 +18,9 @@ from atdata.samples.batch import SampleBatch, columnar, replaced
 from atdata.samples.media import Image
 from atdata.shards.columns.buffers import Buffers
 
-_buffers: Final = Buffers(largest=1 << 28)
-"""Memory for decoded batches: 256 pictures of 224 × 224 in float32 take 154 MB."""
+_buffers: Final = Buffers(3, largest=1 << 28)
+"""Memory for decoded batches: one in use, one that is decoded meanwhile, one that was dropped. 256
+pictures of 224 × 224 in float32 take 154 MB."""
 Place: TypeAlias = Callable[[int], "tuple[str, int] | None"]
 """Number of a row in a batch → its shard, and where in that its payload begins; None: unknown."""
 
@@ -43,13 +44,12 @@ class Decoding:
         """The same in another epoch."""
         return replace(self, seed=seed, workers=workers)
 
-    def apply(self, batch: SampleBatch[Any], place: Place) -> SampleBatch[Any]:
-        """A batch with its pictures decoded.
+    def begin(self, batch: SampleBatch[Any], place: Place) -> DecodedBatch:
+        """Begin to decode the pictures of a batch, in threads.
 
         Raises:
-            DecodeError: A picture cannot be decoded; names shard, offset, key and field.
             OptionError: A field that the samples do not have, or that holds no pictures.
-            MissingExtraError: The extra ``image`` is not installed.
+            RaggedFieldError: Values of samples without a type are no pictures.
         """
         held = columnar(batch)
         fields = decoded_fields(self.decode, held.kinds)
@@ -58,48 +58,126 @@ class Decoding:
                 f"decode: there is no field {missing[0]!r}. The samples have: "
                 f"{', '.join(map(str, held.fields))}."
             )
-        columns = {
-            name: self._column(name, how, held.values(name), held.keys, place)
-            for name, how in self.decode.items()
-        }
-        return replaced(batch, columns, fields)
+        columns: dict[str, _Column] = {}
+        for name, how in self.decode.items():
+            threads = how.threads or max(1, processors() // self.workers)
+            decoder = Decoder(how, self.seed)
+            # Threads ask for keys: they are made here, once.
+            columns[name] = _Column(name, decoder, held.values(name), held.key_list(), place)
+            columns[name].begin(threads)
 
-    def _column(
-        self, name: str, how: Decode, values: list[Any], keys: Sequence[str], place: Place
-    ) -> AnyArray | list[Any]:
-        decoder = Decoder(how, self.seed)
-        threads = how.threads or max(1, processors() // self.workers)
+        def made() -> SampleBatch[Any]:
+            return replaced(batch, {n: column.made for n, column in columns.items()}, fields)
+
+        return DecodedBatch(list(columns.values()), made)
+
+
+class DecodedBatch:
+    """A batch whose pictures are being decoded.
+
+    Args:
+        columns: Those that are.
+        made: Makes the batch, once they are.
+    """
+
+    def __init__(self, columns: list[_Column], made: Callable[[], SampleBatch[Any]]) -> None:
+        self._columns = columns
+        self._made = made
+
+    def result(self) -> SampleBatch[Any]:
+        """The batch; waits for its pictures.
+
+        Raises:
+            DecodeError: A picture cannot be decoded; names shard, offset, key and field.
+            MissingExtraError: The extra ``image`` is not installed.
+        """
+        for column in self._columns:
+            column.jobs.wait()
+        return self._made()
+
+    def cancel(self) -> None:
+        """Decode no more of it."""
+        for column in self._columns:
+            column.jobs.cancel()
+
+
+def one_ahead(
+    begun: Iterator[tuple[DecodedBatch, int]],
+) -> Iterator[tuple[SampleBatch[Any], int]]:
+    """Batches with their pictures decoded, the next one while one is used.
+
+    Args:
+        begun: Batches, each with a number that goes with it. An error of this is raised after
+            the batch before it was given.
+    """
+    waiting: list[tuple[DecodedBatch, int]] = []
+    try:
+        while True:
+            found, failed = None, None
+            try:
+                found = next(begun, None)
+            except Exception as error:
+                failed = error
+            if found is not None:
+                waiting.append(found)
+            if len(waiting) > (found is not None):
+                batch, number = waiting[0][0].result(), waiting.pop(0)[1]
+                yield batch, number
+                del batch
+            if failed is not None:
+                raise failed
+            if found is None:
+                return
+    finally:
+        for left, _ in waiting:
+            left.cancel()
+
+
+class _Column:
+    """The pictures of one field of a batch."""
+
+    def __init__(
+        self, name: str, decoder: Decoder, values: list[Any], keys: Sequence[str], place: Place
+    ) -> None:
         wrong = next((v for v in values if not isinstance(v, Image | bytes | None)), None)
         if wrong is not None:
             raise RaggedFieldError(
                 f"{name}: expected pictures to decode, found {type(wrong).__name__}."
             )
-        rows = [row for row, value in enumerate(values) if value is not None]
-        made: AnyArray | list[Any] = [None] * len(values)
-        shape, dtype = how.kind.shape or (), np.dtype(how.kind.dtype)
-        sides = [side for side in shape if side is not None]
-        if len(rows) == len(values) and len(sides) == len(shape):
-            count = len(values) * int(np.prod(sides)) * dtype.itemsize
-            room = _buffers.take(count) if count else np.empty(0, np.uint8)
-            made = room.view(dtype).reshape(len(values), *sides)
-        into = made
+        self._name = name
+        self._decoder = decoder
+        self._values = values
+        self._keys = keys
+        self._place = place
+        self._rows = [row for row, value in enumerate(values) if value is not None]
+        self.made: AnyArray | list[Any] = self._room()
 
-        def call(number: int) -> None:
-            row = rows[number]
-            data = values[row].bytes if isinstance(values[row], Image) else values[row]
-            try:
-                if isinstance(into, list):
-                    into[row] = decoder.alone(data, keys[row])
-                else:
-                    decoder.into(into[row], data, keys[row])
-            except DecodeError as error:
-                shard, offset = place(row) or (None, None)
-                raise DecodeError(
-                    f"$.{name}: {error.problem}", shard=shard, offset=offset, key=keys[row]
-                ) from error
+    def _room(self) -> AnyArray | list[Any]:
+        kind = self._decoder.kind
+        sides = [side for side in kind.shape or () if side is not None]
+        count = len(self._values)
+        if len(self._rows) < count or len(sides) < 3:
+            return [None] * count
+        dtype = np.dtype(kind.dtype)
+        size = count * int(np.prod(sides)) * dtype.itemsize
+        room = _buffers.take(size) if size else np.empty(0, np.uint8)
+        return room.view(dtype).reshape(count, *sides)
 
-        Jobs(threads, len(rows), call).wait()
-        return made
+    def begin(self, threads: int) -> None:
+        """Begin to decode them."""
+        self.jobs = Jobs(threads, len(self._rows), self._decode)
 
-
-__all__ = ["Decoding", "Place"]
+    def _decode(self, number: int) -> None:
+        row = self._rows[number]
+        value, key = self._values[row], self._keys[row]
+        data = value.bytes if isinstance(value, Image) else value
+        try:
+            if isinstance(self.made, list):
+                self.made[row] = self._decoder.alone(data, key)
+            else:
+                self._decoder.into(self.made[row], data, key)
+        except DecodeError as error:
+            shard, offset = self._place(row) or (None, None)
+            raise DecodeError(
+                f"$.{self._name}: {error.problem}", shard=shard, offset=offset, key=key
+            ) from error

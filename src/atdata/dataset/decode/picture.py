@@ -13,6 +13,7 @@ from atdata._registry import require
 from atdata.dataset.decode.crops import Box, Chance, box_of, stored_box, swaps
 from atdata.dataset.decode.options import Decode
 from atdata.dataset.decode.resize import resized
+from atdata.samples.kinds import Array
 from atdata.samples.picture_header import PictureHeader
 from atdata.samples.pictures import check_size, opened, pixels
 
@@ -38,6 +39,11 @@ class Decoder:
         self._is_random = how.flips or how.crop == "random"
         self._scaling = how.scale_and_shift()
         self._scratch = threading.local()
+
+    @property
+    def kind(self) -> Array:
+        """The kind of the results."""
+        return self._how.kind
 
     def into(self, out: AnyArray, data: bytes, key: str) -> None:
         """Decode a picture into an array of the kind of the result.

@@ -43,6 +43,7 @@ class Jobs:
         self._numbers = iter(range(count))
         self._call = call
         self._failed: list[tuple[int, BaseException]] = []
+        self._cancelled = False
         if threads == 1 or count <= 1:
             self._running: list[Future[None]] = []
             return
@@ -64,10 +65,14 @@ class Jobs:
         if self._failed:
             raise min(self._failed, key=lambda found: found[0])[1]
 
+    def cancel(self) -> None:
+        """Begin no other call."""
+        self._cancelled = True
+
     def _run(self) -> None:
         # Threads that ask for the next number share the iterator: one call of C code.
         for number in self._numbers:
-            if self._failed:
+            if self._failed or self._cancelled:
                 return
             try:
                 self._call(number)

@@ -17,7 +17,7 @@ import numpy as np
 
 from atdata._arrays import Indices, Integers
 from atdata._secrets import redacted_repr
-from atdata.dataset.decode.columns import Decoding
+from atdata.dataset.decode.columns import Decoding, one_ahead
 from atdata.dataset.reading.results import type_of_results
 from atdata.errors import OptionError
 from atdata.samples.batch import SampleBatch
@@ -195,10 +195,16 @@ def batches_of(
     of each batch are decoded.
     """
     fields = fields_of(sample_type)
-    for parts, samples_taken in parts_of(runs, size, drop_last=drop_last):
-        batch = _batch(sample_type, fields, parts, type_is_known=type_is_known)
-        if decoding is not None:
-            batch = decoding.apply(batch, partial(place_in, parts))
+    found = parts_of(runs, size, drop_last=drop_last)
+    make = partial(_batch, sample_type, fields, type_is_known=type_is_known)
+    if decoding is not None:
+        yield from one_ahead(
+            (decoding.begin(make(parts), partial(place_in, parts)), samples_taken)
+            for parts, samples_taken in found
+        )
+        return
+    for parts, samples_taken in found:
+        batch = make(parts)
         del parts
         yield batch, samples_taken
         del batch
