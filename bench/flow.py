@@ -7,7 +7,7 @@ by the same thing done once before: what is counted is the flow, not what is mad
 
 To compare with another checkout, name its source: ``PYTHONPATH=…/src python -m bench.flow``.
 ``--network`` adds a promotion and reading it back at its AT URI, on a network of one's own.
-``--files`` lists the files.
+``--files`` lists the files, ``--functions`` also what runs in each, and how often.
 """
 
 from __future__ import annotations
@@ -49,6 +49,12 @@ class Flow:
     def files(self) -> list[str]:
         """The files of the package, by their paths in it."""
         return sorted({code.co_filename.removeprefix(SOURCE + "/") for code in self.calls})
+
+    def functions(self, file: str) -> list[tuple[int, str]]:
+        """How often each function of a file is called, in the order in which they stand there."""
+        inside = [code for code in self.calls if code.co_filename == f"{SOURCE}/{file}"]
+        inside.sort(key=lambda code: code.co_firstlineno)
+        return [(self.calls[code], code.co_qualname) for code in inside]
 
     def follow(self, do: Callable[[], Any]) -> Any:
         """What ``do`` returns, its calls counted, those in threads that it starts as well."""
@@ -144,6 +150,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.flow", description=__doc__)
     parser.add_argument("--network", action="store_true", help="promote and read back as well")
     parser.add_argument("--files", action="store_true", help="list the files of each")
+    parser.add_argument("--functions", action="store_true", help="and the functions in them")
     arguments = parser.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -162,8 +169,10 @@ def main() -> None:
         for name, flow in flows:
             counts = len(flow.files), len(flow.calls), sum(flow.calls.values()), flow.changes
             print(f"{name:24}{counts[0]:7}{counts[1]:11}{counts[2]:9,}{counts[3]:17,}")
-            if arguments.files:
-                print("".join(f"    {file}\n" for file in flow.files), end="")
+            for file in flow.files if arguments.files or arguments.functions else ():
+                print(f"    {file}")
+                for count, function in flow.functions(file) if arguments.functions else ():
+                    print(f"{count:10} {function}")
 
 
 if __name__ == "__main__":

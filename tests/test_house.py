@@ -145,8 +145,8 @@ def test_locks_are_free_in_a_forked_child() -> None:
     """A lock that a thread holds at a fork would be held for ever in the child: none is bare."""
     bare = re.compile(r"\bR?Lock\(\)")
     found = {str(path.relative_to(SRC)) for path in MODULES if bare.search(path.read_text())}
-    # The one that makes such locks, and one that renews its own.
-    assert found == {"system/forks.py", "system/once.py"}
+    # The one that makes such locks, and renews them.
+    assert found == {"system/forks.py"}
 
 
 def test_every_public_name_exists() -> None:

@@ -218,7 +218,6 @@ _EXTRA_OF_MODULE = {
     "pytest": "testing",
     "hypothesis": "testing",
 }
-_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 # One letter is a drive, as in C:\data.
 _ALMOST_URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)(:/?(?!/)|//)")
 _NOT_TARGET: Final = re.compile(r"\s|\[.*")
@@ -252,17 +251,6 @@ def require(module: str, *, purpose: str) -> ModuleType:
             f"{purpose} need the package {root!r}, which is not installed. "
             f"Install it with: {install_line(extra)}"
         ) from error
-
-
-def scheme_of(url: str) -> str:
-    """The scheme of a shard's URL, in lower case; ``file`` for a path."""
-    match = _SCHEME.match(url)
-    return match[1].lower() if match else "file"
-
-
-def has_scheme(text: str) -> bool:
-    """Whether a text is a URL, and not a path."""
-    return _SCHEME.match(text) is not None
 
 
 def almost_scheme(text: str, table: Registry[Any]) -> str:

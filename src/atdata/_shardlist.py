@@ -1,4 +1,4 @@
-"""Lists of shards: ShardInfo for each, and many URLs as one in brace notation."""
+"""Lists of shards: ShardInfo for each, what their URLs say, and many URLs as one in braces."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ MAX_EXPANSION: Final = 1_000_000
 """Most URLs that one brace expression may expand to."""
 MAX_CHARACTERS: Final = 1_000_000_000
 """Most characters in all of them."""
+_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _RANGE = re.compile(r"([0-9]{1,18})\.\.([0-9]{1,18})")
 _NUMBERED: Final = re.compile(r"(.*?)(?:-\d+)?(\.tar)", re.DOTALL)
 """The name of a shard, with the number that it has in a dataset of several."""
@@ -150,6 +151,24 @@ def shards_of(urls: Iterable[str]) -> tuple[ShardInfo, ...]:
     if isinstance(urls, ShardUrls):
         return urls.shards
     return tuple(ShardInfo(url) for url in urls)
+
+
+def scheme_of(url: str) -> str:
+    """The scheme of a shard's URL, in lower case; ``file`` for a path."""
+    match = _SCHEME.match(url)
+    return match[1].lower() if match else "file"
+
+
+def has_scheme(text: str) -> bool:
+    """Whether a text is a URL, and not a path."""
+    return _SCHEME.match(text) is not None
+
+
+def head_of(shard: str) -> str | None:
+    """The path of a numbered shard up to its number; None: it has no number."""
+    head, _, ending = shard.rpartition("-")
+    numbered = head and len(ending) >= 10 and ending.endswith(".tar") and ending[:-4].isdecimal()
+    return head if numbered else None
 
 
 def expand_braces(

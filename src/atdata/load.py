@@ -23,7 +23,7 @@ from atdata.indexing.open_entry import open_entry
 from atdata.samples.codec import check_sample_type
 from atdata.samples.dict_sample import DictSample
 from atdata.sources.capabilities import local_path
-from atdata.system.folders import user_path
+from atdata.system.files import user_path
 from atdata.system.forks import importing
 
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import atdata
 from atdata import Dataset, write_samples
-from atdata.dataset.reading.shard import shards_by_name
+from atdata.dataset.reading.shards import shards_by_name
 from atdata.errors import IntegrityError, ShardError, SourceError
 from atdata.shards.tar.window import MappedFile
 from tests.sources.web import web_server

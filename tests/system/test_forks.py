@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 import atdata
 from atdata.lenses.network import LensNetwork
 from atdata.schema import build, reflect
-from atdata.shards.columns.buffers import Buffers
+from atdata.shards.columns.column import Buffers
 
 
 @atdata.packable

@@ -17,7 +17,7 @@ import pytest
 
 import atdata
 from atdata import Dataset, write_samples
-from atdata.system.once import once
+from atdata.system.forks import once
 from tests.sources.web import WebServer, web_server
 
 SRC = Path(atdata.__file__).parent

@@ -34,7 +34,7 @@ from atdata.net.documents import parse_json
 from atdata.sources.blob import BlobReader
 from atdata.sources.url import URLSource
 from atdata.stores.journal import Journal
-from atdata.system.once import once
+from atdata.system.forks import once
 
 MANIFEST_TYPE: Final = "application/json"
 _BLOBS_A_RECORD: Final = 500

@@ -9,9 +9,9 @@ from urllib.parse import quote, urlsplit
 
 from urllib3.exceptions import HTTPError
 
-from atdata._registry import SHARD_SCHEMES, scheme_of
+from atdata._registry import SHARD_SCHEMES
 from atdata._secrets import find_secret, redacted
-from atdata._shardlist import preview
+from atdata._shardlist import preview, scheme_of
 from atdata._warnings import warn
 from atdata.atproto.client import AtmosphereClient
 from atdata.capabilities import SupportsPublicCheck

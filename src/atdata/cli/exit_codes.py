@@ -31,7 +31,7 @@ from atdata.errors import (
     UnsafeUrlError,
     UrlError,
 )
-from atdata.system.regular_files import NotAFileError
+from atdata.system.files import NotAFileError
 
 
 class ExitCode(IntEnum):

@@ -31,7 +31,7 @@ from atdata.indexing.did_you_mean import did_you_mean
 from atdata.indexing.open_entry import open_entry
 from atdata.samples.codec import check_sample_type
 from atdata.schema.model import Schema
-from atdata.system.folders import user_path
+from atdata.system.files import user_path
 
 _CLASS_AT_VERSION: Final = re.compile(r"\w+@\d+\.\d+\.\d+")
 _DATASETS: Final = (DATASET_COLLECTION, ALT_DATASET_COLLECTION)

@@ -20,18 +20,18 @@ from atdata.dataset.reading.buffer_shuffle import (
     DEFAULT_BUFFER_SAMPLES,
     DEFAULT_BUFFER_SHARDS,
     ShuffleBuffer,
+    shuffled_stream,
 )
 from atdata.dataset.reading.epoch import DatasetEpoch, Epoch, Shuffle
 from atdata.dataset.reading.in_order import read_in_order
 from atdata.dataset.reading.packed import packed
+from atdata.dataset.reading.positions import PositionedShards
 from atdata.dataset.reading.random_access import RandomAccess
 from atdata.dataset.reading.ranks import Even, Share, find_share, left_of, length, share_of
 from atdata.dataset.reading.results import returned_type
-from atdata.dataset.reading.rows import Run, batch_of
-from atdata.dataset.reading.shards import Shards, shards_of
-from atdata.dataset.reading.state import Reading
+from atdata.dataset.reading.rows import Run, batch_of, items_of
 from atdata.dataset.reading.steps import Filter, Map, Step, Steps, View
-from atdata.dataset.reading.stream import EpochStream, shuffled_stream
+from atdata.dataset.reading.stream import EpochStream, Reading
 from atdata.dataset.reading.subscripts import positions_of
 from atdata.dataset.trainable import Trainable
 from atdata.errors import AtdataError, LengthError
@@ -45,7 +45,8 @@ from atdata.shards.writer import PackedSample
 from atdata.sources.cache import MAX_BYTES, CachedSource, with_hashed_copies
 from atdata.sources.capabilities import uncached
 from atdata.sources.verified import Verify, check_verify
-from atdata.system.folders import cache_folder, user_path
+from atdata.system.files import user_path
+from atdata.system.folders import cache_folder
 
 if TYPE_CHECKING:
     # Python has defaults of type variables from 3.13 on; type checkers know them everywhere.
@@ -91,7 +92,7 @@ class Dataset(Trainable[T]):
 
     def __init__(self, source: str | Path | Sequence[str | Path] | DataSource | IndexEntry) -> None:
         sample_type = self._type_in_brackets or DictSample
-        self._shards = shards_of(source)
+        self._shards = PositionedShards.of(source)
         self._steps = Steps(sample_type)
         self._sample_type: type[T] = sample_type
         self._share = Share()
@@ -202,7 +203,7 @@ class Dataset(Trainable[T]):
 
     def _over(self, source: DataSource, verify: Verify | None) -> Dataset[T]:
         source = with_hashed_copies(source, hashed=verify in (None, "full"))
-        shards = Shards(source, self._shards.known, verify)
+        shards = PositionedShards(source, self._shards.known, verify)
         return _made(type(self), self._sample_type, shards, self._steps, self._share)
 
     def filter(self, predicate: Callable[[T], bool]) -> Dataset[T]:
@@ -293,10 +294,10 @@ class Dataset(Trainable[T]):
             ShardError: A shard is damaged or cut short.
             DecodeError: A sample is not of the type, or a picture cannot be decoded.
         """
-        items_of = self._items_of(batch_size, decode)
+        items = items_of(self._sample_type, batch_size, decode, type_is_known=self._type_is_known)
         sequential = partial(read_in_order, self._shards, self._steps, batch_size, copy=copy)
         return Reading(
-            EpochStream(self._epoch, None, self._share, items_of, batch_size, sequential=sequential)
+            EpochStream(self._epoch, None, self._share, items, batch_size, sequential=sequential)
         )
 
     @overload
@@ -352,11 +353,11 @@ class Dataset(Trainable[T]):
             buffer_shards: Of a buffer: shards read at the same time.
             decode: As for `ordered`.
         """
-        items_of = self._items_of(batch_size, decode)
+        items = items_of(self._sample_type, batch_size, decode, type_is_known=self._type_is_known)
         buffer = ShuffleBuffer(buffer_samples, buffer_shards)
-        shuffle = self._shuffle(seed, epoch, window)
-        permuted = EpochStream(self._epoch, shuffle, self._share, items_of, batch_size)
-        return Reading(shuffled_stream(permuted, self._shards, self._steps, buffer, shuffle))
+        how = self._shuffle(seed, epoch, window)
+        permuted = EpochStream(self._epoch, how, self._share, items, batch_size)
+        return Reading(shuffled_stream(permuted, self._shards, self._steps, buffer, how))
 
     def _epoch(self, shuffle: Shuffle | None) -> Epoch:
         return DatasetEpoch(self._shards, self._steps, shuffle)
@@ -403,7 +404,6 @@ class Dataset(Trainable[T]):
         if isinstance(index, int | np.integer):
             sample: T = rows.samples()[0]
             return sample
-        self._check_batchable()
         return batch_of(self._sample_type, [rows], type_is_known=self._type_is_known)
 
     def by_key(self, key: str) -> T:
@@ -483,7 +483,7 @@ class Dataset(Trainable[T]):
 
 
 def _made(
-    kind: Any, sample_type: type[T], shards: Shards, steps: Steps, share: Share
+    kind: Any, sample_type: type[T], shards: PositionedShards, steps: Steps, share: Share
 ) -> Dataset[T]:
     dataset: Dataset[T] = object.__new__(kind)
     dataset._shards = shards
@@ -493,7 +493,7 @@ def _made(
     return dataset
 
 
-def _dataset_of(sample_type: type[T], shards: Shards, steps: Steps, share: Share) -> Dataset[T]:
+def _dataset_of(sample_type: type[T], *parts: Any) -> Dataset[T]:
     # By this, another process finds the class that brackets made, which has no name of its own.
     kind: Any = Dataset[sample_type] if is_sample_type(sample_type) else Dataset  # type: ignore[valid-type]
-    return _made(kind, sample_type, shards, steps, share)
+    return _made(kind, sample_type, *parts)

@@ -18,17 +18,16 @@ from atdata.dataset.decode.options import Decodes
 from atdata.dataset.reading.epoch import Epoch, Shuffle
 from atdata.dataset.reading.permutation import scrambled
 from atdata.dataset.reading.ranks import Even, Share, find_share
-from atdata.dataset.reading.rows import MadeRows, Rows, check_batch_size, joined, samples_of
-from atdata.dataset.reading.state import Reading
-from atdata.dataset.reading.stream import EpochStream
+from atdata.dataset.reading.rows import MadeRows, Rows, check_batch_size, items_of, samples_of
+from atdata.dataset.reading.stream import EpochStream, Reading
 from atdata.dataset.trainable import Trainable
 from atdata.errors import NoDataUrlsError, OptionError, SampleTypeError
 from atdata.samples.batch import SampleBatch
 from atdata.samples.codec import fields_of
 from atdata.samples.kinds import Field
 from atdata.samples.pickling import defined_again
-from atdata.shards.columns.column import CopiedColumn, LazyColumn
-from atdata.system.once import once
+from atdata.shards.columns.column import CopiedColumn, LazyColumn, joined_columns
+from atdata.system.forks import once
 
 T = TypeVar("T")
 
@@ -146,8 +145,8 @@ class Mixture(Trainable[T]):
             check_batch_size(batch_size)
         shuffle = Shuffle(self._seed, epoch, window=window)
         part = next((d for d in self._datasets if not d._type_is_known), self._datasets[0])
-        items_of = part._items_of(batch_size, decode)
-        return Reading(EpochStream(self._epoch, shuffle, self._share, items_of, batch_size))
+        items = items_of(part._sample_type, batch_size, decode, type_is_known=part._type_is_known)
+        return Reading(EpochStream(self._epoch, shuffle, self._share, items, batch_size))
 
     def _shuffle(
         self, seed: int | None, epoch: int, window: int | None, *, agreed: bool = False
@@ -371,7 +370,7 @@ class JoinedRows(MadeRows):
         known = [column for column in columns if column]
         if len(known) < len(columns):
             return None
-        whole = joined(known, self.fields)
+        whole = joined_columns(known, self.fields)
         return {name: self._ordered_column(values) for name, values in whole.items()}
 
     def take(self, indices: Indices) -> JoinedRows:

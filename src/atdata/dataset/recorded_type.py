@@ -8,7 +8,7 @@ from typing import IO, Any, Final
 
 from atdata._limits import limits
 from atdata._protocols import DataSource
-from atdata._registry import scheme_of
+from atdata._shardlist import head_of, scheme_of
 from atdata.errors import (
     NotFoundError,
     SchemaConflictError,
@@ -22,9 +22,8 @@ from atdata.schema.build import build_type
 from atdata.schema.model import Schema
 from atdata.schema.readable import why_unreadable
 from atdata.schema.schema_file import BEGINNING, SUFFIX, from_document
-from atdata.shards.replacing import head_of
 from atdata.sources.capabilities import local_path, open_neighbour
-from atdata.system.regular_files import open_file
+from atdata.system.files import open_file
 
 _MOST_REQUESTS: Final = 100
 """Schema files that are asked for on servers, one after the other."""

@@ -12,18 +12,10 @@ from atdata.dataset.decode.options import Decodes, check_decode, decoded_fields
 from atdata.dataset.reading.column_batches import ColumnBatches, ColumnOptions, Fill, Ragged
 from atdata.dataset.reading.epoch import Epoch, Shuffle
 from atdata.dataset.reading.ranks import Even, Share, find_share
-from atdata.dataset.reading.rows import (
-    DecodedBatches,
-    Run,
-    batches_of,
-    check_batch_size,
-    samples_of,
-)
-from atdata.dataset.reading.state import Reading
-from atdata.dataset.reading.stream import EpochStream
-from atdata.errors import OptionError, SampleTypeError
-from atdata.samples.codec import fields_of, is_sample_type
-from atdata.samples.columnar import Column
+from atdata.dataset.reading.rows import Run, check_batch_size, check_batchable
+from atdata.dataset.reading.stream import EpochStream, Reading
+from atdata.samples.batch import Column
+from atdata.samples.codec import fields_of
 from atdata.system.forks import importing
 
 if TYPE_CHECKING:
@@ -183,29 +175,6 @@ class Trainable(ABC, Generic[T]):
             multiprocessing_context=multiprocessing_context,
         )
 
-    def _items_of(
-        self, batch_size: int | None, decode: Decodes = None
-    ) -> Callable[[Iterator[Run]], Iterator[Any]]:
-        found = check_decode(decode)
-        if batch_size is None:
-            if found:
-                raise OptionError("decode: only batches are decoded. Pass a batch_size.")
-            return samples_of
-        check_batch_size(batch_size)
-        self._check_batchable()
-        if found:
-            if self._type_is_known:
-                decoded_fields(found, fields_of(self._sample_type))
-            return DecodedBatches(
-                self._sample_type, batch_size, self._type_is_known, Decoding(found)
-            )
-        return partial(
-            batches_of,
-            sample_type=self._sample_type,
-            size=batch_size,
-            type_is_known=self._type_is_known,
-        )
-
     def _columns(
         self,
         batch_size: int,
@@ -217,7 +186,7 @@ class Trainable(ABC, Generic[T]):
         then: Callable[[dict[str, Column]], Any] | None = None,
     ) -> ColumnBatches:
         check_batch_size(batch_size)
-        self._check_batchable()
+        check_batchable(self._sample_type, type_is_known=self._type_is_known)
         options = ColumnOptions(ragged, fill)
         found = check_decode(decode)
         if self._type_is_known:
@@ -239,13 +208,6 @@ class Trainable(ABC, Generic[T]):
         if seed is None and (agreed or self._share.world_size > 1):
             seed = 0
         return Shuffle(seed, epoch, window=window)
-
-    def _check_batchable(self) -> None:
-        if self._type_is_known and not is_sample_type(self._sample_type):
-            raise SampleTypeError(
-                f"Samples of {self._sample_type!r} cannot be batched field by field. "
-                "Let the function given to map() return a packable class."
-            )
 
 
 def _evened(share: Share, even: Even | None) -> Share:

@@ -23,8 +23,8 @@ from atdata.shards.row_sources import ColumnRows, RowSource, SampleRows
 from atdata.shards.tar.table import SUFFIX
 from atdata.shards.writer import write_numbered
 from atdata.sources.nearby import COMPRESSED
-from atdata.system.files import make_folders, sync_files, sync_folder
-from atdata.system.folders import user_path
+from atdata.system.durable import make_folders, sync_files, sync_folder
+from atdata.system.files import user_path
 from atdata.system.scratch import Scratch
 
 T = TypeVar("T")

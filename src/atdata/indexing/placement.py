@@ -15,9 +15,9 @@ import msgpack
 import numpy as np
 
 from atdata._protocols import AbstractDataStore
-from atdata._registry import SHARD_SCHEMES, scheme_of
+from atdata._registry import SHARD_SCHEMES
 from atdata._secrets import redacted_repr
-from atdata._shardlist import LocatedUrl, ShardInfo, instead_of, shards_of, total
+from atdata._shardlist import LocatedUrl, ShardInfo, instead_of, scheme_of, shards_of, total
 from atdata._version import __version__
 from atdata.capabilities import SupportsCopy, address_of
 from atdata.dataset.dataset import Dataset

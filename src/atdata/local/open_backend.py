@@ -10,7 +10,8 @@ from typing import Any, Final
 from atdata._registry import INDEX_BACKENDS, almost_scheme, require
 from atdata.errors import OptionError, UrlError
 from atdata.local.backends.base import Backend
-from atdata.system.folders import data_folder, user_path
+from atdata.system.files import user_path
+from atdata.system.folders import data_folder
 from atdata.system.forks import importing
 
 _AUTHORITY_END: Final = re.compile(r"[/?#]")

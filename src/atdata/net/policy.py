@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from atdata._registry import SHARD_SCHEMES, scheme_of
+from atdata._registry import SHARD_SCHEMES
 from atdata._secrets import redacted
+from atdata._shardlist import scheme_of
 from atdata.errors import SourceError, UnsafeUrlError, UrlError
 
 ALLOW_PRIVATE: Final = "ATDATA_ALLOW_PRIVATE"

@@ -21,7 +21,7 @@ from atdata.indexing.placement import check_is_store
 from atdata.samples.dict_sample import DictSample
 from atdata.schema.model import Schema
 from atdata.schema.record import from_record
-from atdata.system.once import once
+from atdata.system.forks import once
 
 Oversize: TypeAlias = Literal["refuse", "split"]
 _DESCRIBED: Final = ("description", "tags", "license", "metadata")

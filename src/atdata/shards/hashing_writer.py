@@ -12,7 +12,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from atdata.system.calls import map_written, read_at, write_all
+from atdata.system.files import map_written, read_at, write_all
 
 MOST_BUFFERS: Final = 1024
 """Buffers that the system takes in one call."""

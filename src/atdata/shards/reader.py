@@ -14,14 +14,15 @@ from atdata._arrays import Bytes, Integers
 from atdata._limits import limits
 from atdata.errors import ShardError
 from atdata.samples.codec import SampleCodec
-from atdata.shards.columns.decode import Block, Payloads
-from atdata.shards.columns.strided import READ_ROW_BYTES
-from atdata.shards.layouts.check import members_agree
-from atdata.shards.layouts.decode import in_layout
+from atdata.shards.columns.column import READ_ROW_BYTES
+from atdata.shards.columns.decode import Block, LayoutDecoder, Payloads, decoder_of
+from atdata.shards.layouts.check import members_agree, members_match
+from atdata.shards.layouts.decode import members_decoder
 from atdata.shards.layouts.sniff import layout_of
 from atdata.shards.layouts.walk import MembersWalker
 from atdata.shards.tar.check import (
     header_agrees,
+    headers_match,
     key_agrees,
     plain_headers_agree,
     suffixes_agree,
@@ -30,7 +31,7 @@ from atdata.shards.tar.header import BLOCK
 from atdata.shards.tar.keys import KeyMatrix, key_list
 from atdata.shards.tar.links import LinksError
 from atdata.shards.tar.scan import Found
-from atdata.shards.tar.table import SUFFIX, SampleTable
+from atdata.shards.tar.table import SUFFIX, Layout, SampleTable
 from atdata.shards.tar.unread import Unread
 from atdata.shards.tar.walk import Walker, check_tail
 from atdata.shards.tar.window import MappedFile, StreamChunks, Window, open_window
@@ -47,9 +48,6 @@ _LARGE_TABLE_BYTES: Final = 1 << 25
 OpenWhole: TypeAlias = Callable[[], MappedFile]
 """Opens the whole of a shard that is read as a stream: only there can links be followed."""
 _AnyWalker: TypeAlias = Walker | MembersWalker
-_compared: dict[Any, int] = {}
-"""The version of a table's file and of its shard's → rows, from the first on, whose names this
-process has compared."""
 
 
 def read_blocks(
@@ -95,7 +93,7 @@ def read_blocks(
             return
     for window, spans in _read(source, shard, unread, whole, rows or 1, first or 0):
         decoder = in_layout(codec, spans.walker.layout)
-        file = window.file if isinstance(window, MappedFile) else None
+        file = window if isinstance(window, MappedFile) else None
         keys = partial(key_list, spans.keys)
         place = (spans.view, spans.starts, spans.ends, file, window.base)
         payloads = Payloads(*place, inside=spans.inside)
@@ -126,8 +124,7 @@ def _read_by_table(
     if size != len(file.view) or not 0 < count <= limits.samples:
         return False
     data: Bytes = np.frombuffer(file.view, np.uint8)
-    version = None if table.file is None else (table.file, file.version())
-    done, compared = 0, _compared.get(version, 0)
+    done, compared = 0, table.compared
     typical = max(BLOCK, size // count)
     most = _LARGE_TABLE_BYTES if typical >= READ_ROW_BYTES else _TABLE_BYTES
     decoder, by_members = in_layout(codec, table.head.layout), table.head.layout == "members"
@@ -135,7 +132,7 @@ def _read_by_table(
         end = min(count, done + _block_rows(typical, rows, done - first, most))
         # Copies: a mapped table may be overwritten after it was compared.
         starts, sizes = table.spans(np.arange(done, end))
-        payloads = Payloads(file.view, starts, starts + sizes, file.file, 0)
+        payloads = Payloads(file.view, starts, starts + sizes, file, 0)
         if by_members:
             if not members_agree(table, np.arange(done, end), data, starts):
                 if not done:
@@ -146,15 +143,13 @@ def _read_by_table(
             done = end
             file.release(int(payloads.ends[-1]))
             continue
-        if end > compared:
+        if end > compared.rows:
             if not suffixes_agree(data, starts, table.key_lengths(done, end)):
                 if not done:
                     return False
                 _check_keys(payloads, table, done, shard)
-            if done <= compared:
-                compared = end
-                if version is not None:
-                    _compared[version] = compared
+            if done <= compared.rows:
+                compared.rows = end
         check_row = partial(_check_header, payloads, shard, done)
         keys = partial(_keys, payloads, table, done, shard)
         yield Block(shard, decoder, payloads, keys, copy=copy, check_row=check_row)
@@ -219,6 +214,25 @@ def _disagree(shard: str, row: int, offset: int) -> ShardError:
         shard=shard,
         offset=offset,
     )
+
+
+def in_layout(codec: SampleCodec[T], layout: Layout) -> LayoutDecoder[T]:
+    """The decoder of samples in a layout."""
+    return decoder_of(codec) if layout == "msgpack" else members_decoder(codec)
+
+
+def table_matches(table: SampleTable, read: Callable[[int, int], bytes]) -> bool:
+    """Whether a table of any layout, which fits by size, also agrees with the shard's headers.
+
+    A small shard is read, and all its headers are checked; of a larger one a few are, the first
+    and the last among them.
+
+    Args:
+        table: The table, whose samples lie in the shard.
+        read: Reads from an offset of the shard a number of bytes.
+    """
+    match = members_match if table.head.layout == "members" else headers_match
+    return match(table, read)
 
 
 def count_samples(

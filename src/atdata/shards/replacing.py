@@ -18,9 +18,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from atdata._shardlist import head_of
 from atdata.errors import SourceError
-from atdata.system.calls import is_mine
-from atdata.system.files import sync_files, sync_folder
+from atdata.system.durable import sync_files, sync_folder
+from atdata.system.files import is_mine
 from atdata.system.scratch import Scratch, held_if_abandoned, remove_scratch
 
 UNFINISHED: Final = ".atdata-unfinished"
@@ -170,13 +171,6 @@ def settle(datasets: Iterable[str]) -> bool:
                 "they are right as they are."
             ) from error
     return found
-
-
-def head_of(shard: str) -> str | None:
-    """The path of a numbered shard up to its number; None: it has no number."""
-    head, _, ending = shard.rpartition("-")
-    numbered = head and len(ending) >= 10 and ending.endswith(".tar") and ending[:-4].isdecimal()
-    return head if numbered else None
 
 
 def _finish(link: Path) -> None:

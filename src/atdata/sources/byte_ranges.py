@@ -9,8 +9,7 @@ from typing import IO
 
 from atdata._shardlist import instead_of
 from atdata.errors import IntegrityError, ShardNotFoundError, SourceError
-from atdata.system.calls import read_into
-from atdata.system.regular_files import open_file
+from atdata.system.files import open_file, read_into
 
 
 class NoRangesError(SourceError):

@@ -22,12 +22,11 @@ from atdata.errors import IntegrityError, OptionError
 from atdata.sources.byte_ranges import FileBytes
 from atdata.sources.capabilities import local_path, open_neighbour, open_sidecar, ranges_of
 from atdata.sources.hashed_stream import CheckedStream, HashedStream
-from atdata.system.files import make_folders, sync_folder
-from atdata.system.folders import user_path
+from atdata.system.durable import make_folders, sync_folder
+from atdata.system.files import open_file, open_own, private_folder, user_path
+from atdata.system.forks import once
 from atdata.system.locks import lock, locked_folder
-from atdata.system.once import once
 from atdata.system.partial_files import PartialFile
-from atdata.system.regular_files import open_file, open_own, private_folder
 
 MAX_BYTES: Final = 50 * 10**9
 """Most bytes of copies, by default."""

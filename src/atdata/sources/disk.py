@@ -13,8 +13,7 @@ from atdata._shardlist import instead_of
 from atdata.errors import ShardNotFoundError, SourceError, UnsafeUrlError, UrlError
 from atdata.net.policy import Policy
 from atdata.sources.nearby import warn_of_compressed
-from atdata.system.folders import path_in_url, user_path
-from atdata.system.regular_files import open_file
+from atdata.system.files import open_file, path_in_url, user_path
 
 _BUFFER_BYTES: Final = 1 << 20
 _SLASH: Final = re.compile(r"[/\\]" if os.name == "nt" else "/")
@@ -107,7 +106,8 @@ def path_of(url: str, base: str | None = None) -> Path:
     Raises:
         UrlError: A file:// URL that names another host.
     """
-    return _absolute(Path(base or "", _named(url)))
+    named = _named(url)
+    return _absolute(Path(base, named) if base else named)
 
 
 def _named(url: str) -> Path:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any, Final
 
-from atdata._registry import SHARD_SCHEMES, install_line, require, scheme_of
+from atdata._registry import SHARD_SCHEMES, install_line, require
+from atdata._shardlist import scheme_of
 from atdata.errors import (
     AtdataError,
     MissingExtraError,

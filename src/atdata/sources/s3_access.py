@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from atdata._secrets import redacted_repr
 from atdata.errors import CredentialsError, OptionError, UrlError
-from atdata.system.folders import user_path
+from atdata.system.files import user_path
 
 _ENDPOINT_NAMES: Final = ("AWS_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 _REGION_NAMES: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")

@@ -10,18 +10,25 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, TypeAlias
 
 from atdata._protocols import ShardReader
-from atdata._registry import SHARD_SCHEMES, has_scheme, scheme_of, slash_missing
+from atdata._registry import SHARD_SCHEMES, slash_missing
 from atdata._secrets import redacted, redacted_repr
-from atdata._shardlist import LocatedUrl, exactly, expand_braces, preview
+from atdata._shardlist import (
+    LocatedUrl,
+    exactly,
+    expand_braces,
+    has_scheme,
+    head_of,
+    preview,
+    scheme_of,
+)
 from atdata.capabilities import ByteRanges, SupportsUrlRanges
 from atdata.errors import IntegrityError, NoDataUrlsError, ShardNotFoundError, UrlError
 from atdata.net.policy import STRANGER, Policy
-from atdata.shards.replacing import head_of, settle
+from atdata.shards.replacing import settle
 from atdata.sources.disk import DiskReader, existing_part, path_of
 from atdata.sources.nearby import instead_of_shards
-from atdata.system.folders import user_path
-from atdata.system.forks import importing
-from atdata.system.once import once
+from atdata.system.files import user_path
+from atdata.system.forks import importing, once
 
 if TYPE_CHECKING:
     from atdata.sources.s3_access import S3Access
@@ -192,10 +199,8 @@ class URLSource:
             self._seen = {head: (path, _seen(path)) for head, path in firsts.items()}
             # A writer that is replacing shards is waited for; one that was killed is completed.
             # Later replacements are noticed on reading.
-            if settle(firsts.values()):
-                continue
             # A folder may have gained shards before its first one was looked at.
-            if not firsts or found == self._listed():
+            if not firsts or (not settle(firsts.values()) and found == self._listed()):
                 return found
 
     def _first_shards(self, shards: Iterable[str]) -> dict[str, str]:

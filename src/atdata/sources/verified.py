@@ -12,7 +12,7 @@ from atdata._digest import sha256_of
 from atdata._shardlist import ShardInfo
 from atdata.errors import IntegrityError, OptionError
 from atdata.sources.hashed_stream import HashedStream
-from atdata.system.regular_files import open_file
+from atdata.system.files import open_file
 
 Verify: TypeAlias = Literal["full", "sizes", "off"]
 """How shards are checked against what is recorded of them; see `Dataset.verified`."""
@@ -71,7 +71,7 @@ def verified(stream: IO[bytes], recorded: ShardInfo | None, verify: Verify | Non
     return io.BufferedReader(passing, _BUFFER_BYTES)
 
 
-def check_file(path: Path, recorded: ShardInfo | None, verify: Verify | None) -> None:
+def check_file(path: Path, recorded: ShardInfo, verify: Verify | None) -> None:
     """Check a file of this machine against what is recorded of its shard, if the file exists.
 
     Args:
@@ -82,7 +82,7 @@ def check_file(path: Path, recorded: ShardInfo | None, verify: Verify | None) ->
     Raises:
         IntegrityError: It has another size, or with ``full`` another hash.
     """
-    if recorded is None or verify == "off" or not path.is_file():
+    if verify == "off" or not path.is_file():
         return
     size = path.stat().st_size
     if recorded.bytes not in (None, size):

@@ -16,8 +16,8 @@ from atdata.shards.tar.table import SUFFIX
 from atdata.sources.disk import path_of
 from atdata.stores.prefixes import OwnPrefix, check_prefix, name_taken
 from atdata.stores.store_base import SinkStore
-from atdata.system.files import make_folders, place_file, sync_files, sync_folder
-from atdata.system.regular_files import open_file
+from atdata.system.durable import make_folders, place_file, sync_files, sync_folder
+from atdata.system.files import open_file
 from atdata.system.scratch import Scratch
 
 _UNFINISHED: Final = ".unfinished"

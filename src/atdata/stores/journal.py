@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from atdata._shardlist import ShardInfo
-from atdata.system.files import make_folders
+from atdata.system.durable import make_folders
 from atdata.system.folders import data_folder
 
 _TRUSTED_SECONDS: Final = 6 * 3600

@@ -6,7 +6,7 @@ from atdata._protocols import AbstractDataStore
 from atdata._registry import STORES, almost_scheme
 from atdata.capabilities import SupportsFromClient, SupportsFromUrl
 from atdata.errors import AtdataError, OptionError, UrlError
-from atdata.system.folders import user_path
+from atdata.system.files import user_path
 
 
 def open_store(place: str, *, client: object | None = None) -> tuple[AbstractDataStore, str | None]:

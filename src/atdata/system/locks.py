@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from atdata.system.calls import open_flags
+from atdata.system.files import open_flags
 
 
 def _module_if_any(name: str) -> Any:

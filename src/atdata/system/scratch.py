@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final, Self
 
-from atdata.system.calls import is_mine, open_flags
+from atdata.system.files import is_mine, open_flags
 from atdata.system.locks import lock, unlock
 
 _ABANDONED_SECONDS: Final = 86_400.0

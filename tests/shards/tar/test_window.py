@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from atdata.errors import SourceError
 from atdata.samples.codec import codec_of
 from atdata.samples.packable import packable
-from atdata.shards.columns import strided
 from atdata.shards.reader import read_blocks
+from atdata.shards.tar import window as module
 from atdata.shards.tar.window import MappedFile, StreamChunks
 from tests.shards.parts import packed, tar_of
 
@@ -122,10 +122,10 @@ def test_files_are_let_go_of_after_modules_are_gone(
     path = tmp_path / "x.tar"
     path.write_bytes(bytes(1024))
     window = MappedFile(path)
-    number = window.file.number
+    number = window.number
     with monkeypatch.context() as gone:
         for name in ("os", "mmap"):
-            gone.setattr(strided, name, None, raising=False)
+            gone.setattr(module, name, None, raising=False)
         del window
         gc.collect()
     with pytest.raises(OSError, match="Bad file descriptor"):

@@ -16,7 +16,7 @@ from atdata.dataset.decode.threads import Jobs, processors
 from atdata.errors import DecodeError, OptionError, RaggedFieldError
 from atdata.samples.batch import SampleBatch, columnar, replaced
 from atdata.samples.media import Image
-from atdata.shards.columns.buffers import Buffers
+from atdata.shards.columns.column import Buffers
 
 _buffers: Final = Buffers(3, largest=1 << 28)
 """Memory for decoded batches: one in use, one that is decoded meanwhile, one that was dropped. 256

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
 
+from atdata.dataset.reading.epoch import Shuffle
 from atdata.dataset.reading.in_order import read_shard
-from atdata.dataset.reading.rows import Run, SampleRows
+from atdata.dataset.reading.permutation import VERSION
+from atdata.dataset.reading.positions import PositionedShards
+from atdata.dataset.reading.ranks import Share
+from atdata.dataset.reading.rows import ItemsOf, Run, SampleRows
 from atdata.dataset.reading.shards import Shards
+from atdata.dataset.reading.state import History, is_of_buffer
 from atdata.dataset.reading.steps import Steps
+from atdata.dataset.reading.stream import EpochStream, in_epoch
 from atdata.errors import OptionError, StateError
 from atdata.system.forks import load_module
+
+X = TypeVar("X")
 
 DEFAULT_BUFFER_SAMPLES: Final = 10_000
 DEFAULT_BUFFER_SHARDS: Final = 8
@@ -120,3 +129,123 @@ def _draw(
     everything = SampleRows(keys, samples)
     taken, left = everything.take(order[:count]), everything.take(order[count:])
     return ([taken] if len(taken) else []), ([left] if len(left) else [])
+
+
+class BufferStream(Generic[X]):
+    """Shuffles in a buffer: for shards without tables, whose number of samples is unknown.
+
+    Args:
+        shards: The shards.
+        steps: The steps applied to samples.
+        buffer: The buffer.
+        shuffle: Its seed and epoch.
+        items_of: Makes samples or batches of the rows.
+    """
+
+    def __init__(
+        self,
+        shards: Shards,
+        steps: Steps,
+        buffer: ShuffleBuffer,
+        shuffle: Shuffle,
+        items_of: ItemsOf[X],
+    ) -> None:
+        self.share = Share()
+        self.version = VERSION
+        self._shards = shards
+        self._steps = steps
+        self._buffer = buffer
+        self._asked = shuffle
+        self._shuffle = shuffle.with_seed()
+        self._items_of = items_of
+
+    def begin(self, history: History) -> Iterator[tuple[X, int]]:
+        """Begin where the history ends: what was read before is read again, and skipped."""
+        done = sum(taken if isinstance(taken, int) else sum(taken) for _, taken in history)
+        buffer = replace(self._buffer, seed=[self._shuffle.seed or 0, self._shuffle.epoch])
+        items_of = in_epoch(self._items_of, self._shuffle)
+        return items_of(read_through_buffer(self._shards, self._steps, buffer, done))
+
+    def describe(self) -> dict[str, Any]:
+        """What a state has to agree with, as JSON."""
+        sizes = {"buffer": [self._buffer.buffer_samples, self._buffer.buffer_shards]}
+        return {**self._mine(), "shuffle": {**self._shuffle.to_json(), **sizes}}
+
+    def adopt(self, state: Mapping[str, Any], history: History) -> None:
+        """Continue as a state says. A StateError changes nothing."""
+        said = dict(state["shuffle"])
+        if state.get("data") != self._mine()["data"]:
+            raise StateError(
+                "The state is of a dataset with other shards, or with shards of other names."
+            )
+        mine, found = self.describe()["shuffle"]["buffer"], said.pop("buffer")
+        if found != mine:
+            raise StateError(
+                f"The state is of a buffer with [buffer_samples, buffer_shards]={found!r:.80}; "
+                f"here it is {mine}. Pass these to shuffled()."
+            )
+        if any(world_size != 1 or not isinstance(taken, int) for world_size, taken in history):
+            raise StateError("The state is damaged: a buffer is not split among ranks.")
+        # A seed that was chosen here gives way to that of the state, as for a permutation.
+        self._asked = self._shuffle = self._asked.loaded(said, VERSION)
+
+    def _mine(self) -> dict[str, Any]:
+        names = "\n".join(shard.name for shard in self._shards.each)
+        return {"samples": None, "data": hashlib.sha256(names.encode()).hexdigest()[:16]}
+
+
+class ShuffledStream(Generic[X]):
+    """A permutation or a buffer: as it begins, or as the state that is loaded was saved.
+
+    Args:
+        permuted: The permutation.
+        buffered: The buffer.
+        begins: Which of the two is read if no state is loaded.
+    """
+
+    def __init__(
+        self,
+        permuted: EpochStream[X],
+        buffered: BufferStream[X],
+        begins: EpochStream[X] | BufferStream[X],
+    ) -> None:
+        self.share = permuted.share
+        self._permuted = permuted
+        self._buffered = buffered
+        self._stream = begins
+
+    @property
+    def version(self) -> int:
+        """Version of the order."""
+        return self._stream.version
+
+    def begin(self, history: History) -> Iterator[tuple[X, int]]:
+        """Samples or batches from where the history ends."""
+        return self._stream.begin(history)
+
+    def describe(self) -> dict[str, Any]:
+        """What a state has to agree with, as JSON."""
+        return self._stream.describe()
+
+    def adopt(self, state: Mapping[str, Any], history: History) -> None:
+        """Continue as a state says. A StateError changes nothing."""
+        found = self._buffered if is_of_buffer(state) else self._permuted
+        found.adopt(state, history)
+        self._stream = found
+
+
+def shuffled_stream(
+    permuted: EpochStream[X],
+    shards: PositionedShards,
+    steps: Steps,
+    buffer: ShuffleBuffer,
+    shuffle: Shuffle,
+) -> EpochStream[X] | ShuffledStream[X]:
+    """A permutation, or, where shards have no tables and are not split, a buffer."""
+    share = permuted.share
+    if share.world_size > 1:
+        return permuted
+    buffered = BufferStream(shards, steps, buffer, shuffle, permuted.items_of)
+    # One rank reads in the order of many, so that many can resume where it stopped.
+    is_permuted = share.is_split or shards.tables.are_next_to_shards()
+    return ShuffledStream(permuted, buffered, permuted if is_permuted else buffered)

@@ -13,8 +13,7 @@ from atdata._secrets import redacted_repr
 from atdata.dataset.decode.columns import Decoding
 from atdata.dataset.reading.rows import OfEpoch, Run, batches_of
 from atdata.errors import OptionError, RaggedFieldError
-from atdata.samples.batch import columnar
-from atdata.samples.columnar import Column, Columnar
+from atdata.samples.batch import Column, Columnar, columnar
 from atdata.samples.kinds import Array, Field
 from atdata.samples.to_numpy import fills_of, is_number, untyped_kind
 

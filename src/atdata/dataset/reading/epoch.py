@@ -16,13 +16,13 @@ import numpy as np
 
 from atdata._arrays import Indices, Integers
 from atdata.dataset.reading.permutation import VERSION, Order, Permutation, Stored, sizes_for
+from atdata.dataset.reading.positions import PositionedShards
 from atdata.dataset.reading.random_access import LocatedRows, PositionedRows, RandomAccess
 from atdata.dataset.reading.ranks import Ranges, cut
 from atdata.dataset.reading.rows import Rows, Run
-from atdata.dataset.reading.shards import Shards
 from atdata.dataset.reading.steps import Steps
 from atdata.errors import OptionError, StateError
-from atdata.system.once import once
+from atdata.system.forks import once
 
 _ROWS_AT_ONCE: Final = 4096
 """Rows that are decoded together if samples are read one by one."""
@@ -145,7 +145,7 @@ class DatasetEpoch:
         shuffle: How it is shuffled; None: in the order in which samples are stored.
     """
 
-    def __init__(self, shards: Shards, steps: Steps, shuffle: Shuffle | None) -> None:
+    def __init__(self, shards: PositionedShards, steps: Steps, shuffle: Shuffle | None) -> None:
         self._shards = shards
         self._steps = steps
         self._shuffle = shuffle

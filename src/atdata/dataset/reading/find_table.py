@@ -13,20 +13,18 @@ from pathlib import Path
 from typing import IO, Any, Final, TypeAlias
 from weakref import WeakSet
 
-from atdata.dataset.reading.shard import Shard
+from atdata.dataset.reading.shards import Shard
 from atdata.errors import NotFoundError, ShardError, SourceError
-from atdata.shards.layouts.check import table_matches
-from atdata.shards.reader import scan_table
+from atdata.shards.reader import scan_table, table_matches
 from atdata.shards.tar.header import BLOCK
-from atdata.shards.tar.table import SUFFIX, SampleTable, TableHead, largest_table
+from atdata.shards.tar.table import SUFFIX, Compared, SampleTable, TableHead, largest_table
 from atdata.shards.tar.unread import Unread
 from atdata.shards.tar.ustar import END
 from atdata.shards.tar.window import MappedFile
 from atdata.sources.hashed_stream import HashedStream
-from atdata.system.calls import most_open_files, read_at
-from atdata.system.files import make_folders, place_file
+from atdata.system.durable import make_folders, place_file
+from atdata.system.files import is_own, most_open_files, open_file, open_own, read_at
 from atdata.system.folders import cache_folder
-from atdata.system.regular_files import is_own, open_file, open_own
 
 _MAX_MAPPED: Final = 128
 """Most tables that are mapped in a process, and no more than an eighth of the files that the system
@@ -45,8 +43,8 @@ _maps: WeakSet[mmap.mmap] = WeakSet()
 """Tables that are mapped now, in all datasets of this process."""
 _sound: set[Identity] = set()
 """Tables that this process has checked and found right."""
-_complete: set[tuple[Identity, Identity, int]] = set()
-"""Tables that this process has found to leave nothing out of a shard, and the shards."""
+_compared: dict[tuple[Identity, Identity, int], Compared] = {}
+"""A table, its shard and the latter's time of change of the inode → what was compared of them."""
 
 
 def local_table(shard: Shard, path: Path) -> tuple[Identity, SampleTable] | None:
@@ -70,7 +68,7 @@ def local_table(shard: Shard, path: Path) -> tuple[Identity, SampleTable] | None
     shard.check_version(stat)
     if shard.verify != "full":
         with suppress(OSError, ShardError, ValueError):
-            identity, table = _opened(path.with_name(path.name + SUFFIX))
+            identity, table = _opened(f"{path}{SUFFIX}")
             fits = _fits(table.head, shard, stat.st_size) and identity[2] >= stat.st_mtime_ns
             if fits and _is_whole(shard, path, stat, identity, table):
                 return identity, table
@@ -78,6 +76,7 @@ def local_table(shard: Shard, path: Path) -> tuple[Identity, SampleTable] | None
     if kept is not None:
         with suppress(OSError, ShardError, ValueError):
             identity, table = _opened(kept, own=True)
+            table.compared = _compared_of(identity, path, stat)
             with open_file(path, 0) as file:
                 if _fits(table.head, shard, stat.st_size) and table_matches(
                     table, partial(_bytes_of, file.fileno())
@@ -196,7 +195,7 @@ def _scanned_on_server(shard: Shard, unread: Unread) -> SampleTable:
     return found.for_shard(counted.size, shard.recorded.sha256)
 
 
-def _opened(place: Path, *, own: bool = False) -> tuple[Identity, SampleTable]:
+def _opened(place: str | Path, *, own: bool = False) -> tuple[Identity, SampleTable]:
     """A table from a file: mapped, or, where it is small or many are, read into memory.
 
     Args:
@@ -216,7 +215,7 @@ def _opened(place: Path, *, own: bool = False) -> tuple[Identity, SampleTable]:
         else:
             # One byte more than it had, to see that it grows.
             table = SampleTable.opened(file.read(min(stat.st_size, largest_table()) + 1))
-    table.checked, table.file = identity in _sound, identity
+    table.checked = identity in _sound
     return identity, table
 
 
@@ -224,16 +223,20 @@ def _is_whole(
     shard: Shard, path: Path, stat: os.stat_result, identity: Identity, table: SampleTable
 ) -> bool:
     """Whether a table next to a local shard, which it fits, is of this shard and all of it."""
-    both = (identity, _identity_of(path, stat), stat.st_ctime_ns)
-    if both in _complete:
+    compared = table.compared = _compared_of(identity, path, stat)
+    if compared.complete:
         return True
     with open_file(path, 0) as file:
         read = partial(_bytes_of, file.fileno())
         if not _leaves_nothing_out(table, shard, read) or not table_matches(table, read):
             return False
-    if shard.recorded.samples is None:
-        _complete.add(both)
+    compared.complete = shard.recorded.samples is None
     return True
+
+
+def _compared_of(identity: Identity, path: Path, stat: os.stat_result) -> Compared:
+    both = (identity, _identity_of(path, stat), stat.st_ctime_ns)
+    return _compared.setdefault(both, Compared())
 
 
 def _leaves_nothing_out(
@@ -253,13 +256,13 @@ def _leaves_nothing_out(
         ShardError: Samples overlap, or do not lie in the shard.
         OSError: The shard cannot be read.
     """
-    room = table.leaves_room()
+    end = table.end_without_gaps()
     if shard.recorded.samples is not None:
         return True
-    left = table.head.shard_bytes - table.end
-    if room or not BLOCK <= left <= _MAX_MARKER_BYTES:
+    left = 0 if end is None else table.head.shard_bytes - end
+    if end is None or not BLOCK <= left <= _MAX_MARKER_BYTES:
         return False
-    return not bytes_at(table.end, left).strip(b"\0")
+    return not bytes_at(end, left).strip(b"\0")
 
 
 def _fits(head: TableHead, shard: Shard, size: int | None) -> bool:
@@ -297,7 +300,7 @@ def _bytes_of(file: int, start: int, size: int) -> bytes:
     return data
 
 
-def _identity_of(place: Path, stat: os.stat_result) -> Identity:
+def _identity_of(place: str | Path, stat: os.stat_result) -> Identity:
     return str(place), stat.st_size, stat.st_mtime_ns, stat.st_ino
 
 

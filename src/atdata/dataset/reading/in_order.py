@@ -10,8 +10,7 @@ from typing import Any
 
 from atdata.dataset.reading.find_table import checked_table
 from atdata.dataset.reading.rows import Rows, Run
-from atdata.dataset.reading.shard import Shard
-from atdata.dataset.reading.shards import Shards
+from atdata.dataset.reading.shards import Shard, Shards
 from atdata.dataset.reading.steps import Steps
 from atdata.errors import ShardError
 from atdata.shards.columns.decode import Block

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import Final, Protocol
 from weakref import ref
 
-from atdata.system.calls import most_open_files
+from atdata.system.files import most_open_files
 from atdata.system.forks import ForkLock
 
 _MAX_OPEN_FILES: Final = 4096

@@ -7,9 +7,9 @@ from typing import Any
 
 from atdata.dataset.reading.epoch import DatasetEpoch, read_epoch
 from atdata.dataset.reading.in_order import read_shard
+from atdata.dataset.reading.positions import PositionedShards
 from atdata.dataset.reading.ranks import Share, left_of, positions_in, share_of
 from atdata.dataset.reading.rows import Rows
-from atdata.dataset.reading.shards import Shards
 from atdata.dataset.reading.steps import Steps
 from atdata.errors import SampleTypeError
 from atdata.samples.codec import SampleCodec, codec_of
@@ -18,7 +18,7 @@ from atdata.shards.writer import PackedSample
 
 
 def packed(
-    shards: Shards,
+    shards: PositionedShards,
     steps: Steps,
     sample_type: type,
     splits: Sequence[str | None],
@@ -47,7 +47,7 @@ def packed(
 
 
 def _packed_share(
-    shards: Shards,
+    shards: PositionedShards,
     steps: Steps,
     sample_type: type,
     splits: Sequence[str | None],

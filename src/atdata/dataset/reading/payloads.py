@@ -10,7 +10,7 @@ import numpy as np
 
 from atdata._arrays import Bytes, Integers
 from atdata.dataset.reading.shard_files import SHARD_DISTANCE, ShardFiles, WrongTableError
-from atdata.shards.columns.buffers import Buffers
+from atdata.shards.columns.column import Buffers
 from atdata.shards.columns.decode import Payloads
 from atdata.shards.tar.check import BytesAt
 from atdata.shards.tar.header import BLOCK

@@ -12,14 +12,14 @@ from atdata._arrays import Bytes, Indices, Integers
 from atdata._limits import limits
 from atdata._secrets import redacted_repr
 from atdata.dataset.reading.payloads import Located, Selection
+from atdata.dataset.reading.positions import PositionedShards
 from atdata.dataset.reading.shard_files import SHARD_DISTANCE, WrongTableError
-from atdata.dataset.reading.shards import Shards
 from atdata.errors import DecodeError, OptionError, SampleNotFoundError, ShardError
 from atdata.samples.codec import SampleCodec
-from atdata.shards.columns.column import LazyColumn
+from atdata.shards.columns.column import Keys, LazyColumn
 from atdata.shards.columns.decode import Block, Payloads
 from atdata.shards.layouts.check import first_members_agree, members_agree
-from atdata.shards.layouts.decode import in_layout
+from atdata.shards.reader import in_layout
 from atdata.shards.tar.check import (
     header_agrees,
     headers_agree,
@@ -28,7 +28,7 @@ from atdata.shards.tar.check import (
     starts_with_name,
 )
 from atdata.shards.tar.header import BLOCK, key_of, name_of
-from atdata.shards.tar.keys import KeyMatrix, Keys, key_list
+from atdata.shards.tar.keys import KeyMatrix, key_list
 from atdata.shards.tar.table import Layout, SampleTable
 from atdata.sources.byte_ranges import NoRangesError
 
@@ -144,7 +144,7 @@ class RandomAccess:
         codec: Codec of their samples.
     """
 
-    def __init__(self, shards: Shards, codec: SampleCodec[Any]) -> None:
+    def __init__(self, shards: PositionedShards, codec: SampleCodec[Any]) -> None:
         self._shards = shards
         self._codec = codec
 

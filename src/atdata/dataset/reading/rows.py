@@ -6,27 +6,25 @@ say after which stored sample reading stopped.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol, TypeAlias
-
-import numpy as np
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from atdata._arrays import Indices, Integers
 from atdata._secrets import redacted_repr
 from atdata.dataset.decode.columns import Decoding, one_ahead
+from atdata.dataset.decode.options import Decodes, check_decode, decoded_fields
 from atdata.dataset.reading.results import type_of_results
-from atdata.errors import OptionError
+from atdata.errors import OptionError, SampleTypeError
 from atdata.samples.batch import SampleBatch
-from atdata.samples.codec import fields_of
-from atdata.samples.kinds import Field, Kind
-from atdata.shards.columns.column import CopiedColumn, LazyColumn, as_list, copied_column
-from atdata.shards.columns.strided import StridedRows, buffers, joined_rows
-from atdata.shards.tar.keys import Keys
-from atdata.system.once import once
+from atdata.samples.codec import fields_of, is_sample_type
+from atdata.samples.kinds import Field
+from atdata.shards.columns.column import Keys, LazyColumn, joined_columns
+from atdata.system.forks import once
+
+X = TypeVar("X")
 
 
 class Rows(Protocol):
@@ -50,7 +48,7 @@ class Rows(Protocol):
     def columns(self) -> dict[str, LazyColumn] | None:
         """The samples field by field, or None if they exist one by one only.
 
-        Some may not be copied yet, see `joined`.
+        Some may not be copied yet, see `joined_columns`.
         """
         ...
 
@@ -66,6 +64,11 @@ class Rows(Protocol):
 
 Run: TypeAlias = tuple[Rows, Integers]
 """Rows; for each, the number of stored samples used up by then, itself included; shape (n,)."""
+
+
+ItemsOf: TypeAlias = Callable[[Iterator[Run]], Iterator[tuple[X, int]]]
+"""Makes samples or batches of runs of rows: each item, with the number of stored samples used up
+by then."""
 
 
 class MadeRows(Protocol):
@@ -300,6 +303,31 @@ class DecodedBatches(OfEpoch):
         )
 
 
+def items_of(
+    sample_type: type, batch_size: int | None, decode: Decodes, *, type_is_known: bool
+) -> ItemsOf[Any]:
+    """What makes batches of runs of rows; where ``batch_size`` is None, single samples.
+
+    Raises:
+        OptionError: ``batch_size`` is not an int of 1 or more, or not given to ``decode``.
+        SampleTypeError: Samples of this type have no fields.
+    """
+    found = check_decode(decode) if decode is not None else {}
+    if batch_size is None:
+        if found:
+            raise OptionError("decode: only batches are decoded. Pass a batch_size.")
+        return samples_of
+    check_batch_size(batch_size)
+    check_batchable(sample_type, type_is_known=type_is_known)
+    if found:
+        if type_is_known:
+            decoded_fields(found, fields_of(sample_type))
+        return DecodedBatches(sample_type, batch_size, type_is_known, Decoding(found))
+    return partial(
+        batches_of, sample_type=sample_type, size=batch_size, type_is_known=type_is_known
+    )
+
+
 def check_batch_size(value: object) -> None:
     """Validate a batch size.
 
@@ -308,6 +336,19 @@ def check_batch_size(value: object) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise OptionError(f"batch_size is {value!r}; it must be an int of 1 or more.")
+
+
+def check_batchable(sample_type: type, *, type_is_known: bool) -> None:
+    """Refuse a type whose samples cannot be batched field by field.
+
+    Raises:
+        SampleTypeError: It is one.
+    """
+    if type_is_known and not is_sample_type(sample_type):
+        raise SampleTypeError(
+            f"Samples of {sample_type!r} cannot be batched field by field. "
+            "Let the function given to map() return a packable class."
+        )
 
 
 def batch_of(
@@ -324,6 +365,7 @@ def batch_of(
     Raises:
         SampleTypeError: They have no fields, or several types.
     """
+    check_batchable(sample_type, type_is_known=type_is_known)
     return _batch(sample_type, fields_of(sample_type), parts, type_is_known=type_is_known)
 
 
@@ -334,41 +376,7 @@ def _batch(
     # Samples without a type may each have other fields, so that columns are the batch's.
     known = [columns for part in parts if fields and (columns := part.columns())]
     if known and len(known) == len(parts):
-        return SampleBatch(sample_type, keys, joined(known, fields))
+        return SampleBatch(sample_type, keys, joined_columns(known, fields))
     samples = [sample for part in parts for sample in part.samples()]
     made = type_of_results(samples, sample_type, type_is_known=type_is_known)
     return SampleBatch(made, keys, samples=samples)
-
-
-def joined(
-    parts: Sequence[dict[str, LazyColumn]], fields: Mapping[str, Field]
-) -> dict[str, CopiedColumn]:
-    """Columns of several parts, one after the other, nothing left to be copied later.
-
-    Args:
-        parts: The columns of each, all of the same fields.
-        fields: The fields of their type, by name.
-    """
-    if len(parts) == 1:
-        return {name: copied_column(column) for name, column in parts[0].items()}
-    return {name: _join([part[name] for part in parts], fields[name].kind) for name in parts[0]}
-
-
-def _join(parts: Sequence[LazyColumn], kind: Kind) -> CopiedColumn:
-    strided = [part for part in parts if isinstance(part, StridedRows)]
-    if len(strided) == len(parts) and len({(p.header.dtype, p.header) for p in strided}) == 1:
-        return joined_rows(strided)
-    done = [copied_column(part) for part in parts]
-    first = done[0]
-    arrays = [part for part in done if isinstance(part, np.ndarray)]
-    if (
-        isinstance(first, np.ndarray)
-        and len(arrays) == len(done)
-        and len({(part.dtype, part.shape[1:]) for part in arrays}) == 1
-    ):
-        shape = (sum(map(len, done)), *first.shape[1:])
-        size = math.prod(shape) * first.dtype.itemsize
-        # A view has its own byte order; what concatenate makes would be native.
-        room = buffers.take(size).view(first.dtype).reshape(shape) if size else None
-        return np.concatenate(arrays, out=np.empty(shape, first.dtype) if room is None else room)
-    return [value for part in done for value in as_list(part, kind)]

@@ -14,7 +14,7 @@ import numpy as np
 from atdata._arrays import Bytes, Integers
 from atdata.capabilities import ByteRanges
 from atdata.dataset.reading.open_files import keep_open
-from atdata.dataset.reading.shard import Shard
+from atdata.dataset.reading.shards import Shard
 from atdata.errors import IntegrityError
 from atdata.sources.byte_ranges import FileBytes, NoRangesError
 from atdata.system.forks import ForkLock

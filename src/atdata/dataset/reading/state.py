@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from atdata._limits import limits
 from atdata.dataset.reading.permutation import SHORT_LAST_WINDOW, VERSION
 from atdata.dataset.reading.ranks import Share, Taken
 from atdata.errors import StateError
-from atdata.system.forks import ForkLock, at_fork
 
 X_co = TypeVar("X_co", covariant=True)
 
@@ -47,130 +45,6 @@ class Stream(Protocol[X_co]):
             StateError: It is of other samples or another order, or more was read than there is.
         """
         ...
-
-
-class Reading(Generic[X_co]):
-    """Samples or batches of one epoch, one after the other; an iterator that has a state.
-
-    Not made by itself: `Dataset.ordered` and its like return it. Threads may take turns; one that
-    asks while another does gets a StateError.
-    """
-
-    def __init__(self, stream: Stream[X_co]) -> None:
-        self._stream = stream
-        self._history: History = []
-        self._samples_taken = 0
-        self._items: Iterator[tuple[X_co, int]] | None = None
-        self._process = _process
-
-    def __iter__(self) -> Iterator[X_co]:
-        # For a loop, a generator takes half the time that calling `__next__` does.
-        while True:
-            items = self._begun()
-            try:
-                for item, self._samples_taken in items:
-                    yield item
-                    if self._process != _process:
-                        break
-                else:
-                    if items is self._items:
-                        return
-            except GeneratorExit:
-                raise
-            except BaseException as error:
-                self._failed(items, error)
-                raise
-
-    def __next__(self) -> X_co:
-        items = self._begun()
-        try:
-            item, self._samples_taken = next(items)
-        except StopIteration:
-            raise
-        except BaseException as error:
-            self._failed(items, error)
-            raise
-        return item
-
-    def _failed(self, items: Iterator[Any], error: BaseException) -> None:
-        trace = error.__traceback__
-        # Raised by asking a running generator, not by reading: the generator is intact.
-        if str(error) == _BUSY and trace is not None and trace.tb_next is None:
-            raise StateError(
-                "Two threads ask for the next samples of one reading at once. Give each thread a "
-                "part of its own, dataset.split(thread, threads).ordered(), or let one read for "
-                "all. Nothing was read twice or lost."
-            ) from error
-        # A generator that has failed is at its end: the rest would be missing in silence.
-        if items is self._items:
-            self._begin_again()
-
-    def _begin_again(self) -> None:
-        """Begin again after the last item that was returned."""
-        self._history = continued(self._history, self._stream.share.world_size, self._samples_taken)
-        self._samples_taken, self._items = 0, None
-
-    def _begun(self) -> Iterator[tuple[X_co, int]]:
-        if self._process != _process:
-            self._after_fork()
-        items = self._items
-        if items is None:
-            # Of several threads that begin at once, one does.
-            with self.__dict__.setdefault("_beginning", ForkLock()):
-                items = self._items
-                if items is None:
-                    items = self._items = self._stream.begin(self._history)
-        return items
-
-    def _after_fork(self) -> None:
-        # What threads of the parent were reading is lost in the child: it is read again.
-        _inherited.append(self._items)
-        self._process = _process
-        if self._items not in (None, _NOTHING):
-            self._begin_again()
-
-    def close(self) -> None:
-        """End reading, and close files and connections."""
-        close = getattr(self._items, "close", None)
-        if close is not None:
-            close()
-        self._items = _NOTHING
-
-    def state_dict(self) -> dict[str, Any]:
-        """Where reading is: what has been returned so far counts as read.
-
-        It is JSON, and the same whatever the number of workers. It holds for every rank if
-        all of them have returned equally many samples; `merge_states` puts unequal ones together.
-        """
-        return state_of(self._stream, self._history, self._samples_taken)
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Resume where another reading of the same samples was, also on other ranks.
-
-        Raises:
-            StateError: It is no state, or one of another dataset, order or version.
-        """
-        history = history_of(state, self._stream)
-        self.close()
-        self._history, self._samples_taken, self._items = history, 0, None
-
-
-_process = os.getpid()
-"""Number of this process. Asking the system once a sample would take as long as reading it."""
-
-
-def _forked() -> None:
-    global _process
-    _process = os.getpid()
-
-
-at_fork(after_in_child=_forked)
-
-_BUSY: Final = "generator already executing"
-"""What Python says in a ValueError where a second thread asks."""
-_NOTHING: Final[Iterator[Any]] = iter(())
-_inherited: list[object] = []
-"""Iterators of a process that this one was forked from: closing them could wait for its threads."""
 
 
 def state_of(stream: Stream[Any], history: History, taken: int) -> dict[str, Any]:
@@ -301,6 +175,12 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**62
 
 
+def is_of_buffer(state: Mapping[str, Any]) -> bool:
+    """Whether a state was saved while reading through a shuffle buffer."""
+    shuffle = state.get("shuffle")
+    return isinstance(shuffle, dict) and "buffer" in shuffle
+
+
 def same_or_raise(mine: Mapping[str, Any], state: Mapping[str, Any]) -> None:
     """Compare the samples that a state was saved for with those of a dataset.
 
@@ -315,4 +195,4 @@ def same_or_raise(mine: Mapping[str, Any], state: Mapping[str, Any]) -> None:
             )
 
 
-__all__ = ["History", "Reading", "Stream", "Taken", "merge_states"]
+__all__ = ["History", "Stream", "Taken", "merge_states"]

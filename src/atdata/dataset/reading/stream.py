@@ -1,29 +1,30 @@
-"""The stream of an epoch: how its rows are read, and what its state has to agree with."""
+"""One epoch: the iterator that the user gets, and the stream that it reads."""
 
 from __future__ import annotations
 
-import hashlib
+import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
-from atdata.dataset.reading.buffer_shuffle import ShuffleBuffer, read_through_buffer
 from atdata.dataset.reading.epoch import Epoch, Shuffle, read_epoch
 from atdata.dataset.reading.permutation import VERSION
 from atdata.dataset.reading.ranks import Share, check_history, left_for, length
-from atdata.dataset.reading.rows import OfEpoch, Run
-from atdata.dataset.reading.shards import Shards
-from atdata.dataset.reading.state import History, same_or_raise
-from atdata.dataset.reading.steps import Steps
+from atdata.dataset.reading.rows import ItemsOf, OfEpoch, Run
+from atdata.dataset.reading.state import (
+    History,
+    Stream,
+    continued,
+    history_of,
+    is_of_buffer,
+    same_or_raise,
+    state_of,
+)
 from atdata.errors import StateError
-from atdata.system.once import once
+from atdata.system.forks import ForkLock, at_fork, once
 
 X = TypeVar("X")
+X_co = TypeVar("X_co", covariant=True)
 
-
-ItemsOf: TypeAlias = Callable[[Iterator[Run]], Iterator[tuple[X, int]]]
-"""Makes samples or batches of runs of rows: each item, with the number of stored samples used up
-by then."""
 SequentialRead: TypeAlias = Callable[[], "Iterator[Run] | None"]
 """Reads everything from its start, in stored order; None: reading by position is faster."""
 
@@ -35,6 +36,130 @@ def in_epoch(items_of: ItemsOf[X], shuffle: Shuffle | None) -> ItemsOf[X]:
     if shuffle is None:
         return items_of.in_epoch(0, 0)
     return items_of.in_epoch(shuffle.seed or 0, shuffle.epoch)
+
+
+class Reading(Generic[X_co]):
+    """Samples or batches of one epoch, one after the other; an iterator that has a state.
+
+    Not made by itself: `Dataset.ordered` and its like return it. Threads may take turns; one that
+    asks while another does gets a StateError.
+    """
+
+    def __init__(self, stream: Stream[X_co]) -> None:
+        self._stream = stream
+        self._history: History = []
+        self._samples_taken = 0
+        self._items: Iterator[tuple[X_co, int]] | None = None
+        self._process = _process
+
+    def __iter__(self) -> Iterator[X_co]:
+        # For a loop, a generator takes half the time that calling `__next__` does.
+        while True:
+            items = self._begun()
+            try:
+                for item, self._samples_taken in items:
+                    yield item
+                    if self._process != _process:
+                        break
+                else:
+                    if items is self._items:
+                        return
+            except GeneratorExit:
+                raise
+            except BaseException as error:
+                self._failed(items, error)
+                raise
+
+    def __next__(self) -> X_co:
+        items = self._begun()
+        try:
+            item, self._samples_taken = next(items)
+        except StopIteration:
+            raise
+        except BaseException as error:
+            self._failed(items, error)
+            raise
+        return item
+
+    def _failed(self, items: Iterator[Any], error: BaseException) -> None:
+        trace = error.__traceback__
+        # Raised by asking a running generator, not by reading: the generator is intact.
+        if str(error) == _BUSY and trace is not None and trace.tb_next is None:
+            raise StateError(
+                "Two threads ask for the next samples of one reading at once. Give each thread a "
+                "part of its own, dataset.split(thread, threads).ordered(), or let one read for "
+                "all. Nothing was read twice or lost."
+            ) from error
+        # A generator that has failed is at its end: the rest would be missing in silence.
+        if items is self._items:
+            self._begin_again()
+
+    def _begin_again(self) -> None:
+        """Begin again after the last item that was returned."""
+        self._history = continued(self._history, self._stream.share.world_size, self._samples_taken)
+        self._samples_taken, self._items = 0, None
+
+    def _begun(self) -> Iterator[tuple[X_co, int]]:
+        if self._process != _process:
+            self._after_fork()
+        items = self._items
+        if items is None:
+            # Of several threads that begin at once, one does.
+            with self.__dict__.setdefault("_beginning", ForkLock()):
+                items = self._items
+                if items is None:
+                    items = self._items = self._stream.begin(self._history)
+        return items
+
+    def _after_fork(self) -> None:
+        # What threads of the parent were reading is lost in the child: it is read again.
+        _inherited.append(self._items)
+        self._process = _process
+        if self._items not in (None, _NOTHING):
+            self._begin_again()
+
+    def close(self) -> None:
+        """End reading, and close files and connections."""
+        close = getattr(self._items, "close", None)
+        if close is not None:
+            close()
+        self._items = _NOTHING
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where reading is: what has been returned so far counts as read.
+
+        It is JSON, and the same whatever the number of workers. It holds for every rank if
+        all of them have returned equally many samples; `merge_states` puts unequal ones together.
+        """
+        return state_of(self._stream, self._history, self._samples_taken)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Resume where another reading of the same samples was, also on other ranks.
+
+        Raises:
+            StateError: It is no state, or one of another dataset, order or version.
+        """
+        history = history_of(state, self._stream)
+        self.close()
+        self._history, self._samples_taken, self._items = history, 0, None
+
+
+_process = os.getpid()
+"""Number of this process. Asking the system once a sample would take as long as reading it."""
+
+
+def _forked() -> None:
+    global _process
+    _process = os.getpid()
+
+
+at_fork(after_in_child=_forked)
+
+_BUSY: Final = "generator already executing"
+"""What Python says in a ValueError where a second thread asks."""
+_NOTHING: Final[Iterator[Any]] = iter(())
+_inherited: list[object] = []
+"""Iterators of a process that this one was forked from: closing them could wait for its threads."""
 
 
 class EpochStream(Generic[X]):
@@ -96,7 +221,9 @@ class EpochStream(Generic[X]):
         """Samples or batches from where the history ends."""
         from_start = self._sequential and not history and self.share.world_size == 1
         found = self._sequential() if self._sequential and from_start else None
-        items_of = in_epoch(self.items_of, self.epoch.shuffle)
+        items_of = self.items_of
+        if isinstance(items_of, OfEpoch):
+            items_of = in_epoch(items_of, self.epoch.shuffle)
         return items_of(self.runs(history) if found is None else found)
 
     @property
@@ -145,129 +272,3 @@ class EpochStream(Generic[X]):
         made.__dict__.update(self.__dict__)
         made.set_shuffle(shuffle)
         return made
-
-
-class BufferStream(Generic[X]):
-    """Shuffles in a buffer: for shards without tables, whose number of samples is unknown.
-
-    Args:
-        shards: The shards.
-        steps: The steps applied to samples.
-        buffer: The buffer.
-        shuffle: Its seed and epoch.
-        items_of: Makes samples or batches of the rows.
-    """
-
-    def __init__(
-        self,
-        shards: Shards,
-        steps: Steps,
-        buffer: ShuffleBuffer,
-        shuffle: Shuffle,
-        items_of: ItemsOf[X],
-    ) -> None:
-        self.share = Share()
-        self.version = VERSION
-        self._shards = shards
-        self._steps = steps
-        self._buffer = buffer
-        self._asked = shuffle
-        self._shuffle = shuffle.with_seed()
-        self._items_of = items_of
-
-    def begin(self, history: History) -> Iterator[tuple[X, int]]:
-        """Begin where the history ends: what was read before is read again, and skipped."""
-        done = sum(taken if isinstance(taken, int) else sum(taken) for _, taken in history)
-        buffer = replace(self._buffer, seed=[self._shuffle.seed or 0, self._shuffle.epoch])
-        items_of = in_epoch(self._items_of, self._shuffle)
-        return items_of(read_through_buffer(self._shards, self._steps, buffer, done))
-
-    def describe(self) -> dict[str, Any]:
-        """What a state has to agree with, as JSON."""
-        sizes = {"buffer": [self._buffer.buffer_samples, self._buffer.buffer_shards]}
-        return {**self._mine(), "shuffle": {**self._shuffle.to_json(), **sizes}}
-
-    def adopt(self, state: Mapping[str, Any], history: History) -> None:
-        """Continue as a state says. A StateError changes nothing."""
-        said = dict(state["shuffle"])
-        if state.get("data") != self._mine()["data"]:
-            raise StateError(
-                "The state is of a dataset with other shards, or with shards of other names."
-            )
-        mine, found = self.describe()["shuffle"]["buffer"], said.pop("buffer")
-        if found != mine:
-            raise StateError(
-                f"The state is of a buffer with [buffer_samples, buffer_shards]={found!r:.80}; "
-                f"here it is {mine}. Pass these to shuffled()."
-            )
-        if any(world_size != 1 or not isinstance(taken, int) for world_size, taken in history):
-            raise StateError("The state is damaged: a buffer is not split among ranks.")
-        # A seed that was chosen here gives way to that of the state, as for a permutation.
-        self._asked = self._shuffle = self._asked.loaded(said, VERSION)
-
-    def _mine(self) -> dict[str, Any]:
-        names = "\n".join(shard.name for shard in self._shards.each)
-        return {"samples": None, "data": hashlib.sha256(names.encode()).hexdigest()[:16]}
-
-
-class ShuffledStream(Generic[X]):
-    """A permutation or a buffer: as it begins, or as the state that is loaded was saved.
-
-    Args:
-        permuted: The permutation.
-        buffered: The buffer.
-        begins: Which of the two is read if no state is loaded.
-    """
-
-    def __init__(
-        self,
-        permuted: EpochStream[X],
-        buffered: BufferStream[X],
-        begins: EpochStream[X] | BufferStream[X],
-    ) -> None:
-        self.share = permuted.share
-        self._permuted = permuted
-        self._buffered = buffered
-        self._stream = begins
-
-    @property
-    def version(self) -> int:
-        """Version of the order."""
-        return self._stream.version
-
-    def begin(self, history: History) -> Iterator[tuple[X, int]]:
-        """Samples or batches from where the history ends."""
-        return self._stream.begin(history)
-
-    def describe(self) -> dict[str, Any]:
-        """What a state has to agree with, as JSON."""
-        return self._stream.describe()
-
-    def adopt(self, state: Mapping[str, Any], history: History) -> None:
-        """Continue as a state says. A StateError changes nothing."""
-        found = self._buffered if is_of_buffer(state) else self._permuted
-        found.adopt(state, history)
-        self._stream = found
-
-
-def shuffled_stream(
-    permuted: EpochStream[X],
-    shards: Shards,
-    steps: Steps,
-    buffer: ShuffleBuffer,
-    shuffle: Shuffle,
-) -> EpochStream[X] | ShuffledStream[X]:
-    """A permutation, or, where shards have no tables and are not split, a buffer."""
-    share = permuted.share
-    if share.world_size > 1:
-        return permuted
-    buffered = BufferStream(shards, steps, buffer, shuffle, permuted.items_of)
-    # One rank reads in the order of many, so that many can resume where it stopped.
-    is_permuted = share.is_split or shards.tables.are_next_to_shards()
-    return ShuffledStream(permuted, buffered, permuted if is_permuted else buffered)
-
-
-def is_of_buffer(state: Mapping[str, Any]) -> bool:
-    """Whether a state was saved while reading through a shuffle buffer."""
-    shuffle = state.get("shuffle")
-    return isinstance(shuffle, dict) and "buffer" in shuffle

@@ -18,7 +18,7 @@ from atdata.dataset.reading.find_table import (
     remote_table,
     scanned_table,
 )
-from atdata.dataset.reading.shard import Shard
+from atdata.dataset.reading.shards import Shard
 from atdata.errors import ShardError
 from atdata.shards.tar.table import SampleTable, TableHead
 from atdata.shards.tar.unread import Unread

@@ -18,7 +18,7 @@ import numpy as np
 
 from atdata._arrays import AnyArray
 from atdata.errors import MissingExtraError, RaggedFieldError
-from atdata.samples.columnar import Column
+from atdata.samples.batch import Column
 from atdata.samples.to_numpy import rows_of
 from atdata.system.forks import at_fork
 

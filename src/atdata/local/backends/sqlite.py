@@ -17,8 +17,8 @@ from atdata.errors import BackendError, UrlError
 from atdata.local.backends._pool import ConnectionPool
 from atdata.local.backends._sql import Query, SqlBackend, entry_row
 from atdata.local.backends.base import FORMAT, EntryRow, too_new
-from atdata.system.files import make_folders
-from atdata.system.folders import path_in_url, user_path
+from atdata.system.durable import make_folders
+from atdata.system.files import path_in_url, user_path
 from atdata.system.mounts import network_file_system
 
 T = TypeVar("T")

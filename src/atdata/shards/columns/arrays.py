@@ -11,9 +11,15 @@ from atdata._arrays import AnyArray, Integers
 from atdata.errors import DecodeError
 from atdata.samples.kinds import Array
 from atdata.samples.ndarray import ArrayHeader, parse_header, read_header
-from atdata.shards.columns.column import LazyColumn, as_list, column_of
+from atdata.shards.columns.column import (
+    SMALL_ROW_BYTES,
+    LazyColumn,
+    StridedRows,
+    as_list,
+    buffers,
+    column_of,
+)
 from atdata.shards.columns.cursor import BIN_FORMS, Cursor, OddRows
-from atdata.shards.columns.strided import SMALL_ROW_BYTES, StridedRows, buffers
 
 _MOST_LAYOUTS: Final = 4096
 """Headers of one kind of array that are remembered."""

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from atdata._arrays import AnyArray, Bytes, Integers, Mask
-from atdata.shards.tar.file_rows import FileRows
+from atdata.shards.tar.window import MappedFile
 
 NIL: Final = 0xC0
 STR_FORMS: Final = {0xD9: ">u1", 0xDA: ">u2", 0xDB: ">u4"}
@@ -59,7 +59,7 @@ class Cursor:
         at: int | Integers = 0,
         *,
         stride: int | None = None,
-        file: FileRows | None = None,
+        file: MappedFile | None = None,
     ) -> None:
         self.buffer = buffer
         self.starts = starts

@@ -18,12 +18,17 @@ from atdata._arrays import AnyArray, Integers
 from atdata.errors import DecodeError
 from atdata.samples.codec import SampleCodec
 from atdata.samples.kinds import Misfit
-from atdata.shards.columns.column import LazyColumn, as_list, column_of, copied_column
+from atdata.shards.columns.column import (
+    Keys,
+    LazyColumn,
+    StridedRows,
+    as_list,
+    column_of,
+    copied_column,
+)
 from atdata.shards.columns.cursor import Cursor, OddRows
 from atdata.shards.columns.readers import ColumnReader, pass_over, reader_of
-from atdata.shards.columns.strided import StridedRows
-from atdata.shards.tar.file_rows import FileRows
-from atdata.shards.tar.keys import Keys
+from atdata.shards.tar.window import MappedFile
 
 T = TypeVar("T")
 
@@ -45,7 +50,7 @@ class Payloads:
     starts: Integers
     """Where in the buffer each begins, shape (n,)."""
     ends: Integers
-    file: FileRows | None = None
+    file: MappedFile | None = None
     """The file that the buffer is a map of."""
     base: int | None = None
     """Where in the shard the buffer begins; None: the payloads were copied from several places."""

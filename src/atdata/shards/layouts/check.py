@@ -113,10 +113,8 @@ def members_agree(table: SampleTable, rows: Integers, data: Bytes, at: Integers)
     return first_members_agree(data, at, keys)
 
 
-def table_matches(table: SampleTable, read: Callable[[int, int], bytes]) -> bool:
-    """As `tar.check.table_matches`, for a table of any layout."""
-    if table.head.layout == "msgpack":
-        return check.table_matches(table, read)
+def members_match(table: SampleTable, read: Callable[[int, int], bytes]) -> bool:
+    """As `table_matches`, for a table of the members layout."""
     count, size = len(table), table.head.shard_bytes
     if size <= check.WHOLE_BYTES:
         data = read(0, size)

@@ -14,12 +14,11 @@ from atdata.errors import DecodeError
 from atdata.samples.codec import SampleCodec
 from atdata.samples.kinds import Misfit
 from atdata.shards.columns.column import LazyColumn, column_of
-from atdata.shards.columns.decode import LayoutDecoder, Payloads, columns_of, decoder_of
+from atdata.shards.columns.decode import Payloads, columns_of
 from atdata.shards.layouts.codec import MembersCodec
 from atdata.shards.layouts.plain import Group, Members, find_groups
 from atdata.shards.tar.header import BLOCK
 from atdata.shards.tar.keys import key_list
-from atdata.shards.tar.table import Layout
 
 T = TypeVar("T")
 
@@ -123,10 +122,6 @@ def _without_zeros(keys: Bytes) -> Bytes:
 
 
 @lru_cache(maxsize=64)
-def _members_decoder(codec: SampleCodec[T]) -> MembersDecoder[T]:
+def members_decoder(codec: SampleCodec[T]) -> MembersDecoder[T]:
+    """The decoder of a codec's type, made once."""
     return MembersDecoder(codec)
-
-
-def in_layout(codec: SampleCodec[T], layout: Layout) -> LayoutDecoder[T]:
-    """The decoder of samples in a layout."""
-    return decoder_of(codec) if layout == "msgpack" else _members_decoder(codec)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from hashlib import blake2b
-from typing import Any, Final, TypeAlias, overload
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
 from atdata._arrays import Bytes, Integers
 from atdata.errors import ShardError
-from atdata.system.once import once
 
 KeyMatrix: TypeAlias = Bytes
 """Keys in ASCII, zeros after shorter ones: shape (n, length)."""
@@ -46,49 +45,6 @@ def key_text(parts: Iterable[KeyMatrix | list[str]]) -> tuple[bytes, Integers]:
             texts.append(part.tobytes().replace(b"\0", b""))
             lengths.append(np.count_nonzero(part, axis=1))
     return b"".join(texts), np.concatenate(lengths)
-
-
-class Keys(Sequence[str]):
-    """Keys that are made when one is first asked for; so are slices of them.
-
-    Args:
-        make: Makes all of them.
-        count: How many there are.
-    """
-
-    def __init__(self, make: Callable[[], Sequence[str]], count: int) -> None:
-        self._make = make
-        self._count = count
-
-    @classmethod
-    def joined(cls, parts: Sequence[Sequence[str]]) -> Sequence[str]:
-        """Several lists of keys as one."""
-        if len(parts) == 1:
-            return parts[0]
-        return cls(lambda: [key for part in parts for key in part], sum(map(len, parts)))
-
-    @once
-    def _all(self) -> Sequence[str]:
-        return self._make()
-
-    def __len__(self) -> int:
-        return self._count
-
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[str]: ...
-    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
-        if isinstance(index, slice):
-            return Keys(lambda: self._all[index], len(range(self._count)[index]))
-        return self._all[index]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._all)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # `make` may hold a whole shard in memory: pickle the keys instead.
-        return list, (list(self._all),)
 
 
 _LONGEST_KEPT_BYTES: Final = 100

@@ -22,7 +22,7 @@ from atdata._limits import limits
 from atdata.errors import ShardError
 from atdata.shards.tar.header import BLOCK, padded
 from atdata.shards.tar.keys import KeyMatrix, key_list, key_text
-from atdata.system.once import once
+from atdata.system.forks import once
 
 SUFFIX: Final = ".idx"
 """What follows the name of the shard in the name of its table."""
@@ -71,6 +71,16 @@ class TableHead:
         return same_size and (None in (sha256, self.sha256) or sha256 == self.sha256)
 
 
+@dataclass(slots=True)
+class Compared:
+    """What a process has compared of one version of a table with one version of its shard."""
+
+    rows: int = 0
+    """Rows, from the first on, that are samples of the shard by the names in their headers."""
+    complete: bool = False
+    """Whether the shard has no other samples."""
+
+
 class SampleTable:
     """Where the samples of one shard are.
 
@@ -92,8 +102,8 @@ class SampleTable:
         self._body = body
         self.checked = False
         """Whether `check` has passed."""
-        self.file: Any = None
-        """What tells the version of the file that it is in from others; None: it is in none."""
+        self.compared = Compared()
+        """What of it was compared with its shard."""
         self.alone = True
         """Whether all members of the shard are samples with payloads of their own. Only then is
         the table kept: it would hide members that are not read, and has no room for links."""
@@ -104,19 +114,14 @@ class SampleTable:
     def __len__(self) -> int:
         return self.head.samples
 
-    @property
-    def end(self) -> int:
-        """Where the padding after the last payload ends: the end-of-archive marker is there."""
-        return self.end_of(len(self) - 1)
-
     def end_of(self, row: int) -> int:
         """Where the padding after a payload ends; for row -1, where the shard begins."""
         return int(self.offsets[row]) + padded(int(self.sizes[row])) if row >= 0 else 0
 
-    def leaves_room(self) -> bool:
-        """Whether another member could lie between the samples, or before the first one.
+    def end_without_gaps(self) -> int | None:
+        """Where the padding after the last payload ends: the end-of-archive marker is there.
 
-        If none could, the table is complete up to its `end`.
+        None: another member could lie between the samples, or before the first one.
 
         Raises:
             ShardError: Samples overlap, or would not lie in the shard.
@@ -134,7 +139,7 @@ class SampleTable:
             if int(between.min()) < 0:
                 raise ShardError("a sample table whose samples overlap")
             room |= bool(between.any())
-        return room
+        return None if room else end
 
     def spans(self, rows: Integers) -> tuple[Integers, Integers]:
         """Where some payloads begin, and how many bytes they have; copies.
@@ -175,8 +180,10 @@ class SampleTable:
 
     def key_lengths(self, first: int, end: int) -> Integers:
         """Bytes of the keys of consecutive samples, from ``first`` to before ``end``."""
-        before = int(self._ends[first - 1]) if first else 0
-        return np.diff(self._ends[first:end], prepend=before)
+        lengths = self._ends[first:end].copy()
+        lengths[1:] -= self._ends[first : max(first, end - 1)]
+        lengths[:1] -= self._ends[first - 1] if first else 0
+        return lengths
 
     def key_matrix(self, rows: Integers) -> KeyMatrix | None:
         """The keys of some samples in UTF-8, zeros after shorter ones; a copy.
@@ -343,7 +350,7 @@ class SampleTable:
             raise ShardError("a sample table with a wrong checksum")
         offsets, sizes, ends = self.offsets, self.sizes, self._ends
         _check_places(offsets, sizes, self.head.shard_bytes)
-        lengths = np.diff(ends, prepend=0)
+        lengths = self.key_lengths(0, len(self))
         if (
             (offsets[:-1] + sizes[:-1] + BLOCK > offsets[1:]).any()
             or (lengths < 1).any()

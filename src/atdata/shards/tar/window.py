@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import IO, Final, Protocol
+from typing import IO, Any, Final, Protocol
 
+from atdata._arrays import AnyArray
 from atdata._shardlist import instead_of
 from atdata.errors import ShardError, ShardNotFoundError
-from atdata.shards.tar.file_rows import FileRows
-from atdata.system.regular_files import NotAFileError
+from atdata.system.files import NotAFileError, open_number, read_into
+from atdata.system.forks import at_fork
 
 _FIRST_CHUNK_BYTES: Final = 1 << 18
 _CHUNK_BYTES: Final = 1 << 23
@@ -21,6 +23,10 @@ _ROOM_BYTES: Final = 1 << 20
 """Room before a chunk, for what is left of the chunk before it."""
 _RELEASED_BYTES: Final = 1 << 25
 """Bytes of a mapped file that are given back at once; a multiple of every page size."""
+_HALVED_BYTES: Final = 1 << 22
+"""Bytes of rows from which on two threads read a half each."""
+_MOST_BUFFERS: Final = 1024
+"""Most buffers of one `preadv`; Linux takes as many."""
 
 
 class Window(Protocol):
@@ -54,6 +60,8 @@ class Window(Protocol):
 class MappedFile:
     """A whole file as one window. It stays mapped as long as a view of it exists.
 
+    Large rows are read from the file itself: one copy, without the page faults of a map.
+
     Raises:
         ShardNotFoundError: There is no such file.
         ShardError: It is a folder, a pipe or a device.
@@ -61,9 +69,10 @@ class MappedFile:
 
     def __init__(self, path: Path) -> None:
         try:
-            self.file = FileRows(path)
-            size = self.file.size
-            mapped = mmap.mmap(self.file.number, 0, access=mmap.ACCESS_READ) if size else b""
+            self.number = open_number(path)
+            """The file's descriptor."""
+            size = self.stat().st_size
+            mapped = mmap.mmap(self.number, 0, access=mmap.ACCESS_READ) if size else b""
         except FileNotFoundError:
             raise ShardNotFoundError(
                 f"There is no shard {str(path)!r}.{instead_of(path)}"
@@ -72,20 +81,21 @@ class MappedFile:
             raise ShardError("a folder, not a tar") from None
         except NotAFileError as error:
             raise ShardError(f"{error.strerror}") from None
+        self._path = path
         self._map = mapped
         self._released = 0
         self.view = memoryview(mapped)
         self.base = 0
         self.final = True
 
+    # When the interpreter ends, modules may be gone before this.
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        if hasattr(self, "number"):
+            close(self.number)
+
     def stat(self) -> os.stat_result:
         """The file as it is now."""
-        return os.fstat(self.file.number)
-
-    def version(self) -> tuple[int, ...]:
-        """What tells the file as it is now from other files and versions."""
-        stat = self.stat()
-        return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+        return os.fstat(self.number)
 
     def move(self, to: int, need: int) -> None:
         raise ValueError("a mapped file has nothing after its end")
@@ -101,6 +111,63 @@ class MappedFile:
     def rest(self, at: int) -> Iterator[memoryview]:
         for start in range(at, len(self.view), _CHUNK_BYTES):
             yield self.view[start : start + _CHUNK_BYTES]
+
+    def copy_rows(self, out: AnyArray, first: int, stride: int) -> None:
+        """Fill an array with rows of the file.
+
+        Args:
+            out: Shape (n, size), uint8, in C order.
+            first: Where the first row begins.
+            stride: Bytes from the start of one row to that of the next, at least ``size``.
+
+        Raises:
+            ShardError: The file ends before.
+        """
+        half = len(out) // 2 if out.nbytes >= _HALVED_BYTES else 0
+        first_half: Future[None] | None = None
+        if half:
+            first_half = _helper().submit(self.read_rows, list(out[:half]), first, stride)
+        try:
+            self.read_rows(list(out[half:]), first + half * stride, stride)
+        finally:
+            if first_half is not None:
+                first_half.result()
+
+    def read_rows(self, rows: Sequence[AnyArray], first: int, stride: int) -> None:
+        """As `copy_rows`, for rows that are separate arrays of one size."""
+        # preadv cannot skip bytes: those between the rows go to one buffer, which is not used.
+        between = bytearray(stride - rows[0].nbytes if len(rows) else 0)
+        most = _MOST_BUFFERS // 2
+        for start in range(0, len(rows), most):
+            parts: list[Any] = []
+            for row in rows[start : start + most]:
+                parts += (row, between)
+            parts.pop()
+            self._fill(parts, first + start * stride)
+
+    def _fill(self, parts: list[Any], at: int) -> None:
+        """Read until every part is full: one read may give less than was asked for."""
+        while parts:
+            count = read_into(self.number, parts, at)
+            if not count:
+                raise ShardError("cut short while it was read", shard=str(self._path), offset=at)
+            at += count
+            done = 0
+            while done < len(parts) and count >= len(parts[done]):
+                count -= len(parts[done])
+                done += 1
+            del parts[:done]
+            if count:
+                parts[0] = memoryview(parts[0])[count:]
+
+
+@cache
+def _helper() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, "atdata-copy")
+
+
+# A forked child has no threads.
+at_fork(after_in_child=_helper.cache_clear)
 
 
 class StreamChunks:

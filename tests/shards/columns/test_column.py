@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from atdata.shards.columns.buffers import Buffers
+from atdata.shards.columns.column import Buffers
 
 pytestmark = pytest.mark.parametrize("size", [1 << 21, 1 << 24])
 

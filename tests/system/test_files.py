@@ -8,7 +8,7 @@ import pytest
 
 import atdata
 from atdata.local import LocalIndex
-from atdata.system.folders import path_in_url
+from atdata.system.files import path_in_url
 
 
 @pytest.mark.parametrize("windows", [False, True])
