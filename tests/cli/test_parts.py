@@ -103,6 +103,7 @@ def test_json_is_json(value: object) -> None:
         (np.zeros((2, 3), np.uint8), "uint8 (2, 3)"),
         (np.array([1, 2]), "int64 [1, 2]"),
         (b"123", "3 bytes"),
+        (atdata.Image(b"GIF89a"), "<Image gif, 6 bytes>"),
         ([1, 2, 3, 4], "[1, 2, 3, … 4 items]"),
         ("x" * 100, "x" * 59 + "…"),
         ("\x1b[2J", "\\x1b[2J"),
@@ -112,6 +113,14 @@ def test_json_is_json(value: object) -> None:
 def test_values_in_a_few_words(value: object, said: str) -> None:
     """Arrays appear as dtype and shape, bytes as a count, long values cut."""
     assert brief(value) == said
+
+
+def test_pictures_in_json() -> None:
+    """Their format and size, never their bytes."""
+    out = io.StringIO()
+    with redirect_stdout(out):
+        emit({"image": atdata.Image(b"GIF89a")})
+    assert json.loads(out.getvalue()) == {"image": {"format": "gif", "bytes": 6}}
 
 
 def test_sizes_are_readable() -> None:

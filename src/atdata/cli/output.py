@@ -16,6 +16,7 @@ import numpy as np
 
 from atdata._secrets import redacted
 from atdata.cli.plain import plain
+from atdata.samples.media import Media
 
 
 def emit(value: Any, *, samples: bool = False) -> None:
@@ -65,6 +66,8 @@ def _as_json(value: Any) -> Any:
         return {"dtype": str(value.dtype), "shape": list(value.shape)}
     if isinstance(value, bytes | bytearray | memoryview):
         return {"bytes": len(value)}
+    if isinstance(value, Media):
+        return {"format": value.format, "bytes": len(value)}
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, Enum):
