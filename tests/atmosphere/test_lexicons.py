@@ -39,13 +39,15 @@ def official(script: str, *given: Any) -> Any:
     folder = install()
     module = json.dumps((folder / "node_modules" / "@atproto" / "lexicon").as_uri())
     source = f"""
+        import {{ readFileSync }} from 'node:fs';
         import {{ createRequire }} from 'node:module';
         const lexicon = createRequire({module} + '/')('@atproto/lexicon');
-        const given = JSON.parse(process.argv[1]);
+        const given = JSON.parse(readFileSync(0, 'utf8'));
         {script}
     """
-    run = [find_node().program, "--input-type=module", "-e", source, json.dumps(given)]
-    out = subprocess.run(run, capture_output=True, text=True, check=False)
+    run = [find_node().program, "--input-type=module", "-e", source]
+    # A program's arguments have room for 128 kB only.
+    out = subprocess.run(run, input=json.dumps(given), capture_output=True, text=True, check=False)
     assert out.returncode == 0, out.stderr
     return json.loads(out.stdout)
 

@@ -109,8 +109,9 @@ def test_killed_at_any_step_all_samples_are_old_or_new(old: int, new: int, tmp_p
 
 def stopped_half_way(folder: Path) -> None:
     """A dataset of three shards, of which one is new."""
-    write(folder, 1, 15)
     for step in count():
+        shutil.rmtree(folder, ignore_errors=True)
+        write(folder, 1, 15)
         assert not in_child(lambda: write(folder, 2, 15), killed_at=step)
         mixed = {path.stat().st_ino for path in folder.glob("*.tar")}
         if (folder / ".x.replacing").is_symlink() and len(

@@ -270,10 +270,11 @@ def test_marks_that_do_not_fit_their_field_are_refused(annotation: Any, message:
     [
         {"axes": ["h"]},
         {"axes": ["h", "w", "c"]},
-        {"axes": ["h", 3, None]},
-        {"axes": ["h h", None, None]},
+        {"axes": ["h", 3, ""]},
+        {"axes": ["h", "", None]},
+        {"axes": ["h h", "", ""]},
         {"axes": "hwc"},
-        {"axes": ["h" * 600, None, None]},
+        {"axes": ["h" * 600, "", ""]},
     ],
 )
 def test_untrusted_axes_and_units(change: dict[str, Any]) -> None:

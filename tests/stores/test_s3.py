@@ -245,13 +245,15 @@ def test_a_killed_writer_leaves_whole_shards_only(
 
 
 def test_two_writers_at_once_agree(s3_server: S3Server, s3_bucket: str, tmp_path: Path) -> None:
-    """Several writers of the same dataset under the same prefix end with the same shards."""
+    """Several writers of the same dataset under the same prefix end with the same shards, and one
+    file that has their type."""
     store = store_at(s3_server, s3_bucket)
     datasets = [photos(tmp_path / str(n)) for n in range(4)]
     with ThreadPoolExecutor() as pool:
         futures = [pool.submit(store.write_shards, ds, prefix="p") for ds in datasets]
     assert len({tuple(future.result()) for future in futures}) == 1
-    assert len(keys(s3_server, s3_bucket)) == 3
+    assert len(keys(s3_server, s3_bucket)) == 4
+    assert atdata.load_dataset(futures[0].result()[0], split="train")[0].label == 0
 
 
 def test_a_large_shard_is_sent_in_parts(

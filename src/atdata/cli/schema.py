@@ -94,7 +94,13 @@ def _facts(schema: Schema) -> dict[str, Any]:
         "version": schema.version,
         "description": schema.description,
         "fields": [
-            {"name": f.name, "type": f.kind.describe(), "optional": f.optional}
+            {
+                "name": f.name,
+                "type": f.kind.describe(),
+                "optional": f.optional,
+                "unit": f.unit,
+                "description": f.description,
+            }
             for f in schema.fields
         ],
     }

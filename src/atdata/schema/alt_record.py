@@ -244,7 +244,7 @@ def _json_schema(kind: Kind, where: str) -> dict[str, Any]:
             known = {
                 "dtype": dtype,
                 "shape": None if shape is None else list(shape),
-                "axes": None if axes is None else list(axes),
+                "axes": None if axes is None else [name or "" for name in axes],
             }
             return {"$ref": _NDARRAY_REF, **{k: v for k, v in known.items() if v is not None}}
         case ListOf(items=items):

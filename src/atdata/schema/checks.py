@@ -151,13 +151,13 @@ def as_shape(
                 raise in_schema.wrong(f"{path}.shape[{i}]", "a length or null", length)
     if axes is not None:
         if shape is None or not isinstance(axes, list) or len(axes) != len(shape):
-            raise in_schema.wrong(f"{path}.axes", "a name or null for each axis of shape", axes)
+            raise in_schema.wrong(f"{path}.axes", "a str for each axis of shape", axes)
         for i, name in enumerate(axes):
-            if name is not None and (not is_axis_name(name) or shape[i] is not None):
-                expected = "a name, for an axis without a length, or null"
+            if name != "" and (not is_axis_name(name) or shape[i] is not None):
+                expected = "the name of an axis without a length, or ''"
                 raise in_schema.wrong(f"{path}.axes[{i}]", expected, name)
-    named = axes is not None and any(axes)
-    return None if shape is None else tuple(shape), tuple(axes or ()) if named else None
+    names = tuple(name or None for name in axes or ())
+    return None if shape is None else tuple(shape), names if any(names) else None
 
 
 def as_unit(value: object, path: str) -> str | None:

@@ -97,7 +97,11 @@ def _kind_record(kind: Kind, ref_of: Callable[[Nested], str]) -> dict[str, Any]:
         case Array(dtype, shape, axes):
             record = _typed("ndarray", dtype=dtype or "any")
             sizes = {} if shape is None else {"shape": list(shape)}
-            return {**record, **sizes, **({} if axes is None else {"axes": list(axes)})}
+            return {
+                **record,
+                **sizes,
+                **({} if axes is None else {"axes": [name or "" for name in axes]}),
+            }
         case ListOf(inner):
             return _typed("array", items=_kind_record(inner, ref_of))
         case MapOf(inner):

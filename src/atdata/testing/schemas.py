@@ -6,7 +6,7 @@ Part of `atdata.testing.indexes.IndexSuite`.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from atdata._protocols import AbstractIndex
 from atdata.errors import SchemaConflictError
+from atdata.samples.described import Doc, Shape, Unit
 from atdata.samples.packable import packable
 
 __all__ = ["IndexSchemaSuite", "Point", "Scene", "points", "scene", "values"]
@@ -31,13 +32,13 @@ class Point:
 class Scene:
     """A sample with a field of every kind."""
 
-    name: str
+    name: Annotated[str, Doc("What it is called.")]
     count: int
     score: float
     ready: bool
     raw: bytes
-    image: NDArray[np.uint8]
-    anything: NDArray[Any]
+    image: Annotated[NDArray[np.uint8], Shape("h", None)]
+    anything: Annotated[NDArray[Any], Shape("h", 4), Unit("m")]
     words: list[str]
     table: dict[str, float]
     taken: datetime
