@@ -56,6 +56,7 @@ a status below 500, are final::
     AtdataWarning (UserWarning)
     ├── UnknownFieldWarning                  a stored field that the sample type does not have
     ├── UnreadMembersWarning                 members of a shard that are not samples
+    ├── SkippedSamplesWarning                samples that cannot be decoded, with on_error="skip"
     └── UnreadFilesWarning                   compressed tars in a folder of shards
 """
 
@@ -373,6 +374,10 @@ class UnknownFieldWarning(AtdataWarning):
 
 class UnreadMembersWarning(AtdataWarning):
     """A shard has members that are not samples and were not read: how many, and of what kind."""
+
+
+class SkippedSamplesWarning(AtdataWarning):
+    """Samples could not be decoded and were skipped, as asked: how many, and the first error."""
 
 
 class UnreadFilesWarning(AtdataWarning):

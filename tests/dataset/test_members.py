@@ -18,7 +18,14 @@ from numpy.typing import NDArray
 
 import atdata
 from atdata import Member
-from atdata.errors import DecodeError, ShardError, UnknownFieldWarning, UnreadMembersWarning
+from atdata.errors import (
+    DecodeError,
+    LengthError,
+    ShardError,
+    SkippedSamplesWarning,
+    UnknownFieldWarning,
+    UnreadMembersWarning,
+)
 
 
 @atdata.packable
@@ -298,3 +305,36 @@ def test_member_names_are_checked() -> None:
         with pytest.raises(atdata.errors.OptionError, match="Member"):
             Member(*wrong)
     assert Member("JPG") == Member("jpg")
+
+
+def test_broken_samples_are_skipped_and_counted(tmp_path: Path) -> None:
+    """With on_error="skip", samples that cannot be read are left out in every order, and counted."""
+
+    @atdata.packable
+    class Small:
+        txt: str
+        cls: int
+
+    rows = [(f"k{n:03d}", n) for n in range(60)]
+    files = [
+        part
+        for key, n in rows
+        for part in ((f"{key}.txt", b"t"), (f"{key}.cls", b"x" if n % 20 == 7 else b"%d" % n))
+        if n != 33 or part[0].endswith("cls")
+    ]
+    path = tar_at(tmp_path / "x.tar", files)
+    expected = [n for _, n in rows if n % 20 != 7 and n != 33]
+    dataset = atdata.Dataset[Small](path, on_error="skip")
+    found = "4 of 60 samples .* skipped. The first: .*x.tar, byte .*, sample 'k0.7'.*expected int"
+    with pytest.warns(SkippedSamplesWarning, match=found):
+        assert [s.cls for s in dataset] == expected
+    with pytest.warns(SkippedSamplesWarning):
+        assert sorted(s.cls for s in dataset.shuffled(seed=1)) == expected
+    with pytest.warns(SkippedSamplesWarning):
+        assert [n for batch in dataset.ordered(16) for n in batch.cls] == expected
+    with pytest.raises(LengthError):
+        len(dataset)
+    with pytest.raises(DecodeError):
+        list(atdata.Dataset[Small](path, on_error="raise"))
+    with pytest.raises(atdata.errors.OptionError, match="on_error='ignore'"):
+        atdata.Dataset[Small](path, on_error="ignore")  # type: ignore[arg-type]

@@ -30,11 +30,11 @@ from atdata.dataset.reading.random_access import RandomAccess
 from atdata.dataset.reading.ranks import Even, Share, find_share, left_of, length, share_of
 from atdata.dataset.reading.results import returned_type
 from atdata.dataset.reading.rows import Run, batch_of, items_of
-from atdata.dataset.reading.steps import Filter, Map, Step, Steps, View
+from atdata.dataset.reading.steps import Filter, Map, OnError, Step, Steps, View, steps_of
 from atdata.dataset.reading.stream import EpochStream, Reading
 from atdata.dataset.reading.subscripts import positions_of
 from atdata.dataset.trainable import Trainable
-from atdata.errors import AtdataError, LengthError
+from atdata.errors import LengthError
 from atdata.lenses.lens import Lens
 from atdata.lenses.network import find_lens
 from atdata.samples.batch import SampleBatch
@@ -70,11 +70,13 @@ class Dataset(Trainable[T]):
     Args:
         source: A URL or path (braces, globs and folders are expanded), several of them, an
             entry of an index, or anything with the members of `DataSource`.
+        on_error: ``"skip"`` leaves out samples that cannot be decoded; a `SkippedSamplesWarning`
+            counts them. How many stay is known after reading only. Damaged shards are errors.
 
     Raises:
         SampleTypeError: The type in brackets is not a sample type.
         NoDataUrlsError: The source names no shard.
-        OptionError: The ``shards`` of an entry are not a sequence of `ShardInfo`.
+        OptionError: The ``shards`` of an entry are not `ShardInfo`; or another ``on_error``.
     """
 
     _type_in_brackets: type | None = None
@@ -90,10 +92,15 @@ class Dataset(Trainable[T]):
             _typed[sample_type] = made
         return made
 
-    def __init__(self, source: str | Path | Sequence[str | Path] | DataSource | IndexEntry) -> None:
+    def __init__(
+        self,
+        source: str | Path | Sequence[str | Path] | DataSource | IndexEntry,
+        *,
+        on_error: OnError = "raise",
+    ) -> None:
         sample_type = self._type_in_brackets or DictSample
         self._shards = PositionedShards.of(source)
-        self._steps = Steps(sample_type)
+        self._steps = steps_of(sample_type, on_error)
         self._sample_type: type[T] = sample_type
         self._share = Share()
 
@@ -472,14 +479,8 @@ class Dataset(Trainable[T]):
         return self._steps.is_plain and self._share.world_size == 1
 
     def __repr__(self) -> str:
-        try:
-            shards = self.shard_list
-        except AtdataError:
-            shown = repr(self.source)  # a repr does not fail for shards that cannot be listed
-        else:
-            shown = shards[0] if len(shards) == 1 else f"{len(shards)} shards, {shards[0]} …"
         name = getattr(self._sample_type, "__name__", self._sample_type)
-        return redacted(f"<Dataset[{name}] {shown}>")
+        return redacted(f"<Dataset[{name}] {self._shards.shown()}>")
 
 
 def _made(

@@ -15,7 +15,7 @@ from atdata._digest import sha256_of
 from atdata._protocols import DataSource, IndexEntry, is_source
 from atdata._shardlist import LocatedUrl, ShardInfo
 from atdata.capabilities import ByteRanges, SupportsLocalPaths, known_shards_of
-from atdata.errors import IntegrityError
+from atdata.errors import AtdataError, IntegrityError
 from atdata.shards.reader import count_samples
 from atdata.shards.tar.unread import Unread
 from atdata.shards.tar.window import MappedFile
@@ -333,3 +333,11 @@ class Shards:
             SourceError: They cannot be listed.
         """
         return shards_by_name(self.source.shard_list, self.source, self.known, self.verify)
+
+    def shown(self) -> str:
+        """The shards in words; what lists them, if they cannot be listed: a repr does not fail."""
+        try:
+            names = [shard.name for shard in self.each]
+        except AtdataError:
+            return repr(self.source)
+        return names[0] if len(names) == 1 else f"{len(names)} shards, {names[0]} …"

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
 from atdata._arrays import Indices, Integers
 from atdata._secrets import redacted_repr
+from atdata._warnings import warn
 from atdata.dataset.reading.results import checked_results
 from atdata.dataset.reading.rows import MadeRows, Rows, SampleRows, place_in
+from atdata.errors import DecodeError, OptionError, SkippedSamplesWarning
 from atdata.lenses.lens import Lens
 from atdata.samples.codec import SampleCodec, codec_of
 from atdata.samples.pickling import check_function, check_type
@@ -33,6 +36,34 @@ class Filter:
             origin = rows, kept
             rows = SampleRows([keys[i] for i in kept], [samples[i] for i in kept], origin)
         return rows, np.array(kept, np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """Leave out the samples that cannot be decoded. One warning counts those of each run."""
+
+    def apply(self, rows: Rows) -> tuple[Rows, Integers]:
+        try:
+            samples = rows.samples()
+            return SampleRows(rows.keys, samples, (rows, range(len(rows)))), np.arange(len(rows))
+        except DecodeError as error:
+            first = error
+        kept: list[int] = []
+        samples = []
+        for row in range(len(rows)):
+            with suppress(DecodeError):
+                samples += rows.take(slice(row, row + 1)).samples()
+                kept.append(row)
+        number = len(rows) - len(kept)
+        warn(
+            SkippedSamplesWarning(
+                f"{number:,} of {len(rows):,} samples that were read together "
+                f"{'was' if number == 1 else 'were'} skipped. The first: {first}"
+            )
+        )
+        keys = rows.keys
+        left = SampleRows([keys[row] for row in kept], samples, (rows, kept))
+        return left, np.array(kept, np.int64)
 
 
 @redacted_repr
@@ -65,7 +96,22 @@ class View:
         return SampleRows(rows.keys, made, (rows, range(len(rows))))
 
 
-Step: TypeAlias = Filter | Map | View
+Step: TypeAlias = Skip | Filter | Map | View
+
+
+OnError: TypeAlias = Literal["raise", "skip"]
+"""What is done about a sample that cannot be decoded."""
+
+
+def steps_of(sample_type: type, on_error: OnError) -> Steps:
+    """The steps of a dataset that was just opened.
+
+    Raises:
+        OptionError: Another word.
+    """
+    if on_error not in get_args(OnError):
+        raise OptionError(f'on_error={on_error!r:.80}: expected "raise" or "skip".')
+    return Steps(sample_type, (Skip(),) if on_error == "skip" else ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +139,7 @@ class Steps:
     @property
     def is_filtered(self) -> bool:
         """Whether some samples may be left out."""
-        return any(isinstance(step, Filter) for step in self.each)
+        return any(isinstance(step, Skip | Filter) for step in self.each)
 
     @property
     def type_is_known(self) -> bool:
@@ -102,7 +148,7 @@ class Steps:
         It is not after a map() whose function and arguments declare none.
         """
         for step in reversed(self.each):
-            if not isinstance(step, Filter):
+            if not isinstance(step, Skip | Filter):
                 return isinstance(step, View) or step.declared is not None
         return True
 
@@ -123,7 +169,7 @@ class Steps:
         """Rows with every step applied, and the indices of those that filters kept."""
         left = np.arange(len(rows), dtype=np.int64)
         for step in self.each:
-            if isinstance(step, Filter):
+            if isinstance(step, Skip | Filter):
                 rows, kept = step.apply(rows)
                 left = left[kept]
             else:
