@@ -53,6 +53,8 @@ class Limits:
     """Most samples of one shard."""
     sample_bytes: int = 2**32
     """Largest payload of one sample."""
+    member_names: int = 64
+    """Most members that one field may be read from."""
     unpacked_bytes: int = 2**28
     """Most bytes that a compressed member of a sample may hold."""
     member_name: int = 4_096

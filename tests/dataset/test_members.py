@@ -308,7 +308,7 @@ def test_member_names_are_checked() -> None:
 
 
 def test_broken_samples_are_skipped_and_counted(tmp_path: Path) -> None:
-    """With on_error="skip", samples that cannot be read are left out in every order, and counted."""
+    """With on_error="skip", samples that cannot be read are left out, and counted in a warning."""
 
     @atdata.packable
     class Small:
@@ -338,3 +338,19 @@ def test_broken_samples_are_skipped_and_counted(tmp_path: Path) -> None:
         list(atdata.Dataset[Small](path, on_error="raise"))
     with pytest.raises(atdata.errors.OptionError, match="on_error='ignore'"):
         atdata.Dataset[Small](path, on_error="ignore")  # type: ignore[arg-type]
+
+
+def test_a_type_is_inferred_with_its_members(tmp_path: Path) -> None:
+    """The inferred type of such shards reads them as they are read without a type."""
+    from atdata.cli.infer_type import infer_type
+
+    files = [(f"a.{name}", b"7") for name in ("left.png", "cls", "class", "wav", "2.bin")]
+    dataset = atdata.Dataset(tar_at(tmp_path / "x.tar", files))
+    found = infer_type(dataset.source, "x")
+    fields = {field.name: field.members for field in atdata.schema_of(found).fields}
+    assert fields["left_png"] == ("left.png",)
+    assert fields["m_2_bin"] == ("2.bin",)
+    assert fields["m_class"] == ("class",)
+    [typed] = atdata.Dataset.of(found, dataset.source)
+    for name, (member,) in fields.items():
+        assert getattr(typed, name) == dataset[0][member]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import closing
@@ -22,6 +23,7 @@ from atdata.samples.kinds import (
     PRIMITIVES,
     Array,
     DateTime,
+    Encoded,
     Field,
     Kind,
     ListOf,
@@ -30,10 +32,13 @@ from atdata.samples.kinds import (
     Nested,
     Primitive,
 )
+from atdata.samples.media import Media
 from atdata.samples.ndarray import dtype_name
 from atdata.schema.build import build_type
 from atdata.schema.checks import check_identifier, known_dtype
 from atdata.schema.model import Schema
+from atdata.shards.layouts.sniff import layout_of
+from atdata.shards.tar.window import open_window
 
 _HINT: Final = "Say what a sample is with --type module:Class or --schema REF."
 _ASSUMED: Final = Primitive("str")
@@ -76,6 +81,7 @@ def infer_type(
         raise NoDataUrlsError(f"There are no samples in the shards. {_HINT}")
     class_name = _class_name(name)
     fields = []
+    names = _field_names(list(forms), source)
     for field, form in forms.items():
         optional = form.nullable or counts[field] < seen
         try:
@@ -85,7 +91,8 @@ def infer_type(
                 f"$.{field}{apart.step}: some maps hold {apart.found}, others {apart.earlier}, "
                 f"and their keys cannot be fields. {_HINT}"
             ) from None
-        fields.append(Field(field, kind, optional=optional))
+        members = (field,) if names else ()
+        fields.append(Field(names.get(field, field), kind, optional, members=members))
         if _is_assumed(form):
             report(
                 f"$.{field}: no sample has a value that shows its type; recorded as "
@@ -94,6 +101,25 @@ def infer_type(
         elif counts[field] < seen:
             report(f"$.{field}: {seen - counts[field]:,} of {seen:,} samples lack it")
     return build_type(Schema(f"{_MODULE}.{class_name}", "1.0.0", tuple(fields)))
+
+
+def _field_names(members: list[str], source: DataSource) -> dict[str, str]:
+    """Member → name of its field, for shards of many members; empty for other shards.
+
+    Raises:
+        OptionError: Two members would have one field.
+    """
+    with closing(source.open_shard(source.shard_list[0])) as stream:
+        if layout_of(open_window(stream)) == "msgpack":
+            return {}
+    names: dict[str, str] = {}
+    for member in members:
+        plain = re.sub(r"\W", "_", member)
+        name = plain if plain.isidentifier() and not keyword.iskeyword(plain) else f"m_{plain}"
+        if name in names.values():
+            raise OptionError(f"Two members would be the field {name!r}. {_HINT}")
+        names[member] = name
+    return names
 
 
 def published_like(schema: Schema, index: Any) -> str | None:
@@ -171,6 +197,8 @@ def _form(value: Any) -> _Form:
         return _map(value)
     if isinstance(value, datetime):
         return _Form(DateTime())
+    if isinstance(value, Media):
+        return _Form(Encoded(value.name))
     name = type(value).__name__
     if name not in PRIMITIVES:
         raise _Apart(name)

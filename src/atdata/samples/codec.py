@@ -43,7 +43,6 @@ class SampleCodec(Generic[T]):
         defaults: Field name → a function that gives the value of a missing field.
         plain: Instances may be built by setting ``__dict__``.
         positional: Calling the class with the values in order only stores them.
-        members: Field name → the names of members that it is read from, where they are given.
         description: What the samples are, for people.
     """
 
@@ -59,10 +58,8 @@ class SampleCodec(Generic[T]):
         *,
         plain: bool,
         positional: bool,
-        members: Mapping[str, tuple[str, ...]] | None = None,
         description: str | None = None,
     ) -> None:
-        self.members = members or {}
         self.description = description
         self.named_axes = NamedAxes.of(fields)
         """Checks axes that have names; None: no two axes have the same."""

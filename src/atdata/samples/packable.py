@@ -22,7 +22,7 @@ from atdata.samples.annotations import holds, kind_of, resolve
 from atdata.samples.codec import SPECIAL, SampleCodec, defaults_of
 from atdata.samples.described import doc_of, unit_of
 from atdata.samples.extension_dtypes import has_nan
-from atdata.samples.kinds import Field, Kind, Maybe
+from atdata.samples.kinds import Field, Kind, Maybe, Primitive
 from atdata.samples.media import Media
 from atdata.samples.member import members_of
 
@@ -144,11 +144,7 @@ def as_wds(packed: bytes) -> dict[str, Any]:
 
 
 def equip(
-    cls: type,
-    name: str,
-    fields: tuple[Field, ...],
-    members: Mapping[str, tuple[str, ...]] | None = None,
-    description: str | None = None,
+    cls: type, name: str, fields: tuple[Field, ...], description: str | None = None
 ) -> None:
     """Give a dataclass its codec, the members of a sample type, and equality.
 
@@ -156,7 +152,6 @@ def equip(
         cls: A dataclass with these fields.
         name: Qualified name of its schema.
         fields: Its fields, in order.
-        members: As for `SampleCodec`.
         description: As for `SampleCodec`.
 
     Raises:
@@ -169,6 +164,12 @@ def equip(
                 f"{cls.__qualname__} also derives from {base.__name__}, and only the fields would "
                 "be stored. Make that a field."
             )
+    for field in fields:
+        if field.name in SPECIAL and field.value_kind != Primitive("str"):
+            raise SampleTypeError(
+                f"{cls.__qualname__}.{field.name}: it is a sample's key or its shard, so write "
+                f"{field.name}: str."
+            )
     statics = [inspect.getattr_static(cls, field.name, None) for field in fields]
     codec: SampleCodec[Any] = SampleCodec(
         cls,
@@ -177,7 +178,6 @@ def equip(
         defaults_of(cls),
         plain=bool(cls.__dictoffset__) and not any(hasattr(type(s), "__set__") for s in statics),
         positional=_stores_by_position(cls, fields),
-        members=members,
         description=description,
     )
     parts: dict[str, Any] = {
@@ -214,7 +214,6 @@ def _made(cls: type, names: Mapping[str, Any], **options: bool) -> type[Any]:
             cls.__hash__ = None  # type: ignore[assignment]
     hints = resolve(cls, {field.name for field in dataclasses.fields(cls)}, names)
     fields = []
-    members: dict[str, tuple[str, ...]] = {}
     for field in dataclasses.fields(cls):
         _check_name(cls, field.name)
         try:
@@ -230,10 +229,9 @@ def _made(cls: type, names: Mapping[str, Any], **options: bool) -> type[Any]:
             field.metadata.get("description") or doc_of(hint) or getattr(field, "doc", None)
         )
         unit = field.metadata.get("unit") or unit_of(hint)
-        fields.append(Field(field.name, inner, optional, description, unit))
-        if read_from := members_of(hints[field.name]):
-            members[field.name] = read_from
-    equip(cls, f"{cls.__module__}.{cls.__name__}", tuple(fields), members, _description_of(cls))
+        members = members_of(hint) or ()
+        fields.append(Field(field.name, inner, optional, description, unit, members))
+    equip(cls, f"{cls.__module__}.{cls.__name__}", tuple(fields), _description_of(cls))
     return cls
 
 
@@ -254,15 +252,13 @@ def name_problem(name: str) -> str | None:
     """Why Python could not keep the value of a field of this name; None if it could."""
     if not name.isidentifier() or keyword.iskeyword(name):
         return "is not a name that Python code can use"
-    if name.startswith("__"):
+    if name.startswith("__") and name not in SPECIAL:
         return "is reserved by Python, or changed inside a class"
     plain = unicodedata.normalize("NFKC", name)
     return None if plain == name else f"would become {plain!r} in Python"
 
 
 def _check_name(cls: type, name: str) -> None:
-    if name in SPECIAL:
-        return
     if problem := name_problem(name):
         raise SampleTypeError(f"{cls.__qualname__}: the field {name!r:.80} {problem}. Rename it.")
 

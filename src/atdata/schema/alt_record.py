@@ -41,7 +41,14 @@ from atdata.samples.kinds import (
     Primitive,
     Unknown,
 )
-from atdata.schema.checks import as_choices, as_dtype, as_shape, as_unit, check_limits
+from atdata.schema.checks import (
+    as_choices,
+    as_dtype,
+    as_members,
+    as_shape,
+    as_unit,
+    check_limits,
+)
 from atdata.schema.model import Schema
 from atdata.schema.named_kinds import named_kind, named_record
 
@@ -121,9 +128,10 @@ def _field(key: str, value: object, required: bool, path: str) -> Field:
     found = value.get("description") if isinstance(value, Mapping) else None
     description = in_schema.text(found, f"{path}.description")
     unit = as_unit(value.get("unit") if isinstance(value, Mapping) else None, f"{path}.unit")
+    members = as_members(value, path)
     if isinstance(kind, Maybe):
-        return Field(name, kind.kind, True, description, unit)
-    return Field(name, kind, not required, description, unit)
+        return Field(name, kind.kind, True, description, unit, members)
+    return Field(name, kind, not required, description, unit, members)
 
 
 def _kind(value: object, path: str, depth: int) -> Kind:
@@ -226,6 +234,8 @@ def _names_in(written: object) -> set[str]:
 
 def _property(field: Field) -> dict[str, Any]:
     written = _json_schema(field.kind, f"field {field.name!r}")
+    if field.members:
+        written = {**written, "members": list(field.members)}
     more = {"description": field.description, "unit": field.unit}
     return {**written, **{key: text for key, text in more.items() if text is not None}}
 

@@ -139,7 +139,9 @@ copyreg.pickle(cast(Any, _BuiltType), cast(Any, _reduce))
 
 
 def _key_of_fields(fields: tuple[Field, ...]) -> Hashable:
-    return tuple((f.name, f.optional, f.description, f.unit, _key(f.kind)) for f in fields)
+    return tuple(
+        (f.name, f.optional, f.description, f.unit, f.members, _key(f.kind)) for f in fields
+    )
 
 
 def _key(kind: Kind) -> Hashable:

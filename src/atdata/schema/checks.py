@@ -13,10 +13,11 @@ import numpy as np
 
 from atdata._json_checks import in_schema
 from atdata._limits import limits
-from atdata.errors import SampleTypeError, SchemaError
+from atdata.errors import OptionError, SampleTypeError, SchemaError
 from atdata.samples.described import is_axis_name, is_unit
 from atdata.samples.extension_dtypes import EXTENSION_DTYPES, extension_dtype
 from atdata.samples.kinds import ClassLabel, Field, Kind, Maybe, Nested
+from atdata.samples.member import Member
 from atdata.samples.ndarray import UNSIZED_DTYPES, dtype_name
 from atdata.samples.packable import name_problem
 
@@ -106,6 +107,18 @@ def as_class_label(value: object, path: str) -> ClassLabel:
         return ClassLabel(*names)
     except SampleTypeError as error:
         raise SchemaError(f"{path}: {error}") from None
+
+
+def as_members(value: object, path: str) -> tuple[str, ...]:
+    """The members that a field of a record is read from; none if it names none."""
+    found = value.get("members") if isinstance(value, Mapping) else None
+    if found is None:
+        return ()
+    names = as_choices(found, f"{path}.members", limits.member_names)
+    try:
+        return Member(*names).names
+    except OptionError as error:
+        raise SchemaError(f"{path}.members: {error}") from None
 
 
 def as_choices(value: object, path: str, most: int | None = None) -> tuple[str, ...]:

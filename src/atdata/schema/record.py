@@ -45,7 +45,14 @@ from atdata.samples.kinds import (
     Primitive,
     Unknown,
 )
-from atdata.schema.checks import as_choices, as_dtype, as_shape, as_unit, check_limits
+from atdata.schema.checks import (
+    as_choices,
+    as_dtype,
+    as_members,
+    as_shape,
+    as_unit,
+    check_limits,
+)
 from atdata.schema.model import Schema
 from atdata.schema.named_kinds import named_kind, named_record
 
@@ -83,6 +90,8 @@ def _field_record(f: Field, ref_of: Callable[[Nested], str]) -> dict[str, Any]:
         record["description"] = f.description
     if f.unit is not None:
         record["unit"] = f.unit
+    if f.members:
+        record["members"] = list(f.members)
     return record
 
 
@@ -195,7 +204,8 @@ def _field(value: object, path: str, resolve: Callable[[str], Schema]) -> Field:
     if isinstance(kind, Maybe):
         kind, optional = kind.kind, True
     description = in_schema.text(data.get("description"), f"{path}.description")
-    return Field(name, kind, optional, description, as_unit(data.get("unit"), f"{path}.unit"))
+    unit = as_unit(data.get("unit"), f"{path}.unit")
+    return Field(name, kind, optional, description, unit, as_members(data, path))
 
 
 def _kind(value: object, path: str, resolve: Callable[[str], Schema], depth: int) -> Kind:

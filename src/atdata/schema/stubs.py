@@ -56,6 +56,7 @@ _HOME: Final = {
     "Shape": "atdata",
     "Unit": "atdata",
     "Json": "atdata",
+    "Member": "atdata",
     "packable": "atdata",
     "Image": "atdata",
     "Audio": "atdata",
@@ -158,6 +159,8 @@ class _Writer:
     def field(self, f: Field) -> str:
         """The annotation of a field."""
         marks = []
+        if f.members:
+            marks.append(f"{self.use('Member')}({', '.join(map(repr, f.members))})")
         if f.unit is not None:
             marks.append(f"{self.use('Unit')}({f.unit!r})")
         if f.description:

@@ -23,6 +23,8 @@ class Field:
     description: str | None = field(default=None, compare=False)
     unit: str | None = None
     """The unit of its numbers, such as ``m``."""
+    members: tuple[str, ...] = ()
+    """The members that it is read from in shards of many; none: found by its name or kind."""
 
     @property
     def value_kind(self) -> Kind:

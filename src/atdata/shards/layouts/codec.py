@@ -197,10 +197,10 @@ class MembersCodec(Generic[T]):
         unknown = [name for name in members if name not in taken.values()]
         return Plan(steps, [field.name for field in left], unknown)
 
-    def _by_name(self, field: Field, free: list[str]) -> list[str]:
-        named = self.base.members.get(field.name)
-        if named is not None:
-            return [name for name in named if name in free]
+    @staticmethod
+    def _by_name(field: Field, free: list[str]) -> list[str]:
+        if field.members:
+            return [name for name in field.members if name in free]
         return [name for name in free if name == field.name.lower()]
 
     def _check_choice(
@@ -217,10 +217,9 @@ class MembersCodec(Generic[T]):
             ).at(f".{field.name}")
 
     def _none(self, field: Field, members: tuple[str, ...]) -> Misfit:
-        named = self.base.members.get(field.name)
-        wanted = " or ".join(map(repr, named)) if named else field.kind.describe()
+        named = " or ".join(map(repr, field.members))
         return Misfit(
-            f"a member {wanted}" if named else f"a member for {wanted}",
+            f"a member {named}" if named else f"a member for {field.kind.describe()}",
             f"the members {_listed(members)}",
             'Name it, atdata.Member("…"); or give the field a default, or make it T | None.',
         ).at(f".{field.name}")
