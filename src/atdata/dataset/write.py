@@ -5,10 +5,10 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, get_args
 
 from atdata._shardlist import ShardInfo
 from atdata.dataset.dataset import Dataset
@@ -18,10 +18,11 @@ from atdata.samples.dict_sample import DictSample
 from atdata.schema.schema_file import SUFFIX as SCHEMA_SUFFIX
 from atdata.schema.schema_file import schema_file
 from atdata.shards.columns.packers import Values
+from atdata.shards.members_writer import packed_members
 from atdata.shards.replacing import place_together, scratch_next_to
 from atdata.shards.row_sources import ColumnRows, RowSource, SampleRows
-from atdata.shards.tar.table import SUFFIX
-from atdata.shards.writer import write_numbered
+from atdata.shards.tar.table import SUFFIX, Layout
+from atdata.shards.writer import write_keyed, write_numbered
 from atdata.sources.nearby import COMPRESSED
 from atdata.system.durable import make_folders, sync_files, sync_folder
 from atdata.system.files import user_path
@@ -42,6 +43,7 @@ def write_samples(
     maxcount: int | None = None,
     maxsize: int | None = None,
     fsync: bool = True,
+    layout: Layout = "msgpack",
 ) -> Dataset[T]:
     """Write samples to tar shards and return them as a dataset.
 
@@ -63,6 +65,9 @@ def write_samples(
             Without, the system writes them later, even if this process ends; after a power cut a
             shard may be empty, cut short or missing, or old and new ones mixed. Readers see whole
             shards in any case, and `atdata verify` finds damaged ones by their recorded SHA-256.
+        layout: ``"msgpack"``, one member a sample, which is read fastest; or ``"members"``, as
+            WebDataset has them: ``000000000.jpg``, ``000000000.txt``. `Member` names the member of
+            a field, ``__key__`` the key; without, the field's name and kind do.
 
     Returns:
         The dataset of the shards, with their counts, sizes and hashes.
@@ -85,6 +90,13 @@ def write_samples(
     sample_type = type(first)
     if type(samples) not in (list, tuple):
         samples = chain([first], iterator)
+    if layout not in get_args(Layout):
+        raise OptionError(f'layout={layout!r:.80}: expected "msgpack" or "members".')
+    if layout == "members":
+        options: dict[str, Any] = {"stem": folder.stem, "fsync": folder.fsync, "layout": layout}
+        packed = packed_members(samples, codec_of(sample_type))
+        shards = write_keyed(packed, folder, maxcount=maxcount, maxsize=maxsize, **options).shards
+        return _published(sample_type, folder, shards)
     source = SampleRows(samples, codec_of(sample_type))
     return _written(source, sample_type, folder, maxcount, maxsize)
 
@@ -144,6 +156,12 @@ def _written(
     shards = write_numbered(
         source, folder, stem=folder.stem, maxcount=maxcount, maxsize=maxsize, fsync=folder.fsync
     ).shards
+    return _published(sample_type, folder, shards)
+
+
+def _published(
+    sample_type: type[T], folder: _ShardFolder, shards: Sequence[ShardInfo]
+) -> Dataset[T]:
     folder.publish(schema_file(sample_type))
     return Dataset.of(sample_type, [Path(shard.url) for shard in shards], shards=shards)
 

@@ -17,7 +17,7 @@ from atdata._arrays import Integers
 from atdata._shardlist import ShardInfo, ShardUrls
 from atdata.errors import NoDataUrlsError, StoreError
 from atdata.shards.hashing_writer import HashingWriter
-from atdata.shards.tar.table import SampleTable
+from atdata.shards.tar.table import Layout, SampleTable
 from atdata.shards.tar.ustar import END
 
 
@@ -71,6 +71,7 @@ class OpenShard:
         in_background: As for `HashingWriter`.
         fsync: Whether to wait for the disk.
         split: The split that its samples belong to.
+        layout: The layout of its samples.
     """
 
     def __init__(
@@ -82,7 +83,9 @@ class OpenShard:
         in_background: bool,
         fsync: bool,
         split: str | None = None,
+        layout: Layout = "msgpack",
     ) -> None:
+        self._layout: Layout = layout
         self.name = name
         self.split = split
         self.size = 0
@@ -164,6 +167,7 @@ class OpenShard:
             b"".join(self._keys),
             shard_bytes=self.size,
             sha256=sha256,
+            layout=self._layout,
         )
         hand_table(sink, self.name, table)
         return placed
@@ -195,6 +199,7 @@ class ShardQueue:
         most: Shards that may be open at once: being filled, hashed or synced.
         in_background: Whether several are filled at once, each written by a thread.
         fsync: Whether to wait until each is on the disk.
+        layout: The layout of their samples.
     """
 
     def __init__(
@@ -205,7 +210,9 @@ class ShardQueue:
         most: int,
         in_background: bool = False,
         fsync: bool = True,
+        layout: Layout = "msgpack",
     ) -> None:
+        self._layout: Layout = layout
         self._sink = sink
         self._stem = stem
         self._most = most
@@ -239,6 +246,7 @@ class ShardQueue:
             in_background=self._in_background,
             fsync=self._fsync,
             split=split,
+            layout=self._layout,
         )
         self._open.append(shard)
         return shard

@@ -17,6 +17,7 @@ from atdata.shards.packed_rows import PackedRows, RowWriter
 from atdata.shards.row_sources import RowSource
 from atdata.shards.tar.header import BLOCK
 from atdata.shards.tar.keys import KeyLog
+from atdata.shards.tar.table import Layout
 from atdata.shards.tar.ustar import END, check_key, headers, number_key
 
 _FLUSH_BYTES: Final = 1 << 20
@@ -39,6 +40,8 @@ class PackedSample(NamedTuple):
     """Number of the shard that it came from; where it changes, a new shard may begin."""
     split: str | None = None
     """Split of that shard; where it changes, a new shard of the new split begins."""
+    head: bytes | None = None
+    """Of a sample of the members layout, its first 512 bytes, before the payload."""
 
 
 def write_numbered(
@@ -140,6 +143,8 @@ def write_keyed(
     stem: str,
     maxcount: int | None = None,
     maxsize: int | None = None,
+    fsync: bool = True,
+    layout: Layout = "msgpack",
 ) -> ShardUrls:
     """Write samples, in order, to shards ``{stem}-000000.tar``, ``{stem}-000001.tar``, …
 
@@ -154,6 +159,8 @@ def write_keyed(
         stem: Start of the shards' names.
         maxcount: Most samples in a shard.
         maxsize: Largest tar, in bytes, padding included. A sample is never split.
+        fsync: Wait until each shard is on the disk.
+        layout: The layout of all of them.
 
     Raises:
         NoDataUrlsError: There are no samples.
@@ -165,7 +172,7 @@ def write_keyed(
     ends = _ShardEnds(maxcount, maxsize)
     shard: _KeyedShard | None = None
     came_from = 0
-    with ShardQueue(sink, stem, most=2) as queue:
+    with ShardQueue(sink, stem, most=2, fsync=fsync, layout=layout) as queue:
         for sample in samples:
             if shard is not None and sample.split != shard.split:
                 shard.end()
@@ -246,6 +253,8 @@ def _check_samples(count: int) -> None:
 
 
 def _head(sample: PackedSample) -> bytes:
+    if sample.head is not None:
+        return sample.head
     check_key(sample.key)
     if len(sample.payload) > limits.sample_bytes:
         raise ShardError(f"a sample of {len(sample.payload):,} bytes", key=sample.key)

@@ -16,8 +16,10 @@ from atdata.samples.dict_sample import DictSample
 from atdata.samples.kinds import (
     Array,
     Choice,
+    ClassLabel,
     DateTime,
     Encoded,
+    JsonValue,
     Kind,
     ListOf,
     MapOf,
@@ -75,7 +77,7 @@ def fits(field: str, kind: Kind) -> bool:
             return ending in ARRAY
         case Primitive("str") | Choice() | DateTime():
             return ending in TEXT
-        case Primitive("int"):
+        case Primitive("int") | ClassLabel():
             return ending in INTEGER
         case Encoded("image"):
             return ending in IMAGE
@@ -83,7 +85,7 @@ def fits(field: str, kind: Kind) -> bool:
             return ending in AUDIO
         case Primitive("bytes"):
             return ending not in TEXT | INTEGER | JSON | MSGPACK | ARRAY
-        case Nested() | MapOf() | ListOf():
+        case Nested() | MapOf() | ListOf() | JsonValue():
             return ending in JSON | MSGPACK
         case _:
             return False
@@ -120,7 +122,7 @@ def _of_kind(ending: str, kind: Kind) -> Decode:
     if ending in JSON | MSGPACK:
         parse = _json if ending in JSON else _wire
         return lambda data: wanted.decode(parse(data))
-    if kind == Primitive("int"):
+    if kind == Primitive("int") or isinstance(kind, ClassLabel):
         return lambda data: wanted.checked(_integer(data))
     if kind == Primitive("float"):
         return _number

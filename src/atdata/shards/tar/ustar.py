@@ -60,7 +60,16 @@ def headers(key: str, size: int) -> bytes:
         key: The sample's key, checked.
         size: Bytes of its payload.
     """
-    name = key.encode("utf-8") + _SUFFIX
+    return headers_of(key.encode("utf-8") + _SUFFIX, size)
+
+
+def headers_of(name: bytes, size: int) -> bytes:
+    """The header of a member, after a PAX header if its name is long.
+
+    Args:
+        name: Its whole name.
+        size: Bytes of its data.
+    """
     if len(name) <= 100:
         return _file_header(name, size)
     # The last slash that leaves a short enough name: a prefix needs no PAX header.
