@@ -61,7 +61,7 @@ def of_webdataset(path: Path) -> list[dict[str, Any]]:
 
 
 def test_what_is_written_is_read_by_both(tmp_path: Path) -> None:
-    """Samples come back the same, by scan, table, position and key; WebDataset sees their members."""
+    """Samples come back the same in every way of reading; WebDataset sees their members."""
     written = atdata.write_samples(pairs(9), tmp_path / "x.tar", layout="members")
     assert list(written) == pairs(9)
     assert len(written) == 9
@@ -143,8 +143,8 @@ def test_any_untyped_sample_comes_back(
     path = tmp_path_factory.mktemp("w") / "x.tar"
     try:
         written = atdata.write_samples(map(DictSample, rows), path, layout="members")
-    except atdata.errors.ShardError as error:
-        assert "of msgpack alone" in str(error)
+    except atdata.errors.ShardError:
+        # A sample of msgpack alone is of the other layout.
         return
     for sample, row in zip(written, rows, strict=True):
         assert len(sample) == len(row)
@@ -175,14 +175,14 @@ def test_any_typed_sample_comes_back(
 
 
 def test_what_members_cannot_hold_is_refused(tmp_path: Path) -> None:
-    """Another word for the layout, and two fields of one member: an error, and nothing is written."""
+    """Another layout, and two fields of one member, are errors, and nothing is written."""
 
     @atdata.packable
     class Twice:
         a: Annotated[str, Member("txt")]
         b: Annotated[str, Member("txt")]
 
-    with pytest.raises(EncodeError, match="sample 0: Twice .*'txt'"):
+    with pytest.raises(EncodeError, match=r"sample 0: Twice .*'txt'"):
         atdata.write_samples([Twice("x", "y")], tmp_path / "x.tar", layout="members")
     with pytest.raises(OptionError, match="layout='wds'"):
         atdata.write_samples(pairs(1), tmp_path / "x.tar", layout="wds")  # type: ignore[arg-type]
