@@ -85,8 +85,8 @@ class SinkStore(ABC):
                 "that are not in shards yet."
             )
         with self._sink(prefix) as sink:
-            limits = {"maxcount": maxcount, "maxsize": maxsize}
-            shards = _finished(sink, write_keyed(ds.packed(), sink, stem=STEM, **limits))
+            written = write_keyed(ds.packed(), sink, stem=STEM, maxcount=maxcount, maxsize=maxsize)
+            shards = _finished(sink, written)
             hand_schema(sink, ds)
             return shards
 

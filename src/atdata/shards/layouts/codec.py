@@ -179,8 +179,7 @@ class MembersCodec(Generic[T]):
                 self._check_choice(field, chosen, members)
             taken |= {name: found[0] for name, found in chosen.items() if found}
             # Where a Member names it, no other member is meant.
-            done = taken.keys() | self.base.members.keys()
-            left = [field for field in left if field.name not in done]
+            left = [field for field in left if field.name not in taken and not field.members]
         left = [field for field in fields if field.name not in taken]
         for field in left:
             if field.name not in self.base.defaults:
