@@ -143,9 +143,7 @@ def as_wds(packed: bytes) -> dict[str, Any]:
     return {"__key__": str(uuid.uuid4()), "msgpack": packed}
 
 
-def equip(
-    cls: type, name: str, fields: tuple[Field, ...], description: str | None = None
-) -> None:
+def equip(cls: type, name: str, fields: tuple[Field, ...], description: str | None = None) -> None:
     """Give a dataclass its codec, the members of a sample type, and equality.
 
     Args:
