@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -37,7 +36,7 @@ class NamedAxes:
         Raises:
             Misfit: Two axes of one name differ in length; has the paths of both.
         """
-        self._check([attrgetter(field.name)(sample) for field in self.fields])
+        self._check([getattr(sample, field.name) for field in self.fields])
 
     def check_columns(self, columns: Mapping[str, Sequence[Any] | np.ndarray[Any, Any]]) -> int:
         """Check samples given field by field, whose values fit their fields.
