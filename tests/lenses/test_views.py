@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from enum import Enum
+from enum import Enum, IntEnum
 from typing import Any, Literal
 
 import numpy as np
@@ -85,6 +85,33 @@ def test_a_class_and_its_decoded_type_view_each_other(sample: Photo) -> None:
     assert back(there(sample)) == sample
     assert there.put(there.get(sample), sample) == sample
     assert there.renames is None
+
+
+class Level(IntEnum):
+    LOW = 1
+    HIGH = 5
+
+
+class Task(atdata.PackableSample):
+    level: Level
+    splits: frozenset[Split]
+    place: tuple[Box, int]
+    levels: tuple[Level, ...]
+
+
+def test_enums_and_samples_in_tuples_and_sets_are_converted() -> None:
+    """What is in tuples and sets becomes what the view has, and comes back."""
+    task = Task(Level.HIGH, frozenset(Split), (Box(1), 2), (Level.LOW, Level.HIGH))
+    decoded: Any = build_type(schema_of(Task))
+    there: Any = field_view(Task, decoded)
+    back: Any = field_view(decoded, Task)
+    seen = there(task)
+    assert (type(seen.level), type(seen.splits), type(seen.place)) == (int, set, tuple)
+    assert seen.splits == {"train", "test"}
+    assert seen.packed == task.packed
+    assert back(seen) == task
+    assert (type(back(seen).level), type(back(seen).splits)) == (Level, frozenset)
+    assert type(back(seen).place[0]) is Box
 
 
 def test_a_view_shares_values_and_tells_its_columns() -> None:

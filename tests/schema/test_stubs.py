@@ -140,7 +140,8 @@ def test_nothing_that_a_stranger_wrote_becomes_code(tmp_path: Path) -> None:
         assert said or ast.unparse(call).endswith("(kw_only=True)")
     imported = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     assert set(imported) <= {
-        *("__future__", "builtins", "dataclasses", "datetime", "typing", "numpy.typing", "atdata")
+        *("__future__", "builtins", "dataclasses", "datetime", "decimal", "typing", "uuid"),
+        *("numpy.typing", "atdata"),
     }
     assert fields_of(load(source, tmp_path), HOSTILE) == HOSTILE.fields
 

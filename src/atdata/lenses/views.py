@@ -9,7 +9,21 @@ from typing import Any, TypeAlias, TypeVar
 from atdata.errors import LensError
 from atdata.lenses.lens import Lens
 from atdata.samples.codec import SampleCodec, codec_of
-from atdata.samples.kinds import Array, Choice, Field, Kind, ListOf, MapOf, Maybe, Misfit, Nested
+from atdata.samples.kinds import (
+    Array,
+    Choice,
+    Field,
+    FixedTuple,
+    IntChoice,
+    Kind,
+    ListOf,
+    MapOf,
+    Maybe,
+    Misfit,
+    Nested,
+    SetOf,
+    TupleOf,
+)
 from atdata.schema.evolve import accepts
 
 S = TypeVar("S")
@@ -136,14 +150,25 @@ def _converter(source: Kind, view: Kind) -> Convert | None:
             return _converter(source, b)
         case Choice(), Choice() if source.enum is not view.enum:
             return _to_choice(view)
+        case IntChoice(), IntChoice() if source.enum is not view.enum:
+            return _to_choice(view)
         case Nested(), Nested() if source.python is not view.python:
             if source.python is None or view.python is None:
                 raise LensError(f"No type was made of the nested sample {source.describe()}.")
             return field_view(source.python, view.python).get
         case ListOf(a), ListOf(b):
-            return _over_list(_converter(a, b))
+            return _over_items(_converter(a, b), list)
         case MapOf(a), MapOf(b):
             return _over_map(_converter(a, b))
+        case TupleOf(a), TupleOf(b):
+            return _over_items(_converter(a, b), tuple)
+        case FixedTuple(), FixedTuple():
+            return _over_places([*map(_converter, source.items, view.items)])
+        case SetOf(a), SetOf(b):
+            convert = _converter(a, b)
+            if convert is None and source.python is view.python:
+                return None
+            return _over_items(convert or _itself, view.python)
         case _:
             return None
 
@@ -164,10 +189,10 @@ def _back(source: Field, view: Field) -> Convert | None:
     return narrow
 
 
-def _to_choice(kind: Choice) -> Convert:
+def _to_choice(kind: Choice | IntChoice) -> Convert:
     def convert(value: Any) -> Any:
-        text = value.value if isinstance(value, Enum) else value
-        return text if kind.enum is None else kind.enum(text)
+        plain = value.value if isinstance(value, Enum) else value
+        return plain if kind.enum is None else kind.enum(plain)
 
     return convert
 
@@ -176,8 +201,18 @@ def _unless_none(convert: Convert | None) -> Convert | None:
     return None if convert is None else lambda value: None if value is None else convert(value)
 
 
-def _over_list(convert: Convert | None) -> Convert | None:
-    return None if convert is None else lambda values: list(map(convert, values))
+def _over_items(convert: Convert | None, made: Convert) -> Convert | None:
+    return None if convert is None else lambda values: made(map(convert, values))
+
+
+def _over_places(converts: list[Convert | None]) -> Convert | None:
+    if not any(converts):
+        return None
+    return lambda values: tuple(map(_apply, converts, values))
+
+
+def _itself(value: Any) -> Any:
+    return value
 
 
 def _over_map(convert: Convert | None) -> Convert | None:

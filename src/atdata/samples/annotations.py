@@ -8,7 +8,7 @@ import typing
 from collections.abc import Mapping, Set
 from dataclasses import replace
 from datetime import datetime
-from enum import Enum
+from enum import Enum, Flag
 from typing import Annotated, Any, Final, Literal, Union
 
 import numpy as np
@@ -19,11 +19,14 @@ from atdata.samples.described import Shape, is_axis_name
 from atdata.samples.extension_dtypes import EXTENSION_DTYPES, extension_dtype
 from atdata.samples.kinds import (
     PRIMITIVES,
+    SIMPLE,
     Array,
     Choice,
     ClassLabel,
     DateTime,
     Encoded,
+    FixedTuple,
+    IntChoice,
     JsonValue,
     Kind,
     ListOf,
@@ -31,26 +34,33 @@ from atdata.samples.kinds import (
     Maybe,
     Nested,
     Primitive,
+    SetOf,
+    TupleOf,
+    is_hashable,
+    one_of,
 )
 from atdata.samples.media import MEDIA
 from atdata.samples.ndarray import dtype_name, npy_header
 
 SUPPORTED: Final = (
     "str, int, float, bool, bytes, NDArray, NDArray[np.float32] and the like, list[T], "
-    'dict[str, T], datetime, Literal["a", "b"], an Enum of str, Annotated[int, ClassLabel("a", '
-    '"b")], Json, Image, Audio, a packable class, T | None'
+    "dict[str, T], tuple[T, ...], tuple[T, U], set[T], datetime, date, time, timedelta, Decimal, "
+    'UUID, Literal["a", "b"], an Enum of str or int, Annotated[int, ClassLabel("a", "b")], Json, '
+    "Image, Audio, a packable class, int | str and other unions of JSON kinds, T | None"
 )
 _INSTEAD: Final[dict[type, str]] = {
+    np.timedelta64: "timedelta",  # which is a np.integer, too
     np.bool_: "bool",
     np.integer: "int",
     np.floating: "float",
     np.str_: "str",
     np.bytes_: "bytes",
     np.datetime64: "datetime",
+    Flag: "int",
     list: "list[T], such as list[int]",
-    tuple: "list[T], such as list[int], or an NDArray",
-    set: "list[T], such as list[str]",
-    frozenset: "list[T], such as list[str]",
+    tuple: "tuple[T, ...], such as tuple[int, ...], or tuple[int, str]",
+    set: "set[T], such as set[str]",
+    frozenset: "frozenset[T], such as frozenset[str]",
     dict: "dict[str, T], such as dict[str, int], or dict[str, Any] for JSON; its keys are str",
     object: "Json, for any JSON value",
     ClassLabel: 'Annotated[int, ClassLabel("cat", "dog")]',
@@ -67,6 +77,7 @@ _TO_NUMPY: Final = {
 }
 """Package of an array class → how its values become NumPy arrays. None is imported."""
 _MEDIA_NAMES: Final = {cls: name for name, cls in MEDIA.items()}
+_SIMPLE_CLASSES: Final[dict[type, Kind]] = {kind.python: kind for kind in SIMPLE.values()}
 _PRIMITIVE_NAMES: Final = {cls: name for name, cls in PRIMITIVES.items()}
 
 
@@ -136,16 +147,63 @@ def kind_of(annotation: Any, *, depth: int = 1) -> Kind:
     if origin is np.ndarray:
         return _array(annotation, args)
     if origin in (Union, types.UnionType):
-        rest = [arg for arg in args if arg is not type(None)]
-        if len(rest) == 1 and len(args) == 2:
-            return Maybe(kind_of(rest[0], depth=depth + 1))
+        return _union(args, depth)
     if origin is list and args:
         return ListOf(kind_of(args[0], depth=depth + 1))
     if origin is dict and args and args[0] is str:
         return MapOf(kind_of(args[1], depth=depth + 1))
+    if origin is tuple and annotation is not typing.Tuple:  # noqa: UP006 (without items)
+        return _tuple(args, depth)
+    if origin in (set, frozenset) and args:
+        return _set(origin, args[0], depth)
     if origin is Literal and all(type(arg) is str for arg in args):
         return Choice(tuple(args))
+    if origin is Literal and all(type(arg) is int for arg in args):
+        return _int_choice(tuple(args), None)
     raise _unsupported(annotation)
+
+
+def _union(args: tuple[Any, ...], depth: int) -> Kind:
+    rest = [arg for arg in args if arg is not type(None)]
+    inner = depth + 1 if len(rest) < len(args) else depth
+    if len(rest) == 1:
+        return Maybe(kind_of(rest[0], depth=inner))
+    found = one_of(kind_of(arg, depth=inner + 1) for arg in rest)
+    if isinstance(found, str):
+        shown = " | ".join(getattr(arg, "__name__", str(arg)) for arg in rest)
+        raise SampleTypeError(
+            f"{shown} is not supported as a field: {found}. Supported: {SUPPORTED}."
+        )
+    return Maybe(found) if len(rest) < len(args) else found
+
+
+def _tuple(args: tuple[Any, ...], depth: int) -> Kind:
+    if len(args) == 2 and args[1] is Ellipsis:
+        return TupleOf(kind_of(args[0], depth=depth + 1))
+    if len(args) > limits.fields:
+        raise SampleTypeError(
+            f"A tuple of {len(args):,} items: limits.fields is {limits.fields:,}."
+        )
+    return FixedTuple(tuple(kind_of(arg, depth=depth + 1) for arg in args))
+
+
+def _set(python: Any, item: Any, depth: int) -> Kind:
+    kind = SetOf(kind_of(item, depth=depth + 1), python)
+    if not is_hashable(kind.items):
+        raise SampleTypeError(
+            f"{kind.describe()} is not supported as a field: Python's sets cannot hold "
+            f"{kind.items.describe()}; write list[T]. Supported: {SUPPORTED}."
+        )
+    return kind
+
+
+def _int_choice(values: tuple[int, ...], enum: type[Enum] | None) -> IntChoice:
+    if any(abs(value) >= 2**53 for value in values):
+        raise SampleTypeError(
+            "A choice of integers of more than 53 bits is not supported as a field, since no "
+            f"schema could hold it: write int. Supported: {SUPPORTED}."
+        )
+    return IntChoice(values, None if enum is None else tuple(m.name for m in enum), enum)
 
 
 def _annotated(annotation: Any, notes: tuple[Any, ...], depth: int) -> Kind:
@@ -218,8 +276,12 @@ def _kind_of_class(cls: type, depth: int) -> Kind:
         return Array()
     if cls is datetime:
         return DateTime()
-    if issubclass(cls, Enum):
+    if cls in _SIMPLE_CLASSES:
+        return _SIMPLE_CLASSES[cls]
+    if issubclass(cls, Enum) and not issubclass(cls, Flag):
         values = [member.value for member in cls]
+        if values and all(type(value) is int for value in values):
+            return _int_choice(tuple(values), cls)
         if values and all(isinstance(value, str) for value in values):
             return Choice(tuple(str.__str__(value) for value in values), cls)
     if codec := cls.__dict__.get("__atdata_codec__"):
@@ -353,6 +415,6 @@ def _instead_of(annotation: Any) -> str:
     if hint := _converted_by(cls):
         return f": write NDArray[np.float32] or the like.{hint} Dataset.to_torch gives tensors"
     for unfit, fit in _INSTEAD.items():
-        if cls is unfit or (issubclass(cls, np.generic) and issubclass(cls, unfit)):
+        if cls is unfit or (issubclass(cls, np.generic | Flag) and issubclass(cls, unfit)):
             return f": write {fit}"
     return ""

@@ -12,7 +12,7 @@ from atdata._arrays import AnyArray
 from atdata.errors import RaggedFieldError
 from atdata.samples.dict_sample import as_dict
 from atdata.samples.hideable import hideable
-from atdata.samples.kinds import Array, Field
+from atdata.samples.kinds import Array, Field, IntChoice, Kind
 from atdata.samples.text_column import TextColumn
 from atdata.samples.to_numpy import (
     as_array,
@@ -261,7 +261,7 @@ class Columnar:
         if isinstance(fill, np.ndarray) and not len(self):
             column = np.empty((0, *fill.shape), fill.dtype)
         made = as_array(name, field.kind, column, self.keys)
-        if fill is None and (is_number(field.kind) or isinstance(field.kind, Array)):
+        if fill is None and _is_kept_as_array(field.kind):
             self._columns[name] = made
         return made
 
@@ -316,3 +316,10 @@ class Columnar:
             else:
                 shown.append(str(name))
         return f"{len(self)} {self.sample_type.__name__}: {', '.join(shown)}"
+
+
+def _is_kept_as_array(kind: Kind) -> bool:
+    """Whether the values of a column can be taken from its array."""
+    if isinstance(kind, IntChoice):
+        return kind.enum is None
+    return is_number(kind) or isinstance(kind, Array)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any, ClassVar, Final
+from uuid import UUID
 
 import msgpack
 import numpy as np
@@ -190,6 +192,18 @@ _NUMBERS_AND_TEXT: Final = (
 )
 
 
+_INSTEAD: Final[dict[type, str]] = {
+    date: "value.isoformat()",
+    time: "value.isoformat()",
+    timedelta: "value / timedelta(seconds=1)",
+    Decimal: "str(value)",
+    UUID: "str(value)",
+    set: "sorted(value)",
+    frozenset: "sorted(value)",
+}
+"""Types that come back as others without a type → what to write."""
+
+
 def _encode(value: Any, path: str, depth: int) -> Any:
     if depth > limits.sample_nesting:
         raise EncodeError(f"DictSample ${path}: nested more than {limits.sample_nesting} deep.")
@@ -232,7 +246,16 @@ def _encode(value: Any, path: str, depth: int) -> Any:
     raise EncodeError(
         f"DictSample ${path}: expected None, bool, int, float, str, bytes, a datetime, an array, "
         f"an Image, an Audio, a list or a dict with str keys, found {type(value).__name__}."
+        f"{_instead_of(value)}"
     )
+
+
+def _instead_of(value: Any) -> str:
+    """What to write for a value of a type that a field of a class can have; "" for others."""
+    for sort, instead in _INSTEAD.items():
+        if isinstance(value, sort):
+            return f" Write {instead}, or a class with a field of {sort.__name__}."
+    return ""
 
 
 def _timestamp(value: datetime, path: str) -> msgpack.Timestamp:

@@ -8,7 +8,7 @@ import keyword
 import sys
 import unicodedata
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from datetime import datetime
 from enum import Enum
 from typing import Any, ClassVar, Final, TypeVar, dataclass_transform, overload
@@ -312,6 +312,8 @@ def same_value(a: Any, b: Any) -> bool:
         return a.keys() == b.keys() and all(same_value(a[k], b[k]) for k in a)
     if isinstance(a, Media) != isinstance(b, Media):
         return bool(getattr(a, "bytes", a) == getattr(b, "bytes", b))
+    if isinstance(a, Set) and isinstance(b, Set):
+        return set(map(_plain, a)) == set(map(_plain, b))
     if isinstance(a, Enum) != isinstance(b, Enum):
         return bool(getattr(a, "value", a) == getattr(b, "value", b))
     if isinstance(a, Mapping) != isinstance(b, Mapping):
@@ -321,6 +323,13 @@ def same_value(a: Any, b: Any) -> bool:
     if isinstance(a, datetime) and isinstance(b, datetime) and a != b:
         return _same_moment(a, b)
     return bool(a == b)
+
+
+def _plain(item: Any) -> Any:
+    """An item of a set, Enum members as their values."""
+    if isinstance(item, tuple):
+        return tuple(map(_plain, item))
+    return item.value if isinstance(item, Enum) else item
 
 
 def _is_given_by(sample: Any, values: Mapping[str, Any]) -> bool:

@@ -13,7 +13,17 @@ from typing import Any, Final, TypeAlias
 import msgpack
 import numpy as np
 
-from atdata.samples.kinds import Array, ClassLabel, Encoded, Kind, Maybe, Misfit, Primitive
+from atdata.samples.kinds import (
+    Array,
+    ClassLabel,
+    Encoded,
+    IntChoice,
+    Kind,
+    Maybe,
+    Misfit,
+    Primitive,
+    Simple,
+)
 from atdata.samples.ndarray import has_padding, npy_header
 
 Packer: TypeAlias = Callable[[Any, list[Any]], None]
@@ -44,7 +54,9 @@ def packer_of(kind: Kind, before: bytes = b"") -> Packer:
     match kind:
         case Primitive("int"):
             return _int_packer(before)
-        case ClassLabel():
+        case ClassLabel() | IntChoice():
+            return _coded_packer(kind, before)
+        case Simple() if kind.on_wire is int:
             return _coded_packer(kind, before)
         case Primitive("float"):
             return _float_packer(before)

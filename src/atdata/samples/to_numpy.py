@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime, timedelta
+from enum import Enum
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
 from atdata._arrays import AnyArray
 from atdata.errors import OptionError, RaggedFieldError
-from atdata.samples.kinds import Array, Choice, ClassLabel, DateTime, Field, Kind, Misfit, Primitive
+from atdata.samples.kinds import (
+    Array,
+    Choice,
+    ClassLabel,
+    DateTime,
+    Field,
+    IntChoice,
+    Kind,
+    Misfit,
+    Primitive,
+)
+from atdata.samples.kinds.simple import Date, Duration
 
 Keys: TypeAlias = Sequence[str]
 
@@ -33,7 +45,9 @@ _PLAIN: Final[dict[type, Kind]] = {
 
 def is_number(kind: Kind) -> bool:
     """Whether a column of this kind is an array of numbers."""
-    return isinstance(kind, ClassLabel) or (isinstance(kind, Primitive) and kind.name in _NUMBERS)
+    return isinstance(kind, ClassLabel | IntChoice) or (
+        isinstance(kind, Primitive) and kind.name in _NUMBERS
+    )
 
 
 def as_array(name: str, kind: Kind, column: AnyArray | list[Any], keys: Keys) -> AnyArray:
@@ -47,8 +61,9 @@ def as_array(name: str, kind: Kind, column: AnyArray | list[Any], keys: Keys) ->
         keys: The key of each sample, for errors.
 
     Returns:
-        int64, float64 or bool for numbers, int64 for class labels; NumPy's string types for str,
-        bytes and Literal; datetime64[us] in UTC; arrays of shape (*S) as (n, *S), dtype unchanged.
+        int64, float64 or bool for numbers, int64 for class labels and int enums; NumPy's string
+        types for str, bytes and Literal; datetime64[us] in UTC, datetime64[D] for dates,
+        timedelta64[us]; arrays of shape (*S) as (n, *S), dtype unchanged.
 
     Raises:
         RaggedFieldError: Arrays differ, an int is outside of int64, a str ends with NUL, or no
@@ -59,6 +74,15 @@ def as_array(name: str, kind: Kind, column: AnyArray | list[Any], keys: Keys) ->
             return _numbers(name, plain, column, keys)
         case ClassLabel():
             return _numbers(name, "int", column, keys)
+        case IntChoice():
+            numbers = [value.value if isinstance(value, Enum) else value for value in column]
+            return _numbers(name, "int", numbers, keys)
+        case Date():
+            _check_sorts(name, "date", (date,), list(column), keys)
+            return np.array(list(column), "datetime64[D]")
+        case Duration():
+            _check_sorts(name, "timedelta", (timedelta,), list(column), keys)
+            return np.array(list(column), "timedelta64[us]")
         case Array():
             if isinstance(column, np.ndarray):
                 return column
@@ -149,7 +173,11 @@ def fills_of(fill: Mapping[str, Any] | None, fields: Mapping[str, Field]) -> dic
                 field.kind.check(value)
             else:
                 # What stands for no label in a column, such as -100, is the number of no class.
-                kind = Primitive("int") if isinstance(field.kind, ClassLabel) else field.kind
+                kind = (
+                    Primitive("int")
+                    if isinstance(field.kind, ClassLabel | IntChoice)
+                    else field.kind
+                )
                 found[name] = kind.decode(kind.encode(value))
         except Misfit as misfit:
             raise OptionError(f"fill: {misfit.at(f'.{name}')}") from None

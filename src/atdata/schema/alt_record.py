@@ -66,6 +66,16 @@ _DEFINITIONS: Final[dict[str, dict[str, Any]]] = {
     "audio": _BYTES,
     "json": {},
     "classLabel": {"type": "integer", "minimum": 0},
+    "date": {"type": "string", "format": "date"},
+    "time": {"type": "string", "format": "time"},
+    "duration": {"type": "integer"},
+    "decimal": {"type": "string"},
+    "uuid": {"type": "string", "format": "uuid"},
+    "intEnum": {"type": "integer"},
+    "tuple": {"type": "array"},
+    "tupleOf": {"type": "array"},
+    "set": {"type": "array", "uniqueItems": True},
+    "union": {},
 }
 """Name of such a kind → what JSON Schema can say of it."""
 _NULL: Final = {"type": "null"}

@@ -7,7 +7,7 @@ import dataclasses
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Final, Literal, Optional, cast
+from typing import Annotated, Any, ClassVar, Final, Literal, Optional, Union, cast
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -24,6 +24,8 @@ from atdata.samples.kinds import (
     DateTime,
     Encoded,
     Field,
+    FixedTuple,
+    IntChoice,
     Json,
     JsonValue,
     Kind,
@@ -31,7 +33,11 @@ from atdata.samples.kinds import (
     MapOf,
     Maybe,
     Nested,
+    OneOf,
     Primitive,
+    SetOf,
+    Simple,
+    TupleOf,
     Unknown,
 )
 from atdata.samples.media import MEDIA
@@ -149,6 +155,8 @@ def _key(kind: Kind) -> Hashable:
     match kind:
         case Nested():
             return kind.name, kind.version, kind.description, _key_of_fields(kind.fields)
+        case IntChoice(_, names):
+            return kind, names
         case _ if inside := kind.parts():
             return type(kind), *map(_key, inside)
         case _:
@@ -185,7 +193,15 @@ def _with_types(kind: Kind, where: str) -> Kind:
 
 def _converted(kind: Kind, convert: Callable[[Kind], Kind]) -> Kind:
     """The kind with the kind inside it converted, and without the class of an Enum."""
-    return Choice(kind.values) if isinstance(kind, Choice) else kind.with_parts(convert)
+    match kind:
+        case Choice(values):
+            return Choice(values)
+        case IntChoice(values, names):
+            return IntChoice(values, names)
+        case SetOf(items):
+            return SetOf(convert(items))
+        case _:
+            return kind.with_parts(convert)
 
 
 def _annotation(kind: Kind) -> Any:
@@ -198,8 +214,18 @@ def _annotation(kind: Kind) -> Any:
             return Json
         case ClassLabel():
             return Annotated[int, kind]
-        case Choice(values):
+        case Choice(values) | IntChoice(values):
             return cast(Any, Literal)[values]
+        case Simple():
+            return kind.python
+        case TupleOf(items):
+            return cast(Any, tuple)[_annotation(items), ...]
+        case FixedTuple(places):
+            return cast(Any, tuple)[tuple(map(_annotation, places))]
+        case SetOf(items):
+            return cast(Any, set)[_annotation(items)]
+        case OneOf(several):
+            return cast(Any, Union)[tuple(map(_annotation, several))]
         case Array(dtype, shape, axes) if axes is not None and shape is not None:
             named = Shape(*(name or n for name, n in zip(axes, shape, strict=True)))
             return Annotated[_annotation(Array(dtype)), named]

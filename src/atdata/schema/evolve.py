@@ -14,13 +14,19 @@ from atdata.samples.kinds import (
     DateTime,
     Encoded,
     Field,
+    FixedTuple,
+    IntChoice,
     JsonValue,
     Kind,
     ListOf,
     MapOf,
     Maybe,
     Nested,
+    OneOf,
     Primitive,
+    SetOf,
+    Simple,
+    TupleOf,
 )
 from atdata.samples.ndarray import dtype_fits
 from atdata.schema.checks import known_dtype
@@ -236,14 +242,31 @@ def accepts(new: Kind, old: Kind) -> bool:
             return accepts(a, b)
         case Maybe(a), _:
             return accepts(a, old)
-        case (ListOf(a), ListOf(b)) | (MapOf(a), MapOf(b)):
+        case OneOf(), OneOf():
+            return all(accepts(new, kind) for kind in old.kinds)
+        case OneOf(kinds), _:
+            return any(accepts(kind, old) for kind in kinds)
+        case _, OneOf(kinds):
+            return all(accepts(new, kind) for kind in kinds)
+        case MapOf(a), MapOf(b):
             return accepts(a, b)
+        case ListOf(a) | TupleOf(a), ListOf() | TupleOf() | FixedTuple() | SetOf():
+            return all(accepts(a, b) for b in old.parts())
+        case FixedTuple(), FixedTuple() if len(new.items) == len(old.items):
+            return all(map(accepts, new.items, old.items))
+        case SetOf(a), SetOf(b):
+            # Two integers may be one float, and a set has no item twice.
+            return a == b or (accepts(a, b) and a == Primitive("str"))
         case Primitive("float"), Primitive("int"):
             return True
         case Primitive("str"), Choice() | DateTime():
             return True
-        case Primitive("int" | "float"), ClassLabel():
+        case Primitive(name), Simple():
+            return name == old.on_wire.__name__
+        case Primitive("int" | "float"), ClassLabel() | IntChoice():
             return True
+        case IntChoice(wide), IntChoice(narrow):
+            return set(narrow) <= set(wide)
         case ClassLabel(names), ClassLabel(before):
             # Another name at the same number, and old labels would mean another class.
             return names[: len(before)] == before
@@ -266,9 +289,9 @@ def _is_json(kind: Kind) -> bool:
     match kind:
         case Primitive(name):
             return name in ("str", "int", "bool")
-        case JsonValue() | ClassLabel() | Choice() | DateTime():
+        case JsonValue() | ClassLabel() | Choice() | IntChoice() | DateTime() | Simple():
             return True
-        case ListOf() | MapOf() | Maybe() | Nested():
+        case ListOf() | MapOf() | TupleOf() | FixedTuple() | SetOf() | OneOf() | Maybe() | Nested():
             return all(map(_is_json, kind.parts()))
         case _:
             return False

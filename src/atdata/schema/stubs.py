@@ -22,13 +22,19 @@ from atdata.samples.kinds import (
     DateTime,
     Encoded,
     Field,
+    FixedTuple,
+    IntChoice,
     JsonValue,
     Kind,
     ListOf,
     MapOf,
     Maybe,
     Nested,
+    OneOf,
     Primitive,
+    SetOf,
+    Simple,
+    TupleOf,
 )
 from atdata.samples.media import MEDIA
 from atdata.schema.build import build_type
@@ -42,7 +48,13 @@ _HOME: Final = {
     "bytes": "builtins",
     "list": "builtins",
     "dict": "builtins",
+    "set": "builtins",
     "tuple": "builtins",
+    "date": "datetime",
+    "time": "datetime",
+    "timedelta": "datetime",
+    "Decimal": "decimal",
+    "UUID": "uuid",
     "field": "dataclasses",
     "datetime": "datetime",
     "Annotated": "typing",
@@ -63,7 +75,7 @@ _HOME: Final = {
 }
 """What a stub may import, and from where."""
 _GROUPS: Final = (
-    ("builtins", "dataclasses", "datetime", "typing"),
+    ("builtins", "dataclasses", "datetime", "decimal", "typing", "uuid"),
     ("ml_dtypes", "numpy", "numpy.typing"),
     ("atdata",),
 )
@@ -179,7 +191,18 @@ class _Writer:
             case ClassLabel(names):
                 label = f"{self.use('ClassLabel')}({', '.join(map(repr, names))})"
                 return f"{self.use('Annotated')}[{self.use('int')}, {label}]"
-            case Choice(values):
+            case Simple():
+                return self.use(kind.python.__name__)
+            case TupleOf(items):
+                return f"{self.use('tuple')}[{self.annotation(items)}, ...]"
+            case FixedTuple(places):
+                inside = ", ".join(map(self.annotation, places))
+                return f"{self.use('tuple')}[{inside or '()'}]"
+            case SetOf(items):
+                return f"{self.use('set')}[{self.annotation(items)}]"
+            case OneOf(several):
+                return " | ".join(map(self.annotation, several))
+            case Choice(values) | IntChoice(values):
                 return f"{self.use('Literal')}[{', '.join(map(repr, values))}]"
             case Array(dtype, shape, axes) if axes is not None and shape is not None:
                 sizes = (name or n for name, n in zip(axes, shape, strict=True))

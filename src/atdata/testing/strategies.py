@@ -11,7 +11,7 @@ Example:
 from __future__ import annotations
 
 import keyword
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, time, timedelta, timezone
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -22,21 +22,29 @@ from atdata._arrays import AnyArray
 from atdata.samples.codec import codec_of
 from atdata.samples.kinds import (
     PRIMITIVES,
+    SIMPLE,
     Array,
     Choice,
     ClassLabel,
     DateTime,
     Encoded,
     Field,
+    FixedTuple,
+    IntChoice,
     JsonValue,
     Kind,
     ListOf,
     MapOf,
     Maybe,
     Nested,
+    OneOf,
     Primitive,
+    SetOf,
+    Simple,
+    TupleOf,
     Unknown,
 )
+from atdata.samples.kinds.sets import has_nan
 from atdata.samples.media import MEDIA
 from atdata.samples.packable import PackableSample
 from atdata.schema.build import build_type
@@ -58,6 +66,15 @@ _CONCRETE: Final = {
     "datetime64": "<M8[us]",
     "timedelta64": "<m8[ms]",
 }
+_LEAVES: Final[tuple[Kind, ...]] = (
+    *SIMPLE.values(),
+    *(IntChoice((1,)), IntChoice((3, -(2**53) + 1, 2**53 - 1)), IntChoice((0, 1), ("NO", "YES"))),
+    *(ClassLabel("cat"), ClassLabel("cat", "dog\n", "é")),
+    *(SetOf(Primitive("str")), SetOf(Primitive("float")), SetOf(TupleOf(SIMPLE["date"]))),
+    OneOf((Primitive("int"), Primitive("str"))),
+    OneOf((Primitive("bool"), Primitive("float"), ListOf(Primitive("float")))),
+    OneOf((Choice(("auto",)), MapOf(JsonValue()))),
+)
 _TAKEN: Final = frozenset(name for name in dir(PackableSample) if not name.startswith("_"))
 _LETTERS: Final = st.sampled_from("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_éßñ数据")
 _REST: Final = st.text(_LETTERS | st.sampled_from("0123456789"), max_size=8)
@@ -100,7 +117,7 @@ def kinds(*, depth: int = 2) -> st.SearchStrategy[Kind]:
             lambda values: Choice(tuple(values))
         ),
         st.just(JsonValue()),
-        _class_names().map(lambda names: ClassLabel(*names)),
+        st.sampled_from(_LEAVES),
         st.builds(Array, st.none() | st.sampled_from(DTYPES), st.none() | _shapes()),
         st.builds(_named, st.sampled_from(DTYPES), _shapes()),
     )
@@ -111,7 +128,10 @@ def kinds(*, depth: int = 2) -> st.SearchStrategy[Kind]:
     nested = st.builds(
         Nested, class_names(), fields(depth=depth - 1, min_size=1), st.none(), versions()
     )
-    return st.one_of(leaves, item.map(ListOf), item.map(MapOf), nested)
+    return st.one_of(
+        *(leaves, item.map(ListOf), item.map(MapOf), nested),
+        *(item.map(TupleOf), st.tuples(item, inner).map(FixedTuple)),
+    )
 
 
 @st.composite
@@ -155,6 +175,19 @@ def values_of(kind: Kind) -> st.SearchStrategy[Any]:
             return _PRIMITIVE_VALUES[name]
         case DateTime():
             return _datetimes()
+        case Simple():
+            return _SIMPLE_VALUES[kind.name]
+        case IntChoice(values, _, enum):
+            return st.sampled_from(list(values) if enum is None else list(enum))
+        case TupleOf(inner):
+            return st.lists(values_of(inner), max_size=3).map(tuple)
+        case FixedTuple(places):
+            return st.tuples(*map(values_of, places))
+        case SetOf(inner):
+            items = values_of(inner).filter(lambda item: not has_nan(item))
+            return st.frozensets(items, max_size=3).map(kind.python)
+        case OneOf(several):
+            return st.one_of(*map(values_of, several))
         case JsonValue():
             return json_values()
         case ClassLabel(names):
@@ -235,20 +268,14 @@ def _lengths(length: int | None, name: str | None) -> st.SearchStrategy[int]:
     return st.just(len(name) + ord(name[0]) % 3)
 
 
-def _class_names() -> st.SearchStrategy[list[str]]:
-    return st.lists(st.text(min_size=1, max_size=5), min_size=1, max_size=3, unique=True)
-
-
 def _is_class_name(name: str) -> bool:
     return name.isidentifier() and not keyword.iskeyword(name)
 
 
 def _datetimes() -> st.SearchStrategy[datetime]:
-    offset = st.integers(-14 * 60, 14 * 60).map(lambda m: timezone(timedelta(minutes=m)))
-    zones: st.SearchStrategy[timezone | None] = st.none() | offset
     low, high = datetime(2, 1, 1), datetime(9998, 12, 31)
     naive = st.datetimes(low, high)
-    return st.builds(datetime.replace, naive, tzinfo=zones)
+    return st.builds(datetime.replace, naive, tzinfo=_ZONES)
 
 
 _PRIMITIVE_VALUES: Final[dict[str, st.SearchStrategy[Any]]] = {
@@ -257,4 +284,14 @@ _PRIMITIVE_VALUES: Final[dict[str, st.SearchStrategy[Any]]] = {
     "float": st.floats(),
     "bool": st.booleans(),
     "bytes": st.binary(max_size=20),
+}
+_ZONES: Final = st.none() | st.integers(-14 * 60, 14 * 60).map(
+    lambda minutes: timezone(timedelta(minutes=minutes))
+)
+_SIMPLE_VALUES: Final[dict[str, st.SearchStrategy[Any]]] = {
+    "date": st.dates(),
+    "time": st.builds(time.replace, st.times(), tzinfo=_ZONES),
+    "duration": st.integers(-(2**63), 2**63 - 1).map(lambda n: timedelta(microseconds=n)),
+    "decimal": st.decimals(allow_nan=False, allow_infinity=False),
+    "uuid": st.uuids(),
 }

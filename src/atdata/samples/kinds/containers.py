@@ -22,17 +22,17 @@ class ListOf(Kind):
     def encode(self, value: Any) -> list[Any]:
         if not isinstance(value, (list, tuple)):
             raise Misfit(self.describe(), found_for_error(value))
-        return _each(self.items.encode, value)
+        return convert_each(self.items.encode, value)
 
     def decode(self, wire: Any) -> list[Any]:
         if not isinstance(wire, list):
             raise Misfit(self.describe(), found_for_error(wire))
-        return _each(self.items.decode, wire)
+        return convert_each(self.items.decode, wire)
 
     def checked(self, value: Any) -> list[Any]:
         if not isinstance(value, (list, tuple)):
             raise Misfit(self.describe(), found_for_error(value))
-        return _each(self.items.checked, value)
+        return convert_each(self.items.checked, value)
 
     def parts(self) -> tuple[Kind, ...]:
         return (self.items,)
@@ -41,7 +41,8 @@ class ListOf(Kind):
         return ListOf(convert(self.items))
 
 
-def _each(convert: Callable[[Any], Any], values: list[Any] | tuple[Any, ...]) -> list[Any]:
+def convert_each(convert: Callable[[Any], Any], values: list[Any] | tuple[Any, ...]) -> list[Any]:
+    """Each item converted; a misfit has the position of its item."""
     out: list[Any] = []
     try:
         for value in values:

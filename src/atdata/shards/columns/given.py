@@ -10,7 +10,7 @@ import numpy as np
 from atdata._arrays import AnyArray
 from atdata.errors import EncodeError
 from atdata.samples.codec import SampleCodec
-from atdata.samples.kinds import DateTime, Field
+from atdata.samples.kinds import DateTime, Field, Kind, Simple
 from atdata.shards.columns.packers import Values
 
 
@@ -57,7 +57,11 @@ def _values(field: Field, column: Any) -> Values:
             f"{type(column).__name__}."
         )
     # Items of the column are datetimes; items of the array may be in units that equal none.
-    return list(column) if array.dtype.kind == "M" and field.kind == DateTime() else array
+    return list(column) if array.dtype.kind in "mM" and _is_time(field.kind) else array
+
+
+def _is_time(kind: Kind) -> bool:
+    return isinstance(kind, DateTime | Simple)
 
 
 def _array(field: Field, column: Any) -> AnyArray | None:

@@ -20,10 +20,12 @@ from atdata.samples.kinds import (
     DateTime,
     Encoded,
     Field,
+    IntChoice,
     Kind,
     Maybe,
     Misfit,
     Primitive,
+    Simple,
     Unknown,
 )
 from atdata.samples.text_column import TextColumn
@@ -76,6 +78,10 @@ def _reader(kind: Kind, own: bool) -> ColumnReader | None:
             return lambda cursor: read_arrays(cursor, kind, own=own)
         case Choice() | DateTime():
             return lambda cursor: _from_texts(cursor, kind)
+        case Simple() if kind.on_wire is str:
+            return lambda cursor: _from_texts(cursor, kind)
+        case Simple() | IntChoice():
+            return lambda cursor: _from_ints(cursor, kind)
         case Encoded():
             return lambda cursor: list(map(kind.made, _binaries(cursor)))
         case Maybe(inner):
@@ -208,7 +214,14 @@ def _labels(cursor: Cursor, kind: ClassLabel) -> AnyArray:
     return found.astype(np.int64, copy=False)
 
 
-def _from_texts(cursor: Cursor, kind: Choice | DateTime) -> list[Any]:
+def _from_ints(cursor: Cursor, kind: Kind) -> list[Any]:
+    try:
+        return list(map(kind.decode, as_list(_ints(cursor), kind)))
+    except Misfit:
+        raise cursor.all_rows() from None
+
+
+def _from_texts(cursor: Cursor, kind: Kind) -> list[Any]:
     try:
         return list(map(kind.decode, as_list(_strs(cursor), kind)))
     except Misfit:
