@@ -7,6 +7,8 @@ import io
 import json
 import tarfile
 from collections.abc import Callable
+from datetime import date
+from enum import IntEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -354,3 +356,40 @@ def test_a_type_is_inferred_with_its_members(tmp_path: Path) -> None:
     [typed] = atdata.Dataset.of(found, dataset.source)
     for name, (member,) in fields.items():
         assert getattr(typed, name) == dataset[0][member]
+
+
+class Level(IntEnum):
+    LOW = 1
+
+
+@atdata.packable
+class Rich:
+    label: Annotated[int, atdata.ClassLabel("cat", "dog"), Member("cls")]
+    meta: Annotated[atdata.Json, Member("json")]
+    day: Annotated[date, Member("day.txt")]
+    level: Annotated[Level, Member("count")]
+    tags: Annotated[set[str], Member("tags.json")]
+    size: Annotated[tuple[int, int], Member("size.json")]
+    value: Annotated[int | str, Member("value.json")]
+
+
+def test_members_are_read_as_every_kind(tmp_path: Path) -> None:
+    """Numbers are class labels and enums, text is a date, and JSON is what the field says."""
+    files = {
+        "cls": b"1\n",
+        "json": b'{"a": [1, null]}',
+        "day.txt": b"2024-02-29\n",
+        "count": b"1",
+        "tags.json": b'["b", "a"]',
+        "size.json": b"[3, 4]",
+        "value.json": b'"auto"',
+    }
+    tar = tar_at(tmp_path / "x.tar", [(f"0.{name}", data) for name, data in files.items()])
+    rich = Rich(1, {"a": [1, None]}, date(2024, 2, 29), Level.LOW, {"a", "b"}, (3, 4), "auto")
+    assert list(atdata.Dataset[Rich](str(tar)).ordered()) == [rich]
+    again = atdata.write_samples([rich], tmp_path / "again.tar", layout="members")
+    assert list(again.ordered()) == [rich]
+    bad = {**files, "cls": b"2"}
+    tar = tar_at(tmp_path / "y.tar", [(f"0.{name}", data) for name, data in bad.items()])
+    with pytest.raises(DecodeError, match=r"label.*0 to 1.*found 2"):
+        list(atdata.Dataset[Rich](str(tar)).ordered())

@@ -21,11 +21,13 @@ ANIMALS = ClassLabel("cat", "dog", "owl")
 class Photo(atdata.PackableSample):
     label: Annotated[int, ANIMALS]
     second: Annotated[int, ANIMALS] | None = None
+    third: Annotated[int | None, ANIMALS] = None
 
 
 class Plain(atdata.PackableSample):
     label: int
     second: int | None = None
+    third: int | None = None
 
 
 def test_on_the_wire_a_label_is_an_int(tmp_path: Path) -> None:
@@ -49,7 +51,11 @@ def test_a_column_gives_what_its_rows_give(tmp_path: Path) -> None:
     """Labels from an array give the same bytes as one by one, and are checked likewise."""
     photos = [Photo(number % 3) for number in range(30)]
     atdata.write_samples(photos, tmp_path / "a.tar")
-    column: dict[str, Any] = {"label": np.arange(30, dtype=np.uint8) % 3, "second": [None] * 30}
+    column: dict[str, Any] = {
+        "label": np.arange(30, dtype=np.uint8) % 3,
+        "second": [None] * 30,
+        "third": [None] * 30,
+    }
     atdata.write_columns(column, tmp_path / "b.tar", sample_type=Photo)
     assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
     with pytest.raises(EncodeError, match=r"label: expected 0 to 2.*found 3"):

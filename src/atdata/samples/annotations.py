@@ -208,7 +208,12 @@ def _int_choice(values: tuple[int, ...], enum: type[Enum] | None) -> IntChoice:
 
 def _annotated(annotation: Any, notes: tuple[Any, ...], depth: int) -> Kind:
     for note in notes:
-        if isinstance(note, ClassLabel) and annotation is not int:
+        if isinstance(note, ClassLabel):
+            numbers = kind_of(annotation, depth=depth)
+            if numbers == Primitive("int"):
+                return note
+            if numbers == Maybe(Primitive("int")):
+                return Maybe(note)
             shown = getattr(annotation, "__name__", annotation)
             raise SampleTypeError(
                 f"ClassLabel numbers classes, and is written as an int, not as {shown}: write "

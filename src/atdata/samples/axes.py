@@ -9,7 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from atdata.samples.kinds import Array, Field, Kind, ListOf, MapOf, Maybe, Misfit
+from atdata.samples.kinds import (
+    Array,
+    Field,
+    FixedTuple,
+    Kind,
+    ListOf,
+    MapOf,
+    Maybe,
+    Misfit,
+    TupleOf,
+)
 
 
 @dataclass(frozen=True)
@@ -76,7 +86,10 @@ def _names_in(kind: Kind) -> Iterator[str]:
     match kind:
         case Array():
             yield from filter(None, kind.axes or ())
-        case ListOf(inner) | MapOf(inner):
+        case FixedTuple(items):
+            for item in items:
+                yield from _names_in(item)
+        case ListOf(inner) | TupleOf(inner) | MapOf(inner):
             for name in _names_in(inner):
                 yield name
                 yield name
@@ -95,7 +108,10 @@ def _lengths(kind: Kind, value: Any, path: str) -> Iterator[tuple[str, int, str]
                     yield name, length, path
         case Maybe(inner):
             yield from _lengths(inner, value, path)
-        case ListOf(inner):
+        case FixedTuple(items):
+            for number, (kind, item) in enumerate(zip(items, value, strict=False)):
+                yield from _lengths(kind, item, f"{path}[{number}]")
+        case ListOf(inner) | TupleOf(inner):
             for number, item in enumerate(value):
                 yield from _lengths(inner, item, f"{path}[{number}]")
         case MapOf(inner):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import eq
 from typing import Any
 
 from atdata.samples.codec import SampleCodec, codec_of
@@ -9,14 +10,22 @@ from atdata.samples.dict_sample import DictSample
 from atdata.samples.kinds import (
     Array,
     Choice,
+    ClassLabel,
     DateTime,
+    Encoded,
     Field,
+    FixedTuple,
+    IntChoice,
+    JsonValue,
     Kind,
     ListOf,
     MapOf,
     Maybe,
     Nested,
     Primitive,
+    SetOf,
+    Simple,
+    TupleOf,
     Unknown,
 )
 from atdata.samples.ndarray import dtype_fits
@@ -80,20 +89,43 @@ def _may_fit(new: Kind, old: Kind) -> bool:
     match new, old:
         case (Unknown(), _) | (_, Unknown()):
             return True
-        case Primitive(one), Primitive(other):
-            return one == other or (one, other) == ("float", "int")
         case Choice(values), Choice(others):
             return not set(values).isdisjoint(others)
-        case Primitive("str") | Choice() | DateTime(), Primitive("str") | Choice() | DateTime():
-            return True
+        case IntChoice(numbers), IntChoice(others):
+            return not set(numbers).isdisjoint(others)
+        case ClassLabel(names), ClassLabel(before):
+            # Another name at the same number: labels would be taken for another class.
+            return all(map(eq, names, before))
         case Array(), Array():
             return _arrays_may_fit(new, old)
-        case (Array(), Primitive("bytes")) | (Primitive("bytes"), Array()):
-            return True
-        case (MapOf(), Nested()) | (Nested(), MapOf()):
-            return True
+        case FixedTuple(), FixedTuple():
+            return len(new.items) == len(old.items)
         case _:
-            return type(new) is type(old)
+            wanted = {"int", *_forms(new)} if "float" in _forms(new) else _forms(new)
+            return not wanted.isdisjoint(_forms(old))
+
+
+def _forms(kind: Kind) -> set[str]:
+    """What values of a kind may be on the wire."""
+    match kind:
+        case Primitive(name):
+            return {name}
+        case Choice() | DateTime():
+            return {"str"}
+        case Simple():
+            return {kind.on_wire.__name__}
+        case ClassLabel() | IntChoice():
+            return {"int"}
+        case Array() | Encoded():
+            return {"bytes"}
+        case ListOf() | TupleOf() | FixedTuple() | SetOf():
+            return {"list"}
+        case MapOf() | Nested():
+            return {"map"}
+        case JsonValue():
+            return {"bool", "int", "float", "str", "list", "map"}
+        case _:
+            return {form for part in kind.parts() for form in _forms(part)}
 
 
 def _arrays_may_fit(new: Array, old: Array) -> bool:

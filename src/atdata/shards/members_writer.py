@@ -14,13 +14,17 @@ from atdata.samples.kinds import (
     Array,
     Encoded,
     Field,
+    FixedTuple,
     JsonValue,
     Kind,
     ListOf,
     MapOf,
     Misfit,
     Nested,
+    OneOf,
     Primitive,
+    SetOf,
+    TupleOf,
 )
 from atdata.samples.media import Media
 from atdata.samples.ndarray import encode_array
@@ -147,7 +151,9 @@ def _endings(kind: Kind, wire: Any) -> tuple[str, ...]:
             return ("cls", *sorted(INTEGER))
         case Primitive("str"):
             return ("txt", *sorted(TEXT))
-        case Primitive("bool") | JsonValue() | Nested() | MapOf() | ListOf():
+        case Primitive("bool") | JsonValue() | OneOf() | Nested() | MapOf():
+            return ("json", "jsn") if _is_json(wire) else ("mp", "msgpack", "msg")
+        case ListOf() | TupleOf() | FixedTuple() | SetOf():
             return ("json", "jsn") if _is_json(wire) else ("mp", "msgpack", "msg")
         case _:
             return ("cls",) if isinstance(wire, int) else ("txt",)

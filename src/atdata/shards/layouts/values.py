@@ -19,6 +19,8 @@ from atdata.samples.kinds import (
     ClassLabel,
     DateTime,
     Encoded,
+    FixedTuple,
+    IntChoice,
     JsonValue,
     Kind,
     ListOf,
@@ -26,8 +28,13 @@ from atdata.samples.kinds import (
     Maybe,
     Misfit,
     Nested,
+    OneOf,
     Primitive,
+    SetOf,
+    Simple,
+    TupleOf,
 )
+from atdata.samples.kinds.simple import Duration
 from atdata.samples.media import Audio, Image
 from atdata.samples.ndarray import decode_array
 from atdata.samples.wire import unpack_value
@@ -77,7 +84,9 @@ def fits(field: str, kind: Kind) -> bool:
             return ending in ARRAY
         case Primitive("str") | Choice() | DateTime():
             return ending in TEXT
-        case Primitive("int") | ClassLabel():
+        case Simple():
+            return ending in (TEXT if kind.on_wire is str else INTEGER)
+        case Primitive("int") | ClassLabel() | IntChoice():
             return ending in INTEGER
         case Encoded("image"):
             return ending in IMAGE
@@ -85,7 +94,16 @@ def fits(field: str, kind: Kind) -> bool:
             return ending in AUDIO
         case Primitive("bytes"):
             return ending not in TEXT | INTEGER | JSON | MSGPACK | ARRAY
-        case Nested() | MapOf() | ListOf() | JsonValue():
+        case (
+            Nested()
+            | MapOf()
+            | ListOf()
+            | JsonValue()
+            | OneOf()
+            | TupleOf()
+            | FixedTuple()
+            | SetOf()
+        ):
             return ending in JSON | MSGPACK
         case _:
             return False
@@ -122,11 +140,13 @@ def _of_kind(ending: str, kind: Kind) -> Decode:
     if ending in JSON | MSGPACK:
         parse = _json if ending in JSON else _wire
         return lambda data: wanted.decode(parse(data))
-    if kind == Primitive("int") or isinstance(kind, ClassLabel):
+    if kind == Primitive("int"):
         return lambda data: wanted.checked(_integer(data))
     if kind == Primitive("float"):
         return _number
-    if isinstance(kind, Choice | DateTime):
+    if isinstance(kind, ClassLabel | IntChoice | Duration):
+        return lambda data: wanted.decode(_integer(data))
+    if isinstance(kind, Choice | DateTime | Simple):
         return lambda data: wanted.decode(_text(data).strip())
     if kind == Primitive("bool"):
         return lambda data: wanted.decode(_json(data))
