@@ -86,7 +86,8 @@ for digit in atdata.Dataset[Digit]("digits.tar"):
 """
 
 DOCUMENTS = {
-    page.stem.lower().replace("-", "_"): program_of(page.read_text())
+    # Not the name of a module: a page is called types.
+    f"page_{page.stem.lower().replace('-', '_')}": program_of(page.read_text())
     for page in PAGES
     if BLOCK.search(page.read_text()) and PACKAGE not in page.read_text()
 }
