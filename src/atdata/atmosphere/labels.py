@@ -14,10 +14,10 @@ from atdata._secrets import redacted_repr
 from atdata.atmosphere.entry import AtmosphereIndexEntry
 from atdata.atmosphere.key_ranges import foreign_records, records_in
 from atdata.atmosphere.record_keys import label_range, label_rkey
-from atdata.atproto.client import AtmosphereClient
+from atdata.atproto.client import AtmosphereClient, put_if_unchanged
 from atdata.atproto.data_model import now
 from atdata.atproto.reader import Reader, Record
-from atdata.errors import AtmosphereError, IntegrityError, LabelExistsError, RefError, XrpcError
+from atdata.errors import AtmosphereError, IntegrityError, LabelExistsError, RefError
 
 _MAX_TRIES: Final = 10
 
@@ -136,11 +136,8 @@ def set_label(
                 f"{name}@{version} already leads to {target}. "
                 "Choose another version, or pass move=True. Nothing was changed."
             )
+        at = AtUri(client.did, ALT_LABEL_COLLECTION, rkey)
         replaces = None if existing is None else existing.cid
-        try:
-            written = client.put_record(ALT_LABEL_COLLECTION, rkey, record, replaces=replaces)
-            return str(written.uri)
-        except XrpcError as error:
-            if error.code != "InvalidSwap":
-                raise
+        if put_if_unchanged(client, at, record, replaces=replaces):
+            return str(at)
     raise AtmosphereError(f"The label {name}@{version} is changed by others again and again.")

@@ -15,11 +15,11 @@ from atdata._refs import LENS_COLLECTION, AtUri, parse_schema_ref
 from atdata._secrets import redacted_repr
 from atdata.atmosphere.key_ranges import foreign_records, records_in
 from atdata.atmosphere.record_keys import lens_range, lens_rkey
-from atdata.atproto.client import AtmosphereClient
+from atdata.atproto.client import AtmosphereClient, put_if_unchanged
 from atdata.atproto.data_model import now
 from atdata.atproto.lexicon import validate
 from atdata.atproto.reader import Reader, Record, find_record
-from atdata.errors import AtmosphereError, OptionError, RecordError, XrpcError
+from atdata.errors import AtmosphereError, OptionError, RecordError
 
 _MAX_TRIES: Final = 10
 
@@ -98,17 +98,14 @@ def publish_lens(
     }
     if description:
         record["description"] = description
-    rkey = lens_rkey(source_schema, target_schema, name)
+    at = AtUri(client.did, LENS_COLLECTION, lens_rkey(source_schema, target_schema, name))
     for _ in range(_MAX_TRIES):
-        existing = find_record(client, AtUri(client.did, LENS_COLLECTION, rkey))
+        existing = find_record(client, at)
         if existing and {**existing.value, "createdAt": ""} == {**record, "createdAt": ""}:
             return read_lens(existing)
         replaces = existing.cid if existing else None
-        try:
-            return read_lens(client.put_record(LENS_COLLECTION, rkey, record, replaces=replaces))
-        except XrpcError as error:
-            if error.code != "InvalidSwap":
-                raise
+        if written := put_if_unchanged(client, at, record, replaces=replaces):
+            return read_lens(written)
     raise AtmosphereError(f"The lens {name!r} is changed by others again and again; try later.")
 
 

@@ -17,7 +17,7 @@ from atdata._refs import (
 )
 from atdata.atmosphere.key_ranges import foreign_records, records_in
 from atdata.atmosphere.record_keys import schema_range, schema_rkey
-from atdata.atproto.client import AtmosphereClient
+from atdata.atproto.client import AtmosphereClient, put_if_unchanged
 from atdata.atproto.data_model import now
 from atdata.atproto.lexicon import validate
 from atdata.atproto.reader import Reader, Record, find_record
@@ -30,7 +30,6 @@ from atdata.errors import (
     SchemaError,
     SchemaNotFoundError,
     SchemaRefError,
-    XrpcError,
 )
 from atdata.samples.kinds import Nested
 from atdata.schema.alt_record import from_alt_record, to_alt_record
@@ -151,7 +150,7 @@ def publish_schema(
         SchemaConflictError: There is one of this name and version with other fields.
         AtmosphereError: The server refuses.
     """
-    rkey = schema_rkey(schema.name, schema.version)
+    at = AtUri(client.did, collection, schema_rkey(schema.name, schema.version))
     key = schema.name, schema.version
     for attempt in range(_MAX_TRIES):
         if attempt == 0 and key in found:
@@ -165,15 +164,11 @@ def publish_schema(
         else:
             record = to_record(schema, lambda nested: _publish_nested(client, nested, found))
         record["createdAt"] = now()
-        try:
-            written = client.put_record(collection, rkey, record, replaces=None)
-            return str(written.uri)
-        except XrpcError as error:
-            if error.code != "InvalidSwap":
-                raise
+        if put_if_unchanged(client, at, record, replaces=None):
+            return str(at)
     raise AtmosphereError(
-        f"at://{client.did}/{collection}/{rkey} holds something else than "
-        f"{schema.name}@{schema.version}. Delete that record, or publish under another version."
+        f"{at} holds something else than {schema.name}@{schema.version}. Delete that record, or "
+        "publish under another version."
     )
 
 

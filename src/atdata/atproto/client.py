@@ -331,6 +331,18 @@ class AtmosphereClient(Reader):
         return redacted(f"<AtmosphereClient {self._session.handle} at {self._session.server}>")
 
 
+def put_if_unchanged(
+    client: AtmosphereClient, at: AtUri, record: Mapping[str, Any], *, replaces: str | None
+) -> Record | None:
+    """As `AtmosphereClient.put_record`; None where another writer was faster."""
+    try:
+        return client.put_record(at.collection, at.rkey, record, replaces=replaces)
+    except XrpcError as error:
+        if error.code != "InvalidSwap":
+            raise
+        return None
+
+
 def _own_server(account: str) -> str:
     return server_of(account if is_did(account) else resolve_handle(account))
 

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from atdata.cli.entry_facts import entry_facts
+from atdata.cli.entry_facts import entry_facts, list_entries
 from atdata.cli.options import Json
-from atdata.cli.output import count, emit, listing, size
+from atdata.cli.output import emit
 from atdata.cli.plain import plain
 from atdata.cli.resolve import local_index, network_index
 from atdata.errors import OptionError
@@ -64,7 +64,7 @@ def discover(
 
 def _list(servers: list[str], as_json: bool) -> None:
     found = (entry_facts(entry) for entry in _entries(servers))
-    listing(found, ("name", "samples", "size", "license", "uri"), _row, as_json)
+    list_entries(found, ("name", "samples", "size", "license", "uri"), as_json)
 
 
 def _entries(servers: list[str]) -> Iterator[Any]:
@@ -75,16 +75,6 @@ def _entries(servers: list[str]) -> Iterator[Any]:
             if entry.uri not in seen:
                 seen.add(entry.uri)
                 yield entry
-
-
-def _row(facts: dict[str, Any]) -> tuple[str, ...]:
-    return (
-        facts["name"],
-        count(facts.get("samples")),
-        size(facts.get("bytes")),
-        facts.get("license") or "",
-        facts["uri"],
-    )
 
 
 def _follow(mirror: Any, servers: list[str]) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from atdata.cli.entry_facts import entry_facts
+from atdata.cli.entry_facts import entry_facts, list_entries
 from atdata.cli.options import IndexUrl, Json
-from atdata.cli.output import count, listing, size
 from atdata.cli.resolve import check_account, index_to_list, network_index
 from atdata.errors import OptionError
 
@@ -35,14 +34,4 @@ def ls(
         found_in = index_to_list(index)
         entries = found_in.list_datasets() if found_in is not None else iter(())
     found = (entry_facts(entry) for entry in entries)
-    listing(found, ("name", "samples", "shards", "size", "schema"), _row, as_json)
-
-
-def _row(facts: dict[str, Any]) -> tuple[str, ...]:
-    return (
-        facts["name"],
-        count(facts.get("samples")),
-        count(len(facts.get("shards", ()))),
-        size(facts.get("bytes")),
-        facts["schema_ref"],
-    )
+    list_entries(found, ("name", "samples", "shards", "size", "schema"), as_json)

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from atdata.cli.entry_facts import entry_facts
+from atdata.cli.entry_facts import entry_facts, list_entries
 from atdata.cli.options import IndexUrl, Json
-from atdata.cli.output import count, listing, note
+from atdata.cli.output import note
 from atdata.cli.resolve import index_to_list
 
 
@@ -52,14 +52,4 @@ def search(
     facts = [{**entry_facts(entry), "title": entry.title} for entry in found]
     if not (as_json or facts or found_in is None):
         note("no dataset matches")
-    listing(facts, ("name", "samples", "tags", "license", "description"), _row, as_json)
-
-
-def _row(facts: dict[str, Any]) -> tuple[str, ...]:
-    return (
-        facts["title"] or facts["name"],
-        count(facts.get("samples")),
-        ", ".join(facts.get("tags") or ()),
-        facts.get("license") or "",
-        (facts.get("description") or "").partition("\n")[0][:80],
-    )
+    list_entries(facts, ("name", "samples", "tags", "license", "description"), as_json)
