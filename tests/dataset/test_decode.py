@@ -22,7 +22,13 @@ import atdata
 from atdata import Decode, Image
 from atdata.dataset.decode import resize
 from atdata.dataset.decode.crops import Box
-from atdata.errors import DecodeError, MissingExtraError, OptionError, RaggedFieldError
+from atdata.errors import (
+    DecodeError,
+    MissingExtraError,
+    OptionError,
+    RaggedFieldError,
+    SkippedSamplesWarning,
+)
 
 Pixels = np.ndarray[Any, Any]
 
@@ -450,6 +456,29 @@ def test_batches_before_a_broken_picture_are_given(tmp_path: Path) -> None:
 
 def is_whole(sample: Seen) -> bool:
     return sample.image.format is not None
+
+
+def test_broken_pictures_are_skipped_and_counted(tmp_path: Path) -> None:
+    """With on_error="skip" the rest of each batch is given, and a warning says what is missing."""
+    whole = CORPUS["plain"]
+    pictures = [whole[:99] if n in (3, 5, 6, 7) else whole for n in range(12)]
+    made = [Seen(Image(data), n) for n, data in enumerate(pictures)]
+    path = tmp_path / "seen.tar"
+    atdata.write_samples(made, path)
+    dataset = atdata.Dataset[Seen](path, on_error="skip")
+    how = {"image": Decode(size=8)}
+    with pytest.warns(SkippedSamplesWarning) as warned:
+        batches = list(dataset.batches(2, decode=how))
+    assert [b["label"].tolist() for b in batches] == [[0, 1], [2], [4], [8, 9], [10, 11]]
+    assert [len(b["image"]) for b in batches] == [2, 1, 1, 2, 2]
+    assert "1 sample was left out of a batch of 2" in str(warned[0].message)
+    assert "seen.tar, byte" in str(warned[0].message)
+    assert "sample '000000003': $.image: a damaged JPEG" in str(warned[0].message)
+    with pytest.warns(SkippedSamplesWarning, match="4 samples were left out of a batch of 12"):
+        [batch] = dataset.shuffled(12, seed=0, decode=how)
+    assert sorted(batch.label) == [0, 1, 2, 4, 8, 9, 10, 11]
+    assert batch.image.shape == (8, 8, 8, 3)
+    assert len(batch.keys) == 8
 
 
 def test_a_reading_that_is_left_early_decodes_no_more(many: atdata.Dataset[Seen]) -> None:

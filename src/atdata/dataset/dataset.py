@@ -29,7 +29,7 @@ from atdata.dataset.reading.positions import PositionedShards
 from atdata.dataset.reading.random_access import RandomAccess
 from atdata.dataset.reading.ranks import Even, Share, find_share, left_of, length, share_of
 from atdata.dataset.reading.results import returned_type
-from atdata.dataset.reading.rows import Run, batch_of, items_of
+from atdata.dataset.reading.rows import Run, batch_of
 from atdata.dataset.reading.steps import Filter, Map, OnError, Step, Steps, View, steps_of
 from atdata.dataset.reading.stream import EpochStream, Reading
 from atdata.dataset.reading.subscripts import positions_of
@@ -301,7 +301,7 @@ class Dataset(Trainable[T]):
             ShardError: A shard is damaged or cut short.
             DecodeError: A sample is not of the type, or a picture cannot be decoded.
         """
-        items = items_of(self._sample_type, batch_size, decode, type_is_known=self._type_is_known)
+        items = self._items(batch_size, decode)
         sequential = partial(read_in_order, self._shards, self._steps, batch_size, copy=copy)
         return Reading(
             EpochStream(self._epoch, None, self._share, items, batch_size, sequential=sequential)
@@ -360,7 +360,7 @@ class Dataset(Trainable[T]):
             buffer_shards: Of a buffer: shards read at the same time.
             decode: As for `ordered`.
         """
-        items = items_of(self._sample_type, batch_size, decode, type_is_known=self._type_is_known)
+        items = self._items(batch_size, decode)
         buffer = ShuffleBuffer(buffer_samples, buffer_shards)
         how = self._shuffle(seed, epoch, window)
         permuted = EpochStream(self._epoch, how, self._share, items, batch_size)

@@ -18,7 +18,7 @@ from atdata.dataset.decode.options import Decodes
 from atdata.dataset.reading.epoch import Epoch, Shuffle
 from atdata.dataset.reading.permutation import scrambled
 from atdata.dataset.reading.ranks import Even, Share, find_share
-from atdata.dataset.reading.rows import MadeRows, Rows, check_batch_size, items_of, samples_of
+from atdata.dataset.reading.rows import MadeRows, Rows, check_batch_size, samples_of
 from atdata.dataset.reading.stream import EpochStream, Reading
 from atdata.dataset.trainable import Trainable
 from atdata.errors import NoDataUrlsError, OptionError, SampleTypeError
@@ -116,6 +116,10 @@ class Mixture(Trainable[T]):
     def _type_is_known(self) -> bool:
         return all(dataset._type_is_known for dataset in self._datasets)
 
+    @property
+    def _skips(self) -> bool:
+        return any(dataset._skips for dataset in self._datasets)
+
     @overload
     def shuffled(
         self, batch_size: None = None, *, epoch: int = ..., window: int | None = ...
@@ -145,7 +149,7 @@ class Mixture(Trainable[T]):
             check_batch_size(batch_size)
         shuffle = Shuffle(self._seed, epoch, window=window)
         part = next((d for d in self._datasets if not d._type_is_known), self._datasets[0])
-        items = items_of(part._sample_type, batch_size, decode, type_is_known=part._type_is_known)
+        items = part._items(batch_size, decode)
         return Reading(EpochStream(self._epoch, shuffle, self._share, items, batch_size))
 
     def _shuffle(

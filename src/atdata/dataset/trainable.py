@@ -12,7 +12,14 @@ from atdata.dataset.decode.options import Decodes, check_decode, decoded_fields
 from atdata.dataset.reading.column_batches import ColumnBatches, ColumnOptions, Fill, Ragged
 from atdata.dataset.reading.epoch import Epoch, Shuffle
 from atdata.dataset.reading.ranks import Even, Share, find_share
-from atdata.dataset.reading.rows import Run, check_batch_size, check_batchable
+from atdata.dataset.reading.rows import (
+    ItemsOf,
+    Run,
+    check_batch_size,
+    check_batchable,
+    items_of,
+)
+from atdata.dataset.reading.steps import Steps
 from atdata.dataset.reading.stream import EpochStream, Reading
 from atdata.samples.batch import Column
 from atdata.samples.codec import fields_of
@@ -42,6 +49,12 @@ class Trainable(ABC, Generic[T]):
     @abstractmethod
     def _is_filtered(self) -> bool:
         """Whether some samples may be left out."""
+
+    @property
+    def _skips(self) -> bool:
+        """Whether samples that cannot be decoded are left out."""
+        steps = getattr(self, "_steps", None)
+        return isinstance(steps, Steps) and steps.skips
 
     @property
     @abstractmethod
@@ -175,6 +188,13 @@ class Trainable(ABC, Generic[T]):
             multiprocessing_context=multiprocessing_context,
         )
 
+    def _items(self, batch_size: int | None, decode: Decodes) -> ItemsOf[Any]:
+        """What makes batches, or single samples where ``batch_size`` is None."""
+        known = self._type_is_known
+        return items_of(
+            self._sample_type, batch_size, decode, type_is_known=known, skips=self._skips
+        )
+
     def _columns(
         self,
         batch_size: int,
@@ -198,7 +218,7 @@ class Trainable(ABC, Generic[T]):
             drop_last,
             options,
             then,
-            Decoding(found) if found else None,
+            Decoding(found, skip=self._skips) if found else None,
         )
 
     def _shuffle(

@@ -169,6 +169,24 @@ def replaced(
     return made
 
 
+def taken(batch: SampleBatch[Any], rows: Sequence[int]) -> SampleBatch[Any]:
+    """Some rows of a batch, in this order; arrays are copied."""
+    held = columnar(batch)
+    columns: dict[str, Column] = {}
+    for name in held.fields:
+        column = held.as_it_is(name)
+        if isinstance(column, TextColumn):
+            column = column.tolist()
+        if isinstance(column, list):
+            columns[name] = [column[row] for row in rows]
+        else:
+            columns[name] = column[list(rows)]
+    keys = [held.keys[row] for row in rows]
+    made: SampleBatch[Any] = SampleBatch(held.sample_type, keys, columns)
+    columnar(made).kinds = held.kinds
+    return made
+
+
 # The slot's own getter, since __getattribute__ itself needs it.
 columnar: Callable[[SampleBatch[Any]], Columnar] = SampleBatch.__dict__["__columnar__"].__get__
 """What a batch holds, whatever its fields are called."""

@@ -10,11 +10,12 @@ import numpy as np
 
 from atdata._arrays import AnyArray
 from atdata._secrets import redacted_repr
+from atdata._warnings import warn
 from atdata.dataset.decode.options import Decode, decoded_fields
 from atdata.dataset.decode.picture import Decoder
 from atdata.dataset.decode.threads import Jobs, processors
-from atdata.errors import DecodeError, OptionError, RaggedFieldError
-from atdata.samples.batch import SampleBatch, columnar, replaced
+from atdata.errors import DecodeError, OptionError, RaggedFieldError, SkippedSamplesWarning
+from atdata.samples.batch import SampleBatch, columnar, replaced, taken
 from atdata.samples.media import Image
 from atdata.shards.columns.column import Buffers
 
@@ -34,11 +35,14 @@ class Decoding:
         decode: Field name → how.
         seed: Of what is random: the seed and the epoch of the order.
         workers: Processes that decode at the same time, and share the processors.
+        skip: Whether samples whose pictures cannot be decoded are left out of their batch. One
+            warning counts those of each batch.
     """
 
     decode: Mapping[str, Decode]
     seed: tuple[int, ...] = (0, 0)
     workers: int = 1
+    skip: bool = False
 
     def of(self, *seed: int, workers: int = 1) -> Decoding:
         """The same in another epoch."""
@@ -63,7 +67,9 @@ class Decoding:
             threads = how.threads or max(1, processors() // self.workers)
             decoder = Decoder(how, self.seed)
             # Threads ask for keys: they are made here, once.
-            columns[name] = _Column(name, decoder, held.values(name), held.key_list(), place)
+            columns[name] = _Column(
+                name, decoder, held.values(name), held.key_list(), place, skip=self.skip
+            )
             columns[name].begin(threads)
 
         def made() -> SampleBatch[Any]:
@@ -93,7 +99,18 @@ class DecodedBatch:
         """
         for column in self._columns:
             column.jobs.wait()
-        return self._made()
+        made = self._made()
+        lost = dict(found for column in self._columns for found in column.lost)
+        if not lost:
+            return made
+        was = "sample was" if len(lost) == 1 else "samples were"
+        warn(
+            SkippedSamplesWarning(
+                f"{len(lost):,} {was} left out of a batch of {len(made):,}, whose pictures cannot "
+                f"be decoded. The first: {lost[min(lost)]}"
+            )
+        )
+        return taken(made, [row for row in range(len(made)) if row not in lost])
 
     def cancel(self) -> None:
         """Decode no more of it."""
@@ -122,7 +139,9 @@ def one_ahead(
                 waiting.append(found)
             if len(waiting) > (found is not None):
                 batch, number = waiting[0][0].result(), waiting.pop(0)[1]
-                yield batch, number
+                # Of one whose pictures are all left out, nothing is given.
+                if len(batch):
+                    yield batch, number
                 del batch
             if failed is not None:
                 raise failed
@@ -137,7 +156,14 @@ class _Column:
     """The pictures of one field of a batch."""
 
     def __init__(
-        self, name: str, decoder: Decoder, values: list[Any], keys: Sequence[str], place: Place
+        self,
+        name: str,
+        decoder: Decoder,
+        values: list[Any],
+        keys: Sequence[str],
+        place: Place,
+        *,
+        skip: bool,
     ) -> None:
         wrong = next((v for v in values if not isinstance(v, Image | bytes | None)), None)
         if wrong is not None:
@@ -149,6 +175,9 @@ class _Column:
         self._values = values
         self._keys = keys
         self._place = place
+        self._skip = skip
+        self.lost: list[tuple[int, DecodeError]] = []
+        """Rows that are left out, each with the reason."""
         self._rows = [row for row, value in enumerate(values) if value is not None]
         self.made: AnyArray | list[Any] = self._room()
 
@@ -178,6 +207,8 @@ class _Column:
                 self._decoder.into(self.made[row], data, key)
         except DecodeError as error:
             shard, offset = self._place(row) or (None, None)
-            raise DecodeError(
-                f"$.{self._name}: {error.problem}", shard=shard, offset=offset, key=key
-            ) from error
+            message = f"$.{self._name}: {error.problem}"
+            named = DecodeError(message, shard=shard, offset=offset, key=key)
+            if not self._skip:
+                raise named from error
+            self.lost.append((row, named))

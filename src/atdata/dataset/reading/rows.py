@@ -304,9 +304,16 @@ class DecodedBatches(OfEpoch):
 
 
 def items_of(
-    sample_type: type, batch_size: int | None, decode: Decodes, *, type_is_known: bool
+    sample_type: type,
+    batch_size: int | None,
+    decode: Decodes,
+    *,
+    type_is_known: bool,
+    skips: bool,
 ) -> ItemsOf[Any]:
     """What makes batches of runs of rows; where ``batch_size`` is None, single samples.
+
+    With ``skips``, samples whose pictures cannot be decoded are left out.
 
     Raises:
         OptionError: ``batch_size`` is not an int of 1 or more, or not given to ``decode``.
@@ -322,7 +329,8 @@ def items_of(
     if found:
         if type_is_known:
             decoded_fields(found, fields_of(sample_type))
-        return DecodedBatches(sample_type, batch_size, type_is_known, Decoding(found))
+        decoding = Decoding(found, skip=skips)
+        return DecodedBatches(sample_type, batch_size, type_is_known, decoding)
     return partial(
         batches_of, sample_type=sample_type, size=batch_size, type_is_known=type_is_known
     )

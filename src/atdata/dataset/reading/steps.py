@@ -137,6 +137,11 @@ class Steps:
         return not self.each
 
     @property
+    def skips(self) -> bool:
+        """Whether samples that cannot be decoded are left out."""
+        return any(isinstance(step, Skip) for step in self.each)
+
+    @property
     def is_filtered(self) -> bool:
         """Whether some samples may be left out."""
         return any(isinstance(step, Skip | Filter) for step in self.each)
