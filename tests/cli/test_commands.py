@@ -191,10 +191,10 @@ def test_debug_shows_where(folder: Path) -> None:
 
 
 def test_nothing_is_recorded_of_data_that_do_not_fit(folder: Path) -> None:
-    """A type that does not fit the samples is refused before anything is recorded."""
+    """A type that does not fit the recorded one is refused before anything is recorded."""
     (folder / "wrong.py").write_text(TYPES_THAT_DIFFER)
     done = atdata_command(folder, *INSERT, "--type", "wrong:Row")
-    assert done.returncode == 5
+    assert done.returncode == 7
     assert "$.text" in done.stderr
     assert documents(folder, "ls") == []
     assert documents(folder, "schema", "ls") == []

@@ -97,7 +97,7 @@ def _shards() -> list[Item]:
         ),
         "name-bytes": ("has a name that is no text", member(b"\xff\xfe.msgpack") + end),
         "twice": ("has a key twice", good + good + end),
-        "no-samples": ("holds other files only", member(b"a.py", b"import os") + end),
+        "no-samples": ("holds other files only", member(b"README", b"import os") + end),
         "sample-text": ("has a sample that is no msgpack", member(b"a.msgpack", b"hello") + end),
         "sample-empty": ("has an empty sample", member(b"a.msgpack", b"") + end),
     }
