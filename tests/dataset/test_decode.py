@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import simplejpeg
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image as PillowImage
 from PIL import ImageOps
@@ -131,7 +131,7 @@ def model(data: bytes, how: Decode) -> Pixels:
         if how.crop == "center":
             scale = min(width / size[1], height / size[0])
             across, down = size[1] * scale, size[0] * scale
-            left, top = (width - across) / 2, (height - down) / 2
+            left, top = max(0, (width - across) / 2), max(0, (height - down) / 2)
             box = (left, top, left + across, top + down)
         if whole.format == "JPEG":
             across, down = box[2] - box[0], box[3] - box[1]
@@ -200,6 +200,8 @@ def test_jpegs_have_the_pixels_of_libjpeg_turbo(name: str) -> None:
     orientation=st.integers(1, 8),
     mode=st.sampled_from(["RGB", "L"]),
 )
+# Rounding puts the top of this part a little above the picture.
+@example(size=(29, 13), wanted=(7, 3), crop="center", format="PNG", orientation=1, mode="RGB")
 def test_any_size_is_what_pillow_makes_of_it(
     size: tuple[int, int],
     wanted: tuple[int, int],

@@ -1,4 +1,4 @@
-"""Which part of a picture is taken, and how it lies in the stored one"""
+"""Which part of a picture is taken, and how it lies in the stored one."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ def box_of(how: Decode, width: int, height: int, chance: Chance | None) -> Box:
         return _random_box(how, width, height, chance)
     rows, columns = how.pixels
     scale = min(width / columns, height / rows)
-    left, top = (width - columns * scale) / 2, (height - rows * scale) / 2
+    # Rounding makes the one that is 0 a little less.
+    left, top = max((width - columns * scale) / 2, 0), max((height - rows * scale) / 2, 0)
     return Box(left, top, width - left, height - top)
 
 

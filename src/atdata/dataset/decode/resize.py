@@ -1,4 +1,4 @@
-"""Resizing by a bilinear filter over all pixels that a pixel of the result covers"""
+"""Resizing by a bilinear filter over all pixels that a pixel of the result covers."""
 
 from __future__ import annotations
 
