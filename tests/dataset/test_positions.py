@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import gc
 import os
 import pickle
 import shutil
 import subprocess
 import sys
 import tarfile
+import warnings
+from contextlib import suppress
 from operator import length_hint
 from pathlib import Path
 from typing import Any
@@ -487,3 +490,35 @@ def test_datasets_kept_in_mid_epoch_share_the_files_that_may_be_open(tmp_path: P
     """Any number of them is read on, with no more files open than one of them may have."""
     write_samples(points(600), tmp_path / "points.tar", maxcount=60)
     subprocess.run([sys.executable, "-c", _IN_MID_EPOCH, f"{tmp_path}/*.tar"], check=True)
+
+
+READS: dict[str, Any] = {
+    "one by one": lambda ds: next(iter(ds)),
+    "in order": lambda ds: next(ds.ordered(batch_size=7)),
+    "shuffled": lambda ds: next(ds.shuffled(7, seed=1)),
+    "columns": lambda ds: next(ds.batches(7)),
+    "one": lambda ds: ds[5],
+    "some": lambda ds: ds[5:9],
+    "by key": lambda ds: ds.by_key("000000007"),
+}
+
+
+@atdata.packable
+class Other:
+    place: str
+
+
+@pytest.mark.parametrize("read", READS)
+def test_no_file_of_a_dataset_that_is_dropped_is_warned_of(read: str, tmp_path: Path) -> None:
+    """A dataset has nothing to close: its files are closed with it, left early or failed."""
+    points = [Point(np.zeros(2, np.float32), i) for i in range(60)]
+    where = write_samples(points, tmp_path / "x.tar", maxcount=20, fsync=False).shard_list
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always", ResourceWarning)
+        for sample_type in (Point, Other):
+            dataset = Dataset[sample_type](where)  # type: ignore[valid-type]
+            with suppress(DecodeError):
+                READS[read](dataset)
+            del dataset
+            gc.collect()
+    assert [str(warning.message) for warning in warned] == []

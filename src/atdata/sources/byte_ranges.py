@@ -45,6 +45,11 @@ class FileBytes:
         self.size: int | None = self.stat().st_size
         self._map: mmap.mmap | None = None
 
+    def __del__(self) -> None:
+        # Many read from it, none of whom is known to be the last.
+        if hasattr(self, "_file"):
+            self._file.close()
+
     def read_into(self, view: memoryview, start: int) -> None:
         """See `ByteRanges`. A file that was truncated is an error, not a crash."""
         number = self._file.fileno()
