@@ -25,6 +25,8 @@ from atdata.system.forks import at_fork
 try:
     torch: Any = importlib.import_module("torch")
 except ModuleNotFoundError as error:
+    if error.name != "torch":
+        raise
     raise MissingExtraError(
         "to_torch() needs PyTorch, which is not installed. Install it as https://pytorch.org "
         "says for your machine: pip install torch"
