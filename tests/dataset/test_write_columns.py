@@ -80,7 +80,7 @@ def test_not_waiting_for_the_disk_gives_the_same_shards(as_columns: bool, tmp_pa
     contents = [
         {path.name: path.read_bytes() for path in (tmp_path / side).iterdir()} for side in "ab"
     ]
-    assert len(contents[0]) == 10
+    assert len(contents[0]) == 11  # five shards, their tables, the type of the samples
     assert contents[0] == contents[1]
     for known in (synced.known_shards(), not_synced.known_shards()):
         hashes = [hashlib.sha256(Path(shard.url).read_bytes()).hexdigest() for shard in known]
@@ -104,7 +104,7 @@ def test_an_earlier_dataset_stays_when_writing_fails(fsync: bool, tmp_path: Path
     with pytest.raises(atdata.errors.EncodeError, match=r"\$\.label"):
         atdata.write_columns(wrong, path, sample_type=Point, fsync=fsync)
     assert path.read_bytes() == before
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["x.tar", "x.tar.idx"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["x.tar", "x.tar.atdata.json", "x.tar.idx"]
 
 
 class Held:

@@ -65,8 +65,8 @@ def _exchange(near: Wire, far: Wire, head: Head, rules: Rules) -> bool:
         for data in near.body(head, until_end=False):
             piece = data if left is None else data[:left]
             digest.update(data)
-            far.socket.sendall(piece)
             rules.count(up=len(piece))
+            far.socket.sendall(piece)
             if left is not None:
                 left -= len(piece)
                 if left == 0:
@@ -98,8 +98,9 @@ def _pass_response(
     near: Wire, far: Wire, method: str, response: Head, rules: Rules, said: str
 ) -> tuple[bool, bool]:
     """Whether another request may follow, and whether the response has arrived as it was."""
-    near.socket.sendall(response.raw)
+    # Counted before: who has received all of it may ask at once.
     rules.count(down=len(response.raw))
+    near.socket.sendall(response.raw)
     status = response.start[1]
     if status == "101":
         pass_bytes(near.socket, far.socket, None, rules)
@@ -119,8 +120,8 @@ def _pass_response(
             data = bytes(changed)
         at += len(data)
         piece = data if left is None else data[:left]
-        near.socket.sendall(piece)
         rules.count(down=len(piece))
+        near.socket.sendall(piece)
         if cut is not None and left is not None:
             left -= len(piece)
             if left == 0:
@@ -155,8 +156,8 @@ def pass_bytes(
             reset(client)
             break
         piece = data if left is None else data[:left]
-        client.sendall(piece)
         rules.count(down=len(piece))
+        client.sendall(piece)
         if cut is not None and left is not None:
             left -= len(piece)
             if left == 0:
@@ -173,8 +174,8 @@ def _pass_up(
         while data := client.recv(1 << 16):
             if rules.take("lose", data.decode("latin-1")) is not None:
                 lost.set()
-            service.sendall(data)
             rules.count(up=len(data))
+            service.sendall(data)
     except OSError:
         reset(service)
     else:
