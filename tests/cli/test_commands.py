@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import atdata
 from tests.cli.commands import COMMAND, TYPES, atdata_command, documents
 from tests.docs.running import environment
 from tests.services.proxy import FaultProxy
@@ -420,3 +421,10 @@ def test_what_a_module_prints_is_not_output(folder: Path) -> None:
     done = atdata_command(folder, *INSERT, "--type", "loud:Row", "--json")
     assert done.stdout.startswith("{")
     assert "hello" in done.stderr
+
+
+@pytest.mark.parametrize("module", ["atdata", "atdata.cli"])
+def test_a_module_is_the_command(module: str) -> None:
+    """``python -m`` runs it by the name of the package and by the one that it had at first."""
+    done = subprocess.run([sys.executable, "-m", module, "--version"], capture_output=True)
+    assert (done.returncode, done.stdout.split()) == (0, [b"atdata", atdata.__version__.encode()])
