@@ -15,6 +15,7 @@ import inspect
 import mmap
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -56,6 +57,8 @@ def hide() -> None:
     """Take the names away, before anything looks for them; for the rest of this process."""
     # Plugins of pytest import it. On systems without these names it is another implementation.
     importlib.import_module("asyncio")
+    # On such systems shutil, which looks once, finds no functions that take a folder's descriptor.
+    vars(shutil)["_use_fd_functions"] = False
     for module, names in HIDDEN.items():
         for name in names:
             if hasattr(module, name):
