@@ -168,14 +168,18 @@ def test_what_cannot_be_encoded_is_an_error() -> None:
 def test_damaged_pictures_are_errors(format: str) -> None:
     """A picture that is cut short anywhere is decoded or is an error of ours."""
     made = picture(40, 30, format=format)
+    said = []
     for end in {*range(0, 40), *range(40, len(made.bytes), 97)}:
         for use in (Image.decode, Image.size.fget, Image.mode.fget):  # type: ignore[attr-defined]
             try:
                 use(Image(made.bytes[:end]))
-            except DecodeError:
-                pass
+            except DecodeError as error:
+                said.append(str(error))
+    assert not [text for text in said if " object at 0x" in text]
     with pytest.raises(DecodeError, match="no picture of a known format"):
         Image(b"no picture").decode()
+    with pytest.raises(DecodeError, match="no picture of a known format: no bytes"):
+        Image(b"").decode()
     with pytest.raises(DecodeError, match="no picture of a known format"):
         Image(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n").decode()
 

@@ -209,8 +209,8 @@ def opened(data: bytes) -> Iterator[PillowImage.Image]:
     """
     name = picture_format(data)
     if name is None:
-        start = data[:8].hex(" ")
-        raise DecodeError(f"no picture of a known format: {len(data):,} bytes that begin {start}")
+        found = f"{len(data):,} bytes that begin {data[:8].hex(' ')}" if data else "no bytes"
+        raise DecodeError(f"no picture of a known format: {found}")
     module = _module("Image")
     try:
         with module.open(io.BytesIO(data), formats=(_PLUGINS[name],)) as picture:
@@ -218,6 +218,9 @@ def opened(data: bytes) -> Iterator[PillowImage.Image]:
             yield picture
     except (AtdataError, MemoryError):
         raise
+    except module.UnidentifiedImageError as error:
+        # Pillow names the object that it was given.
+        raise DecodeError(f"a {name} that cannot be decoded (its header is damaged)") from error
     except Exception as error:
         raise DecodeError(f"a {name} that cannot be decoded ({error})") from error
 
