@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,3 +65,59 @@ def test_a_lock_that_a_thread_holds_is_free_in_the_child(
     done.set()
     thread.join()
     use()
+
+
+_ENDING = """
+import _thread, os, sys, time
+from atdata.system import forks
+
+child = os.fork()  # What runs now is no thread of Python's.
+if not child:
+    os._exit(0)
+os.waitpid(child, 0)
+forks._ENDING_SECONDS = 600
+ended = []
+
+def end():
+    time.sleep(0.05)
+    ended.append(True)
+
+_thread.start_new_thread(end, ())  # threading does not list it, as one that was joined.
+child = os.fork()
+if not child:
+    os._exit(0 if ended else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the system lists no threads")
+def test_a_fork_waits_for_threads_that_end() -> None:
+    """While the system ends a thread, OpenSSL holds a lock that a child could never take."""
+    subprocess.run([sys.executable, "-c", _ENDING], check=True)
+
+
+_JOINED = """
+import os, signal, ssl, threading
+import atdata.system.forks
+
+def use():
+    ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+for _ in range(400):
+    threads = [threading.Thread(target=use) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    child = os.fork()
+    if not child:
+        signal.alarm(60)
+        use()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+def test_a_child_uses_openssl_right_after_threads_that_did() -> None:
+    """Of 1,900 such forks, 2 hung when no fork waited."""
+    subprocess.run([sys.executable, "-c", _JOINED], check=True)

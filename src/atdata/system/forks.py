@@ -11,6 +11,7 @@ import importlib
 import logging  # noqa: F401
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -67,6 +68,38 @@ def _after_fork() -> None:
 
 
 at_fork(after_in_child=_after_fork)
+
+_TASKS: Final = "/proc/self/task"
+"""Has the number of each thread that Linux runs."""
+_ENDING_SECONDS: Final = 0.1
+"""Longest that a fork waits for threads to end; what lasts longer does not belong to Python."""
+_lasting: set[int] = set()
+
+
+def _wait_for_ending_threads() -> None:
+    """Let the threads that Python has joined end.
+
+    Before Python 3.13, join() returns while the system is still ending the thread. OpenSSL then
+    holds a lock for a moment, and in a child forked in that moment it would be held for ever.
+    """
+    deadline = time.monotonic() + _ENDING_SECONDS
+    while True:
+        try:
+            tasks = {int(number) for number in os.listdir(_TASKS)}  # noqa: PTH208 - for speed
+        except OSError:
+            return
+        _lasting.intersection_update(tasks)
+        ending = tasks - _lasting - {thread.native_id for thread in threading.enumerate()}
+        if not ending:
+            return
+        if time.monotonic() > deadline:
+            _lasting.update(ending)
+            return
+        time.sleep(0.0005)
+
+
+# Of these functions the first to be registered is the last to be called before a fork.
+at_fork(before=_wait_for_ending_threads)
 
 _loading = threading.RLock()
 _LONGEST_SECONDS: Final = 20.0
