@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import os
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias, TypeVar
 
@@ -30,7 +31,7 @@ _AUDIO_SIGNATURES: Final = (
 )
 
 
-class Media:
+class Media(ABC):
     """Encoded bytes, as they are stored. Cannot be changed; equal to what has the same bytes."""
 
     __slots__ = ("bytes",)
@@ -48,9 +49,9 @@ class Media:
         return made
 
     @property
+    @abstractmethod
     def format(self) -> str | None:
         """The format by the first bytes, in lower case; None: it is none of those known."""
-        raise NotImplementedError
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} cannot be changed; make another one.")
