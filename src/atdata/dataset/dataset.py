@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, overload
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -27,13 +27,13 @@ from atdata.dataset.reading.in_order import read_in_order
 from atdata.dataset.reading.packed import packed
 from atdata.dataset.reading.positions import PositionedShards
 from atdata.dataset.reading.random_access import RandomAccess
-from atdata.dataset.reading.ranks import Even, Share, find_share, left_of, length, share_of
+from atdata.dataset.reading.ranks import Share, left_of, length, share_of
 from atdata.dataset.reading.results import returned_type
 from atdata.dataset.reading.rows import Run, batch_of
-from atdata.dataset.reading.steps import Filter, Map, OnError, Step, Steps, View, steps_of
+from atdata.dataset.reading.steps import Map, OnError, Step, Steps, View, steps_of
 from atdata.dataset.reading.stream import EpochStream, Reading
 from atdata.dataset.reading.subscripts import positions_of
-from atdata.dataset.trainable import Trainable
+from atdata.dataset.verbs import Verbs
 from atdata.errors import LengthError
 from atdata.lenses.lens import Lens
 from atdata.lenses.network import find_lens
@@ -42,11 +42,6 @@ from atdata.samples.codec import check_sample_type, is_sample_type
 from atdata.samples.dict_sample import DictSample
 from atdata.samples.pickling import check_type
 from atdata.shards.writer import PackedSample
-from atdata.sources.cache import MAX_BYTES, CachedSource, with_hashed_copies
-from atdata.sources.capabilities import uncached
-from atdata.sources.verified import Verify, check_verify
-from atdata.system.files import user_path
-from atdata.system.folders import cache_folder
 
 if TYPE_CHECKING:
     # Python has defaults of type variables from 3.13 on; type checkers know them everywhere.
@@ -61,7 +56,7 @@ _typed: WeakValueDictionary[type, type[Dataset[Any]]] = WeakValueDictionary()
 """Weak, so that types made of schemas of other users go when nothing uses them."""
 
 
-class Dataset(Trainable[T]):
+class Dataset(Verbs[T]):
     """Samples of one type, stored in tar shards.
 
     Write the type in brackets: ``Dataset[Digit]("digits-{000000..000009}.tar")``. Without it
@@ -123,6 +118,16 @@ class Dataset(Trainable[T]):
         dataset._shards.known.update((shard.url, shard) for shard in shards)
         return dataset
 
+    def _changed(
+        self,
+        *,
+        shards: PositionedShards | None = None,
+        steps: Steps | None = None,
+        share: Share | None = None,
+    ) -> Self:
+        parts = shards or self._shards, steps or self._steps, share or self._share
+        return cast("Self", _dataset_of(self._sample_type, *parts))
+
     def _with(self, step: Step, sample_type: type[U]) -> Dataset[U]:
         return _dataset_of(sample_type, self._shards, self._steps.then(step), self._share)
 
@@ -141,81 +146,9 @@ class Dataset(Trainable[T]):
         """Type of the samples, as they come out."""
         return self._sample_type
 
-    def split(
-        self,
-        rank: int | None = None,
-        world_size: int | None = None,
-        *,
-        even: Even | None = None,
-    ) -> Dataset[T]:
-        """The part of this process, where several read one dataset together.
-
-        Every epoch is split by samples, not by shards, so that nothing is lost or repeated;
-        which ones a rank gets depends on the order of the epoch.
-
-        Args:
-            rank: From 0 on; None: that of torch.distributed, of ``RANK``, or of JAX.
-            world_size: Number of ranks, given together with ``rank``.
-            even: None: ranks differ by at most one sample. ``"drop"`` leaves out those over,
-                ``"pad"`` repeats one, so that all ranks have equally many.
-
-        Raises:
-            OptionError: Numbers that cannot be, or that contradict the environment; or this
-                is a part already.
-        """
-        share = find_share(rank, world_size, even, of=self._share)
-        return _made(type(self), self._sample_type, self._shards, self._steps, share)
-
     def __bool__(self) -> bool:
         # Without this, `if dataset:` would read every shard to count the samples.
         return True
-
-    def cached(
-        self, folder: str | Path | None = None, *, max_bytes: int | None = None
-    ) -> Dataset[T]:
-        """The same dataset, whose remote shards are copied to a folder as they are read.
-
-        Only copies are kept there, checked against hashes that are known. Those of other
-        datasets make room for new ones, the least recently used first; what has no room is read
-        from its server. Local shards stay where they are. Many processes may share the folder.
-
-        Args:
-            folder: Where; None: the user's cache, or ``ATDATA_CACHE_DIR``. One that others may
-                write to gets a folder of this user's own.
-            max_bytes: Most bytes of copies; None: 50 GB. Of several calls of this, the last
-                one counts.
-
-        Raises:
-            OptionError: The folder cannot be written, or ``max_bytes`` is below 1.
-        """
-        place = user_path(folder) if folder is not None else cache_folder() / "shards"
-        bound = MAX_BYTES if max_bytes is None else max_bytes
-        cache = CachedSource(uncached(self.source), place, bound, self._shards.known)
-        return self._over(cache, self._shards.verify)
-
-    def verified(self, verify: Verify) -> Dataset[T]:
-        """The same dataset, whose shards are checked against what is recorded of them.
-
-        Args:
-            verify: ``"full"``: size and SHA-256, of a stream at its end, of a file of this
-                machine before it is read. ``"sizes"``: the size alone. ``"off"``: neither.
-                Without a call of this: streams and copies in a cache in full, the latter when a
-                process first uses them; other files by size.
-
-        Raises:
-            OptionError: Another word.
-        """
-        check_verify(verify)
-        return self._over(self.source, verify)
-
-    def _over(self, source: DataSource, verify: Verify | None) -> Dataset[T]:
-        source = with_hashed_copies(source, hashed=verify in (None, "full"))
-        shards = PositionedShards(source, self._shards.known, verify)
-        return _made(type(self), self._sample_type, shards, self._steps, self._share)
-
-    def filter(self, predicate: Callable[[T], bool]) -> Dataset[T]:
-        """Only the samples for which ``predicate`` is true."""
-        return self._with(Filter(predicate), self._sample_type)
 
     def map(self, function: Callable[[T], U], sample_type: type[U] | None = None) -> Dataset[U]:
         """What ``function`` makes of each sample.
@@ -483,18 +416,14 @@ class Dataset(Trainable[T]):
         return redacted(f"<Dataset[{name}] {self._shards.shown()}>")
 
 
-def _made(
-    kind: Any, sample_type: type[T], shards: PositionedShards, steps: Steps, share: Share
+def _dataset_of(
+    sample_type: type[T], shards: PositionedShards, steps: Steps, share: Share
 ) -> Dataset[T]:
+    # By this, another process finds the class that brackets made, which has no name of its own.
+    kind: Any = Dataset[sample_type] if is_sample_type(sample_type) else Dataset  # type: ignore[valid-type]
     dataset: Dataset[T] = object.__new__(kind)
     dataset._shards = shards
     dataset._steps = steps
     dataset._sample_type = sample_type
     dataset._share = share
     return dataset
-
-
-def _dataset_of(sample_type: type[T], *parts: Any) -> Dataset[T]:
-    # By this, another process finds the class that brackets made, which has no name of its own.
-    kind: Any = Dataset[sample_type] if is_sample_type(sample_type) else Dataset  # type: ignore[valid-type]
-    return _made(kind, sample_type, *parts)
