@@ -18,7 +18,7 @@ def verify(dataset: ShardsOrEntry, index: IndexUrl = None, as_json: Json = False
     """
     from atdata.cli.resolve import find_dataset
     from atdata.dataset.reading.verify import verify_shards
-    from atdata.shards.tar.unread import listed
+    from atdata.shards.tar.members import listed
 
     found = find_dataset(dataset, index)
     seen = {"passed": 0, "failed": 0, "not checkable": 0}

@@ -52,11 +52,8 @@ class ArrayHeader:
     """Whether the data are in Fortran order."""
     length: int
     """Bytes before the data."""
-
-    @property
-    def data_bytes(self) -> int:
-        """Bytes of the data."""
-        return math.prod(self.shape) * self.dtype.itemsize
+    data_bytes: int
+    """Bytes of the data."""
 
     @property
     def order(self) -> Literal["C", "F"]:
@@ -427,4 +424,4 @@ def _checked(
     if dtype.kind in "SU" and not dtype.itemsize and 0 not in shape:
         # NumPy reads such items as one character each, beyond the data.
         raise DecodeError(f"an array {shape} whose items have no bytes")
-    return ArrayHeader(dtype, shape, fortran, length)
+    return ArrayHeader(dtype, shape, fortran, length, math.prod(shape) * dtype.itemsize)

@@ -1,8 +1,10 @@
-"""A shard read in order, by its table or by a scan, in blocks of samples."""
+"""A shard read in order, by its table or by a scan, in blocks of samples; what was not read."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +14,8 @@ import numpy as np
 
 from atdata._arrays import Bytes, Integers
 from atdata._limits import limits
-from atdata.errors import ShardError
+from atdata._warnings import warn
+from atdata.errors import ShardError, UnreadMembersWarning
 from atdata.samples.codec import SampleCodec
 from atdata.shards.columns.column import READ_ROW_BYTES
 from atdata.shards.columns.decode import Block, LayoutDecoder, Payloads, decoder_of
@@ -30,9 +33,9 @@ from atdata.shards.tar.check import (
 from atdata.shards.tar.header import BLOCK
 from atdata.shards.tar.keys import KeyMatrix, key_list
 from atdata.shards.tar.links import LinksError
+from atdata.shards.tar.members import listed
 from atdata.shards.tar.scan import Found
 from atdata.shards.tar.table import SUFFIX, Layout, SampleTable
-from atdata.shards.tar.unread import Unread
 from atdata.shards.tar.walk import Walker, check_tail
 from atdata.shards.tar.window import MappedFile, StreamChunks, Window, open_window
 
@@ -334,6 +337,62 @@ def _report(collected: Unread, unread: Unread | None, shard: str, walker: _AnyWa
     collected.add(shard, walker.others)
     if unread is None:
         collected.warn()
+
+
+class Unread:
+    """Members that were not read of the shards of one dataset, each reported once. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Counter[str]] = {}
+        self._warned_of: dict[str, int] = {}
+
+    def add(self, shard: str, counts: Counter[str]) -> None:
+        """Add the members that were not read of a shard, in one reading of it."""
+        if counts.total() > self._warned_of.get(shard, 0):
+            self._found[shard] = Counter(counts)
+
+    def of(self, shard: str) -> dict[str, int]:
+        """Members of a shard that were added and not reported yet."""
+        return dict(self._found.get(shard, ()))
+
+    def join(self, other: Unread) -> None:
+        """Add what ``other`` has."""
+        for shard, counts in other._found.items():
+            self.add(shard, counts)
+
+    @contextmanager
+    def reading(self) -> Iterator[Unread]:
+        """Warn at the end of the block, or when its generator is closed; not after an error."""
+        try:
+            yield self
+        except GeneratorExit:
+            self.warn()
+            raise
+        self.warn()
+
+    def warn(self) -> None:
+        """Warn of what was added since the last call, if anything was."""
+        found, self._found = self._found, {}
+        if not found:
+            return
+        total: Counter[str] = Counter()
+        for shard, counts in found.items():
+            self._warned_of[shard] = counts.total()
+            total += counts
+        first, more = next(iter(found)), len(found) - 1
+        where = f"{first} and {more:,} more shard{'s' * (more > 1)}" if more else first
+        number = total.total()
+        what = (
+            "1 member is not a sample and was"
+            if number == 1
+            else (f"{number:,} members are not samples and were")
+        )
+        warn(
+            UnreadMembersWarning(
+                f"{where}: {what} not read: {listed(total)}. A sample is a member whose name ends "
+                "in .msgpack, .mp or .msg"
+            ),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,8 @@ from atdata._shardlist import ShardInfo, ShardUrls
 from atdata.capabilities import Progress
 from atdata.errors import IntegrityError, NoDataUrlsError, ShardError, StoreError
 from atdata.shards.open_shard import ShardSink, hand_table
-from atdata.shards.reader import scan_table
+from atdata.shards.reader import Unread, scan_table
 from atdata.shards.tar.table import SampleTable
-from atdata.shards.tar.unread import Unread
 from atdata.sources.hashed_stream import HashedStream
 from atdata.stores.journal import Journal
 from atdata.stores.prefixes import shard_name

@@ -19,8 +19,7 @@ import atdata
 from atdata.errors import AtdataError
 from atdata.samples.codec import codec_of
 from atdata.shards.layouts.codec import find_members
-from atdata.shards.reader import read_blocks, scan_table
-from atdata.shards.tar.unread import Unread
+from atdata.shards.reader import Unread, read_blocks, scan_table
 
 KEYS = st.text("ab0_-é", max_size=3) | st.sampled_from(["__meta__", "long" * 40, "é" * 60])
 FOLDERS = st.sampled_from(["", "", "d/", "./", "d.v1/", "/abs/", "__skip__/", "f/" * 60])

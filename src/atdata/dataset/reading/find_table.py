@@ -15,10 +15,9 @@ from weakref import WeakSet
 
 from atdata.dataset.reading.shards import Shard
 from atdata.errors import NotFoundError, ShardError, SourceError
-from atdata.shards.reader import scan_table, table_matches
+from atdata.shards.reader import Unread, scan_table, table_matches
 from atdata.shards.tar.header import BLOCK
 from atdata.shards.tar.table import SUFFIX, Compared, SampleTable, TableHead, largest_table
-from atdata.shards.tar.unread import Unread
 from atdata.shards.tar.ustar import END
 from atdata.shards.tar.window import MappedFile
 from atdata.sources.hashed_stream import HashedStream

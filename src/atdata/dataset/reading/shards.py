@@ -16,8 +16,7 @@ from atdata._protocols import DataSource, IndexEntry, is_source
 from atdata._shardlist import LocatedUrl, ShardInfo
 from atdata.capabilities import ByteRanges, SupportsLocalPaths, known_shards_of
 from atdata.errors import AtdataError, IntegrityError
-from atdata.shards.reader import count_samples
-from atdata.shards.tar.unread import Unread
+from atdata.shards.reader import Unread, count_samples
 from atdata.shards.tar.window import MappedFile
 from atdata.sources.byte_ranges import NoRangesError
 from atdata.sources.capabilities import open_sidecar, ranges_of, uncached

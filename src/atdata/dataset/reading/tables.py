@@ -20,8 +20,8 @@ from atdata.dataset.reading.find_table import (
 )
 from atdata.dataset.reading.shards import Shard
 from atdata.errors import ShardError
+from atdata.shards.reader import Unread
 from atdata.shards.tar.table import SampleTable, TableHead
-from atdata.shards.tar.unread import Unread
 
 X = TypeVar("X")
 

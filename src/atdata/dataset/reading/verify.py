@@ -16,9 +16,8 @@ from atdata._secrets import redacted, redacted_repr
 from atdata._shardlist import ShardInfo
 from atdata.dataset.reading.shards import Shard, shards_by_name
 from atdata.errors import AtdataError, RefError
-from atdata.shards.reader import count_samples
+from atdata.shards.reader import Unread, count_samples
 from atdata.shards.tar.table import HEAD_BYTES, SUFFIX, parse_head
-from atdata.shards.tar.unread import Unread
 from atdata.shards.tar.window import MappedFile
 from atdata.sources.hashed_stream import HashedStream
 from atdata.system.files import open_file

@@ -1,4 +1,4 @@
-"""Arrays of many payloads read at once, stacked if their headers agree."""
+"""Arrays anywhere in many payloads, read at once: stacked if their headers agree."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from atdata.samples.ndarray import ArrayHeader, parse_header, read_header
 from atdata.shards.columns.column import (
     SMALL_ROW_BYTES,
     LazyColumn,
-    StridedRows,
     as_list,
     buffers,
     column_of,
 )
-from atdata.shards.columns.cursor import BIN_FORMS, Cursor, OddRows
+from atdata.shards.columns.cursor import Cursor, OddRows
 
 _MOST_LAYOUTS: Final = 4096
 """Headers of one kind of array that are remembered."""
@@ -36,9 +35,6 @@ def read_arrays(cursor: Cursor, kind: Array, *, own: bool) -> LazyColumn:
     Raises:
         OddRows: Rows that must be decoded one by one.
     """
-    strided = _strided(cursor, kind)
-    if strided is not None:
-        return strided
     starts, ends = cursor.binaries()
     sizes = ends - starts
     try:
@@ -52,7 +48,7 @@ def read_arrays(cursor: Cursor, kind: Array, *, own: bool) -> LazyColumn:
     headers = raw.tobytes()
     data = starts + length
     if bool((sizes == sizes[0]).all()) and headers == headers[:length] * len(cursor):
-        if not _usable(first, kind):
+        if not usable(first, kind):
             raise cursor.all_rows()
         if not own or first.data_bytes <= SMALL_ROW_BYTES:
             stacked = _stacked(cursor, first, data)
@@ -65,32 +61,8 @@ def read_arrays(cursor: Cursor, kind: Array, *, own: bool) -> LazyColumn:
     return _ragged(cursor.buffer, layouts, sorts, data, ends)
 
 
-def _strided(cursor: Cursor, kind: Array) -> StridedRows | None:
-    """Arrays with the same header at a constant stride; None: they are not, or are empty."""
-    place = cursor.first_offset()
-    if place is None or cursor.stride is None:
-        return None
-    code = cursor.buffer[place]
-    if code not in BIN_FORMS:
-        return None
-    head = cursor.first(1 + int(BIN_FORMS[code][-1]))
-    size = int.from_bytes(head[1:], "big")
-    data = cursor.buffer[place + len(head) : place + len(head) + size]
-    try:
-        header = parse_header(data)
-    except DecodeError:
-        raise cursor.only_first() from None
-    if not header.data_bytes or not _usable(header, kind):
-        return None
-    if not cursor.passes(head + bytes(data[: header.length])):
-        return None
-    cursor.require(header.data_bytes)
-    first = place + len(head) + header.length
-    cursor.move(header.data_bytes)
-    return StridedRows(cursor.buffer, header, first, cursor.stride, len(cursor), cursor.file)
-
-
-def _usable(header: ArrayHeader, kind: Array) -> bool:
+def usable(header: ArrayHeader, kind: Array) -> bool:
+    """Whether arrays with this header are of a kind, and can be stacked."""
     plain = header.dtype.itemsize > 0 and header.dtype.subdtype is None
     return plain and kind.fits(header.dtype, header.shape)
 
@@ -205,6 +177,6 @@ def _layout(raw: bytes, kind: Array) -> _Layout:
         header = read_header(raw)
     except DecodeError:
         return _UNREADABLE
-    if header.length != len(raw) or not _usable(header, kind):
+    if header.length != len(raw) or not usable(header, kind):
         return _UNREADABLE
     return _Layout(header.dtype, header.shape, header.order, header.length + header.data_bytes)

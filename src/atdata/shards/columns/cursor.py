@@ -125,6 +125,10 @@ class Cursor:
         size = min(size, int(self.sizes[0]) - at)
         return bytes(self.buffer[self._first + at : self._first + at + size])
 
+    def begins_with(self, literal: bytes) -> bool:
+        """Whether the first row has these bytes next. Does not move."""
+        return self.first(len(literal)) == literal
+
     def only_first(self) -> OddRows:
         """The error for a first row that cannot be decoded here."""
         odd = np.zeros(len(self), np.bool_)

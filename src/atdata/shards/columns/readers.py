@@ -28,10 +28,11 @@ from atdata.samples.kinds import (
     Simple,
     Unknown,
 )
+from atdata.samples.ndarray import ArrayHeader, parse_header
 from atdata.samples.text_column import TextColumn
 from atdata.samples.wire import unpack_value
-from atdata.shards.columns.arrays import read_arrays
-from atdata.shards.columns.column import LazyColumn, as_list, integers
+from atdata.shards.columns.arrays import read_arrays, usable
+from atdata.shards.columns.column import LazyColumn, StridedRows, as_list, integers
 from atdata.shards.columns.cursor import BIN_FORMS, NIL, STR_FORMS, Cursor, OddRows, present, spread
 
 ColumnReader: TypeAlias = Callable[[Cursor], LazyColumn]
@@ -75,7 +76,7 @@ def _reader(kind: Kind, own: bool) -> ColumnReader | None:
         case Primitive(name):
             return _PRIMITIVES[name]
         case Array():
-            return lambda cursor: read_arrays(cursor, kind, own=own)
+            return _ArrayReader(kind, own)
         case Choice() | DateTime():
             return lambda cursor: _from_texts(cursor, kind)
         case Simple() if kind.on_wire is str:
@@ -93,6 +94,57 @@ def _reader(kind: Kind, own: bool) -> ColumnReader | None:
             return None
         case _:
             return lambda cursor: _row_by_row(cursor, kind)
+
+
+class _ArrayReader:
+    """Reads arrays of one kind, and knows the header that the last ones had in common.
+
+    Args:
+        kind: The kind.
+        own: Give lists of arrays that each own their memory, instead of stacking them; except at
+            a constant stride, where nothing is copied yet.
+    """
+
+    def __init__(self, kind: Array, own: bool) -> None:
+        self._kind = kind
+        self._own = own
+        self._last: tuple[bytes, ArrayHeader] | None = None
+        """Bytes before the data of an array, and the header that they hold."""
+
+    def __call__(self, cursor: Cursor) -> LazyColumn:
+        place = cursor.first_offset()
+        if place is not None and cursor.stride is not None:
+            last = self._last
+            if last is None or not cursor.begins_with(last[0]):
+                last = self._last = self._parsed(cursor, place)
+            if last is not None and cursor.passes(last[0]):
+                return _strided(cursor, last[1], place + len(last[0]))
+        return read_arrays(cursor, self._kind, own=self._own)
+
+    def _parsed(self, cursor: Cursor, place: int) -> tuple[bytes, ArrayHeader] | None:
+        """What is before the data of the first row's array; None: it is empty, or of no use."""
+        code = cursor.buffer[place]
+        if code not in BIN_FORMS:
+            return None
+        head = cursor.first(1 + int(BIN_FORMS[code][-1]))
+        start, size = place + len(head), int.from_bytes(head[1:], "big")
+        data = cursor.buffer[start : start + size]
+        try:
+            header = parse_header(data)
+        except DecodeError:
+            raise cursor.only_first() from None
+        if not header.data_bytes or not usable(header, self._kind):
+            return None
+        return head + bytes(data[: header.length]), header
+
+
+def _strided(cursor: Cursor, header: ArrayHeader, first: int) -> StridedRows:
+    """Arrays at a constant stride, at whose data the cursor is; it moves after them."""
+    cursor.require(header.data_bytes)
+    cursor.move(header.data_bytes)
+    stride = cursor.stride
+    assert stride is not None
+    return StridedRows(cursor.buffer, header, first, stride, len(cursor), cursor.file)
 
 
 def _ints(cursor: Cursor) -> AnyArray | list[Any]:

@@ -20,10 +20,9 @@ from atdata.shards.layouts.names import field_text, is_msgpack, key_text, of_sam
 from atdata.shards.layouts.plain import Samples, find_samples
 from atdata.shards.tar.header import BLOCK, Extended
 from atdata.shards.tar.keys import KeyRegister
-from atdata.shards.tar.members import Buffer, Marker, Member, Members, Short
+from atdata.shards.tar.members import Buffer, Marker, Member, Members, Short, add_kind, kind_of
 from atdata.shards.tar.scan import Found
 from atdata.shards.tar.table import Layout
-from atdata.shards.tar.unread import add_kind, kind_of
 
 _TYPICAL_BYTES: Final = 1 << 14
 """Bytes of a sample in a tar, as long as none was found."""

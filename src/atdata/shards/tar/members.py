@@ -1,9 +1,11 @@
-"""The members of a tar, one by one, with their extended headers."""
+"""The members of a tar, one by one, with their extended headers; and their kinds, for warnings."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from atdata._limits import limits
 from atdata.errors import ShardError
@@ -13,9 +15,11 @@ from atdata.shards.tar.header import (
     GNU_LINK,
     GNU_NAME,
     GNU_SPARSE,
+    HARD_LINK,
     PAX_GLOBAL,
     PAX_NEXT,
     PAX_SOLARIS,
+    SYMBOLIC_LINK,
     WITHOUT_DATA,
     ZEROS,
     Extended,
@@ -28,6 +32,13 @@ from atdata.shards.tar.header import (
 from atdata.shards.tar.sniff import refuse_other_forms
 
 Buffer: TypeAlias = memoryview
+
+_KINDS_SHOWN: Final = 8
+"""Kinds that a warning names one by one."""
+_KINDS_COUNTED: Final = 64
+"""Kinds that are counted one by one: untrusted names may have any suffix."""
+_PACKED: Final = frozenset({"gz", "bz2", "xz", "zst", "lz4"})
+_APPLE: Final = b"\x00\x05\x16\x07"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,3 +184,38 @@ class Members:
     def _cut(self, offset: int, what: str) -> ShardError:
         after = "" if self.last_key is None else f"; the last whole sample is {self.last_key!r}"
         return ShardError(f"the shard is cut short: {what}{after}", offset=offset)
+
+
+def is_apple_double(name: bytes, payload: memoryview) -> bool:
+    """Whether a member is what macOS's tar writes before a file to keep its attributes."""
+    return name.rpartition(b"/")[2].startswith(b"._") and bytes(payload[:4]) == _APPLE
+
+
+def kind_of(member: Member) -> str | None:
+    """The name of a member's kind in a warning; None: a folder, which is not counted."""
+    if member.flag == FOLDER:
+        return None
+    if member.flag in (HARD_LINK, SYMBOLIC_LINK):
+        return "link"
+    if not member.has_data:
+        return "device"
+    stem, dot, ending = member.name.rpartition(b"/")[2].decode("utf-8", "replace").rpartition(".")
+    if not dot:
+        return "without an ending"
+    before, dot, last = stem.rpartition(".")
+    if ending.lower() in _PACKED and dot and before:
+        ending = f"{last}.{ending}"
+    return f".{ending[:40]}"
+
+
+def add_kind(counts: Counter[str], kind: str) -> None:
+    """Count one more of a kind; the rest of too many kinds as "others"."""
+    counts[kind if kind in counts or len(counts) < _KINDS_COUNTED else "others"] += 1
+
+
+def listed(counts: Mapping[str, int]) -> str:
+    """Counts in words, the most frequent first: ``12 .png, 3 .json``."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    shown = [f"{count:,} {kind}" for kind, count in ordered[:_KINDS_SHOWN]]
+    rest = sum(count for _, count in ordered[_KINDS_SHOWN:])
+    return ", ".join([*shown, f"{rest:,} others"] if rest else shown)

@@ -21,10 +21,18 @@ from atdata.errors import ShardError
 from atdata.shards.tar.header import BLOCK, HARD_LINK, SYMBOLIC_LINK, Extended, key_of
 from atdata.shards.tar.keys import KeyRegister
 from atdata.shards.tar.links import LinksError, Tree
-from atdata.shards.tar.members import Marker, Member, Members, Short
+from atdata.shards.tar.members import (
+    Marker,
+    Member,
+    Members,
+    Short,
+    add_kind,
+    is_apple_double,
+    kind_of,
+    listed,
+)
 from atdata.shards.tar.scan import FEWEST_ALIKE, Found, find_alike
 from atdata.shards.tar.table import Layout
-from atdata.shards.tar.unread import add_kind, is_apple_double, kind_of, listed
 
 Buffer: TypeAlias = memoryview
 
