@@ -73,16 +73,35 @@ def packed_members(samples: Iterable[Any], codec: SampleCodec[Any]) -> Iterator[
                 f"Sample {number}: expected {codec.sample_type.__name__} like the first, found "
                 f"{type(sample).__name__}. {again or 'A dataset has samples of one type.'}"
             )
-        key = number_key(number)
         try:
-            if "__key__" in codec.by_name:
-                key = codec.by_name["__key__"].kind.encode(sample.__key__)
-            members = _untyped(sample) if codec.untyped else _typed(sample, codec)
-        except Misfit as misfit:
-            name = codec.sample_type.__name__
-            raise EncodeError(f"sample {number}: {name} {misfit}") from None
-        check_key(key)
-        yield _packed(key, members)
+            yield pack_members(sample, codec, key_of(sample, codec, number_key(number)))
+        except EncodeError as error:
+            raise EncodeError(f"sample {number}: {error}") from None
+
+
+def key_of(sample: Any, codec: SampleCodec[Any], key: str) -> str:
+    """The key of a sample: what its ``__key__`` says, where its type has one.
+
+    Raises:
+        EncodeError: That is no text.
+    """
+    if "__key__" not in codec.by_name:
+        return key
+    try:
+        own: str = codec.by_name["__key__"].kind.encode(sample.__key__)
+    except Misfit as misfit:
+        raise EncodeError(f"{codec.sample_type.__name__} {misfit.at('.__key__')}") from None
+    return own
+
+
+def pack_members(sample: Any, codec: SampleCodec[Any], key: str) -> PackedSample:
+    """One sample as a range of a tar, under a key; the errors are those of `packed_members`."""
+    try:
+        members = _untyped(sample) if codec.untyped else _typed(sample, codec)
+    except Misfit as misfit:
+        raise EncodeError(f"{codec.sample_type.__name__} {misfit}") from None
+    check_key(key)
+    return _packed(key, members)
 
 
 def _packed(key: str, members: dict[str, bytes]) -> PackedSample:

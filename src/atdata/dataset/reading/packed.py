@@ -42,7 +42,7 @@ def packed(
     with shards.unread.reading():
         for number, split in enumerate(splits):
             for rows in read_shard(shards, number, steps):
-                for key, payload in _packed(rows, steps, sample_type):
+                for key, payload in packed_rows(rows, steps, sample_type):
                     yield PackedSample(key, payload, number, split)
 
 
@@ -59,7 +59,7 @@ def _packed_share(
     for rows, taken in read_epoch(epoch, ranges, size=None):
         positions = positions_in(ranges, taken - 1)
         numbers = shards.numbers_of(positions).tolist()
-        found = zip(_packed(rows, steps, sample_type), positions.tolist(), numbers, strict=True)
+        found = zip(packed_rows(rows, steps, sample_type), positions.tolist(), numbers, strict=True)
         for (key, payload), position, number in found:
             if position > last:
                 last, shard = position, number
@@ -69,7 +69,7 @@ def _packed_share(
                 yield PackedSample(f"{key}-again", payload, shard, splits[shard])
 
 
-def _packed(rows: Rows, steps: Steps, sample_type: type) -> Iterator[tuple[str, bytes]]:
+def packed_rows(rows: Rows, steps: Steps, sample_type: type) -> Iterator[tuple[str, bytes]]:
     """Key and bytes of each sample; of stored ones, once they are checked, the bytes they have."""
     samples, stored = rows.samples(), rows.payloads() if steps.is_plain else None
     if stored is not None:

@@ -38,9 +38,22 @@ class Filter:
         return rows, np.array(kept, np.int64)
 
 
+def warn_of_skipped(skipped: int, read: int, first: DecodeError) -> None:
+    """Warn that so many of the samples that were read together were skipped."""
+    warn(
+        SkippedSamplesWarning(
+            f"{skipped:,} of {read:,} samples that were read together "
+            f"{'was' if skipped == 1 else 'were'} skipped. The first: {first}"
+        )
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """Leave out the samples that cannot be decoded. One warning counts those of each run."""
+    """Leave out the samples that cannot be decoded."""
+
+    report: Callable[[int, int, DecodeError], object] = warn_of_skipped
+    """Called with their number in a run, the number of all in it, and the error of the first."""
 
     def apply(self, rows: Rows) -> tuple[Rows, Integers]:
         try:
@@ -54,13 +67,7 @@ class Skip:
             with suppress(DecodeError):
                 samples += rows.take(slice(row, row + 1)).samples()
                 kept.append(row)
-        number = len(rows) - len(kept)
-        warn(
-            SkippedSamplesWarning(
-                f"{number:,} of {len(rows):,} samples that were read together "
-                f"{'was' if number == 1 else 'were'} skipped. The first: {first}"
-            )
-        )
+        self.report(len(rows) - len(kept), len(rows), first)
         keys = rows.keys
         left = SampleRows([keys[row] for row in kept], samples, (rows, kept))
         return left, np.array(kept, np.int64)
@@ -156,6 +163,13 @@ class Steps:
             if not isinstance(step, Skip | Filter):
                 return isinstance(step, View) or step.declared is not None
         return True
+
+    def reporting(self, report: Callable[[int, int, DecodeError], object]) -> Steps:
+        """The same steps, which report samples that they skip to a function; see `Skip`."""
+        each = (
+            replace(step, report=report) if isinstance(step, Skip) else step for step in self.each
+        )
+        return replace(self, each=tuple(each))
 
     def check_sendable(self) -> None:
         """Check that another process can import the types and functions of the steps.

@@ -14,8 +14,9 @@ from atdata.dataset.reading.epoch import Shuffle
 from atdata.dataset.reading.state import History, history_of, state_of
 from atdata.dataset.reading.stream import EpochStream
 from atdata.dataset.torch.tensors import torch
-from atdata.dataset.torch.workers import end_with_parent, worker_of_all
+from atdata.dataset.torch.workers import worker_of_all
 from atdata.errors import StateError
+from atdata.system.parent import end_with_parent
 
 _SHARED_BYTES: Final = 1 << 16
 """Bytes of shared memory that an epoch and its history are written to."""

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
-from multiprocessing.connection import wait
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any
 from weakref import WeakSet
 
 from atdata.dataset.reading.column_batches import ColumnBatches
@@ -20,9 +17,7 @@ from atdata.dataset.reading.state import History
 from atdata.dataset.reading.stream import EpochStream
 from atdata.dataset.torch.tensors import Parcel, torch
 from atdata.system.forks import at_fork
-
-_CHECK_SECONDS: Final = 1.0
-"""Seconds between two checks of the parent's id, where the system does not signal its end."""
+from atdata.system.parent import end_with_parent
 
 
 class Workers:
@@ -156,33 +151,6 @@ def worker_of_all() -> tuple[int, int]:
     """Number of this worker, and how many there are."""
     info = torch.utils.data.get_worker_info()
     return (0, 1) if info is None else (info.id, info.num_workers)
-
-
-@cache
-def end_with_parent() -> None:
-    """Let this worker end soon after the process that it works for, however that one ended.
-
-    A worker that waits for room in a pipe would wait forever: it holds the pipe's other end, too.
-    """
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_watch, args=(parent,), name="atdata-parent", daemon=True).start()
-
-
-def _watch(parent: Any) -> None:
-    before = os.getppid()
-    ends = [parent.sentinel]
-    if hasattr(os, "pidfd_open"):
-        try:
-            # The sentinel is open as long as any process has its other end, by a fork perhaps.
-            ends.append(os.pidfd_open(parent.pid))
-        except ProcessLookupError:
-            os._exit(1)
-        except OSError:
-            pass
-    while os.getppid() == before and not wait(ends, _CHECK_SECONDS):
-        pass
-    os._exit(1)
 
 
 def _begin(_: int) -> None:
