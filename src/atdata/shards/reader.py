@@ -31,6 +31,7 @@ from atdata.shards.tar.check import (
     suffixes_agree,
 )
 from atdata.shards.tar.header import BLOCK
+from atdata.shards.tar.inside import Inside
 from atdata.shards.tar.keys import KeyMatrix, key_list
 from atdata.shards.tar.links import LinksError
 from atdata.shards.tar.members import listed
@@ -405,7 +406,7 @@ class _BlockSpans:
     keys: list[KeyMatrix | list[str]]
     walker: _AnyWalker
     """What found it."""
-    inside: tuple[tuple[int, Any], ...] = ()
+    inside: Inside | None = None
     """See `Payloads`."""
 
     def after(self, row: int) -> _BlockSpans:
@@ -450,5 +451,8 @@ def _joined(walker: _AnyWalker, view: memoryview, pending: list[Found]) -> _Bloc
     starts = np.concatenate([np.asarray(found.offsets, np.int64) for found in pending])
     sizes = np.concatenate([np.asarray(found.sizes, np.int64) for found in pending])
     keys = [found.keys for found in pending]
-    inside = tuple((len(found.offsets), found.inside) for found in pending)
+    inside = None
+    if walker.layout == "members":
+        parts = [found.inside or Inside.unknown(len(found.offsets)) for found in pending]
+        inside = Inside.joined(parts)
     return _BlockSpans(view, starts, starts + sizes, keys, walker, inside)

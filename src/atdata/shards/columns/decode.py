@@ -28,6 +28,7 @@ from atdata.shards.columns.column import (
 )
 from atdata.shards.columns.cursor import Cursor, OddRows
 from atdata.shards.columns.readers import ColumnReader, pass_over, reader_of
+from atdata.shards.tar.inside import Inside
 from atdata.shards.tar.window import MappedFile
 
 T = TypeVar("T")
@@ -54,12 +55,14 @@ class Payloads:
     """The file that the buffer is a map of."""
     base: int | None = None
     """Where in the shard the buffer begins; None: the payloads were copied from several places."""
-    inside: tuple[tuple[int, Any], ...] = ()
-    """What was found inside payloads when they were looked for, each for a number of rows."""
+    inside: Inside | None = None
+    """The members of samples that have several, if these were found before."""
 
     def take(self, rows: slice | Integers) -> Payloads:
         """Some of the payloads, in the order of ``rows``."""
-        return Payloads(self.buffer, self.starts[rows], self.ends[rows], self.file, self.base)
+        inside = None if self.inside is None else self.inside.take(rows)
+        places = self.starts[rows], self.ends[rows]
+        return Payloads(self.buffer, *places, self.file, self.base, inside)
 
     def cursor(self) -> Cursor:
         """A cursor at the start of each payload, at least one."""
@@ -92,11 +95,15 @@ class LayoutDecoder(Protocol[T]):
         """One sample of the shard ``url``, from its head on; raises a DecodeError."""
         ...
 
-    def samples(self, payloads: Payloads, unpack: Callable[[int], T]) -> Iterable[T]:
+    def samples(
+        self, payloads: Payloads, unpack: Callable[[int], T], keys: Sequence[str]
+    ) -> Iterable[T]:
         """As `Decoder.samples`."""
         ...
 
-    def columns(self, payloads: Payloads, unpack: Callable[[int], T]) -> dict[str, LazyColumn]:
+    def columns(
+        self, payloads: Payloads, unpack: Callable[[int], T], keys: Sequence[str]
+    ) -> dict[str, LazyColumn]:
         """As `Decoder.columns`."""
         ...
 
@@ -121,12 +128,15 @@ class Decoder(Generic[T]):
         """One sample, as the codec gives it."""
         return self.codec.unpack(payload)
 
-    def samples(self, payloads: Payloads, unpack: Callable[[int], T]) -> Iterable[T]:
+    def samples(
+        self, payloads: Payloads, unpack: Callable[[int], T], keys: Sequence[str] = ()
+    ) -> Iterable[T]:
         """Every payload as a sample; arrays own their memory.
 
         Args:
             payloads: The payloads.
             unpack: Decodes the payload of one row by itself.
+            keys: The key of each, for layouts in which a key can be a field.
 
         Returns:
             A list, or an iterator that builds them one by one.
@@ -142,7 +152,9 @@ class Decoder(Generic[T]):
                 out[row] = sample
         return out
 
-    def columns(self, payloads: Payloads, unpack: Callable[[int], T]) -> dict[str, LazyColumn]:
+    def columns(
+        self, payloads: Payloads, unpack: Callable[[int], T], keys: Sequence[str] = ()
+    ) -> dict[str, LazyColumn]:
         """Every field as a column; arrays at a constant stride are not copied yet.
 
         Arguments as for `samples`.
@@ -342,7 +354,7 @@ class Block(Generic[T]):
                 before the first sample is given.
             ShardError: The shard was cut short while it was read.
         """
-        return iter(self.decoder.samples(self._payloads, self._unpack))
+        return iter(self.decoder.samples(self._payloads, self._unpack, self.keys))
 
     def samples(self) -> list[T]:
         """`each` as a list."""
@@ -361,7 +373,7 @@ class Block(Generic[T]):
         Raises:
             DecodeError: As in `each`.
         """
-        columns = self.decoder.columns(self._payloads, self._unpack)
+        columns = self.decoder.columns(self._payloads, self._unpack, self.keys)
         for name, column in columns.items():
             if isinstance(column, StridedRows) and not (self._copy and column.is_large):
                 columns[name] = copied_column(column, copy=self._copy)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final, Generic, TypeVar
 
@@ -16,9 +16,9 @@ from atdata.samples.kinds import Misfit
 from atdata.shards.columns.column import LazyColumn, column_of
 from atdata.shards.columns.decode import Payloads, columns_of
 from atdata.shards.layouts.codec import MembersCodec
-from atdata.shards.layouts.plain import Group, Members, find_groups
+from atdata.shards.layouts.plain import find_groups
 from atdata.shards.tar.header import BLOCK
-from atdata.shards.tar.keys import key_list
+from atdata.shards.tar.inside import Group
 
 T = TypeVar("T")
 
@@ -42,83 +42,97 @@ class MembersDecoder(Generic[T]):
         """See `LayoutDecoder`."""
         return self._codec.unpack(payload, url)
 
-    def samples(self, payloads: Payloads, unpack: Callable[[int], T]) -> Iterable[T]:
+    def samples(
+        self, payloads: Payloads, unpack: Callable[[int], T], keys: Sequence[str]
+    ) -> Iterable[T]:
         """As `Decoder.samples`."""
-        parts = list(self._parts(payloads, unpack))
-        if len(parts) == 1:
-            return parts[0][1]
+        parts, left = self._parts(payloads, keys)
+        built = [(part.rows, self._codec.built_of(part.columns, len(part.rows))) for part in parts]
+        if len(built) == 1 and not len(left):
+            return built[0][1]
         out: list[Any] = [None] * len(payloads.starts)
-        for rows, samples in parts:
+        for rows, samples in (*built, (left, map(unpack, left.tolist()))):
             for row, sample in zip(rows.tolist(), samples, strict=True):
                 out[row] = sample
         return out
 
-    def columns(self, payloads: Payloads, unpack: Callable[[int], T]) -> dict[str, LazyColumn]:
+    def columns(
+        self, payloads: Payloads, unpack: Callable[[int], T], keys: Sequence[str]
+    ) -> dict[str, LazyColumn]:
         """As `Decoder.columns`."""
-        samples: list[Any] = list(self.samples(payloads, unpack))
         if self._codec.base.untyped:
-            return columns_of(samples)
-        names = self._codec.base.by_name
-        return {name: column_of([getattr(sample, name) for sample in samples]) for name in names}
+            return columns_of(list(self.samples(payloads, unpack, keys)))
+        parts, left = self._parts(payloads, keys)
+        samples = [(row, unpack(row)) for row in left.tolist()]
+        out: dict[str, LazyColumn] = {}
+        for name in self._codec.base.by_name:
+            if len(parts) == 1 and not samples:
+                out[name] = column_of(parts[0].columns[name])
+                continue
+            values: list[Any] = [None] * len(payloads.starts)
+            for part in parts:
+                for row, value in zip(part.rows.tolist(), part.columns[name], strict=True):
+                    values[row] = value
+            for row, sample in samples:
+                values[row] = getattr(sample, name)
+            out[name] = column_of(values)
+        return out
 
-    def _parts(
-        self, payloads: Payloads, unpack: Callable[[int], T]
-    ) -> Iterator[tuple[Integers, Iterable[T]]]:
-        """Samples that were read together, and which rows they are."""
-        groups: list[Group] = []
+    def _parts(self, payloads: Payloads, keys: Sequence[str]) -> tuple[list[_Part], Integers]:
+        """Rows that were read together; and those to read one by one, in order."""
         if "__url__" in self._codec.base.by_name or len(payloads.starts) < _FEW_ROWS:
-            left: Integers = np.arange(len(payloads.starts))
-        else:
-            groups, left = self._groups(payloads)
+            return [], np.arange(len(payloads.starts))
+        groups, left = _groups(payloads)
+        parts: list[_Part] = []
         for group in groups:
-            columns = self._columns(group, payloads.buffer)
+            columns = self._columns(group, payloads.buffer, keys)
             if columns is None:
                 # What is wrong, and where, is found row by row.
                 left = np.concatenate([left, group.rows])
             else:
-                yield group.rows, self._codec.built_of(columns, len(group.rows))
-        if len(left):
-            left.sort()
-            yield left, map(unpack, left.tolist())
+                parts.append(_Part(group.rows, columns))
+        return parts, np.sort(left)
 
-    def _groups(self, payloads: Payloads) -> tuple[list[Group], Integers]:
-        """The members of the samples, as they were found before, or found now; rows left over."""
-        groups: list[Group] = []
-        unknown, done = [np.empty(0, np.int64)], 0
-        for count, inside in payloads.inside or ((len(payloads.starts), None),):
-            if isinstance(inside, Members):
-                groups += inside.groups(done)
-            else:
-                unknown.append(np.arange(done, done + count))
-            done += count
-        rows = np.concatenate(unknown)
-        if len(rows) < _FEW_ROWS:
-            return groups, rows
-        data: Bytes = np.frombuffer(payloads.buffer, np.uint8)
-        more, left = find_groups(data, payloads.starts[rows] - BLOCK, payloads.ends[rows])
-        groups += (replace(group, rows=rows[group.rows]) for group in more)
-        return groups, rows[left]
-
-    def _columns(self, group: Group, data: memoryview) -> dict[str, list[Any]] | None:
+    def _columns(
+        self, group: Group, data: memoryview, keys: Sequence[str]
+    ) -> dict[str, list[Any]] | None:
         """The values of each field; None: a sample has one that does not fit."""
         try:
             plan = self._codec.plan(group.fields)
             columns: dict[str, list[Any]] = {}
             for name, at, read in plan.steps:
-                spans = zip(group.starts[:, at].tolist(), group.ends[:, at].tolist(), strict=True)
-                columns[name] = [read(data[start:end]) for start, end in spans]
+                # Without a line of Python a value.
+                spans = map(slice, group.starts[:, at].tolist(), group.ends[:, at].tolist())
+                columns[name] = list(map(read, map(data.__getitem__, spans)))
             for name in plan.missing:
                 columns[name] = [self._codec.base.missing(name) for _ in group.rows]
         except (Misfit, DecodeError):
             return None
         if "__key__" in self._codec.base.by_name:
-            columns["__key__"] = key_list([_without_zeros(group.keys)])
+            columns["__key__"] = [keys[row] for row in group.rows.tolist()]
         return columns
 
 
-def _without_zeros(keys: Bytes) -> Bytes:
-    """Keys without the bytes that are zero in all."""
-    return np.ascontiguousarray(keys[:, : int(np.count_nonzero(keys, axis=1).max())])
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Rows that were read together, field by field."""
+
+    rows: Integers
+    columns: dict[str, list[Any]]
+
+
+def _groups(payloads: Payloads) -> tuple[list[Group], Integers]:
+    """The members of the samples, as they were found before, or found now; rows left over."""
+    groups: list[Group] = []
+    rows: Integers = np.arange(len(payloads.starts))
+    if payloads.inside is not None:
+        groups, rows = list(payloads.inside.groups()), payloads.inside.left()
+    if len(rows) < _FEW_ROWS:
+        return groups, rows
+    data: Bytes = np.frombuffer(payloads.buffer, np.uint8)
+    more, left = find_groups(data, payloads.starts[rows] - BLOCK, payloads.ends[rows])
+    groups += (replace(group, rows=rows[group.rows]) for group in more)
+    return groups, rows[left]
 
 
 @lru_cache(maxsize=64)

@@ -15,6 +15,7 @@ from atdata._arrays import Bytes, Integers, Mask
 from atdata.shards.layouts.names import RESERVED
 from atdata.shards.tar.check import BytesAt, checksums_hold, octal
 from atdata.shards.tar.header import BLOCK
+from atdata.shards.tar.inside import Group, Inside
 from atdata.shards.tar.keys import KeyMatrix
 from atdata.shards.tar.scan import (
     GNU,
@@ -62,41 +63,36 @@ class Samples:
     keys: KeyMatrix
     after: int
     """Where the next sample begins."""
-    members: Members
+    members: Inside
 
 
-@dataclass(frozen=True, slots=True)
-class Members:
-    """The members of samples that follow each other, shape (members,) each."""
+def _inside(
+    firsts: Integers,
+    counts: Integers,
+    names: Bytes,
+    lengths: Integers,
+    spans: tuple[Integers, Integers],
+) -> Inside:
+    """The members of samples that follow each other.
 
-    firsts: Integers
-    """Number of the first member of each sample, shape (n,)."""
-    counts: Integers
-    """Number of members of each sample, shape (n,)."""
-    names: Bytes
-    lengths: Integers
-    """Bytes of the key in each name."""
-    starts: Integers
-    """Where the data of each begin, in bytes from the start of the window."""
-    ends: Integers
-
-    def groups(self, before: int) -> list[Group]:
-        """Samples with the same members, where ``before`` others come first."""
-        forms = _Forms(len(self.firsts))
-        fields = _after(self.names, self.lengths)
-        for step in range(int(self.counts.max())):
-            rows = np.flatnonzero(self.counts > step)
-            forms.add(rows, fields[self.firsts[rows] + step])
-        out: list[Group] = []
-        for form in np.unique(forms.of).tolist():
-            rows, spelled = np.flatnonzero(forms.of == form), forms.spelled(form)
-            # Members that appear twice or are reserved are not found here.
-            assert spelled is not None
-            which = self.firsts[rows][:, None] + np.arange(len(spelled))
-            keys = self.names[which[:, 0]]
-            keys[np.arange(keys.shape[1]) >= self.lengths[which[:, 0]][:, None]] = 0
-            out.append(Group(rows + before, spelled, self.starts[which], self.ends[which], keys))
-        return out
+    Args:
+        firsts: Number of the first member of each sample, shape (n,).
+        counts: Number of members of each sample.
+        names: Name of each member.
+        lengths: Bytes of the key in each name.
+        spans: Where the data of each member begin and end.
+    """
+    forms = _Forms(len(firsts))
+    fields = _after(names, lengths)
+    for step in range(int(counts.max())):
+        rows = np.flatnonzero(counts > step)
+        forms.add(rows, fields[firsts[rows] + step])
+    used, form = np.unique(forms.of, return_inverse=True)
+    spelled = [forms.spelled(number) for number in used.tolist()]
+    # Members that appear twice or are reserved are not found here.
+    known = tuple(fields for fields in spelled if fields is not None)
+    assert len(known) == len(spelled)
+    return Inside(known, form.reshape(-1), firsts, *spans)
 
 
 def find_samples(view: memoryview, at: int, *, span: int, most: int) -> Samples | None:
@@ -129,7 +125,7 @@ def find_samples(view: memoryview, at: int, *, span: int, most: int) -> Samples 
         return None
     lasts = after - 1
     ends = found.offsets[:whole] + found.sizes[:whole]
-    inner = (names[:whole], lengths[:whole], found.offsets[:whole], ends)
+    spans = (found.offsets[:whole], ends)
     keys = names[firsts, : int(lengths[firsts].max())].copy()
     keys[~inside[firsts, : keys.shape[1]]] = 0
     return Samples(
@@ -137,7 +133,7 @@ def find_samples(view: memoryview, at: int, *, span: int, most: int) -> Samples 
         ends[lasts],
         keys,
         int(found.chains[whole]),
-        Members(firsts, after - firsts, *inner),
+        _inside(firsts, after - firsts, names[:whole], lengths[:whole], spans),
     )
 
 
@@ -160,20 +156,6 @@ def _needs_a_look(names: Bytes, single: Integers) -> bool:
         return True
     alone = lower[single].tobytes()
     return b".mp" in alone or b".ms" in alone
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Samples with the same members in the same order."""
-
-    rows: Integers
-    """Which samples, in order, shape (n,)."""
-    fields: tuple[str, ...]
-    starts: Integers
-    """Where the data of each member begin, shape (n, members)."""
-    ends: Integers
-    keys: Bytes
-    """The key of each sample, zeros after it, shape (n, 100)."""
 
 
 def find_groups(data: Bytes, starts: Integers, ends: Integers) -> tuple[list[Group], Integers]:
@@ -222,9 +204,7 @@ def find_groups(data: Bytes, starts: Integers, ends: Integers) -> tuple[list[Gro
             continue
         places = [_of(mine, *part) for part in seen[: len(spelled)]]
         begins, stops = (np.stack(part, axis=1) for part in zip(*places, strict=True))
-        keys = first[mine]
-        keys[np.arange(_NAME_BYTES) >= lengths[mine][:, None]] = 0
-        groups.append(Group(mine, spelled, begins, stops, keys))
+        groups.append(Group(mine, spelled, begins, stops))
     return groups, np.sort(np.concatenate(left))
 
 

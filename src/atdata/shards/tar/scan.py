@@ -9,7 +9,7 @@ there, and decides.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from atdata._arrays import Bytes, Integers, Mask
 from atdata._limits import limits
 from atdata.shards.tar.check import checksums_hold, octal
 from atdata.shards.tar.header import BLOCK, key_of
+from atdata.shards.tar.inside import Inside
 from atdata.shards.tar.keys import KeyMatrix
 from atdata.shards.tar.stride import find_strided
 
@@ -24,6 +25,10 @@ FEWEST_ALIKE: Final = 8
 """Fewer members than this are walked, which is as fast."""
 _FEWEST_STRIDED: Final = 32
 """Fewer members than this at a constant stride are checked together with those after them."""
+_FIRST_JUMPS: Final = 32
+"""Members after which it is decided how to go on."""
+_FEW_RECORDS: Final = 16
+"""Records from one header to the next, on average, from which on members are jumped over."""
 USTAR: Final = int.from_bytes(b"ustar\x0000", "little")
 GNU: Final = int.from_bytes(b"ustar  \0", "little")
 _ZERO, _DOT, _SLASH, _LOW = b"\0./_"
@@ -46,8 +51,8 @@ class Found:
     """Bytes from ``end`` on that the next step needs, where the window was too short."""
     over: bool = False
     """Whether the end-of-archive marker was reached, at ``end``."""
-    inside: Any = None
-    """What was found inside the samples, for the decoder of their layout."""
+    inside: Inside | None = None
+    """The members of samples that have several, where these were found."""
 
 
 def find_alike(view: memoryview, at: int, *, span: int, most: int) -> Found | None:
@@ -108,7 +113,7 @@ def find_plain(view: memoryview, at: int, *, span: int, most: int) -> Plain | No
     if magic[0] not in (USTAR, GNU):
         return None
     headers_each = 2 if view[at + 156] == ord("x") else 1
-    starts = np.flatnonzero(magic == magic[0])[: headers_each * most]
+    starts = _header_records(view, at, magic, headers_each * most)
     headers = records[starts]
     sizes, good = octal(headers[:, 124:135])
     good &= (headers[:, 135] == _ZERO) & (sizes <= limits.sample_bytes)
@@ -129,6 +134,33 @@ def find_plain(view: memoryview, at: int, *, span: int, most: int) -> Plain | No
     places = (starts[before], starts[members] + 1, ends[members])
     chains, offsets, after = (at + records * BLOCK for records in places)
     return Plain(chains, offsets, sizes[members], after, headers[members, :100])
+
+
+def _header_records(view: memoryview, at: int, magic: Integers, most: int) -> Integers:
+    """Numbers of the records that may be headers, at most ``most``; the first is one.
+
+    Large members are skipped by their sizes, so that their pages are not touched.
+
+    Args:
+        view: The window.
+        at: Where the records begin.
+        magic: The magic of each record, where it is a header; shape (records,).
+        most: Most records to find.
+    """
+    found: list[int] = []
+    record, end = 0, len(magic)
+    while record < end and len(found) < most:
+        found.append(record)
+        if len(found) == _FIRST_JUMPS and record < _FIRST_JUMPS * _FEW_RECORDS:
+            # Looking at the records of small members costs less than a jump each.
+            return np.flatnonzero(magic == magic[0])[:most]
+        start = at + record * BLOCK + 124
+        try:
+            size = int(bytes(view[start : start + 11]), 8)
+        except ValueError:
+            break
+        record += 1 + (size + BLOCK - 1) // BLOCK if size >= 0 else end
+    return np.array(found)
 
 
 def _leading(good: Mask) -> int:

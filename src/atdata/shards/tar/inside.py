@@ -1,0 +1,102 @@
+"""Where in a buffer the members of many samples are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import Final
+
+import numpy as np
+
+from atdata._arrays import Integers
+
+UNKNOWN: Final = -1
+"""The form of a sample whose members were not looked for, or do not have plain headers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Samples with the same members in the same order."""
+
+    rows: Integers
+    """Which samples, in order, shape (n,)."""
+    fields: tuple[str, ...]
+    starts: Integers
+    """Where the data of each member begin, shape (n, members)."""
+    ends: Integers
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """The members of samples, in stored order. Each has a plain header right before its data."""
+
+    forms: tuple[tuple[str, ...], ...]
+    """Lists of fields, in lower case, each the members of some samples."""
+    form: Integers
+    """Number of each sample's list, or `UNKNOWN`; shape (n,)."""
+    firsts: Integers
+    """Number of each sample's first member, shape (n,)."""
+    starts: Integers
+    """Where the data of each member begin, shape (members of all,)."""
+    ends: Integers
+
+    def __len__(self) -> int:
+        return len(self.form)
+
+    @classmethod
+    def unknown(cls, count: int) -> Inside:
+        """Samples whose members are not known."""
+        none = np.empty(0, np.int64)
+        return cls((), np.full(count, UNKNOWN), np.zeros(count, np.int64), none, none)
+
+    @classmethod
+    def of_groups(cls, groups: Sequence[Group], count: int) -> Inside:
+        """Samples of these groups; those of none are unknown.
+
+        Args:
+            groups: The groups.
+            count: How many samples there are.
+        """
+        form, firsts = np.full(count, UNKNOWN), np.zeros(count, np.int64)
+        before = 0
+        for number, group in enumerate(groups):
+            form[group.rows] = number
+            firsts[group.rows] = before + np.arange(len(group.rows)) * len(group.fields)
+            before += group.starts.size
+        none = [np.empty(0, np.int64)]
+        starts = np.concatenate(none + [group.starts.reshape(-1) for group in groups])
+        ends = np.concatenate(none + [group.ends.reshape(-1) for group in groups])
+        return cls(tuple(group.fields for group in groups), form, firsts, starts, ends)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Inside]) -> Inside:
+        """Several, one after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        numbers: dict[tuple[str, ...], int] = {}
+        forms = []
+        for part in parts:
+            own = [numbers.setdefault(form, len(numbers)) for form in part.forms]
+            forms.append(np.array([*own, UNKNOWN])[part.form])
+        before = accumulate((len(part.starts) for part in parts), initial=0)
+        firsts = [part.firsts + shift for part, shift in zip(parts, before, strict=False)]
+        starts, ends = ([getattr(part, name) for part in parts] for name in ("starts", "ends"))
+        columns = (np.concatenate(column) for column in (forms, firsts, starts, ends))
+        return cls(tuple(numbers), *columns)
+
+    def take(self, rows: slice | Integers) -> Inside:
+        """Some of the samples, in the order of ``rows``."""
+        return replace(self, form=self.form[rows], firsts=self.firsts[rows])
+
+    def groups(self) -> Iterator[Group]:
+        """Samples with the same members."""
+        for number in np.unique(self.form).tolist():
+            if number != UNKNOWN:
+                rows, fields = np.flatnonzero(self.form == number), self.forms[number]
+                which = self.firsts[rows][:, None] + np.arange(len(fields))
+                yield Group(rows, fields, self.starts[which], self.ends[which])
+
+    def left(self) -> Integers:
+        """The samples whose members are not known, in order."""
+        return np.flatnonzero(self.form == UNKNOWN)
