@@ -68,7 +68,7 @@ def test_a_sample_without_a_key_is_an_error() -> None:
 
 def test_one_warning_counts_what_is_not_read() -> None:
     """Members that are not samples are reported at the end of a reading, or where it is left."""
-    mixed = [m for name, data in members(3) for m in ((name, data), (name[:6] + ".png", b"x"))]
+    mixed = [m for name, data in members(3) for m in ((name, data), (f"p{name[:6]}.png", b"x"))]
     mixed += [("labels.json", b"{}"), ("000009.msgpack.gz", b"x"), ("README", b"")]
     with pytest.warns(UnreadMembersWarning) as warned:
         assert len(read_all(tar_of(mixed))) == 3

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import IO, Final, TypeAlias, TypeVar
@@ -21,8 +21,9 @@ from atdata.shards.columns.column import READ_ROW_BYTES
 from atdata.shards.columns.decode import Block, LayoutDecoder, Payloads, decoder_of
 from atdata.shards.layouts.check import members_agree, members_match
 from atdata.shards.layouts.decode import members_decoder
+from atdata.shards.layouts.linked import linked_in
 from atdata.shards.layouts.sniff import layout_of
-from atdata.shards.layouts.walk import MembersWalker
+from atdata.shards.layouts.walk import APART, MembersWalker
 from atdata.shards.tar.check import (
     header_agrees,
     headers_match,
@@ -100,7 +101,8 @@ def read_blocks(
         file = window if isinstance(window, MappedFile) else None
         keys = partial(key_list, spans.keys)
         place = (spans.view, spans.starts, spans.ends, file, window.base)
-        payloads = Payloads(*place, inside=spans.inside)
+        linked = linked_in(spans.walker.links, spans.view, spans.starts, window.base)
+        payloads = Payloads(*place, inside=spans.inside, refused=spans.refused, linked=linked)
         yield Block(shard, decoder, payloads, keys, copy=copy)
 
 
@@ -136,7 +138,10 @@ def _read_by_table(
         end = min(count, done + _block_rows(typical, rows, done - first, most))
         # Copies: a mapped table may be overwritten after it was compared.
         starts, sizes = table.spans(np.arange(done, end))
-        payloads = Payloads(file.view, starts, starts + sizes, file, 0)
+        refused = {row - done: table.refused[row] for row in table.refused if done <= row < end}
+        linked = linked_in(table.links, file.view, starts, 0)
+        place = (file.view, starts, starts + sizes, file, 0)
+        payloads = Payloads(*place, refused=refused, linked=linked)
         if by_members:
             if not members_agree(table, np.arange(done, end), data, starts):
                 if not done:
@@ -245,13 +250,27 @@ def count_samples(
     shard: str,
     unread: Unread | None = None,
     whole: OpenWhole | None = None,
+    apart: bool = True,
 ) -> int:
     """Count the samples of a shard without decoding them; arguments as for `read_blocks`.
 
+    Args:
+        source: As for `read_blocks`.
+        shard: As for `read_blocks`.
+        unread: As for `read_blocks`.
+        whole: As for `read_blocks`.
+        apart: Whether parts of samples that are apart from each other are counted, too.
+
     Raises:
-        ShardError: As in `read_blocks`.
+        ShardError: As in `read_blocks`; or without ``apart``, the members of a sample are apart.
     """
-    return sum(len(spans.starts) for _, spans in _read(source, shard, unread, whole))
+    count = 0
+    for window, spans in _read(source, shard, unread, whole):
+        count += len(spans.starts)
+        for row, why in spans.refused.items() if not apart else ():
+            offset, key = window.base + int(spans.starts[row]) - BLOCK, key_list(spans.keys)[row]
+            raise ShardError(why, shard=shard, offset=offset, key=key)
+    return count
 
 
 def scan_table(
@@ -293,7 +312,10 @@ def scan_table(
         layout="msgpack" if walker is None else walker.layout,
     )
     if walker is not None:
-        table.alone, table.names = walker.alone, walker.names
+        table.alone, table.names, table.links = walker.alone, walker.names, walker.links
+        if walker.apart:
+            found = enumerate(key_list(keys))
+            table.refused = {row: APART for row, key in found if key in walker.apart}
     return table
 
 
@@ -321,7 +343,7 @@ def _read(
                 raise ShardError(
                     "a sample is a link, which is followed in files only, not in a stream"
                 ) from None
-            window, walker = whole(), Walker()
+            window, walker = whole(), type(walker)()
             for spans in _block_spans(walker, window, rows, first):
                 known, done = done, max(0, done - len(spans.starts))
                 if known < len(spans.starts):
@@ -408,13 +430,17 @@ class _BlockSpans:
     """What found it."""
     inside: Inside | None = None
     """See `Payloads`."""
+    refused: Mapping[int, str] = field(default_factory=dict)
+    """See `Payloads`."""
 
     def after(self, row: int) -> _BlockSpans:
         """The rows from ``row`` on, their keys as text."""
         if not row:
             return self
         keys: list[KeyMatrix | list[str]] = [key_list(self.keys)[row:]]
-        return _BlockSpans(self.view, self.starts[row:], self.ends[row:], keys, self.walker)
+        refused = {n - row: why for n, why in self.refused.items() if n >= row}
+        spans = (self.view, self.starts[row:], self.ends[row:])
+        return _BlockSpans(*spans, keys, self.walker, refused=refused)
 
 
 def _block_spans(
@@ -455,4 +481,8 @@ def _joined(walker: _AnyWalker, view: memoryview, pending: list[Found]) -> _Bloc
     if walker.layout == "members":
         parts = [found.inside or Inside.unknown(len(found.offsets)) for found in pending]
         inside = Inside.joined(parts)
-    return _BlockSpans(view, starts, starts + sizes, keys, walker, inside)
+    refused, done = {}, 0
+    for found in pending:
+        refused.update({done + row: why for row, why in found.refused.items()})
+        done += len(found.offsets)
+    return _BlockSpans(view, starts, starts + sizes, keys, walker, inside, refused)

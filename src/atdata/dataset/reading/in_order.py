@@ -8,14 +8,15 @@ from contextlib import closing
 from functools import partial
 from typing import Any
 
-from atdata.dataset.reading.find_table import checked_table
+from atdata.dataset.reading.find_table import checked_table, scanned_table
 from atdata.dataset.reading.rows import Rows, Run
 from atdata.dataset.reading.shards import Shard, Shards
 from atdata.dataset.reading.steps import Steps
 from atdata.errors import ShardError
 from atdata.shards.columns.decode import Block
+from atdata.shards.layouts.sniff import layout_of
 from atdata.shards.reader import read_blocks
-from atdata.shards.tar.window import MappedFile, StreamChunks
+from atdata.shards.tar.window import MappedFile, StreamChunks, open_window
 
 
 def read_in_order(
@@ -51,6 +52,9 @@ def read_in_order(
             else:
                 file = _mapped(shard)
                 table = checked_table(shard, path)
+                if table is None and steps.skips and layout_of(open_window(file)) == "members":
+                    # All parts of a sample are skipped, also those before the others are found.
+                    table = scanned_table(shard, unread)
                 blocks = _of_file(shard, file, read_blocks(file, table=table, **options))
             for block in blocks:
                 rows, kept = steps.apply(block)

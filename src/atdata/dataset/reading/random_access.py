@@ -11,6 +11,7 @@ import numpy as np
 from atdata._arrays import Bytes, Indices, Integers
 from atdata._limits import limits
 from atdata._secrets import redacted_repr
+from atdata.dataset.reading.linked import check_linked, with_links
 from atdata.dataset.reading.payloads import Located, Selection
 from atdata.dataset.reading.positions import PositionedShards
 from atdata.dataset.reading.shard_files import SHARD_DISTANCE, WrongTableError
@@ -249,6 +250,8 @@ class RandomAccess:
             hashed, files = self._shards.each[number].verify == "full", self._shards.files
             file = files.as_before(number) if hashed else files.get(number)
             file.read_into(memoryview(data), offset - BLOCK)
+            if row in table.refused or table.links:
+                return self.rows(np.array([position])).samples()[0]
             if table.head.layout == "members":
                 place, memory = np.array([BLOCK]), np.frombuffer(data, np.uint8)
                 if not first_members_agree(memory, place, [table.key_bytes(row)]):
@@ -340,6 +343,8 @@ class RandomAccess:
             return self._shards.each[int(self._shards.numbers_of(positions[row : row + 1])[0])].name
 
         decoder = in_layout(self._codec, self._layout(found.shards))
+        tables = map(self._shards.tables.peek, found.shards)
+        payloads = with_links(payloads, positions, tables, self._row, self._shards.files)
         block: Block[Any] = Block(name, decoder, payloads, lambda: keys, url_of=url_of)
         return PositionedRows(self, block, positions, found.keys, keys)
 
@@ -417,7 +422,7 @@ class RandomAccess:
                 raise WrongTableError(number, None)
             offsets = found.starts[part][of] - number * SHARD_DISTANCE + BLOCK
             if table.names:
-                _check_linked(number, table, offsets, data, at[of])
+                check_linked(number, table, offsets, data, at[of])
             else:
                 self._check_keys(number, table, offsets, data, at[of])
 
@@ -489,12 +494,3 @@ def _between(table: SampleTable, row: int) -> tuple[int, int]:
     """From where to where extended headers of a sample may be; nothing, if more than 1 MB."""
     start, end = table.end_of(row - 1), int(table.offsets[row]) - BLOCK
     return (start, end) if 0 < end - start <= limits.extended_bytes else (end, end)
-
-
-def _check_linked(
-    number: int, table: SampleTable, offsets: Integers, data: Bytes, at: Integers
-) -> None:
-    """As `RandomAccess._check_keys`, of a shard in which links lead to some of the payloads."""
-    for offset, place in zip(offsets.tolist(), at.tolist(), strict=True):
-        if table.names.get(offset) != name_of(data[place - BLOCK : place].tobytes()):
-            raise WrongTableError(number, None)

@@ -95,7 +95,8 @@ def _verdict(shard: Shard, unread: Unread) -> Verdict:
                     pass
                 return shard.whole()
 
-            samples = count_samples(stream, shard=shard.name, unread=others, whole=whole)
+            options: dict[str, Any] = {"unread": others, "whole": whole, "apart": False}
+            samples = count_samples(stream, shard=shard.name, **options)
     except (AtdataError, OSError) as error:
         return Verdict(shard.name, "failed", _without_place(error, shard))
     unread.join(others)

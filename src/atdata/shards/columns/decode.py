@@ -7,10 +7,10 @@ are decoded one by one. Then everything is put back in order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Final, Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
+from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -42,6 +42,11 @@ _MOST_ATTEMPTS: Final = 8
 """Layouts that are tried in one block; the rows left over are decoded one by one."""
 
 
+Linked: TypeAlias = Callable[[int, int], memoryview]
+"""Takes a row, and where in its bytes, head included, the header of a link begins; gives what the
+link leads to, or raises a `DecodeError`."""
+
+
 @dataclass(frozen=True)
 class Payloads:
     """Payloads in one buffer."""
@@ -57,12 +62,24 @@ class Payloads:
     """Where in the shard the buffer begins; None: the payloads were copied from several places."""
     inside: Inside | None = None
     """The members of samples that have several, if these were found before."""
+    refused: Mapping[int, str] = field(default_factory=dict)
+    """Rows that cannot be decoded, and why."""
+    linked: Linked | None = None
+    """If members of samples are links: what they lead to."""
 
     def take(self, rows: slice | Integers) -> Payloads:
         """Some of the payloads, in the order of ``rows``."""
         inside = None if self.inside is None else self.inside.take(rows)
         places = self.starts[rows], self.ends[rows]
-        return Payloads(self.buffer, *places, self.file, self.base, inside)
+        part = Payloads(self.buffer, *places, self.file, self.base, inside)
+        if not self.refused and self.linked is None:
+            return part
+        numbers, linked = np.arange(len(self.starts))[rows].tolist(), self.linked
+        refused = {i: self.refused[n] for i, n in enumerate(numbers) if n in self.refused}
+        if linked is None:
+            return replace(part, refused=refused)
+        follow = linked
+        return replace(part, refused=refused, linked=lambda row, at: follow(numbers[row], at))
 
     def cursor(self) -> Cursor:
         """A cursor at the start of each payload, at least one."""
@@ -91,8 +108,16 @@ class LayoutDecoder(Protocol[T]):
         """Bytes before a recorded payload that belong to it."""
         ...
 
-    def unpack(self, payload: memoryview, url: str) -> T:
-        """One sample of the shard ``url``, from its head on; raises a DecodeError."""
+    def unpack(
+        self, payload: memoryview, url: str, linked: Callable[[int], memoryview] | None = None
+    ) -> T:
+        """One sample of the shard ``url``, from its head on; raises a DecodeError.
+
+        Args:
+            payload: Its bytes.
+            url: The shard.
+            linked: As `Linked`, of this row.
+        """
         ...
 
     def samples(
@@ -124,7 +149,9 @@ class Decoder(Generic[T]):
         known = {name: read for name, read in readers.items() if read is not None}
         return known if known and len(known) == len(readers) else None
 
-    def unpack(self, payload: memoryview, url: str) -> T:
+    def unpack(
+        self, payload: memoryview, url: str, linked: Callable[[int], memoryview] | None = None
+    ) -> T:
         """One sample, as the codec gives it."""
         return self.codec.unpack(payload)
 
@@ -166,14 +193,13 @@ class Decoder(Generic[T]):
             return groups[0].columns
         samples = [(row, unpack(row)) for row in left.tolist()]
         merged: dict[str, LazyColumn] = {}
-        for field in self.codec.fields:
-            name = field.name
+        for name in self.codec.by_name:
             if not samples and (stacked := _interleave(groups, name, len(payloads.starts))):
                 merged[name] = stacked[0]
                 continue
             values: list[Any] = [None] * len(payloads.starts)
             for group in groups:
-                column = as_list(group.columns[name], field.kind)
+                column = as_list(group.columns[name], self.codec.by_name[name].kind)
                 for row, value in zip(group.rows.tolist(), column, strict=True):
                     values[row] = value
             for row, sample in samples:
@@ -389,8 +415,12 @@ class Block(Generic[T]):
     def _unpack(self, row: int) -> T:
         whole = self._payloads
         start = int(whole.starts[row]) - self.decoder.head
+        linked = None if whole.linked is None else partial(whole.linked, row)
         try:
-            return self.decoder.unpack(whole.buffer[start : int(whole.ends[row])], self._url(row))
+            if row in whole.refused:
+                raise DecodeError(whole.refused[row])
+            payload = whole.buffer[start : int(whole.ends[row])]
+            return self.decoder.unpack(payload, self._url(row), linked)
         except DecodeError as error:
             if self._check_row is not None:
                 self._check_row(row)

@@ -49,7 +49,7 @@ def range_agrees(read: Callable[[int, int], bytes], start: int, end: int, key: b
                     return False
                 found += 1
                 alone = found == 1 and is_msgpack(member)
-                last = at + member.data + member.size
+                last = at + member.data_end
             at += member.end
     except ShardError:
         return False

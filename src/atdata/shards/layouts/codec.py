@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Generic, TypeVar
 
 from atdata.errors import DecodeError, ShardError
@@ -33,14 +33,15 @@ class Found(Generic[T]):
         """Their bytes: views of the range."""
 
 
-def find_members(data: memoryview) -> Found[Any]:
+def find_members(data: memoryview, linked: Callable[[int], memoryview] | None = None) -> Found[Any]:
     """The members in the range of one sample.
 
     Args:
         data: From the first header to the end of the last member's data.
+        linked: Takes where in it the header of a link begins; gives what the link leads to.
 
     Raises:
-        DecodeError: It is not the range of one sample.
+        DecodeError: It is not the range of one sample; or what ``linked`` raises.
     """
     members, at, last = Members(), 0, 0
     raw: bytes | None = None
@@ -57,11 +58,14 @@ def find_members(data: memoryview) -> Found[Any]:
                 continue
             if raw is None:
                 raw = named[0]
-            last = member.data + member.size
-            if named[0] != raw or last > len(data):
+            last = member.data_end
+            if named[0] != raw or last > len(data) or (member.is_link and linked is None):
                 raise DecodeError("the sample table of the shard does not fit its members")
             fields.append(field_text(named[1], 0))
-            values.append(data[member.data : last])
+            if member.is_link and linked is not None:
+                values.append(linked(member.header))
+            else:
+                values.append(data[member.data : last])
         key = "" if raw is None else key_text(raw, 0)
     except ShardError as error:
         raise DecodeError(error.problem) from None
@@ -101,17 +105,23 @@ class MembersCodec(Generic[T]):
         self.base = codec
         self._plans: dict[tuple[str, ...], Plan] = {}
 
-    def unpack(self, payload: bytes | memoryview, url: str = "") -> T:
+    def unpack(
+        self,
+        payload: bytes | memoryview,
+        url: str = "",
+        linked: Callable[[int], memoryview] | None = None,
+    ) -> T:
         """A sample.
 
         Args:
             payload: Its range of the tar, from the first header on.
             url: The shard, for a field ``__url__``.
+            linked: As for `find_members`.
 
         Raises:
             DecodeError: It is not a sample of this type; names the path.
         """
-        found = find_members(memoryview(payload))
+        found = find_members(memoryview(payload), linked)
         name = self.base.sample_type.__name__
         try:
             plan = self.plan(found.fields)

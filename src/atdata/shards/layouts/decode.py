@@ -38,9 +38,11 @@ class MembersDecoder(Generic[T]):
     def __init__(self, codec: SampleCodec[T]) -> None:
         self._codec = MembersCodec(codec)
 
-    def unpack(self, payload: memoryview, url: str) -> T:
+    def unpack(
+        self, payload: memoryview, url: str, linked: Callable[[int], memoryview] | None = None
+    ) -> T:
         """See `LayoutDecoder`."""
-        return self._codec.unpack(payload, url)
+        return self._codec.unpack(payload, url, linked)
 
     def samples(
         self, payloads: Payloads, unpack: Callable[[int], T], keys: Sequence[str]
@@ -80,7 +82,8 @@ class MembersDecoder(Generic[T]):
 
     def _parts(self, payloads: Payloads, keys: Sequence[str]) -> tuple[list[_Part], Integers]:
         """Rows that were read together; and those to read one by one, in order."""
-        if "__url__" in self._codec.base.by_name or len(payloads.starts) < _FEW_ROWS:
+        few = len(payloads.starts) < _FEW_ROWS
+        if few or payloads.refused or "__url__" in self._codec.base.by_name:
             return [], np.arange(len(payloads.starts))
         groups, left = _groups(payloads)
         parts: list[_Part] = []

@@ -8,8 +8,8 @@ from atdata.errors import ShardError
 from atdata.shards.tar.header import key_of
 from atdata.shards.tar.members import Member
 
-_READ_FLAGS: Final = frozenset(b"\x0007")
-"""Type flags of the members that WebDataset reads."""
+_FLAGS: Final = frozenset(b"\x000127")
+"""Type flags of members of samples: the files that WebDataset reads, and links to files."""
 RESERVED: Final = frozenset({"__key__", "__url__", "__local_path__", "__bad__"})
 """Fields that WebDataset sets, or that change what it does."""
 
@@ -32,13 +32,16 @@ def split_name(name: bytes) -> tuple[bytes, bytes] | None:
 
 
 def of_sample(member: Member) -> tuple[bytes, bytes] | None:
-    """Key and field of a member that is part of a sample; None: it is none."""
-    return split_name(member.name) if member.flag in _READ_FLAGS else None
+    """Key and field of a member that is part of a sample; None: it is none.
+
+    Of a link, that holds only if it leads to a file.
+    """
+    return split_name(member.name) if member.flag in _FLAGS else None
 
 
 def is_msgpack(member: Member) -> bool:
     """Whether a member would be a sample of the msgpack layout."""
-    return member.flag in _READ_FLAGS and key_of(member.name) is not None
+    return member.flag in _FLAGS and key_of(member.name) is not None
 
 
 def key_text(key: bytes, offset: int) -> str:

@@ -20,6 +20,7 @@ from atdata.shards.layouts.names import field_text, is_msgpack, key_text, of_sam
 from atdata.shards.layouts.plain import Samples, find_samples
 from atdata.shards.tar.header import BLOCK, Extended
 from atdata.shards.tar.keys import KeyRegister
+from atdata.shards.tar.links import LinksError, Tree
 from atdata.shards.tar.members import Buffer, Marker, Member, Members, Short, add_kind, kind_of
 from atdata.shards.tar.scan import Found
 from atdata.shards.tar.table import Layout
@@ -30,10 +31,11 @@ _LONGEST_WALK_SAMPLES: Final = 256
 """Samples after which headers are compared again at the latest."""
 _LEAST_SPAN_BYTES: Final = 1 << 17
 """Bytes that are looked at together, at least."""
-_APART: Final = (
+APART: Final = (
     "two samples have this key, or the members of one do not stand next to each other, so that "
     "WebDataset's readers give it in parts. Write the shard again, its members sorted by name"
 )
+"""What is wrong with samples whose key comes again later."""
 
 
 class MembersWalker:
@@ -41,14 +43,19 @@ class MembersWalker:
 
     layout: Final[Layout] = "members"
     names: Final[Mapping[int, bytes]] = {}
-    """As of `Walker`: no sample is a link."""
+    """As of `Walker`: no sample is a link, only members of samples are."""
 
     def __init__(self) -> None:
         self.samples = 0
         self.others: Counter[str] = Counter()
         """Counts of members that belong to no sample, by their kind as a warning names it."""
         self._bytes = 0
-        self._keys = KeyRegister(_APART)
+        self.links: dict[int, tuple[int, int] | str] = {}
+        """See `SampleTable`."""
+        self.apart: set[str] = set()
+        """Keys that came again."""
+        self._keys = KeyRegister()
+        self._tree: Tree | None = None
         self._members = Members()
         self._patience = 1
         self._left_to_walk = 0
@@ -57,8 +64,8 @@ class MembersWalker:
 
     @property
     def alone(self) -> bool:
-        """Whether every member so far belongs to a sample."""
-        return not self.others
+        """Whether every member so far belongs to a sample, and each sample can be in a table."""
+        return not (self.others or self.links or self.apart)
 
     @property
     def typical(self) -> int:
@@ -69,8 +76,8 @@ class MembersWalker:
         """Find samples from ``at`` on, as `Walker.find` does.
 
         Raises:
-            ShardError: Damaged, cut short, no tar; two samples with one key, members of a sample
-                that are apart, two with one name, or a sample of the msgpack layout.
+            ShardError: Damaged, cut short, no tar, or a sample of the msgpack layout.
+            LinksError: A member is a link, and the window is not the whole tar.
         """
         if self._left_to_walk <= 0 and most > 1 and self._members.everywhere == Extended():
             span = (most + 2) * self.typical * 5 // 4
@@ -97,21 +104,26 @@ class MembersWalker:
         starts, keys = samples.starts, samples.keys
         lengths = np.count_nonzero(keys, axis=1)
         cuts = [0, *(np.flatnonzero(np.diff(lengths)) + 1).tolist(), len(keys)]
+        refused: dict[int, str] = {}
         for first, end in pairwise(cuts):
             part = np.ascontiguousarray(keys[first:end, : int(lengths[first])])
-            self._keys.add_many(part, base + starts[first:end])
+            for row in self._keys.add_many(part):
+                refused[first + row] = APART
+                self.apart.add(part[row].tobytes().decode("ascii"))
         self._members.last_key = keys[-1].tobytes().rstrip(b"\0").decode("ascii")
         self.samples += len(keys)
         self._bytes += samples.after - at
         sizes = samples.ends - starts - BLOCK
-        return Found(starts + BLOCK, sizes, keys, samples.after, inside=samples.members)
+        inside = samples.members
+        return Found(starts + BLOCK, sizes, keys, samples.after, inside=inside, refused=refused)
 
     def _walk(self, window: Buffer, at: int, base: int, final: bool, most: int) -> Found:
         """As `find`, header by header."""
         offsets: list[int] = []
         sizes: list[int] = []
         keys: list[str] = []
-        found = Found(offsets, sizes, keys, at)
+        refused: dict[int, str] = {}
+        found = Found(offsets, sizes, keys, at, refused=refused)
         sample: _Sample | None = None
         while True:
             start = at
@@ -129,8 +141,12 @@ class MembersWalker:
                 if final:
                     self._members.check_whole(member, window, base)
                 at, named = member.end, of_sample(member)
+                if member.is_link and named is not None:
+                    named = named if self._follows(member, window, base, final) else None
             if sample is not None and (isinstance(member, Marker) or _is_next(named, sample)):
-                keys.append(self._ended(sample, base))
+                if self._ended(sample, base):
+                    refused[len(keys)] = APART
+                keys.append(sample.key)
                 offsets.append(sample.start + BLOCK)
                 sizes.append(sample.end - sample.start - BLOCK)
                 found.end, sample = start, None
@@ -147,13 +163,14 @@ class MembersWalker:
             key, field = named
             if sample is None:
                 sample = _Sample(key, key_text(key, base + start), start)
-            sample.add(member, field_text(field, base + start), base)
+            field_text(field, base + start)
+            sample.add(member, self.links.get(base + member.header))
 
     def finish(self) -> None:
         """Check what was found: nothing is left to check."""
 
-    def _ended(self, sample: _Sample, base: int) -> str:
-        """The key of a sample that is whole, once it is registered."""
+    def _ended(self, sample: _Sample, base: int) -> bool:
+        """Register a sample that is whole; whether another one has its key."""
         here = base + sample.start
         if sample.is_msgpack:
             raise ShardError(
@@ -162,16 +179,33 @@ class MembersWalker:
                 offset=here,
                 key=sample.key,
             )
-        size = sample.end - sample.start
+        size = sample.end - sample.start + sample.linked
         if size > limits.sample_bytes:
             raise ShardError(f"a sample of {size:,} bytes", offset=here, key=sample.key)
-        self._keys.add(sample.key, here)
+        again = not self._keys.add(sample.key)
+        if again:
+            self.apart.add(sample.key)
         self._members.last_key = sample.key
         self.samples += 1
-        self._bytes += size
+        self._bytes += size - sample.linked
         if self.samples > limits.samples:
             raise ShardError(f"more than {limits.samples:,} samples in one shard", offset=here)
-        return sample.key
+        return again
+
+    def _follows(self, link: Member, window: Buffer, base: int, final: bool) -> bool:
+        """Follow a link as unpacking would; False: to a folder, so that it is of no sample."""
+        if base or not final:
+            raise LinksError
+        self._tree = self._tree or Tree(window)
+        if self._tree.leads_to_folder(link):
+            return False
+        if link.header not in self.links:
+            try:
+                file = self._tree.file(link)
+                self.links[link.header] = file.data, file.size
+            except ShardError as error:
+                self.links[link.header] = error.problem
+        return True
 
     def _check(self, member: Member, base: int) -> None:
         said = self._members.everywhere
@@ -201,20 +235,14 @@ class _Sample:
         self.start = self.end = start
         self.is_msgpack = True
         """Whether its only member so far is a sample of the msgpack layout."""
-        self._fields: set[str] = set()
+        self.linked = 0
+        """Bytes that links of it lead to."""
 
-    def add(self, member: Member, field: str, base: int) -> None:
-        """Add a member.
-
-        Raises:
-            ShardError: It has the name of one that was added.
-        """
-        if field in self._fields:
-            problem = f"the member {field!r} twice"
-            raise ShardError(problem, offset=base + member.header, key=self.key)
-        self.is_msgpack = not self._fields and is_msgpack(member)
-        self._fields.add(field)
-        self.end = member.data + member.size
+    def add(self, member: Member, link: tuple[int, int] | str | None) -> None:
+        """Add a member; of a link, see `SampleTable.links`."""
+        self.is_msgpack = self.end == self.start and is_msgpack(member)
+        self.end = member.data_end
+        self.linked += link[1] if isinstance(link, tuple) else 0
 
 
 def _is_next(named: tuple[bytes, bytes] | None, sample: _Sample) -> bool:

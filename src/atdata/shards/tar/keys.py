@@ -10,7 +10,6 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from atdata._arrays import Bytes, Integers
-from atdata.errors import ShardError
 
 KeyMatrix: TypeAlias = Bytes
 """Keys in ASCII, zeros after shorter ones: shape (n, length)."""
@@ -104,52 +103,40 @@ class KeyLog:
 
 
 class KeyRegister:
-    """All keys of one shard that is read, to find one that appears twice.
+    """All keys of one shard that is read, to find those that appear twice.
 
     Keys usually ascend, shorter ones first. As long as they do, comparing neighbours is enough; a
     set is made when they no longer do.
-
-    Args:
-        twice: What is wrong where one appears twice.
     """
 
-    def __init__(self, twice: str = "two samples have this key") -> None:
-        self._twice = twice
+    def __init__(self) -> None:
         self._last = (-1, b"")
         self._ordered: list[np.ndarray[Any, np.dtype[np.bytes_]] | list[bytes]] = []
         self._seen: set[bytes] | None = None
 
-    def add(self, key: str, offset: int) -> None:
-        """Register one key.
-
-        Args:
-            key: The key.
-            offset: Where its sample begins, for the error.
-
-        Raises:
-            ShardError: It is registered already.
-        """
+    def add(self, key: str) -> bool:
+        """Register one key; False if it is registered already."""
         raw = key.encode("utf-8")
         if self._seen is None:
             if (len(raw), raw) > self._last:
                 self._last = (len(raw), raw)
                 self._ordered.append([_kept(raw)])
-                return
+                return True
             self._seen = self._unordered()
         kept = _kept(raw)
         if kept in self._seen:
-            raise ShardError(self._twice, offset=offset, key=key)
+            return False
         self._seen.add(kept)
+        return True
 
-    def add_many(self, keys: KeyMatrix, offsets: Integers) -> None:
+    def add_many(self, keys: KeyMatrix) -> list[int]:
         """Register many keys of one length, as `add` does one.
 
         Args:
             keys: Shape (n, length), n at least 1, without zero bytes.
-            offsets: Shape (n,), where their samples begin.
 
-        Raises:
-            ShardError: One of them is registered already.
+        Returns:
+            Which of them are registered already, or were by those before.
         """
         count, length = keys.shape
         raw = keys.view(f"S{length}").reshape(count)
@@ -157,15 +144,14 @@ class KeyRegister:
             if (length, bytes(raw[0])) > self._last and bool((raw[1:] > raw[:-1]).all()):
                 self._last = (length, bytes(raw[-1]))
                 self._ordered.append(raw)
-                return
+                return []
             self._seen = self._unordered()
-        # Whole sets at once; key by key only to name the one that appears twice.
+        # Whole sets at once; key by key only to find those that appear twice.
         listed = raw.tolist()
         if self._seen.isdisjoint(listed) and len(set(listed)) == count:
             self._seen.update(listed)
-            return
-        for key, offset in zip(listed, offsets.tolist(), strict=True):
-            self.add(key.decode("ascii"), offset)
+            return []
+        return [row for row, key in enumerate(listed) if not self.add(key.decode("ascii"))]
 
     def _unordered(self) -> set[bytes]:
         seen: set[bytes] = set()

@@ -109,6 +109,14 @@ class Tree:
             self._refuse(link, "which is no file before it in the shard")
         return found
 
+    def leads_to_folder(self, link: Member) -> bool:
+        """Whether a link leads to a folder of this tar."""
+        try:
+            path = self._walk((), _parts(link.name), link)
+        except ShardError:
+            return False
+        return path in self._nodes and self._nodes[path] is None
+
     def file(self, link: Member) -> Member:
         """The file that a link leads to.
 

@@ -66,6 +66,16 @@ class Member:
         """Whether it is a file."""
         return self.flag not in WITHOUT_DATA
 
+    @property
+    def data_end(self) -> int:
+        """Where its payload ends; of what is no file, its header."""
+        return self.data + (self.size if self.has_data else 0)
+
+    @property
+    def is_link(self) -> bool:
+        """Whether it is a hard or symbolic link."""
+        return self.flag in (HARD_LINK, SYMBOLIC_LINK)
+
 
 @dataclass(frozen=True, slots=True)
 class Short:
@@ -195,7 +205,7 @@ def kind_of(member: Member) -> str | None:
     """The name of a member's kind in a warning; None: a folder, which is not counted."""
     if member.flag == FOLDER:
         return None
-    if member.flag in (HARD_LINK, SYMBOLIC_LINK):
+    if member.is_link:
         return "link"
     if not member.has_data:
         return "device"

@@ -8,7 +8,8 @@ there, and decides.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -53,6 +54,8 @@ class Found:
     """Whether the end-of-archive marker was reached, at ``end``."""
     inside: Inside | None = None
     """The members of samples that have several, where these were found."""
+    refused: Mapping[int, str] = field(default_factory=dict)
+    """Which of the samples cannot be decoded, and why."""
 
 
 def find_alike(view: memoryview, at: int, *, span: int, most: int) -> Found | None:

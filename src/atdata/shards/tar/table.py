@@ -110,6 +110,11 @@ class SampleTable:
         self.names: Mapping[int, bytes] = {}
         """If samples are links: offset of each payload → the name in its header. Offsets need not
         ascend then, and samples may share a payload."""
+        self.links: Mapping[int, tuple[int, int] | str] = {}
+        """Of the members layout: offset of a link's header → where the file that it leads to
+        begins, and its size; or why it leads to none."""
+        self.refused: Mapping[int, str] = {}
+        """Rows that cannot be decoded, and why."""
 
     def __len__(self) -> int:
         return self.head.samples
@@ -281,6 +286,7 @@ class SampleTable:
         head = replace(self.head, shard_bytes=shard_bytes, sha256=sha256)
         table = SampleTable(head, self._body)
         table.alone, table.names = self.alone, self.names
+        table.links, table.refused = self.links, self.refused
         return table
 
     @classmethod

@@ -11,14 +11,14 @@ its end-of-archive marker and nothing but zeros after it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from typing import Final, TypeAlias
 
 import numpy as np
 
 from atdata._limits import limits
 from atdata.errors import ShardError
-from atdata.shards.tar.header import BLOCK, HARD_LINK, SYMBOLIC_LINK, Extended, key_of
+from atdata.shards.tar.header import BLOCK, Extended, key_of
 from atdata.shards.tar.keys import KeyRegister
 from atdata.shards.tar.links import LinksError, Tree
 from atdata.shards.tar.members import (
@@ -42,12 +42,17 @@ _WORTHWHILE_SAMPLES: Final = 32
 """Samples with headers alike that were worth looking for."""
 _LONGEST_WALK_SAMPLES: Final = 1024
 """Samples after which headers are compared again at the latest."""
+_TWICE: Final = "two samples have this key"
 
 
 class Walker:
     """Finds the samples of one tar: many at once where headers are alike, else one by one."""
 
     layout: Final[Layout] = "msgpack"
+    links: Final[Mapping[int, tuple[int, int] | str]] = {}
+    """As of `MembersWalker`: only samples themselves are links."""
+    apart: Final[Set[str]] = frozenset()
+    """As of `MembersWalker`: two samples with one key are an error."""
 
     def __init__(self) -> None:
         self.samples = 0
@@ -101,7 +106,9 @@ class Walker:
                 self._left_to_walk = self._patience
             if alike is not None:
                 keys, offsets = np.asarray(alike.keys), np.asarray(alike.offsets)
-                self._keys.add_many(keys, base + offsets - BLOCK)
+                for row in self._keys.add_many(keys):
+                    key = keys[row].tobytes().decode("ascii")
+                    raise ShardError(_TWICE, offset=base + int(offsets[row]) - BLOCK, key=key)
                 self._members.last_key = keys[-1].tobytes().decode("ascii")
                 self._count(len(keys), alike.end - at, base + at)
                 return alike
@@ -147,7 +154,8 @@ class Walker:
             if is_apple_double(member.name, window[file.data : file.data + 4]):
                 self._other("of macOS (._)")
                 continue
-            self._keys.add(key, here)
+            if not self._keys.add(key):
+                raise ShardError(_TWICE, offset=here, key=key)
             offsets.append(file.data)
             sizes.append(file.size)
             keys.append(key)
@@ -170,7 +178,7 @@ class Walker:
     def _key(self, member: Member, offset: int) -> str | None:
         """The key of the sample that a member is, or None."""
         raw = key_of(member.name)
-        if raw is None or not (member.has_data or member.flag in (HARD_LINK, SYMBOLIC_LINK)):
+        if raw is None or not (member.has_data or member.is_link):
             return None
         try:
             key = raw.decode("utf-8")
