@@ -24,7 +24,6 @@ from atdata.dataset.reading.buffer_shuffle import (
 )
 from atdata.dataset.reading.epoch import DatasetEpoch, Epoch, Shuffle
 from atdata.dataset.reading.in_order import read_in_order
-from atdata.dataset.reading.packed import packed
 from atdata.dataset.reading.positions import PositionedShards
 from atdata.dataset.reading.random_access import RandomAccess
 from atdata.dataset.reading.ranks import Share, left_of, length, share_of
@@ -41,11 +40,13 @@ from atdata.samples.batch import SampleBatch
 from atdata.samples.codec import check_sample_type, is_sample_type
 from atdata.samples.dict_sample import DictSample
 from atdata.samples.pickling import check_type
-from atdata.shards.writer import PackedSample
+from atdata.system.forks import importing
 
 if TYPE_CHECKING:
     # Python has defaults of type variables from 3.13 on; type checkers know them everywhere.
     from typing_extensions import TypeVar as _TypeVar
+
+    from atdata.shards.writer import PackedSample
 
     T = _TypeVar("T", default=Any)
 else:
@@ -187,6 +188,9 @@ class Dataset(Verbs[T]):
         Stored samples are checked against their type and passed on byte for byte; those that
         went through filter, map or a lens are packed again.
         """
+        with importing():
+            from atdata.dataset.reading.packed import packed
+
         splits = splits_of(self.known_shards())
         yield from packed(self._shards, self._steps, self._sample_type, splits, self._share)
 

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar, cast, overload
 
 import numpy as np
 
-from atdata._arrays import Indices, Integers
+from atdata._arrays import Indices, Integers, distinct
 from atdata._secrets import redacted_repr
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.decode.options import Decodes
@@ -258,11 +258,11 @@ class MixedEpoch:
         chosen = self._choices[places]
         part, inside = np.empty(len(places), np.int64), np.empty(len(places), np.int64)
         parts: list[tuple[Epoch, Any]] = []
-        for dataset in np.unique(chosen).tolist():
+        for dataset in distinct(chosen).tolist():
             mine = np.flatnonzero(chosen == dataset)
             nth = np.searchsorted(self._draws[dataset], places[mine])
             samples = self._counts[dataset]
-            for number in np.unique(nth // samples).tolist():
+            for number in distinct(nth // samples).tolist():
                 of = nth // samples == number
                 epoch = self._one(dataset, number)
                 part[mine[of]], inside[mine[of]] = len(parts), np.arange(int(of.sum()))
@@ -274,7 +274,7 @@ class MixedEpoch:
         parts, insides = fetched.part[part], fetched.inside[part]
         found: list[Rows] = []
         kept: list[Integers] = []
-        for number in np.unique(parts).tolist():
+        for number in distinct(parts).tolist():
             mine = np.flatnonzero(parts == number)
             epoch, of_part = fetched.parts[number]
             rows, left = epoch.finish(of_part, insides[mine])
