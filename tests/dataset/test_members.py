@@ -28,6 +28,8 @@ from atdata.errors import (
     UnknownFieldWarning,
     UnreadMembersWarning,
 )
+from atdata.shards.reader import scan_table
+from atdata.shards.tar.table import SampleTable
 
 
 @atdata.packable
@@ -153,9 +155,6 @@ def test_steps_and_rewriting(tmp_path: Path) -> None:
 
 def test_a_table_of_ours_is_used_and_a_foreign_one_left_alone(tmp_path: Path) -> None:
     """A table next to the shard serves if it is ours; another program's file stays as it is."""
-    from atdata.shards.reader import scan_table
-    from atdata.shards.tar.table import SampleTable
-
     [path] = written(tmp_path, shards=1)
     expected = list(atdata.Dataset[Pair](path))
     index = path.with_name(path.name + ".idx")
@@ -170,6 +169,35 @@ def test_a_table_of_ours_is_used_and_a_foreign_one_left_alone(tmp_path: Path) ->
     index.write_bytes(table.to_bytes())
     assert list(atdata.Dataset[Pair](path)) == expected
     assert atdata.Dataset[Pair](path)[17] == expected[17]
+
+
+@pytest.mark.parametrize("count", [4, 400])
+def test_a_table_that_cuts_a_sample_in_two_is_not_used(tmp_path: Path, count: int) -> None:
+    """A sample is all its members, whatever a table says; tables of large shards are sampled."""
+    path = tmp_path / "x.tar"
+    with tarfile.open(path, "w") as tar:
+        for i in range(count):
+            for ending, data in (("json", b"{}"), ("txt", b"caption" + b" " * 2000)):
+                info = tarfile.TarInfo(f"{i:06d}.{ending}")
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+    table = scan_table(path, shard=path.name, shard_bytes=path.stat().st_size)
+    starts, ends = table.offsets, table.offsets + table.sizes
+    # The second sample in two: its json member, and its txt member under the same key.
+    half = starts[1] + 512
+    cut = SampleTable.of(
+        np.insert(starts, 2, half + 512),
+        np.insert(ends, 1, half) - np.insert(starts, 2, half + 512),
+        [[f"{i:06d}" for i in (0, 1, *range(1, count))]],
+        shard_bytes=path.stat().st_size,
+        sha256=None,
+        layout="members",
+    )
+    path.with_name("x.tar.idx").write_bytes(cut.to_bytes())
+    dataset = atdata.Dataset(path)
+    assert [sample.keys() for sample in dataset.shuffled(seed=1)] == [{"json", "txt"}] * count
+    assert dataset.by_key("000001").keys() == {"json", "txt"}
+    assert len(list(dataset)) == len(dataset) == count
 
 
 def test_key_and_url_are_fields(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import decimal
 import io
 import math
 import tarfile
-from datetime import UTC, date, datetime, time, timedelta, timezone
+from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, IntEnum, IntFlag
 from pathlib import Path
@@ -142,6 +142,8 @@ REFUSED: list[tuple[Any, Any, str]] = [
     (date, np.datetime64("2024-01"), r"datetime64\[M\] 2024-01. Write it in days"),
     (date, "2024-01-01", "expected date, found str"),
     (time, time(1, tzinfo=ZoneInfo("Europe/Berlin")), "depends on the date"),
+    (time, time(1, tzinfo=timezone(timedelta(microseconds=-1))), "at least a second"),
+    (datetime, datetime(2024, 1, 1, tzinfo=timezone(timedelta(microseconds=9))), "at least a sec"),
     (timedelta, timedelta.max, "at most 106,751,991 days"),
     (timedelta, np.timedelta64(5, "ns"), r"microseconds: \.astype"),
     (timedelta, np.timedelta64(5, "Y"), r"microseconds: \.astype"),
@@ -355,12 +357,23 @@ def test_older_readers_see_a_kind_that_they_do_not_know(annotation: Any) -> None
         atdata.build_type(from_alt_record(alt))
 
 
-def test_times_of_every_zone_keep_their_offset() -> None:
-    """The offset is kept, not the name of the zone, as of a datetime."""
-    for value in (time(1, 2, 3, 4), time(1, tzinfo=UTC), NOON):
-        read = one(time).from_bytes(one(time)(value).packed).x
-        assert read == value
-        assert read.utcoffset() == value.utcoffset()
+OFFSETS = st.timedeltas(timedelta(hours=-23), timedelta(hours=23)) | st.timedeltas(
+    timedelta(seconds=-2), timedelta(seconds=2)
+)
+
+
+@given(st.times() | st.datetimes(), st.none() | OFFSETS)
+def test_times_of_every_zone_keep_their_offset(value: time | datetime, offset: Any) -> None:
+    """The offset is kept, not the name of the zone; one that Python cannot read is refused."""
+    value = value if offset is None else value.replace(tzinfo=timezone(offset))
+    sample = one(type(value))(value)
+    if offset and abs(offset) < timedelta(seconds=1):
+        with pytest.raises(EncodeError, match="at least a second"):
+            sample.packed  # noqa: B018
+        return
+    read = one(type(value)).from_bytes(sample.packed).x
+    assert read == value
+    assert read.utcoffset() == value.utcoffset()
 
 
 def test_names_of_an_enum_are_shown_without_control_characters() -> None:

@@ -12,6 +12,7 @@ from uuid import UUID
 import numpy as np
 
 from atdata.samples.kinds.kind import Kind, Misfit
+from atdata.samples.kinds.times import refuse_small_offset
 from atdata.samples.missing import found_for_error
 
 _DECIMAL: Final = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -90,6 +91,7 @@ class Time(Simple):
                 "datetime.timezone."
             )
             raise Misfit("time", f"one in {value.tzinfo}", hint)
+        refuse_small_offset("time", value)
         return time.isoformat(value)
 
     def decode(self, wire: Any) -> time:

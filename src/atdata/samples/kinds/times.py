@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, time, timedelta
 from typing import Any
 
 import msgpack
@@ -13,6 +13,17 @@ from atdata.errors import DecodeError
 from atdata.samples.kinds.kind import Kind, Misfit
 from atdata.samples.missing import found_for_error
 from atdata.samples.wire import moment_of
+
+
+def refuse_small_offset(kind: str, value: datetime | time) -> None:
+    """Refuse an offset shorter than a second: Python reads it back as UTC, another moment."""
+    offset = value.utcoffset()
+    if offset and abs(offset) < timedelta(seconds=1):
+        raise Misfit(
+            f"{kind} whose offset from UTC is at least a second, or none",
+            f"{value!s}",
+            "Write it in UTC: value.astimezone(timezone.utc).",
+        )
 
 
 @dataclass(frozen=True)
@@ -46,6 +57,7 @@ class DateTime(Kind):
         if not exact or (hasattr(value, "nanosecond") and value.nanosecond):
             hint = "Store an array of datetime64 to keep smaller units."
             raise Misfit("datetime, to the microsecond", f"{value}", hint)
+        refuse_small_offset("datetime", value)
         # A subclass, such as pandas.Timestamp, may write more than a datetime reads.
         return datetime.isoformat(value)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from atdata.shards.tar.table import SampleTable
 
 _NAME_BYTES = 100
 _DOT = ord(".")
+_KEYS_AT_ONCE = 1 << 14
 
 
 def range_agrees(read: Callable[[int, int], bytes], start: int, end: int, key: bytes) -> bool:
@@ -114,8 +116,10 @@ def members_agree(table: SampleTable, rows: Integers, data: Bytes, at: Integers)
 
 
 def members_match(table: SampleTable, read: Callable[[int, int], bytes]) -> bool:
-    """As `table_matches`, for a table of the members layout."""
+    """As `headers_match`, for a table of the members layout; it may not cut a sample in two."""
     count, size = len(table), table.head.shard_bytes
+    if _same_key_twice_in_a_row(table):
+        return False
     if size <= check.WHOLE_BYTES:
         data = read(0, size)
         read, rows = (lambda start, part: data[start : start + part]), list(range(count))
@@ -126,3 +130,18 @@ def members_match(table: SampleTable, read: Callable[[int, int], bytes]) -> bool
         if not range_agrees(read, offset - BLOCK, offset + ranged, table.key_bytes(row)):
             return False
     return True
+
+
+def _same_key_twice_in_a_row(table: SampleTable) -> bool:
+    """Whether two samples that follow each other have one key: WebDataset's rule makes them one."""
+    for first in range(0, len(table) - 1, _KEYS_AT_ONCE):
+        rows = np.arange(first, min(first + _KEYS_AT_ONCE + 1, len(table)))
+        matrix = table.key_matrix(rows)
+        if matrix is not None:
+            if (matrix[1:] == matrix[:-1]).all(axis=1).any():
+                return True
+        else:
+            keys = [table.key_bytes(row) for row in rows.tolist()]
+            if any(key == before for before, key in pairwise(keys)):
+                return True
+    return False
