@@ -24,6 +24,7 @@ from atdata.dataset.reading.permutation import (
     scrambled,
     sizes_for,
 )
+from atdata.dataset.reading.positions import PositionedShards
 from atdata.dataset.reading.ranks import Share, left_of, length, part_of, share_of
 from atdata.dataset.reading.rows import batches_of, samples_of
 from atdata.dataset.reading.state import history_of, merge_states, state_of
@@ -250,7 +251,9 @@ def test_workers_take_turns_by_batches(
 ) -> None:
     """Batches that workers read in turn are those that one reader reads, in the same order."""
     dataset = dataset_of(counts)
-    epoch = DatasetEpoch(dataset._shards, dataset._steps, Shuffle(seed, window=16))
+    epoch = DatasetEpoch(
+        PositionedShards.of(dataset.source), dataset._steps, Shuffle(seed, window=16)
+    )
     for rank in range(world):
         ranges = share_of([(0, len(epoch))], Share(rank, world))
         alone = [
@@ -342,7 +345,7 @@ def test_no_more_is_read_at_once_than_a_window(
     """What is in memory is a window, up to the end of a batch, also when read one by one."""
     dataset = dataset_of(counts)
     shuffle = Shuffle(1, window=window) if shuffled else None
-    epoch = Counted(dataset._shards, dataset._steps, shuffle)
+    epoch = Counted(PositionedShards.of(dataset.source), dataset._steps, shuffle)
     seen = [
         s.number
         for rows, _ in read_epoch(epoch, [(0, len(epoch))], size=batch)

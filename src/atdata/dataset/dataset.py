@@ -22,8 +22,10 @@ from atdata.dataset.reading.buffer_shuffle import (
     ShuffleBuffer,
     shuffled_stream,
 )
+from atdata.dataset.reading.derived import Derived, DerivedEpoch
 from atdata.dataset.reading.epoch import DatasetEpoch, Epoch, Shuffle
 from atdata.dataset.reading.in_order import read_in_order
+from atdata.dataset.reading.packed import packed, packed_by_position
 from atdata.dataset.reading.positions import PositionedShards
 from atdata.dataset.reading.random_access import RandomAccess
 from atdata.dataset.reading.ranks import Share, left_of, length, share_of
@@ -32,7 +34,7 @@ from atdata.dataset.reading.rows import Run, batch_of
 from atdata.dataset.reading.steps import Map, OnError, Step, Steps, View, steps_of
 from atdata.dataset.reading.stream import EpochStream, Reading
 from atdata.dataset.reading.subscripts import positions_of
-from atdata.dataset.verbs import Verbs
+from atdata.dataset.verbs import Origin, Verbs
 from atdata.errors import LengthError
 from atdata.lenses.lens import Lens
 from atdata.lenses.network import find_lens
@@ -40,13 +42,11 @@ from atdata.samples.batch import SampleBatch
 from atdata.samples.codec import check_sample_type, is_sample_type
 from atdata.samples.dict_sample import DictSample
 from atdata.samples.pickling import check_type
-from atdata.system.forks import importing
+from atdata.shards.writer import PackedSample
 
 if TYPE_CHECKING:
     # Python has defaults of type variables from 3.13 on; type checkers know them everywhere.
     from typing_extensions import TypeVar as _TypeVar
-
-    from atdata.shards.writer import PackedSample
 
     T = _TypeVar("T", default=Any)
 else:
@@ -95,7 +95,7 @@ class Dataset(Verbs[T]):
         on_error: OnError = "raise",
     ) -> None:
         sample_type = self._type_in_brackets or DictSample
-        self._shards = PositionedShards.of(source)
+        self._origin = PositionedShards.of(source)
         self._steps = steps_of(sample_type, on_error)
         self._sample_type: type[T] = sample_type
         self._share = Share()
@@ -115,32 +115,34 @@ class Dataset(Verbs[T]):
             source: As for `Dataset`.
             shards: What is known of the shards, by URL.
         """
-        dataset = cast("Dataset[U]", Dataset[sample_type](source))  # type: ignore[valid-type]
-        dataset._shards.known.update((shard.url, shard) for shard in shards)
-        return dataset
+        found = PositionedShards.of(source)
+        found.known.update((shard.url, shard) for shard in shards)
+        return _dataset_of(sample_type, found, steps_of(sample_type, "raise"), Share())
 
     def _changed(
         self,
         *,
-        shards: PositionedShards | None = None,
+        origin: Origin | None = None,
         steps: Steps | None = None,
         share: Share | None = None,
     ) -> Self:
-        parts = shards or self._shards, steps or self._steps, share or self._share
+        parts = origin or self._origin, steps or self._steps, share or self._share
         return cast("Self", _dataset_of(self._sample_type, *parts))
 
     def _with(self, step: Step, sample_type: type[U]) -> Dataset[U]:
-        return _dataset_of(sample_type, self._shards, self._steps.then(step), self._share)
+        return _dataset_of(sample_type, self._origin, self._steps.then(step), self._share)
 
     def __reduce__(self) -> tuple[Any, ...]:
         check_type(self._sample_type)
+        if isinstance(self._origin, Derived):
+            self._origin.check_sendable()
         self._steps.check_sendable()
-        return _dataset_of, (self._sample_type, self._shards, self._steps, self._share)
+        return _dataset_of, (self._sample_type, self._origin, self._steps, self._share)
 
     @property
     def source(self) -> DataSource:
         """Where the shards are read from."""
-        return self._shards.source
+        return self._origin.source
 
     @property
     def sample_type(self) -> type[T]:
@@ -188,15 +190,15 @@ class Dataset(Verbs[T]):
         Stored samples are checked against their type and passed on byte for byte; those that
         went through filter, map or a lens are packed again.
         """
-        with importing():
-            from atdata.dataset.reading.packed import packed
-
+        if isinstance(self._origin, Derived):
+            yield from packed_by_position(self._epoch(None), self._sample_type, self._share)
+            return
         splits = splits_of(self.known_shards())
-        yield from packed(self._shards, self._steps, self._sample_type, splits, self._share)
+        yield from packed(self._origin, self._steps, self._sample_type, splits, self._share)
 
     def known_shards(self) -> tuple[ShardInfo, ...]:
         """Every shard with what is known of it without reading any."""
-        return tuple(shard.recorded for shard in self._shards.each)
+        return tuple(shard.recorded for shard in self._origin.each)
 
     def describe_shards(self) -> tuple[ShardInfo, ...]:
         """Every shard; those that are local files read for samples, bytes and SHA-256.
@@ -204,16 +206,18 @@ class Dataset(Verbs[T]):
         Raises:
             ShardError: One is damaged.
         """
-        unread = self._shards.unread
-        shards = tuple(shard.described(unread) for shard in self._shards.each)
+        if isinstance(self._origin, Derived):
+            return self._origin.describe_shards()
+        unread = self._origin.unread
+        shards = tuple(shard.described(unread) for shard in self._origin.each)
         unread.warn()
-        self._shards.known.update((shard.url, shard) for shard in shards)
+        self._origin.known.update((shard.url, shard) for shard in shards)
         return shards
 
     @property
     def shard_list(self) -> list[str]:
         """Identifier of every shard, in reading order."""
-        return [shard.name for shard in self._shards.each]
+        return [shard.name for shard in self._origin.each]
 
     @overload
     def ordered(self, batch_size: None = None) -> Reading[T]: ...
@@ -239,7 +243,7 @@ class Dataset(Verbs[T]):
             DecodeError: A sample is not of the type, or a picture cannot be decoded.
         """
         items = self._items(batch_size, decode)
-        sequential = partial(read_in_order, self._shards, self._steps, batch_size, copy=copy)
+        sequential = partial(self._in_order, batch_size, copy=copy)
         return Reading(
             EpochStream(self._epoch, None, self._share, items, batch_size, sequential=sequential)
         )
@@ -301,28 +305,42 @@ class Dataset(Verbs[T]):
         buffer = ShuffleBuffer(buffer_samples, buffer_shards)
         how = self._shuffle(seed, epoch, window)
         permuted = EpochStream(self._epoch, how, self._share, items, batch_size)
-        return Reading(shuffled_stream(permuted, self._shards, self._steps, buffer, how))
+        if isinstance(self._origin, Derived):
+            return Reading(permuted)
+        return Reading(shuffled_stream(permuted, self._origin, self._steps, buffer, how))
 
     def _epoch(self, shuffle: Shuffle | None) -> Epoch:
-        return DatasetEpoch(self._shards, self._steps, shuffle)
+        if isinstance(self._origin, Derived):
+            return DerivedEpoch(self._origin, self._steps, shuffle)
+        return DatasetEpoch(self._origin, self._steps, shuffle)
+
+    def _in_order(self, size: int | None, *, copy: bool = True) -> Iterator[Run] | None:
+        if isinstance(self._origin, Derived):
+            runs = self._origin.in_order(size, copy=copy)
+            return runs and self._steps.applied(runs)
+        return read_in_order(self._origin, self._steps, size, copy=copy)
 
     def _sequential(self, batch_size: int) -> Iterator[Run] | None:
-        if self._shards.tables.are_next_to_shards():
+        if isinstance(self._origin, PositionedShards) and self._origin.tables.are_next_to_shards():
             return None
         # By position, shards without tables would be read twice: first to find their samples.
-        return read_in_order(self._shards, self._steps, batch_size)
+        return self._in_order(batch_size)
 
     @property
     def _is_filtered(self) -> bool:
-        return self._steps.is_filtered
+        derived = isinstance(self._origin, Derived) and self._origin.is_filtered
+        return derived or self._steps.is_filtered
+
+    @property
+    def _skips(self) -> bool:
+        return self._steps.skips or (isinstance(self._origin, Derived) and self._origin.skips)
+
+    def _known_samples(self) -> int | None:
+        return self._origin.known_samples()
 
     @property
     def _type_is_known(self) -> bool:
         return self._steps.type_is_known
-
-    @property
-    def _access(self) -> RandomAccess:
-        return RandomAccess(self._shards, self._steps.codec)
 
     @overload
     def __getitem__(self, index: int) -> T: ...
@@ -340,11 +358,15 @@ class Dataset(Verbs[T]):
             OptionError: Something else than whole numbers.
         """
         self._check_countable("positions")
-        positions = positions_of(index, self._shards.samples)
-        if self._steps.is_plain and isinstance(index, int | np.integer):
-            stored: T = self._access.one(int(positions[0]))
-            return stored
-        rows, _ = self._steps.apply(self._access.rows(positions))
+        positions = positions_of(index, self._origin.samples)
+        if isinstance(self._origin, Derived):
+            rows, _ = self._steps.apply(self._origin.rows(positions))
+        else:
+            access = RandomAccess(self._origin, self._steps.codec)
+            if self._steps.is_plain and isinstance(index, int | np.integer):
+                stored: T = access.one(int(positions[0]))
+                return stored
+            rows, _ = self._steps.apply(access.rows(positions))
         if isinstance(index, int | np.integer):
             sample: T = rows.samples()[0]
             return sample
@@ -355,16 +377,21 @@ class Dataset(Verbs[T]):
 
         Raises:
             SampleNotFoundError: No sample has it (a KeyError).
-            LengthError: The dataset is filtered or split.
+            LengthError: The dataset is filtered or split, or its samples were chosen from another.
             OptionError: Not a str.
         """
         self._check_countable("keys")
-        rows, _ = self._steps.apply(self._access.by_key(key))
+        if isinstance(self._origin, Derived):
+            raise LengthError(
+                f"{self!r} has no keys of its own: its samples are those of other datasets. Ask "
+                "one of those."
+            )
+        rows, _ = self._steps.apply(RandomAccess(self._origin, self._steps.codec).by_key(key))
         sample: T = rows.samples()[0]
         return sample
 
     def _check_countable(self, what: str) -> None:
-        if self._steps.is_filtered:
+        if self._is_filtered:
             raise LengthError(
                 f"A filtered dataset has no {what} until it is read. "
                 "Count what stays with: sum(1 for _ in dataset)."
@@ -386,7 +413,7 @@ class Dataset(Verbs[T]):
                 which `list` and progress bars go without.
         """
         self._check_countable("length")
-        return self._length(self._shards.known_samples())
+        return self._length(self._origin.known_samples())
 
     def count(self) -> int:
         """Number of samples, as `len`; shards on servers that have no table are read for it.
@@ -399,8 +426,8 @@ class Dataset(Verbs[T]):
             SourceError: One cannot be read.
         """
         self._check_countable("length")
-        found = self._shards.known_samples()
-        return self._length(self._shards.samples if found is None else found)
+        found = self._origin.known_samples()
+        return self._length(self._origin.samples if found is None else found)
 
     def _length(self, whole: int | None) -> int:
         if whole is None:
@@ -412,21 +439,21 @@ class Dataset(Verbs[T]):
 
     @property
     def is_plain(self) -> bool:
-        """Whether the samples are those of its shards: no filter, map or lens, no rank's part."""
-        return self._steps.is_plain and self._share.world_size == 1
+        """Whether the samples are those of its shards: no filter, map or lens, no rank's part,
+        none chosen."""
+        is_stored = isinstance(self._origin, PositionedShards)
+        return is_stored and self._steps.is_plain and self._share.world_size == 1
 
     def __repr__(self) -> str:
         name = getattr(self._sample_type, "__name__", self._sample_type)
-        return redacted(f"<Dataset[{name}] {self._shards.shown()}>")
+        return redacted(f"<Dataset[{name}] {self._origin.shown()}>")
 
 
-def _dataset_of(
-    sample_type: type[T], shards: PositionedShards, steps: Steps, share: Share
-) -> Dataset[T]:
+def _dataset_of(sample_type: type[T], origin: Origin, steps: Steps, share: Share) -> Dataset[T]:
     # By this, another process finds the class that brackets made, which has no name of its own.
     kind: Any = Dataset[sample_type] if is_sample_type(sample_type) else Dataset  # type: ignore[valid-type]
     dataset: Dataset[T] = object.__new__(kind)
-    dataset._shards = shards
+    dataset._origin = origin
     dataset._steps = steps
     dataset._sample_type = sample_type
     dataset._share = share

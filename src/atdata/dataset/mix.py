@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar, cast, overload
 
 import numpy as np
 
-from atdata._arrays import Indices, Integers, distinct
+from atdata._arrays import Indices, Integers
 from atdata._secrets import redacted_repr
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.decode.options import Decodes
@@ -238,6 +238,12 @@ class MixedEpoch:
         return len(self._choices)
 
     @once
+    def sizes(self) -> tuple[int, int, int]:
+        """See `Epoch`."""
+        found = [self._one(n, 0).sizes for n in range(len(self._datasets))]
+        return min(s[0] for s in found), min(s[1] for s in found), min(s[2] for s in found)
+
+    @once
     def at_once(self) -> int:
         """See `Epoch`."""
         return min(self._one(n, 0).at_once for n in range(len(self._datasets)))
@@ -258,11 +264,11 @@ class MixedEpoch:
         chosen = self._choices[places]
         part, inside = np.empty(len(places), np.int64), np.empty(len(places), np.int64)
         parts: list[tuple[Epoch, Any]] = []
-        for dataset in distinct(chosen).tolist():
+        for dataset in np.unique(chosen).tolist():
             mine = np.flatnonzero(chosen == dataset)
             nth = np.searchsorted(self._draws[dataset], places[mine])
             samples = self._counts[dataset]
-            for number in distinct(nth // samples).tolist():
+            for number in np.unique(nth // samples).tolist():
                 of = nth // samples == number
                 epoch = self._one(dataset, number)
                 part[mine[of]], inside[mine[of]] = len(parts), np.arange(int(of.sum()))
@@ -274,7 +280,7 @@ class MixedEpoch:
         parts, insides = fetched.part[part], fetched.inside[part]
         found: list[Rows] = []
         kept: list[Integers] = []
-        for number in distinct(parts).tolist():
+        for number in np.unique(parts).tolist():
             mine = np.flatnonzero(parts == number)
             epoch, of_part = fetched.parts[number]
             rows, left = epoch.finish(of_part, insides[mine])

@@ -17,7 +17,6 @@ import io
 import math
 import re
 import struct
-import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Literal
@@ -190,11 +189,7 @@ def refuse_mask(array: AnyArray) -> None:
     Raises:
         ValueError: It is one.
     """
-    if type(array) is np.ndarray:
-        return
-    # Not imported here: who has a masked array has imported numpy.ma.
-    masked: Any = getattr(sys.modules.get("numpy.ma"), "MaskedArray", ())
-    if isinstance(array, masked):
+    if type(array) is not np.ndarray and isinstance(array, np.ma.MaskedArray):
         raise ValueError(
             "The mask would be lost: store array.filled(…), or data and mask as two fields."
         )

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final, TypeAlias, TypeVar
+from typing import IO, Final, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -20,8 +20,10 @@ from atdata.samples.codec import SampleCodec
 from atdata.shards.columns.column import READ_ROW_BYTES
 from atdata.shards.columns.decode import Block, LayoutDecoder, Payloads, decoder_of
 from atdata.shards.layouts.check import members_agree, members_match
+from atdata.shards.layouts.decode import members_decoder
 from atdata.shards.layouts.linked import linked_in
 from atdata.shards.layouts.sniff import layout_of
+from atdata.shards.layouts.walk import APART, MembersWalker
 from atdata.shards.tar.check import (
     header_agrees,
     headers_match,
@@ -38,10 +40,6 @@ from atdata.shards.tar.scan import Found
 from atdata.shards.tar.table import SUFFIX, Layout, SampleTable
 from atdata.shards.tar.walk import Walker, check_tail
 from atdata.shards.tar.window import MappedFile, StreamChunks, Window, open_window
-from atdata.system.forks import importing
-
-if TYPE_CHECKING:
-    from atdata.shards.layouts.walk import MembersWalker
 
 T = TypeVar("T")
 
@@ -54,7 +52,7 @@ _LARGE_TABLE_BYTES: Final = 1 << 25
 """The same of large samples, which are copied one by one, or once to their batch."""
 OpenWhole: TypeAlias = Callable[[], MappedFile]
 """Opens the whole of a shard that is read as a stream: only there can links be followed."""
-_AnyWalker: TypeAlias = "Walker | MembersWalker"
+_AnyWalker: TypeAlias = Walker | MembersWalker
 
 
 def read_blocks(
@@ -229,11 +227,7 @@ def _disagree(shard: str, row: int, offset: int) -> ShardError:
 
 def in_layout(codec: SampleCodec[T], layout: Layout) -> LayoutDecoder[T]:
     """The decoder of samples in a layout."""
-    if layout == "msgpack":
-        return decoder_of(codec)
-    with importing():
-        from atdata.shards.layouts.decode import members_decoder
-    return members_decoder(codec)
+    return decoder_of(codec) if layout == "msgpack" else members_decoder(codec)
 
 
 def table_matches(table: SampleTable, read: Callable[[int, int], bytes]) -> bool:
@@ -320,8 +314,6 @@ def scan_table(
     if walker is not None:
         table.alone, table.names, table.links = walker.alone, walker.names, walker.links
         if walker.apart:
-            with importing():
-                from atdata.shards.layouts.walk import APART
             found = enumerate(key_list(keys))
             table.refused = {row: APART for row, key in found if key in walker.apart}
     return table
@@ -341,8 +333,6 @@ def _read(
     try:
         window = open_window(source)
         if layout_of(window) == "members":
-            with importing():
-                from atdata.shards.layouts.walk import MembersWalker
             walker = MembersWalker()
         try:
             for spans in _block_spans(walker, window, rows, first):

@@ -100,9 +100,7 @@ class Decoder:
         else:
             scale, shift = scale[channel], shift[channel]
         if out.dtype == scale.dtype:
-            # A cast and two steps in place take two thirds of the time of a mixed multiplication.
-            out[...] = values
-            out *= scale
+            np.multiply(values, scale, out=out)
             out += shift
         else:
             out[...] = values * scale + shift

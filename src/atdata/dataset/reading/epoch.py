@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from abc import ABC, abstractmethod
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -119,6 +120,11 @@ class Epoch(Protocol):
         ...
 
     @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Samples of a block, of a window, and of what is read at once in order, by default."""
+        ...
+
+    @property
     def at_once(self) -> int:
         """Samples that are best decoded together: what the processor's cache has room for."""
         ...
@@ -136,8 +142,73 @@ class Epoch(Protocol):
         ...
 
 
-class DatasetEpoch:
-    """An epoch of one dataset.
+class PermutedEpoch(ABC):
+    """An epoch whose order is a permutation of positions; see `Epoch`.
+
+    Args:
+        steps: The steps applied to samples.
+        shuffle: How it is shuffled; None: in the order of positions.
+    """
+
+    def __init__(self, steps: Steps, shuffle: Shuffle | None) -> None:
+        self._steps = steps
+        self._shuffle = shuffle
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @property
+    @abstractmethod
+    def sizes(self) -> tuple[int, int, int]:
+        """See `Epoch`."""
+
+    @property
+    @abstractmethod
+    def _counts(self) -> Integers:
+        """Samples of each run of positions that a block does not reach beyond."""
+
+    @once
+    def shuffle(self) -> Shuffle | None:
+        """See `Epoch`."""
+        if self._shuffle is None:
+            return None
+        block, window, _ = self.sizes
+        asked = self._shuffle.with_seed()
+        window = asked.window or window
+        # A small window would hold a few blocks only, and mix badly.
+        block = asked.block or max(1, min(block, window // 64))
+        return replace(asked, block=block, window=window)
+
+    @once
+    def order(self) -> Order:
+        """The order."""
+        chosen = self.shuffle
+        if chosen is None:
+            return Stored(len(self), self.sizes[2])
+        assert chosen.seed is not None
+        assert chosen.block is not None
+        assert chosen.window is not None
+        return Permutation(
+            self._counts,
+            seed=chosen.seed,
+            epoch=chosen.epoch,
+            block=chosen.block,
+            window=chosen.window,
+            version=chosen.version,
+        )
+
+    @property
+    def at_once(self) -> int:
+        """See `Epoch`."""
+        return min(_ROWS_AT_ONCE, self.sizes[2])
+
+    def piece_end(self, place: int) -> int:
+        """See `Epoch`."""
+        return self.order.piece_end(place)
+
+
+class DatasetEpoch(PermutedEpoch):
+    """An epoch of the samples of shards.
 
     Args:
         shards: The shards.
@@ -146,9 +217,8 @@ class DatasetEpoch:
     """
 
     def __init__(self, shards: PositionedShards, steps: Steps, shuffle: Shuffle | None) -> None:
+        super().__init__(steps, shuffle)
         self._shards = shards
-        self._steps = steps
-        self._shuffle = shuffle
 
     def __len__(self) -> int:
         return self._shards.samples
@@ -164,48 +234,14 @@ class DatasetEpoch:
         return self._shards.tables.fingerprint()
 
     @once
-    def shuffle(self) -> Shuffle | None:
+    def sizes(self) -> tuple[int, int, int]:
         """See `Epoch`."""
-        if self._shuffle is None:
-            return None
-        block, window, _ = self._sizes
-        asked = self._shuffle.with_seed()
-        window = asked.window or window
-        # A small window would hold a few blocks only, and mix badly.
-        block = asked.block or max(1, min(block, window // 64))
-        return replace(asked, block=block, window=window)
-
-    @once
-    def _sizes(self) -> tuple[int, int, int]:
         samples = len(self)
         return sizes_for(self._shards.tables.total_bytes(), samples)
 
-    @once
-    def order(self) -> Order:
-        """The order."""
-        chosen = self.shuffle
-        if chosen is None:
-            return Stored(len(self), self._sizes[2])
-        assert chosen.seed is not None
-        assert chosen.block is not None
-        assert chosen.window is not None
-        return Permutation(
-            np.diff(self._shards.ends, prepend=0),
-            seed=chosen.seed,
-            epoch=chosen.epoch,
-            block=chosen.block,
-            window=chosen.window,
-            version=chosen.version,
-        )
-
     @property
-    def at_once(self) -> int:
-        """See `Epoch`."""
-        return min(_ROWS_AT_ONCE, self._sizes[2])
-
-    def piece_end(self, place: int) -> int:
-        """See `Epoch`."""
-        return self.order.piece_end(place)
+    def _counts(self) -> Integers:
+        return np.diff(self._shards.ends, prepend=0)
 
     def fetch(self, places: Integers) -> PositionedRows | LocatedRows:
         """See `Epoch`."""

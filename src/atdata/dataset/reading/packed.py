@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from atdata.dataset.reading.epoch import DatasetEpoch, read_epoch
+from atdata.dataset.reading.epoch import DatasetEpoch, Epoch, read_epoch
 from atdata.dataset.reading.in_order import read_shard
 from atdata.dataset.reading.positions import PositionedShards
 from atdata.dataset.reading.ranks import Share, left_of, positions_in, share_of
@@ -67,6 +67,23 @@ def _packed_share(
             else:
                 # The sample that makes all parts equally long: a key is unique in its shard.
                 yield PackedSample(f"{key}-again", payload, shard, splits[shard])
+
+
+def packed_by_position(epoch: Epoch, sample_type: type, share: Share) -> Iterator[PackedSample]:
+    """Samples of one rank that are not those of shards; the key of each is its position.
+
+    Those of one key in several datasets, or chosen twice, would otherwise meet in one shard.
+    """
+    ranges = share_of(left_of(len(epoch), []), share)
+    last = -1
+    for rows, taken in read_epoch(epoch, ranges, size=None):
+        positions = positions_in(ranges, taken - 1).tolist()
+        found = packed_rows(rows, Steps(sample_type), sample_type)
+        for (_, payload), position in zip(found, positions, strict=True):
+            # As in `_packed_share`: one may come twice.
+            again = "" if position > last else "-again"
+            last = max(last, position)
+            yield PackedSample(f"{position:09d}{again}", payload)
 
 
 def packed_rows(rows: Rows, steps: Steps, sample_type: type) -> Iterator[tuple[str, bytes]]:

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from atdata._arrays import Bytes, Indices, Integers, distinct
+from atdata._arrays import Bytes, Indices, Integers
 from atdata._limits import limits
 from atdata._secrets import redacted_repr
 from atdata.dataset.reading.linked import check_linked, with_links
@@ -159,7 +159,7 @@ class RandomAccess:
         """The keys of samples."""
         numbers = self._shards.numbers_of(positions)
         out: list[str] = [""] * len(positions)
-        for number in distinct(numbers).tolist():
+        for number in np.unique(numbers).tolist():
             mine = np.flatnonzero(numbers == number)
             table = self._shards.tables.peek(number)
             rows = positions[mine] - (int(self._shards.ends[number]) - len(table))
@@ -413,7 +413,7 @@ class RandomAccess:
             return
         # Headers without the keys: the whole table must be right.
         shards = found.starts[part] // SHARD_DISTANCE
-        for number in distinct(shards).tolist():
+        for number in np.unique(shards).tolist():
             table = self._shards.tables.peek(number)
             if self._shards.tables.table(number) is not table:
                 raise WrongTableError(number, None, replaced=True)
@@ -429,7 +429,7 @@ class RandomAccess:
     def _check_members(self, found: Located, part: Selection, data: Bytes, at: Integers) -> None:
         """As `_check`: the first header of each range; decoding compares the others with it."""
         shards = found.starts[part] // SHARD_DISTANCE
-        for number in distinct(shards).tolist():
+        for number in np.unique(shards).tolist():
             table, of = self._shards.tables.peek(number), np.flatnonzero(shards == number)
             offsets = found.starts[part][of] - number * SHARD_DISTANCE + BLOCK
             rows = np.searchsorted(table.offsets, offsets)

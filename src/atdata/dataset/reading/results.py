@@ -43,8 +43,9 @@ def checked_results(
         except Misfit as misfit:
             if not isinstance(result, Mapping | declared):
                 raise _wrong_type(function, result, declared, keys[row]) from None
+            name = name_of_function(function)
             raise EncodeError(
-                f"map({_name(function)}), sample {keys[row]!r}: {declared.__name__} {misfit}"
+                f"map({name}), sample {keys[row]!r}: {declared.__name__} {misfit}"
             ) from None
     return out
 
@@ -79,12 +80,13 @@ def _wrong_type(
 ) -> SampleTypeError:
     hint = "Return what is declared, or declare what is returned: map(…, sample_type=…)."
     return SampleTypeError(
-        f"map({_name(function)}), sample {key!r}: expected {declared.__name__}, found "
+        f"map({name_of_function(function)}), sample {key!r}: expected {declared.__name__}, found "
         f"{type(result).__name__}. {defined_again(declared, type(result)) or hint}"
     )
 
 
-def _name(function: Callable[..., Any]) -> str:
+def name_of_function(function: Callable[..., Any]) -> str:
+    """What errors call a function."""
     inner = getattr(function, "func", function)  # of a functools.partial
     return str(getattr(inner, "__qualname__", None) or type(inner).__qualname__)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -13,7 +13,7 @@ from atdata._arrays import Indices, Integers
 from atdata._secrets import redacted_repr
 from atdata._warnings import warn
 from atdata.dataset.reading.results import checked_results
-from atdata.dataset.reading.rows import MadeRows, Rows, SampleRows, place_in
+from atdata.dataset.reading.rows import MadeRows, Rows, Run, SampleRows, place_in
 from atdata.errors import DecodeError, OptionError, SkippedSamplesWarning
 from atdata.lenses.lens import Lens
 from atdata.samples.codec import SampleCodec, codec_of
@@ -126,8 +126,10 @@ class Steps:
     """Steps applied to stored samples, a run of rows at a time."""
 
     stored_type: type
-    """The type of the samples in the shards."""
+    """The type of the samples that they are applied to: in the shards, or of other datasets."""
     each: tuple[Step, ...] = ()
+    is_known: bool = True
+    """Whether the samples that they are applied to are known to be of that type."""
 
     def then(self, step: Step) -> Steps:
         """The same steps, followed by another one."""
@@ -162,7 +164,7 @@ class Steps:
         for step in reversed(self.each):
             if not isinstance(step, Skip | Filter):
                 return isinstance(step, View) or step.declared is not None
-        return True
+        return self.is_known
 
     def reporting(self, report: Callable[[int, int, DecodeError], object]) -> Steps:
         """The same steps, which report samples that they skip to a function; see `Skip`."""
@@ -194,6 +196,13 @@ class Steps:
             else:
                 rows = step.apply(rows)
         return rows, left
+
+    def applied(self, runs: Iterator[Run]) -> Iterator[Run]:
+        """Runs with every step applied."""
+        with closing(runs):  # type: ignore[type-var]
+            for rows, taken in runs:
+                made, kept = self.apply(rows)
+                yield made, taken[kept]
 
 
 @redacted_repr

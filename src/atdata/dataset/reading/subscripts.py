@@ -36,6 +36,18 @@ def positions_of(index: Any, samples: int) -> Integers:
     return np.where(positions < 0, positions + samples, positions)
 
 
+def check_slice(index: slice) -> None:
+    """Validate a slice before the number of samples is known.
+
+    Raises:
+        OptionError: Its ends are no whole numbers, or its step is 0.
+    """
+    try:
+        slice(*index.indices(0)), range(0)[index]
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"{index}: {error}.") from None
+
+
 def _numbers(index: Any) -> AnyArray:
     """Numbers as an array: int64, uint64, or Python's own where these do not hold them."""
     try:
