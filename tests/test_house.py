@@ -49,6 +49,7 @@ LAYERS = [
     {"dataset/reading"},
     {"dataset/torch"},
     {"dataset"},
+    {"exchange"},
     {"indexing"},
     {"atproto"},
     {"atmosphere", "local"},
@@ -184,7 +185,19 @@ def test_names_of_the_documents_exist() -> None:
 
 HEAVY = {
     *("boto3", "botocore", "atproto", "redis", "psycopg", "fsspec", "torch", "pandas"),
-    *("pyarrow", "webdataset", "httpx", "pydantic", "typer", "rich", "sqlite3", "urllib3"),
+    *(
+        "pyarrow",
+        "polars",
+        "datasets",
+        "duckdb",
+        "webdataset",
+        "httpx",
+        "pydantic",
+        "typer",
+        "rich",
+        "sqlite3",
+        "urllib3",
+    ),
 }
 
 

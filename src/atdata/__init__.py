@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from atdata.dataset.reading.state import merge_states
     from atdata.dataset.write import write_columns, write_samples
     from atdata.errors import AtdataError
+    from atdata.exchange.arrow import from_arrow
+    from atdata.exchange.importer import Importer
+    from atdata.exchange.parquet import from_parquet
     from atdata.lenses.lens import Lens
     from atdata.lenses.network import LensNetwork, lens
     from atdata.lenses.views import field_view
@@ -75,6 +78,7 @@ __all__ = [
     "Doc",
     "Field",
     "Image",
+    "Importer",
     "IndexEntry",
     "Json",
     "Lens",
@@ -98,6 +102,8 @@ __all__ = [
     "compare_schemas",
     "errors",
     "field_view",
+    "from_arrow",
+    "from_parquet",
     "lens",
     "limits",
     "load_dataset",
@@ -126,6 +132,7 @@ _WHERE: Final = {
     "Doc": "samples.described",
     "Field": "schema.model",
     "Image": "samples.media",
+    "Importer": "exchange.importer",
     "IndexEntry": "_protocols",
     "Json": "samples.kinds",
     "Lens": "lenses.lens",
@@ -145,6 +152,8 @@ _WHERE: Final = {
     "build_type": "schema.build",
     "compare_schemas": "schema.evolve:compare",
     "field_view": "lenses.views",
+    "from_arrow": "exchange.arrow",
+    "from_parquet": "exchange.parquet",
     "lens": "lenses.network",
     "limits": "_limits",
     "load_dataset": "load",

@@ -203,6 +203,53 @@ STORES: Final = Registry(
 )
 """Name or URL scheme of a store → its class."""
 
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One row: a format of other programs, and the functions that read and write it."""
+
+    what: str
+    """What a file of it is, for people."""
+    reader: str | None = None
+    """``module:function`` that makes an importer of it; None: it is only written."""
+    writer: str | None = None
+    """``module:function`` that writes a dataset as it; None: it is only read."""
+    suffixes: tuple[str, ...] = ()
+    """How its files end."""
+    magic: tuple[bytes, ...] = ()
+    """What its files begin with."""
+
+    @property
+    def reads_by(self) -> str:
+        """The name of the public function that reads it; "" if there is none."""
+        return (self.reader or "").partition(":")[2]
+
+
+_EXCHANGE = "atdata.exchange"
+FORMATS: Final[Mapping[str, Format]] = {
+    "parquet": Format(
+        "a Parquet file",
+        f"{_EXCHANGE}.parquet:from_parquet",
+        f"{_EXCHANGE}.parquet:to_parquet",
+        (".parquet", ".pq"),
+        (b"PAR1",),
+    ),
+    "arrow": Format(
+        "a table of Arrow",
+        f"{_EXCHANGE}.arrow:from_arrow",
+        f"{_EXCHANGE}.arrow:to_arrow",
+    ),
+    "arrow-stream": Format("a stream of Arrow", writer=f"{_EXCHANGE}.arrow:stream_of"),
+}
+"""Name → the format. What a function needs beyond the core it says when it is missing."""
+
+
+def load_function(target: str) -> Any:
+    """The function that ``module:function`` names. Its module is imported."""
+    module, _, name = target.partition(":")
+    return getattr(load_module(module), name)
+
+
 _EXTRA_OF_MODULE = {
     "boto3": "s3",
     "botocore": "s3",
@@ -215,6 +262,7 @@ _EXTRA_OF_MODULE = {
     "simplejpeg": "image",
     "soundfile": "audio",
     "ml_dtypes": "dtypes",
+    "pyarrow": "arrow",
     "pytest": "testing",
     "hypothesis": "testing",
 }

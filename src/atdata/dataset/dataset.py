@@ -15,6 +15,7 @@ from atdata._protocols import DataSource, IndexEntry
 from atdata._secrets import redacted
 from atdata._shardlist import ShardInfo
 from atdata.dataset.decode.options import Decodes
+from atdata.dataset.exports import Exports
 from atdata.dataset.named_splits import splits_of
 from atdata.dataset.reading.buffer_shuffle import (
     DEFAULT_BUFFER_SAMPLES,
@@ -57,7 +58,7 @@ _typed: WeakValueDictionary[type, type[Dataset[Any]]] = WeakValueDictionary()
 """Weak, so that types made of schemas of other users go when nothing uses them."""
 
 
-class Dataset(Verbs[T]):
+class Dataset(Exports, Verbs[T]):
     """Samples of one type, stored in tar shards.
 
     Write the type in brackets: ``Dataset[Digit]("digits-{000000..000009}.tar")``. Without it

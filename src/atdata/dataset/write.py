@@ -17,7 +17,7 @@ from atdata.samples.dict_sample import DictSample
 from atdata.schema.schema_file import schema_file
 from atdata.shards.columns.packers import Values
 from atdata.shards.members_writer import packed_members
-from atdata.shards.row_sources import ColumnRows, RowSource, SampleRows
+from atdata.shards.row_sources import BatchRows, ColumnRows, RowSource, SampleRows
 from atdata.shards.tar.table import Layout
 from atdata.shards.writer import write_keyed, write_numbered
 
@@ -131,6 +131,34 @@ def write_columns(
         )
     folder = ShardFolder(path, numbered=maxcount is not None or maxsize is not None, fsync=fsync)
     source = ColumnRows(columns, codec_of(sample_type))
+    return _written(source, sample_type, folder, maxcount, maxsize)
+
+
+def write_batches(
+    batches: Iterable[Mapping[str, Values]],
+    path: str | Path,
+    *,
+    sample_type: type[T],
+    maxcount: int | None = None,
+    maxsize: int | None = None,
+    fsync: bool = True,
+) -> Dataset[T]:
+    """`write_columns` of columns that come in batches, which are read once, in order.
+
+    Args:
+        batches: Of each its columns. Where a batch is an array, it is not copied.
+        path: As for `write_samples`.
+        sample_type: The packable class of the samples.
+        maxcount: Most samples in a shard.
+        maxsize: Largest shard, in bytes.
+        fsync: As for `write_samples`.
+
+    Raises:
+        AtdataError: As for `write_columns`; nothing was written.
+    """
+    check_sample_type(sample_type)
+    folder = ShardFolder(path, numbered=maxcount is not None or maxsize is not None, fsync=fsync)
+    source = BatchRows(batches, codec_of(sample_type))
     return _written(source, sample_type, folder, maxcount, maxsize)
 
 

@@ -74,6 +74,7 @@ class ColumnRows(RowSource):
     Args:
         columns: Field name → one value a sample; read only.
         codec: Codec of the samples.
+        first: The number that the first one has in its dataset.
 
     Raises:
         EncodeError: A field has neither column nor default, a column is not of its field's type, or
@@ -81,8 +82,11 @@ class ColumnRows(RowSource):
         NoDataUrlsError: There are no samples.
     """
 
-    def __init__(self, columns: Mapping[str, Values], codec: SampleCodec[Any]) -> None:
+    def __init__(
+        self, columns: Mapping[str, Values], codec: SampleCodec[Any], *, first: int = 0
+    ) -> None:
         super().__init__()
+        self._first = first
         columns = given_columns(columns, codec)
         lengths = {name: len(column) for name, column in columns.items()}
         if len(set(lengths.values())) > 1:
@@ -103,7 +107,36 @@ class ColumnRows(RowSource):
         self._packer = _RowPacker(codec, pack_of_field)
 
     def _pack(self, start: int, stop: int) -> PackedRows:
-        return self._packer.pack(start, [column[start:stop] for column in self._columns])
+        columns = [column[start:stop] for column in self._columns]
+        return self._packer.pack(self._first + start, columns)
+
+
+class BatchRows(RowSource):
+    """Samples given field by field, in batches of any size, which are read once.
+
+    Args:
+        batches: Of each its columns, as for `ColumnRows`. Empty ones are left out.
+        codec: Codec of the samples.
+    """
+
+    def __init__(self, batches: Iterable[Mapping[str, Values]], codec: SampleCodec[Any]) -> None:
+        super().__init__()
+        self.count = None
+        self._batches = iter(batches)
+        self._codec = codec
+        self._batch: ColumnRows | None = None
+        self._start = 0
+        """The number of the first sample of the batch."""
+
+    def _pack(self, start: int, stop: int) -> PackedRows | None:
+        while self._batch is None or start - self._start >= (self._batch.count or 0):
+            columns = next(self._batches, None)
+            if columns is None:
+                return None
+            if any(len(column) for column in columns.values()):
+                self._batch, self._start = ColumnRows(columns, self._codec, first=start), start
+        end = self._start + (self._batch.count or 0)
+        return self._batch._pack(start - self._start, min(stop, end) - self._start)
 
 
 class SampleRows(RowSource):

@@ -63,7 +63,7 @@ class Nested(Kind):
         return self.name.rpartition(".")[2]
 
     def encode(self, value: Any) -> dict[str, Any]:
-        codec = self._codec()
+        codec = self.codec()
         if isinstance(value, Mapping):
             value = codec.from_mapping(value)
         if type(value) is not codec.sample_type:
@@ -76,15 +76,20 @@ class Nested(Kind):
     def decode(self, wire: Any) -> Any:
         if not isinstance(wire, dict):
             raise Misfit(self.describe(), found_for_error(wire))
-        return self._codec().from_wire(wire)
+        return self.codec().from_wire(wire)
 
     def checked(self, value: Any) -> Any:
-        return self._codec().checked(value)
+        return self.codec().checked(value)
 
     def parts(self) -> tuple[Kind, ...]:
         return tuple(field.kind for field in self.fields)
 
-    def _codec(self) -> Any:
+    def codec(self) -> Any:
+        """The codec of the class.
+
+        Raises:
+            Misfit: There is no class.
+        """
         if self.python is None:
             raise Misfit(self.describe(), "a schema that no type was made of")
         return self.python.__atdata_codec__  # type: ignore[attr-defined]

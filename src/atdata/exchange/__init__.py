@@ -1,0 +1,1 @@
+"""Tables, pictures and arrays of other programs ↔ samples: one file a format."""
