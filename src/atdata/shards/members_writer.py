@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, TypeVar
@@ -30,6 +31,9 @@ from atdata.samples.media import Media
 from atdata.samples.ndarray import encode_array
 from atdata.samples.packing import pack_wire
 from atdata.samples.pickling import defined_again
+from atdata.shards.layouts.codec import Plan
+from atdata.shards.layouts.decode import members_decoder
+from atdata.shards.layouts.names import split_name
 from atdata.shards.layouts.values import (
     ARRAY,
     AUDIO,
@@ -105,6 +109,9 @@ def pack_members(sample: Any, codec: SampleCodec[Any], key: str) -> PackedSample
 
 
 def _packed(key: str, members: dict[str, bytes]) -> PackedSample:
+    if split_name(f"{key}.x".encode()) is None:
+        problem = "WebDataset takes names that begin with such a word for metadata, not for samples"
+        raise ShardError(problem, key=key[:200])
     pieces: list[bytes] = []
     data = b""
     # A shard whose first member is msgpack would be taken for one of the other layout.
@@ -123,6 +130,7 @@ def _packed(key: str, members: dict[str, bytes]) -> PackedSample:
 
 def _typed(sample: Any, codec: SampleCodec[Any]) -> dict[str, bytes]:
     members: dict[str, bytes] = {}
+    written: dict[str, str] = {}
     for field in codec.fields:
         value = getattr(sample, field.name)
         if field.name in SPECIAL or (value is None and field.optional):
@@ -134,7 +142,22 @@ def _typed(sample: Any, codec: SampleCodec[Any]) -> dict[str, bytes]:
         except Misfit as misfit:
             raise misfit.at(f".{field.name}") from None
         _add(members, name, data)
+        written[field.name] = name
+    _check_read_back(written, members_decoder(codec).codec.plan(tuple(members)))
     return members
+
+
+def _check_read_back(written: dict[str, str], plan: Plan) -> None:
+    """Each field must be read from the member that it is written to."""
+    names = list(written.values())
+    read = {field: names[at] for field, at, _ in plan.steps}
+    for field in read.keys() | written.keys():
+        if read.get(field) != written.get(field):
+            raise Misfit(
+                "a field that is read from its own member",
+                f"the member {written.get(field)!r} written, and {read.get(field)!r} read",
+                'Give each field a name of its own: Annotated[…, atdata.Member("…")].',
+            ).at(f".{field}")
 
 
 def _add(members: dict[str, bytes], name: str, data: bytes) -> None:
@@ -150,8 +173,7 @@ def _member_of(field: Field, wire: Any) -> str:
         if ending_of(name)[0] in endings and not ending_of(name)[1]:
             return name
     for name in field.members:
-        if not ending_of(name)[1]:
-            return name
+        return name
     name = field.name.lower()
     return name if fits(name, field.kind) and name in endings else f"{name}.{endings[0]}"
 
@@ -179,12 +201,19 @@ def _endings(kind: Kind, wire: Any) -> tuple[str, ...]:
 
 
 def _encoded(name: str, kind: Kind, wire: Any) -> bytes:
-    ending, _ = ending_of(name)
+    ending, compressed = ending_of(name)
+    if compressed:
+        return _compressed(_encoded(name.removesuffix(".gz"), kind, wire))
     if isinstance(wire, bytes):
         return wire
     if kind == Primitive("str") or ending in TEXT | INTEGER:
         return _as_text(wire)
     return _as_value(ending, wire)
+
+
+def _compressed(data: bytes) -> bytes:
+    # Without the time, so that the same samples are the same bytes.
+    return gzip.compress(data, mtime=0)
 
 
 def _as_text(wire: Any) -> bytes:
@@ -217,13 +246,23 @@ def _untyped(sample: DictSample) -> dict[str, bytes]:
     members: dict[str, bytes] = {}
     for field, value in DictSample.items(sample):
         try:
-            name, data = _by_value(field.lower(), value)
+            name, data = _by_value_in(field.lower(), value)
         except Misfit as misfit:
             raise misfit.at(f".{field}") from None
         if "/" in name or name in SPECIAL:
             raise Misfit("a name that a member can have", repr(field)).at(f".{field}")
         _add(members, name, data)
     return members
+
+
+def _by_value_in(name: str, value: Any) -> tuple[str, bytes]:
+    """As `_by_value`, packed again where the field is that of a packed member: ``json.gz``."""
+    if ending_of(name)[1]:
+        inner = name.removesuffix(".gz")
+        fitting, data = _by_value(inner, value)
+        if fitting == inner:
+            return name, _compressed(data)
+    return _by_value(name, value)
 
 
 def _by_value(name: str, value: Any) -> tuple[str, bytes]:

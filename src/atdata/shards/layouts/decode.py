@@ -36,20 +36,20 @@ class MembersDecoder(Generic[T]):
     head: Final = BLOCK
 
     def __init__(self, codec: SampleCodec[T]) -> None:
-        self._codec = MembersCodec(codec)
+        self.codec = MembersCodec(codec)
 
     def unpack(
         self, payload: memoryview, url: str, linked: Callable[[int], memoryview] | None = None
     ) -> T:
         """See `LayoutDecoder`."""
-        return self._codec.unpack(payload, url, linked)
+        return self.codec.unpack(payload, url, linked)
 
     def samples(
         self, payloads: Payloads, unpack: Callable[[int], T], keys: Sequence[str]
     ) -> Iterable[T]:
         """As `Decoder.samples`."""
         parts, left = self._parts(payloads, keys)
-        built = [(part.rows, self._codec.built_of(part.columns, len(part.rows))) for part in parts]
+        built = [(part.rows, self.codec.built_of(part.columns, len(part.rows))) for part in parts]
         if len(built) == 1 and not len(left):
             return built[0][1]
         out: list[Any] = [None] * len(payloads.starts)
@@ -62,12 +62,12 @@ class MembersDecoder(Generic[T]):
         self, payloads: Payloads, unpack: Callable[[int], T], keys: Sequence[str]
     ) -> dict[str, LazyColumn]:
         """As `Decoder.columns`."""
-        if self._codec.base.untyped:
+        if self.codec.base.untyped:
             return columns_of(list(self.samples(payloads, unpack, keys)))
         parts, left = self._parts(payloads, keys)
         samples = [(row, unpack(row)) for row in left.tolist()]
         out: dict[str, LazyColumn] = {}
-        for name in self._codec.base.by_name:
+        for name in self.codec.base.by_name:
             if len(parts) == 1 and not samples:
                 out[name] = column_of(parts[0].columns[name])
                 continue
@@ -83,7 +83,7 @@ class MembersDecoder(Generic[T]):
     def _parts(self, payloads: Payloads, keys: Sequence[str]) -> tuple[list[_Part], Integers]:
         """Rows that were read together; and those to read one by one, in order."""
         few = len(payloads.starts) < _FEW_ROWS
-        if few or payloads.refused or "__url__" in self._codec.base.by_name:
+        if few or payloads.refused or "__url__" in self.codec.base.by_name:
             return [], np.arange(len(payloads.starts))
         groups, left = _groups(payloads)
         parts: list[_Part] = []
@@ -101,17 +101,17 @@ class MembersDecoder(Generic[T]):
     ) -> dict[str, list[Any]] | None:
         """The values of each field; None: a sample has one that does not fit."""
         try:
-            plan = self._codec.plan(group.fields)
+            plan = self.codec.plan(group.fields)
             columns: dict[str, list[Any]] = {}
             for name, at, read in plan.steps:
                 # Without a line of Python a value.
                 spans = map(slice, group.starts[:, at].tolist(), group.ends[:, at].tolist())
                 columns[name] = list(map(read, map(data.__getitem__, spans)))
             for name in plan.missing:
-                columns[name] = [self._codec.base.missing(name) for _ in group.rows]
+                columns[name] = [self.codec.base.missing(name) for _ in group.rows]
         except (Misfit, DecodeError):
             return None
-        if "__key__" in self._codec.base.by_name:
+        if "__key__" in self.codec.base.by_name:
             columns["__key__"] = [keys[row] for row in group.rows.tolist()]
         return columns
 
