@@ -7,6 +7,7 @@ import io
 import json
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from enum import IntEnum
 from functools import partial
@@ -29,6 +30,7 @@ from atdata.errors import (
     UnreadMembersWarning,
 )
 from atdata.shards.reader import scan_table
+from atdata.shards.tar.inside import Inside
 from atdata.shards.tar.table import SampleTable
 
 
@@ -191,7 +193,7 @@ def test_a_table_that_cuts_a_sample_in_two_is_not_used(tmp_path: Path, count: in
         [[f"{i:06d}" for i in (0, 1, *range(1, count))]],
         shard_bytes=path.stat().st_size,
         sha256=None,
-        layout="members",
+        inside=Inside.unknown(count + 1),
     )
     path.with_name("x.tar.idx").write_bytes(cut.to_bytes())
     dataset = atdata.Dataset(path)
@@ -418,3 +420,46 @@ def test_members_are_read_as_every_kind(tmp_path: Path) -> None:
     tar = tar_at(tmp_path / "y.tar", [(f"0.{name}", data) for name, data in bad.items()])
     with pytest.raises(DecodeError, match=r"label.*0 to 1.*found 2"):
         list(atdata.Dataset[Rich](str(tar)).ordered())
+
+
+def _swapped(inside: Inside) -> Inside:
+    """The same members under each other's names."""
+    return replace(inside, forms=tuple(form[::-1] for form in inside.forms))
+
+
+def _longer(inside: Inside) -> Inside:
+    """A first member that takes the second one's header and data."""
+    [group] = inside.groups()
+    starts, ends = group.starts[:, :1], group.ends[:, -1:]
+    return Inside.of_groups([replace(group, fields=("json",), starts=starts, ends=ends)], 400)
+
+
+@pytest.mark.parametrize("lie", [_swapped, _longer])
+def test_what_a_table_says_of_members_is_compared_with_their_headers(
+    tmp_path: Path, lie: Callable[[Inside], Inside]
+) -> None:
+    """A table whose members are others is not used, whichever way samples are read."""
+    path = tmp_path / "x.tar"
+    with tarfile.open(path, "w") as tar:
+        for i in range(400):
+            for ending, data in (("json", b"%d" % i), ("txt", b"caption" + b" " * 2000)):
+                info = tarfile.TarInfo(f"{i:06d}.{ending}")
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+    table = scan_table(path, shard=path.name, shard_bytes=path.stat().st_size)
+    inside = table.inside(np.arange(400), table.sizes)
+    assert inside is not None
+    keys = table.keys(np.arange(400))
+    facts: dict[str, Any] = {"shard_bytes": path.stat().st_size, "sha256": None}
+    wrong = SampleTable.of(table.offsets, table.sizes, [keys], inside=lie(inside), **facts)
+    path.with_name("x.tar.idx").write_bytes(wrong.to_bytes())
+    ways: list[Callable[[atdata.Dataset], list[Any]]] = [
+        list,
+        lambda dataset: list(dataset.shuffled(seed=1)),
+        lambda dataset: [dataset[i] for i in range(400)],
+        lambda dataset: [dataset.by_key(f"{i:06d}") for i in range(400)],
+    ]
+    for way in ways:
+        found = way(atdata.Dataset(path))
+        assert sorted(sample["json"] for sample in found) == list(range(400))
+        assert {sample["txt"] for sample in found} == {"caption" + " " * 2000}

@@ -9,16 +9,23 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 
 from atdata._arrays import Integers
 from atdata._shardlist import ShardInfo, ShardUrls
 from atdata.errors import NoDataUrlsError, StoreError
+from atdata.shards.columns.decode import Payloads
 from atdata.shards.hashing_writer import HashingWriter
+from atdata.shards.layouts.decode import members_of
+from atdata.shards.tar.inside import Inside
 from atdata.shards.tar.table import Layout, SampleTable
 from atdata.shards.tar.ustar import END
+from atdata.shards.tar.window import MappedFile
+
+_SAMPLES_AT_ONCE: Final = 4096
+"""Samples whose members are looked for together."""
 
 
 class ShardSink(Protocol):
@@ -158,16 +165,18 @@ class OpenShard:
         with self._disk_errors():
             sha256 = self._writer.result()
             self._file.close()
+        offsets, sizes = np.concatenate(self._offsets), np.concatenate(self._sizes)
+        inside = _members_in(self.path, offsets, sizes) if self._layout == "members" else None
         info = ShardInfo(self.name, self.samples, self.size, sha256, split=self.split)
         placed = info.at(sink.accept(self.name, self.path, info))
         table = SampleTable.joined(
-            np.concatenate(self._offsets),
-            np.concatenate(self._sizes),
+            offsets,
+            sizes,
             np.cumsum(np.concatenate(self._key_sizes)),
             b"".join(self._keys),
             shard_bytes=self.size,
             sha256=sha256,
-            layout=self._layout,
+            inside=inside,
         )
         hand_table(sink, self.name, table)
         return placed
@@ -188,6 +197,17 @@ class OpenShard:
                 f"{self.name}: the disk cannot take it ({error.strerror or error}). Check the "
                 f"rights and the space of {self.path.parent}. Nothing was written."
             ) from error
+
+
+def _members_in(path: Path, offsets: Integers, sizes: Integers) -> Inside:
+    """The members of samples in a file that was just written."""
+    file, found = MappedFile(path), [Inside.unknown(0)]
+    for first in range(0, len(offsets), _SAMPLES_AT_ONCE):
+        starts = offsets[first : first + _SAMPLES_AT_ONCE]
+        ends = starts + sizes[first : first + _SAMPLES_AT_ONCE]
+        found.append(members_of(Payloads(file.view, starts, ends)))
+        file.release(int(ends[-1]))
+    return Inside.joined(found)
 
 
 class ShardQueue:

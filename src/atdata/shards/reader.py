@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import IO, Final, TypeAlias, TypeVar
@@ -19,8 +19,8 @@ from atdata.errors import ShardError, UnreadMembersWarning
 from atdata.samples.codec import SampleCodec
 from atdata.shards.columns.column import READ_ROW_BYTES
 from atdata.shards.columns.decode import Block, LayoutDecoder, Payloads, decoder_of
-from atdata.shards.layouts.check import members_agree, members_match
-from atdata.shards.layouts.decode import members_decoder
+from atdata.shards.layouts.check import members_in, members_match
+from atdata.shards.layouts.decode import members_decoder, members_of
 from atdata.shards.layouts.linked import linked_in
 from atdata.shards.layouts.sniff import layout_of
 from atdata.shards.layouts.walk import APART, MembersWalker
@@ -99,11 +99,9 @@ def read_blocks(
     for window, spans in _read(source, shard, unread, whole, rows or 1, first or 0):
         decoder = in_layout(codec, spans.walker.layout)
         file = window if isinstance(window, MappedFile) else None
-        keys = partial(key_list, spans.keys)
-        place = (spans.view, spans.starts, spans.ends, file, window.base)
         linked = linked_in(spans.walker.links, spans.view, spans.starts, window.base)
-        payloads = Payloads(*place, inside=spans.inside, refused=spans.refused, linked=linked)
-        yield Block(shard, decoder, payloads, keys, copy=copy)
+        payloads = replace(spans.payloads, file=file, base=window.base, linked=linked)
+        yield Block(shard, decoder, payloads, partial(key_list, spans.keys), copy=copy)
 
 
 def _read_by_table(
@@ -143,11 +141,14 @@ def _read_by_table(
         place = (file.view, starts, starts + sizes, file, 0)
         payloads = Payloads(*place, refused=refused, linked=linked)
         if by_members:
-            if not members_agree(table, np.arange(done, end), data, starts):
+            rows_of = np.arange(done, end)
+            inside = members_in(table, rows_of, sizes, data, starts, members_decoder(codec).wanted)
+            payloads = replace(payloads, inside=inside)
+            if inside is None:
                 if not done:
                     return False
                 raise _disagree(shard, done, int(starts[0]) - BLOCK)
-            names = partial(table.keys, np.arange(done, end))
+            names = partial(table.keys, rows_of)
             yield Block(shard, decoder, payloads, names, copy=copy)
             done = end
             file.release(int(payloads.ends[-1]))
@@ -297,19 +298,22 @@ def scan_table(
     """
     offsets, sizes = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     keys: list[KeyMatrix | list[str]] = []
+    inside = [Inside.unknown(0)]
     walker = None
     for window, spans in _read(source, shard, unread, whole):
         offsets.append(window.base + spans.starts)
         sizes.append(spans.ends - spans.starts)
         keys += spans.keys
         walker = spans.walker
+        if walker.layout == "members":
+            inside.append(members_of(spans.payloads))
     table = SampleTable.of(
         np.concatenate(offsets),
         np.concatenate(sizes),
         keys,
         shard_bytes=shard_bytes,
         sha256=sha256,
-        layout="msgpack" if walker is None else walker.layout,
+        inside=None if walker is None or walker.layout == "msgpack" else Inside.joined(inside),
     )
     if walker is not None:
         table.alone, table.names, table.links = walker.alone, walker.names, walker.links
@@ -432,6 +436,12 @@ class _BlockSpans:
     """See `Payloads`."""
     refused: Mapping[int, str] = field(default_factory=dict)
     """See `Payloads`."""
+
+    @property
+    def payloads(self) -> Payloads:
+        """The samples in the window."""
+        places = self.view, self.starts, self.ends
+        return Payloads(*places, inside=self.inside, refused=self.refused)
 
     def after(self, row: int) -> _BlockSpans:
         """The rows from ``row`` on, their keys as text."""

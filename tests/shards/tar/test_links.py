@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 import atdata
 from atdata.dataset.reading.verify import verify_shards
 from atdata.errors import AtdataError, ShardError, UnreadMembersWarning
+from atdata.shards.reader import scan_table
 
 Made = Sequence[tuple[str, Any]]
 """Names, each with a payload, or with the type and the target of a link, or the type of another."""
@@ -357,6 +358,11 @@ def test_no_member_is_lost_without_a_word(
                 list(atdata.Dataset(path))
                 assert warned or not linked
             return
+        with suppress(AtdataError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if scan_table(path, shard="x", shard_bytes=0).head.layout == "members":
+                # A file of another kind comes first, and is of the same sample as a .msgpack.
+                return
         for way, source in ways:
             with warnings.catch_warnings(record=True) as warned:
                 warnings.simplefilter("always")

@@ -286,8 +286,8 @@ def _kept_at(shard: Shard, path: Path | None) -> Path | None:
         identity = sha256
     else:
         return None
-    # 2: tables of before knew fewer members as samples.
-    identity = f"2\0{identity}"
+    # 3: tables of before knew fewer members as samples, or not where they are.
+    identity = f"3\0{identity}"
     name = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
     return cache_folder() / "tables" / f"{name}{SUFFIX}"
 

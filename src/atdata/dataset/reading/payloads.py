@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -12,8 +12,10 @@ from atdata._arrays import Bytes, Integers
 from atdata.dataset.reading.shard_files import SHARD_DISTANCE, ShardFiles, WrongTableError
 from atdata.shards.columns.column import Buffers
 from atdata.shards.columns.decode import Payloads
+from atdata.shards.layouts.check import Wanted
 from atdata.shards.tar.check import BytesAt
 from atdata.shards.tar.header import BLOCK
+from atdata.shards.tar.inside import Inside
 from atdata.shards.tar.keys import KeyMatrix
 
 _SMALL_PAYLOAD_BYTES: Final = 8 << 10
@@ -25,6 +27,10 @@ _MAX_MAPPED_BYTES: Final = 1 << 27
 systems map many around it, and they all count as memory of this process."""
 _MAX_MAPPED_SHARDS: Final = 32
 """The same in shards: of more, too few samples are taken out of each at once."""
+_PIECES_GAP_BYTES: Final = 1 << 14
+"""Bytes of other members between two that are read, which are read along."""
+_MOST_PARTS: Final = 0.875
+"""Of all bytes, the share from which on whole samples are read."""
 _RESIDENT_BYTES: Final = 1 << 23
 """Bytes of samples that are taken out of maps before their pages are given back."""
 _buffers: Final = Buffers(4)
@@ -43,15 +49,20 @@ class Located:
     """Numbers of the shards that they are in."""
     keys: KeyMatrix | None
     """The key of each in UTF-8, padded with zeros, if none is long."""
+    inside: Inside | None = None
+    """Their members, where the layout has them."""
 
     def take(self, rows: slice | Integers) -> Located:
         """Some of them, in the order of ``rows``."""
         keys = None if self.keys is None else self.keys[rows]
-        return Located(self.starts[rows], self.sizes[rows], self.shards, keys)
+        inside = None if self.inside is None else self.inside.take(rows)
+        return Located(self.starts[rows], self.sizes[rows], self.shards, keys, inside)
 
 
 Selection: TypeAlias = slice | Integers
 """Which samples."""
+CheckMembers: TypeAlias = Callable[[Located, Bytes, Integers, Inside], None]
+"""See `PayloadReader.read_members`."""
 Check: TypeAlias = Callable[[Located, Selection, Bytes, Integers], None]
 """Takes which samples were found, the memory that they are in, and where each payload begins."""
 _Portion: TypeAlias = tuple[Selection, Bytes, Integers]
@@ -105,7 +116,7 @@ class PayloadReader:
         if self._resident > _RESIDENT_BYTES:
             self._resident = 0
             self._files.release_pages()
-        return _payloads(buffer, starts, sizes)
+        return _payloads(buffer, starts, sizes, found.inside)
 
     def read(self, found: Located, places: Integers, check: Check, *, head: int = 0) -> Payloads:
         """Payloads read into memory, in their order.
@@ -133,7 +144,39 @@ class PayloadReader:
                 self._files.load(plan, buffer)
                 check(found, plan.part, buffer, plan.at + BLOCK)
                 starts[places[plan.part]] = plan.at + BLOCK
-        return _payloads(buffer, starts, sizes)
+        inside = None if found.inside is None else found.inside.take(np.argsort(places))
+        return _payloads(buffer, starts, sizes, inside)
+
+    def read_members(
+        self, found: Located, places: Integers, check: CheckMembers, wanted: Wanted
+    ) -> Payloads | None:
+        """Only those members that are wanted, each with its header.
+
+        Args:
+            found: Where the samples are, ascending.
+            places: As for `read`.
+            check: Called with the samples, the memory that the members are in, where the payload
+                of each sample would begin there, and where in it the members are.
+            wanted: Which members.
+
+        Returns:
+            The payloads, in which other members are missing. None: that would save little.
+
+        Raises:
+            WrongTableError: They are not where a table says.
+        """
+        pieces = None if found.inside is None else _pieces_of(found, found.inside, wanted)
+        if pieces is None or found.inside is None:
+            return None
+        [plan] = self._files.plan_reads(pieces.starts, pieces.ends, None, gap=_PIECES_GAP_BYTES)
+        buffer = _buffers.take(plan.size)
+        self._files.load(plan, buffer)
+        # As if the payload began right after the first record of the first piece.
+        starts = plan.at[pieces.firsts] + BLOCK
+        inside = pieces.placed(found.inside, plan.at, starts - BLOCK)
+        check(found, buffer, starts, inside)
+        order = np.argsort(places)
+        return _payloads(buffer, starts[order], np.zeros(len(order), np.int64), inside.take(order))
 
     def _moved(
         self, starts: Integers, sizes: Integers, found: Iterator[_Portion], *, head: int
@@ -231,6 +274,61 @@ def _ends(found: Located) -> Integers:
     return found.starts + BLOCK + (found.sizes + BLOCK - 1) // BLOCK * BLOCK
 
 
-def _payloads(buffer: Bytes, starts: Integers, sizes: Integers) -> Payloads:
+def _payloads(buffer: Bytes, starts: Integers, sizes: Integers, inside: Inside | None) -> Payloads:
     view: Any = buffer
-    return Payloads(memoryview(view).toreadonly(), starts, starts + sizes)
+    return Payloads(memoryview(view).toreadonly(), starts, starts + sizes, inside=inside)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pieces:
+    """Members of samples, each with the headers before it and the padding after it."""
+
+    starts: Integers
+    """Where each begins, shards counted as `SHARD_DISTANCE` apart; ascending."""
+    ends: Integers
+    firsts: Integers
+    """Number of the first one of each sample, shape (samples,)."""
+    members: Integers
+    """Which member of all each is."""
+    samples: Integers
+    """Which sample each is of."""
+    heads: Integers
+    """Bytes of the headers before each."""
+
+    def placed(self, inside: Inside, at: Integers, begin: Integers) -> Inside:
+        """The members where they are in memory.
+
+        Args:
+            inside: Where they are in the shards.
+            at: Where in memory each piece begins.
+            begin: What places in each sample are counted from.
+        """
+        starts, ends = np.zeros_like(inside.starts), np.zeros_like(inside.ends)
+        starts[self.members] = at + self.heads - begin[self.samples]
+        sizes = inside.ends[self.members] - inside.starts[self.members]
+        ends[self.members] = starts[self.members] + sizes
+        return replace(inside, starts=starts, ends=ends)
+
+
+def _pieces_of(found: Located, inside: Inside, wanted: Wanted) -> _Pieces | None:
+    """What is read of samples; None: nearly all of them, or some whose members are not known."""
+    if not len(inside) or len(inside.left()):
+        return None
+    columns: list[tuple[Integers, ...]] = []
+    for group in inside.groups():
+        rows, begin = group.rows, found.starts[group.rows]
+        for number in wanted(group.fields):
+            before = group.ends[:, number - 1] if number else np.zeros(len(rows), np.int64)
+            start = (before + BLOCK - 1) // BLOCK * BLOCK
+            end = (group.ends[:, number] + BLOCK - 1) // BLOCK * BLOCK
+            member = inside.firsts[rows] + number
+            columns.append(
+                (begin + start, begin + end, member, rows, group.starts[:, number] - start)
+            )
+    starts, ends, members, samples, heads = map(np.concatenate, zip(*columns, strict=True))
+    if int((ends - starts).sum()) > _MOST_PARTS * int((_ends(found) - found.starts).sum()):
+        return None
+    order = np.argsort(starts)
+    firsts = np.searchsorted(samples[order], np.arange(len(inside)))
+    rest = (part[order] for part in (members, samples, heads))
+    return _Pieces(starts[order], ends[order], firsts, *rest)

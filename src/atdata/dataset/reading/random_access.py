@@ -8,27 +8,24 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from atdata._arrays import Bytes, Indices, Integers
-from atdata._limits import limits
+from atdata._arrays import Indices, Integers
 from atdata._secrets import redacted_repr
-from atdata.dataset.reading.linked import check_linked, with_links
-from atdata.dataset.reading.payloads import Located, Selection
+from atdata.dataset.reading.header_checks import HeaderChecks
+from atdata.dataset.reading.linked import with_links
+from atdata.dataset.reading.payloads import Located
 from atdata.dataset.reading.positions import PositionedShards
 from atdata.dataset.reading.shard_files import SHARD_DISTANCE, WrongTableError
 from atdata.errors import DecodeError, OptionError, SampleNotFoundError, ShardError
 from atdata.samples.codec import SampleCodec
 from atdata.shards.columns.column import Keys, LazyColumn
 from atdata.shards.columns.decode import Block, Payloads
-from atdata.shards.layouts.check import first_members_agree, members_agree
+from atdata.shards.layouts.decode import members_decoder
 from atdata.shards.reader import in_layout
 from atdata.shards.tar.check import (
     header_agrees,
-    headers_agree,
-    key_agrees,
-    plain_headers_agree,
-    starts_with_name,
 )
 from atdata.shards.tar.header import BLOCK, key_of, name_of
+from atdata.shards.tar.inside import Inside
 from atdata.shards.tar.keys import KeyMatrix, key_list
 from atdata.shards.tar.table import Layout, SampleTable
 from atdata.sources.byte_ranges import NoRangesError
@@ -39,8 +36,6 @@ _MANY_SAMPLES: Final = 4096
 """Samples that are worth checking whole tables for."""
 _FEW_TABLES: Final = 16
 """Tables that may stay in memory: what is near an entry is mapped with it."""
-_NAMES_AT_ONCE: Final = 16
-"""Extended headers that are read together; each may have 1 MB."""
 
 
 @redacted_repr
@@ -148,6 +143,7 @@ class RandomAccess:
     def __init__(self, shards: PositionedShards, codec: SampleCodec[Any]) -> None:
         self._shards = shards
         self._codec = codec
+        self._checks = HeaderChecks(shards, codec)
 
     def place_of(self, position: int) -> tuple[str, int]:
         """The shard that a sample is in, and where in it its payload begins."""
@@ -218,7 +214,9 @@ class RandomAccess:
         Raises:
             WrongTableError: They are not where a table says.
         """
-        return self._rows_of(positions, found, self._shards.payloads.taken(found, self._check))
+        return self._rows_of(
+            positions, found, self._shards.payloads.taken(found, self._checks.samples)
+        )
 
     def _with_right_tables(self, read: Callable[[], X]) -> X:
         """What reading gives, with other tables in the places of wrong ones."""
@@ -242,6 +240,9 @@ class RandomAccess:
             IntegrityError: As in `rows`.
         """
         number, table, row = self._row(position)
+        if table.head.layout == "members":
+            # Perhaps not all of its members are read.
+            return self.rows(np.array([position])).samples()[0]
         try:
             offset, size = table.span(row)
             self._shards.tables.used(1)
@@ -250,14 +251,6 @@ class RandomAccess:
             hashed, files = self._shards.each[number].verify == "full", self._shards.files
             file = files.as_before(number) if hashed else files.get(number)
             file.read_into(memoryview(data), offset - BLOCK)
-            if row in table.refused or table.links:
-                return self.rows(np.array([position])).samples()[0]
-            if table.head.layout == "members":
-                place, memory = np.array([BLOCK]), np.frombuffer(data, np.uint8)
-                if not first_members_agree(memory, place, [table.key_bytes(row)]):
-                    raise ShardError("a sample table that is wrong")
-                decoder = in_layout(self._codec, "members")
-                return decoder.unpack(memoryview(data), self._shards.each[number].name)
             header, key = bytes(data[:BLOCK]), table.key_bytes(row)
             if header_agrees(header, size) and key_of(name_of(header)) == key:
                 return self._codec.unpack(memoryview(data)[BLOCK:])
@@ -324,15 +317,21 @@ class RandomAccess:
         if self._shards.payloads.maps(found):
             self._shards.payloads.prefetch(found)
             return LocatedRows(self, positions, ordered)
-        head = BLOCK if self._layout(found.shards) == "members" else 0
-        payloads = self._shards.payloads.read(found, places, self._check, head=head)
+        payloads = None
+        by_members = self._layout(found.shards) == "members"
+        if by_members:
+            wanted, check = members_decoder(self._codec).wanted, self._checks.members
+            payloads = self._shards.payloads.read_members(found, places, check, wanted)
+        if payloads is None:
+            head = BLOCK if by_members else 0
+            payloads = self._shards.payloads.read(found, places, self._checks.samples, head=head)
         return self._rows_of(positions, ordered, payloads)
 
     def _linked(self, found: Located) -> Payloads:
         """Payloads of shards with links, read once each."""
         starts, first, back = np.unique(found.starts, return_index=True, return_inverse=True)
         once = Located(starts, found.sizes[first], found.shards, None)
-        payloads = self._shards.payloads.read(once, np.arange(len(starts)), self._check)
+        payloads = self._shards.payloads.read(once, np.arange(len(starts)), self._checks.samples)
         return payloads.take(back.reshape(-1))
 
     def _rows_of(self, positions: Integers, found: Located, payloads: Payloads) -> PositionedRows:
@@ -382,16 +381,19 @@ class RandomAccess:
             self._shards.tables.load(shards)
         starts, sizes = np.empty(count, np.int64), np.empty(count, np.int64)
         keys: list[KeyMatrix | None] = []
+        insides: list[Inside] = []
         spans = list(zip(shards, firsts[numbers].tolist(), bounds[numbers].tolist(), strict=True))
         for number, first, last in spans:
             table = self._shards.tables.peek(number)
             rows = positions[first:last] - (int(self._shards.ends[number]) - len(table))
             try:
                 offsets, sizes[first:last] = table.spans(rows)
+                inside = table.inside(rows, sizes[first:last])
             except ShardError:
                 raise WrongTableError(number, None) from None
             starts[first:last] = number * SHARD_DISTANCE + offsets - BLOCK
             keys.append(table.key_matrix(rows))
+            insides += [] if inside is None else [inside]
             if count >= _MANY_SAMPLES or len(spans) > _FEW_TABLES:
                 self._shards.tables.release_pages(number)
         self._shards.tables.used(count)
@@ -401,96 +403,5 @@ class RandomAccess:
             matrix = np.zeros((count, max(part.shape[1] for part in known)), np.uint8)
             for (_, first, last), part in zip(spans, known, strict=True):
                 matrix[first:last, : part.shape[1]] = part
-        return Located(starts, sizes, shards, matrix)
-
-    def _check(self, found: Located, part: Selection, data: Bytes, at: Integers) -> None:
-        """Compare what the tables say of samples with the headers that were read."""
-        sizes = found.sizes[part]
-        if found.keys is not None and plain_headers_agree(data, at, sizes, found.keys[part]):
-            return
-        if self._layout(found.shards) == "members":
-            self._check_members(found, part, data, at)
-            return
-        # Headers without the keys: the whole table must be right.
-        shards = found.starts[part] // SHARD_DISTANCE
-        for number in np.unique(shards).tolist():
-            table = self._shards.tables.peek(number)
-            if self._shards.tables.table(number) is not table:
-                raise WrongTableError(number, None, replaced=True)
-            of = shards == number
-            if not headers_agree(data, at[of], sizes[of]):
-                raise WrongTableError(number, None)
-            offsets = found.starts[part][of] - number * SHARD_DISTANCE + BLOCK
-            if table.names:
-                check_linked(number, table, offsets, data, at[of])
-            else:
-                self._check_keys(number, table, offsets, data, at[of])
-
-    def _check_members(self, found: Located, part: Selection, data: Bytes, at: Integers) -> None:
-        """As `_check`: the first header of each range; decoding compares the others with it."""
-        shards = found.starts[part] // SHARD_DISTANCE
-        for number in np.unique(shards).tolist():
-            table, of = self._shards.tables.peek(number), np.flatnonzero(shards == number)
-            offsets = found.starts[part][of] - number * SHARD_DISTANCE + BLOCK
-            rows = np.searchsorted(table.offsets, offsets)
-            if not members_agree(table, rows, data, at[of]):
-                raise WrongTableError(number, None)
-
-    def _check_keys(
-        self, number: int, table: SampleTable, offsets: Integers, data: Bytes, at: Integers
-    ) -> None:
-        """One by one, where headers do not have the whole names.
-
-        Args:
-            number: Number of the shard.
-            table: Its table.
-            offsets: Where payloads begin in the shard.
-            data: Memory that they were read into.
-            at: Where they begin there.
-        """
-        local = self._shards.files.are_local([number])
-        rows = np.searchsorted(table.offsets, offsets)
-        # Where the sample before was read as well, so was what is between them.
-        joined = np.zeros(len(rows), bool)
-        joined[1:] = (np.diff(rows) == 1) & (np.diff(at) == np.diff(offsets))
-        unread: list[tuple[int, bytes]] = []
-        for row, place, is_joined in zip(rows.tolist(), at.tolist(), joined.tolist(), strict=True):
-            header, key = data[place - BLOCK : place].tobytes(), table.key_bytes(row)
-            # On a server, all of a long name would be one more request a sample.
-            if key_of(name_of(header)) == key or (not local and starts_with_name(key, header)):
-                continue
-            start, end = _between(table, row)
-            if is_joined:
-                before = data[place - BLOCK - (end - start) : place - BLOCK].tobytes()
-                _check_name(number, header, key, before)
-            else:
-                unread.append((row, header))
-        for first in range(0, len(unread), _NAMES_AT_ONCE):
-            some = unread[first : first + _NAMES_AT_ONCE]
-            spans = [_between(table, row) for row, _ in some]
-            parts = [bytearray(end - start) for start, end in spans]
-            self._shards.files.read(
-                [
-                    (number, memoryview(part), start)
-                    for part, (start, _) in zip(parts, spans, strict=True)
-                    if part
-                ]
-            )
-            for (row, header), part in zip(some, parts, strict=True):
-                _check_name(number, header, table.key_bytes(row), bytes(part))
-
-
-def _check_name(number: int, header: bytes, key: bytes, before: bytes) -> None:
-    try:
-        agrees = key_agrees(header, key, lambda: before)
-    except ShardError:
-        # The table may have left out what is there.
-        agrees = False
-    if not agrees:
-        raise WrongTableError(number, None)
-
-
-def _between(table: SampleTable, row: int) -> tuple[int, int]:
-    """From where to where extended headers of a sample may be; nothing, if more than 1 MB."""
-    start, end = table.end_of(row - 1), int(table.offsets[row]) - BLOCK
-    return (start, end) if 0 < end - start <= limits.extended_bytes else (end, end)
+        all_inside = Inside.joined(insides) if insides and len(insides) == len(spans) else None
+        return Located(starts, sizes, shards, matrix, all_inside)

@@ -176,7 +176,9 @@ class ShardFiles:
                 self._kinds[number] = isinstance(file, FileBytes), *limits
         return self._kinds[number]
 
-    def plan_reads(self, starts: Integers, ends: Integers, portion: int | None) -> list[ReadPlan]:
+    def plan_reads(
+        self, starts: Integers, ends: Integers, portion: int | None, *, gap: int = SHARD_DISTANCE
+    ) -> list[ReadPlan]:
         """How spans of bytes are read in few reads.
 
         Args:
@@ -184,6 +186,7 @@ class ShardFiles:
             ends: Where each ends.
             portion: Bytes that are read at a time, about, more of what is on servers;
                 None: all.
+            gap: Most bytes between two spans that are read along, if a source allows so many.
 
         Raises:
             WrongTableError: Spans overlap.
@@ -200,7 +203,7 @@ class ShardFiles:
         if len(between) and int(between.min()) < 0:
             raise WrongTableError(int(shard[between.argmin()]), None)
         new = np.ones(len(starts), bool)
-        new[1:] = between > np.repeat(gaps, counts)[1:]
+        new[1:] = between > np.repeat(np.minimum(gaps, gap), counts)[1:]
         # A read as long as one request should be is followed by another one.
         most = np.repeat([min(most, portion or most) for most in mosts], counts)[1:]
         new[1:] |= starts[1:] // most > starts[:-1] // most

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -120,6 +120,10 @@ class LayoutDecoder(Protocol[T]):
         """
         ...
 
+    def unpack_row(self, payloads: Payloads, row: int, key: str, url: str) -> T:
+        """The same, of many; ``key`` is its key."""
+        ...
+
     def samples(
         self, payloads: Payloads, unpack: Callable[[int], T], keys: Sequence[str]
     ) -> Iterable[T]:
@@ -154,6 +158,10 @@ class Decoder(Generic[T]):
     ) -> T:
         """One sample, as the codec gives it."""
         return self.codec.unpack(payload)
+
+    def unpack_row(self, payloads: Payloads, row: int, key: str, url: str) -> T:
+        """See `LayoutDecoder`."""
+        return self.codec.unpack(payloads.buffer[int(payloads.starts[row]) : payloads.ends[row]])
 
     def samples(
         self, payloads: Payloads, unpack: Callable[[int], T], keys: Sequence[str] = ()
@@ -415,12 +423,10 @@ class Block(Generic[T]):
     def _unpack(self, row: int) -> T:
         whole = self._payloads
         start = int(whole.starts[row]) - self.decoder.head
-        linked = None if whole.linked is None else partial(whole.linked, row)
         try:
             if row in whole.refused:
                 raise DecodeError(whole.refused[row])
-            payload = whole.buffer[start : int(whole.ends[row])]
-            return self.decoder.unpack(payload, self._url(row), linked)
+            return self.decoder.unpack_row(whole, row, self.keys[row], self._url(row))
         except DecodeError as error:
             if self._check_row is not None:
                 self._check_row(row)

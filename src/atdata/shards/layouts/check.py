@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
@@ -11,15 +12,19 @@ from atdata._arrays import Bytes, Integers, Mask
 from atdata.errors import ShardError
 from atdata.shards.layouts.names import is_msgpack, of_sample
 from atdata.shards.tar import check
-from atdata.shards.tar.check import BytesAt
+from atdata.shards.tar.check import BytesAt, octal
 from atdata.shards.tar.header import BLOCK, PAX_NEXT
+from atdata.shards.tar.inside import WITH_MTIME, Inside
 from atdata.shards.tar.keys import KeyMatrix
 from atdata.shards.tar.members import Marker, Members, Short
+from atdata.shards.tar.scan import MTIME_BYTES, holds_mtime_alone
 from atdata.shards.tar.table import SampleTable
 
 _NAME_BYTES = 100
 _DOT = ord(".")
 _KEYS_AT_ONCE = 1 << 14
+_FLAG: Final = 156
+"""Where in a header the type flag is."""
 
 
 def range_agrees(read: Callable[[int, int], bytes], start: int, end: int, key: bytes) -> bool:
@@ -101,18 +106,111 @@ def _plainly_agree(data: Bytes, at: Integers, keys: KeyMatrix) -> Mask:
     return good
 
 
-def members_agree(table: SampleTable, rows: Integers, data: Bytes, at: Integers) -> bool:
-    """Whether samples begin where a table says; as `first_members_agree`.
+Wanted: TypeAlias = Callable[[tuple[str, ...]], list[int]]
+"""Which members are read, of those with these fields."""
+
+
+def members_agree(
+    data: Bytes,
+    payloads: Integers,
+    keys: list[bytes] | KeyMatrix,
+    wanted: Wanted,
+    recorded: Inside,
+    placed: Inside | None = None,
+) -> bool:
+    """Whether the members that are read have the headers that a table says.
+
+    Args:
+        data: Bytes of a shard, or what was read of it.
+        payloads: Where in them each recorded payload begins, shape (m,).
+        keys: As for `first_members_agree`.
+        wanted: Which members are read.
+        recorded: The members in the shard. Of samples whose members are not known, only the first
+            header is compared.
+        placed: The members in ``data``, if only some of them are in it.
+    """
+    left = recorded.left()
+    places = zip(recorded.groups(), (placed or recorded).groups(), strict=True)
+    if len(left) < len(recorded) and isinstance(keys, list):
+        return False
+    for group, there in places:
+        rows, sizes = group.rows, group.ends - group.starts
+        of_group: Any = keys
+        for number in wanted(group.fields):
+            before = group.ends[:, number - 1] if number else np.zeros(len(rows), np.int64)
+            mtime = group.starts[:, number] - (before + BLOCK - 1) // BLOCK * BLOCK > BLOCK
+            at = payloads[rows] - BLOCK + there.starts[:, number]
+            field = b"." + group.fields[number].encode("ascii") + b"\0"
+            if not _headers_agree(data, at, sizes[:, number], of_group[rows], field, mtime):
+                return False
+    if not len(left):
+        return True
+    rest = [keys[row] for row in left.tolist()] if isinstance(keys, list) else keys[left]
+    return first_members_agree(data, payloads[left], rest)
+
+
+def members_in(
+    table: SampleTable,
+    rows: Integers,
+    sizes: Integers,
+    data: Bytes,
+    starts: Integers,
+    wanted: Wanted,
+) -> Inside | None:
+    """The members of samples in a local shard; None: their headers disagree with its table.
 
     Args:
         table: The table.
-        rows: Which of its samples, shape (m,).
-        data: As for `first_members_agree`.
-        at: As for `first_members_agree`.
+        rows: Which of its samples.
+        sizes: Bytes of each payload, as the table has them.
+        data: The shard.
+        starts: Where in it each payload begins.
+        wanted: Which members will be read.
     """
-    matrix = table.key_matrix(rows)
-    keys = [table.key_bytes(row) for row in rows.tolist()] if matrix is None else matrix
-    return first_members_agree(data, at, keys)
+    try:
+        inside = table.inside(rows, sizes)
+    except ShardError:
+        return None
+    assert inside is not None
+    agree = members_agree(data, starts, table.key_bytes_of(rows), wanted, inside)
+    return inside if agree else None
+
+
+def _headers_agree(
+    data: Bytes, at: Integers, sizes: Integers, keys: KeyMatrix, field: bytes, mtime: Mask
+) -> bool:
+    """Whether plain headers are of one field of samples, and what comes before holds an mtime.
+
+    Args:
+        data: As for `members_agree`.
+        at: Where the data of each member begin.
+        sizes: Bytes of each.
+        keys: The key of each, zeros after it.
+        field: The field, with the dot before and the zero after it.
+        mtime: Whether there is another header before that of each.
+    """
+    headers = BytesAt(data, at).matrix(-BLOCK, _FLAG + 1)
+    found, good = octal(headers[:, 124:135])
+    good &= (found == sizes) & (headers[:, 135] == 0) & (headers[:, _FLAG] == ord("0"))
+    lengths = np.count_nonzero(keys, axis=1)
+    for length in np.unique(lengths).tolist():
+        rows = slice(None) if lengths.min() == lengths.max() else np.flatnonzero(lengths == length)
+        part = headers[rows, :_NAME_BYTES]
+        if length + len(field) > _NAME_BYTES + 1:
+            return False
+        ending = field[: _NAME_BYTES - length]
+        there = part[:, length : length + len(ending)].tobytes()
+        if there.lower() != ending * len(part):
+            return False
+        if part[:, :length].tobytes() != np.ascontiguousarray(keys[rows, :length]).tobytes():
+            return False
+    if mtime.any():
+        before = BytesAt(data, at[mtime] - WITH_MTIME)
+        sizes, fine = octal(before.matrix(124, 11))
+        fine &= before.matrix(_FLAG, 1)[:, 0] == PAX_NEXT
+        fine &= holds_mtime_alone(before.matrix(BLOCK, MTIME_BYTES), sizes)
+        good[mtime] &= fine
+    return bool(good.all())
 
 
 def members_match(table: SampleTable, read: Callable[[int, int], bytes]) -> bool:

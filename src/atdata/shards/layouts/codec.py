@@ -121,7 +121,10 @@ class MembersCodec(Generic[T]):
         Raises:
             DecodeError: It is not a sample of this type; names the path.
         """
-        found = find_members(memoryview(payload), linked)
+        return self.of_members(find_members(memoryview(payload), linked), url)
+
+    def of_members(self, found: Found[T], url: str) -> T:
+        """The same, of members that were found."""
         name = self.base.sample_type.__name__
         try:
             plan = self.plan(found.fields)

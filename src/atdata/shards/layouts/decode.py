@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
@@ -15,10 +15,10 @@ from atdata.samples.codec import SampleCodec
 from atdata.samples.kinds import Misfit
 from atdata.shards.columns.column import LazyColumn, column_of
 from atdata.shards.columns.decode import Payloads, columns_of
-from atdata.shards.layouts.codec import MembersCodec
+from atdata.shards.layouts.codec import Found, MembersCodec
 from atdata.shards.layouts.plain import find_groups
 from atdata.shards.tar.header import BLOCK
-from atdata.shards.tar.inside import Group
+from atdata.shards.tar.inside import Group, Inside
 
 T = TypeVar("T")
 
@@ -43,6 +43,25 @@ class MembersDecoder(Generic[T]):
     ) -> T:
         """See `LayoutDecoder`."""
         return self.codec.unpack(payload, url, linked)
+
+    def unpack_row(self, payloads: Payloads, row: int, key: str, url: str) -> T:
+        """See `LayoutDecoder`. Where its members are known, perhaps only some of them are there."""
+        begin = int(payloads.starts[row]) - BLOCK
+        known = None if payloads.inside is None else payloads.inside.of_row(row)
+        if known is None:
+            linked = None if payloads.linked is None else partial(payloads.linked, row)
+            return self.unpack(payloads.buffer[begin : int(payloads.ends[row])], url, linked)
+        fields, places = known
+        values = [payloads.buffer[begin + start : begin + end] for start, end in places]
+        return self._codec.of_members(Found(key, fields, values), url)
+
+    def wanted(self, fields: tuple[str, ...]) -> list[int]:
+        """Which of these members of a sample are read, in stored order; at least one."""
+        try:
+            steps = self._codec.plan(fields).steps
+        except Misfit:
+            return list(range(len(fields)))
+        return sorted({at for _, at, _ in steps}) or [0]
 
     def samples(
         self, payloads: Payloads, unpack: Callable[[int], T], keys: Sequence[str]
@@ -88,7 +107,7 @@ class MembersDecoder(Generic[T]):
         groups, left = _groups(payloads)
         parts: list[_Part] = []
         for group in groups:
-            columns = self._columns(group, payloads.buffer, keys)
+            columns = self._columns(group, payloads, keys)
             if columns is None:
                 # What is wrong, and where, is found row by row.
                 left = np.concatenate([left, group.rows])
@@ -97,15 +116,17 @@ class MembersDecoder(Generic[T]):
         return parts, np.sort(left)
 
     def _columns(
-        self, group: Group, data: memoryview, keys: Sequence[str]
+        self, group: Group, payloads: Payloads, keys: Sequence[str]
     ) -> dict[str, list[Any]] | None:
         """The values of each field; None: a sample has one that does not fit."""
+        data, begin = payloads.buffer, payloads.starts[group.rows] - BLOCK
         try:
             plan = self.codec.plan(group.fields)
             columns: dict[str, list[Any]] = {}
             for name, at, read in plan.steps:
                 # Without a line of Python a value.
-                spans = map(slice, group.starts[:, at].tolist(), group.ends[:, at].tolist())
+                starts, ends = begin + group.starts[:, at], begin + group.ends[:, at]
+                spans = map(slice, starts.tolist(), ends.tolist())
                 columns[name] = list(map(read, map(data.__getitem__, spans)))
             for name in plan.missing:
                 columns[name] = [self.codec.base.missing(name) for _ in group.rows]
@@ -126,16 +147,28 @@ class _Part:
 
 def _groups(payloads: Payloads) -> tuple[list[Group], Integers]:
     """The members of the samples, as they were found before, or found now; rows left over."""
-    groups: list[Group] = []
-    rows: Integers = np.arange(len(payloads.starts))
-    if payloads.inside is not None:
-        groups, rows = list(payloads.inside.groups()), payloads.inside.left()
+    inside = payloads.inside or Inside.unknown(len(payloads.starts))
+    groups, rows = list(inside.groups()), inside.left()
     if len(rows) < _FEW_ROWS:
         return groups, rows
+    more, left = _found_in(payloads, rows)
+    return groups + more, left
+
+
+def _found_in(payloads: Payloads, rows: Integers) -> tuple[list[Group], Integers]:
     data: Bytes = np.frombuffer(payloads.buffer, np.uint8)
     more, left = find_groups(data, payloads.starts[rows] - BLOCK, payloads.ends[rows])
-    groups += (replace(group, rows=rows[group.rows]) for group in more)
-    return groups, rows[left]
+    return [replace(group, rows=rows[group.rows]) for group in more], rows[left]
+
+
+def members_of(payloads: Payloads) -> Inside:
+    """The members of samples, all looked for that are not known yet."""
+    inside = payloads.inside or Inside.unknown(len(payloads.starts))
+    rows = inside.left()
+    if not len(rows):
+        return inside
+    groups, _ = _found_in(payloads, rows)
+    return Inside.of_groups([*inside.groups(), *groups], len(inside))
 
 
 @lru_cache(maxsize=64)

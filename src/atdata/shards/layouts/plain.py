@@ -80,7 +80,7 @@ def _inside(
         counts: Number of members of each sample.
         names: Name of each member.
         lengths: Bytes of the key in each name.
-        spans: Where the data of each member begin and end.
+        spans: Where the data of each member begin and end, from its sample's first header.
     """
     forms = _Forms(len(firsts))
     fields = _after(names, lengths)
@@ -125,7 +125,8 @@ def find_samples(view: memoryview, at: int, *, span: int, most: int) -> Samples 
         return None
     lasts = after - 1
     ends = found.offsets[:whole] + found.sizes[:whole]
-    spans = (found.offsets[:whole], ends)
+    zeros = np.repeat(found.chains[firsts], after - firsts)
+    spans = (found.offsets[:whole] - zeros, ends - zeros)
     keys = names[firsts, : int(lengths[firsts].max())].copy()
     keys[~inside[firsts, : keys.shape[1]]] = 0
     return Samples(
@@ -204,7 +205,8 @@ def find_groups(data: Bytes, starts: Integers, ends: Integers) -> tuple[list[Gro
             continue
         places = [_of(mine, *part) for part in seen[: len(spelled)]]
         begins, stops = (np.stack(part, axis=1) for part in zip(*places, strict=True))
-        groups.append(Group(mine, spelled, begins, stops))
+        zeros = starts[mine][:, None]
+        groups.append(Group(mine, spelled, begins - zeros, stops - zeros))
     return groups, np.sort(np.concatenate(left))
 
 

@@ -147,10 +147,21 @@ def _of_kind(ending: str, kind: Kind) -> Decode:
     if isinstance(kind, ClassLabel | IntChoice | Duration):
         return lambda data: wanted.decode(_integer(data))
     if isinstance(kind, Choice | DateTime | Simple):
-        return lambda data: wanted.decode(_text(data).strip())
+        return lambda data: _of_text(wanted, _text(data))
     if kind == Primitive("bool"):
         return lambda data: wanted.decode(_json(data))
     raise Misfit(kind.describe(), f"a member .{ending}")
+
+
+def _of_text(kind: Kind, text: str) -> Any:
+    """A value of text, as it is or without the spaces and the end of line around it."""
+    stripped = text.strip()
+    if stripped == text:
+        return kind.decode(text)
+    try:
+        return kind.decode(text)
+    except Misfit:
+        return kind.decode(stripped)
 
 
 def _image(data: memoryview) -> Image:

@@ -1,4 +1,4 @@
-"""Where in a buffer the members of many samples are."""
+"""Which members samples have, and where in each sample they are."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from typing import Final
 import numpy as np
 
 from atdata._arrays import Integers
+from atdata.errors import ShardError
+from atdata.shards.tar.header import BLOCK
 
+WITH_MTIME: Final = 3 * BLOCK
+"""Bytes before a member's data where its header comes after one that holds its mtime."""
 UNKNOWN: Final = -1
 """The form of a sample whose members were not looked for, or do not have plain headers."""
 
@@ -23,7 +27,8 @@ class Group:
     """Which samples, in order, shape (n,)."""
     fields: tuple[str, ...]
     starts: Integers
-    """Where the data of each member begin, shape (n, members)."""
+    """Where the data of each member begin, counted from the sample's first header; shape (n,
+    members)."""
     ends: Integers
 
 
@@ -38,7 +43,8 @@ class Inside:
     firsts: Integers
     """Number of each sample's first member, shape (n,)."""
     starts: Integers
-    """Where the data of each member begin, shape (members of all,)."""
+    """Where the data of each member begin, counted from its sample's first header; shape (members
+    of all,)."""
     ends: Integers
 
     def __len__(self) -> int:
@@ -100,3 +106,31 @@ class Inside:
     def left(self) -> Integers:
         """The samples whose members are not known, in order."""
         return np.flatnonzero(self.form == UNKNOWN)
+
+    def of_row(self, row: int) -> tuple[tuple[str, ...], list[tuple[int, int]]] | None:
+        """The fields of one sample, and where the data of each begin and end; None: not known."""
+        number, first = int(self.form[row]), int(self.firsts[row])
+        if number == UNKNOWN:
+            return None
+        fields = self.forms[number]
+        part = slice(first, first + len(fields))
+        places = zip(self.starts[part].tolist(), self.ends[part].tolist(), strict=True)
+        return fields, list(places)
+
+    def check(self, sizes: Integers) -> None:
+        """Check that members fill their samples, with room for headers and an mtime before each.
+
+        Args:
+            sizes: Bytes of each sample, from its first header to the end of its last member's data.
+
+        Raises:
+            ShardError: They do not.
+        """
+        for group in self.groups():
+            before = np.zeros_like(group.starts)
+            before[:, 1:] = (group.ends[:, :-1] + BLOCK - 1) // BLOCK * BLOCK
+            gaps = group.starts - before
+            good = ((gaps == BLOCK) | (gaps == WITH_MTIME)).all()
+            good &= (group.ends >= group.starts).all()
+            if not good or (group.ends[:, -1] != sizes[group.rows]).any():
+                raise ShardError("a sample table whose members do not fill their samples")

@@ -21,7 +21,9 @@ from atdata._arrays import Integers
 from atdata._limits import limits
 from atdata.errors import ShardError
 from atdata.shards.tar.header import BLOCK, padded
+from atdata.shards.tar.inside import Inside
 from atdata.shards.tar.keys import KeyMatrix, key_list, key_text
+from atdata.shards.tar.stored_members import StoredMembers, stored
 from atdata.system.forks import once
 
 SUFFIX: Final = ".idx"
@@ -62,7 +64,7 @@ class TableHead:
 
     @property
     def table_bytes(self) -> int:
-        """Size of the whole table."""
+        """Size of the whole table, but for the members of samples."""
         return HEAD_BYTES + _ROW_BYTES * self.samples + self.key_bytes
 
     def fits(self, shard_bytes: int | None, sha256: str | None) -> bool:
@@ -87,7 +89,11 @@ class SampleTable:
     Args:
         head: Size, hash and counts.
         body: Offsets, sizes and ends of keys, each n unsigned 64-bit integers in little-endian
-            order, then the keys, joined. Kept, not copied.
+            order, then the keys, joined; in the members layout, then the members, see `stored`.
+            Kept, not copied.
+
+    Raises:
+        ShardError: It does not have the parts of a table.
     """
 
     def __init__(self, head: TableHead, body: memoryview) -> None:
@@ -98,7 +104,9 @@ class SampleTable:
         self.sizes: Integers = np.frombuffer(body, "<i8", n, 8 * n)
         """Bytes of each payload."""
         self._ends: Integers = np.frombuffer(body, "<i8", n, 16 * n)
-        self._keys = body[_ROW_BYTES * n :]
+        end = _ROW_BYTES * n + head.key_bytes
+        self._keys = body[_ROW_BYTES * n : end]
+        self._members = None if head.layout == "msgpack" else StoredMembers(body[end:], n)
         self._body = body
         self.checked = False
         """Whether `check` has passed."""
@@ -167,6 +175,20 @@ class SampleTable:
             raise ShardError("a sample table whose samples lie outside of the shard")
         return offset, size
 
+    def inside(self, rows: Integers, sizes: Integers) -> Inside | None:
+        """The members of some samples, as far as they are recorded; None: the layout has none.
+
+        Args:
+            rows: Which samples.
+            sizes: Bytes of each payload.
+
+        Raises:
+            ShardError: They do not fill their samples.
+        """
+        if self._members is None:
+            return None
+        return self._members.of_rows(rows, sizes + BLOCK)
+
     def key(self, row: int) -> str:
         """The key of one sample.
 
@@ -215,6 +237,11 @@ class SampleTable:
                 )
             matrix[np.arange(longest) >= lengths[:, None]] = 0
         return matrix if np.count_nonzero(matrix) == int(lengths.sum()) else None
+
+    def key_bytes_of(self, rows: Integers) -> KeyMatrix | list[bytes]:
+        """The keys of some samples in UTF-8: `key_matrix`, or a list where it cannot be."""
+        matrix = self.key_matrix(rows)
+        return [self.key_bytes(row) for row in rows.tolist()] if matrix is None else matrix
 
     def keys(self, rows: Integers) -> list[str]:
         """The keys of some samples.
@@ -298,12 +325,15 @@ class SampleTable:
         *,
         shard_bytes: int,
         sha256: str | None,
-        layout: Layout = "msgpack",
+        inside: Inside | None = None,
     ) -> SampleTable:
-        """A table of a shard's samples, in order; the keys in several arrays or lists."""
+        """A table of a shard's samples, in order; the keys in several arrays or lists.
+
+        ``inside`` has the members of samples of that layout.
+        """
         text, lengths = key_text(keys)
         ends = np.cumsum(lengths)
-        known: dict[str, Any] = {"shard_bytes": shard_bytes, "sha256": sha256, "layout": layout}
+        known: dict[str, Any] = {"shard_bytes": shard_bytes, "sha256": sha256, "inside": inside}
         return cls.joined(offsets, sizes, ends, text, **known)
 
     @classmethod
@@ -316,11 +346,12 @@ class SampleTable:
         *,
         shard_bytes: int,
         sha256: str | None,
-        layout: Layout = "msgpack",
+        inside: Inside | None = None,
     ) -> SampleTable:
         """A table with the keys joined; ``ends`` has where each of them ends."""
         columns = (np.asarray(column, "<i8").tobytes() for column in (offsets, sizes, ends))
-        body = b"".join((*columns, keys))
+        body = b"".join((*columns, keys, b"" if inside is None else stored(inside)))
+        layout: Layout = "msgpack" if inside is None else "members"
         crc = zlib.crc32(body)
         head = TableHead(shard_bytes, sha256, len(offsets), len(keys), crc, layout)
         return cls(head, memoryview(body))
@@ -408,7 +439,8 @@ def parse_head(data: bytes, size: int) -> TableHead:
         raise ShardError("a sample table with a damaged head")
     sha = None if sha256 == _UNKNOWN else sha256.hex()
     head = TableHead(shard_bytes, sha, samples, key_bytes, crc, _LAYOUTS[layout])
-    if samples > limits.samples or shard_bytes >= 2**62 or head.table_bytes != size:
+    fits = head.table_bytes <= size if layout else head.table_bytes == size
+    if samples > limits.samples or shard_bytes >= 2**62 or not fits:
         raise ShardError(f"a sample table of {size:,} bytes that claims {samples:,} samples")
     return head
 
