@@ -53,12 +53,12 @@ class MembersDecoder(Generic[T]):
             return self.unpack(payloads.buffer[begin : int(payloads.ends[row])], url, linked)
         fields, places = known
         values = [payloads.buffer[begin + start : begin + end] for start, end in places]
-        return self._codec.of_members(Found(key, fields, values), url)
+        return self.codec.of_members(Found(key, fields, values), url)
 
     def wanted(self, fields: tuple[str, ...]) -> list[int]:
         """Which of these members of a sample are read, in stored order; at least one."""
         try:
-            steps = self._codec.plan(fields).steps
+            steps = self.codec.plan(fields).steps
         except Misfit:
             return list(range(len(fields)))
         return sorted({at for _, at, _ in steps}) or [0]
