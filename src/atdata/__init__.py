@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         ShardReader,
     )
     from atdata._shardlist import ShardInfo, ShardUrls
+    from atdata.dataset.convert import convert_dataset
     from atdata.dataset.dataset import Dataset
     from atdata.dataset.dataset_dict import DatasetDict
     from atdata.dataset.decode.options import Decode
@@ -100,6 +101,7 @@ __all__ = [
     "build_type",
     "capabilities",
     "compare_schemas",
+    "convert_dataset",
     "errors",
     "field_view",
     "from_arrow",
@@ -151,6 +153,7 @@ _WHERE: Final = {
     "Unit": "samples.described",
     "build_type": "schema.build",
     "compare_schemas": "schema.evolve:compare",
+    "convert_dataset": "dataset.convert",
     "field_view": "lenses.views",
     "from_arrow": "exchange.arrow",
     "from_parquet": "exchange.parquet",

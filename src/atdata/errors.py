@@ -49,6 +49,7 @@ a status below 500, are final::
     ├── EntryPointError (ImportError)        a class that another package registered does not load
     ├── SandboxError (RuntimeError)          the local network cannot be started
     ├── StateError (ValueError)              a state of another dataset, order or version
+    ├── WorkerError (RuntimeError)           a worker process was killed, or ended by itself
     ├── NotSendableError (TypeError)         what cannot be sent to a worker process
     ├── LengthError (TypeError)              a dataset whose length is unknown until read
     └── OptionError (ValueError)             an argument out of its range
@@ -90,6 +91,10 @@ class SampleTypeError(AtdataError, TypeError):
 
 class NotSendableError(AtdataError, TypeError):
     """A class or function cannot be sent to another process, which could not find it by name."""
+
+
+class WorkerError(AtdataError, RuntimeError):
+    """A worker process was killed, or ended by itself."""
 
 
 class EncodeError(AtdataError, ValueError):

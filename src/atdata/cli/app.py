@@ -28,6 +28,7 @@ _COMMANDS: Final = {
     "head": "Print the first samples; arrays appear as dtype and shape.",
     "verify": "Check every shard against what was recorded of it.",
     "insert": "Record shards as a dataset of the local index.",
+    "convert": "Write the samples of a dataset to new shards of either layout.",
     "promote": "Publish a dataset on the network and print its AT URI.",
     "label": "Make NAME@VERSION mean this dataset, whatever revisions follow.",
     "lenses": "List the lenses of an account, and where to read their code.",

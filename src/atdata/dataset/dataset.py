@@ -108,6 +108,7 @@ class Dataset(Exports, Verbs[T]):
         source: str | Path | Sequence[str | Path] | DataSource | IndexEntry,
         *,
         shards: Iterable[ShardInfo] = (),
+        on_error: OnError = "raise",
     ) -> Dataset[U]:
         """``Dataset[sample_type](source)``, where the type is a value.
 
@@ -115,10 +116,11 @@ class Dataset(Exports, Verbs[T]):
             sample_type: Type of the samples.
             source: As for `Dataset`.
             shards: What is known of the shards, by URL.
+            on_error: As for `Dataset`.
         """
         found = PositionedShards.of(source)
         found.known.update((shard.url, shard) for shard in shards)
-        return _dataset_of(sample_type, found, steps_of(sample_type, "raise"), Share())
+        return _dataset_of(sample_type, found, steps_of(sample_type, on_error), Share())
 
     def _changed(
         self,

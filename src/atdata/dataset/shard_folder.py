@@ -49,6 +49,11 @@ class ShardFolder:
                 ) from error
         return self._scratch.path
 
+    @property
+    def is_numbered(self) -> bool:
+        """Whether the names of the shards have numbers."""
+        return not self._single
+
     def path_of(self, number: int) -> Path:
         """Where the shard of this number will be."""
         return (self.folder / self._name_of(f"{self.stem}-{number:06d}.tar")).absolute()

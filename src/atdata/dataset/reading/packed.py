@@ -88,12 +88,23 @@ def packed_by_position(epoch: Epoch, sample_type: type, share: Share) -> Iterato
 
 def packed_rows(rows: Rows, steps: Steps, sample_type: type) -> Iterator[tuple[str, bytes]]:
     """Key and bytes of each sample; of stored ones, once they are checked, the bytes they have."""
-    samples, stored = rows.samples(), rows.payloads() if steps.is_plain else None
+    stored = rows.payloads() if steps.is_plain else None
     if stored is not None:
+        rows.samples()
         yield from zip(rows.keys, map(bytes, stored), strict=True)
         return
     codec: SampleCodec[Any] = codec_of(sample_type)
-    for key, sample in zip(rows.keys, samples, strict=True):
+    for key, sample in checked_samples(rows, sample_type):
+        yield key, codec.pack(sample)
+
+
+def checked_samples(rows: Rows, sample_type: type) -> Iterator[tuple[str, Any]]:
+    """Key of each sample, and the sample.
+
+    Raises:
+        SampleTypeError: One is of another type.
+    """
+    for key, sample in zip(rows.keys, rows.samples(), strict=True):
         if not isinstance(sample, sample_type):
             hint = "Pass map(…, sample_type=…)."
             again = defined_again(sample_type, type(sample))
@@ -101,4 +112,4 @@ def packed_rows(rows: Rows, steps: Steps, sample_type: type) -> Iterator[tuple[s
                 f"Sample {key!r}: expected {sample_type.__name__}, found "
                 f"{type(sample).__name__}. {again or hint}"
             )
-        yield key, codec.pack(sample)
+        yield key, sample
