@@ -208,3 +208,36 @@ def test_children_forked_under_load_never_hang(tmp_path: Path) -> None:
             site.files[f"/{name}"] = (tmp_path / name).read_bytes()
         command = [sys.executable, "-c", _FORKS, local.shard_list[0], f"{site.url}/x.tar"]
         subprocess.run(command, check=True, timeout=120)
+
+
+_FINALIZERS = """
+import faulthandler, gc, sys
+faulthandler.dump_traceback_later(30, exit=True)
+from atdata.system.forks import once
+
+class Value:
+    @once
+    def number(self):
+        return 1
+
+class Garbage:
+    def __init__(self):
+        self.cycle, self.value = self, Value()
+    def __del__(self):
+        assert self.value.number == 1
+        finalized.append(1)
+
+finalized = []
+for objects in range(1, 40):
+    gc.set_threshold(objects)
+    for _ in range(200):
+        Garbage()
+        assert Value().number == 1
+assert finalized
+"""
+
+
+def test_finalizers_may_ask_for_values() -> None:
+    """Garbage that is collected at any point of a computation reads such attributes, too."""
+    done = subprocess.run([sys.executable, "-c", _FINALIZERS], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

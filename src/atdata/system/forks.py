@@ -185,15 +185,16 @@ class _Waiting:
         self.count = 0
 
 
-_guard = threading.Lock()
+# Reentrant: garbage may be collected while it is held, and finalizers read such attributes, too.
+_guard = threading.RLock()
 _making: dict[tuple[int, str], _Waiting] = {}
 
 
 @contextmanager
 def _alone(number: int, name: str) -> Iterator[None]:
-    key = number, name
+    key, new = (number, name), _Waiting()
     with _guard:
-        mine = _making.setdefault(key, _Waiting())
+        mine = _making.setdefault(key, new)
         mine.count += 1
     try:
         with mine.lock:
@@ -208,7 +209,7 @@ def _alone(number: int, name: str) -> Iterator[None]:
 def _forget_threads() -> None:
     # Threads do not survive a fork, so nobody would release these.
     global _guard
-    _guard = threading.Lock()
+    _guard = threading.RLock()
     _making.clear()
 
 
