@@ -3,6 +3,9 @@
 Makes JPEGs of 500 × 375, stores them in shards, and prints pictures a second: the best of some
 rounds in turns, by the clock and by the time that the processors spent. The limit is simplejpeg on
 all processors, from memory, its pixels thrown away: without a shard, a crop or a batch.
+
+``--peers`` measures other packages in the same rounds, in an environment of 6 GB below ``.cache``:
+``TORCH="torch torchvision" python -m bench.pictures --peers``.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,9 +29,8 @@ import atdata
 from atdata.dataset.decode.crops import Box
 from atdata.dataset.decode.resize import resized
 from atdata.dataset.decode.threads import processors
+from bench.picture_peers import BATCH, SIZE, Peers
 
-SIZE: Final = 224
-BATCH: Final = 256
 DIFFERENT: Final = 64
 """Different pictures, which are repeated."""
 
@@ -121,20 +124,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.pictures", description=__doc__)
     parser.add_argument("--pictures", type=int, default=2048)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--peers", action="store_true")
     arguments = parser.parse_args()
     pictures = jpegs(arguments.pictures)
     with tempfile.TemporaryDirectory() as folder:
         samples = (Picture(atdata.Image(data), n) for n, data in enumerate(pictures))
         atdata.write_samples(samples, Path(folder) / "pictures.tar", maxcount=1024)
         dataset = atdata.Dataset[Picture](f"{folder}/pictures-*.tar")
-        measured = ways(dataset, pictures)
+        measured = {name: partial(timed, call) for name, call in ways(dataset, pictures).items()}
+        peers = Peers(stored(pictures, Path(folder) / "peers")) if arguments.peers else None
+        if peers is not None:
+            measured |= {name: partial(peers.read, name) for name in peers.names}
         found: dict[str, list[tuple[float, float]]] = {name: [] for name in measured}
-        for _ in range(arguments.rounds):
+        # The first round starts processes and threads.
+        for number in range(arguments.rounds + 1):
             for name, call in measured.items():
-                wall, spent = time.perf_counter(), time.process_time()
-                call()
-                took = time.perf_counter() - wall, time.process_time() - spent
-                found[name].append(took)
+                took = call()
+                found[name] += [took] if number else []
+        if peers is not None:
+            peers.end()
     size = sum(map(len, pictures)) / len(pictures)
     print(f"{len(pictures):,} JPEGs of 500 × 375, {size / 1000:.0f} kB; {processors()} processors")
     print("| | pictures/s | of the limit | processor time a picture | of the limit |")
@@ -146,6 +154,21 @@ def main() -> None:
             f"| {name} | {len(pictures) / clock:,.0f} | {limit[0] / clock:.2f} | "
             f"{spent / len(pictures) * 1e6:,.0f} µs | {limit[1] / spent:.2f} |"
         )
+
+
+def timed(call: Callable[[], None]) -> tuple[float, float]:
+    """Seconds of the clock and of processors that a call took."""
+    clock, spent = time.perf_counter(), time.process_time()
+    call()
+    return time.perf_counter() - clock, time.process_time() - spent
+
+
+def stored(pictures: list[bytes], folder: Path) -> Path:
+    """A new folder with a file for each picture."""
+    folder.mkdir()
+    for number, data in enumerate(pictures):
+        (folder / f"{number:09d}.jpg").write_bytes(data)
+    return folder
 
 
 def best(times: list[tuple[float, float]]) -> tuple[float, float]:
