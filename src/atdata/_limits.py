@@ -56,7 +56,7 @@ class Limits:
     member_names: int = 64
     """Most members that one field may be read from."""
     unpacked_bytes: int = 2**28
-    """Most bytes that a compressed member of a sample may hold."""
+    """Most bytes that the compressed members of a sample may hold."""
     member_name: int = 4_096
     """Longest name of a member of a tar, in bytes."""
     extended_bytes: int = 2**20

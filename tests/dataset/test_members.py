@@ -23,6 +23,7 @@ import atdata
 from atdata import Member
 from atdata.errors import (
     DecodeError,
+    EncodeError,
     LengthError,
     ShardError,
     SkippedSamplesWarning,
@@ -300,6 +301,35 @@ def test_nothing_is_unpickled_or_unpacked_without_end(tmp_path: Path) -> None:
         pytest.raises(DecodeError, match="more than 1,000,000 bytes"),
     ):
         list(atdata.Dataset(path))
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_packed_members_of_a_sample_have_one_limit(tmp_path: Path, count: int) -> None:
+    """Many small bombs in one sample are as large as a big one, read one by one or many at once."""
+    half = gzip.compress(bytes(600_000))
+    members = [(f"{i}.{name}.bin.gz", half) for i in range(count) for name in "ab"]
+    path = tar_at(tmp_path / "x.tar", members)
+    assert len(atdata.Dataset(path)[0]["a.bin.gz"]) == 600_000
+    with (
+        atdata.limits.set(unpacked_bytes=1_000_000),
+        pytest.raises(DecodeError, match="more than 1,000,000 bytes in a sample"),
+    ):
+        list(atdata.Dataset(path))
+    with atdata.limits.set(unpacked_bytes=1_200_000):
+        assert len(list(atdata.Dataset(path))) == count
+
+
+def test_json_members_have_a_limit_of_lists(tmp_path: Path) -> None:
+    """A small document can be millions of lists; what is not read is not written either."""
+    path = tar_at(tmp_path / "x.tar", [("a.json", b"[" + b"[]," * 200 + b"0]")])
+    sample = atdata.DictSample(json=[[]] * 200)
+    with atdata.limits.set(containers=100):
+        with pytest.raises(DecodeError, match=r"more than 100 brackets .* limits\.containers"):
+            list(atdata.Dataset(path))
+        with pytest.raises(EncodeError, match="100"):
+            atdata.write_samples([sample], tmp_path / "y.tar", layout="members")
+    atdata.write_samples([sample], tmp_path / "y.tar", layout="members")
+    assert list(atdata.Dataset(tmp_path / "y.tar")) == [sample]
 
 
 def test_files_between_samples_are_reported(tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ from atdata.shards.layouts.values import (
     TEXT,
     ending_of,
     fits,
+    too_many_containers,
 )
 from atdata.shards.tar.header import BLOCK, padded
 from atdata.shards.tar.ustar import check_key, headers_of, number_key
@@ -231,7 +232,12 @@ def _as_value(ending: str, wire: Any) -> bytes:
         raise Misfit("what JSON can hold", wire, 'Name a member of msgpack: Member("mp").')
     if ending not in JSON and not isinstance(wire, (str, int, float)):
         raise Misfit("bytes, text or a number, as its member holds", wire)
-    return json.dumps(wire, ensure_ascii=False).encode() if ending in JSON else _as_text(wire)
+    if ending not in JSON:
+        return _as_text(wire)
+    raw = json.dumps(wire, ensure_ascii=False).encode()
+    if many := too_many_containers(raw):
+        raise Misfit("a value that can be read back", many)
+    return raw
 
 
 def _is_json(wire: Any) -> bool:

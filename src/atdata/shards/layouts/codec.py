@@ -9,7 +9,7 @@ from atdata.errors import DecodeError, ShardError
 from atdata.samples.codec import SPECIAL, SampleCodec
 from atdata.samples.kinds import Field, Misfit
 from atdata.shards.layouts.names import field_text, key_text, of_sample
-from atdata.shards.layouts.values import Decode, decoder_of, fits
+from atdata.shards.layouts.values import Decode, Packed, Unpacked, decoder_of, fits
 from atdata.shards.tar.members import Marker, Members, Short
 
 T = TypeVar("T")
@@ -84,6 +84,8 @@ class Plan:
         steps: Name of a field, number of its member in the sample, how it is read.
         missing: Fields that no member is read for, which have defaults.
         unknown: Members that no field is read from.
+
+    ``packed`` counts the compressed members, which have one limit together.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Plan:
         self.steps = steps
         self.missing = missing
         self.unknown = unknown
+        self.packed = sum(isinstance(read, Packed) for _, _, read in steps)
 
 
 class MembersCodec(Generic[T]):
@@ -130,7 +133,10 @@ class MembersCodec(Generic[T]):
             plan = self.plan(found.fields)
         except Misfit as misfit:
             raise DecodeError(f"{name} {misfit}") from None
-        values = {field: decoded(name, field, found, at, read) for field, at, read in plan.steps}
+        values, packed = {}, Unpacked()
+        for field, at, read in plan.steps:
+            within = read.within(packed) if isinstance(read, Packed) else read
+            values[field] = decoded(name, field, found, at, within)
         return self.built(values, plan, found.key, url)
 
     def built(self, values: dict[str, Any], plan: Plan, key: str, url: str) -> T:

@@ -122,6 +122,8 @@ class MembersDecoder(Generic[T]):
         data, begin = payloads.buffer, payloads.starts[group.rows] - BLOCK
         try:
             plan = self.codec.plan(group.fields)
+            if plan.packed > 1:
+                return None
             columns: dict[str, list[Any]] = {}
             for name, at, read in plan.steps:
                 # Without a line of Python a value.

@@ -71,7 +71,7 @@ def decoder_of(field: str, kind: Kind | None = None) -> Decode:
     """
     ending, compressed = ending_of(field)
     decode = _by_ending(ending) if kind is None else _of_kind(ending, kind)
-    return _unpacking(decode) if compressed else decode
+    return Packed(decode) if compressed else decode
 
 
 def fits(field: str, kind: Kind) -> bool:
@@ -198,10 +198,22 @@ def _json(data: memoryview) -> Any:
     raw = bytes(data)
     if text_is_deeper(raw, limits.json_nesting):
         raise DecodeError(f"JSON nested more than {limits.json_nesting} deep")
+    if many := too_many_containers(raw):
+        raise DecodeError(many)
     try:
         return json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise DecodeError(f"expected JSON: {error}") from None
+
+
+def too_many_containers(raw: bytes) -> str:
+    """Why a JSON document would not be read, if it may have too many lists and objects; or ""."""
+    if raw.count(b"[") + raw.count(b"{") <= limits.containers:
+        return ""
+    return (
+        f"JSON of more than {limits.containers:,} brackets and braces; limits.containers sets how "
+        "many are read"
+    )
 
 
 def _wire(data: memoryview) -> Any:
@@ -222,17 +234,44 @@ def _array(data: memoryview) -> Any:
     return decode_array(data)
 
 
-def _unpacking(decode: Decode) -> Decode:
-    return lambda data: decode(memoryview(_unpacked(data)))
+class Unpacked:
+    """What the packed members of one sample may hold together: `limits.unpacked_bytes`."""
+
+    def __init__(self) -> None:
+        self.left = limits.unpacked_bytes
+
+    def of(self, data: memoryview) -> memoryview:
+        """The content of one of them; errors as in `_unpacked`."""
+        content = _unpacked(data, self.left)
+        self.left -= len(content)
+        return memoryview(content)
 
 
-def _unpacked(data: memoryview) -> bytes:
+class Packed:
+    """How a packed member is read.
+
+    Args:
+        decode: How its content is read.
+    """
+
+    def __init__(self, decode: Decode) -> None:
+        self._decode = decode
+
+    def __call__(self, data: memoryview) -> Any:
+        """Read the only packed member of a sample."""
+        return self.within(Unpacked())(data)
+
+    def within(self, sample: Unpacked) -> Decode:
+        """Reads one of several of the same sample."""
+        return lambda data: self._decode(sample.of(data))
+
+
+def _unpacked(data: memoryview, most: int) -> bytes:
     """The content of gzip, perhaps of several in a row.
 
     Raises:
-        DecodeError: It is damaged, cut short, or larger than ``limits.unpacked_bytes``.
+        DecodeError: It is damaged, cut short, or has more than ``most`` bytes.
     """
-    most = limits.unpacked_bytes
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
             # A read reserves as much as it is asked for.
@@ -244,7 +283,7 @@ def _unpacked(data: memoryview) -> bytes:
         raise DecodeError(f"expected gzip: {error}") from None
     if not left:
         raise DecodeError(
-            f"gzip of more than {most:,} bytes; limits.unpacked_bytes sets how much a compressed "
-            "member may hold"
+            f"compressed members of more than {limits.unpacked_bytes:,} bytes in a sample; "
+            "limits.unpacked_bytes sets how much they may hold"
         )
     return b"".join(parts)
