@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from atdata.dataset.decode.options import Decode
     from atdata.dataset.mix import mix
     from atdata.dataset.reading.state import merge_states
+    from atdata.dataset.reading.token_rows import TokenRow
     from atdata.dataset.write import write_columns, write_samples
     from atdata.errors import AtdataError
     from atdata.exchange.arrow import from_arrow
@@ -94,6 +95,7 @@ __all__ = [
     "ShardInfo",
     "ShardReader",
     "ShardUrls",
+    "TokenRow",
     "URLSource",
     "Unit",
     "__version__",
@@ -161,6 +163,7 @@ _WHERE: Final = {
     "limits": "_limits",
     "load_dataset": "load",
     "merge_states": "dataset.reading.state",
+    "TokenRow": "dataset.reading.token_rows",
     "mix": "dataset.mix",
     "packable": "samples.packable",
     "schema_of": "schema.reflect",

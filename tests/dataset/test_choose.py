@@ -60,7 +60,7 @@ MODELS: dict[str, Callable[[int, int, slice], tuple[Any, Any]]] = {
 VERBS = sorted(MODELS)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.lists(verbs(), min_size=1, max_size=3), ways())
 def test_what_is_chosen_is_what_a_list_gives(chain: list[Any], way: dict[str, Any]) -> None:
     """One by one, in batches, by position, on ranks, after any stop: the samples of the list."""
@@ -70,7 +70,7 @@ def test_what_is_chosen_is_what_a_list_gives(chain: list[Any], way: dict[str, An
     check(dataset, model, way)
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(st.integers(0, 20) | st.floats(0, 1), st.integers(0, 5), ways())
 def test_samples_at_random_are_some_of_them(number: Any, seed: int, way: dict[str, Any]) -> None:
     """As many as asked for, none twice, in order, and the same for the same seed."""
@@ -80,7 +80,7 @@ def test_samples_at_random_are_some_of_them(number: Any, seed: int, way: dict[st
     check(DATA.sample(number, seed=seed), found, way)
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(
     st.integers(0, 20) | st.floats(0, 1),
     st.integers(0, 5),

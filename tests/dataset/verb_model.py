@@ -69,7 +69,7 @@ def check(dataset: Dataset[Any], expected: list[int], way: dict[str, Any]) -> No
     assert Counter(resumed(dataset, way)) == Counter(expected)
 
 
-def resumed(dataset: Dataset[Any], way: dict[str, Any]) -> list[int]:
+def resumed(dataset: Dataset[Any], way: dict[str, Any], items: Any = numbers) -> list[Any]:
     """What ranks read that stop and resume as others, until everything was read."""
 
     def readings(world: int, state: Any) -> list[Any]:
@@ -84,10 +84,10 @@ def resumed(dataset: Dataset[Any], way: dict[str, Any]) -> list[int]:
                 made[-1].load_state_dict(state)
         return made
 
-    def flat(items: list[Any]) -> list[int]:
-        return numbers(items if way["size"] is None else [s for batch in items for s in batch])
+    def flat(found: list[Any]) -> Any:
+        return items(found if way["size"] is None else [s for batch in found for s in batch])
 
-    out: list[int] = []
+    out: list[Any] = []
     state = None
     for world, stops in zip(way["worlds"], way["stops"], strict=True):
         reading = readings(world, state)

@@ -17,6 +17,7 @@ from atdata._digest import sha256_of
 from atdata._protocols import DataSource
 from atdata._secrets import redacted_repr
 from atdata._shardlist import ShardInfo
+from atdata.dataset.counted import Origin
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.reading.derived import Derived, DerivedEpoch
 from atdata.dataset.reading.epoch import DatasetEpoch, read_epoch
@@ -27,7 +28,6 @@ from atdata.dataset.reading.ranks import positions_in
 from atdata.dataset.reading.rows import Rows
 from atdata.dataset.reading.shards import Shard
 from atdata.dataset.reading.steps import Steps
-from atdata.dataset.verbs import Origin
 from atdata.errors import DecodeError, ShardError, SourceError, StoreError
 from atdata.samples.codec import codec_of
 from atdata.shards.members_writer import key_of, pack_members

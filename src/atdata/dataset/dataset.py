@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, overload
 from weakref import WeakValueDictionary
 
-import numpy as np
-
-from atdata._arrays import AnyArray
 from atdata._protocols import DataSource, IndexEntry
 from atdata._secrets import redacted
 from atdata._shardlist import ShardInfo
+from atdata.dataset.counted import Origin
 from atdata.dataset.decode.options import Decodes
 from atdata.dataset.exports import Exports
 from atdata.dataset.named_splits import splits_of
@@ -25,18 +23,20 @@ from atdata.dataset.reading.buffer_shuffle import (
 )
 from atdata.dataset.reading.derived import Derived, DerivedEpoch
 from atdata.dataset.reading.epoch import DatasetEpoch, Epoch, Shuffle
+from atdata.dataset.reading.flat import Flat
 from atdata.dataset.reading.in_order import read_in_order
 from atdata.dataset.reading.packed import packed, packed_by_position
 from atdata.dataset.reading.positions import PositionedShards
-from atdata.dataset.reading.random_access import RandomAccess
-from atdata.dataset.reading.ranks import Share, left_of, length, share_of
+from atdata.dataset.reading.ranks import Share
 from atdata.dataset.reading.results import returned_type
-from atdata.dataset.reading.rows import Run, batch_of
+from atdata.dataset.reading.rows import Run
 from atdata.dataset.reading.steps import Map, OnError, Step, Steps, View, steps_of
 from atdata.dataset.reading.stream import EpochStream, Reading
-from atdata.dataset.reading.subscripts import positions_of
-from atdata.dataset.verbs import Origin, Verbs
-from atdata.errors import LengthError
+from atdata.dataset.reading.token_rows import TokenRow, TokenRows
+from atdata.dataset.reading.values import By
+from atdata.dataset.reading.zipped import Zipped
+from atdata.dataset.verbs import Verbs
+from atdata.errors import OptionError
 from atdata.lenses.lens import Lens
 from atdata.lenses.network import find_lens
 from atdata.samples.batch import SampleBatch
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 else:
     T = TypeVar("T")
 U = TypeVar("U")
+V = TypeVar("V")
 
 _typed: WeakValueDictionary[type, type[Dataset[Any]]] = WeakValueDictionary()
 """Weak, so that types made of schemas of other users go when nothing uses them."""
@@ -152,10 +153,6 @@ class Dataset(Exports, Verbs[T]):
         """Type of the samples, as they come out."""
         return self._sample_type
 
-    def __bool__(self) -> bool:
-        # Without this, `if dataset:` would read every shard to count the samples.
-        return True
-
     def map(self, function: Callable[[T], U], sample_type: type[U] | None = None) -> Dataset[U]:
         """What ``function`` makes of each sample.
 
@@ -168,6 +165,95 @@ class Dataset(Exports, Verbs[T]):
         """
         declared = returned_type(function) if sample_type in (None, Any) else sample_type
         return self._with(Map(function, declared), cast("type[U]", declared or self._sample_type))
+
+    def flat_map(
+        self, function: Callable[[T], Iterable[U]], sample_type: type[U] | None = None
+    ) -> Dataset[U]:
+        """All samples that ``function`` makes of each: none, one or several.
+
+        Read in order, it is called once a sample. For a length, positions, shuffling, ranks or a
+        state, the dataset is read once before, to count what it makes. It must make the same each
+        time.
+
+        Args:
+            function: Returns a list of samples, or yields them.
+            sample_type: Type of these; None: the samples are taken as they are, unchecked.
+
+        Raises:
+            SampleTypeError: When it is read: it returned something else, such as None or a dict.
+            EncodeError: As for `map`.
+        """
+        declared = None if sample_type in (None, Any) else sample_type
+        origin = Flat(self._whole(), function, declared)
+        made = cast("type[U]", declared or self._sample_type)
+        return _dataset_of(made, origin, Steps(made, is_known=declared is not None), self._share)
+
+    def zip(
+        self,
+        other: Dataset[V],
+        function: Callable[[T, V], U],
+        sample_type: type[U] | None = None,
+    ) -> Dataset[U]:
+        """What ``function`` makes of the first samples of both, of the second ones, and so on.
+
+        It has a length, positions, ranks and states. Filtered datasets are read once to find the
+        positions of their samples.
+
+        Args:
+            other: A dataset of the same length, of any type.
+            function: Takes a sample of each.
+            sample_type: As for `map`.
+
+        Raises:
+            LengthError: When it is read: one is longer.
+            OptionError: ``other`` is no dataset; or one is a rank's part.
+        """
+        if not isinstance(other, Dataset):
+            raise OptionError(f"zip({other!r:.80}): expected a dataset.")
+        both: list[Dataset[Any]] = [self._whole(), other._whole()]
+        parts = [part.skip(0) if part._is_filtered else part for part in both]
+        declared = returned_type(function) if sample_type in (None, Any) else sample_type
+        make: Callable[..., U] = function
+        steps = Steps(tuple, is_known=False).then(Map(make, declared, "zip"))
+        made = cast("type[U]", declared or self._sample_type)
+        return _dataset_of(made, Zipped(parts), steps, self._share)
+
+    def pack(
+        self,
+        tokens: By = "tokens",
+        *,
+        length: int,
+        pad: int = 0,
+        eos: int | None = None,
+        split: bool = True,
+    ) -> Dataset[TokenRow]:
+        """Documents as rows of tokens of one length, for language models; no token is lost.
+
+        The dataset is read once to count the tokens of each document, when rows are first asked
+        for. Then rows have a length, positions, shuffling, ranks and states as all samples do.
+
+        Args:
+            tokens: The field with a document's tokens, an array or a list of int, or a function
+                of a sample that gives them.
+            length: Tokens of a row.
+            pad: The token that fills a row at its end.
+            eos: The token that is put after each document; None: none.
+            split: True: all documents one after the other, cut where a row ends, so that only the
+                last row is padded. False: only documents longer than a row are cut; others go
+                whole into a row that has room.
+
+        Raises:
+            OptionError: A length below 1, tokens that are no ints, or no such field.
+            EncodeError: When it is read: tokens that are not whole numbers.
+        """
+        numbers = {"length": length, "pad": pad} | ({} if eos is None else {"eos": eos})
+        for name, value in numbers.items():
+            if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= 2**63:
+                raise OptionError(f"pack: {name}={value!r:.80}: expected a whole number.")
+        if length < 1:
+            raise OptionError(f"pack: length={length}: expected 1 or more.")
+        origin = TokenRows(self._whole(), tokens, length, pad, eos, split)
+        return _dataset_of(TokenRow, origin, Steps(TokenRow), self._share)
 
     def as_type(self, sample_type: type[U], lens: Lens[T, U] | None = None) -> Dataset[U]:
         """The same samples seen as another type.
@@ -345,100 +431,8 @@ class Dataset(Exports, Verbs[T]):
     def _type_is_known(self) -> bool:
         return self._steps.type_is_known
 
-    @overload
-    def __getitem__(self, index: int) -> T: ...
-    @overload
-    def __getitem__(self, index: slice | Sequence[int] | AnyArray) -> SampleBatch[T]: ...
-    def __getitem__(self, index: int | slice | Sequence[int] | AnyArray) -> T | SampleBatch[T]:
-        """Samples by position: one for a number, a batch for a slice or a list of numbers.
-
-        Reads just these, by ranges where the shards are on a server. Numbers are Python's or
-        NumPy's; bools are not.
-
-        Raises:
-            SampleNotFoundError: Out of range (an IndexError).
-            LengthError: The dataset is filtered or split.
-            OptionError: Something else than whole numbers.
-        """
-        self._check_countable("positions")
-        positions = positions_of(index, self._origin.samples)
-        if isinstance(self._origin, Derived):
-            rows, _ = self._steps.apply(self._origin.rows(positions))
-        else:
-            access = RandomAccess(self._origin, self._steps.codec)
-            if self._steps.is_plain and isinstance(index, int | np.integer):
-                stored: T = access.one(int(positions[0]))
-                return stored
-            rows, _ = self._steps.apply(access.rows(positions))
-        if isinstance(index, int | np.integer):
-            sample: T = rows.samples()[0]
-            return sample
-        return batch_of(self._sample_type, [rows], type_is_known=self._type_is_known)
-
-    def by_key(self, key: str) -> T:
-        """The sample with this key; of several shards that have it, the first one's.
-
-        Raises:
-            SampleNotFoundError: No sample has it (a KeyError).
-            LengthError: The dataset is filtered or split, or its samples were chosen from another.
-            OptionError: Not a str.
-        """
-        self._check_countable("keys")
-        if isinstance(self._origin, Derived):
-            raise LengthError(
-                f"{self!r} has no keys of its own: its samples are those of other datasets. Ask "
-                "one of those."
-            )
-        rows, _ = self._steps.apply(RandomAccess(self._origin, self._steps.codec).by_key(key))
-        sample: T = rows.samples()[0]
-        return sample
-
-    def _check_countable(self, what: str) -> None:
-        if self._is_filtered:
-            raise LengthError(
-                f"A filtered dataset has no {what} until it is read. "
-                "Count what stays with: sum(1 for _ in dataset)."
-            )
-        if self._share.world_size > 1 and what != "length":
-            raise LengthError(f"A rank's part has no {what} of its own: ask the whole dataset.")
-
     def __iter__(self) -> Iterator[T]:
         return iter(self.ordered())
-
-    def __len__(self) -> int:
-        """Number of samples: as recorded, as the shards' tables say, or counted in local shards.
-
-        `list` and progress bars ask for it, so shards on servers are never read for it.
-
-        Raises:
-            LengthError: The dataset is filtered; how many stay is known after reading only. Or
-                only reading shards on servers would tell; `count` does that. A TypeError, after
-                which `list` and progress bars go without.
-        """
-        self._check_countable("length")
-        return self._length(self._origin.known_samples())
-
-    def count(self) -> int:
-        """Number of samples, as `len`; shards on servers that have no table are read for it.
-
-        Once: afterwards `len` is known, and so are positions.
-
-        Raises:
-            LengthError: The dataset is filtered.
-            ShardError: A shard is damaged.
-            SourceError: One cannot be read.
-        """
-        self._check_countable("length")
-        found = self._origin.known_samples()
-        return self._length(self._origin.samples if found is None else found)
-
-    def _length(self, whole: int | None) -> int:
-        if whole is None:
-            raise LengthError(
-                "How many samples there are is not recorded, and nothing but reading every shard "
-                "would tell. dataset.count() does that; sum(1 for _ in dataset) counts in passing."
-            )
-        return length(share_of(left_of(whole, []), self._share))
 
     @property
     def is_plain(self) -> bool:

@@ -5,33 +5,29 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from numbers import Real
-from typing import Any, Final, Literal, TypeAlias, TypeVar, cast, overload
+from typing import Any, Final, TypeVar, overload
 
 import numpy as np
 
 from atdata._arrays import Indices, Integers
-from atdata._secrets import redacted_repr
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.decode.options import Decodes
 from atdata.dataset.reading.epoch import Epoch, Shuffle
+from atdata.dataset.reading.joined import Drawn, check_same_type
 from atdata.dataset.reading.permutation import scrambled
 from atdata.dataset.reading.ranks import Even, Share, find_share
-from atdata.dataset.reading.rows import MadeRows, Rows, check_batch_size, samples_of
+from atdata.dataset.reading.rows import Rows, check_batch_size, samples_of
 from atdata.dataset.reading.stream import EpochStream, Reading
 from atdata.dataset.trainable import Trainable
-from atdata.errors import NoDataUrlsError, OptionError, SampleTypeError
+from atdata.dataset.verbs import Stop
+from atdata.errors import NoDataUrlsError, OptionError
 from atdata.samples.batch import SampleBatch
 from atdata.samples.codec import fields_of
 from atdata.samples.kinds import Field
-from atdata.samples.pickling import defined_again
-from atdata.shards.columns.column import CopiedColumn, LazyColumn, joined_columns
 from atdata.system.forks import once
 
 T = TypeVar("T")
-
-Stop: TypeAlias = Literal["first", "all"]
 
 _MAX_PASSES: Final = 1 << 20
 """Epochs of a dataset that one epoch of a mixture may have room for."""
@@ -77,13 +73,7 @@ class Mixture(Trainable[T]):
             raise OptionError(f"mix({datasets!r:.80}): expected a list of datasets.")
         if not datasets:
             raise OptionError("A mixture needs at least one dataset.")
-        types = {dataset.sample_type for dataset in datasets}
-        if len(types) > 1:
-            names = ", ".join(sorted(t.__name__ for t in types))
-            again = " ".join(filter(None, {defined_again(a, b) for a in types for b in types}))
-            raise SampleTypeError(
-                f"Datasets of several types cannot be mixed: {names}. {again}".rstrip()
-            )
+        check_same_type(datasets, "mixed")
         if any(dataset._share != Share() for dataset in datasets):
             raise OptionError("Mix whole datasets, and split the mixture: mix(…).split().")
         if stop not in ("first", "all"):
@@ -183,18 +173,6 @@ def _is_weight(value: object) -> bool:
     return isinstance(value, Real) and math.isfinite(number := float(value)) and number >= 0
 
 
-@redacted_repr
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """Samples that were fetched from several epochs."""
-
-    parts: list[tuple[Epoch, Any]]
-    part: Integers
-    """Which part each sample is in."""
-    inside: Integers
-    """Which of that part's samples it is."""
-
-
 class MixedEpoch:
     """One epoch of a mixture; see `Epoch`."""
 
@@ -277,18 +255,7 @@ class MixedEpoch:
 
     def finish(self, fetched: Drawn, part: Indices) -> tuple[Rows, Integers]:
         """See `Epoch`."""
-        parts, insides = fetched.part[part], fetched.inside[part]
-        found: list[Rows] = []
-        kept: list[Integers] = []
-        for number in np.unique(parts).tolist():
-            mine = np.flatnonzero(parts == number)
-            epoch, of_part = fetched.parts[number]
-            rows, left = epoch.finish(of_part, insides[mine])
-            found.append(rows)
-            kept.append(mine[left])
-        together = np.concatenate(kept)
-        order = np.argsort(together)
-        return JoinedRows(found, order, self._fields), together[order]
+        return fetched.finish(part, self._fields)
 
     def _one(self, dataset: int, number: int) -> Epoch:
         """One pass through one dataset."""
@@ -352,44 +319,3 @@ class MixedEpoch:
     def _draws(self) -> list[Integers]:
         """At which places each dataset is drawn."""
         return [np.flatnonzero(self._choices == n) for n in range(len(self._datasets))]
-
-
-@redacted_repr
-@dataclass(frozen=True, slots=True)
-class JoinedRows(MadeRows):
-    """Rows of several datasets of one type, put in another order."""
-
-    parts: Sequence[Rows]
-    order: Indices
-    """Of all rows, counted through the parts, which comes first, second, …; shape (n,)."""
-    fields: Mapping[str, Field]
-    """The fields of their type."""
-
-    def __len__(self) -> int:
-        return len(cast("np.ndarray[Any, Any]", self.order))
-
-    @property
-    def keys(self) -> list[str]:
-        return self._ordered([key for part in self.parts for key in part.keys])
-
-    def samples(self) -> list[Any]:
-        return self._ordered([sample for part in self.parts for sample in part.samples()])
-
-    def columns(self) -> dict[str, LazyColumn] | None:
-        columns = [part.columns() for part in self.parts]
-        known = [column for column in columns if column]
-        if len(known) < len(columns):
-            return None
-        whole = joined_columns(known, self.fields)
-        return {name: self._ordered_column(values) for name, values in whole.items()}
-
-    def take(self, indices: Indices) -> JoinedRows:
-        return JoinedRows(self.parts, np.asarray(self.order)[indices], self.fields)
-
-    def _ordered_column(self, values: CopiedColumn) -> LazyColumn:
-        if isinstance(values, np.ndarray):
-            return values[self.order]
-        return self._ordered(values if isinstance(values, list) else values.tolist())
-
-    def _ordered(self, values: list[Any]) -> list[Any]:
-        return [values[i] for i in np.asarray(self.order).tolist()]

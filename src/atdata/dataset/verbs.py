@@ -5,17 +5,19 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Self, TypeAlias, TypeVar
+from typing import Literal, Self, TypeAlias, TypeVar, get_args
 
 import numpy as np
 
 from atdata._arrays import AnyArray
 from atdata._protocols import DataSource
 from atdata._shardlist import ShardInfo
+from atdata.dataset.counted import Counted, Origin
 from atdata.dataset.reading.choices import (
     Choice,
     Distinct,
     Division,
+    Interleaved,
     Listed,
     Sampled,
     Side,
@@ -27,13 +29,13 @@ from atdata.dataset.reading.choices import (
 from atdata.dataset.reading.chosen import Chosen
 from atdata.dataset.reading.derived import Derived
 from atdata.dataset.reading.epoch import Shuffle
+from atdata.dataset.reading.joined import Joined, check_same_type
 from atdata.dataset.reading.positions import PositionedShards
 from atdata.dataset.reading.ranks import Even, Share, find_share
 from atdata.dataset.reading.rows import Run
 from atdata.dataset.reading.steps import Filter, Steps
 from atdata.dataset.reading.subscripts import check_slice, positions_of
 from atdata.dataset.reading.values import By, Values
-from atdata.dataset.trainable import Trainable
 from atdata.errors import OptionError
 from atdata.sources.cache import MAX_BYTES, CachedSource, with_hashed_copies
 from atdata.sources.capabilities import uncached
@@ -43,15 +45,12 @@ from atdata.system.folders import cache_folder
 
 T = TypeVar("T")
 
-Origin: TypeAlias = PositionedShards | Derived
-"""What a dataset reads: shards, or samples of other datasets."""
+Stop: TypeAlias = Literal["first", "all"]
+"""Where several datasets end: with the first that has no samples left, or when all have none."""
 
 
-class Verbs(Trainable[T]):
+class Verbs(Counted[T]):
     """What gives a dataset of the same type. Nothing is read before samples are."""
-
-    _origin: Origin
-    _steps: Steps
 
     @abstractmethod
     def _in_order(self, size: int | None, *, copy: bool = True) -> Iterator[Run] | None:
@@ -220,6 +219,50 @@ class Verbs(Trainable[T]):
             None if group is None else self._values(group, verb),
         )
         return self._chosen(Side(division, False)), self._chosen(Side(division, True))
+
+    def concat(self, *others: Self) -> Self:
+        """The samples of this dataset, then those of the others; also ``dataset + other``.
+
+        It has a length, positions, ranks and states; of filtered datasets, as they have.
+
+        Args:
+            others: Datasets of the same type.
+
+        Raises:
+            SampleTypeError: One is of another type.
+            OptionError: One is no dataset, or a rank's part.
+        """
+        return self._changed(origin=self._joined(others, "concat"), steps=self._no_steps())
+
+    def __add__(self, other: Self) -> Self:
+        return self.concat(other) if isinstance(other, Verbs) else NotImplemented
+
+    def interleave(self, *others: Self, stop: Stop = "all") -> Self:
+        """A sample of this dataset, one of each other, and so on in turn.
+
+        As `choose`: of filtered datasets, all are read once to find their samples. For draws by
+        chance, with weights, use `mix`.
+
+        Args:
+            others: Datasets of the same type.
+            stop: ``"all"``: where one has no samples left, the others continue, so that each
+                sample comes once. ``"first"``: it ends there.
+
+        Raises:
+            SampleTypeError: One is of another type.
+            OptionError: One is no dataset, or a rank's part; or another ``stop``.
+        """
+        if stop not in get_args(Stop):
+            raise OptionError(f"stop={stop!r:.80}: expected 'first' or 'all'.")
+        return self.concat(*others)._chosen(Interleaved(stop == "first"))
+
+    def _joined(self, others: Sequence[Self], verb: str) -> Joined:
+        for other in others:
+            if not isinstance(other, Verbs):
+                raise OptionError(f"{verb}({other!r:.80}): expected a dataset.")
+        whole = [dataset._whole() for dataset in (self, *others)]
+        check_same_type(whole, "joined")
+        return Joined(whole)
 
     def _values(self, by: By, verb: str) -> Values:
         return Values(self._whole(), by, verb)

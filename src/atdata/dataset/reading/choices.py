@@ -14,6 +14,7 @@ import numpy as np
 from atdata._arrays import Integers
 from atdata._secrets import redacted_repr
 from atdata.dataset.reading.derived import Part, runs_of
+from atdata.dataset.reading.joined import Joined
 from atdata.dataset.reading.permutation import mixed
 from atdata.dataset.reading.subscripts import positions_of
 from atdata.dataset.reading.values import Values
@@ -225,6 +226,35 @@ class Side(Choice):
 
     def __str__(self) -> str:
         return "the test part" if self.is_test else "the part without the test"
+
+
+@dataclass(frozen=True)
+class Interleaved(Choice):
+    """One sample of each of several datasets in turn; they are the parts of a joined dataset.
+
+    Args:
+        ends_first: Whether it ends with the first dataset that ends; else with the last one.
+    """
+
+    ends_first: bool
+
+    def of(self, part: Part) -> Positions:
+        whole = np.asarray(kept(part), np.int64)
+        joined = part._origin
+        assert isinstance(joined, Joined)
+        of = np.searchsorted(joined.ends, whole, side="right")
+        counts = np.bincount(of, minlength=len(joined.ends))
+        turns = np.arange(len(whole)) - np.repeat(np.cumsum(counts) - counts, counts)
+        order = np.lexsort((of, turns))
+        if self.ends_first:
+            # The first dataset that has no sample when it is its turn.
+            shortest = int(np.argmin(counts))
+            missing = int(counts[shortest]) * len(counts) + shortest
+            order = order[:missing]
+        return whole[order]
+
+    def __str__(self) -> str:
+        return "samples in turn"
 
 
 def kept(part: Part, most: int | None = None) -> Positions:

@@ -14,7 +14,12 @@ from atdata.samples.pickling import defined_again
 
 
 def checked_results(
-    function: Callable[..., Any], made: list[Any], declared: type, keys: Sequence[str]
+    function: Callable[..., Any],
+    made: list[Any],
+    declared: type,
+    keys: Sequence[str],
+    *,
+    verb: str = "map",
 ) -> list[Any]:
     """What a function returned, as samples of the type that was declared.
 
@@ -25,6 +30,7 @@ def checked_results(
         made: What it returned.
         declared: The type.
         keys: Key of the sample that each was made of, for errors.
+        verb: What the function was given to, for errors.
 
     Raises:
         SampleTypeError: One is not of the type.
@@ -33,7 +39,7 @@ def checked_results(
     if not is_sample_type(declared):
         for row, result in enumerate(made):
             if not isinstance(result, declared):
-                raise _wrong_type(function, result, declared, keys[row])
+                raise _wrong_type(function, result, declared, keys[row], verb)
         return made
     take: Callable[[Any], Any] = codec_of(declared).checked
     out: list[Any] = []
@@ -42,10 +48,10 @@ def checked_results(
             out.append(take(result))
         except Misfit as misfit:
             if not isinstance(result, Mapping | declared):
-                raise _wrong_type(function, result, declared, keys[row]) from None
+                raise _wrong_type(function, result, declared, keys[row], verb) from None
             name = name_of_function(function)
             raise EncodeError(
-                f"map({name}), sample {keys[row]!r}: {declared.__name__} {misfit}"
+                f"{verb}({name}), sample {keys[row]!r}: {declared.__name__} {misfit}"
             ) from None
     return out
 
@@ -76,12 +82,12 @@ def type_of_results(samples: list[Any], expected: type, *, type_is_known: bool) 
 
 
 def _wrong_type(
-    function: Callable[..., Any], result: object, declared: type, key: str
+    function: Callable[..., Any], result: object, declared: type, key: str, verb: str
 ) -> SampleTypeError:
-    hint = "Return what is declared, or declare what is returned: map(…, sample_type=…)."
+    hint = f"Return what is declared, or declare what is returned: {verb}(…, sample_type=…)."
     return SampleTypeError(
-        f"map({name_of_function(function)}), sample {key!r}: expected {declared.__name__}, found "
-        f"{type(result).__name__}. {defined_again(declared, type(result)) or hint}"
+        f"{verb}({name_of_function(function)}), sample {key!r}: expected {declared.__name__}, "
+        f"found {type(result).__name__}. {defined_again(declared, type(result)) or hint}"
     )
 
 

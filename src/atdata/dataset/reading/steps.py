@@ -81,11 +81,16 @@ class Map:
     function: Callable[[Any], Any]
     declared: type | None
     """The type that it returns; None: unknown, and results are not checked."""
+    verb: str = "map"
+    """What it was given to: of ``zip``, it takes the samples of several datasets."""
 
     def apply(self, rows: Rows) -> Rows:
-        made = [self.function(sample) for sample in rows.samples()]
+        if self.verb == "zip":
+            made = [self.function(*samples) for samples in rows.samples()]
+        else:
+            made = [self.function(sample) for sample in rows.samples()]
         if self.declared is not None:
-            made = checked_results(self.function, made, self.declared, rows.keys)
+            made = checked_results(self.function, made, self.declared, rows.keys, verb=self.verb)
         return SampleRows(rows.keys, made, (rows, range(len(rows))))
 
 
@@ -184,7 +189,7 @@ class Steps:
             if isinstance(step, Filter):
                 check_function(step.predicate, "the function of filter()")
             elif isinstance(step, Map):
-                check_function(step.function, "the function of map()")
+                check_function(step.function, f"the function of {step.verb}()")
 
     def apply(self, rows: Rows) -> tuple[Rows, Integers]:
         """Rows with every step applied, and the indices of those that filters kept."""

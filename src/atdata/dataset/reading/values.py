@@ -68,10 +68,11 @@ class Values:
         with closing(runs_of(self._part)) as runs:  # type: ignore[type-var]
             for rows, taken in runs:
                 positions.append(taken - 1)
-                values += self._of(rows)
+                values += self.of(rows)
         return np.concatenate([np.zeros(0, np.int64), *positions]), values
 
-    def _of(self, rows: Rows) -> Iterator[Any]:
+    def of(self, rows: Rows) -> Iterator[Any]:
+        """The value of each of some samples."""
         by = self._by
         if callable(by):
             return map(by, rows.samples())
