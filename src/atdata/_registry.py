@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial, reduce
-from importlib.metadata import EntryPoint, distributions
 from types import ModuleType
-from typing import Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from atdata.errors import AtdataError, EntryPointError, MissingExtraError, UrlError
-from atdata.system.forks import load_module
+from atdata.system.forks import importing, load_module
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,9 @@ def _installed() -> tuple[dict[str, dict[str, EntryPoint]], tuple[str, ...]]:
 
     As for imports, the first on the path counts.
     """
+    with importing():
+        from importlib.metadata import distributions
+
     groups: dict[str, dict[str, EntryPoint]] = {}
     unread: dict[str, None] = {}
     for package in distributions():

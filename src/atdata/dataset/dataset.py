@@ -25,7 +25,6 @@ from atdata.dataset.reading.derived import Derived, DerivedEpoch
 from atdata.dataset.reading.epoch import DatasetEpoch, Epoch, Shuffle
 from atdata.dataset.reading.flat import Flat
 from atdata.dataset.reading.in_order import read_in_order
-from atdata.dataset.reading.packed import packed, packed_by_position
 from atdata.dataset.reading.positions import PositionedShards
 from atdata.dataset.reading.ranks import Share
 from atdata.dataset.reading.results import returned_type
@@ -43,11 +42,13 @@ from atdata.samples.batch import SampleBatch
 from atdata.samples.codec import check_sample_type, is_sample_type
 from atdata.samples.dict_sample import DictSample
 from atdata.samples.pickling import check_type
-from atdata.shards.writer import PackedSample
+from atdata.system.forks import importing
 
 if TYPE_CHECKING:
     # Python has defaults of type variables from 3.13 on; type checkers know them everywhere.
     from typing_extensions import TypeVar as _TypeVar
+
+    from atdata.shards.writer import PackedSample
 
     T = _TypeVar("T", default=Any)
 else:
@@ -279,6 +280,9 @@ class Dataset(Exports, Verbs[T]):
         Stored samples are checked against their type and passed on byte for byte; those that
         went through filter, map or a lens are packed again.
         """
+        with importing():
+            from atdata.dataset.reading.packed import packed, packed_by_position
+
         if isinstance(self._origin, Derived):
             yield from packed_by_position(self._epoch(None), self._sample_type, self._share)
             return

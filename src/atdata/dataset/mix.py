@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar, overload
 
 import numpy as np
 
-from atdata._arrays import Indices, Integers
+from atdata._arrays import Indices, Integers, distinct
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.decode.options import Decodes
 from atdata.dataset.reading.epoch import Epoch, Shuffle
@@ -242,11 +242,11 @@ class MixedEpoch:
         chosen = self._choices[places]
         part, inside = np.empty(len(places), np.int64), np.empty(len(places), np.int64)
         parts: list[tuple[Epoch, Any]] = []
-        for dataset in np.unique(chosen).tolist():
+        for dataset in distinct(chosen).tolist():
             mine = np.flatnonzero(chosen == dataset)
             nth = np.searchsorted(self._draws[dataset], places[mine])
             samples = self._counts[dataset]
-            for number in np.unique(nth // samples).tolist():
+            for number in distinct(nth // samples).tolist():
                 of = nth // samples == number
                 epoch = self._one(dataset, number)
                 part[mine[of]], inside[mine[of]] = len(parts), np.arange(int(of.sum()))

@@ -17,6 +17,7 @@ import io
 import math
 import re
 import struct
+import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Literal
@@ -189,7 +190,11 @@ def refuse_mask(array: AnyArray) -> None:
     Raises:
         ValueError: It is one.
     """
-    if type(array) is not np.ndarray and isinstance(array, np.ma.MaskedArray):
+    if type(array) is np.ndarray:
+        return
+    # Not imported here: who has a masked array has imported numpy.ma.
+    masked: Any = getattr(sys.modules.get("numpy.ma"), "MaskedArray", ())
+    if isinstance(array, masked):
         raise ValueError(
             "The mask would be lost: store array.filled(…), or data and mask as two fields."
         )

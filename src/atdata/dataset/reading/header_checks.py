@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from atdata._arrays import Bytes, Integers
+from atdata._arrays import Bytes, Integers, distinct
 from atdata._limits import limits
 from atdata.dataset.reading.linked import check_linked
 from atdata.dataset.reading.payloads import Located, Selection
@@ -55,7 +55,7 @@ class HeaderChecks:
             return
         # Headers without the keys: the whole table must be right.
         shards = found.starts[part] // SHARD_DISTANCE
-        for number in np.unique(shards).tolist():
+        for number in distinct(shards).tolist():
             table = self._shards.tables.peek(number)
             if self._shards.tables.table(number) is not table:
                 raise WrongTableError(number, None, replaced=True)
@@ -80,7 +80,7 @@ class HeaderChecks:
         assert found.inside is not None
         wanted = members_decoder(self._codec).wanted
         shards = found.starts // SHARD_DISTANCE
-        for number in np.unique(shards).tolist():
+        for number in distinct(shards).tolist():
             table, of = self._shards.tables.peek(number), np.flatnonzero(shards == number)
             offsets = found.starts[of] - number * SHARD_DISTANCE + BLOCK
             keys = table.key_bytes_of(np.searchsorted(table.offsets, offsets))

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from atdata._arrays import Indices, Integers
+from atdata._arrays import Indices, Integers, distinct
 from atdata._secrets import redacted_repr
 from atdata.dataset.reading.derived import Derived, Part, fingerprint_of, runs_of
 from atdata.dataset.reading.epoch import Epoch
@@ -52,7 +52,7 @@ class Joined(Derived):
         inside = np.empty(len(positions), np.int64)
         part = np.empty(len(positions), np.int64)
         parts: list[tuple[Epoch, Any]] = []
-        for which in np.unique(number).tolist():
+        for which in distinct(number).tolist():
             mine = np.flatnonzero(number == which)
             epoch = self.inner[which]
             places = positions[mine] - (int(self.ends[which]) - len(epoch))
@@ -116,7 +116,7 @@ class Drawn:
         parts, insides = self.part[part], self.inside[part]
         found: list[Rows] = []
         kept: list[Integers] = [np.zeros(0, np.int64)]
-        for number in np.unique(parts).tolist():
+        for number in distinct(parts).tolist():
             mine = np.flatnonzero(parts == number)
             epoch, of_part = self.parts[number]
             rows, left = epoch.finish(of_part, insides[mine])

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
-from atdata._arrays import Integers
+from atdata._arrays import Integers, distinct
 
 VERSION: Final = 3
 """Of the order that a seed gives; part of every state."""
@@ -136,7 +136,7 @@ class Permutation:
             return self._of_window(int(windows[0]), places) if len(places) else (places, places)
         positions, numbers = np.empty_like(places), np.empty_like(places)
         at = 0
-        for window in np.unique(windows).tolist():
+        for window in distinct(windows).tolist():
             mine = np.flatnonzero(windows == window)
             found, which = self._of_window(window, places[mine])
             positions[at : at + len(mine)], numbers[at : at + len(mine)] = found, mine[which]

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from atdata._arrays import Indices, Integers
+from atdata._arrays import Indices, Integers, distinct
 from atdata._secrets import redacted_repr
 from atdata.dataset.reading.header_checks import HeaderChecks
 from atdata.dataset.reading.linked import with_links
@@ -155,7 +155,7 @@ class RandomAccess:
         """The keys of samples."""
         numbers = self._shards.numbers_of(positions)
         out: list[str] = [""] * len(positions)
-        for number in np.unique(numbers).tolist():
+        for number in distinct(numbers).tolist():
             mine = np.flatnonzero(numbers == number)
             table = self._shards.tables.peek(number)
             rows = positions[mine] - (int(self._shards.ends[number]) - len(table))

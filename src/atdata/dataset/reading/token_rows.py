@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from atdata._arrays import AnyArray, Indices, Integers
+from atdata._arrays import AnyArray, Indices, Integers, distinct
 from atdata._secrets import redacted_repr
 from atdata.dataset.reading.derived import Derived, Part, fingerprint_of, runs_of
 from atdata.dataset.reading.epoch import Epoch
@@ -122,8 +122,8 @@ class TokenRows(Derived):
 
     def fetch(self, positions: Integers) -> tuple[Any, Integers, Integers]:
         of, bounds = self.pieces[0], self.bounds
-        needed = [of[bounds[row] : bounds[row + 1]] for row in np.unique(positions).tolist()]
-        documents = np.unique(np.concatenate([np.zeros(0, np.int64), *needed]))
+        needed = [of[bounds[row] : bounds[row + 1]] for row in distinct(positions).tolist()]
+        documents = distinct(np.concatenate([np.zeros(0, np.int64), *needed]))
         return self.inner.fetch(self.documents[0][documents]), documents, positions
 
     def finish(
@@ -132,7 +132,7 @@ class TokenRows(Derived):
         inner, documents, positions = fetched
         bounds, wanted = self.bounds, positions[part]
         spans = [slice(int(bounds[row]), int(bounds[row + 1])) for row in wanted.tolist()]
-        needed = np.unique(
+        needed = distinct(
             np.concatenate([np.zeros(0, np.int64), *(self.pieces[0][s] for s in spans)])
         )
         rows, _ = self.inner.finish(inner, np.searchsorted(documents, needed))

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from atdata._arrays import AnyArray, Bytes, Integers, Mask
+from atdata._arrays import AnyArray, Bytes, Integers, Mask, distinct
 from atdata._secrets import redacted_repr
 from atdata.local.backends._terms import (
     CHUNK,
@@ -92,7 +92,7 @@ def find(pages: Pages, words: Sequence[str], labels: Sequence[str]) -> Iterator[
             break
         mask &= weight > 0
         total += weight
-        chunks = np.unique(np.flatnonzero(mask) // CHUNK)
+        chunks = distinct(np.flatnonzero(mask) // CHUNK)
     yield from _ranked(pages, mask, total - len(labels), words, labels)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from atdata._arrays import Bytes, Integers, Mask
+from atdata._arrays import Bytes, Integers, Mask, distinct
 from atdata.errors import ShardError
 from atdata.shards.layouts.names import is_msgpack, of_sample
 from atdata.shards.tar import check
@@ -193,7 +193,7 @@ def _headers_agree(
     found, good = octal(headers[:, 124:135])
     good &= (found == sizes) & (headers[:, 135] == 0) & (headers[:, _FLAG] == ord("0"))
     lengths = np.count_nonzero(keys, axis=1)
-    for length in np.unique(lengths).tolist():
+    for length in distinct(lengths).tolist():
         rows = slice(None) if lengths.min() == lengths.max() else np.flatnonzero(lengths == length)
         part = headers[rows, :_NAME_BYTES]
         if length + len(field) > _NAME_BYTES + 1:

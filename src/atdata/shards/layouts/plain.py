@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from atdata._arrays import Bytes, Integers, Mask
+from atdata._arrays import Bytes, Integers, Mask, distinct
 from atdata.shards.layouts.names import RESERVED
 from atdata.shards.tar.check import BytesAt, checksums_hold, octal
 from atdata.shards.tar.header import BLOCK
@@ -29,7 +29,7 @@ _DOT, _SLASH, _LOW = b"./_"
 _NAME_BYTES: Final = 100
 _MOST_MEMBERS: Final = 64
 """Members of a sample that are found many samples at once."""
-_WEIGHTS: Final = np.random.default_rng(7).integers(2**32, size=_NAME_BYTES // 4, dtype=np.uint64)
+_WEIGHTS: Final = np.cumprod(np.full(_NAME_BYTES // 4, 0x9E3779B97F4A7C15, np.uint64))
 """Names that differ have other sums, but for chance."""
 
 
@@ -152,8 +152,8 @@ def _needs_a_look(names: Bytes, single: Integers) -> bool:
     lower = names | ((names >= ord("A")) & (names <= ord("Z"))) * np.uint8(0x20)
     padded = np.zeros((len(names), _NAME_BYTES), np.uint8)
     padded[:, : names.shape[1]] = lower
-    sums = padded.view(np.uint32) @ (_WEIGHTS | np.uint64(1))
-    if len(np.unique(sums)) < len(sums):
+    sums = padded.view(np.uint32) @ _WEIGHTS
+    if len(distinct(sums)) < len(sums):
         return True
     alone = lower[single].tobytes()
     return b".mp" in alone or b".ms" in alone
@@ -198,7 +198,7 @@ def find_groups(data: Bytes, starts: Integers, ends: Integers) -> tuple[list[Gro
     groups: list[Group] = []
     left = [np.flatnonzero(~good)]
     rows = np.flatnonzero(good)
-    for form in np.unique(forms.of[rows]).tolist():
+    for form in distinct(forms.of[rows]).tolist():
         mine, spelled = rows[forms.of[rows] == form], forms.spelled(form)
         if spelled is None:
             left.append(mine)

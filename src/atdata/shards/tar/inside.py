@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from atdata._arrays import Integers
+from atdata._arrays import Integers, distinct
 from atdata.errors import ShardError
 from atdata.shards.tar.header import BLOCK
 
@@ -97,7 +97,7 @@ class Inside:
 
     def groups(self) -> Iterator[Group]:
         """Samples with the same members."""
-        for number in np.unique(self.form).tolist():
+        for number in distinct(self.form).tolist():
             if number != UNKNOWN:
                 rows, fields = np.flatnonzero(self.form == number), self.forms[number]
                 which = self.firsts[rows][:, None] + np.arange(len(fields))

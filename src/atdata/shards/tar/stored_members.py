@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from atdata._arrays import Integers
+from atdata._arrays import Integers, distinct
 from atdata._limits import limits
 from atdata.errors import ShardError
 from atdata.shards.tar.inside import UNKNOWN, Group, Inside
@@ -71,7 +71,7 @@ class StoredMembers:
         # Another process may overwrite a mapped table, so what is checked are copies.
         form, firsts = self._form[rows].astype(np.int64), self._firsts[rows]
         groups: list[Group] = []
-        for number in np.unique(form).tolist():
+        for number in distinct(form).tolist():
             if number == UNKNOWN:
                 continue
             mine = np.flatnonzero(form == number)
