@@ -56,6 +56,7 @@ def place_together(
     stem: str,
     check: Callable[[], None],
     sync: bool,
+    unsynced: Iterable[str] = (),
 ) -> None:
     """Give many files their names, so that readers see all of them or none.
 
@@ -67,6 +68,7 @@ def place_together(
         stem: What the names of the shards begin with.
         check: Called while no other process can place shards of this stem; may raise.
         sync: Whether to wait for the disk.
+        unsynced: Those in the scratch folder that may not be on the disk yet.
 
     Raises:
         OSError: They cannot be renamed; or another process is replacing shards, or was killed
@@ -80,7 +82,8 @@ def place_together(
         part = scratch.path / f"{_MOVES}.part"
         part.write_text(json.dumps({"link": link.name, "moves": dict(moves)}))
         if sync:
-            sync_files([part])
+            # All at once: the disk takes them together.
+            sync_files([part, *(scratch.path / kept for kept in unsynced)])
         part.rename(scratch.path / _MOVES)
         if sync:
             sync_folder(scratch.path)
