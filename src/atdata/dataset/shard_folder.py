@@ -84,8 +84,6 @@ class ShardFolder:
         """
         try:
             (self.scratch() / _SCHEMA).write_bytes(schema)
-            if self.fsync:
-                sync_files(self.scratch() / kept for kept in (*self._table_names, _SCHEMA))
             self._place_all(schema)
         except StoreError:
             raise
@@ -100,7 +98,10 @@ class ShardFolder:
         described = described.with_name(described.name + SCHEMA_SUFFIX)
         # Tables after shards: a table that is older than its shard is not used.
         moves = {**self._names, **self._table_names, _SCHEMA: described.name}
+        unsynced = (*self._table_names, _SCHEMA)
         if self._single:
+            if self.fsync:
+                sync_files(self._scratch.path / kept for kept in unsynced)
             # Until the new one is in place, the shard has no schema rather than another's.
             if _differs(described, schema):
                 described.unlink(missing_ok=True)
@@ -118,6 +119,7 @@ class ShardFolder:
             stem=self.stem,
             check=refuse,
             sync=self.fsync,
+            unsynced=unsynced,
         )
 
     def refuse_leftovers(self, count: int) -> None:
