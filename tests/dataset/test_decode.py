@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import itertools
 import struct
@@ -491,6 +492,22 @@ def test_a_reading_that_is_left_early_decodes_no_more(many: atdata.Dataset[Seen]
         reading.close()
         assert len(first["image"] if isinstance(first, dict) else first) == 30
         assert list(reading) == []
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_array_of_a_batch_is_reused_once_it_is_dropped(
+    many: atdata.Dataset[Seen], threads: int
+) -> None:
+    """Without garbage collection, any number of batches take the memory of three."""
+    how = {"image": Decode(size=120, dtype="float32", threads=threads)}
+    gc.disable()
+    try:
+        for _ in range(4):
+            places = [batch["image"].ctypes.data for batch in many.batches(9, decode=how)]
+            assert len(places) == 10
+            assert len(set(places)) <= 3
+    finally:
+        gc.enable()
 
 
 def test_bombs_are_refused(tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ class Decoding:
                 f"{', '.join(map(str, held.fields))}."
             )
         columns: dict[str, _Column] = {}
+        jobs: list[Jobs] = []
         for name, how in self.decode.items():
             threads = how.threads or max(1, processors() // self.workers)
             decoder = Decoder(how, self.seed)
@@ -70,12 +71,12 @@ class Decoding:
             columns[name] = _Column(
                 name, decoder, held.values(name), held.key_list(), place, skip=self.skip
             )
-            columns[name].begin(threads)
+            jobs.append(columns[name].begin(threads))
 
         def made() -> SampleBatch[Any]:
             return replaced(batch, {n: column.made for n, column in columns.items()}, fields)
 
-        return DecodedBatch(list(columns.values()), made)
+        return DecodedBatch(list(columns.values()), jobs, made)
 
 
 class DecodedBatch:
@@ -83,11 +84,15 @@ class DecodedBatch:
 
     Args:
         columns: Those that are.
+        jobs: What decodes each of them.
         made: Makes the batch, once they are.
     """
 
-    def __init__(self, columns: list[_Column], made: Callable[[], SampleBatch[Any]]) -> None:
+    def __init__(
+        self, columns: list[_Column], jobs: list[Jobs], made: Callable[[], SampleBatch[Any]]
+    ) -> None:
         self._columns = columns
+        self._jobs = jobs
         self._made = made
 
     def result(self) -> SampleBatch[Any]:
@@ -97,8 +102,8 @@ class DecodedBatch:
             DecodeError: A picture cannot be decoded; names shard, offset, key and field.
             MissingExtraError: The extra ``image`` is not installed.
         """
-        for column in self._columns:
-            column.jobs.wait()
+        for jobs in self._jobs:
+            jobs.wait()
         made = self._made()
         lost = dict(found for column in self._columns for found in column.lost)
         if not lost:
@@ -114,8 +119,8 @@ class DecodedBatch:
 
     def cancel(self) -> None:
         """Decode no more of it."""
-        for column in self._columns:
-            column.jobs.cancel()
+        for jobs in self._jobs:
+            jobs.cancel()
 
 
 def one_ahead(
@@ -192,9 +197,13 @@ class _Column:
         room = _buffers.take(size) if size else np.empty(0, np.uint8)
         return room.view(dtype).reshape(count, *sides)
 
-    def begin(self, threads: int) -> None:
-        """Begin to decode them."""
-        self.jobs = Jobs(threads, len(self._rows), self._decode)
+    def begin(self, threads: int) -> Jobs:
+        """Begin to decode them.
+
+        Nothing here refers to the jobs: they refer to this, and in a cycle the array of the batch
+        would stay until garbage is collected.
+        """
+        return Jobs(threads, len(self._rows), self._decode)
 
     def _decode(self, number: int) -> None:
         row = self._rows[number]

@@ -100,7 +100,9 @@ class Decoder:
         else:
             scale, shift = scale[channel], shift[channel]
         if out.dtype == scale.dtype:
-            np.multiply(values, scale, out=out)
+            # A cast and two steps in place take two thirds of the time of a mixed multiplication.
+            out[...] = values
+            out *= scale
             out += shift
         else:
             out[...] = values * scale + shift
