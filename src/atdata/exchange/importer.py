@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -174,6 +175,4 @@ class Importer(Generic[T]):
 
 
 def _scratch_place() -> Path:
-    import tempfile
-
     return Path(tempfile.gettempdir()) / "atdata-import"
