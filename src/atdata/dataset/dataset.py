@@ -28,7 +28,7 @@ from atdata.dataset.reading.in_order import read_in_order
 from atdata.dataset.reading.positions import PositionedShards
 from atdata.dataset.reading.ranks import Share
 from atdata.dataset.reading.results import returned_type
-from atdata.dataset.reading.rows import Run
+from atdata.dataset.reading.rows import ItemsOf, Run, items_of
 from atdata.dataset.reading.steps import Map, OnError, Step, Steps, View, steps_of
 from atdata.dataset.reading.stream import EpochStream, Reading
 from atdata.dataset.reading.token_rows import TokenRow, TokenRows
@@ -83,9 +83,9 @@ class Dataset(Exports, Verbs[T]):
     def __class_getitem__(cls, sample_type: Any) -> Any:
         if isinstance(sample_type, TypeVar) or sample_type is Any:
             return super().__class_getitem__(sample_type)  # type: ignore[misc]
-        check_sample_type(sample_type)
-        made = _typed.get(sample_type)
+        made = _typed.get(sample_type) if isinstance(sample_type, type) else None
         if made is None:
+            check_sample_type(sample_type)
             name = f"Dataset[{sample_type.__name__}]"
             made = type(name, (Dataset,), {"_type_in_brackets": sample_type})
             _typed[sample_type] = made
@@ -401,6 +401,11 @@ class Dataset(Exports, Verbs[T]):
         if isinstance(self._origin, Derived):
             return Reading(permuted)
         return Reading(shuffled_stream(permuted, self._origin, self._steps, buffer, how))
+
+    def _items(self, batch_size: int | None, decode: Decodes) -> ItemsOf[Any]:
+        """What makes batches, or single samples where ``batch_size`` is None."""
+        known, skips = self._type_is_known, self._skips
+        return items_of(self._sample_type, batch_size, decode, type_is_known=known, skips=skips)
 
     def _epoch(self, shuffle: Shuffle | None) -> Epoch:
         if isinstance(self._origin, Derived):

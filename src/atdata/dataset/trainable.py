@@ -13,13 +13,10 @@ from atdata.dataset.reading.column_batches import ColumnBatches, ColumnOptions, 
 from atdata.dataset.reading.epoch import Epoch, Shuffle
 from atdata.dataset.reading.ranks import Even, Share, find_share
 from atdata.dataset.reading.rows import (
-    ItemsOf,
     Run,
     check_batch_size,
     check_batchable,
-    items_of,
 )
-from atdata.dataset.reading.steps import Steps
 from atdata.dataset.reading.stream import EpochStream, Reading
 from atdata.samples.batch import Column
 from atdata.samples.codec import fields_of
@@ -51,10 +48,9 @@ class Trainable(ABC, Generic[T]):
         """Whether some samples may be left out."""
 
     @property
+    @abstractmethod
     def _skips(self) -> bool:
         """Whether samples that cannot be decoded are left out."""
-        steps = getattr(self, "_steps", None)
-        return isinstance(steps, Steps) and steps.skips
 
     @property
     @abstractmethod
@@ -186,13 +182,6 @@ class Trainable(ABC, Generic[T]):
             prefetch_factor=prefetch_factor,
             persistent_workers=persistent_workers,
             multiprocessing_context=multiprocessing_context,
-        )
-
-    def _items(self, batch_size: int | None, decode: Decodes) -> ItemsOf[Any]:
-        """What makes batches, or single samples where ``batch_size`` is None."""
-        known = self._type_is_known
-        return items_of(
-            self._sample_type, batch_size, decode, type_is_known=known, skips=self._skips
         )
 
     def _columns(

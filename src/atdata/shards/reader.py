@@ -99,7 +99,8 @@ def read_blocks(
     for window, spans in _read(source, shard, unread, whole, rows or 1, first or 0):
         decoder = in_layout(codec, spans.walker.layout)
         file = window if isinstance(window, MappedFile) else None
-        linked = linked_in(spans.walker.links, spans.view, spans.starts, window.base)
+        links = spans.walker.links
+        linked = linked_in(links, spans.view, spans.starts, window.base) if links else None
         payloads = replace(spans.payloads, file=file, base=window.base, linked=linked)
         yield Block(shard, decoder, payloads, partial(key_list, spans.keys), copy=copy)
 
@@ -137,7 +138,7 @@ def _read_by_table(
         # Copies: a mapped table may be overwritten after it was compared.
         starts, sizes = table.spans(np.arange(done, end))
         refused = {row - done: table.refused[row] for row in table.refused if done <= row < end}
-        linked = linked_in(table.links, file.view, starts, 0)
+        linked = linked_in(table.links, file.view, starts, 0) if table.links else None
         place = (file.view, starts, starts + sizes, file, 0)
         payloads = Payloads(*place, refused=refused, linked=linked)
         if by_members:

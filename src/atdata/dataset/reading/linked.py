@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -20,7 +20,6 @@ RowOf: TypeAlias = Callable[[int], tuple[int, SampleTable, int]]
 def with_links(
     payloads: Payloads,
     positions: Integers,
-    tables: Iterable[SampleTable],
     row_of: RowOf,
     files: ShardFiles,
 ) -> Payloads:
@@ -29,12 +28,9 @@ def with_links(
     Args:
         payloads: Read by position.
         positions: The position of each.
-        tables: The tables of the shards that they are in.
         row_of: Finds a position in a table.
         files: The shards.
     """
-    if not any(table.links or table.refused for table in tables):
-        return payloads
     refused = {}
     for row, position in enumerate(positions.tolist()):
         _, table, stored = row_of(position)

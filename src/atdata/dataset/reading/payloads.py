@@ -17,6 +17,7 @@ from atdata.shards.tar.check import BytesAt
 from atdata.shards.tar.header import BLOCK
 from atdata.shards.tar.inside import Inside
 from atdata.shards.tar.keys import KeyMatrix
+from atdata.shards.tar.table import SampleTable
 
 _SMALL_PAYLOAD_BYTES: Final = 8 << 10
 """Bytes of a payload up to which neighbours are read together, and then moved to their places."""
@@ -47,6 +48,8 @@ class Located:
     """Bytes of each payload."""
     shards: list[int]
     """Numbers of the shards that they are in."""
+    tables: list[SampleTable]
+    """The tables of these shards that say so."""
     keys: KeyMatrix | None
     """The key of each in UTF-8, padded with zeros, if none is long."""
     inside: Inside | None = None
@@ -56,7 +59,8 @@ class Located:
         """Some of them, in the order of ``rows``."""
         keys = None if self.keys is None else self.keys[rows]
         inside = None if self.inside is None else self.inside.take(rows)
-        return Located(self.starts[rows], self.sizes[rows], self.shards, keys, inside)
+        place = self.starts[rows], self.sizes[rows], self.shards, self.tables
+        return Located(*place, keys, inside)
 
 
 Selection: TypeAlias = slice | Integers

@@ -312,13 +312,13 @@ class RandomAccess:
         order = np.empty_like(places)
         order[places] = np.arange(len(places))
         ordered, positions = found.take(order), positions[order]
-        if any(self._shards.tables.peek(number).names for number in found.shards):
+        if any(table.names for table in found.tables):
             return self._rows_of(positions, ordered, self._linked(ordered))
         if self._shards.payloads.maps(found):
             self._shards.payloads.prefetch(found)
             return LocatedRows(self, positions, ordered)
         payloads = None
-        by_members = self._layout(found.shards) == "members"
+        by_members = self._layout(found) == "members"
         if by_members:
             wanted, check = members_decoder(self._codec).wanted, self._checks.members
             payloads = self._shards.payloads.read_members(found, places, check, wanted)
@@ -330,7 +330,7 @@ class RandomAccess:
     def _linked(self, found: Located) -> Payloads:
         """Payloads of shards with links, read once each."""
         starts, first, back = np.unique(found.starts, return_index=True, return_inverse=True)
-        once = Located(starts, found.sizes[first], found.shards, None)
+        once = Located(starts, found.sizes[first], found.shards, found.tables, None)
         payloads = self._shards.payloads.read(once, np.arange(len(starts)), self._checks.samples)
         return payloads.take(back.reshape(-1))
 
@@ -341,26 +341,26 @@ class RandomAccess:
         def url_of(row: int) -> str:
             return self._shards.each[int(self._shards.numbers_of(positions[row : row + 1])[0])].name
 
-        decoder = in_layout(self._codec, self._layout(found.shards))
-        tables = map(self._shards.tables.peek, found.shards)
-        payloads = with_links(payloads, positions, tables, self._row, self._shards.files)
+        decoder = in_layout(self._codec, self._layout(found))
+        if any(table.links or table.refused for table in found.tables):
+            payloads = with_links(payloads, positions, self._row, self._shards.files)
         block: Block[Any] = Block(name, decoder, payloads, lambda: keys, url_of=url_of)
         return PositionedRows(self, block, positions, found.keys, keys)
 
-    def _layout(self, numbers: Sequence[int]) -> Layout:
+    def _layout(self, found: Located) -> Layout:
         """The layout of shards that are read together.
 
         Raises:
             ShardError: They have several.
         """
         first: Layout = "msgpack"
-        for number in numbers:
-            layout = self._shards.tables.peek(number).head.layout
-            if number != numbers[0] and layout != first:
+        for number, table in zip(found.shards, found.tables, strict=True):
+            layout = table.head.layout
+            if number != found.shards[0] and layout != first:
                 raise ShardError(
                     f"its samples are of the layout {layout}, those of "
-                    f"{self._shards.each[numbers[0]].name} of the layout {first}. Read them in "
-                    "stored order, or open them as two datasets",
+                    f"{self._shards.each[found.shards[0]].name} of the layout {first}. Read them "
+                    "in stored order, or open them as two datasets",
                     shard=self._shards.each[number].name,
                 )
             first = layout
@@ -381,6 +381,7 @@ class RandomAccess:
             self._shards.tables.load(shards)
         starts, sizes = np.empty(count, np.int64), np.empty(count, np.int64)
         keys: list[KeyMatrix | None] = []
+        tables: list[SampleTable] = []
         insides: list[Inside] = []
         spans = list(zip(shards, firsts[numbers].tolist(), bounds[numbers].tolist(), strict=True))
         for number, first, last in spans:
@@ -393,6 +394,7 @@ class RandomAccess:
                 raise WrongTableError(number, None) from None
             starts[first:last] = number * SHARD_DISTANCE + offsets - BLOCK
             keys.append(table.key_matrix(rows))
+            tables.append(table)
             insides += [] if inside is None else [inside]
             if count >= _MANY_SAMPLES or len(spans) > _FEW_TABLES:
                 self._shards.tables.release_pages(number)
@@ -404,4 +406,4 @@ class RandomAccess:
             for (_, first, last), part in zip(spans, known, strict=True):
                 matrix[first:last, : part.shape[1]] = part
         all_inside = Inside.joined(insides) if insides and len(insides) == len(spans) else None
-        return Located(starts, sizes, shards, matrix, all_inside)
+        return Located(starts, sizes, shards, tables, matrix, all_inside)

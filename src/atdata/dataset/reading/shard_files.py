@@ -131,8 +131,9 @@ class ShardFiles:
             SourceError: It cannot be opened.
         """
         try:
-            self.as_before(number)
-            return np.frombuffer(self._file(number).mapped(), np.uint8)
+            file = self.as_before(number)
+            assert isinstance(file, FileBytes)
+            return np.frombuffer(file.mapped(), np.uint8)
         except IntegrityError as error:
             raise WrongTableError(number, error) from error
 

@@ -13,7 +13,7 @@ from atdata.shards.tar.header import BLOCK
 def linked_in(
     links: Mapping[int, tuple[int, int] | str], view: memoryview, starts: Integers, base: int
 ) -> Linked | None:
-    """What links of samples lead to, in a window that is the whole shard; None: there are none.
+    """What links of samples lead to, in a window that is the whole shard; None: it is not.
 
     Args:
         links: See `SampleTable`.
@@ -21,7 +21,7 @@ def linked_in(
         starts: Where in it the recorded payload of each sample begins.
         base: Where in the shard the window begins.
     """
-    if not links or base:
+    if base:
         return None
 
     def linked(row: int, at: int) -> memoryview:
