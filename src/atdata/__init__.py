@@ -45,8 +45,15 @@ if TYPE_CHECKING:
     from atdata.dataset.write import write_columns, write_samples
     from atdata.errors import AtdataError
     from atdata.exchange.arrow import from_arrow
+    from atdata.exchange.csv import from_csv
+    from atdata.exchange.huggingface import from_hf
+    from atdata.exchange.images import from_images
     from atdata.exchange.importer import Importer
+    from atdata.exchange.jsonl import from_jsonl
+    from atdata.exchange.numpy import from_numpy
+    from atdata.exchange.pandas import from_pandas
     from atdata.exchange.parquet import from_parquet
+    from atdata.exchange.polars import from_polars
     from atdata.lenses.lens import Lens
     from atdata.lenses.network import LensNetwork, lens
     from atdata.lenses.views import field_view
@@ -107,7 +114,14 @@ __all__ = [
     "errors",
     "field_view",
     "from_arrow",
+    "from_csv",
+    "from_hf",
+    "from_images",
+    "from_jsonl",
+    "from_numpy",
+    "from_pandas",
     "from_parquet",
+    "from_polars",
     "lens",
     "limits",
     "load_dataset",
@@ -158,6 +172,13 @@ _WHERE: Final = {
     "convert_dataset": "dataset.convert",
     "field_view": "lenses.views",
     "from_arrow": "exchange.arrow",
+    "from_csv": "exchange.csv",
+    "from_hf": "exchange.huggingface",
+    "from_images": "exchange.images",
+    "from_jsonl": "exchange.jsonl",
+    "from_numpy": "exchange.numpy",
+    "from_pandas": "exchange.pandas",
+    "from_polars": "exchange.polars",
     "from_parquet": "exchange.parquet",
     "lens": "lenses.network",
     "limits": "_limits",

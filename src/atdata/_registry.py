@@ -230,21 +230,31 @@ class Format:
         return (self.reader or "").partition(":")[2]
 
 
-_EXCHANGE = "atdata.exchange"
+def _format(
+    what: str,
+    name: str,
+    suffixes: tuple[str, ...] = (),
+    magic: tuple[bytes, ...] = (),
+    *,
+    module: str | None = None,
+    writes: bool = True,
+) -> Format:
+    place = f"atdata.exchange.{module or name}"
+    writer = f"{place}:to_{name}" if writes else None
+    return Format(what, f"{place}:from_{name}", writer, suffixes, magic)
+
+
 FORMATS: Final[Mapping[str, Format]] = {
-    "parquet": Format(
-        "a Parquet file",
-        f"{_EXCHANGE}.parquet:from_parquet",
-        f"{_EXCHANGE}.parquet:to_parquet",
-        (".parquet", ".pq"),
-        (b"PAR1",),
-    ),
-    "arrow": Format(
-        "a table of Arrow",
-        f"{_EXCHANGE}.arrow:from_arrow",
-        f"{_EXCHANGE}.arrow:to_arrow",
-    ),
-    "arrow-stream": Format("a stream of Arrow", writer=f"{_EXCHANGE}.arrow:stream_of"),
+    "parquet": _format("a Parquet file", "parquet", (".parquet", ".pq"), (b"PAR1",)),
+    "csv": _format("a CSV file", "csv", (".csv", ".tsv", ".csv.gz", ".tsv.gz")),
+    "jsonl": _format("a file of JSON lines", "jsonl", (".jsonl", ".ndjson", ".jsonl.gz")),
+    "numpy": _format("a file of NumPy", "numpy", (".npz", ".npy"), (b"\x93NUMPY",)),
+    "images": _format("a folder of pictures", "images", writes=False),
+    "arrow": _format("a table of Arrow", "arrow"),
+    "pandas": _format("a DataFrame of pandas", "pandas"),
+    "polars": _format("a DataFrame of Polars", "polars"),
+    "hf": _format("a dataset of Hugging Face", "hf", module="huggingface"),
+    "arrow_c_stream": Format("a stream of Arrow", None, "atdata.exchange.arrow:stream_of"),
 }
 """Name → the format. What a function needs beyond the core it says when it is missing."""
 
@@ -267,12 +277,14 @@ _EXTRA_OF_MODULE = {
     "simplejpeg": "image",
     "soundfile": "audio",
     "ml_dtypes": "dtypes",
-    "pyarrow": "arrow",
+    **dict.fromkeys(("pyarrow", "pandas", "polars", "datasets"), "arrow"),
     "pytest": "testing",
     "hypothesis": "testing",
 }
 # One letter is a drive, as in C:\data.
 _ALMOST_URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)(:/?(?!/)|//)")
+_NEXT_TO_EXTRA: Final = frozenset({"pandas", "polars", "datasets"})
+"""Packages that a user has who has their tables: no extra installs them."""
 _NOT_TARGET: Final = re.compile(r"\s|\[.*")
 """Spaces, and the extras that an entry point may name."""
 _SEPARATOR: Final = re.compile(r"[/\\]")
@@ -302,7 +314,7 @@ def require(module: str, *, purpose: str) -> ModuleType:
         extra = _EXTRA_OF_MODULE[root]
         raise MissingExtraError(
             f"{purpose} need the package {root!r}, which is not installed. "
-            f"Install it with: {install_line(extra)}"
+            f"Install it with: {install_line(extra, *_NEXT_TO_EXTRA & {root})}"
         ) from error
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from atdata._arrays import AnyArray
 from atdata._registry import FORMATS, load_function
 from atdata.samples.described import Shape
 
 if TYPE_CHECKING:
+    import datasets
+    import pandas
+    import polars
     import pyarrow
 
 ColumnTypes: TypeAlias = Mapping[str, Shape | str]
@@ -30,7 +34,7 @@ class Exports:
         Raises:
             SampleTypeError: Its samples have no type.
         """
-        return _written("arrow-stream", self, requested_schema)
+        return _written("arrow_c_stream", self, requested_schema)
 
     def to_arrow(self, *, types: ColumnTypes | None = None) -> pyarrow.Table:
         """All samples as a table of pyarrow, in memory.
@@ -79,6 +83,73 @@ class Exports:
             compression=compression,
             row_group_bytes=row_group_bytes,
         )
+
+    def to_csv(
+        self,
+        path: str | Path,
+        *,
+        fields: Sequence[str] | None = None,
+        types: ColumnTypes | None = None,
+    ) -> Path:
+        """Write one line a sample to a CSV file: the whole file or none.
+
+        None is empty, an empty str is in quotes, NaN is ``nan``; times are in ISO 8601.
+
+        Args:
+            path: The file; an existing one is replaced.
+            fields: The fields to write, in order; None: all.
+            types: ``"uint64"`` of a field of integers over 2**63 - 1.
+
+        Raises:
+            OptionError: A field whose values are no single text or number, such as an array;
+                names it.
+            StoreError: The disk is full, or cannot be written.
+        """
+        return _written("csv", self, path, fields=fields, types=types)  # type: ignore[no-any-return]
+
+    def to_jsonl(self, path: str | Path, *, fields: Sequence[str] | None = None) -> Path:
+        """Write one JSON object a line: the whole file or none. Arrays are nested lists.
+
+        Args:
+            path: The file; an existing one is replaced.
+            fields: The fields to write, in order; None: all.
+
+        Raises:
+            OptionError: A field of what JSON lacks, such as bytes; names it.
+            EncodeError: NaN or an infinity; names the sample and the path.
+            StoreError: The disk is full, or cannot be written.
+        """
+        return _written("jsonl", self, path, fields=fields)  # type: ignore[no-any-return]
+
+    def to_numpy(self, path: str | Path | None = None) -> dict[str, AnyArray]:
+        """All samples as one array a field, of shape (n, …), in memory; as `SampleBatch.as_numpy`.
+
+        Args:
+            path: An ``.npz`` file to write them to as well.
+
+        Raises:
+            RaggedFieldError: Arrays differ in shape, or a field's type has no dtype; names it.
+        """
+        return _written("numpy", self, path)  # type: ignore[no-any-return]
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """All samples as a DataFrame of pandas, in memory.
+
+        A field that may be None has a dtype of Arrow, in which None and NaN differ. Arrays,
+        pictures and what else pandas lacks are Python objects, as in the samples.
+        """
+        return _written("pandas", self)
+
+    def to_polars(self) -> polars.DataFrame:
+        """All samples as a DataFrame of Polars, in memory."""
+        return _written("polars", self)  # type: ignore[no-any-return]
+
+    def to_hf(self) -> datasets.Dataset:
+        """All samples as a dataset of the library `datasets`, in memory.
+
+        Larger than memory: `to_parquet`, and ``datasets.load_dataset("parquet", …)``.
+        """
+        return _written("hf", self)
 
 
 def _written(name: str, *arguments: Any, **options: Any) -> Any:

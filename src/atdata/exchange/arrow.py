@@ -14,6 +14,7 @@ from atdata.exchange.arrow_library import pa
 from atdata.exchange.export import Export
 from atdata.exchange.importer import Importer
 from atdata.exchange.infer import UNKNOWN, Nulls, survey
+from atdata.samples.kinds import Kind
 
 T = TypeVar("T")
 
@@ -65,8 +66,10 @@ def from_arrow(
     return importer_of(source_of(table, "a table", name), sample_type, columns)
 
 
-def source_of(table: Any, where: str, name: str) -> ArrowSource:
-    """A table of pyarrow as what is imported."""
+def source_of(
+    table: Any, where: str, name: str, kinds: Mapping[str, Kind] | None = None
+) -> ArrowSource:
+    """A table of pyarrow as what is imported; of some columns the kinds may be known."""
     most = rows_of(table.nbytes / max(1, table.num_rows))
 
     def batches(columns: list[str]) -> Iterator[Any]:
@@ -75,7 +78,7 @@ def source_of(table: Any, where: str, name: str) -> ArrowSource:
     def nulls(columns: list[str]) -> Mapping[str, Nulls]:
         return survey(columns, [table])
 
-    return ArrowSource(table.schema, batches, nulls, where, name, table.num_rows)
+    return ArrowSource(table.schema, batches, nulls, where, name, table.num_rows, kinds or {})
 
 
 def _of_reader(

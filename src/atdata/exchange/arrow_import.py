@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, TypeVar
 
 from atdata.errors import AtdataError, EncodeError, OptionError, SchemaError
 from atdata.exchange.arrow_library import pa
+from atdata.exchange.field_names import class_name
 from atdata.exchange.forms.arrays import is_list, list_form
 from atdata.exchange.forms.form import Form
 from atdata.exchange.forms.table import form_of
-from atdata.exchange.importer import Importer
-from atdata.exchange.infer import Nulls, class_name, infer_schema
+from atdata.exchange.importer import MODULE, Importer
+from atdata.exchange.infer import Nulls, infer_schema
 from atdata.samples.codec import codec_of
-from atdata.samples.kinds import Array, Field, Misfit
+from atdata.samples.kinds import Array, Field, Kind, Misfit
 from atdata.schema.build import build_type
 from atdata.shards.columns.packers import RowMisfit, Values
 
@@ -24,8 +25,6 @@ Columns: TypeAlias = Sequence[str] | Mapping[str, str] | None
 """The columns to import; as a mapping: column → name of its field."""
 BATCH_BYTES: Final = 16 << 20
 _MOST_ROWS: Final = 8192
-_MODULE: Final = "imported"
-"""The module in the names of types that are made here."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,8 @@ class ArrowSource:
     """What it is called, which gives the type its name."""
     count: int | None = None
     """Rows; None: not known before they are read."""
+    kinds: Mapping[str, Kind] = field(default_factory=dict)
+    """Column → its kind, where it is known already."""
 
 
 def rows_of(size: float) -> int:
@@ -74,8 +75,8 @@ def importer_of(
         made, read = sample_type, _matched(source, sample_type, asked, given=columns is not None)
     codec: Any = codec_of(made)
     plan = [
-        (codec.by_name[field], column, _reading_form(codec.by_name[field], source, column))
-        for field, column in read.items()
+        (codec.by_name[name], column, _reading_form(codec.by_name[name], source, column))
+        for name, column in read.items()
     ]
     names = list(dict.fromkeys(read.values()))
 
@@ -115,27 +116,29 @@ def _inferred(
         schema, fields = infer_schema(
             renamed.schema.with_metadata(source.schema.metadata),
             {asked[column]: found for column, found in nulls.items()},
-            f"{_MODULE}.{class_name(source.name)}",
+            f"{MODULE}.{class_name(source.name)}",
+            {asked[name]: kind for name, kind in source.kinds.items() if name in asked},
         )
         made = build_type(schema)
     except AtdataError as error:
         raise SchemaError(f"{source.where}: {error}") from None
     columns = dict(zip(asked.values(), asked, strict=True))
-    read = {field.name: columns[name] for field, name in zip(schema.fields, fields, strict=True)}
-    for field, column in read.items():
-        if field != asked[column]:
-            notes.append(f"The column {column!r} is the field {field}.")
+    pairs = zip(schema.fields, fields, strict=True)
+    read = {made_field.name: columns[name] for made_field, name in pairs}
+    for name, column in read.items():
+        if name != asked[column]:
+            notes.append(f"The column {column!r} is the field {name}.")
         there = nulls[column]
         if there.nulls and there.nans:
             notes.append(
-                f"The field {field} is None in {there.nulls:,} samples and NaN in {there.nans:,}: "
+                f"The field {name} is None in {there.nulls:,} samples and NaN in {there.nans:,}: "
                 "both are kept as they are."
             )
         elif there.nans:
-            notes.append(f"The field {field} is NaN in {there.nans:,} samples, which is not None.")
+            notes.append(f"The field {name} is NaN in {there.nans:,} samples, which is not None.")
         elif there.nulls:
             known = "" if source.count is None else f" in {there.nulls:,} samples"
-            notes.append(f"The field {field} is None{known}.")
+            notes.append(f"The field {name} is None{known}.")
     return made, read
 
 
@@ -144,16 +147,16 @@ def _matched(
 ) -> dict[str, str]:
     """Field of the caller's type → its column."""
     codec: Any = codec_of(sample_type)
-    columns = {field: column for column, field in asked.items()}
+    columns = {to: column for column, to in asked.items()}
     name = sample_type.__name__
-    for field in codec.fields:
-        if field.name not in columns and field.name not in codec.defaults:
+    for each in codec.fields:
+        if each.name not in columns and each.name not in codec.defaults:
             raise EncodeError(
-                f"{source.where} has no column for {name}.{field.name}. It has: "
+                f"{source.where} has no column for {name}.{each.name}. It has: "
                 f"{', '.join(source.schema.names)}. Say which one it is, "
-                f"columns={{'its name': {field.name!r}, …}}, or give the field a default."
+                f"columns={{'its name': {each.name!r}, …}}, or give the field a default."
             )
-    if given and (unknown := [field for field in columns if field not in codec.by_name]):
+    if given and (unknown := [to for to in columns if to not in codec.by_name]):
         raise OptionError(
             f"columns names {unknown[0]!r}, which is no field of {name}: "
             f"{', '.join(codec.by_name)}."
@@ -161,25 +164,25 @@ def _matched(
     return {name: columns[name] for name in codec.by_name if name in columns}
 
 
-def _reading_form(field: Field, source: ArrowSource, column: str) -> Form:
+def _reading_form(into: Field, source: ArrowSource, column: str) -> Form:
     """How a column is read as values of a field; its type may differ from the one that we write."""
     type = source.schema.field(column).type
     if isinstance(type, pa.BaseExtensionType):
         type = type.storage_type
-    if isinstance(field.kind, Array) and is_list(type):
-        found = list_form(field.kind, type)
+    if isinstance(into.kind, Array) and is_list(type):
+        found = list_form(into.kind, type)
         if found is not None:
             return found
-    return form_of(field.kind)
+    return form_of(into.kind)
 
 
 def _converted(
     batch: Any, plan: list[tuple[Field, str, Form]], where: str, start: int
 ) -> Mapping[str, Values]:
     found: dict[str, Values] = {}
-    for field, column, form in plan:
+    for into, column, form in plan:
         try:
-            found[field.name] = form.back(batch.column(column))
+            found[into.name] = form.back(batch.column(column))
         except RowMisfit as misfit:
             row = f"row {start + misfit.row:,}"
             raise EncodeError(f"{where}, {row}: {misfit.at(f'.{column}')}") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, time
 from typing import Any, Final
 
@@ -34,13 +34,19 @@ class Export:
     Args:
         dataset: The dataset.
         types: Field → the type of its column, where the field's leaves it open.
+        fields: The fields to export, in order; None: all.
 
     Raises:
         SampleTypeError: Its samples have no type.
         OptionError: ``types`` names no field, or a type that its values cannot have.
     """
 
-    def __init__(self, dataset: Dataset[Any], types: ColumnTypes | None = None) -> None:
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        types: ColumnTypes | None = None,
+        fields: Sequence[str] | None = None,
+    ) -> None:
         self._dataset = dataset
         self.fields = fields_of(dataset.sample_type) if dataset._type_is_known else {}
         if not self.fields:
@@ -48,6 +54,8 @@ class Export:
                 f"{dataset!r}: its samples have no type, so that their columns have none. Name it: "
                 "Dataset[Photo](…), dataset.as_type(Photo), or the return annotation of a map."
             )
+        if fields is not None:
+            self.fields = {name: self.fields[name] for name in fields}
         first: SampleBatch[Any] | None = next(iter(dataset.ordered(_FIRST)), None)
         self.forms = {
             name: _form(name, field.kind, first, dict(types or {}).get(name))

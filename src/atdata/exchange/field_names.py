@@ -42,3 +42,10 @@ def _good(column: str) -> str:
     if keyword.iskeyword(name) or name in _TAKEN:
         name = f"{name}_"
     return name if _is_good(name) else "column"
+
+
+def class_name(text: str) -> str:
+    """The name of a class for what a file or field is called: ``my-digits`` → ``MyDigits``."""
+    words = re.findall(r"[^\W_]+", text)
+    made = "".join(word[:1].upper() + word[1:] for word in words)
+    return made if made.isidentifier() else f"Row{made}" if f"Row{made}".isidentifier() else "Row"

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from atdata._protocols import AbstractIndex
 from atdata._secrets import redacted
@@ -21,6 +21,9 @@ from atdata.shards.columns.packers import Values
 from atdata.system.scratch import Scratch
 
 T = TypeVar("T")
+
+MODULE: Final = "imported"
+"""The module in the names of types that are made of what is imported."""
 
 
 class Importer(Generic[T]):

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from atdata.errors import SchemaError
 from atdata.exchange.arrow_library import pa, pc
 from atdata.exchange.arrow_schema import features_of, written_schema
-from atdata.exchange.field_names import field_names
+from atdata.exchange.field_names import class_name, field_names
 from atdata.exchange.forms.arrays import PLAIN, is_list, is_ragged
-from atdata.exchange.forms.form import Form
 from atdata.exchange.forms.table import Wanted, form_of
 from atdata.samples.kinds import (
     Array,
@@ -112,7 +111,9 @@ def survey(columns: Sequence[str], batches: Iterable[Any]) -> dict[str, Nulls]:
     return found
 
 
-def infer_schema(schema: Any, nulls: Mapping[str, Nulls], name: str) -> tuple[Schema, list[str]]:
+def infer_schema(
+    schema: Any, nulls: Mapping[str, Nulls], name: str, kinds: Mapping[str, Kind]
+) -> tuple[Schema, list[str]]:
     """The schema of samples for the rows of a table.
 
     Where atdata wrote the table, the kinds of its fields are in the metadata; a column that has
@@ -122,6 +123,7 @@ def infer_schema(schema: Any, nulls: Mapping[str, Nulls], name: str) -> tuple[Sc
         schema: The table's.
         nulls: Of each column to import, where it has nulls.
         name: Qualified name for the type, unless the metadata have it.
+        kinds: Column → its kind, where it is known already.
 
     Returns:
         The schema, and for each field the column that it is read from.
@@ -138,7 +140,9 @@ def infer_schema(schema: Any, nulls: Mapping[str, Nulls], name: str) -> tuple[Sc
         if (was := known.get(column)) is not None and _still(was, type, there):
             fields.append(was)
             continue
-        kind = infer_kind(type, there, features.get(column), f"{name}.{field_name}", column)
+        kind = kinds.get(column) or infer_kind(
+            type, there, features.get(column), f"{name}.{field_name}", column
+        )
         optional = bool(there.nulls) or _is.is_null(type)
         description, unit = _notes(schema.field(column))
         fields.append(Field(field_name, kind, optional, description, unit))
@@ -290,13 +294,6 @@ def _odd(names: list[str]) -> str:
     return next(name for name, good in pairs if name != good)
 
 
-def class_name(text: str) -> str:
-    """The name of a class for what a file or field is called: ``my-digits`` → ``MyDigits``."""
-    words = re.findall(r"[^\W_]+", text)
-    made = "".join(word[:1].upper() + word[1:] for word in words)
-    return made if made.isidentifier() else f"Row{made}" if f"Row{made}".isidentifier() else "Row"
-
-
 def _categories(type: Any, nulls: Nulls, name: str, where: str) -> Kind:
     values = [value for value in nulls.values if value is not None]
     if _is_text(type.value_type) and 0 < len(values) <= _MOST_CHOICES:
@@ -323,9 +320,3 @@ def _array(type: Any, shape: tuple[int | None, ...] | None, where: str) -> Array
     if dtype is None:
         raise SchemaError(f"The column {where!r} is an array of {type}, which NumPy lacks.")
     return Array(dtype, shape)
-
-
-def forms_of(fields: Iterable[Field]) -> Iterator[tuple[Field, Form]]:
-    """How the values of fields lie in columns that others wrote."""
-    for each in fields:
-        yield each, form_of(each.kind)

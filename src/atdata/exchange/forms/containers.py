@@ -136,7 +136,7 @@ class Struct(Form):
         if not self._parts:
             return pa.array([True] * len(values), pa.bool_())
         if isinstance(self.kind, Nested):
-            columns = [[getattr(each, name) for each in values] for name in self._parts]
+            columns = [[_part(each, name) for each in values] for name in self._parts]
         else:
             columns = [[each[place] for each in values] for place in range(len(self._parts))]
         arrays = []
@@ -175,3 +175,8 @@ class Struct(Form):
             raise Misfit(self.kind.describe(), "a struct without it")
         codec = self.kind.codec()
         return [codec.missing(name) for _ in range(count)]
+
+
+def _part(sample: Any, name: str) -> Any:
+    """A field of a nested sample, which a DataFrame may hold as a dict."""
+    return sample.get(name) if isinstance(sample, dict) else getattr(sample, name)
