@@ -244,12 +244,16 @@ def _format(
     return Format(what, f"{place}:from_{name}", writer, suffixes, magic)
 
 
+_PICTURES = (
+    *(".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"),
+    *(".tif", ".tiff", ".jp2", ".avif", ".ppm"),
+)
 FORMATS: Final[Mapping[str, Format]] = {
     "parquet": _format("a Parquet file", "parquet", (".parquet", ".pq"), (b"PAR1",)),
     "csv": _format("a CSV file", "csv", (".csv", ".tsv", ".csv.gz", ".tsv.gz")),
     "jsonl": _format("a file of JSON lines", "jsonl", (".jsonl", ".ndjson", ".jsonl.gz")),
     "numpy": _format("a file of NumPy", "numpy", (".npz", ".npy"), (b"\x93NUMPY",)),
-    "images": _format("a folder of pictures", "images", writes=False),
+    "images": _format("a folder of pictures", "images", _PICTURES, writes=False),
     "arrow": _format("a table of Arrow", "arrow"),
     "pandas": _format("a DataFrame of pandas", "pandas"),
     "polars": _format("a DataFrame of Polars", "polars"),

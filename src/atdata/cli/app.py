@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import sys
 import traceback
 import warnings
@@ -29,6 +30,8 @@ _COMMANDS: Final = {
     "verify": "Check every shard against what was recorded of it.",
     "insert": "Record shards as a dataset of the local index.",
     "convert": "Write the samples of a dataset to new shards of either layout.",
+    "import": "Make shards of a table, pictures or arrays, and record them as a dataset.",
+    "export": "Write a dataset as Parquet, CSV, JSON lines or arrays of NumPy.",
     "promote": "Publish a dataset on the network and print its AT URI.",
     "label": "Make NAME@VERSION mean this dataset, whatever revisions follow.",
     "lenses": "List the lenses of an account, and where to read their code.",
@@ -89,7 +92,9 @@ class Commands(TyperGroup):
 
 
 def _loaded(name: str) -> Any:
-    found = getattr(load_module(f"atdata.cli.{name}"), name)
+    # Such as import, which no function can be called.
+    word = f"{name}_" if keyword.iskeyword(name) else name
+    found = getattr(load_module(f"atdata.cli.{word}"), word)
     if isinstance(found, typer.Typer):
         return typer.main.get_command(found)
     alone = typer.Typer(add_completion=False, rich_markup_mode=None)

@@ -48,6 +48,7 @@ class Exports:
         self,
         path: str | Path,
         *,
+        fields: Sequence[str] | None = None,
         types: ColumnTypes | None = None,
         compression: str = "zstd",
         row_group_bytes: int = 64 << 20,
@@ -60,6 +61,7 @@ class Exports:
 
         Args:
             path: The file; an existing one is replaced.
+            fields: The fields to write, in order; None: all.
             types: Field → what its type leaves open: ``Shape(28, 28)``, the shape that all of its
                 arrays have; ``"uint64"`` for integers over 2**63 - 1; ``"str"`` for times with
                 and without an offset.
@@ -79,6 +81,7 @@ class Exports:
             "parquet",
             self,
             path,
+            fields=fields,
             types=types,
             compression=compression,
             row_group_bytes=row_group_bytes,

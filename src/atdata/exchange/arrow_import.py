@@ -12,7 +12,7 @@ from atdata.exchange.field_names import class_name
 from atdata.exchange.forms.arrays import is_list, list_form
 from atdata.exchange.forms.form import Form
 from atdata.exchange.forms.table import form_of
-from atdata.exchange.importer import MODULE, Importer
+from atdata.exchange.importer import MODULE, Importer, samples_of
 from atdata.exchange.infer import Nulls, infer_schema
 from atdata.samples.codec import codec_of
 from atdata.samples.kinds import Array, Field, Kind, Misfit
@@ -131,13 +131,13 @@ def _inferred(
         there = nulls[column]
         if there.nulls and there.nans:
             notes.append(
-                f"The field {name} is None in {there.nulls:,} samples and NaN in {there.nans:,}: "
+                f"The field {name} is None in {samples_of(there.nulls)} and NaN in {there.nans:,}: "
                 "both are kept as they are."
             )
         elif there.nans:
-            notes.append(f"The field {name} is NaN in {there.nans:,} samples, which is not None.")
+            notes.append(f"The field {name} is NaN in {samples_of(there.nans)}, which is not None.")
         elif there.nulls:
-            known = "" if source.count is None else f" in {there.nulls:,} samples"
+            known = "" if source.count is None else f" in {samples_of(there.nulls)}"
             notes.append(f"The field {name} is None{known}.")
     return made, read
 

@@ -13,10 +13,10 @@ from atdata.errors import OptionError, SchemaError
 from atdata.exchange.arrow_import import ArrowSource, Columns, importer_of
 from atdata.exchange.arrow_library import pa, pc
 from atdata.exchange.export import Export
+from atdata.exchange.fields import fields_to_write
 from atdata.exchange.files import expanded, read_errors, whole_file
 from atdata.exchange.importer import Importer
 from atdata.exchange.infer import Nulls, survey
-from atdata.exchange.jsonl import fields_to_write
 from atdata.samples.codec import codec_of
 from atdata.samples.kinds import (
     Array,
@@ -186,6 +186,9 @@ def _header(files: list[Path], blocks: Any) -> list[str]:
                 f"{file} has other columns than {files[0]}: {', '.join(names)}. Import them one "
                 "by one."
             )
+    twice = next((name for name in first or () if names.count(name) > 1), None)
+    if twice is not None:
+        raise SchemaError(f"{files[0]}: two columns are called {twice!r}. Rename one of them.")
     return first or []
 
 

@@ -49,8 +49,11 @@ def from_hf(
     """
     library = require("datasets", purpose="datasets of Hugging Face")
     if isinstance(dataset, library.DatasetDict | library.IterableDatasetDict):
-        splits = ", ".join(map(repr, dataset))
-        raise OptionError(f"Expected one split, found several: {splits}. Pass dataset[{splits[1:]}")
+        splits = list(map(repr, dataset))
+        raise OptionError(
+            f"Expected one split, found a dict of splits: {', '.join(splits)}. Pass one of them, "
+            f"such as dataset[{splits[0] if splits else '…'}]."
+        )
     if not isinstance(dataset, library.Dataset | library.IterableDataset):
         raise OptionError(
             f"Expected a datasets.Dataset, found {type(dataset).__name__}. load_dataset of that "

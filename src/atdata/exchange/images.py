@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from atdata._limits import limits
+from atdata._registry import FORMATS
 from atdata.errors import AtdataError, OptionError, SchemaError, ShardNotFoundError, SourceError
 from atdata.exchange.field_names import class_name, field_names
 from atdata.exchange.importer import MODULE, Importer
@@ -24,13 +25,7 @@ from atdata.schema.model import Schema
 from atdata.shards.columns.packers import Values
 from atdata.system.files import open_file, user_path
 
-SUFFIXES: Final = frozenset(
-    {
-        *(".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"),
-        *(".tif", ".tiff", ".jp2", ".avif", ".ppm"),
-    }
-)
-"""How pictures end."""
+SUFFIXES: Final = FORMATS["images"].suffixes
 _TABLES: Final = ("metadata.jsonl", "metadata.csv")
 _FILE_NAME: Final = "file_name"
 """The column of a table that names the picture, relative to the table's folder."""
@@ -48,8 +43,8 @@ def from_images(folder: str | Path, *, labels: bool | None = None) -> Importer[A
 
     Args:
         folder: The folder; those below it are searched, links to folders are not followed.
-        labels: Whether folders are classes; None: if there is no table, and several pictures or
-            folders are like that.
+        labels: Whether folders are classes; None: if all pictures lie in one, and the table, if
+            there is one, has no column ``label``.
 
     Raises:
         ShardNotFoundError: There is no such folder, or no picture in it.
@@ -73,7 +68,7 @@ def from_images(folder: str | Path, *, labels: bool | None = None) -> Importer[A
     table = _table(place)
     classes = sorted({file.parts[0] for file in files}) if _all_below(files) else []
     if labels is None:
-        labels = bool(classes) and table is None
+        labels = bool(classes) and not any("label" in row for row in (table or {}).values())
     if labels and not classes:
         raise OptionError(
             f"labels=True: {files[0]} is not in a folder of its class, such as "

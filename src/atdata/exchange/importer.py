@@ -179,3 +179,8 @@ class Importer(Generic[T]):
 
 def _scratch_place() -> Path:
     return Path(tempfile.gettempdir()) / "atdata-import"
+
+
+def samples_of(count: int) -> str:
+    """A number of samples, for people."""
+    return f"{count:,} sample{'' if count == 1 else 's'}"

@@ -13,8 +13,9 @@ from atdata._limits import limits
 from atdata.dataset.dataset import Dataset
 from atdata.errors import AtdataError, EncodeError, OptionError, SchemaError, SourceError
 from atdata.exchange.field_names import class_name, field_names
+from atdata.exchange.fields import fields_to_write
 from atdata.exchange.files import expanded, whole_file
-from atdata.exchange.importer import MODULE, Importer
+from atdata.exchange.importer import MODULE, Importer, samples_of
 from atdata.exchange.infer_values import Seen
 from atdata.exchange.json_form import from_json, to_json, without_json
 from atdata.samples.codec import codec_of
@@ -52,23 +53,6 @@ def to_jsonl(
                     ) from None
             lines.write(json.dumps(row, ensure_ascii=False) + "\n")
     return Path(path)
-
-
-def fields_to_write(dataset: Dataset[Any], fields: Sequence[str] | None) -> list[Field]:
-    """The fields that the caller names; all of them if none is named.
-
-    Raises:
-        OptionError: There is no such field.
-    """
-    known = codec_of(dataset.sample_type).by_name
-    if isinstance(fields, str):
-        raise OptionError(f"fields={fields!r}: expected a list of names, [{fields!r}].")
-    for name in fields or ():
-        if name not in known:
-            raise OptionError(
-                f"{dataset.sample_type.__name__} has no field {name!r}. It has: {', '.join(known)}."
-            )
-    return [known[name] for name in (known if fields is None else fields)]
 
 
 def from_jsonl(
@@ -131,6 +115,8 @@ def _inferred(
                     if len(seen) > limits.fields:
                         raise SchemaError(f"{where}: more than {limits.fields:,} keys.")
                 seen[key].add(value)
+    if not seen:
+        raise SchemaError(f"{where}: no key in {count:,} lines, and so nothing to import.")
     for key in asked or ():
         if key not in seen:
             raise OptionError(f"{where} has no key {key!r}. It has: {', '.join(seen)}.")
@@ -145,7 +131,7 @@ def _inferred(
         if field != (asked or {}).get(key, key):
             notes.append(f"The key {key!r} is the field {field}.")
         if missing:
-            notes.append(f"The field {field} is None in {missing:,} samples.")
+            notes.append(f"The field {field} is None in {samples_of(missing)}.")
     try:
         made = build_type(Schema(name, "1.0.0", tuple(fields)))
     except AtdataError as error:

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from atdata._registry import FORMATS
 from atdata._warnings import warn
 from atdata.errors import UnreadFilesWarning
 
@@ -19,6 +20,9 @@ COMPRESSED: Final = re.compile(
     r"\.(tar\.(gz|bz2|xz|zst|zstd|lz4|Z)|tgz|tbz2?|txz|tzst)$", re.IGNORECASE
 )
 """Suffixes of compressed tars."""
+_IMPORT: Final = (
+    "make shards of them by: atdata import {0} --name NAME, or atdata.from_images({0!r})"
+)
 _TAR: Final = re.compile(r"\.tar$")
 
 
@@ -37,9 +41,10 @@ def warn_of_compressed(folder: Path) -> None:
 def instead_of_shards(folder: Path) -> str:
     """What a folder without a .tar holds, and what to do; "" if it is empty."""
     kinds: Counter[str] = Counter()
-    compressed, below, others = [], [], []
+    compressed, below, others, folders = [], [], [], []
     for entry in _entries(folder):
         if entry.is_dir():
+            folders.append(entry.name)
             if any(_TAR.search(inner.name) for inner in _entries(Path(entry.path))):
                 below.append(entry.name)
         elif COMPRESSED.search(entry.name):
@@ -61,11 +66,22 @@ def instead_of_shards(folder: Path) -> str:
         )
     if others:
         return f"It holds {min(others)}, whose ending has to be .tar."
+    if folders and any(
+        Path(inner.name).suffix.lower() in FORMATS["images"].suffixes
+        for name in folders[:_MAX_SUFFIXES]
+        for inner in _entries(folder / name)
+    ):
+        return f"It holds folders of pictures: {_IMPORT.format(str(folder))}."
     if kinds:
+        pictures = sum(count for kind, count in kinds.items() if kind in FORMATS["images"].suffixes)
+        if pictures == sum(kinds.values()):
+            return (
+                f"It holds {pictures:,} {_s(pictures, 'picture')}: {_IMPORT.format(str(folder))}."
+            )
         held = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common(_MAX_SUFFIXES))
         return (
             f"It holds other files ({held}): make samples of them, and write these with "
-            "atdata.write_samples."
+            "atdata.write_samples; tables are taken by atdata import, too."
         )
     return ""
 

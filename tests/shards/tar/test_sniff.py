@@ -60,7 +60,7 @@ FORMS: dict[str, tuple[bytes, str]] = {
     "parquet": (b"PAR1" + bytes(60), "a Parquet file"),
     "arrow": (b"ARROW1\0\0" + bytes(900), "an Arrow file"),
     "hdf5": (b"\x89HDF\r\n\x1a\n" + bytes(60), "an HDF5 file"),
-    "npy": (npy(np.arange(300)), r"a NumPy \.npy file"),
+    "npy": (npy(np.arange(300)), r"a file of NumPy"),
     "pickle": (pickle.dumps({"a": 1}), "a pickle"),
     "old pickle": (pickle.dumps([1, 2], protocol=2), "a pickle"),
     "gzip": (gzip.compress(TAR), "compressed with gzip; decompress"),

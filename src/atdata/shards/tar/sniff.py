@@ -5,15 +5,25 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from atdata._registry import FORMATS
 from atdata.errors import ShardError
 from atdata.shards.tar.header import BLOCK, ZEROS, checksum_holds
 
 _UNPACK: Final = "compressed with {}; decompress it to a plain .tar first"
 _STORED: Final = "{}, not a tar; write its rows with atdata.write_samples or write_columns"
+_TAKEN: Final = "{}, not a tar; make shards of it by: atdata import, or atdata.{}"
+_PICTURE: Final = (
+    "{}, not a tar; make shards of its folder by: atdata import, or atdata.from_images"
+)
 _FILE: Final = "{}, not a tar; a shard is a .tar of samples"
 _POINTER: Final = "{}, not a tar: the data themselves were not fetched. Run: {}"
 
 _MAGIC: Final = {
+    **{
+        magic: _TAKEN.format(row.what, row.reads_by)
+        for row in FORMATS.values()
+        for magic in row.magic
+    },
     b"\x1f\x8b": _UNPACK.format("gzip"),
     b"\x1f\x9d": _UNPACK.format("compress"),
     b"\xfd7zXZ\0": _UNPACK.format("xz"),
@@ -33,7 +43,6 @@ _MAGIC: Final = {
     ),
     b"/annex/objects/": _POINTER.format("a git-annex pointer", "git annex get"),
     b"../.git/annex/": _POINTER.format("a git-annex pointer", "git annex get"),
-    b"PAR1": _STORED.format("a Parquet file"),
     b"PARE": _STORED.format("an encrypted Parquet file"),
     b"ARROW1": _STORED.format("an Arrow file"),
     b"FEA1": _STORED.format("a Feather file"),
@@ -42,14 +51,13 @@ _MAGIC: Final = {
     b"CDF\x01": _STORED.format("a NetCDF file"),
     b"CDF\x02": _STORED.format("a NetCDF file"),
     b"CDF\x05": _STORED.format("a NetCDF file"),
-    b"\x93NUMPY": _STORED.format("a NumPy .npy file"),
     b"SQLite format 3\0": _STORED.format("an SQLite database"),
     b"MATLAB 5.0": _STORED.format("a MATLAB file"),
     b"GGUF": _FILE.format("a GGUF file"),
-    b"\x89PNG\r\n\x1a\n": _FILE.format("a PNG picture"),
-    b"\xff\xd8\xff": _FILE.format("a JPEG picture"),
-    b"II*\0": _FILE.format("a TIFF picture"),
-    b"MM\0*": _FILE.format("a TIFF picture"),
+    b"\x89PNG\r\n\x1a\n": _PICTURE.format("a PNG picture"),
+    b"\xff\xd8\xff": _PICTURE.format("a JPEG picture"),
+    b"II*\0": _PICTURE.format("a TIFF picture"),
+    b"MM\0*": _PICTURE.format("a TIFF picture"),
     b"%PDF-": _FILE.format("a PDF"),
     b"fLaC": _FILE.format("a FLAC file"),
     b"OggS": _FILE.format("an Ogg file"),
@@ -59,7 +67,7 @@ _MAGIC: Final = {
 }
 _INSIDE: Final = {
     (4, b"ftyp"): _FILE.format("an MP4 or HEIF file"),
-    (8, b"WEBP"): _FILE.format("a WebP picture"),
+    (8, b"WEBP"): _PICTURE.format("a WebP picture"),
     (8, b"WAVE"): _FILE.format("a WAV file"),
     (8, b"AVI "): _FILE.format("an AVI file"),
     (8, b'{"'): _STORED.format("a safetensors file"),
@@ -71,9 +79,9 @@ _HTML: Final = re.compile(rb"<!doctype html|<html|<head|<body|<title", re.IGNORE
 _PATTERNS: Final = {
     rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)": _UNPACK.format("bzip2"),
     rb"ORC[^ -~]": _STORED.format("an ORC file"),
-    rb"BM.{4}\0\0\0\0": _FILE.format("a BMP picture"),
+    rb"BM.{4}\0\0\0\0": _PICTURE.format("a BMP picture"),
     rb"ID3[\x02-\x04]\0": _FILE.format("an MP3 file"),
-    rb"GIF8[79]a": _FILE.format("a GIF picture"),
+    rb"GIF8[79]a": _PICTURE.format("a GIF picture"),
     rb"\x80[\x02-\x05](?:\x95|[cCX}\](K\x8c])": _STORED.format("a pickle"),
 }
 """Short magic numbers, with more of the first bytes, as others may begin so by chance."""
@@ -118,7 +126,7 @@ def _named(start: bytes) -> str:
     if text.startswith(b"<"):
         return f"{'HTML' if _HTML.search(text) else 'XML'}, {_PAGE}"
     if _JSON.match(text):
-        return f"JSON, not a tar; of a server, an error. Rows of JSON are {_ROWS}"
+        return f"JSON, not a tar; of a server, an error. JSON lines: {_ROWS}, or from_jsonl"
     lines = _lines(start)
     if lines is None:
         if len(start) < BLOCK:
@@ -127,13 +135,13 @@ def _named(start: bytes) -> str:
     for comma, name in ((",", "CSV"), ("\t", "TSV"), (";", "CSV")):
         counts = {line.count(comma) for line in lines}
         if len(lines) > 1 and len(counts) == 1 and counts != {0}:
-            return f"{name}, not a tar; its rows are {_ROWS}"
+            return f"{name}, not a tar; {_ROWS}, or atdata.from_csv"
     shown = (lines or [""])[0]
     more = "…" if len(shown) > _SHOWN or len(lines) > 1 else ""
     return f"text, not a tar: it begins with {shown[:_SHOWN] + more!r}"
 
 
-_ROWS: Final = "written as samples with atdata.write_samples"
+_ROWS: Final = "make shards of its rows by: atdata import"
 
 
 def _lines(start: bytes) -> list[str] | None:
