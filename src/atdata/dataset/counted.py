@@ -1,13 +1,15 @@
-"""Length and positions: how many samples a dataset has, and single ones of them."""
+"""Length, positions and shards: which samples a dataset has, and single ones of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeAlias, TypeVar, overload
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, overload
 
 import numpy as np
 
 from atdata._arrays import AnyArray
+from atdata._shardlist import ShardInfo
+from atdata.dataset.named_splits import splits_of
 from atdata.dataset.reading.derived import Derived
 from atdata.dataset.reading.positions import PositionedShards
 from atdata.dataset.reading.random_access import RandomAccess
@@ -16,8 +18,12 @@ from atdata.dataset.reading.rows import batch_of
 from atdata.dataset.reading.steps import Steps
 from atdata.dataset.reading.subscripts import positions_of
 from atdata.dataset.trainable import Trainable
-from atdata.errors import LengthError
+from atdata.errors import LengthError, OptionError
 from atdata.samples.batch import SampleBatch
+from atdata.system.forks import importing
+
+if TYPE_CHECKING:
+    from atdata.shards.writer import PackedSample
 
 T = TypeVar("T")
 
@@ -87,6 +93,58 @@ class Counted(Trainable[T]):
             )
         if self._share.world_size > 1 and what != "length":
             raise LengthError(f"A rank's part has no {what} of its own: ask the whole dataset.")
+
+    def packed(self) -> Iterator[PackedSample]:
+        """Each sample's key and msgpack bytes, its shard's number and split: those samples that
+        iterating gives, in the same order, of a rank's part as well.
+
+        Stored samples are checked against their type and passed on byte for byte; those that
+        went through filter, map or a lens are packed again.
+        """
+        with importing():
+            from atdata.dataset.reading.packed import packed, packed_by_position
+
+        if isinstance(self._origin, Derived):
+            yield from packed_by_position(self._epoch(None), self._sample_type, self._share)
+            return
+        splits = splits_of(self.known_shards())
+        yield from packed(self._origin, self._steps, self._sample_type, splits, self._share)
+
+    def known_shards(self) -> tuple[ShardInfo, ...]:
+        """Every shard with what is known of it without reading any."""
+        return tuple(shard.recorded for shard in self._origin.each)
+
+    def describe_shards(self) -> tuple[ShardInfo, ...]:
+        """Every shard; those that are local files read for samples, bytes and SHA-256.
+
+        Raises:
+            ShardError: One is damaged.
+        """
+        if isinstance(self._origin, Derived):
+            return self._origin.describe_shards()
+        unread = self._origin.unread
+        shards = tuple(shard.described(unread) for shard in self._origin.each)
+        unread.warn()
+        self._origin.known.update((shard.url, shard) for shard in shards)
+        return shards
+
+    @property
+    def shard_list(self) -> list[str]:
+        """Identifier of every shard, in reading order."""
+        return [shard.name for shard in self._origin.each]
+
+    def _known_type(self, verb: str) -> type[T]:
+        """The type of the samples.
+
+        Raises:
+            OptionError: A function given to map() made them, and nothing says it.
+        """
+        if not self._type_is_known:
+            raise OptionError(
+                f"{verb}: nothing says of which type these samples are. Declare it before: "
+                "map(function, sample_type=…)."
+            )
+        return self._sample_type
 
     def __bool__(self) -> bool:
         # Without this, `if dataset:` would read every shard to count the samples.

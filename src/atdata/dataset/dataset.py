@@ -14,7 +14,6 @@ from atdata._shardlist import ShardInfo
 from atdata.dataset.counted import Origin
 from atdata.dataset.decode.options import Decodes
 from atdata.dataset.exports import Exports
-from atdata.dataset.named_splits import splits_of
 from atdata.dataset.reading.buffer_shuffle import (
     DEFAULT_BUFFER_SAMPLES,
     DEFAULT_BUFFER_SHARDS,
@@ -34,6 +33,7 @@ from atdata.dataset.reading.stream import EpochStream, Reading
 from atdata.dataset.reading.token_rows import TokenRow, TokenRows
 from atdata.dataset.reading.values import By
 from atdata.dataset.reading.zipped import Zipped
+from atdata.dataset.reshape import dropped, extended, renamed
 from atdata.dataset.verbs import Verbs
 from atdata.errors import OptionError
 from atdata.lenses.lens import Lens
@@ -42,13 +42,10 @@ from atdata.samples.batch import SampleBatch
 from atdata.samples.codec import check_sample_type, is_sample_type
 from atdata.samples.dict_sample import DictSample
 from atdata.samples.pickling import check_type
-from atdata.system.forks import importing
 
 if TYPE_CHECKING:
     # Python has defaults of type variables from 3.13 on; type checkers know them everywhere.
     from typing_extensions import TypeVar as _TypeVar
-
-    from atdata.shards.writer import PackedSample
 
     T = _TypeVar("T", default=Any)
 else:
@@ -167,6 +164,45 @@ class Dataset(Exports, Verbs[T]):
         declared = returned_type(function) if sample_type in (None, Any) else sample_type
         return self._with(Map(function, declared), cast("type[U]", declared or self._sample_type))
 
+    def rename(self, **names: str) -> Dataset[Any]:
+        """The same samples, whose fields have other names.
+
+        Args:
+            names: ``old="new"``.
+
+        Raises:
+            OptionError: There is no such field, or two would have one name.
+        """
+        return self._with(*renamed(self._known_type("rename"), names))
+
+    def drop(self, *fields: str) -> Dataset[Any]:
+        """The same samples without some fields.
+
+        Args:
+            fields: Their names.
+
+        Raises:
+            OptionError: There is no such field, or none would be left.
+        """
+        return self._with(*dropped(self._known_type("drop"), fields))
+
+    def with_column(
+        self, name: str, function: Callable[[T], Any], annotation: Any = None
+    ) -> Dataset[Any]:
+        """The same samples with one field more, or with another value in a field.
+
+        Args:
+            name: The field.
+            function: Gives its value for a sample.
+            annotation: Type of the field, as in a packable class; None: what ``function`` is
+                annotated to return.
+
+        Raises:
+            OptionError: Nothing says the type, or no field can have it.
+            EncodeError: When it is read: a value that does not fit; names it and the function.
+        """
+        return self._with(*extended(self._known_type("with_column"), name, function, annotation))
+
     def flat_map(
         self, function: Callable[[T], Iterable[U]], sample_type: type[U] | None = None
     ) -> Dataset[U]:
@@ -272,45 +308,6 @@ class Dataset(Exports, Verbs[T]):
             return cast("Dataset[U]", self)
         found = lens or find_lens(self._sample_type, sample_type)
         return self._with(View(found), sample_type)
-
-    def packed(self) -> Iterator[PackedSample]:
-        """Each sample's key and msgpack bytes, its shard's number and split: those samples that
-        iterating gives, in the same order, of a rank's part as well.
-
-        Stored samples are checked against their type and passed on byte for byte; those that
-        went through filter, map or a lens are packed again.
-        """
-        with importing():
-            from atdata.dataset.reading.packed import packed, packed_by_position
-
-        if isinstance(self._origin, Derived):
-            yield from packed_by_position(self._epoch(None), self._sample_type, self._share)
-            return
-        splits = splits_of(self.known_shards())
-        yield from packed(self._origin, self._steps, self._sample_type, splits, self._share)
-
-    def known_shards(self) -> tuple[ShardInfo, ...]:
-        """Every shard with what is known of it without reading any."""
-        return tuple(shard.recorded for shard in self._origin.each)
-
-    def describe_shards(self) -> tuple[ShardInfo, ...]:
-        """Every shard; those that are local files read for samples, bytes and SHA-256.
-
-        Raises:
-            ShardError: One is damaged.
-        """
-        if isinstance(self._origin, Derived):
-            return self._origin.describe_shards()
-        unread = self._origin.unread
-        shards = tuple(shard.described(unread) for shard in self._origin.each)
-        unread.warn()
-        self._origin.known.update((shard.url, shard) for shard in shards)
-        return shards
-
-    @property
-    def shard_list(self) -> list[str]:
-        """Identifier of every shard, in reading order."""
-        return [shard.name for shard in self._origin.each]
 
     @overload
     def ordered(self, batch_size: None = None) -> Reading[T]: ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from typing import Any, Final, TypeVar, overload
 
@@ -22,12 +22,14 @@ from atdata.dataset.reading.stream import EpochStream, Reading
 from atdata.dataset.trainable import Trainable
 from atdata.dataset.verbs import Stop
 from atdata.errors import NoDataUrlsError, OptionError
+from atdata.lenses.lens import Lens
 from atdata.samples.batch import SampleBatch
 from atdata.samples.codec import fields_of
 from atdata.samples.kinds import Field
 from atdata.system.forks import once
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 _MAX_PASSES: Final = 1 << 20
 """Epochs of a dataset that one epoch of a mixture may have room for."""
@@ -36,17 +38,18 @@ _MAX_SAMPLES: Final = 1 << 31
 
 
 def mix(
-    datasets: Sequence[Dataset[T]],
+    datasets: Sequence[Dataset[T]] | Mapping[str, Dataset[T]],
     *,
-    weights: Sequence[float] | None = None,
+    weights: Sequence[float] | Mapping[str, float] | None = None,
     seed: int = 0,
     stop: Stop = "first",
 ) -> Mixture[T]:
     """Several datasets of one type as one, in which each is drawn with its weight.
 
     Args:
-        datasets: What is mixed.
-        weights: How often each is drawn, as shares of their sum; None: by number of samples.
+        datasets: What is mixed; of a dict, each has a name.
+        weights: How often each is drawn, as shares of their sum; None: by number of stored
+            samples. A dict has a weight for each name.
         seed: Decides over the draws.
         stop: An epoch ends when the ``first`` dataset has no samples left, each sample then
             came at most once; or when ``all`` have come once, those that end before begin again.
@@ -63,12 +66,21 @@ class Mixture(Trainable[T]):
 
     def __init__(
         self,
-        datasets: Sequence[Dataset[T]],
+        datasets: Sequence[Dataset[T]] | Mapping[str, Dataset[T]],
         *,
-        weights: Sequence[float] | None,
+        weights: Sequence[float] | Mapping[str, float] | None,
         seed: int,
         stop: Stop,
     ) -> None:
+        named = dict(datasets) if isinstance(datasets, Mapping) else None
+        if isinstance(weights, Mapping):
+            if named is None or set(weights) != set(named):
+                raise OptionError(
+                    f"weights={dict(weights)!r:.200}: expected a weight for each of "
+                    f"{', '.join(map(str, named or ()))}, and a dict of datasets with these names."
+                )
+            weights = [weights[name] for name in named]
+        datasets = datasets if named is None else list(named.values())
         if not isinstance(datasets, Sequence) or not all(isinstance(d, Dataset) for d in datasets):
             raise OptionError(f"mix({datasets!r:.80}): expected a list of datasets.")
         if not datasets:
@@ -86,6 +98,7 @@ class Mixture(Trainable[T]):
                     "all of them 0."
                 )
         Shuffle(seed)
+        self._names = tuple(map(str, named or range(len(datasets))))
         self._datasets = tuple(datasets)
         self._weights = None if weights is None else tuple(float(w) for w in weights)
         self._seed, self._stop = seed, stop
@@ -103,6 +116,41 @@ class Mixture(Trainable[T]):
         return made
 
     @property
+    def datasets(self) -> dict[str, Dataset[T]]:
+        """What is mixed, by name; without names, by number: "0", "1", …"""
+        return dict(zip(self._names, self._datasets, strict=True))
+
+    def draws(self, epoch: int = 0) -> dict[str, int]:
+        """How many samples of each dataset come in an epoch, on all ranks together.
+
+        Those that filters leave out are counted.
+
+        Args:
+            epoch: The epoch.
+        """
+        found = self._epoch(Shuffle(self._seed, epoch)).draws()
+        return dict(zip(self._names, found, strict=True))
+
+    def filter(self, predicate: Callable[[T], bool]) -> Mixture[T]:
+        """Only the samples for which ``predicate`` is true. Draws are as before."""
+        return self._over([dataset.filter(predicate) for dataset in self._datasets])
+
+    def map(self, function: Callable[[T], U], sample_type: type[U] | None = None) -> Mixture[U]:
+        """What ``function`` makes of each sample; see `Dataset.map`."""
+        return self._over([dataset.map(function, sample_type) for dataset in self._datasets])
+
+    def as_type(self, sample_type: type[U], lens: Lens[T, U] | None = None) -> Mixture[U]:
+        """The same samples seen as another type; see `Dataset.as_type`."""
+        return self._over([dataset.as_type(sample_type, lens) for dataset in self._datasets])
+
+    def _over(self, datasets: Sequence[Dataset[U]]) -> Mixture[U]:
+        made: Mixture[U] = object.__new__(Mixture)
+        made.__dict__.update(
+            self.__dict__, _datasets=tuple(datasets), _sample_type=datasets[0].sample_type
+        )
+        return made
+
+    @property
     def _type_is_known(self) -> bool:
         return all(dataset._type_is_known for dataset in self._datasets)
 
@@ -112,13 +160,19 @@ class Mixture(Trainable[T]):
 
     @overload
     def shuffled(
-        self, batch_size: None = None, *, epoch: int = ..., window: int | None = ...
+        self,
+        batch_size: None = None,
+        *,
+        seed: int | None = ...,
+        epoch: int = ...,
+        window: int | None = ...,
     ) -> Reading[T]: ...
     @overload
     def shuffled(
         self,
         batch_size: int,
         *,
+        seed: int | None = ...,
         epoch: int = ...,
         window: int | None = ...,
         decode: Decodes = ...,
@@ -127,17 +181,24 @@ class Mixture(Trainable[T]):
         self,
         batch_size: int | None = None,
         *,
+        seed: int | None = None,
         epoch: int = 0,
         window: int | None = None,
         decode: Decodes = None,
     ) -> Reading[T] | Reading[SampleBatch[T]]:
-        """One epoch, each dataset in random order, with the seed of the mixture.
+        """One epoch, each dataset in random order.
 
-        The arguments are those of `Dataset.shuffled`.
+        Args:
+            batch_size: Samples a batch; None: one by one.
+            seed: Order of the samples of each dataset; None: the seed of the mixture, which
+                decides in any case which dataset each sample is drawn from.
+            epoch: Other draws and another order for each epoch.
+            window: As for `Dataset.shuffled`.
+            decode: As for `Dataset.ordered`.
         """
         if batch_size is not None:
             check_batch_size(batch_size)
-        shuffle = Shuffle(self._seed, epoch, window=window)
+        shuffle = self._shuffle(seed, epoch, window)
         part = next((d for d in self._datasets if not d._type_is_known), self._datasets[0])
         items = part._items(batch_size, decode)
         return Reading(EpochStream(self._epoch, shuffle, self._share, items, batch_size))
@@ -166,7 +227,8 @@ class Mixture(Trainable[T]):
         return int(stream.samples_left([]))
 
     def __repr__(self) -> str:
-        return f"<Mixture of {', '.join(map(repr, self._datasets))}>"
+        parts = (f"{name}: {dataset!r}" for name, dataset in self.datasets.items())
+        return f"<Mixture of {', '.join(parts)}>"
 
 
 def _is_weight(value: object) -> bool:
@@ -214,6 +276,11 @@ class MixedEpoch:
 
     def __len__(self) -> int:
         return len(self._choices)
+
+    def draws(self) -> list[int]:
+        """How often each dataset is drawn from."""
+        counts: list[int] = np.bincount(self._choices, minlength=len(self._datasets)).tolist()
+        return counts
 
     @once
     def sizes(self) -> tuple[int, int, int]:

@@ -11,7 +11,6 @@ import numpy as np
 
 from atdata._arrays import AnyArray
 from atdata._protocols import DataSource
-from atdata._shardlist import ShardInfo
 from atdata.dataset.counted import Counted, Origin
 from atdata.dataset.reading.choices import (
     Choice,
@@ -58,10 +57,6 @@ class Verbs(Counted[T]):
 
     @abstractmethod
     def _known_samples(self) -> int | None:
-        """See `Part`."""
-
-    @abstractmethod
-    def describe_shards(self) -> tuple[ShardInfo, ...]:
         """See `Part`."""
 
     @property

@@ -189,7 +189,9 @@ class Steps:
             if isinstance(step, Filter):
                 check_function(step.predicate, "the function of filter()")
             elif isinstance(step, Map):
-                check_function(step.function, f"the function of {step.verb}()")
+                check_function(
+                    getattr(step.function, "func", step.function), f"the function of {step.verb}()"
+                )
 
     def apply(self, rows: Rows) -> tuple[Rows, Integers]:
         """Rows with every step applied, and the indices of those that filters kept."""
