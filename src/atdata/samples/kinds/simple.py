@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
@@ -35,22 +36,34 @@ class Simple(Kind):
     def describe(self) -> str:
         return self.python.__name__
 
-    def _text(self, wire: Any, form: str) -> str:
-        if not isinstance(wire, str):
-            raise Misfit(f"{self.describe()} as {form}", found_for_error(wire))
-        return wire
 
-    def _unread(self, wire: str, form: str) -> Misfit:
-        return Misfit(f"{self.describe()} as {form}", repr(wire[:_SHOWN]))
+class Written(Simple):
+    """The values of one class, each written as text."""
+
+    on_wire = str
+    form: ClassVar[str]
+    """What the text is, for errors."""
+
+    @abstractmethod
+    def parse(self, text: str) -> Any:
+        """The value that a text stands for; raises a ValueError or InvalidOperation."""
+
+    def decode(self, wire: Any) -> Any:
+        if not isinstance(wire, str):
+            raise Misfit(f"{self.describe()} as {self.form}", found_for_error(wire))
+        try:
+            return self.parse(wire)
+        except (ValueError, InvalidOperation):
+            raise Misfit(f"{self.describe()} as {self.form}", repr(wire[:_SHOWN])) from None
 
 
 @dataclass(frozen=True)
-class Date(Simple):
+class Date(Written):
     """A date. A ``datetime64`` in days can be written, too."""
 
     python = date
     name = "date"
-    on_wire = str
+    form = "an ISO 8601 str"
 
     def encode(self, value: Any) -> str:
         if isinstance(value, np.datetime64) and not np.isnat(value):
@@ -66,21 +79,17 @@ class Date(Simple):
             raise Misfit("date", found_for_error(value))
         return date.isoformat(value)
 
-    def decode(self, wire: Any) -> date:
-        text = self._text(wire, "an ISO 8601 str")
-        try:
-            return date.fromisoformat(text)
-        except ValueError:
-            raise self._unread(text, "an ISO 8601 str") from None
+    def parse(self, text: str) -> date:
+        return date.fromisoformat(text)
 
 
 @dataclass(frozen=True)
-class Time(Simple):
+class Time(Written):
     """A time of day, to the microsecond, with or without an offset from UTC."""
 
     python = time
     name = "time"
-    on_wire = str
+    form = "an ISO 8601 str"
 
     def encode(self, value: Any) -> str:
         if not isinstance(value, time):
@@ -94,12 +103,8 @@ class Time(Simple):
         refuse_small_offset("time", value)
         return time.isoformat(value)
 
-    def decode(self, wire: Any) -> time:
-        text = self._text(wire, "an ISO 8601 str")
-        try:
-            return time.fromisoformat(text)
-        except ValueError:
-            raise self._unread(text, "an ISO 8601 str") from None
+    def parse(self, text: str) -> time:
+        return time.fromisoformat(text)
 
 
 @dataclass(frozen=True)
@@ -148,7 +153,7 @@ class Duration(Simple):
 
 
 @dataclass(frozen=True)
-class DecimalNumber(Simple):
+class DecimalNumber(Written):
     """A Decimal with all of its digits, trailing zeros included. It is finite.
 
     An integer can be written, too, but no float: few floats equal the decimal that they show.
@@ -156,7 +161,7 @@ class DecimalNumber(Simple):
 
     python = Decimal
     name = "decimal"
-    on_wire = str
+    form = "a str of digits"
 
     def encode(self, value: Any) -> str:
         if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
@@ -170,26 +175,22 @@ class DecimalNumber(Simple):
         # Whether the exponent is "E" or "e" depends on the context of the thread.
         return Decimal.__str__(value).upper()
 
-    def decode(self, wire: Any) -> Decimal:
-        text = self._text(wire, "a str of digits")
+    def parse(self, text: str) -> Decimal:
         if not _DECIMAL.fullmatch(text):
-            raise self._unread(text, "a str of digits")
-        try:
-            found = Decimal(text)
-        except InvalidOperation:
-            raise self._unread(text, "a str of digits") from None
-        if not found.is_finite():  # the exponent is out of range, and the context traps nothing
-            raise self._unread(text, "a str of digits")
+            raise ValueError("not a number in digits")
+        found = Decimal(text)
+        if not found.is_finite():
+            raise ValueError("out of range, where the thread's context traps nothing")
         return found
 
 
 @dataclass(frozen=True)
-class Uuid(Simple):
+class Uuid(Written):
     """A UUID."""
 
     python = UUID
     name = "uuid"
-    on_wire = str
+    form = "a str of 36 characters"
 
     def encode(self, value: Any) -> str:
         if not isinstance(value, UUID):
@@ -197,10 +198,9 @@ class Uuid(Simple):
             raise Misfit("UUID", found_for_error(value), hint)
         return UUID.__str__(value)
 
-    def decode(self, wire: Any) -> UUID:
-        text = self._text(wire, "a str of 36 characters")
+    def parse(self, text: str) -> UUID:
         if not _UUID.fullmatch(text):
-            raise self._unread(text, "a str of 36 characters")
+            raise ValueError("not 36 characters of a UUID")
         return UUID(text)
 
 
