@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from atdata.dataset.decode.columns import Decoding
 from atdata.dataset.decode.options import Decodes, check_decode, decoded_fields
 from atdata.dataset.reading.column_batches import ColumnBatches, ColumnOptions, Fill, Ragged
 from atdata.dataset.reading.epoch import Epoch, Shuffle
@@ -200,6 +199,12 @@ class Trainable(ABC, Generic[T]):
         found = check_decode(decode)
         if self._type_is_known:
             options.of(decoded_fields(found, fields_of(self._sample_type)))
+        decoding = None
+        if found:
+            with importing():
+                from atdata.dataset.decode.columns import Decoding
+
+            decoding = Decoding(found, skip=self._skips)
         return ColumnBatches(
             self._sample_type,
             self._type_is_known,
@@ -207,7 +212,7 @@ class Trainable(ABC, Generic[T]):
             drop_last,
             options,
             then,
-            Decoding(found, skip=self._skips) if found else None,
+            decoding,
         )
 
     def _shuffle(

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import numpy as np
 
 from atdata._arrays import AnyArray
 from atdata._secrets import redacted_repr
-from atdata.dataset.decode.columns import Decoding
 from atdata.dataset.reading.rows import OfEpoch, Run, batches_of
 from atdata.errors import OptionError, RaggedFieldError
 from atdata.samples.batch import Column, Columnar, columnar
 from atdata.samples.kinds import Array, Field
 from atdata.samples.to_numpy import fills_of, is_number, untyped_kind
+
+if TYPE_CHECKING:
+    from atdata.dataset.decode.columns import Decoding
 
 Way: TypeAlias = Literal["list", "pad", "flat"]
 Ragged: TypeAlias = "Way | Mapping[str, Way] | None"

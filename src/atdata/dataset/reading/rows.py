@@ -10,11 +10,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from atdata._arrays import Indices, Integers
 from atdata._secrets import redacted_repr
-from atdata.dataset.decode.columns import Decoding, one_ahead
 from atdata.dataset.decode.options import Decodes, check_decode, decoded_fields
 from atdata.dataset.reading.results import type_of_results
 from atdata.errors import OptionError, SampleTypeError
@@ -22,7 +21,10 @@ from atdata.samples.batch import SampleBatch
 from atdata.samples.codec import fields_of, is_sample_type
 from atdata.samples.kinds import Field
 from atdata.shards.columns.column import Keys, LazyColumn, joined_columns
-from atdata.system.forks import once
+from atdata.system.forks import importing, once
+
+if TYPE_CHECKING:
+    from atdata.dataset.decode.columns import Decoding
 
 X = TypeVar("X")
 
@@ -201,6 +203,9 @@ def batches_of(
     found = parts_of(runs, size, drop_last=drop_last)
     make = partial(_batch, sample_type, fields, type_is_known=type_is_known)
     if decoding is not None:
+        with importing():
+            from atdata.dataset.decode.columns import one_ahead
+
         yield from one_ahead(
             (decoding.begin(make(parts), partial(place_in, parts)), samples_taken)
             for parts, samples_taken in found
@@ -329,6 +334,9 @@ def items_of(
     if found:
         if type_is_known:
             decoded_fields(found, fields_of(sample_type))
+        with importing():
+            from atdata.dataset.decode.columns import Decoding
+
         decoding = Decoding(found, skip=skips)
         return DecodedBatches(sample_type, batch_size, type_is_known, decoding)
     return partial(
