@@ -29,6 +29,7 @@ from atdata.capabilities import (
     SupportsPlannedCopies,
     SupportsPresentCopies,
     SupportsPublicCheck,
+    SupportsRecordedType,
     SupportsShardInfo,
     SupportsSidecars,
     SupportsUncached,
@@ -65,6 +66,7 @@ _8: tuple[type[SupportsFiles], ...] = (S3DataStore,)
 _9: tuple[type[SupportsMaxShardBytes], ...] = (PDSBlobStore,)
 _10: tuple[type[SupportsPlannedCopies], ...] = (S3DataStore, PDSBlobStore)
 _11: tuple[type[SupportsPresentCopies], ...] = (S3DataStore, PDSBlobStore)
+_21: tuple[type[SupportsRecordedType], ...] = (DiskDataStore, S3DataStore, PDSBlobStore)
 _12: tuple[type[SupportsPublicCheck], ...] = (DiskDataStore, PDSBlobStore)
 _13: tuple[type[SupportsFromUrl], ...] = (DiskDataStore, S3DataStore)
 _14: tuple[type[SupportsFromClient], ...] = (PDSBlobStore,)

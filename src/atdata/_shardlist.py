@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 from atdata._limits import limits
 from atdata._registry import slash_missing
@@ -27,6 +27,10 @@ _MAX_ENTRIES: Final = 10_000
 """Entries of a folder that are looked at for an error."""
 _SPECIAL = re.compile(r"[{},\\]")
 _PATTERN = re.compile(r"[{}\\*?\[]")
+
+Layout: TypeAlias = Literal["msgpack", "members"]
+"""How a sample lies in the tar: one msgpack member; or several members of any form, next to each
+other, recorded as one range: the offset is 512 bytes after its start; the size counts from it."""
 
 
 @redacted_repr

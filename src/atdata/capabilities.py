@@ -31,6 +31,7 @@ __all__ = [
     "SupportsPlannedCopies",
     "SupportsPresentCopies",
     "SupportsPublicCheck",
+    "SupportsRecordedType",
     "SupportsShardInfo",
     "SupportsSidecars",
     "SupportsUncached",
@@ -211,6 +212,23 @@ class SupportsCopy(Protocol):
             NoDataUrlsError: There are no shards.
             IntegrityError: A shard has other bytes than recorded; it was not copied.
             StoreError: The store refuses one.
+        """
+
+
+@runtime_checkable
+class SupportsRecordedType(Protocol):
+    """A store that records the type of samples next to copies of shards, as when it writes them.
+
+    Without it, copies in a folder are read without a type, unless an index or the caller says it.
+    """
+
+    def record_type(self, sample_type: type, *, prefix: str) -> None:
+        """Record the type of the samples in the shards below ``prefix``, which are placed.
+
+        What another call recorded stays. A store without such files does nothing.
+
+        Raises:
+            StoreError: The store fails.
         """
 
 

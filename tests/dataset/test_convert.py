@@ -19,6 +19,7 @@ import webdataset
 
 import atdata
 from atdata import Member
+from atdata._shardlist import Layout
 from atdata.errors import (
     IntegrityError,
     NoDataUrlsError,
@@ -29,7 +30,6 @@ from atdata.errors import (
     StoreError,
     WorkerError,
 )
-from atdata.shards.tar.table import Layout
 from tests.dataset.test_killed_writers import in_child
 from tests.docs.running import environment
 

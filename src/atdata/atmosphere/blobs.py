@@ -226,6 +226,9 @@ class PDSBlobStore(SinkStore):
         with Scratch(Path(tempfile.gettempdir()), "atdata-blobs-") as scratch:
             yield _Sink(self, scratch.path)
 
+    def record_type(self, sample_type: type, *, prefix: str) -> None:
+        """Do nothing: a blob has no name, and so no file next to it."""
+
     def __repr__(self) -> str:
         return f"PDSBlobStore({self.client!r})"
 

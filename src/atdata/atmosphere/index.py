@@ -10,6 +10,7 @@ from typing import Any
 from atdata._protocols import AbstractDataStore, Packable
 from atdata._refs import known_name, reference
 from atdata._secrets import redacted
+from atdata._shardlist import Layout
 from atdata._warnings import warn
 from atdata.atmosphere.discover import accounts
 from atdata.atmosphere.entry import AtmosphereIndexEntry, age
@@ -92,6 +93,7 @@ class AtmosphereIndex:
         prefix: str | None = None,
         maxcount: int | None = None,
         maxsize: int | None = None,
+        layout: Layout | None = None,
         metadata: Mapping[str, Any] | None = None,
         description: str | None = None,
         tags: Iterable[str] | None = None,
@@ -99,7 +101,8 @@ class AtmosphereIndex:
     ) -> AtmosphereIndexEntry:
         """Publish a dataset; with a data store, write every sample there first.
 
-        The arguments are those of `AbstractIndex.insert_dataset`; ``schema_ref`` is an AT URI. The
+        The arguments are those of `AbstractIndex.insert_dataset`; ``schema_ref`` is an AT URI, and
+        ``layout`` is as for `LocalIndex.insert_dataset`. The
         same content under the same name gives the same URI. Other content is a new record next to
         the old one, and becomes what the name means.
 
@@ -111,7 +114,7 @@ class AtmosphereIndex:
             SchemaConflictError: The schema does not describe the samples.
             AtmosphereError: A server fails; no record was written, and trying again resumes.
         """
-        sharding = Sharding(prefix, maxcount, maxsize)
+        sharding = Sharding(prefix, maxcount, maxsize, layout)
         spec = DatasetSpec(name, description, tags, license, metadata).checked()
         if spec.metadata is not None:
             pack_metadata(spec.metadata)  # refuses what is too large, before anything is written

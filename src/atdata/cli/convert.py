@@ -7,6 +7,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
+from atdata._shardlist import Layout
 from atdata.cli.options import IndexUrl, Json
 from atdata.cli.output import count, emit, note, progress, size
 from atdata.cli.plain import plain
@@ -19,7 +20,6 @@ from atdata.dataset.recorded_type import check_recorded, recorded_type
 from atdata.errors import AtdataError, OptionError, UnknownKindError
 from atdata.samples.dict_sample import DictSample
 from atdata.schema.build import build_type
-from atdata.shards.tar.table import Layout
 
 
 def convert(

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args
 
-from atdata._shardlist import ShardInfo
+from atdata._shardlist import Layout, ShardInfo
 from atdata._version import __version__
 from atdata._warnings import warn
 from atdata.dataset.convert_parts import Part, PartWriter, disk_errors
@@ -31,7 +31,6 @@ from atdata.errors import (
 )
 from atdata.samples.codec import check_sample_type
 from atdata.schema.schema_file import schema_file
-from atdata.shards.tar.table import Layout
 from atdata.system.durable import make_folders
 from atdata.system.files import is_mine
 from atdata.system.locks import locked_folder

@@ -16,7 +16,7 @@ import numpy as np
 from atdata._digest import sha256_of
 from atdata._protocols import DataSource
 from atdata._secrets import redacted_repr
-from atdata._shardlist import ShardInfo
+from atdata._shardlist import Layout, ShardInfo
 from atdata.dataset.counted import Origin
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.reading.derived import Derived, DerivedEpoch
@@ -32,7 +32,7 @@ from atdata.errors import DecodeError, ShardError, SourceError, StoreError
 from atdata.samples.codec import codec_of
 from atdata.shards.members_writer import key_of, pack_members
 from atdata.shards.tar.header import BLOCK
-from atdata.shards.tar.table import SUFFIX, Layout
+from atdata.shards.tar.table import SUFFIX
 from atdata.shards.writer import PackedSample, write_keyed
 from atdata.sources.capabilities import ranges_of, uncached
 from atdata.system.durable import place_file
@@ -161,7 +161,6 @@ class PartWriter:
                 stem=f"{number:06d}",
                 maxcount=self.samples,
                 fsync=self.fsync,
-                layout=self.layout,
             ).shards[0]
         unread = {}
         if isinstance(self._origin, PositionedShards):

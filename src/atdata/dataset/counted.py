@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, TypeAlias, TypeVar, overload
 
 import numpy as np
 
 from atdata._arrays import AnyArray
-from atdata._shardlist import ShardInfo
+from atdata._shardlist import Layout, ShardInfo
 from atdata.dataset.named_splits import splits_of
 from atdata.dataset.reading.derived import Derived
 from atdata.dataset.reading.positions import PositionedShards
@@ -20,6 +21,8 @@ from atdata.dataset.reading.subscripts import positions_of
 from atdata.dataset.trainable import Trainable
 from atdata.errors import LengthError, OptionError
 from atdata.samples.batch import SampleBatch
+from atdata.shards.layouts.sniff import layout_of
+from atdata.shards.tar.window import open_window
 from atdata.system.forks import importing
 
 if TYPE_CHECKING:
@@ -94,21 +97,40 @@ class Counted(Trainable[T]):
         if self._share.world_size > 1 and what != "length":
             raise LengthError(f"A rank's part has no {what} of its own: ask the whole dataset.")
 
-    def packed(self) -> Iterator[PackedSample]:
-        """Each sample's key and msgpack bytes, its shard's number and split: those samples that
+    def packed(self, layout: Layout | None = "msgpack") -> Iterator[PackedSample]:
+        """Each sample's key and bytes, its shard's number and split: those samples that
         iterating gives, in the same order, of a rank's part as well.
 
         Stored samples are checked against their type and passed on byte for byte; those that
         went through filter, map or a lens are packed again.
+
+        Args:
+            layout: As for `write_samples`; None: the layout of each sample's shard.
         """
         with importing():
             from atdata.dataset.reading.packed import packed, packed_by_position
 
         if isinstance(self._origin, Derived):
-            yield from packed_by_position(self._epoch(None), self._sample_type, self._share)
+            yield from packed_by_position(
+                self._epoch(None), self._sample_type, self._share, layout or "msgpack"
+            )
             return
         splits = splits_of(self.known_shards())
-        yield from packed(self._origin, self._steps, self._sample_type, splits, self._share)
+        yield from packed(self._origin, self._steps, self._sample_type, splits, self._share, layout)
+
+    @property
+    def layout(self) -> Layout:
+        """How samples lie in the first shard: one msgpack member each, or WebDataset's members.
+
+        Reads its first headers. Of a dataset that is made of others, one msgpack member each.
+
+        Raises:
+            SourceError: It cannot be read.
+        """
+        if isinstance(self._origin, Derived):
+            return "msgpack"
+        with closing(self._origin.each[0].open()) as stream:
+            return layout_of(open_window(stream))
 
     def known_shards(self) -> tuple[ShardInfo, ...]:
         """Every shard with what is known of it without reading any."""

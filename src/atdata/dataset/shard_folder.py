@@ -13,7 +13,7 @@ from atdata._shardlist import ShardInfo
 from atdata.errors import OptionError, SampleTypeError, StoreError
 from atdata.schema.schema_file import SUFFIX as SCHEMA_SUFFIX
 from atdata.shards.replacing import place_together, scratch_next_to
-from atdata.shards.tar.table import SUFFIX
+from atdata.shards.tar.table import SUFFIX, is_foreign_file
 from atdata.sources.nearby import COMPRESSED
 from atdata.system.durable import make_folders, sync_files, sync_folder
 from atdata.system.files import user_path
@@ -97,8 +97,13 @@ class ShardFolder:
         described = self.folder / (f"{self.stem}.tar" if self._single else self.stem)
         described = described.with_name(described.name + SCHEMA_SUFFIX)
         # Tables after shards: a table that is older than its shard is not used.
-        moves = {**self._names, **self._table_names, _SCHEMA: described.name}
-        unsynced = (*self._table_names, _SCHEMA)
+        tables = {
+            kept: name
+            for kept, name in self._table_names.items()
+            if not is_foreign_file(self.folder / name)
+        }
+        moves = {**self._names, **tables, _SCHEMA: described.name}
+        unsynced = (*tables, _SCHEMA)
         if self._single:
             if self.fsync:
                 sync_files(self._scratch.path / kept for kept in unsynced)

@@ -6,19 +6,19 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
-from atdata._shardlist import ShardInfo
+from atdata._shardlist import Layout, ShardInfo
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.shard_folder import ShardFolder
-from atdata.errors import NoDataUrlsError, OptionError, SampleTypeError
+from atdata.errors import NoDataUrlsError, SampleTypeError
 from atdata.samples.codec import check_sample_type, codec_of, is_sample_type
 from atdata.samples.dict_sample import DictSample
 from atdata.schema.schema_file import schema_file
 from atdata.shards.columns.packers import Values
 from atdata.shards.members_writer import packed_members
 from atdata.shards.row_sources import BatchRows, ColumnRows, RowSource, SampleRows
-from atdata.shards.tar.table import Layout
+from atdata.shards.tar.table import check_layout
 from atdata.shards.writer import write_keyed, write_numbered
 
 T = TypeVar("T")
@@ -78,10 +78,9 @@ def write_samples(
     sample_type = type(first)
     if type(samples) not in (list, tuple):
         samples = chain([first], iterator)
-    if layout not in get_args(Layout):
-        raise OptionError(f'layout={layout!r:.80}: expected "msgpack" or "members".')
+    check_layout(layout)
     if layout == "members":
-        options: dict[str, Any] = {"stem": folder.stem, "fsync": folder.fsync, "layout": layout}
+        options: dict[str, Any] = {"stem": folder.stem, "fsync": folder.fsync}
         packed = packed_members(samples, codec_of(sample_type))
         shards = write_keyed(packed, folder, maxcount=maxcount, maxsize=maxsize, **options).shards
         return _published(sample_type, folder, shards)

@@ -8,6 +8,7 @@ import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,9 +18,9 @@ import numpy as np
 from atdata._protocols import AbstractDataStore
 from atdata._registry import SHARD_SCHEMES
 from atdata._secrets import redacted_repr
-from atdata._shardlist import LocatedUrl, ShardInfo, instead_of, scheme_of, shards_of, total
+from atdata._shardlist import Layout, LocatedUrl, ShardInfo, instead_of, scheme_of, shards_of, total
 from atdata._version import __version__
-from atdata.capabilities import SupportsCopy, address_of
+from atdata.capabilities import SupportsCopy, SupportsRecordedType, address_of
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.named_splits import keep_splits, splits_of, with_splits
 from atdata.errors import (
@@ -37,6 +38,7 @@ from atdata.samples.dict_sample import DictSample
 from atdata.schema.evolve import compare
 from atdata.schema.model import Schema
 from atdata.schema.reflect import schema_of
+from atdata.shards.tar.table import check_layout
 from atdata.sources.capabilities import local_path
 from atdata.stores.prefixes import OwnPrefix
 from atdata.system.forks import importing
@@ -79,11 +81,13 @@ class Sharding:
     """Most samples in a shard."""
     maxsize: int | None = None
     """Most bytes in a shard."""
+    layout: Layout | None = None
+    """How samples lie in it; None: as in the shards that they come from."""
 
     @property
-    def limits(self) -> dict[str, int]:
-        """The limits that were given, as `AbstractDataStore.write_shards` takes them."""
-        given = {"maxcount": self.maxcount, "maxsize": self.maxsize}
+    def options(self) -> dict[str, Any]:
+        """What was given, as `AbstractDataStore.write_shards` takes it."""
+        given = {"maxcount": self.maxcount, "maxsize": self.maxsize, "layout": self.layout}
         return {key: value for key, value in given.items() if value is not None}
 
 
@@ -137,14 +141,16 @@ def has_size(path: Path, size: int | None) -> bool:
 
 
 def check_has_store(store: AbstractDataStore | None, sharding: Sharding, *, make: str) -> None:
-    """Refuse limits of shards, with an OptionError, where no store would cut any.
+    """Refuse limits and a layout of shards, with an OptionError, where no store writes any.
 
     The error says how an index with a store is made.
     """
-    if store is None and sharding.limits:
+    if sharding.layout is not None:
+        check_layout(sharding.layout)
+    if store is None and sharding.options:
         raise OptionError(
-            "maxcount and maxsize are for a data store; this index has none and records the "
-            f"shards as they are. Make it with {make}."
+            "maxcount, maxsize and layout are for a data store; this index has none and records "
+            f"the shards as they are. Make it with {make}."
         )
 
 
@@ -186,7 +192,8 @@ def write_to_store(
     name: str,
     schema_ref: str,
 ) -> PlacedShards:
-    """Write every sample to the store.
+    """Write every sample to the store; or copy the shards, if they have WebDataset's layout and
+    nothing else is asked for.
 
     Without a prefix, shards go to a folder named after the dataset and its content
     (``mnist/4f2c…``). The same content goes to the same place, byte for byte, so trying again
@@ -198,21 +205,21 @@ def write_to_store(
         NoDataUrlsError: It wrote nothing.
         UrlError: Nothing reads the URLs that it gave the shards, which stay in the store.
     """
-    limits, prefix = sharding.limits, sharding.prefix
+    options, prefix = sharding.options, sharding.prefix
+    write = partial(_written_or_copied, store, ds, options)
     if prefix is None:
         slug = (
             re.sub(r"[^a-z0-9]+", "-", name.lower())[:_MAX_SLUG_CHARACTERS].strip("-") or "dataset"
         )
-        place = _place_of_content(slug, schema_ref, ds, limits)
-        urls = store.write_shards(ds, prefix=place, **limits)
+        place = _place_of_content(slug, schema_ref, ds, options)
+        shards = write(place)
     else:
         place = prefix
         try:
-            urls = store.write_shards(ds, prefix=place, **limits)
+            shards = write(place)
         except ShardExistsError:
-            place = _place_of_content(prefix.strip("/"), schema_ref, ds, limits)
-            urls = store.write_shards(ds, prefix=place, **limits)
-    shards = keep_splits(written_shards(store, urls, ds), ds.known_shards())
+            place = _place_of_content(prefix.strip("/"), schema_ref, ds, options)
+            shards = write(place)
     unread = _unread_scheme([shard.url for shard in shards])
     if unread:
         raise UrlError(
@@ -224,6 +231,20 @@ def write_to_store(
     endpoint, region = address_of(store)
     before, found, _ = shards[0].url.partition(f"/{place.strip('/')}/")
     return PlacedShards(shards, endpoint, region, root=f"{before}/" if found else None)
+
+
+def _written_or_copied(
+    store: AbstractDataStore, ds: Dataset[Any], options: Mapping[str, Any], place: str
+) -> tuple[ShardInfo, ...]:
+    known = ds.known_shards()
+    if isinstance(store, SupportsCopy) and not options and ds.is_plain and ds.layout == "members":
+        known = with_splits(ds.describe_shards())
+        urls = store.copy_shards(known, ds.source.open_shard, prefix=place)
+        if isinstance(store, SupportsRecordedType):
+            store.record_type(ds.sample_type, prefix=place)
+        return keep_splits(copied_shards(store, urls, known), known, copies=True)
+    urls = store.write_shards(ds, prefix=place, **options)
+    return keep_splits(written_shards(store, urls, ds), known)
 
 
 def written_shards(
@@ -306,7 +327,7 @@ def _refuse_repeats(
 
 
 def _place_of_content(
-    folder: str, schema_ref: str, ds: Dataset[Any], limits: Mapping[str, int]
+    folder: str, schema_ref: str, ds: Dataset[Any], options: Mapping[str, Any]
 ) -> str:
     """A folder named after the bytes of the shards, or at random where their hashes are unknown."""
     known = ds.describe_shards() if ds.is_plain else ()
@@ -317,7 +338,7 @@ def _place_of_content(
     writers = [f"atdata {__version__}", f"numpy {np.__version__}", f"msgpack {msgpack.version}"]
     splits = splits_of(known)
     writers += [repr(splits)] if any(splits) else []
-    parts = "\n".join([schema_ref, repr(sorted(limits.items())), *writers, *hashes])
+    parts = "\n".join([schema_ref, repr(sorted(options.items())), *writers, *hashes])
     return f"{folder}/{hashlib.sha256(parts.encode()).hexdigest()[:16]}".lstrip("/")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from atdata._protocols import AbstractDataStore, Packable
 from atdata._refs import known_name
 from atdata._secrets import redacted
+from atdata._shardlist import Layout
 from atdata.dataset.dataset import Dataset
 from atdata.errors import OptionError
 from atdata.indexing.dataset_spec import DatasetSpec
@@ -78,6 +79,7 @@ class LocalIndex:
         prefix: str | None = None,
         maxcount: int | None = None,
         maxsize: int | None = None,
+        layout: Layout | None = None,
         metadata: Mapping[str, Any] | None = None,
         description: str | None = None,
         tags: Iterable[str] | None = None,
@@ -85,8 +87,10 @@ class LocalIndex:
     ) -> LocalDatasetEntry:
         """Record a dataset; with a data store, write every sample there first.
 
-        The arguments are those of `AbstractIndex.insert_dataset`. The same content under the same
-        name returns the existing entry. Other content, or other details, add a revision.
+        The arguments are those of `AbstractIndex.insert_dataset`, and ``layout``, the layout of the
+        shards in the store, as for `atdata.write_samples`; None keeps that of ``ds``, and
+        copies its shards byte for byte where they have WebDataset's. The same content under the
+        same name returns the existing entry. Other content, or other details, add a revision.
         Everything is checked before anything is written.
 
         Raises:
@@ -97,7 +101,7 @@ class LocalIndex:
             OptionError: Sharding arguments without a data store, or another bad argument.
             StoreError: The store failed; no entry was written.
         """
-        sharding = Sharding(prefix, maxcount, maxsize)
+        sharding = Sharding(prefix, maxcount, maxsize, layout)
         check_has_store(
             self.data_store, sharding, make="LocalIndex(…, data_store=DiskDataStore(path))"
         )

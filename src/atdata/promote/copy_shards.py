@@ -6,7 +6,12 @@ from collections.abc import Sequence
 
 from atdata._protocols import AbstractDataStore
 from atdata._shardlist import ShardInfo
-from atdata.capabilities import Progress, SupportsCopy, SupportsMaxShardBytes
+from atdata.capabilities import (
+    Progress,
+    SupportsCopy,
+    SupportsMaxShardBytes,
+    SupportsRecordedType,
+)
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.named_splits import keep_splits
 from atdata.indexing.placement import copied_shards, written_shards
@@ -47,6 +52,8 @@ def _copies(
         urls = store.copy_shards(shards, open_shard, prefix=prefix)
     else:
         urls = store.copy_shards(shards, open_shard, prefix=prefix, progress=progress)
+    if isinstance(store, SupportsRecordedType):
+        store.record_type(request.dataset().sample_type, prefix=prefix)
     return copied_shards(store, urls, shards)
 
 

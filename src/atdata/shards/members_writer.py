@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
 from atdata._limits import limits
@@ -31,7 +31,7 @@ from atdata.samples.media import Media
 from atdata.samples.ndarray import encode_array
 from atdata.samples.packing import pack_wire
 from atdata.samples.pickling import defined_again
-from atdata.shards.layouts.codec import Plan
+from atdata.shards.layouts.codec import Plan, find_members
 from atdata.shards.layouts.decode import members_decoder
 from atdata.shards.layouts.names import split_name
 from atdata.shards.layouts.values import (
@@ -107,6 +107,22 @@ def pack_members(sample: Any, codec: SampleCodec[Any], key: str) -> PackedSample
         raise EncodeError(f"{codec.sample_type.__name__} {misfit}") from None
     check_key(key)
     return _packed(key, members)
+
+
+def repacked(
+    data: memoryview, linked: Callable[[int], memoryview] | None, key: str
+) -> PackedSample:
+    """A stored sample as it is written again: its links as files, under a key.
+
+    Args:
+        data: As for `find_members`.
+        linked: As for `find_members`.
+        key: The key.
+    """
+    found = find_members(data, linked)
+    values = zip(found.fields, map(bytes, found.values), strict=True)
+    check_key(key)
+    return _packed(key, dict(values))
 
 
 def _packed(key: str, members: dict[str, bytes]) -> PackedSample:

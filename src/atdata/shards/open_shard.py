@@ -14,13 +14,13 @@ from typing import Any, Final, Protocol, runtime_checkable
 import numpy as np
 
 from atdata._arrays import Integers
-from atdata._shardlist import ShardInfo, ShardUrls
+from atdata._shardlist import Layout, ShardInfo, ShardUrls
 from atdata.errors import NoDataUrlsError, StoreError
 from atdata.shards.columns.decode import Payloads
 from atdata.shards.hashing_writer import HashingWriter
 from atdata.shards.layouts.decode import members_of
 from atdata.shards.tar.inside import Inside
-from atdata.shards.tar.table import Layout, SampleTable
+from atdata.shards.tar.table import SampleTable
 from atdata.shards.tar.ustar import END
 from atdata.shards.tar.window import MappedFile
 
@@ -92,7 +92,7 @@ class OpenShard:
         split: str | None = None,
         layout: Layout = "msgpack",
     ) -> None:
-        self._layout: Layout = layout
+        self.layout = layout
         self.name = name
         self.split = split
         self.size = 0
@@ -166,7 +166,7 @@ class OpenShard:
             sha256 = self._writer.result()
             self._file.close()
         offsets, sizes = np.concatenate(self._offsets), np.concatenate(self._sizes)
-        inside = _members_in(self.path, offsets, sizes) if self._layout == "members" else None
+        inside = _members_in(self.path, offsets, sizes) if self.layout == "members" else None
         info = ShardInfo(self.name, self.samples, self.size, sha256, split=self.split)
         placed = info.at(sink.accept(self.name, self.path, info))
         table = SampleTable.joined(
@@ -219,7 +219,6 @@ class ShardQueue:
         most: Shards that may be open at once: being filled, hashed or synced.
         in_background: Whether several are filled at once, each written by a thread.
         fsync: Whether to wait until each is on the disk.
-        layout: The layout of their samples.
     """
 
     def __init__(
@@ -230,9 +229,7 @@ class ShardQueue:
         most: int,
         in_background: bool = False,
         fsync: bool = True,
-        layout: Layout = "msgpack",
     ) -> None:
-        self._layout: Layout = layout
         self._sink = sink
         self._stem = stem
         self._most = most
@@ -254,7 +251,7 @@ class ShardQueue:
                 shard.remove()
             self._sink.discard()
 
-    def begin(self, split: str | None = None) -> OpenShard:
+    def begin(self, split: str | None = None, layout: Layout = "msgpack") -> OpenShard:
         """Open the next shard. Where `most` are open, the first one must have been ended."""
         while len(self._open) >= self._most:
             self._hand_first()
@@ -266,7 +263,7 @@ class ShardQueue:
             in_background=self._in_background,
             fsync=self._fsync,
             split=split,
-            layout=self._layout,
+            layout=layout,
         )
         self._open.append(shard)
         return shard

@@ -14,6 +14,7 @@ import numpy as np
 
 from atdata._arrays import Bytes, Integers
 from atdata._limits import limits
+from atdata._shardlist import Layout
 from atdata._warnings import warn
 from atdata.errors import ShardError, UnreadMembersWarning
 from atdata.samples.codec import SampleCodec
@@ -37,7 +38,7 @@ from atdata.shards.tar.keys import KeyMatrix, key_list
 from atdata.shards.tar.links import LinksError
 from atdata.shards.tar.members import listed
 from atdata.shards.tar.scan import Found
-from atdata.shards.tar.table import SUFFIX, Layout, SampleTable
+from atdata.shards.tar.table import SUFFIX, SampleTable
 from atdata.shards.tar.walk import Walker, check_tail
 from atdata.shards.tar.window import MappedFile, StreamChunks, Window, open_window
 

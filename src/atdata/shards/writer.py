@@ -10,14 +10,13 @@ import numpy as np
 
 from atdata._arrays import Integers
 from atdata._limits import limits
-from atdata._shardlist import ShardUrls
+from atdata._shardlist import Layout, ShardUrls
 from atdata.errors import AtdataError, OptionError, ShardError
 from atdata.shards.open_shard import OpenShard, ShardQueue, ShardSink
 from atdata.shards.packed_rows import PackedRows, RowWriter
 from atdata.shards.row_sources import RowSource
 from atdata.shards.tar.header import BLOCK
 from atdata.shards.tar.keys import KeyLog
-from atdata.shards.tar.table import Layout
 from atdata.shards.tar.ustar import END, check_key, headers, number_key
 
 _FLUSH_BYTES: Final = 1 << 20
@@ -41,7 +40,8 @@ class PackedSample(NamedTuple):
     split: str | None = None
     """Split of that shard; where it changes, a new shard of the new split begins."""
     head: bytes | None = None
-    """Of a sample of the members layout, its first 512 bytes, before the payload."""
+    """Of a sample of the members layout, its first 512 bytes, before the payload; None: it is one
+    msgpack member."""
 
 
 def write_numbered(
@@ -144,14 +144,14 @@ def write_keyed(
     maxcount: int | None = None,
     maxsize: int | None = None,
     fsync: bool = True,
-    layout: Layout = "msgpack",
 ) -> ShardUrls:
     """Write samples, in order, to shards ``{stem}-000000.tar``, ``{stem}-000001.tar``, …
 
-    A new shard begins where `PackedSample.split` changes. Without ``maxcount`` and ``maxsize``
-    one also begins where `PackedSample.shard` changes. With either, only they decide, and a key
-    that is already in the new shard gets the number of its old shard appended. After an error,
-    Ctrl-C included, nothing unfinished is left; the sink decides whether finished shards are.
+    A new shard begins where `PackedSample.split` changes, and where the layout does. Without
+    ``maxcount`` and ``maxsize`` one also begins where `PackedSample.shard` changes. With either,
+    only they decide, and a key that is already in the new shard gets the number of its old shard
+    appended, or, in the members layout, begins another shard. After an error, Ctrl-C included,
+    nothing unfinished is left; the sink decides whether finished shards are.
 
     Args:
         samples: At least one.
@@ -160,7 +160,6 @@ def write_keyed(
         maxcount: Most samples in a shard.
         maxsize: Largest tar, in bytes, padding included. A sample is never split.
         fsync: Wait until each shard is on the disk.
-        layout: The layout of all of them.
 
     Raises:
         NoDataUrlsError: There are no samples.
@@ -172,12 +171,18 @@ def write_keyed(
     ends = _ShardEnds(maxcount, maxsize)
     shard: _KeyedShard | None = None
     came_from = 0
-    with ShardQueue(sink, stem, most=2, fsync=fsync, layout=layout) as queue:
+    with ShardQueue(sink, stem, most=2, fsync=fsync) as queue:
         for sample in samples:
-            if shard is not None and sample.split != shard.split:
+            layout: Layout = "msgpack" if sample.head is None else "members"
+            again = ends.given and sample.shard > 0 and shard is not None
+            again = again and shard is not None and sample.key in shard.keys
+            if shard is not None and (
+                (sample.split, layout) != (shard.split, shard.layout)
+                or (again and layout == "members")
+            ):
                 shard.end()
                 shard = None
-            if ends.given and sample.shard > 0 and shard is not None and sample.key in shard.keys:
+            elif again:
                 # Keys are unique within a shard only, and two shards may become one here.
                 sample = sample._replace(key=f"{sample.key}-{sample.shard:06d}")
             head = _head(sample)
@@ -192,7 +197,7 @@ def write_keyed(
                 shard.end()
                 shard = None
             if shard is None:
-                shard = _KeyedShard(queue.begin(sample.split))
+                shard = _KeyedShard(queue.begin(sample.split, layout))
             came_from = sample.shard
             shard.add(sample, head)
         if shard is not None:
@@ -270,6 +275,7 @@ class _KeyedShard:
         self.keys = KeyLog()
         self._shard = shard
         self.split = shard.split
+        self.layout = shard.layout
         self._begin()
 
     def add(self, sample: PackedSample, head: bytes) -> None:

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Final, Protocol, runtime_checkable
 
@@ -101,6 +102,8 @@ class _Copier:
         try:
             info = self._read_to_file(name, shard, file)
             table = _table_of(file, info)
+            if table is not None and info.samples is None:
+                info = replace(info, samples=len(table))
             placed = info.at(self._sink.accept(name, file, info))
             self._remember(placed)
             if table is not None:

@@ -12,7 +12,7 @@ from atdata._digest import sha256_of
 from atdata._secrets import redacted
 from atdata._shardlist import ShardInfo, exactly
 from atdata.errors import AtdataError, OptionError, PrivateUrlError, StoreError, UrlError
-from atdata.shards.tar.table import SUFFIX
+from atdata.shards.tar.table import SUFFIX, is_foreign_file
 from atdata.sources.disk import path_of
 from atdata.stores.prefixes import OwnPrefix, check_prefix, name_taken
 from atdata.stores.store_base import SinkStore
@@ -141,8 +141,11 @@ class _FolderSink:
                 make_folders(self._folder, within=self._root)
 
     def accept_table(self, name: str, table: bytes) -> None:
-        """Place a shard's table next to it; an existing one is replaced."""
+        """Place a shard's table next to it; an existing one is replaced, unless it is another
+        program's."""
         file, path = self._scratch / f"{name}{SUFFIX}", self._folder / f"{name}{SUFFIX}"
+        if is_foreign_file(path):
+            return
         with _disk_errors(path):
             file.write_bytes(table)
             place_file(file, path)

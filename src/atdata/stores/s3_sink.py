@@ -11,7 +11,7 @@ from atdata._digest import sha256_of
 from atdata._shardlist import ShardInfo
 from atdata.errors import StoreError
 from atdata.net.retries import Retries, RetryPolicy
-from atdata.shards.tar.table import SUFFIX
+from atdata.shards.tar.table import SUFFIX, is_of_another_program
 from atdata.sources.s3_reader import S3Reader
 from atdata.stores.bucket import Bucket
 from atdata.stores.prefixes import name_taken
@@ -68,6 +68,8 @@ class BucketSink:
         # Its table too, if it has one; without it the shard is scanned.
         table = {**target, "Key": key + SUFFIX}
         with suppress(StoreError), self._bucket.client(key) as client:
+            if self._has_foreign_table(key):
+                return copy.at(self._bucket.url(key))
             client.copy_object(**table, CopySource={**source, "Key": source["Key"] + SUFFIX})
         return copy.at(self._bucket.url(key))
 
@@ -84,14 +86,27 @@ class BucketSink:
         return self._bucket.url(key)
 
     def accept_table(self, name: str, table: bytes) -> None:
-        """Send a shard's table, unless both existed before this call."""
+        """Send a shard's table, unless both existed before this call, or another program's file
+        has its name."""
         key = self._base + name + SUFFIX
         if self._base + name in self._sent:
+            if self._has_foreign_table(self._base + name):
+                return
             self._sent.append(key)
         elif self._bucket.head(key) is not None:
             return
         with self._bucket.client(key) as client:
             client.put_object(Bucket=self._bucket.name, Key=key, Body=table)
+
+    def _has_foreign_table(self, shard: str) -> bool:
+        """Whether a file of another program has the name of a shard's table."""
+        key = shard + SUFFIX
+        head = self._bucket.head(key)
+        if head is None or not head["ContentLength"]:
+            return False
+        with self._bucket.client(key) as client:
+            found = client.get_object(Bucket=self._bucket.name, Key=key, Range="bytes=0-7")
+            return is_of_another_program(found["Body"].read(8))
 
     def accept_schema(self, name: str, schema: bytes) -> None:
         """Send the schema file next to the shards; an existing one stays."""

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import IO, Any, Protocol, runtime_checkable
 
-from atdata._shardlist import ShardInfo, ShardUrls
+from atdata._shardlist import Layout, ShardInfo, ShardUrls
 from atdata.capabilities import Progress
 from atdata.errors import OptionError
 from atdata.samples.codec import is_sample_type
 from atdata.samples.dict_sample import DictSample
 from atdata.schema.schema_file import SUFFIX, schema_file
 from atdata.shards.open_shard import ShardSink
+from atdata.shards.tar.table import check_layout
 from atdata.shards.writer import PackedSample, write_keyed
 from atdata.stores.copier import CopySink, copy_to_sink
 from atdata.stores.prefixes import STEM
@@ -23,8 +24,9 @@ from atdata.stores.prefixes import STEM
 class Samples(Protocol):
     """What a store asks of a dataset: `atdata.Dataset` has it."""
 
-    def packed(self) -> Iterator[PackedSample]:
-        """Each sample's key and bytes and the number of its shard, in order."""
+    def packed(self, layout: Layout | None) -> Iterator[PackedSample]:
+        """Each sample's key and bytes and the number of its shard, in order, in a layout; None: in
+        that of its shard."""
 
 
 @runtime_checkable
@@ -54,6 +56,7 @@ class SinkStore(ABC):
         prefix: str,
         maxcount: int | None = None,
         maxsize: int | None = None,
+        layout: Layout | None = None,
     ) -> ShardUrls:
         """Write every sample of a dataset, in order, one shard at a time.
 
@@ -69,6 +72,8 @@ class SinkStore(ABC):
             maxcount: Most samples in a shard. Without it and ``maxsize`` the shards are
                 divided as those of ``ds``.
             maxsize: Most bytes in a shard, padding included.
+            layout: As for `atdata.write_samples`; None: the samples keep the layout that they have
+                in the shards of ``ds``, also those that a filter or map gives.
 
         Returns:
             The URL of each shard, in a folder its absolute path, with samples, bytes and SHA-256.
@@ -84,10 +89,13 @@ class SinkStore(ABC):
                 "atdata.Dataset[YourType](...), or atdata.write_samples(samples, path) for samples "
                 "that are not in shards yet."
             )
+        if layout is not None:
+            check_layout(layout)
         with self._sink(prefix) as sink:
-            written = write_keyed(ds.packed(), sink, stem=STEM, maxcount=maxcount, maxsize=maxsize)
+            samples = ds.packed(layout)
+            written = write_keyed(samples, sink, stem=STEM, maxcount=maxcount, maxsize=maxsize)
             shards = _finished(sink, written)
-            hand_schema(sink, ds)
+            _hand_schema(sink, getattr(ds, "sample_type", None))
             return shards
 
     def copy_shards(
@@ -106,6 +114,11 @@ class SinkStore(ABC):
         with self._sink(prefix, shards) as sink:
             return _finished(sink, copy_to_sink(shards, open_shard, sink, progress=progress))
 
+    def record_type(self, sample_type: type, *, prefix: str) -> None:
+        """See `SupportsRecordedType`."""
+        with self._sink(prefix) as sink:
+            _hand_schema(sink, sample_type)
+
     def supports_streaming(self) -> bool:
         """Always: shards are read in place."""
         return True
@@ -119,9 +132,8 @@ class SupportsSchemas(Protocol):
         """Take the schema file of all shards, once they have their names, unless it exists."""
 
 
-def hand_schema(sink: ShardSink, ds: Samples) -> None:
-    """Give the schema of a dataset's samples to a sink, if it takes schemas."""
-    sample_type: Any = getattr(ds, "sample_type", None)
+def _hand_schema(sink: ShardSink, sample_type: Any) -> None:
+    """Give the schema of samples to a sink, if it takes schemas."""
     typed = is_sample_type(sample_type) and sample_type is not DictSample
     if typed and isinstance(sink, SupportsSchemas):
         sink.accept_schema(STEM + SUFFIX, schema_file(sample_type))

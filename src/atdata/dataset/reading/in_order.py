@@ -63,24 +63,26 @@ def read_in_order(
 
 
 def read_shard(shards: Shards, number: int, steps: Steps) -> Iterator[Rows]:
-    """The rows of one shard, every step applied. Every header is checked.
-
-    Args:
-        shards: The shards.
-        number: Which one is read.
-        steps: The steps applied to samples.
-
-    Raises:
-        ShardError: As for `read_in_order`.
-        SourceError: As for `read_in_order`.
-    """
-    for block in _scanned(shards, shards.each[number], steps):
+    """The rows of one shard, every step applied; as `shard_blocks`."""
+    for block in shard_blocks(shards, number, steps):
         rows, _ = steps.apply(block)
         if len(rows):
             yield rows
 
 
-def _scanned(shards: Shards, shard: Shard, steps: Steps) -> Iterator[Block[Any]]:
+def shard_blocks(shards: Shards, number: int, steps: Steps) -> Iterator[Block[Any]]:
+    """The samples of one shard, no step applied. Every header is checked.
+
+    Args:
+        shards: The shards.
+        number: Which one is read.
+        steps: The steps that will be applied to samples.
+
+    Raises:
+        ShardError: As for `read_in_order`.
+        SourceError: As for `read_in_order`.
+    """
+    shard = shards.each[number]
     whole = partial(shard.whole, shard.open)
     read = partial(
         read_blocks, shard=shard.name, codec=steps.codec, unread=shards.unread, whole=whole

@@ -1,12 +1,13 @@
-"""Samples as stored, key and msgpack bytes, to copy them."""
+"""Samples as stored, key and bytes, to copy them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from atdata._shardlist import Layout
 from atdata.dataset.reading.epoch import DatasetEpoch, Epoch, read_epoch
-from atdata.dataset.reading.in_order import read_shard
+from atdata.dataset.reading.in_order import shard_blocks
 from atdata.dataset.reading.positions import PositionedShards
 from atdata.dataset.reading.ranks import Share, left_of, positions_in, share_of
 from atdata.dataset.reading.rows import Rows
@@ -14,6 +15,9 @@ from atdata.dataset.reading.steps import Steps
 from atdata.errors import SampleTypeError
 from atdata.samples.codec import SampleCodec, codec_of
 from atdata.samples.pickling import defined_again
+from atdata.shards.columns.decode import Block
+from atdata.shards.members_writer import key_of, pack_members, repacked
+from atdata.shards.tar.header import BLOCK
 from atdata.shards.writer import PackedSample
 
 
@@ -23,6 +27,7 @@ def packed(
     sample_type: type,
     splits: Sequence[str | None],
     share: Share,
+    layout: Layout | None,
 ) -> Iterator[PackedSample]:
     """The samples of one rank, in the order that they are stored in.
 
@@ -32,18 +37,21 @@ def packed(
         sample_type: Type of the samples that come out.
         splits: Split of each shard.
         share: The rank. If it is the only one, shards are read one by one, without tables.
+        layout: In which layout; None: that of their shard.
 
     Raises:
         SampleTypeError: A sample is of another type.
     """
     if share.world_size > 1:
-        yield from _packed_share(shards, steps, sample_type, splits, share)
+        yield from _packed_share(shards, steps, sample_type, splits, share, layout)
         return
     with shards.unread.reading():
         for number, split in enumerate(splits):
-            for rows in read_shard(shards, number, steps):
-                for key, payload in packed_rows(rows, steps, sample_type):
-                    yield PackedSample(key, payload, number, split)
+            for block in shard_blocks(shards, number, steps):
+                rows, _ = steps.apply(block)
+                into = layout or block.layout
+                for sample in _packed_in(into, rows, rows.keys, steps, sample_type):
+                    yield sample._replace(shard=number, split=split)
 
 
 def _packed_share(
@@ -52,6 +60,7 @@ def _packed_share(
     sample_type: type,
     splits: Sequence[str | None],
     share: Share,
+    layout: Layout | None,
 ) -> Iterator[PackedSample]:
     epoch = DatasetEpoch(shards, steps, None)
     ranges = share_of(left_of(len(epoch), []), share)
@@ -59,17 +68,23 @@ def _packed_share(
     for rows, taken in read_epoch(epoch, ranges, size=None):
         positions = positions_in(ranges, taken - 1)
         numbers = shards.numbers_of(positions).tolist()
-        found = zip(packed_rows(rows, steps, sample_type), positions.tolist(), numbers, strict=True)
-        for (key, payload), position, number in found:
+        into = layout or (shards.tables.peek(numbers[0]).head.layout if numbers else "msgpack")
+        keys, places = list(rows.keys), []
+        for row, (position, number) in enumerate(zip(positions.tolist(), numbers, strict=True)):
             if position > last:
                 last, shard = position, number
-                yield PackedSample(key, payload, number, splits[number])
             else:
                 # The sample that makes all parts equally long: a key is unique in its shard.
-                yield PackedSample(f"{key}-again", payload, shard, splits[shard])
+                keys[row] += "-again"
+            places.append(shard)
+        samples = _packed_in(into, rows, keys, steps, sample_type)
+        for sample, place in zip(samples, places, strict=True):
+            yield sample._replace(shard=place, split=splits[place])
 
 
-def packed_by_position(epoch: Epoch, sample_type: type, share: Share) -> Iterator[PackedSample]:
+def packed_by_position(
+    epoch: Epoch, sample_type: type, share: Share, layout: Layout
+) -> Iterator[PackedSample]:
     """Samples of one rank that are not those of shards; the key of each is its position.
 
     Those of one key in several datasets, or chosen twice, would otherwise meet in one shard.
@@ -78,12 +93,43 @@ def packed_by_position(epoch: Epoch, sample_type: type, share: Share) -> Iterato
     last = -1
     for rows, taken in read_epoch(epoch, ranges, size=None):
         positions = positions_in(ranges, taken - 1).tolist()
-        found = packed_rows(rows, Steps(sample_type), sample_type)
-        for (_, payload), position in zip(found, positions, strict=True):
+        keys = []
+        for position in positions:
             # As in `_packed_share`: one may come twice.
             again = "" if position > last else "-again"
             last = max(last, position)
-            yield PackedSample(f"{position:09d}{again}", payload)
+            keys.append(f"{position:09d}{again}")
+        yield from _packed_in(layout, rows, keys, Steps(sample_type), sample_type)
+
+
+def _packed_in(
+    layout: Layout, rows: Rows, keys: Sequence[str], steps: Steps, sample_type: type
+) -> Iterator[PackedSample]:
+    """Each sample, once it is checked; of stored ones in this layout, the bytes they have.
+
+    Args:
+        layout: The layout.
+        rows: The samples.
+        keys: The keys that they get.
+        steps: What was done to stored samples.
+        sample_type: The type of the samples that came out.
+    """
+    if layout == "msgpack":
+        for key, (_, payload) in zip(keys, packed_rows(rows, steps, sample_type), strict=True):
+            yield PackedSample(key, payload)
+        return
+    block = getattr(rows, "block", rows)
+    if steps.is_plain and isinstance(block, Block) and block.layout == layout:
+        rows.samples()
+        for key, own, (data, linked) in zip(keys, rows.keys, block.ranges(), strict=True):
+            if linked is not None or key != own:
+                yield repacked(data, linked, key)
+            else:
+                yield PackedSample(key, bytes(data[BLOCK:]), head=bytes(data[:BLOCK]))
+        return
+    codec: SampleCodec[Any] = codec_of(sample_type)
+    for key, (_, sample) in zip(keys, checked_samples(rows, sample_type), strict=True):
+        yield pack_members(sample, codec, key_of(sample, codec, key))
 
 
 def packed_rows(rows: Rows, steps: Steps, sample_type: type) -> Iterator[tuple[str, bytes]]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from atdata._arrays import Indices, Integers, distinct
 from atdata._secrets import redacted_repr
+from atdata._shardlist import Layout
 from atdata.dataset.reading.header_checks import HeaderChecks
 from atdata.dataset.reading.linked import with_links
 from atdata.dataset.reading.payloads import Located
@@ -27,7 +28,7 @@ from atdata.shards.tar.check import (
 from atdata.shards.tar.header import BLOCK, key_of, name_of
 from atdata.shards.tar.inside import Inside
 from atdata.shards.tar.keys import KeyMatrix, key_list
-from atdata.shards.tar.table import Layout, SampleTable
+from atdata.shards.tar.table import SampleTable
 from atdata.sources.byte_ranges import NoRangesError
 
 X = TypeVar("X")

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
 from atdata._arrays import AnyArray, Integers
+from atdata._shardlist import Layout
 from atdata.errors import DecodeError
 from atdata.samples.codec import SampleCodec
 from atdata.samples.kinds import Misfit
@@ -74,12 +75,10 @@ class Payloads:
         part = Payloads(self.buffer, *places, self.file, self.base, inside)
         if not self.refused and self.linked is None:
             return part
-        numbers, linked = np.arange(len(self.starts))[rows].tolist(), self.linked
+        numbers, follow = np.arange(len(self.starts))[rows].tolist(), self.linked
         refused = {i: self.refused[n] for i, n in enumerate(numbers) if n in self.refused}
-        if linked is None:
-            return replace(part, refused=refused)
-        follow = linked
-        return replace(part, refused=refused, linked=lambda row, at: follow(numbers[row], at))
+        linked = follow and (lambda row, at: follow(numbers[row], at))
+        return replace(part, refused=refused, linked=linked)
 
     def cursor(self) -> Cursor:
         """A cursor at the start of each payload, at least one."""
@@ -374,11 +373,22 @@ class Block(Generic[T]):
         """
         return None if self.decoder.head else self.stored()
 
+    @property
+    def layout(self) -> Layout:
+        """How the samples lie in their shard."""
+        return "members" if self.decoder.head else "msgpack"
+
+    def ranges(self) -> Iterator[tuple[memoryview, Callable[[int], memoryview] | None]]:
+        """The bytes of each sample, from its head on, and what links in them lead to."""
+        linked, starts = self._payloads.linked, self._payloads.starts - self.decoder.head
+        for row, (start, end) in enumerate(zip(starts, self._payloads.ends, strict=True)):
+            follow = None if linked is None else partial(linked, row)
+            yield self._payloads.buffer[start:end], follow
+
     def stored(self) -> Iterator[memoryview]:
         """The recorded payload of each sample, in any layout."""
-        starts, ends = self._payloads.starts.tolist(), self._payloads.ends.tolist()
-        for start, end in zip(starts, ends, strict=True):
-            yield self._payloads.buffer[start:end]
+        for data, _ in self.ranges():
+            yield data[self.decoder.head :]
 
     def each(self) -> Iterator[T]:
         """The samples one by one; their arrays are writable and own their memory.

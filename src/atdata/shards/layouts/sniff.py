@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from atdata._shardlist import Layout
 from atdata.errors import ShardError
 from atdata.shards.layouts.names import is_msgpack, of_sample
 from atdata.shards.tar.header import BLOCK
 from atdata.shards.tar.members import Marker, Members, Short
-from atdata.shards.tar.table import Layout
 from atdata.shards.tar.window import Window
 
 

@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 
 from atdata._limits import limits
+from atdata._shardlist import Layout
 from atdata.errors import ShardError
 from atdata.shards.layouts.names import field_text, is_msgpack, key_text, of_sample
 from atdata.shards.layouts.plain import Samples, find_samples
@@ -23,7 +24,6 @@ from atdata.shards.tar.keys import KeyRegister
 from atdata.shards.tar.links import LinksError, Tree
 from atdata.shards.tar.members import Buffer, Marker, Member, Members, Short, add_kind, kind_of
 from atdata.shards.tar.scan import Found
-from atdata.shards.tar.table import Layout
 
 _TYPICAL_BYTES: Final = 1 << 14
 """Bytes of a sample in a tar, as long as none was found."""

@@ -13,17 +13,20 @@ import struct
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, TypeAlias, get_args
+from pathlib import Path
+from typing import Any, Final, get_args
 
 import numpy as np
 
 from atdata._arrays import Integers
 from atdata._limits import limits
-from atdata.errors import ShardError
+from atdata._shardlist import Layout
+from atdata.errors import OptionError, ShardError
 from atdata.shards.tar.header import BLOCK, padded
 from atdata.shards.tar.inside import Inside
 from atdata.shards.tar.keys import KeyMatrix, key_list, key_text
 from atdata.shards.tar.stored_members import StoredMembers, stored
+from atdata.system.files import open_file
 from atdata.system.forks import once
 
 SUFFIX: Final = ".idx"
@@ -42,12 +45,33 @@ _ROWS_AT_ONCE: Final = 8192
 _LONGEST_KEY_BYTES: Final = 100
 """Bytes of the longest key in a matrix of keys."""
 _UNKNOWN: Final = bytes(32)
-
-
-Layout: TypeAlias = Literal["msgpack", "members"]
-"""How a sample lies in the tar: one msgpack member; or several members of any form, next to each
-other, recorded as one range: the offset is 512 bytes after its start; the size counts from it."""
 _LAYOUTS: Final[tuple[Layout, ...]] = get_args(Layout)
+
+
+def is_of_another_program(beginning: bytes) -> bool:
+    """Whether a file with the name of a table, which begins so, was not written by atdata.
+
+    Megatron-Energon writes files of this name, too. They are never overwritten.
+    """
+    return bool(beginning) and beginning[: len(_MAGIC)] != _MAGIC[: len(beginning)]
+
+
+def is_foreign_file(path: Path) -> bool:
+    """The same of a file, which may not exist."""
+    try:
+        with open_file(path) as file:
+            return is_of_another_program(file.read(len(_MAGIC)))
+    except FileNotFoundError:
+        return False
+    except OSError:
+        # Not a regular file.
+        return True
+
+
+def check_layout(layout: object) -> None:
+    """Refuse what is no layout, with an OptionError."""
+    if layout not in _LAYOUTS:
+        raise OptionError(f'layout={layout!r:.80}: expected "msgpack" or "members".')
 
 
 @dataclass(frozen=True)

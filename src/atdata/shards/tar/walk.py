@@ -17,6 +17,7 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from atdata._limits import limits
+from atdata._shardlist import Layout
 from atdata.errors import ShardError
 from atdata.shards.tar.header import BLOCK, Extended, key_of
 from atdata.shards.tar.keys import KeyRegister
@@ -32,7 +33,6 @@ from atdata.shards.tar.members import (
     listed,
 )
 from atdata.shards.tar.scan import FEWEST_ALIKE, Found, find_alike
-from atdata.shards.tar.table import Layout
 
 Buffer: TypeAlias = memoryview
 
