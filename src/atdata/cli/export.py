@@ -32,7 +32,10 @@ def export(
     ] = None,
     index: IndexUrl = None,
 ) -> None:
-    """Write a dataset as Parquet, CSV, JSON lines or arrays of NumPy: the whole file or none."""
+    """Write a dataset as Parquet, CSV, JSON lines or arrays of NumPy.
+
+    The whole file is written or none.
+    """
     found = find_dataset(dataset, index)
     if found.sample_type is DictSample:
         recorded = recorded_type(found.source)

@@ -59,9 +59,9 @@ def import_(
     index: IndexUrl = None,
     as_json: Json = False,
 ) -> None:
-    """Make shards of a table, pictures or arrays, and record them as a dataset of the local index.
+    """Make shards of a table, pictures or arrays, and record them as a dataset.
 
-    Shards are written whole or not at all.
+    They are recorded in the local index. Shards are written whole or not at all.
     """
     chosen = None if sample_type is None else find_type(sample_type)
     found = importer_of_path(source, chosen)

@@ -11,7 +11,6 @@ from atdata._registry import FORMATS, load_function
 from atdata.samples.described import Shape
 
 if TYPE_CHECKING:
-    import datasets
     import pandas
     import polars
     import pyarrow
@@ -147,7 +146,7 @@ class Exports:
         """All samples as a DataFrame of Polars, in memory."""
         return _written("polars", self)  # type: ignore[no-any-return]
 
-    def to_hf(self) -> datasets.Dataset:
+    def to_hf(self) -> Any:
         """All samples as a dataset of the library `datasets`, in memory.
 
         Larger than memory: `to_parquet`, and ``datasets.load_dataset("parquet", …)``.

@@ -37,7 +37,7 @@ from atdata.samples.kinds.simple import Date, Duration, Time
 
 T = TypeVar("T")
 
-_BLOCK_BYTES: Final = 8 << 20
+_BLOCK_BYTES: Final = 4 << 20
 _MANY: Final = (Array, Encoded, ListOf, TupleOf, FixedTuple, MapOf, Nested, SetOf, Duration)
 """Kinds whose values are no single text or number."""
 _LEADING_ZERO: Final = r"^[-+]?0[0-9]"
@@ -119,7 +119,8 @@ def from_csv(
         with read_errors(file, "a CSV file"):
             yield from csv.open_csv(
                 file,
-                read_options=csv.ReadOptions(block_size=_BLOCK_BYTES),
+                # With threads several blocks ahead would be in memory.
+                read_options=csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
                 parse_options=csv.ParseOptions(delimiter=between, newlines_in_values=True),
                 convert_options=csv.ConvertOptions(
                     column_types=types,

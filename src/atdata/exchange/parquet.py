@@ -107,7 +107,8 @@ def from_parquet(
 def _open(file: Path) -> Any:
     parquet = require("pyarrow.parquet", purpose="Parquet files")
     with read_errors(file, "a Parquet file"):
-        return parquet.ParquetFile(file)
+        # With pre_buffer, which is the default, all of a file would come to be in memory.
+        return parquet.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
 
 
 def _difference(schema: Any, opened: Any) -> str:
