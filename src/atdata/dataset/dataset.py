@@ -28,6 +28,7 @@ from atdata.dataset.reading.positions import PositionedShards
 from atdata.dataset.reading.ranks import Share
 from atdata.dataset.reading.results import returned_type
 from atdata.dataset.reading.rows import ItemsOf, Run, items_of
+from atdata.dataset.reading.selecting import select_step
 from atdata.dataset.reading.steps import Map, OnError, Step, Steps, View, steps_of
 from atdata.dataset.reading.stream import EpochStream, Reading
 from atdata.dataset.reading.token_rows import TokenRow, TokenRows
@@ -309,6 +310,24 @@ class Dataset(Exports, Verbs[T]):
         found = lens or find_lens(self._sample_type, sample_type)
         return self._with(View(found), sample_type)
 
+    def select(self, *fields: str) -> Dataset[Any]:
+        """The same samples with these fields alone, of a type that has only them.
+
+        The others are not decoded; and of shards with several members a sample, members that no
+        field is read from are not read, where a table says where they are. So what is wrong in
+        them is not noticed. After a filter or map, which need whole samples, fields are dropped.
+
+        Args:
+            fields: Their names. Samples without a type stay so, and each must have all of these.
+
+        Raises:
+            OptionError: The type has no such field; lists those that it has. Or no field is
+                named, or a function given to map() made the samples, and nothing says their type.
+        """
+        last, known = self._steps.last_selected, self._type_is_known
+        step = select_step(self._sample_type, fields, last, type_is_known=known)
+        return self._with(step, step.sample_type)
+
     @overload
     def ordered(self, batch_size: None = None) -> Reading[T]: ...
     @overload
@@ -413,6 +432,9 @@ class Dataset(Exports, Verbs[T]):
         if isinstance(self._origin, Derived):
             runs = self._origin.in_order(size, copy=copy)
             return runs and self._steps.applied(runs)
+        if self._steps.selected is not None and self._origin.has_members_on_servers():
+            # A stream would be of all members.
+            return None
         return read_in_order(self._origin, self._steps, size, copy=copy)
 
     def _sequential(self, batch_size: int) -> Iterator[Run] | None:

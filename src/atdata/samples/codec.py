@@ -48,6 +48,10 @@ class SampleCodec(Generic[T]):
 
     untyped = False
     """Whether each sample has fields of its own."""
+    selected: tuple[str, ...] | None = None
+    """The only fields that are read, where each sample has fields of its own; None: all."""
+    whole: SampleCodec[Any] | None = None
+    """The codec of the type whose fields these are some of; the others are skipped."""
 
     def __init__(
         self,
@@ -239,6 +243,8 @@ class SampleCodec(Generic[T]):
 
     def warn_of_unknown(self, names: set[str]) -> None:
         """Warn that stored samples have fields that the type lacks; each field is named once."""
+        if self.whole is not None:
+            names = names - self.whole._names
         new = sorted(names - self._warned)[: _MAX_WARNED - len(self._warned)]
         if not new:
             return

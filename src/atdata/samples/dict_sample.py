@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
@@ -141,7 +142,8 @@ class _DictCodec(SampleCodec[DictSample]):
 
     untyped = True
 
-    def __init__(self) -> None:
+    def __init__(self, selected: tuple[str, ...] | None = None) -> None:
+        self.selected = selected
         fields: tuple[Field, ...] = ()
         super().__init__(DictSample, "atdata.DictSample", fields, {}, plain=False, positional=False)
 
@@ -155,7 +157,10 @@ class _DictCodec(SampleCodec[DictSample]):
 
     def unpack(self, payload: bytes | memoryview) -> DictSample:
         try:
-            return self.from_wire(unpack_map(payload))
+            wire = unpack_map(payload)
+            return self.from_wire(wire if self.selected is None else picked(wire, self.selected))
+        except Misfit as misfit:
+            raise DecodeError(f"{self.sample_type.__name__} {misfit}") from None
         except _Foreign:
             raise DecodeError(f"not a msgpack sample: {foreign_value(payload)}") from None
 
@@ -177,6 +182,29 @@ class _DictCodec(SampleCodec[DictSample]):
 
     def from_wire(self, wire: dict[str, Any]) -> DictSample:
         return DictSample({name: _decode(value, 1) for name, value in wire.items()})
+
+
+def picked(fields: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """Some of a sample's fields.
+
+    Raises:
+        Misfit: It lacks one; lists those that it has.
+    """
+    for name in names:
+        if name not in fields:
+            shown = ", ".join(map(repr, list(fields)[:20]))
+            hint = (
+                'A type with a field that may be None reads samples that lack it; on_error="skip" '
+                "leaves them out."
+            )
+            raise Misfit("a field of this name", f"the fields {shown}", hint).at(f".{name}")
+    return {name: fields[name] for name in names}
+
+
+@lru_cache(maxsize=64)
+def selecting(names: tuple[str, ...]) -> SampleCodec[DictSample]:
+    """The codec that reads only these fields."""
+    return _DictCodec(names)
 
 
 class _Foreign(Exception):

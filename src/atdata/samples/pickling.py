@@ -31,7 +31,9 @@ def check_type(sample_type: type) -> None:
     Raises:
         NotSendableError: Says why, and what to do.
     """
-    if "__atdata_schema__" not in sample_type.__dict__:  # such types are pickled as their schema
+    if (selected := sample_type.__dict__.get("__atdata_selected_of__")) is not None:
+        check_type(selected[0])
+    elif "__atdata_schema__" not in sample_type.__dict__:  # such types are pickled as their schema
         check_name(sample_type, sample_type, f"the class {sample_type.__qualname__}")
 
 

@@ -13,6 +13,7 @@ from atdata.dataset.reading.shard_files import ShardFiles
 from atdata.dataset.reading.shards import Shards
 from atdata.dataset.reading.tables import ShardTables
 from atdata.errors import IntegrityError
+from atdata.sources.capabilities import uncached
 from atdata.system.forks import once
 
 
@@ -74,6 +75,19 @@ class PositionedShards(Shards):
         if len(counts) == len(recorded):
             return sum(counts)
         return self.samples if self.tables.ready() else None
+
+    def has_members_on_servers(self) -> bool:
+        """Whether members of samples can be read by themselves, which for files is no question.
+
+        Not where a hash was asked for, which is of whole shards; nor through a cache of these.
+        """
+        return (
+            self.verify != "full"
+            and uncached(self.source) is self.source
+            and any(shard.path is None for shard in self.each)
+            and self.tables.are_next_to_shards()
+            and all(head.layout == "members" for head in self.tables.heads)
+        )
 
     def numbers_of(self, positions: Integers) -> Integers:
         """Number of the shard that each position is in."""

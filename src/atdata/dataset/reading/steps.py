@@ -14,6 +14,7 @@ from atdata._secrets import redacted_repr
 from atdata._warnings import warn
 from atdata.dataset.reading.results import checked_results
 from atdata.dataset.reading.rows import MadeRows, Rows, Run, SampleRows, place_in
+from atdata.dataset.reading.selecting import Select
 from atdata.errors import DecodeError, OptionError, SkippedSamplesWarning
 from atdata.lenses.lens import Lens
 from atdata.samples.codec import SampleCodec, codec_of
@@ -108,7 +109,7 @@ class View:
         return SampleRows(rows.keys, made, (rows, range(len(rows))))
 
 
-Step: TypeAlias = Skip | Filter | Map | View
+Step: TypeAlias = Skip | Filter | Map | View | Select
 
 
 OnError: TypeAlias = Literal["raise", "skip"]
@@ -138,12 +139,26 @@ class Steps:
 
     def then(self, step: Step) -> Steps:
         """The same steps, followed by another one."""
-        return replace(self, each=(*self.each, step))
+        again = isinstance(step, Select) and self.last_selected is not None
+        before = self.each[:-1] if again else self.each
+        return replace(self, each=(*before, step))
+
+    @property
+    def selected(self) -> Select | None:
+        """The fields that are read of stored samples; None: all."""
+        first = next((step for step in self.each if not isinstance(step, Skip)), None)
+        return first if isinstance(first, Select) else None
+
+    @property
+    def last_selected(self) -> Select | None:
+        """The fields that the last step keeps; None: it is another."""
+        last = self.each[-1] if self.each else None
+        return last if isinstance(last, Select) else None
 
     @property
     def codec(self) -> SampleCodec[Any]:
-        """Codec of the stored samples."""
-        return codec_of(self.stored_type)
+        """Codec of the stored samples, or of what is read of them."""
+        return codec_of(self.stored_type) if self.selected is None else self.selected.codec
 
     @property
     def is_plain(self) -> bool:
@@ -168,7 +183,7 @@ class Steps:
         """
         for step in reversed(self.each):
             if not isinstance(step, Skip | Filter):
-                return isinstance(step, View) or step.declared is not None
+                return isinstance(step, View | Select) or step.declared is not None
         return self.is_known
 
     def reporting(self, report: Callable[[int, int, DecodeError], object]) -> Steps:

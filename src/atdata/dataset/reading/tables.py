@@ -71,6 +71,11 @@ class ShardTables:
         self.ready()
         return all(self._sidecars.get(shard.number, True) for shard in self._shards)
 
+    @property
+    def heads(self) -> list[TableHead]:
+        """The head of each table that was found."""
+        return [self._heads[number] for number in sorted(self._heads)]
+
     def counts(self) -> Integers:
         """Samples of each shard, shape (number of shards,). Scans shards without a table.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 
@@ -131,22 +131,31 @@ def members_agree(
     """
     left = recorded.left()
     places = zip(recorded.groups(), (placed or recorded).groups(), strict=True)
-    if len(left) < len(recorded) and isinstance(keys, list):
-        return False
     for group, there in places:
         rows, sizes = group.rows, group.ends - group.starts
-        of_group: Any = keys
+        # Of long keys there is a list; samples whose members are known have none.
+        of_group = (
+            _matrix([keys[n] for n in rows.tolist()]) if isinstance(keys, list) else keys[rows]
+        )
         for number in wanted(group.fields):
             before = group.ends[:, number - 1] if number else np.zeros(len(rows), np.int64)
             mtime = group.starts[:, number] - (before + BLOCK - 1) // BLOCK * BLOCK > BLOCK
             at = payloads[rows] - BLOCK + there.starts[:, number]
             field = b"." + group.fields[number].encode("ascii") + b"\0"
-            if not _headers_agree(data, at, sizes[:, number], of_group[rows], field, mtime):
+            if not _headers_agree(data, at, sizes[:, number], of_group, field, mtime):
                 return False
     if not len(left):
         return True
     rest = [keys[row] for row in left.tolist()] if isinstance(keys, list) else keys[left]
     return first_members_agree(data, payloads[left], rest)
+
+
+def _matrix(keys: list[bytes]) -> KeyMatrix:
+    """Keys as a matrix, zeros after shorter ones."""
+    width = max(1, *map(len, keys))
+    return np.frombuffer(b"".join(key.ljust(width, b"\0") for key in keys), np.uint8).reshape(
+        -1, width
+    )
 
 
 def members_in(

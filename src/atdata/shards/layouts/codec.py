@@ -7,6 +7,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from atdata.errors import DecodeError, ShardError
 from atdata.samples.codec import SPECIAL, SampleCodec
+from atdata.samples.dict_sample import picked
 from atdata.samples.kinds import Field, Misfit
 from atdata.shards.layouts.names import field_text, key_text, of_sample
 from atdata.shards.layouts.values import Decode, Packed, Unpacked, decoder_of, fits
@@ -186,20 +187,29 @@ class MembersCodec(Generic[T]):
         return plan
 
     def _untyped(self, members: tuple[str, ...]) -> Plan:
-        return Plan([(name, at, decoder_of(name)) for at, name in enumerate(members)], [], [])
+        places = {name: at for at, name in enumerate(members)}
+        wanted = places if self.base.selected is None else picked(places, self.base.selected)
+        return Plan([(name, at, decoder_of(name)) for name, at in wanted.items()], [], [])
 
     def _typed(self, members: tuple[str, ...]) -> Plan:
-        fields = [field for field in self.base.fields if field.name not in SPECIAL]
+        # What another field takes, this one does not, whether or not that is read.
+        whole, kept = self.base.whole or self.base, self.base.by_name
+        fields = [field for field in whole.fields if field.name not in SPECIAL]
         left, taken = fields, dict[str, str]()
         for choose in (self._by_name, _by_first_part, _by_kind):
             free = [name for name in members if name not in taken.values()]
             chosen = {field.name: choose(field, free) for field in left}
-            for field in left:
-                self._check_choice(field, chosen, members)
+            for field in sorted(left, key=lambda field: field.name not in kept):
+                try:
+                    self._check_choice(field, chosen, members)
+                except Misfit:
+                    if field.name in kept:
+                        raise
+                    chosen[field.name] = []
             taken |= {name: found[0] for name, found in chosen.items() if found}
             # Where a Member names it, no other member is meant.
             left = [field for field in left if field.name not in taken and not field.members]
-        left = [field for field in fields if field.name not in taken]
+        left = [field for field in fields if field.name in kept and field.name not in taken]
         for field in left:
             if field.name not in self.base.defaults:
                 raise self._none(field, members)
