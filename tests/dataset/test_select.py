@@ -73,7 +73,9 @@ def test_selected_samples_are_the_samples_with_other_fields_dropped(
         opened = Dataset[kind] if data.draw(st.booleans()) else Dataset  # type: ignore[valid-type]
         whole = opened(str(Path(folder) / "x.tar"))
         first = whole[0]
-        known = list(first) if isinstance(first, atdata.DictSample) else list(kind.__annotations__)
+        known: list[str] = (
+            list(first) if isinstance(first, atdata.DictSample) else list(kind.__annotations__)
+        )
         assume(len(known) > 0)
         some = st.lists(st.sampled_from(known), min_size=1, unique=True)
         names = tuple(data.draw(some))
