@@ -18,7 +18,7 @@ import numpy as np
 
 import atdata
 from atdata.local import LocalIndex
-from tests.compat.samples import Point, Sample, sample
+from tests.compat.samples import Pair, Point, Rich, Sample, pair, rich, sample
 
 SAMPLES = 50
 DID = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"
@@ -47,6 +47,7 @@ def make(folder: Path) -> None:
         sample_type=Point,
         maxcount=20,
     )
+    make_newer(folder)
     both = atdata.mix([dataset, dataset], weights=[2, 1], seed=5)
     states = {
         "ordered": _state(dataset.ordered(), 13),
@@ -75,6 +76,12 @@ def make(folder: Path) -> None:
             index.label("digits", f"{number + 1}.0.0", entry)
 
 
+def make_newer(folder: Path) -> None:
+    """Write shards of the newer kinds, and of members, with tables and the types of samples."""
+    atdata.write_samples(map(rich, range(SAMPLES)), folder / "rich.tar")
+    atdata.write_samples(map(pair, range(SAMPLES)), folder / "pairs.tar", layout="members")
+
+
 def make_records(folder: Path) -> None:
     """Promote a dataset as blobs on a network of its own, and keep the records of the account."""
     from atdata.atmosphere import AtmosphereClient, PDSBlobStore
@@ -93,6 +100,9 @@ def make_records(folder: Path) -> None:
         kept: list[tuple[str, atdata.Dataset[Any], Any]] = [
             ("digits", digits, "ac.foundation.dataset"),
             ("points", points, "science.alt.dataset"),
+            ("rich", atdata.Dataset[Rich](folder / "rich.tar"), "ac.foundation.dataset"),
+            ("rich-alt", atdata.Dataset[Rich](folder / "rich.tar"), "science.alt.dataset"),
+            ("pairs", atdata.Dataset[Pair](folder / "pairs.tar"), "ac.foundation.dataset"),
         ]
         for name, dataset, family in kept:
             entry = index.insert_dataset(dataset, name=name, tags=["kept"], license="MIT")

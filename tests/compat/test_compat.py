@@ -17,10 +17,12 @@ from atdata.atmosphere import AtmosphereClient, AtmosphereIndex
 from atdata.local import LocalIndex
 from atdata.testing.network import Network
 from tests.compat import make, samples
-from tests.compat.samples import Point, Sample, sample
+from tests.compat.samples import Pair, Point, Rich, Sample, pair, rich, sample
 
 DATA = Path(__file__).parent / "data"
 VERSIONS = sorted(path.name for path in DATA.iterdir())
+NEWER = [name for name in VERSIONS if (DATA / name / "rich.tar").exists()]
+"""Those that wrote the newer kinds, members, and the types of samples next to shards."""
 
 
 @pytest.fixture(params=VERSIONS)
@@ -54,6 +56,41 @@ def test_the_same_samples_make_the_same_files(written: Path, tmp_path: Path) -> 
     assert {path.name: path.read_bytes() for path in again.glob("data-*")} == {
         path.name: path.read_bytes() for path in written.glob("data-*")
     }
+
+
+@pytest.fixture(params=NEWER)
+def newer(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """What a version wrote that knew the newer kinds."""
+    return Path(shutil.copytree(DATA / request.param, tmp_path / "written"))
+
+
+@pytest.mark.parametrize("name", ["rich", "pairs"])
+def test_newer_kinds_are_read(newer: Path, name: str) -> None:
+    """Every sample is equal in every order, with its table and without; so is the recorded type."""
+    kind: type[Any] = {"rich": Rich, "pairs": Pair}[name]
+    make_one: Any = {"rich": rich, "pairs": pair}[name]
+    expected = [make_one(number) for number in range(make.SAMPLES)]
+    path = newer / f"{name}.tar"
+    found = atdata.load_dataset(str(path), split="train")
+    assert atdata.schema_of(found.sample_type).fields == atdata.schema_of(kind).fields
+    assert len(list(found)) == make.SAMPLES
+    for table in (True, False):
+        if not table:
+            path.with_name(f"{name}.tar.idx").unlink()
+        opened = atdata.Dataset[Any].of(kind, path)
+        assert list(opened) == expected
+        assert [row for batch in opened.ordered(8) for row in batch.samples] == expected
+        assert [opened[i] for i in (0, 19, 49)] == [expected[i] for i in (0, 19, 49)]
+        assert opened.by_key("000000007") == expected[7]
+
+
+def test_newer_kinds_make_the_same_files(newer: Path, tmp_path: Path) -> None:
+    """Shards, tables and recorded types of today are those of then, byte for byte."""
+    again = tmp_path / "again"
+    again.mkdir()
+    make.make_newer(again)
+    for path in again.iterdir():
+        assert path.read_bytes() == (newer / path.name).read_bytes(), path.name
 
 
 def readings(folder: Path) -> Iterator[tuple[str, Any]]:
@@ -114,10 +151,18 @@ def test_records_are_read(
         client.put_record(collection, rkey, record["value"], replaces=None)
     index = AtmosphereIndex(AtmosphereClient())
     entries = {entry.name: entry for entry in index.list_datasets(account.did)}
-    assert sorted(entries) == ["digits", "points"]
-    for entry, expected in ((entries["digits"], Sample), (entries["points"], Point)):
+    types: dict[str, type] = {"digits": Sample, "points": Point}
+    if (written / "rich.tar").exists():
+        types |= {"rich": Rich, "rich-alt": Rich, "pairs": Pair}
+    assert sorted(entries) == sorted(types)
+    for name, expected in types.items():
+        entry = entries[name]
         assert entry.tags == ("kept",)
         found = atdata.load_dataset(str(entry.uri), split="train")
         assert found.sample_type.__name__ == expected.__name__
+        # One family keeps fields in a map, whose keys are sorted.
+        kinds = (atdata.schema_of(kind) for kind in (found.sample_type, expected))
+        read, own = ({field.name: field for field in kind.fields} for kind in kinds)
+        assert read == own
     digits = atdata.load_dataset(str(entries["digits"].uri), samples.Sample, split="train")
     assert list(digits.ordered()) == [sample(number) for number in range(make.SAMPLES)]
