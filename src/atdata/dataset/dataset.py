@@ -31,7 +31,6 @@ from atdata.dataset.reading.rows import ItemsOf, Run, items_of
 from atdata.dataset.reading.selecting import select_step
 from atdata.dataset.reading.steps import Map, OnError, Step, Steps, View, steps_of
 from atdata.dataset.reading.stream import EpochStream, Reading
-from atdata.dataset.reading.token_rows import TokenRow, TokenRows
 from atdata.dataset.reading.values import By
 from atdata.dataset.reading.zipped import Zipped
 from atdata.dataset.reshape import dropped, extended, renamed
@@ -43,10 +42,13 @@ from atdata.samples.batch import SampleBatch
 from atdata.samples.codec import check_sample_type, is_sample_type
 from atdata.samples.dict_sample import DictSample
 from atdata.samples.pickling import check_type
+from atdata.system.forks import importing
 
 if TYPE_CHECKING:
     # Python has defaults of type variables from 3.13 on; type checkers know them everywhere.
     from typing_extensions import TypeVar as _TypeVar
+
+    from atdata.dataset.reading.token_rows import TokenRow
 
     T = _TypeVar("T", default=Any)
 else:
@@ -290,6 +292,9 @@ class Dataset(Exports, Verbs[T]):
                 raise OptionError(f"pack: {name}={value!r:.80}: expected a whole number.")
         if length < 1:
             raise OptionError(f"pack: length={length}: expected 1 or more.")
+        with importing():
+            from atdata.dataset.reading.token_rows import TokenRow, TokenRows
+
         origin = TokenRows(self._whole(), tokens, length, pad, eos, split)
         return _dataset_of(TokenRow, origin, Steps(TokenRow), self._share)
 
