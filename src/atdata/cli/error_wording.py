@@ -34,7 +34,7 @@ _REWORDED: Final = (
     (r"\b(maxcount|name|description|license|index|schema)=(?=\S)", r"--\1 "),
     (r"\b(maxcount|name|description|license|index|schema)=", r"--\1"),
     (r"\btags=", "--tag "),
-    (r"fields=\[…\]", "--field NAME"),
+    (r"dataset\.select\(…\)", "--field NAME"),
 )
 """Patterns in the library's messages → what a person at a shell types instead."""
 

@@ -40,18 +40,19 @@ def export(
     if found.sample_type is DictSample:
         recorded = recorded_type(found.source)
         found = found if recorded is None else Dataset.of(recorded, found.source)
+    if fields:
+        found = found.select(*fields)
     row = of_name(to)
     if row is FORMATS["parquet"]:
-        found.to_parquet(to, fields=fields)
+        found.to_parquet(to)
     elif row is FORMATS["csv"]:
-        found.to_csv(to, fields=fields)
+        found.to_csv(to)
     elif row is FORMATS["jsonl"]:
-        found.to_jsonl(to, fields=fields)
-    elif row is FORMATS["numpy"] and fields is None and Path(to).suffix == ".npz":
+        found.to_jsonl(to)
+    elif row is FORMATS["numpy"] and Path(to).suffix == ".npz":
         found.to_numpy(to)
     else:
         raise OptionError(
-            f"{to!r} cannot be written: its ending has to be .parquet, .csv, .jsonl, or, for all "
-            "fields, .npz."
+            f"{to!r} cannot be written: its ending has to be .parquet, .csv, .jsonl or .npz."
         )
     print(to)

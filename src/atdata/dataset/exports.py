@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -23,6 +23,7 @@ class Exports:
     """A dataset as tables of other libraries, and as files of other formats.
 
     Samples stream: a batch at a time is in memory, except where all of them are asked for.
+    `Dataset.select` leaves fields out.
     """
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
@@ -47,7 +48,6 @@ class Exports:
         self,
         path: str | Path,
         *,
-        fields: Sequence[str] | None = None,
         types: ColumnTypes | None = None,
         compression: str = "zstd",
         row_group_bytes: int = 64 << 20,
@@ -60,7 +60,6 @@ class Exports:
 
         Args:
             path: The file; an existing one is replaced.
-            fields: The fields to write, in order; None: all.
             types: Field → what its type leaves open: ``Shape(28, 28)``, the shape that all of its
                 arrays have; ``"uint64"`` for integers over 2**63 - 1; ``"str"`` for times with
                 and without an offset.
@@ -80,7 +79,6 @@ class Exports:
             "parquet",
             self,
             path,
-            fields=fields,
             types=types,
             compression=compression,
             row_group_bytes=row_group_bytes,
@@ -90,7 +88,6 @@ class Exports:
         self,
         path: str | Path,
         *,
-        fields: Sequence[str] | None = None,
         types: ColumnTypes | None = None,
     ) -> Path:
         """Write one line a sample to a CSV file: the whole file or none.
@@ -99,7 +96,6 @@ class Exports:
 
         Args:
             path: The file; an existing one is replaced.
-            fields: The fields to write, in order; None: all.
             types: ``"uint64"`` of a field of integers over 2**63 - 1.
 
         Raises:
@@ -107,21 +103,20 @@ class Exports:
                 names it.
             StoreError: The disk is full, or cannot be written.
         """
-        return _written("csv", self, path, fields=fields, types=types)  # type: ignore[no-any-return]
+        return _written("csv", self, path, types=types)  # type: ignore[no-any-return]
 
-    def to_jsonl(self, path: str | Path, *, fields: Sequence[str] | None = None) -> Path:
+    def to_jsonl(self, path: str | Path) -> Path:
         """Write one JSON object a line: the whole file or none. Arrays are nested lists.
 
         Args:
             path: The file; an existing one is replaced.
-            fields: The fields to write, in order; None: all.
 
         Raises:
             OptionError: A field of what JSON lacks, such as bytes; names it.
             EncodeError: NaN or an infinity; names the sample and the path.
             StoreError: The disk is full, or cannot be written.
         """
-        return _written("jsonl", self, path, fields=fields)  # type: ignore[no-any-return]
+        return _written("jsonl", self, path)  # type: ignore[no-any-return]
 
     def to_numpy(self, path: str | Path | None = None) -> dict[str, AnyArray]:
         """All samples as one array a field, of shape (n, …), in memory; as `SampleBatch.as_numpy`.

@@ -191,7 +191,8 @@ def _iterated(samples: Any) -> Iterator[Any]:
         columns = "table" if isinstance(samples, Mapping) else "dict(table)"
         raise SampleTypeError(
             f"Expected samples, found a table of columns, a {type(samples).__name__}. Write it "
-            f"with atdata.write_columns({columns}, path, sample_type=…)."
+            f"with atdata.write_columns({columns}, path, sample_type=…); or, with a type of its "
+            "own, atdata.from_pandas(table).write(path), and so from_polars, from_arrow or from_hf."
         )
     if not isinstance(samples, Iterable) or isinstance(samples, str | bytes | os.PathLike | type):
         raise SampleTypeError(

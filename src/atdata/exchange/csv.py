@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -13,7 +13,7 @@ from atdata.errors import OptionError, SchemaError
 from atdata.exchange.arrow_import import ArrowSource, Columns, importer_of
 from atdata.exchange.arrow_library import pa, pc
 from atdata.exchange.export import Export
-from atdata.exchange.fields import fields_to_write
+from atdata.exchange.fields import typed_fields
 from atdata.exchange.files import expanded, read_errors, whole_file
 from atdata.exchange.importer import Importer
 from atdata.exchange.infer import Nulls, survey
@@ -50,21 +50,20 @@ def to_csv(
     dataset: Dataset[Any],
     path: str | Path,
     *,
-    fields: Sequence[str] | None = None,
     types: ColumnTypes | None = None,
 ) -> Path:
     """Write one line a sample; see `Dataset.to_csv`."""
     csv = require("pyarrow.csv", purpose="CSV files")
-    chosen = fields_to_write(dataset, fields)
+    chosen = typed_fields(dataset).values()
     for field in chosen:
         if isinstance(field.kind, _MANY) or field.kind == Primitive("bytes"):
             raise OptionError(
                 f"{dataset.sample_type.__name__}.{field.name} is {field.kind.describe()}, which is "
-                "no single text or number, as CSV has them. Leave it out, fields=[…], or write "
-                "a Parquet file."
+                "no single text or number, as CSV has them. Leave it out, dataset.select(…), or "
+                "write a Parquet file."
             )
-    names = [field.name for field in chosen]
-    export = Export(dataset, {**_as_text(chosen), **(types or {})}, names)
+    export = Export(dataset, {**_as_text(chosen), **(types or {})})
+    names = list(export.forms)
     schema = pa.schema([(name, _plain(export.schema.field(name).type)) for name in names])
     options = csv.WriteOptions(quoting_style="needed")
     with whole_file(path) as file, csv.CSVWriter(str(file), schema, write_options=options) as out:
@@ -74,7 +73,7 @@ def to_csv(
     return Path(path)
 
 
-def _as_text(fields: list[Field]) -> dict[str, str]:
+def _as_text(fields: Iterable[Field]) -> dict[str, str]:
     return {field.name: "str" for field in fields if isinstance(field.kind, DateTime | Time)}
 
 

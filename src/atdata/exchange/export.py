@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime, time
 from typing import Any, Final
 
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.exports import ColumnTypes
-from atdata.errors import EncodeError, OptionError, SampleTypeError
+from atdata.errors import EncodeError, OptionError
 from atdata.exchange.arrow_library import pa
 from atdata.exchange.arrow_schema import arrow_schema
+from atdata.exchange.fields import typed_fields
 from atdata.exchange.forms.form import Form
 from atdata.exchange.forms.scalars import UNSIGNED
 from atdata.exchange.forms.table import Wanted, form_of
 from atdata.samples.batch import SampleBatch, columnar
-from atdata.samples.codec import fields_of
 from atdata.samples.described import Shape
 from atdata.samples.kinds import Array, Kind, Misfit
 from atdata.samples.text_column import TextColumn
@@ -34,28 +34,15 @@ class Export:
     Args:
         dataset: The dataset.
         types: Field → the type of its column, where the field's leaves it open.
-        fields: The fields to export, in order; None: all.
 
     Raises:
         SampleTypeError: Its samples have no type.
         OptionError: ``types`` names no field, or a type that its values cannot have.
     """
 
-    def __init__(
-        self,
-        dataset: Dataset[Any],
-        types: ColumnTypes | None = None,
-        fields: Sequence[str] | None = None,
-    ) -> None:
+    def __init__(self, dataset: Dataset[Any], types: ColumnTypes | None = None) -> None:
         self._dataset = dataset
-        self.fields = fields_of(dataset.sample_type) if dataset._type_is_known else {}
-        if not self.fields:
-            raise SampleTypeError(
-                f"{dataset!r}: its samples have no type, so that their columns have none. Name it: "
-                "Dataset[Photo](…), dataset.as_type(Photo), or the return annotation of a map."
-            )
-        if fields is not None:
-            self.fields = {name: self.fields[name] for name in fields}
+        self.fields = typed_fields(dataset)
         first: SampleBatch[Any] | None = next(iter(dataset.ordered(_FIRST)), None)
         self.forms = {
             name: _form(name, field.kind, first, dict(types or {}).get(name))

@@ -1,28 +1,26 @@
-"""The fields of a dataset that a caller names."""
+"""The fields of a dataset that goes out: its samples need a type."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from atdata.dataset.dataset import Dataset
-from atdata.errors import OptionError
-from atdata.samples.codec import codec_of
+from atdata.errors import SampleTypeError
+from atdata.samples.codec import fields_of
 from atdata.samples.kinds import Field
 
 
-def fields_to_write(dataset: Dataset[Any], fields: Sequence[str] | None) -> list[Field]:
-    """The fields that the caller names; all of them if none is named.
+def typed_fields(dataset: Dataset[Any]) -> Mapping[str, Field]:
+    """The fields of a dataset's samples, by name.
 
     Raises:
-        OptionError: There is no such field.
+        SampleTypeError: They have no type.
     """
-    known = codec_of(dataset.sample_type).by_name
-    if isinstance(fields, str):
-        raise OptionError(f"fields={fields!r}: expected a list of names, [{fields!r}].")
-    for name in fields or ():
-        if name not in known:
-            raise OptionError(
-                f"{dataset.sample_type.__name__} has no field {name!r}. It has: {', '.join(known)}."
-            )
-    return [known[name] for name in (known if fields is None else fields)]
+    found = fields_of(dataset.sample_type) if dataset._type_is_known else {}
+    if not found:
+        raise SampleTypeError(
+            f"{dataset!r}: its samples have no type, so that their columns have none. Name it: "
+            "Dataset[Photo](…), dataset.as_type(Photo), or the return annotation of a map."
+        )
+    return found

@@ -13,7 +13,7 @@ from atdata._limits import limits
 from atdata.dataset.dataset import Dataset
 from atdata.errors import AtdataError, EncodeError, OptionError, SchemaError, SourceError
 from atdata.exchange.field_names import class_name, field_names
-from atdata.exchange.fields import fields_to_write
+from atdata.exchange.fields import typed_fields
 from atdata.exchange.files import expanded, whole_file
 from atdata.exchange.importer import MODULE, Importer, samples_of
 from atdata.exchange.infer_values import Seen
@@ -29,16 +29,14 @@ T = TypeVar("T")
 _ROWS: Final = 1024
 
 
-def to_jsonl(
-    dataset: Dataset[Any], path: str | Path, *, fields: Sequence[str] | None = None
-) -> Path:
+def to_jsonl(dataset: Dataset[Any], path: str | Path) -> Path:
     """Write one JSON object a sample; see `Dataset.to_jsonl`."""
-    chosen = fields_to_write(dataset, fields)
+    chosen = typed_fields(dataset).values()
     for field in chosen:
         if lacks := without_json(field.kind):
             raise OptionError(
                 f"{dataset.sample_type.__name__}.{field.name} is {lacks}, which JSON lacks. Leave "
-                "it out, fields=[…], or write a Parquet file."
+                "it out, dataset.select(…), or write a Parquet file."
             )
     with whole_file(path) as file, file.open("w", encoding="utf-8", newline="\n") as lines:
         for number, sample in enumerate(dataset.ordered()):

@@ -47,7 +47,7 @@ def to_numpy(dataset: Dataset[Any], path: str | Path | None = None) -> dict[str,
 
 
 def from_numpy(
-    arrays: str | Path | Mapping[str, AnyArray],
+    arrays: str | Path | Mapping[str, Any],
     sample_type: type[T] | None = None,
     *,
     columns: Mapping[str, str] | None = None,
@@ -58,8 +58,9 @@ def from_numpy(
     Without a class, arrays of one axis become numbers or text, others arrays of their shape.
 
     Args:
-        arrays: A dict of arrays, memory-mapped ones included; an ``.npz`` file; or an ``.npy``
-            file, whose field is ``data``. Arrays of Python objects are refused.
+        arrays: A dict of arrays; an ``.npz`` file; or an ``.npy`` file, whose field is ``data``.
+            Arrays of HDF5 and zarr files and memory-mapped ones are read piece by piece. Arrays
+            of Python objects are refused.
         sample_type: Type of the samples, whose fields are found by name.
         columns: Name of an array → name of its field; None: all, under their own names.
         name: Name for the type that is made; None: that of the file.
@@ -80,8 +81,8 @@ def from_numpy(
     for key in asked:
         if key not in arrays:
             raise OptionError(f"{where}: no array {key!r}. There are: {', '.join(arrays)}.")
-    found = {key: np.asanyarray(arrays[key]) for key in asked}
-    lengths = {key: len(array) if array.ndim else -1 for key, array in found.items()}
+    found: dict[str, Any] = {key: _sliceable(arrays[key]) for key in asked}
+    lengths = {key: int(array.shape[0]) if array.ndim else -1 for key, array in found.items()}
     if len(set(lengths.values())) > 1 or -1 in lengths.values():
         shown = ", ".join(f"{key} {array.shape}" for key, array in found.items())
         raise EncodeError(
@@ -117,7 +118,7 @@ def from_numpy(
         read = {field: key for field, key in read.items() if field in codec.by_name}
     count = next(iter(lengths.values()))
     kinds = {each.name: each.kind for each in codec_of(made).fields}
-    size = sum(array[:1].nbytes for array in found.values())
+    size = sum(int(np.prod(each.shape[1:])) * each.dtype.itemsize for each in found.values())
     step = max(1, _ROWS_BYTES // max(1, size))
 
     def batches() -> Iterator[Mapping[str, Values]]:
@@ -130,21 +131,28 @@ def from_numpy(
     return Importer(made, batches, source=where, count=count, notes=tuple(notes))
 
 
-def _values(kind: Kind, array: AnyArray) -> Values:
+def _sliceable(array: Any) -> Any:
+    """An array, or a dataset of h5py or an array of zarr as it is: they are read slice by slice."""
+    known = isinstance(getattr(array, "dtype", None), np.dtype) and hasattr(array, "ndim")
+    return array if known and hasattr(array, "__getitem__") else np.asanyarray(array)
+
+
+def _values(kind: Kind, part: Any) -> Values:
     """Rows as `write_columns` takes them: other values than arrays and numbers as a list."""
+    array: AnyArray = np.asanyarray(part)
     if isinstance(kind, Array | ClassLabel | IntChoice) or array.dtype.kind in "biuf":
         return array
     return array.tolist()  # type: ignore[no-any-return]
 
 
-def _kind(key: str, array: AnyArray) -> Kind:
+def _kind(key: str, array: Any) -> Kind:
     if array.dtype.hasobject:
         raise SchemaError(
             f"The array {key!r} holds Python objects. Convert it to a dtype of numbers or text."
         )
     if array.ndim == 1 and array.dtype.kind in _SCALARS:
         return Primitive(_SCALARS[array.dtype.kind])
-    return Array(dtype_name(array.dtype), array.shape[1:])
+    return Array(dtype_name(array.dtype), tuple(map(int, array.shape[1:])))
 
 
 def _read(file: Path) -> Mapping[str, AnyArray]:

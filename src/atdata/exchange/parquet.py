@@ -13,7 +13,6 @@ from atdata.errors import SchemaError
 from atdata.exchange.arrow_import import ArrowSource, Columns, importer_of, rows_of
 from atdata.exchange.arrow_library import pa
 from atdata.exchange.export import Export
-from atdata.exchange.fields import fields_to_write
 from atdata.exchange.files import expanded, read_errors, whole_file
 from atdata.exchange.importer import Importer
 from atdata.exchange.infer import Nulls, survey
@@ -26,16 +25,13 @@ def to_parquet(
     dataset: Dataset[Any],
     path: str | Path,
     *,
-    fields: Sequence[str] | None = None,
     types: ColumnTypes | None = None,
     compression: str = "zstd",
     row_group_bytes: int = _ROW_GROUP_BYTES,
 ) -> Path:
     """Write all samples to one Parquet file; a batch at a time is in memory."""
     parquet = require("pyarrow.parquet", purpose="Parquet files")
-    if fields is not None:
-        fields = [field.name for field in fields_to_write(dataset, fields)]
-    export = Export(dataset, types, fields)
+    export = Export(dataset, types)
     with whole_file(path) as file:
         writer = parquet.ParquetWriter(file, export.schema, compression=compression)
         waiting: list[Any] = []

@@ -357,8 +357,8 @@ def _no_shards(found: object) -> UrlError:
         f"Shards are named by a str or a path, found {type(found).__name__}. Dataset(…) reads what "
         "is stored: give it the path or URL of shards, several of them, an entry of an index, or a "
         "source. Store samples in memory first: atdata.write_samples(samples, 'data.tar'), or "
-        "atdata.write_columns(columns, 'data.tar', sample_type=…) for columns, such as dict(df) of "
-        "a DataFrame."
+        "atdata.write_columns(columns, 'data.tar', sample_type=…) for columns; of a DataFrame, "
+        "atdata.from_pandas(df).write('data.tar')."
     )
 
 
