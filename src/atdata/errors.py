@@ -26,6 +26,7 @@ a status below 500, are final::
     │   ├── DatasetNotFoundError
     │   ├── ShardNotFoundError (FileNotFoundError)
     │   └── SampleNotFoundError (IndexError) no sample at this position or with this key
+    ├── JoinError (LookupError)              samples that cannot be joined by their keys
     ├── LabelExistsError (ValueError)        a version of a name that is another dataset's
     ├── NoDataUrlsError (ValueError)         an entry or a dataset that names no shard
     ├── UrlError (ValueError)                a URL of no known scheme or form
@@ -58,6 +59,7 @@ a status below 500, are final::
     ├── UnknownFieldWarning                  a stored field that the sample type does not have
     ├── UnreadMembersWarning                 members of a shard that are not samples
     ├── SkippedSamplesWarning                samples that cannot be decoded, with on_error="skip"
+    ├── MissingSamplesWarning                samples of a join that the other dataset does not have
     └── UnreadFilesWarning                   compressed tars in a folder of shards
 """
 
@@ -237,6 +239,10 @@ class SampleNotFoundError(NotFoundError, IndexError):
     """A dataset has no sample at this position, or with this key."""
 
 
+class JoinError(AtdataError, LookupError):
+    """Samples cannot be joined: one has no counterpart, or two have one key."""
+
+
 class LabelExistsError(AtdataError, ValueError):
     """A version of a name already leads to another dataset; labels move only on request."""
 
@@ -383,6 +389,10 @@ class UnreadMembersWarning(AtdataWarning):
 
 class SkippedSamplesWarning(AtdataWarning):
     """Samples could not be decoded and were skipped, as asked: how many, and the first error."""
+
+
+class MissingSamplesWarning(AtdataWarning):
+    """Samples of a joined dataset have no counterpart in the other: how many, and their keys."""
 
 
 class UnreadFilesWarning(AtdataWarning):

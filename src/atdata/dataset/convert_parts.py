@@ -20,7 +20,7 @@ from atdata._shardlist import Layout, ShardInfo
 from atdata.dataset.counted import Origin
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.reading.derived import Derived, DerivedEpoch
-from atdata.dataset.reading.epoch import DatasetEpoch, read_epoch
+from atdata.dataset.reading.epoch import DatasetEpoch, Epoch, read_epoch
 from atdata.dataset.reading.in_order import read_shard
 from atdata.dataset.reading.packed import checked_samples, packed_rows
 from atdata.dataset.reading.positions import PositionedShards
@@ -159,7 +159,7 @@ class PartWriter:
                 chain([first], packed),
                 _Sink(self, number),
                 stem=f"{number:06d}",
-                maxcount=self.samples,
+                maxcount=self.samples or self._most(),
                 fsync=self.fsync,
             ).shards[0]
         unread = {}
@@ -183,6 +183,10 @@ class PartWriter:
                 raise shard.changed()
         self._put(json.dumps(asdict(part)).encode(), self.path(number).with_suffix(_RECORD))
         return part
+
+    def _most(self) -> int | None:
+        """Most samples of a part that is not cut; None: it is one shard's."""
+        return max(1, self._origin.samples) if isinstance(self._origin, Derived) else None
 
     def _packed(self, number: int, steps: Steps) -> Iterator[PackedSample]:
         if self.layout == "members":
@@ -216,15 +220,20 @@ class PartWriter:
                 yield rows, rows.keys, [0] * len(rows)
             return
         ranges = [self._range(number)]
+        epoch: Epoch
         if isinstance(origin, Derived):
-            for rows, taken in read_epoch(DerivedEpoch(origin, steps, None), ranges, size=None):
+            epoch = DerivedEpoch(origin, steps, None)
+        else:
+            epoch = DatasetEpoch(origin, steps, None)
+        for rows, taken in read_epoch(epoch, ranges, size=None):
+            positions = positions_in(ranges, taken - 1)
+            numbers = origin.numbers_of(positions)
+            if numbers is not None:
+                yield rows, rows.keys, numbers.tolist()
+            else:
                 # One sample may be chosen twice, and several datasets may have one key.
-                keys = [f"{position:09d}" for position in positions_in(ranges, taken - 1).tolist()]
+                keys = [f"{position:09d}" for position in positions.tolist()]
                 yield rows, keys, [0] * len(rows)
-            return
-        for rows, taken in read_epoch(DatasetEpoch(origin, steps, None), ranges, size=None):
-            numbers = origin.numbers_of(positions_in(ranges, taken - 1)).tolist()
-            yield rows, rows.keys, numbers
 
     def _put(self, data: bytes, path: Path) -> None:
         with disk_errors(path):

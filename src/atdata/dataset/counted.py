@@ -80,10 +80,7 @@ class Counted(Trainable[T]):
         """
         self._check_countable("keys")
         if isinstance(self._origin, Derived):
-            raise LengthError(
-                f"{self!r} has no keys of its own: its samples are those of other datasets. Ask "
-                "one of those."
-            )
+            return self[self._origin.position_of(key)]
         rows, _ = self._steps.apply(RandomAccess(self._origin, self._steps.codec).by_key(key))
         sample: T = rows.samples()[0]
         return sample

@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from weakref import WeakValueDictionary
 
 from atdata._protocols import DataSource, IndexEntry
 from atdata._secrets import redacted
 from atdata._shardlist import ShardInfo
 from atdata.dataset.counted import Origin
-from atdata.dataset.decode.options import Decodes
 from atdata.dataset.exports import Exports
-from atdata.dataset.reading.buffer_shuffle import (
-    DEFAULT_BUFFER_SAMPLES,
-    DEFAULT_BUFFER_SHARDS,
-    ShuffleBuffer,
-    shuffled_stream,
-)
-from atdata.dataset.reading.derived import Derived, DerivedEpoch
-from atdata.dataset.reading.epoch import DatasetEpoch, Epoch, Shuffle
+from atdata.dataset.reading.derived import Derived
 from atdata.dataset.reading.flat import Flat
-from atdata.dataset.reading.in_order import read_in_order
 from atdata.dataset.reading.positions import PositionedShards
 from atdata.dataset.reading.ranks import Share
 from atdata.dataset.reading.results import returned_type
-from atdata.dataset.reading.rows import ItemsOf, Run, items_of
 from atdata.dataset.reading.selecting import select_step
 from atdata.dataset.reading.steps import Map, OnError, Step, Steps, View, steps_of
-from atdata.dataset.reading.stream import EpochStream, Reading
 from atdata.dataset.reading.values import By
 from atdata.dataset.reading.zipped import Zipped
 from atdata.dataset.reshape import dropped, extended, renamed
@@ -38,7 +26,6 @@ from atdata.dataset.verbs import Verbs
 from atdata.errors import OptionError
 from atdata.lenses.lens import Lens
 from atdata.lenses.network import find_lens
-from atdata.samples.batch import SampleBatch
 from atdata.samples.codec import check_sample_type, is_sample_type
 from atdata.samples.dict_sample import DictSample
 from atdata.samples.pickling import check_type
@@ -48,11 +35,13 @@ if TYPE_CHECKING:
     # Python has defaults of type variables from 3.13 on; type checkers know them everywhere.
     from typing_extensions import TypeVar as _TypeVar
 
+    from atdata.dataset.reading.matched import OnMissing
     from atdata.dataset.reading.token_rows import TokenRow
 
     T = _TypeVar("T", default=Any)
+    J = _TypeVar("J", default=Any)
 else:
-    T = TypeVar("T")
+    T, J = TypeVar("T"), TypeVar("J")
 U = TypeVar("U")
 V = TypeVar("V")
 
@@ -133,6 +122,9 @@ class Dataset(Exports, Verbs[T]):
     ) -> Self:
         parts = origin or self._origin, steps or self._steps, share or self._share
         return cast("Self", _dataset_of(self._sample_type, *parts))
+
+    def _reading(self, sample_type: type, origin: Origin) -> Dataset[Any]:
+        return _dataset_of(sample_type, origin, Steps(sample_type), Share())
 
     def _with(self, step: Step, sample_type: type[U]) -> Dataset[U]:
         return _dataset_of(sample_type, self._origin, self._steps.then(step), self._share)
@@ -298,6 +290,45 @@ class Dataset(Exports, Verbs[T]):
         origin = TokenRows(self._whole(), tokens, length, pad, eos, split)
         return _dataset_of(TokenRow, origin, Steps(TokenRow), self._share)
 
+    def join(
+        self,
+        other: Dataset[Any] | str | Path | Sequence[str | Path],
+        as_type: type[J] | None = None,
+        *,
+        on_missing: OnMissing = "raise",
+        prefix: str = "",
+    ) -> Dataset[J]:
+        """Each sample with the fields that another dataset has under its key.
+
+        Length, order, keys and positions stay; so do ranks, states and all verbs. Where samples at
+        the same position have the same key, both datasets are read in lockstep. Any other sample is
+        looked up in an index of the other's keys, of 16 bytes each, made when it is first needed;
+        then no two samples of either dataset may have one key. Shards on servers that have no
+        tables are read a second time for it.
+
+        Args:
+            other: The other dataset; or its shards, whose type is the recorded one, or none.
+            as_type: Type of the joined samples. A dataset without a type is read as those of its
+                fields that the other lacks, their `Member` included. None: a type with all fields;
+                `DictSample`, where a dataset has no type.
+            on_missing: What is done about a sample that ``other`` lacks: ``"raise"``; ``"skip"``
+                leaves it out, as a filter does; ``"none"`` has None in its fields, or no fields in
+                a `DictSample`. A `MissingSamplesWarning` counts them.
+            prefix: Begins the names of the other's fields. Its ``__key__`` and ``__url__`` are not
+                taken.
+
+        Raises:
+            OptionError: Both have a field of one name; another word; or a rank's part.
+            LensNotFoundError: All fields do not make an ``as_type``.
+            SampleTypeError: No type says which fields of ``as_type`` come from where.
+            JoinError: When it is read: a sample is missing; or two have a key that is looked up.
+        """
+        with importing():
+            from atdata.dataset.join import join
+
+        joined = self._reading(*join(self, other, as_type, on_missing=on_missing, prefix=prefix))
+        return joined if as_type in (None, DictSample) else joined.as_type(as_type)
+
     def as_type(self, sample_type: type[U], lens: Lens[T, U] | None = None) -> Dataset[U]:
         """The same samples seen as another type.
 
@@ -332,140 +363,6 @@ class Dataset(Exports, Verbs[T]):
         last, known = self._steps.last_selected, self._type_is_known
         step = select_step(self._sample_type, fields, last, type_is_known=known)
         return self._with(step, step.sample_type)
-
-    @overload
-    def ordered(self, batch_size: None = None) -> Reading[T]: ...
-    @overload
-    def ordered(
-        self, batch_size: int, *, copy: bool = ..., decode: Decodes = ...
-    ) -> Reading[SampleBatch[T]]: ...
-    def ordered(
-        self, batch_size: int | None = None, *, copy: bool = True, decode: Decodes = None
-    ) -> Reading[T] | Reading[SampleBatch[T]]:
-        """Read every sample in the order it is stored in.
-
-        Args:
-            batch_size: Samples a batch, the last one may be smaller; None: one by one.
-            copy: Whether the arrays of a batch are in memory of their own. If not, they are
-                read-only views of the shard where that is possible: where arrays of one shape
-                lie at a constant distance in one shard. Such a view keeps the shard mapped,
-                or the piece of it that was read from a server, for as long as it exists.
-            decode: Field with pictures → how they become one array of a batch, see `Decode`.
-
-        Raises:
-            ShardError: A shard is damaged or cut short.
-            DecodeError: A sample is not of the type, or a picture cannot be decoded.
-        """
-        items = self._items(batch_size, decode)
-        sequential = partial(self._in_order, batch_size, copy=copy)
-        return Reading(
-            EpochStream(self._epoch, None, self._share, items, batch_size, sequential=sequential)
-        )
-
-    @overload
-    def shuffled(
-        self,
-        batch_size: None = None,
-        *,
-        seed: int | None = ...,
-        epoch: int = ...,
-        window: int | None = ...,
-        buffer_samples: int = ...,
-        buffer_shards: int = ...,
-    ) -> Reading[T]: ...
-    @overload
-    def shuffled(
-        self,
-        batch_size: int,
-        *,
-        seed: int | None = ...,
-        epoch: int = ...,
-        window: int | None = ...,
-        buffer_samples: int = ...,
-        buffer_shards: int = ...,
-        decode: Decodes = ...,
-    ) -> Reading[SampleBatch[T]]: ...
-    def shuffled(
-        self,
-        batch_size: int | None = None,
-        *,
-        seed: int | None = None,
-        epoch: int = 0,
-        window: int | None = None,
-        buffer_samples: int = DEFAULT_BUFFER_SAMPLES,
-        buffer_shards: int = DEFAULT_BUFFER_SHARDS,
-        decode: Decodes = None,
-    ) -> Reading[T] | Reading[SampleBatch[T]]:
-        """Read every sample once, in random order.
-
-        Where every shard is a local file or has a sample table next to it, this is a permutation
-        of the whole dataset: small blocks of neighbours are permuted globally, then their samples
-        are mixed in a window. Other shards are read once only: it is a buffer that is drawn from,
-        unless this is a rank's part, whatever else was asked of the dataset before. A state says
-        which of the two it is of, and resumes in the same.
-
-        Args:
-            batch_size: Samples a batch; None: one by one.
-            seed: Same seed and epoch, same order; None: another order each time, or 0 for a
-                dataset that is split among ranks.
-            epoch: Another order for each epoch, from 0 on.
-            window: Samples that are mixed with each other; None: about 32 MB of them. Takes
-                that much memory twice, but for small samples of a few local shards.
-            buffer_samples: Of a buffer: samples held and drawn from.
-            buffer_shards: Of a buffer: shards read at the same time.
-            decode: As for `ordered`.
-        """
-        items = self._items(batch_size, decode)
-        buffer = ShuffleBuffer(buffer_samples, buffer_shards)
-        how = self._shuffle(seed, epoch, window)
-        permuted = EpochStream(self._epoch, how, self._share, items, batch_size)
-        if isinstance(self._origin, Derived):
-            return Reading(permuted)
-        return Reading(shuffled_stream(permuted, self._origin, self._steps, buffer, how))
-
-    def _items(self, batch_size: int | None, decode: Decodes) -> ItemsOf[Any]:
-        """What makes batches, or single samples where ``batch_size`` is None."""
-        known, skips = self._type_is_known, self._skips
-        return items_of(self._sample_type, batch_size, decode, type_is_known=known, skips=skips)
-
-    def _epoch(self, shuffle: Shuffle | None) -> Epoch:
-        if isinstance(self._origin, Derived):
-            return DerivedEpoch(self._origin, self._steps, shuffle)
-        return DatasetEpoch(self._origin, self._steps, shuffle)
-
-    def _in_order(self, size: int | None, *, copy: bool = True) -> Iterator[Run] | None:
-        if isinstance(self._origin, Derived):
-            runs = self._origin.in_order(size, copy=copy)
-            return runs and self._steps.applied(runs)
-        if self._steps.selected is not None and self._origin.has_members_on_servers():
-            # A stream would be of all members.
-            return None
-        return read_in_order(self._origin, self._steps, size, copy=copy)
-
-    def _sequential(self, batch_size: int) -> Iterator[Run] | None:
-        if isinstance(self._origin, PositionedShards) and self._origin.tables.are_next_to_shards():
-            return None
-        # By position, shards without tables would be read twice: first to find their samples.
-        return self._in_order(batch_size)
-
-    @property
-    def _is_filtered(self) -> bool:
-        derived = isinstance(self._origin, Derived) and self._origin.is_filtered
-        return derived or self._steps.is_filtered
-
-    @property
-    def _skips(self) -> bool:
-        return self._steps.skips or (isinstance(self._origin, Derived) and self._origin.skips)
-
-    def _known_samples(self) -> int | None:
-        return self._origin.known_samples()
-
-    @property
-    def _type_is_known(self) -> bool:
-        return self._steps.type_is_known
-
-    def __iter__(self) -> Iterator[T]:
-        return iter(self.ordered())
 
     @property
     def is_plain(self) -> bool:

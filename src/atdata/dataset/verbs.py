@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, Self, TypeAlias, TypeVar, get_args
+from typing import Any, Literal, Self, TypeAlias, TypeVar, get_args
 
 import numpy as np
 
 from atdata._arrays import AnyArray
 from atdata._protocols import DataSource
-from atdata.dataset.counted import Counted, Origin
+from atdata.dataset.counted import Origin
+from atdata.dataset.orders import Orders
 from atdata.dataset.reading.choices import (
     Choice,
     Distinct,
@@ -31,7 +32,6 @@ from atdata.dataset.reading.epoch import Shuffle
 from atdata.dataset.reading.joined import Joined, check_same_type
 from atdata.dataset.reading.positions import PositionedShards
 from atdata.dataset.reading.ranks import Even, Share, find_share
-from atdata.dataset.reading.rows import Run
 from atdata.dataset.reading.steps import Filter, Steps
 from atdata.dataset.reading.subscripts import check_slice, positions_of
 from atdata.dataset.reading.values import By, Values
@@ -48,16 +48,8 @@ Stop: TypeAlias = Literal["first", "all"]
 """Where several datasets end: with the first that has no samples left, or when all have none."""
 
 
-class Verbs(Counted[T]):
+class Verbs(Orders[T]):
     """What gives a dataset of the same type. Nothing is read before samples are."""
-
-    @abstractmethod
-    def _in_order(self, size: int | None, *, copy: bool = True) -> Iterator[Run] | None:
-        """See `Part`."""
-
-    @abstractmethod
-    def _known_samples(self) -> int | None:
-        """See `Part`."""
 
     @property
     @abstractmethod
@@ -78,6 +70,10 @@ class Verbs(Counted[T]):
         share: Share | None = None,
     ) -> Self:
         """This dataset with other parts; None: the same."""
+
+    @abstractmethod
+    def _reading(self, sample_type: type, origin: Origin) -> Verbs[Any]:
+        """A dataset of samples of a type, without steps."""
 
     def filter(self, predicate: Callable[[T], bool]) -> Self:
         """Only the samples for which ``predicate`` is true."""

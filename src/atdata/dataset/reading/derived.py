@@ -18,6 +18,7 @@ from atdata.dataset.reading.positions import PositionedShards
 from atdata.dataset.reading.rows import Rows, Run
 from atdata.dataset.reading.shards import Shard
 from atdata.dataset.reading.steps import Steps
+from atdata.errors import LengthError
 from atdata.sources.joined import JoinedSource
 
 
@@ -95,6 +96,22 @@ class Derived(ABC):
     def in_order(self, size: int | None, *, copy: bool) -> Iterator[Run] | None:
         """See `Part._in_order`."""
         return None
+
+    def numbers_of(self, positions: Integers) -> Integers | None:
+        """The shard in which the key of each position is unique; None: they have no own keys."""
+        return None
+
+    def position_of(self, key: str) -> int:
+        """The position of the sample with a key.
+
+        Raises:
+            LengthError: Keys do not tell these samples apart.
+            SampleNotFoundError: No sample has it.
+        """
+        raise LengthError(
+            f"{self.shown()} has no keys of its own: its samples are those of other datasets. Ask "
+            "one of those."
+        )
 
     @abstractmethod
     def shown(self) -> str:
