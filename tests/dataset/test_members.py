@@ -332,6 +332,23 @@ def test_json_members_have_a_limit_of_lists(tmp_path: Path) -> None:
     assert list(atdata.Dataset(tmp_path / "y.tar")) == [sample]
 
 
+def test_integers_of_json_fit_their_field_or_are_refused(tmp_path: Path) -> None:
+    """A field of int has 64 bits; without a type, any integer is read."""
+
+    @atdata.packable
+    class Counted:
+        n: Annotated[int, Member("json")]
+
+    for value in (2**64 - 1, -(2**63), 10**18):
+        path = tar_at(tmp_path / "x.tar", [("a.json", b"%d" % value)])
+        assert atdata.Dataset[Counted](path)[0].n == value
+    for value in (2**64, -(2**63) - 1, 10**400):
+        path = tar_at(tmp_path / "x.tar", [("a.json", b"%d" % value)])
+        with pytest.raises(DecodeError, match="at most 64 bits"):
+            list(atdata.Dataset[Counted](path))
+        assert atdata.Dataset(path)[0]["json"] == value
+
+
 def test_files_between_samples_are_reported(tmp_path: Path) -> None:
     """What belongs to no sample is counted in a warning, and the samples are all there."""
     files = [("README", b""), ("a.jpg", b"1"), ("a.txt", b"t"), (".hidden", b""), ("b.jpg", b"2")]

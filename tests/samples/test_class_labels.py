@@ -150,3 +150,17 @@ def test_wrong_spellings_are_answered_with_the_right_one(make: Any, message: str
 
 def _type(annotation: Any) -> Any:
     return atdata.packable(type("Odd", (), {"__annotations__": {"field": annotation}}))
+
+
+@pytest.mark.parametrize("value", ["a", 1.5, None, b"a"])
+def test_names_of_what_is_no_number_are_refused(value: Any) -> None:
+    """A name, or nothing that has numbers in it."""
+    with pytest.raises(OptionError, match="int2str"):
+        ClassLabel("a", "b").int2str(value)
+
+
+@pytest.mark.parametrize("value", [5, 1.5, None])
+def test_numbers_of_what_is_no_name_are_refused(value: Any) -> None:
+    """One number, or nothing."""
+    with pytest.raises(OptionError, match="str2int"):
+        ClassLabel("a", "b").str2int(value)

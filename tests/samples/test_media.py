@@ -184,6 +184,34 @@ def test_damaged_pictures_are_errors(format: str) -> None:
         Image(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n").decode()
 
 
+@pytest.mark.parametrize("format", ["wav", "flac", "ogg", "mp3"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_sound_that_is_cut_short_is_an_error(format: str, share: float) -> None:
+    """libsndfile returns what is there of some formats, in silence; a part of it can be read."""
+    samples = tone(48_000, 2)
+    whole = Audio(
+        (samples * 2**15 * 0.9).astype(np.int16) if format == "flac" else samples,
+        rate=48_000,
+        format=format,
+    )
+    assert len(whole.decode()[0]) >= 96_000
+    cut = Audio(whole.bytes[: int(len(whole.bytes) * share)])
+    with pytest.raises(DecodeError):
+        cut.decode()
+    if format == "wav":
+        assert len(cut.decode(stop=0.25)[0]) == 12_000
+
+
+@pytest.mark.parametrize("size", [0, 2**31 - 1, 2**32 - 1])
+def test_a_wav_from_a_pipe_is_whole(size: int) -> None:
+    """Its writer did not know how long it would be."""
+    data = bytearray(Audio(tone(100), rate=8000).bytes)
+    at = data.index(b"data") + 4
+    data[at : at + 4] = size.to_bytes(4, "little")
+    if size:
+        assert len(Audio(bytes(data)).decode()[0]) == 100
+
+
 @given(st.binary(max_size=80), st.sampled_from([b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF"]))
 def test_any_bytes_are_a_picture_or_an_error(data: bytes, start: bytes) -> None:
     """No bytes make a header fail in another way than with our error."""

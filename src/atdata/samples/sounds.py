@@ -6,7 +6,7 @@ import io
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,12 @@ _AT_ONCE: Final = 1 << 20
 """Samples read at once: a header may claim any number of frames."""
 _UNKNOWN: Final = 1 << 60
 """Frames from which on the number means that the file does not say it."""
+_RIFF_UNKNOWN_BYTES: Final = 0x7FFF_F000
+"""Size of a chunk from which on it means that the writer did not know it."""
+_MP3_PADDING_FRAMES: Final = 4 * 1152
+_OGG_PAGE: Final = b"OggS"
+_OGG_LAST_PAGE: Final = 4
+"""Flag of a page, RFC 3533 section 6."""
 _MOST_CHANNELS: Final = 1024
 _MAX_RATE: Final = 10_000_000
 _FORMATS: Final = {"wav": "WAV", "flac": "FLAC", "ogg": "OGG", "mp3": "MP3"}
@@ -93,6 +99,11 @@ def decode(
         if first:
             sound.seek(first)
         samples = _read(sound, last - first, found.channels)
+    if last == found.frames and _is_cut_short(data, last - first - len(samples)):
+        raise DecodeError(
+            f"sound that is cut short: only {(first + len(samples)) / found.rate:.3f} s of it are "
+            "there; decode a part of it, with stop="
+        )
     if mono and found.channels > 1:
         samples = samples.mean(axis=1, dtype=np.float64, keepdims=True).astype(np.float32)
     if rate is None or rate == found.rate:
@@ -117,6 +128,46 @@ def _read(sound: Any, frames: int, channels: int) -> AnyArray:
     if len(pieces) == 1:
         return pieces[0]
     return np.concatenate(pieces) if pieces else np.zeros((0, channels), np.float32)
+
+
+def _is_cut_short(data: bytes, missing: int) -> bool:
+    """Whether the end is missing of sound that was read to its end, where libsndfile is silent.
+
+    Args:
+        data: The encoded sound.
+        missing: Frames fewer than its header says.
+    """
+    if data[:4] in (b"RIFF", b"RIFX"):
+        return _riff_bytes_missing(data) > 0
+    if data[:4] == _OGG_PAGE:
+        return not _ogg_ends(data)
+    # Without this tag, the length of an MP3 is an estimate; with it, it may include the padding.
+    return missing > _MP3_PADDING_FRAMES and any(tag in data[:8192] for tag in (b"Xing", b"Info"))
+
+
+def _riff_bytes_missing(data: bytes) -> int:
+    """Bytes that the chunk of samples of a WAV says it has and the file has not.
+
+    Programs that write to a pipe do not know the size, and leave the largest, or 0.
+    """
+    order: Literal["little", "big"] = "little" if data[:4] == b"RIFF" else "big"
+    at = 12
+    while at + 8 <= len(data):
+        size = int.from_bytes(data[at + 4 : at + 8], order)
+        if data[at : at + 4] == b"data":
+            return size - (len(data) - at - 8) if size < _RIFF_UNKNOWN_BYTES else 0
+        at += 8 + size + size % 2
+    return 0
+
+
+def _ogg_ends(data: bytes) -> bool:
+    """Whether the last page of an OGG is all there, and says that it is the last."""
+    at = data.rindex(_OGG_PAGE)
+    flags, segments = data[at + 5 : at + 6], data[at + 26 : at + 27]
+    if not segments or not flags[0] & _OGG_LAST_PAGE:
+        return False
+    sizes = data[at + 27 : at + 27 + segments[0]]
+    return len(sizes) == segments[0] and at + 27 + len(sizes) + sum(sizes) <= len(data)
 
 
 def _check_samples(count: int) -> None:

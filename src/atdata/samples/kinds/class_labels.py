@@ -80,6 +80,9 @@ class ClassLabel(Kind):
                 raise OptionError(
                     f"int2str({values}): classes have the numbers 0 to {len(self.names) - 1}."
                 ) from None
+        given: object = values
+        if isinstance(given, str) or not isinstance(given, Iterable):
+            raise OptionError(f"int2str({given!r:.80}): expected a number, or several.")
         return [self.int2str(value) for value in values]
 
     @overload
@@ -95,6 +98,8 @@ class ClassLabel(Kind):
         Raises:
             OptionError: A name that no class has.
         """
+        if not isinstance(values, (str, Iterable)):
+            raise OptionError(f"str2int({values!r:.80}): expected a name, or several.")
         if not isinstance(values, str):
             numbers = {name: number for number, name in enumerate(self.names)}
             return [numbers[value] if value in numbers else self.str2int(value) for value in values]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 import zlib
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
@@ -51,6 +52,7 @@ IMAGE: Final = frozenset(
     {"jpg", "jpeg", "jpe", "png", "webp", "gif", "bmp", "tif", "tiff", "jp2", "avif", "ppm", "pgm"}
 )
 AUDIO: Final = frozenset({"wav", "flac", "mp3", "ogg", "oga", "opus", "aif", "aiff", "caf", "au"})
+_LONG_INTEGER: Final = re.compile(rb"[0-9]{19}")
 _READ_BYTES: Final = 1 << 20
 
 
@@ -138,7 +140,9 @@ def _of_kind(ending: str, kind: Kind) -> Decode:
     if isinstance(kind, Array):
         return lambda data: wanted.decode(data)
     if ending in JSON | MSGPACK:
-        parse = _json if ending in JSON else _wire
+        # Without a type in the way, any integer is read; a field of int has 64 bits.
+        typed = _json_64 if not isinstance(kind, JsonValue) else _json
+        parse = typed if ending in JSON else _wire
         return lambda data: wanted.decode(parse(data))
     if kind == Primitive("int"):
         return lambda data: wanted.checked(_integer(data))
@@ -149,7 +153,7 @@ def _of_kind(ending: str, kind: Kind) -> Decode:
     if isinstance(kind, Choice | DateTime | Simple):
         return lambda data: _of_text(wanted, _text(data))
     if kind == Primitive("bool"):
-        return lambda data: wanted.decode(_json(data))
+        return lambda data: wanted.decode(_json_64(data))
     raise Misfit(kind.describe(), f"a member .{ending}")
 
 
@@ -204,6 +208,26 @@ def _json(data: memoryview) -> Any:
         return json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise DecodeError(f"expected JSON: {error}") from None
+
+
+def _json_64(data: memoryview) -> Any:
+    """As `_json`; integers of more than 64 bits are a misfit."""
+    if _LONG_INTEGER.search(data):
+        raw = bytes(data)
+        try:
+            json.loads(raw, parse_int=_integer_64)
+        except (ValueError, RecursionError):
+            # Told by the way below.
+            pass
+    return _json(data)
+
+
+def _integer_64(digits: str) -> int:
+    # More digits than this are no 64-bit integer, and take long to parse.
+    value = int(digits) if len(digits) <= 64 else 2**64
+    if not -(2**63) <= value < 2**64:
+        raise Misfit("int", f"{digits[:40]}", "An integer has at most 64 bits.")
+    return value
 
 
 def too_many_containers(raw: bytes) -> str:

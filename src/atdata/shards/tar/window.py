@@ -13,7 +13,7 @@ from typing import IO, Any, Final, Protocol
 
 from atdata._arrays import AnyArray
 from atdata._shardlist import instead_of
-from atdata.errors import ShardError, ShardNotFoundError
+from atdata.errors import ShardError, ShardNotFoundError, SourceError
 from atdata.system.files import NotAFileError, open_number, read_into
 from atdata.system.forks import at_fork
 
@@ -65,6 +65,7 @@ class MappedFile:
     Raises:
         ShardNotFoundError: There is no such file.
         ShardError: It is a folder, a pipe or a device.
+        SourceError: It cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -81,6 +82,8 @@ class MappedFile:
             raise ShardError("a folder, not a tar") from None
         except NotAFileError as error:
             raise ShardError(f"{error.strerror}") from None
+        except OSError as error:
+            raise SourceError(f"{path}: cannot be read ({error.strerror}).") from error
         self._path = path
         self._map = mapped
         self._released = 0
