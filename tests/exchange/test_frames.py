@@ -116,6 +116,11 @@ def test_datasets_of_hugging_face_keep_media_and_classes(tmp_path: Path) -> None
         assert [one.label for one in found] == [0, 1]
         assert found[0].image == found[1].image
         assert found[1].grid.tolist() == [[1, 2], [3, 4]]
+    renamed = atdata.from_hf(dataset, columns={"label": "class", "image": "picture"})
+    assert str(renamed.schema).splitlines()[1:] == [
+        "  class_: ClassLabel('no', 'yes')",
+        "  picture: Image",
+    ]
     out = atdata.from_hf(dataset).write(tmp_path / "a.tar").to_hf()
     assert out.features["label"].names == ["no", "yes"]
     assert isinstance(out.features["image"], datasets.Image)

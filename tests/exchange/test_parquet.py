@@ -289,3 +289,40 @@ def test_empty_datasets_go_out_as_empty_tables(dataset: atdata.Dataset[Digit]) -
     assert list(atdata.from_arrow(empty)) == []
     with pytest.raises(ValueError, match="not one sample"):
         atdata.from_arrow(empty).write("nothing.tar")
+
+
+def test_tensors_maps_and_streams_of_others() -> None:
+    """Arrow's own tensors and maps; a query of DuckDB; a reader, which is read once."""
+    flat = pa.FixedSizeListArray.from_arrays(pa.array(np.arange(12, dtype=np.int16)), 6)
+    tensor = pa.ExtensionArray.from_storage(pa.fixed_shape_tensor(pa.int16(), (2, 3)), flat)
+    pairs = pa.array([[("a", 1)], []], pa.map_(pa.string(), pa.int64()))
+    table = pa.table({"tensor": tensor, "pairs": pairs})
+    found: Any = list(atdata.from_arrow(table))
+    assert found[1].tensor.tolist() == [[6, 7, 8], [9, 10, 11]]
+    assert [one.pairs for one in found] == [{"a": 1}, {}]
+    turned = pa.ExtensionArray.from_storage(
+        pa.fixed_shape_tensor(pa.int16(), (2, 3), permutation=[1, 0]), flat
+    )
+    with pytest.raises(EncodeError, match="C order"):
+        list(atdata.from_arrow(pa.table({"tensor": turned})))
+    query = duckdb.connect().sql("select range as n, n % 2 = 0 as even from range(5000)")
+    importer = atdata.from_arrow(query)
+    assert sum(one.n for one in importer) == sum(range(5000))
+    reader = table.select(["pairs"]).to_reader()
+    assert len(list(atdata.from_arrow(reader))) == 2
+
+
+def test_lists_of_one_length_become_arrays_of_the_class(tmp_path: Path) -> None:
+    """Lists in lists, as DuckDB and JSON give them, fit an array; ragged ones are named."""
+    grid = [[[1, 2], [3, 4]], [[5, 6], [7, 8]]]
+
+    @atdata.packable
+    class Grid:
+        grid: Annotated[NDArray[np.uint8], atdata.Shape(None, 2)]
+
+    found = [one.grid.tolist() for one in atdata.from_arrow(pa.table({"grid": grid}), Grid)]
+    assert found == grid
+    with pytest.raises(EncodeError, match=r"row 1: \$\.grid.*different lengths"):
+        list(atdata.from_arrow(pa.table({"grid": [[[1, 2]], [[1, 2], [3]]]}), Grid))
+    with pytest.raises(EncodeError, match="numbers of int64 that it does not hold"):
+        list(atdata.from_arrow(pa.table({"grid": [[[1, 256]]]}), Grid))

@@ -111,20 +111,14 @@ def _inferred(
     source: ArrowSource, asked: dict[str, str], notes: list[str]
 ) -> tuple[type, dict[str, str]]:
     nulls = source.nulls(list(asked))
-    renamed = source.schema.empty_table().select(list(asked)).rename_columns(list(asked.values()))
     try:
-        schema, fields = infer_schema(
-            renamed.schema.with_metadata(source.schema.metadata),
-            {asked[column]: found for column, found in nulls.items()},
-            f"{MODULE}.{class_name(source.name)}",
-            {asked[name]: kind for name, kind in source.kinds.items() if name in asked},
+        schema = infer_schema(
+            source.schema, asked, nulls, f"{MODULE}.{class_name(source.name)}", source.kinds
         )
         made = build_type(schema)
     except AtdataError as error:
         raise SchemaError(f"{source.where}: {error}") from None
-    columns = dict(zip(asked.values(), asked, strict=True))
-    pairs = zip(schema.fields, fields, strict=True)
-    read = {made_field.name: columns[name] for made_field, name in pairs}
+    read = dict(zip(schema.field_names, asked, strict=True))
     for name, column in read.items():
         if name != asked[column]:
             notes.append(f"The column {column!r} is the field {name}.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from atdata.errors import SchemaError
@@ -112,8 +112,12 @@ def survey(columns: Sequence[str], batches: Iterable[Any]) -> dict[str, Nulls]:
 
 
 def infer_schema(
-    schema: Any, nulls: Mapping[str, Nulls], name: str, kinds: Mapping[str, Kind]
-) -> tuple[Schema, list[str]]:
+    schema: Any,
+    asked: Mapping[str, str],
+    nulls: Mapping[str, Nulls],
+    name: str,
+    kinds: Mapping[str, Kind],
+) -> Schema:
     """The schema of samples for the rows of a table.
 
     Where atdata wrote the table, the kinds of its fields are in the metadata; a column that has
@@ -121,12 +125,13 @@ def infer_schema(
 
     Args:
         schema: The table's.
-        nulls: Of each column to import, where it has nulls.
+        asked: Column to import → name of its field, which Python may not be able to use.
+        nulls: Of each of these columns, where it has nulls.
         name: Qualified name for the type, unless the metadata have it.
         kinds: Column → its kind, where it is known already.
 
     Returns:
-        The schema, and for each field the column that it is read from.
+        The schema, a field for each of these columns in their order.
 
     Raises:
         SchemaError: A column of a type that no field can have; names it.
@@ -134,11 +139,10 @@ def infer_schema(
     written, features = written_schema(schema), features_of(schema)
     known = {} if written is None else {each.name: each for each in written.fields}
     fields = []
-    columns = list(nulls)
-    for column, field_name in zip(columns, field_names(columns), strict=True):
+    for column, field_name in zip(asked, field_names(list(asked.values())), strict=True):
         type, there = schema.field(column).type, nulls[column]
         if (was := known.get(column)) is not None and _still(was, type, there):
-            fields.append(was)
+            fields.append(replace(was, name=field_name))
             continue
         kind = kinds.get(column) or infer_kind(
             type, there, features.get(column), f"{name}.{field_name}", column
@@ -147,8 +151,8 @@ def infer_schema(
         description, unit = _notes(schema.field(column))
         fields.append(Field(field_name, kind, optional, description, unit))
     if written is not None and tuple(fields) == written.fields:
-        return written, columns
-    return Schema(name, "1.0.0", tuple(fields)), columns
+        return written
+    return Schema(name, "1.0.0", tuple(fields))
 
 
 def _notes(column: Any) -> tuple[str | None, str | None]:

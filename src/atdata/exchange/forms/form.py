@@ -70,6 +70,10 @@ class Form(ABC):
             Misfit: It is of another type, or a value does not fit.
         """
         if isinstance(array, pa.ExtensionArray) and not self.takes_extension:
+            order = getattr(array.type, "permutation", None)
+            if order is not None and list(order) != sorted(order):
+                hint = "Store them in C order."
+                raise Misfit(self.kind.describe(), f"tensors with axes in the order {order}", hint)
             array = array.storage
         if not array.null_count:
             return self._back(array)
