@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -21,6 +22,7 @@ from atdata.errors import (
     NotSendableError,
     OptionError,
     SampleTypeError,
+    SkippedSamplesWarning,
 )
 from tests.dataset.verb_model import Row, check, numbers, resumed, rows, ways
 
@@ -268,3 +270,42 @@ def test_no_tokens_are_no_rows() -> None:
     """Documents without tokens give no rows."""
     assert list(texts([0, 0]).pack(length=4)) == []
     assert len(texts([0, 0]).pack(length=4, split=False)) == 0
+
+
+def fails_for_some(row: Row) -> Row:
+    if row.number % 4 == 1:
+        raise ValueError(f"no {row.number}")
+    return {"name": row.name} if row.number % 4 == 2 else row  # type: ignore[return-value]
+
+
+def fails_in_lists(row: Row) -> list[Row]:
+    return [fails_for_some(row)] * 2
+
+
+@settings(max_examples=10)
+@given(ways())
+def test_functions_that_fail_are_skipped_and_counted(way: dict[str, Any]) -> None:
+    """With on_error="skip", errors and missing fields leave samples out, and all others stay."""
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always", SkippedSamplesWarning)
+        check(A.map(fails_for_some, Row, on_error="skip"), [0, 3, 4, 7, 8], way)
+        twice = A.flat_map(fails_in_lists, Row, on_error="skip")
+        check(twice, [0, 0, 3, 3, 4, 4, 7, 7, 8, 8], way)
+    texts = {str(one.message) for one in warned}
+    assert any("map(fails_for_some): 4 of 7 samples" in text for text in texts)
+    assert any("sample '000000001' of " in t and "0.tar, at byte" in t for t in texts)
+    assert any("ValueError: no 1" in text for text in texts)
+    assert any("flat_map(fails_in_lists): " in text for text in texts)
+
+
+def test_errors_are_raised_unless_they_are_skipped() -> None:
+    """An error of the function itself is not ours; another word than skip is refused."""
+    with pytest.raises(ValueError, match="no 1"):
+        list(A.map(fails_for_some))
+    with pytest.raises(ValueError, match="no 1"):
+        list(A.flat_map(fails_in_lists))
+    wrong: Any = "ignore"
+    with pytest.raises(OptionError, match='"raise" or "skip"'):
+        A.map(fails_for_some, on_error=wrong)
+    with pytest.raises(OptionError, match='"raise" or "skip"'):
+        A.flat_map(fails_in_lists, on_error=wrong)

@@ -18,7 +18,7 @@ from atdata.dataset.reading.positions import PositionedShards
 from atdata.dataset.reading.ranks import Share
 from atdata.dataset.reading.results import returned_type
 from atdata.dataset.reading.selecting import select_step
-from atdata.dataset.reading.steps import Map, OnError, Step, Steps, View, steps_of
+from atdata.dataset.reading.steps import Map, OnError, Step, Steps, TryMap, View, skips, steps_of
 from atdata.dataset.reading.values import By
 from atdata.dataset.reading.zipped import Zipped
 from atdata.dataset.reshape import dropped, extended, renamed
@@ -146,7 +146,13 @@ class Dataset(Exports, Verbs[T]):
         """Type of the samples, as they come out."""
         return self._sample_type
 
-    def map(self, function: Callable[[T], U], sample_type: type[U] | None = None) -> Dataset[U]:
+    def map(
+        self,
+        function: Callable[[T], U],
+        sample_type: type[U] | None = None,
+        *,
+        on_error: OnError = "raise",
+    ) -> Dataset[U]:
         """What ``function`` makes of each sample.
 
         Args:
@@ -155,9 +161,14 @@ class Dataset(Exports, Verbs[T]):
                 a sample type. What it returns is checked against it, and a dict with its fields
                 becomes a sample. Where neither says a type, what it returns is taken as it is,
                 dicts with all of their fields.
+            on_error: ``"skip"`` leaves out samples for which the function raises an error, or
+                returns something else; a `SkippedSamplesWarning` counts them, and says which was
+                the first, and where. The dataset is a filtered one then.
         """
         declared = returned_type(function) if sample_type in (None, Any) else sample_type
-        return self._with(Map(function, declared), cast("type[U]", declared or self._sample_type))
+        mapped = Map(function, declared)
+        step: Step = TryMap(mapped) if skips(on_error) else mapped
+        return self._with(step, cast("type[U]", declared or self._sample_type))
 
     def rename(self, **names: str) -> Dataset[Any]:
         """The same samples, whose fields have other names.
@@ -171,7 +182,7 @@ class Dataset(Exports, Verbs[T]):
         return self._with(*renamed(self._known_type("rename"), names))
 
     def drop(self, *fields: str) -> Dataset[Any]:
-        """The same samples without some fields.
+        """The same samples without some fields, which are not read: `select` of the others.
 
         Args:
             fields: Their names.
@@ -199,7 +210,11 @@ class Dataset(Exports, Verbs[T]):
         return self._with(*extended(self._known_type("with_column"), name, function, annotation))
 
     def flat_map(
-        self, function: Callable[[T], Iterable[U]], sample_type: type[U] | None = None
+        self,
+        function: Callable[[T], Iterable[U]],
+        sample_type: type[U] | None = None,
+        *,
+        on_error: OnError = "raise",
     ) -> Dataset[U]:
         """All samples that ``function`` makes of each: none, one or several.
 
@@ -210,13 +225,14 @@ class Dataset(Exports, Verbs[T]):
         Args:
             function: Returns a list of samples, or yields them.
             sample_type: Type of these; None: the samples are taken as they are, unchecked.
+            on_error: As for `map`: ``"skip"`` makes none of a sample for which it fails.
 
         Raises:
             SampleTypeError: When it is read: it returned something else, such as None or a dict.
             EncodeError: As for `map`.
         """
         declared = None if sample_type in (None, Any) else sample_type
-        origin = Flat(self._whole(), function, declared)
+        origin = Flat(self._whole(), function, declared, skip=skips(on_error))
         made = cast("type[U]", declared or self._sample_type)
         return _dataset_of(made, origin, Steps(made, is_known=declared is not None), self._share)
 
@@ -278,12 +294,6 @@ class Dataset(Exports, Verbs[T]):
             OptionError: A length below 1, tokens that are no ints, or no such field.
             EncodeError: When it is read: tokens that are not whole numbers.
         """
-        numbers = {"length": length, "pad": pad} | ({} if eos is None else {"eos": eos})
-        for name, value in numbers.items():
-            if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= 2**63:
-                raise OptionError(f"pack: {name}={value!r:.80}: expected a whole number.")
-        if length < 1:
-            raise OptionError(f"pack: length={length}: expected 1 or more.")
         with importing():
             from atdata.dataset.reading.token_rows import TokenRow, TokenRows
 

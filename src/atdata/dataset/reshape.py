@@ -10,6 +10,7 @@ from typing import Any
 
 from atdata._secrets import redacted_repr
 from atdata.dataset.reading.results import name_of_function
+from atdata.dataset.reading.selecting import select_step
 from atdata.dataset.reading.steps import Map, Step, View
 from atdata.errors import AtdataError, OptionError, SampleTypeError
 from atdata.lenses.lens import Lens
@@ -59,11 +60,12 @@ def dropped(sample_type: type, names: tuple[str, ...]) -> tuple[Step, type]:
         raise OptionError(f"drop({', '.join(map(repr, names)):.80}): expected names of fields.")
     if sample_type is DictSample:
         return Map(_Dropped(names), DictSample, "drop"), DictSample
-    left = [f for f in _fields(sample_type, "drop", names) if f.name not in names]
+    fields = _fields(sample_type, "drop", names)
+    left = tuple(field.name for field in fields if field.name not in names)
     if not left:
         raise OptionError(f"drop: {sample_type.__name__} has no other field.")
-    made = _type(sample_type, left, "drop")
-    return View(field_view(sample_type, made)), made
+    step = select_step(sample_type, left, None, type_is_known=True)
+    return step, step.sample_type
 
 
 def extended(

@@ -13,6 +13,7 @@ from atdata.dataset.reading.derived import Derived, Part, fingerprint_of, runs_o
 from atdata.dataset.reading.epoch import Epoch
 from atdata.dataset.reading.results import checked_results, name_of_function
 from atdata.dataset.reading.rows import Rows, Run, SampleRows
+from atdata.dataset.reading.steps import warn_of_failed
 from atdata.errors import LengthError, SampleTypeError
 from atdata.samples.codec import is_sample_type
 from atdata.samples.pickling import check_function
@@ -26,13 +27,19 @@ class Flat(Derived):
         part: The dataset.
         function: Gives a list of samples.
         declared: The type of these; None: unknown, and they are not checked.
+        skip: Whether nothing is made of samples for which the function fails.
     """
 
     def __init__(
-        self, part: Part, function: Callable[[Any], Iterable[Any]], declared: type | None
+        self,
+        part: Part,
+        function: Callable[[Any], Iterable[Any]],
+        declared: type | None,
+        *,
+        skip: bool,
     ) -> None:
         super().__init__([part])
-        self._function, self._declared = function, declared
+        self._function, self._declared, self._skip = function, declared, skip
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "inner"}
@@ -125,27 +132,35 @@ class Flat(Derived):
 
     def _made(self, rows: Rows) -> list[list[Any]]:
         """What is made of each sample, checked."""
-        out = []
-        for key, sample in zip(rows.keys, rows.samples(), strict=True):
-            made = self._function(sample)
-            if isinstance(made, str | bytes | Mapping) or not isinstance(made, Iterable):
-                bad = True
-            else:
-                bad = is_sample_type(type(made))
-            if bad:
-                raise SampleTypeError(
-                    f"flat_map({name_of_function(self._function)}), sample {key!r}: expected a "
-                    f"list of samples, found {type(made).__name__}. Return [sample] for one, and "
-                    "[] for none."
-                )
-            found = list(made)
-            if self._declared is not None:
-                keys = [key] * len(found)
-                found = checked_results(
-                    self._function, found, self._declared, keys, verb="flat_map"
-                )
-            out.append(found)
+        out: list[list[Any]] = []
+        failed: list[tuple[int, Exception]] = []
+        for row, (key, sample) in enumerate(zip(rows.keys, rows.samples(), strict=True)):
+            try:
+                out.append(self._of(key, sample))
+            except Exception as error:
+                if not self._skip:
+                    raise
+                failed.append((row, error))
+                out.append([])
+        if failed:
+            call = f"flat_map({name_of_function(self._function)})"
+            warn_of_failed(call, rows, len(failed), *failed[0])
         return out
+
+    def _of(self, key: str, sample: Any) -> list[Any]:
+        made: Any = self._function(sample)
+        is_list = isinstance(made, Iterable) and not isinstance(made, str | bytes | Mapping)
+        if not is_list or is_sample_type(type(made)):
+            raise SampleTypeError(
+                f"flat_map({name_of_function(self._function)}), sample {key!r}: expected a list "
+                f"of samples, found {type(made).__name__}. Return [sample] for one, and [] for "
+                "none."
+            )
+        found = list(made)
+        if self._declared is None:
+            return found
+        keys = [key] * len(found)
+        return checked_results(self._function, found, self._declared, keys, verb="flat_map")
 
     def shown(self) -> str:
         return f"flat_map({name_of_function(self._function)}) of {self.parts[0]!r}"

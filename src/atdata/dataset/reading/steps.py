@@ -12,7 +12,7 @@ import numpy as np
 from atdata._arrays import Indices, Integers
 from atdata._secrets import redacted_repr
 from atdata._warnings import warn
-from atdata.dataset.reading.results import checked_results
+from atdata.dataset.reading.results import checked_results, name_of_function
 from atdata.dataset.reading.rows import MadeRows, Rows, Run, SampleRows, place_in
 from atdata.dataset.reading.selecting import Select
 from atdata.errors import DecodeError, OptionError, SkippedSamplesWarning
@@ -86,13 +86,68 @@ class Map:
     """What it was given to: of ``zip``, it takes the samples of several datasets."""
 
     def apply(self, rows: Rows) -> Rows:
-        if self.verb == "zip":
-            made = [self.function(*samples) for samples in rows.samples()]
-        else:
-            made = [self.function(sample) for sample in rows.samples()]
-        if self.declared is not None:
-            made = checked_results(self.function, made, self.declared, rows.keys, verb=self.verb)
+        made = self.results(rows.samples(), rows.keys)
         return SampleRows(rows.keys, made, (rows, range(len(rows))))
+
+    def results(self, samples: list[Any], keys: Sequence[str]) -> list[Any]:
+        """What the function makes of samples, checked."""
+        if self.verb == "zip":
+            made = [self.function(*several) for several in samples]
+        else:
+            made = [self.function(sample) for sample in samples]
+        if self.declared is None:
+            return made
+        return checked_results(self.function, made, self.declared, keys, verb=self.verb)
+
+
+@redacted_repr
+@dataclass(frozen=True, slots=True)
+class TryMap:
+    """As `Map`, but samples for which the function fails are left out, and reported."""
+
+    map: Map
+
+    @property
+    def declared(self) -> type | None:
+        """See `Map`."""
+        return self.map.declared
+
+    def apply(self, rows: Rows) -> tuple[Rows, Integers]:
+        made: list[Any] = []
+        kept: list[int] = []
+        first: tuple[int, Exception] | None = None
+        keys = rows.keys
+        for row, sample in enumerate(rows.samples()):
+            try:
+                made += self.map.results([sample], [keys[row]])
+                kept.append(row)
+            except Exception as error:
+                first = first or (row, error)
+        if first is not None:
+            call = f"{self.map.verb}({name_of_function(self.map.function)})"
+            warn_of_failed(call, rows, len(rows) - len(kept), *first)
+        return SampleRows([keys[row] for row in kept], made, (rows, kept)), np.array(kept, np.int64)
+
+
+def warn_of_failed(call: str, rows: Rows, skipped: int, row: int, error: Exception) -> None:
+    """Warn that a function failed for so many of some rows, which are left out.
+
+    Args:
+        call: The function, and what it was given to.
+        rows: The rows that were read together.
+        skipped: How many of them are left out.
+        row: The first of these.
+        error: What it failed with.
+    """
+    place = place_in([rows], row)
+    where = "" if place is None else f" of {place[0]}, at byte {place[1]}"
+    warn(
+        SkippedSamplesWarning(
+            f"{call}: {skipped:,} of {len(rows):,} samples that were read together "
+            f"{'was' if skipped == 1 else 'were'} skipped. The first: sample "
+            f"{rows.keys[row]!r}{where}: {type(error).__name__}: {error}"
+        )
+    )
 
 
 @redacted_repr
@@ -109,7 +164,7 @@ class View:
         return SampleRows(rows.keys, made, (rows, range(len(rows))))
 
 
-Step: TypeAlias = Skip | Filter | Map | View | Select
+Step: TypeAlias = Skip | Filter | Map | TryMap | View | Select
 
 
 OnError: TypeAlias = Literal["raise", "skip"]
@@ -122,9 +177,18 @@ def steps_of(sample_type: type, on_error: OnError) -> Steps:
     Raises:
         OptionError: Another word.
     """
+    return Steps(sample_type, (Skip(),) if skips(on_error) else ())
+
+
+def skips(on_error: OnError) -> bool:
+    """Whether samples with errors are left out.
+
+    Raises:
+        OptionError: Another word.
+    """
     if on_error not in get_args(OnError):
         raise OptionError(f'on_error={on_error!r:.80}: expected "raise" or "skip".')
-    return Steps(sample_type, (Skip(),) if on_error == "skip" else ())
+    return on_error == "skip"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +237,7 @@ class Steps:
     @property
     def is_filtered(self) -> bool:
         """Whether some samples may be left out."""
-        return any(isinstance(step, Skip | Filter) for step in self.each)
+        return any(isinstance(step, Skip | Filter | TryMap) for step in self.each)
 
     @property
     def type_is_known(self) -> bool:
@@ -203,16 +267,17 @@ class Steps:
         for step in self.each:
             if isinstance(step, Filter):
                 check_function(step.predicate, "the function of filter()")
-            elif isinstance(step, Map):
+            elif isinstance(step, Map | TryMap):
+                made = step.map if isinstance(step, TryMap) else step
                 check_function(
-                    getattr(step.function, "func", step.function), f"the function of {step.verb}()"
+                    getattr(made.function, "func", made.function), f"the function of {made.verb}()"
                 )
 
     def apply(self, rows: Rows) -> tuple[Rows, Integers]:
         """Rows with every step applied, and the indices of those that filters kept."""
         left = np.arange(len(rows), dtype=np.int64)
         for step in self.each:
-            if isinstance(step, Skip | Filter):
+            if isinstance(step, Skip | Filter | TryMap):
                 rows, kept = step.apply(rows)
                 left = left[kept]
             else:

@@ -15,7 +15,7 @@ from atdata.dataset.reading.epoch import Epoch
 from atdata.dataset.reading.flat import scaled
 from atdata.dataset.reading.rows import Rows, SampleRows
 from atdata.dataset.reading.values import By, Values
-from atdata.errors import EncodeError, LengthError
+from atdata.errors import EncodeError, LengthError, OptionError
 from atdata.samples.packable import packable
 from atdata.system.forks import once
 
@@ -48,12 +48,21 @@ class TokenRows(Derived):
         eos: The token that is put after each document; None: none.
         split: Whether a document is cut where a row ends; else only those that are longer than a
             row.
+
+    Raises:
+        OptionError: As in `Dataset.pack`.
     """
 
     def __init__(
         self, part: Part, tokens: By, length: int, pad: int, eos: int | None, split: bool
     ) -> None:
         super().__init__([part])
+        numbers = {"length": length, "pad": pad} | ({} if eos is None else {"eos": eos})
+        for name, value in numbers.items():
+            if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= 2**63:
+                raise OptionError(f"pack: {name}={value!r:.80}: expected a whole number.")
+        if length < 1:
+            raise OptionError(f"pack: length={length}: expected 1 or more.")
         self._values = Values(part, tokens, "pack")
         self._length, self._pad, self._eos, self._split = length, pad, eos, split
 
