@@ -63,7 +63,9 @@ def convert_dataset(
     Run again after it was interrupted or killed, a call with the same arguments resumes: what was
     written whole is checked and kept. What is unfinished is in ``.digits.converting`` next to the
     shards. With a filter, a map or a lens with a function, which may differ unnoticed, a call
-    begins again; so it does for samples chosen from datasets, whose keys are their positions.
+    begins again; so it does for samples of other datasets, such as chosen or joined ones. These
+    become one shard, or as many as ``samples_per_shard`` says, and have their positions as keys,
+    but for joined ones, which keep theirs.
 
     Args:
         dataset: What is converted, with its filters, maps and lenses. Shards on servers are told
