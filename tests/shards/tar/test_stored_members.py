@@ -88,3 +88,14 @@ def test_members_that_are_cut_short_are_an_error(cut: int) -> None:
     raw = stored(Inside.of_groups([group], 1))
     with pytest.raises(ShardError):
         StoredMembers(memoryview(raw[:-cut]), 1)
+
+
+def test_samples_may_all_have_other_members() -> None:
+    """Thousands of lists of names are stored, each of one sample."""
+    count = 5_000
+    places = np.full((1, 1), 512), np.full((1, 1), 600)
+    groups = [Group(np.array([n]), (f"f{n}",), *places) for n in range(count)]
+    found = StoredMembers(memoryview(stored(Inside.of_groups(groups, count))), count)
+    inside = found.of_rows(np.arange(count), np.full(count, 600))
+    assert inside.of_row(4_999) == (("f4999",), [(512, 600)])
+    assert len(list(inside.groups())) == count

@@ -134,3 +134,13 @@ class Inside:
             good &= (group.ends >= group.starts).all()
             if not good or (group.ends[:, -1] != sizes[group.rows]).any():
                 raise ShardError("a sample table whose members do not fill their samples")
+
+
+def rows_by_form(form: Integers) -> Iterator[tuple[int, Integers]]:
+    """The rows of each number but `UNKNOWN`, in order; as fast where each row has its own."""
+    order = np.argsort(form, kind="stable")
+    firsts = np.flatnonzero(np.diff(form[order], prepend=UNKNOWN - 1))
+    for rows in np.split(order, firsts[1:]) if len(order) else ():
+        number = int(form[rows[0]])
+        if number != UNKNOWN:
+            yield number, rows
