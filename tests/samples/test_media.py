@@ -294,6 +294,16 @@ def test_a_tone_keeps_its_pitch(rate: int, wanted: int) -> None:
     assert abs(samples[inner, 0] - expected[inner]).max() < 2e-3
 
 
+@pytest.mark.parametrize("format", ["wav", "flac", "ogg", "mp3"])
+def test_errors_of_sound_do_not_name_objects(format: str) -> None:
+    """What is wrong with sound is said without the object that libsndfile was given."""
+    samples = (tone() * 30_000).astype(np.int16) if format == "flac" else tone()
+    whole = Audio(samples, rate=8000, format=format).bytes
+    with pytest.raises(DecodeError) as caught:
+        Audio(whole[:30]).decode()
+    assert " object at 0x" not in str(caught.value)
+
+
 def test_high_tones_do_not_fold_back() -> None:
     """A tone above the new Nyquist frequency is gone, and not heard as another one."""
     samples, _ = Audio(tone(16_000, 1.0, 6000), rate=16_000).decode(rate=8000)

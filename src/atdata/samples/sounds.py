@@ -235,4 +235,6 @@ def _opened(data: bytes) -> Iterator[Any]:
     except (AtdataError, MemoryError):
         raise
     except Exception as error:
-        raise DecodeError(f"sound that cannot be decoded ({error})") from error
+        # libsndfile's own words, without the object that it was given.
+        reason = getattr(error, "error_string", None) or error
+        raise DecodeError(f"sound that cannot be decoded ({reason})") from error
