@@ -160,6 +160,9 @@ def test_what_cannot_be_is_an_error() -> None:
         list(DATA.sample(21))
     with pytest.raises(SampleNotFoundError, match="20"):
         list(DATA.choose([20]))
+    for number in (2**62, 2**70, -(2**70)):
+        with pytest.raises(SampleNotFoundError, match=f"sample {number}: no dataset"):
+            DATA.choose([number])
     for positions in ([1.5], [True], "a", [None]):
         with pytest.raises(OptionError):
             DATA.choose(positions)  # type: ignore[arg-type]

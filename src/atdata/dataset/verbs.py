@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias, TypeVar, get_args
 
-import numpy as np
-
 from atdata._arrays import AnyArray
 from atdata._protocols import DataSource
 from atdata.dataset.counted import Origin
@@ -33,7 +31,7 @@ from atdata.dataset.reading.joined import Joined, check_same_type
 from atdata.dataset.reading.positions import PositionedShards
 from atdata.dataset.reading.ranks import Even, Share, find_share
 from atdata.dataset.reading.steps import Filter, Steps
-from atdata.dataset.reading.subscripts import check_slice, positions_of
+from atdata.dataset.reading.subscripts import check_slice, listed
 from atdata.dataset.reading.values import By, Values
 from atdata.errors import OptionError
 from atdata.sources.cache import MAX_BYTES, CachedSource, with_hashed_copies
@@ -123,8 +121,7 @@ class Verbs(Orders[T]):
         if isinstance(positions, slice):
             check_slice(positions)
             return self._chosen(Span(positions))
-        positions_of(positions, 1 << 62)
-        return self._chosen(Listed(np.array(positions, np.int64)))
+        return self._chosen(Listed(listed(positions)))
 
     def sample(self, number: float, *, seed: int = 0) -> Self:
         """Some samples at random, none twice, in the order that they are stored in.

@@ -36,6 +36,20 @@ def positions_of(index: Any, samples: int) -> Integers:
     return np.where(positions < 0, positions + samples, positions)
 
 
+def listed(index: Any) -> Integers:
+    """Numbers of positions before the number of samples is known.
+
+    Raises:
+        SampleNotFoundError: One that no dataset has.
+        OptionError: Not numbers.
+    """
+    wanted = _numbers(index)
+    beyond = [int(number) for number in wanted[(wanted >= 2**62) | (wanted < -(2**62))]]
+    if beyond:
+        raise SampleNotFoundError(f"There is no sample {beyond[0]}: no dataset has so many.")
+    return wanted.astype(np.int64)
+
+
 def check_slice(index: slice) -> None:
     """Validate a slice before the number of samples is known.
 
