@@ -510,3 +510,29 @@ def test_what_a_table_says_of_members_is_compared_with_their_headers(
         found = way(atdata.Dataset(path))
         assert sorted(sample["json"] for sample in found) == list(range(400))
         assert {sample["txt"] for sample in found} == {"caption" + " " * 2000}
+
+
+def test_shards_of_both_layouts_are_read_in_every_order(tmp_path: Path) -> None:
+    """Shards of members and of msgpack are one dataset: by position, shuffled, split, resumed."""
+    paths = written(tmp_path)
+    ours = atdata.write_samples([pair(i) for i in range(90, 150)], tmp_path / "ours.tar")
+    files = [paths[0], Path(ours.shard_list[0]), *paths[1:]]
+    numbers = [*ORDER[:30], *range(90, 150), *ORDER[30:]]
+    expected = [pair(i) for i in numbers]
+    dataset = atdata.Dataset[Pair](files)
+    assert list(dataset) == expected
+    assert [dataset[i] for i in (0, 35, 149)] == [expected[i] for i in (0, 35, 149)]
+    assert list(dataset[20:120:3]) == expected[20:120:3]
+    assert list(dataset[[100, 3, 40, 3]]) == [expected[i] for i in (100, 3, 40, 3)]
+    assert dataset.by_key("000000001") == pair(91)
+    shuffled = list(dataset.shuffled(seed=4))
+    assert shuffled != expected
+    assert sorted(shuffled, key=lambda p: p.label) == [pair(i) for i in range(150)]
+    assert [s for batch in dataset.shuffled(16, seed=4) for s in batch] == shuffled
+    ranks = [sample for rank in range(3) for sample in dataset.split(rank, 3).ordered()]
+    assert sorted(p.label for p in ranks) == list(range(150))
+    reading = dataset.shuffled(16, seed=4)
+    begun = [s for _, batch in zip(range(4), reading, strict=False) for s in batch]
+    again = dataset.shuffled(16, seed=4)
+    again.load_state_dict(reading.state_dict())
+    assert begun + [s for batch in again for s in batch] == shuffled

@@ -16,9 +16,10 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from atdata._arrays import Indices, Integers
+from atdata.dataset.reading.mixed_rows import Fetched
 from atdata.dataset.reading.permutation import VERSION, Order, Permutation, Stored, sizes_for
 from atdata.dataset.reading.positions import PositionedShards
-from atdata.dataset.reading.random_access import LocatedRows, PositionedRows, RandomAccess
+from atdata.dataset.reading.random_access import RandomAccess
 from atdata.dataset.reading.ranks import Ranges, cut
 from atdata.dataset.reading.rows import Rows, Run
 from atdata.dataset.reading.steps import Steps
@@ -243,12 +244,12 @@ class DatasetEpoch(PermutedEpoch):
     def _counts(self) -> Integers:
         return np.diff(self._shards.ends, prepend=0)
 
-    def fetch(self, places: Integers) -> PositionedRows | LocatedRows:
+    def fetch(self, places: Integers) -> Fetched:
         """See `Epoch`."""
         access = RandomAccess(self._shards, self._steps.codec)
         return access.ascending(*self.order.ascending(places))
 
-    def finish(self, fetched: PositionedRows | LocatedRows, part: Indices) -> tuple[Rows, Integers]:
+    def finish(self, fetched: Fetched, part: Indices) -> tuple[Rows, Integers]:
         """See `Epoch`."""
         return self._steps.apply(fetched.take(part))
 

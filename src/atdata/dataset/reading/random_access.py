@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -13,6 +14,7 @@ from atdata._secrets import redacted_repr
 from atdata._shardlist import Layout
 from atdata.dataset.reading.header_checks import HeaderChecks
 from atdata.dataset.reading.linked import with_links
+from atdata.dataset.reading.mixed_rows import MixedFetch, MixedRows, numbered
 from atdata.dataset.reading.payloads import Located
 from atdata.dataset.reading.positions import PositionedShards
 from atdata.dataset.reading.shard_files import SHARD_DISTANCE, WrongTableError
@@ -112,7 +114,7 @@ class LocatedRows:
     positions: Integers
     found: Located
 
-    def take(self, indices: Indices) -> PositionedRows:
+    def take(self, indices: Indices) -> PositionedRows | MixedRows:
         """Some of the rows, in the order of ``indices``.
 
         Raises:
@@ -174,7 +176,7 @@ class RandomAccess:
 
         return Keys(make, len(positions))
 
-    def rows(self, positions: Integers) -> PositionedRows:
+    def rows(self, positions: Integers) -> PositionedRows | MixedRows:
         """Read samples.
 
         Args:
@@ -185,6 +187,14 @@ class RandomAccess:
             ShardError: A shard is damaged.
             SourceError: One cannot be read.
         """
+        groups = self._by_layout(positions)
+        if groups is None:
+            return self._rows(positions)
+        parts = tuple(self._rows(positions[group]) for group in groups)
+        return MixedRows(parts, *numbered(groups, len(positions)))
+
+    def _rows(self, positions: Integers) -> PositionedRows:
+        """`rows`, of one layout."""
         wanted, back = np.unique(positions, return_inverse=True)
         back = back.reshape(-1)
         in_order = len(wanted) == len(positions) and bool((back == np.arange(len(back))).all())
@@ -197,7 +207,9 @@ class RandomAccess:
 
         return self._with_right_tables(read)
 
-    def ascending(self, positions: Integers, places: Integers) -> PositionedRows | LocatedRows:
+    def ascending(
+        self, positions: Integers, places: Integers
+    ) -> PositionedRows | LocatedRows | MixedFetch:
         """Read samples whose positions ascend, none of them twice, or find them in maps.
 
         Args:
@@ -207,7 +219,25 @@ class RandomAccess:
         Raises:
             IntegrityError: As in `rows`.
         """
-        return self._with_right_tables(lambda: self._found(positions, places))
+        groups = self._by_layout(positions)
+        if groups is None:
+            return self._with_right_tables(lambda: self._found(positions, places))
+        parts = []
+        for group in groups:
+            found = partial(self._found, positions[group], np.arange(len(group)))
+            parts.append(self._with_right_tables(found))
+        part, row = numbered(groups, len(positions))
+        order = np.argsort(places)
+        return MixedFetch(tuple(parts), part[order], row[order])
+
+    def _by_layout(self, positions: Integers) -> list[Integers] | None:
+        """Which of these samples are in shards of each layout; None: all are in one."""
+        by_members = self._shards.tables.by_members()
+        if by_members.all() or not by_members.any():
+            return None
+        mine = by_members[self._shards.numbers_of(positions)]
+        groups = [np.flatnonzero(mine), np.flatnonzero(~mine)]
+        return groups if all(map(len, groups)) else None
 
     def taken(self, positions: Integers, found: Located) -> PositionedRows:
         """Samples taken out of maps, in any order.
@@ -260,7 +290,7 @@ class RandomAccess:
             pass
         return self.rows(np.array([position])).samples()[0]
 
-    def by_key(self, key: str) -> PositionedRows:
+    def by_key(self, key: str) -> PositionedRows | MixedRows:
         """The first sample with this key.
 
         A key that no table has is looked for in the headers of local shards, once a process.

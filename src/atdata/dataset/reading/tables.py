@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 import numpy as np
 
-from atdata._arrays import Integers
+from atdata._arrays import Integers, Mask
 from atdata.dataset.reading.find_table import (
     Identity,
     check,
@@ -56,6 +56,7 @@ class ShardTables:
         """Whether shards on servers have a table to go by next to them."""
         self._mapped_bytes = self._used = 0
         self._identities: dict[int, Identity] = {}
+        self._by_members: Mask | None = None
 
     def ready(self) -> bool:
         """Whether every shard has a table that is found without reading a remote shard."""
@@ -86,6 +87,15 @@ class ShardTables:
         self._each(self._head)
         self._unread.warn()
         return np.array([self._heads[shard.number].samples for shard in self._shards], np.int64)
+
+    def by_members(self) -> Mask:
+        """Which shards have the members layout, shape (number of shards,); errors as `counts`."""
+        if self._by_members is None:
+            if len(self._heads) < len(self._shards):
+                self.counts()
+            heads = (self._heads[number] for number in range(len(self._shards)))
+            self._by_members = np.array([head.layout == "members" for head in heads], bool)
+        return self._by_members
 
     def total_bytes(self) -> int:
         """Bytes of all shards; after `counts`."""
@@ -199,7 +209,10 @@ class ShardTables:
     def _take(self, number: int, table: SampleTable) -> None:
         """Read a shard by this table from now on, unless it is of another version."""
         self._shards[number].check_sample_count(len(table))
+        known = self._heads.get(number)
         self._tables[number], self._heads[number] = table, table.head
+        if known is not None and known.layout != table.head.layout:
+            self._by_members = None
 
     def _each(self, work: Callable[[int], X]) -> list[X]:
         """What some work gives for each shard whose head is missing."""
