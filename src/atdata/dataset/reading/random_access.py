@@ -290,7 +290,7 @@ class RandomAccess:
             pass
         return self.rows(np.array([position])).samples()[0]
 
-    def by_key(self, key: str) -> PositionedRows | MixedRows:
+    def by_key(self, key: str) -> PositionedRows:
         """The first sample with this key.
 
         A key that no table has is looked for in the headers of local shards, once a process.
@@ -305,7 +305,7 @@ class RandomAccess:
                 f"by_key({key!r:.80}): expected a str. Samples by position: dataset[number]."
             )
         while True:
-            rows = self.rows(np.array([self._find(key)]))
+            rows = self._rows(np.array([self._find(key)]))
             # Another table may have taken the place of the one that had it there.
             if rows.keys[0] == key:
                 return rows
