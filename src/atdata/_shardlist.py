@@ -49,6 +49,8 @@ class ShardInfo:
     """MIME type of a blob on its server, which references to it must repeat."""
     split: str | None = None
     """Its split, such as ``train``; None if it is not known."""
+    layout: Layout | None = field(default=None, compare=False)
+    """How its samples lie in the tar, if that is not one msgpack member each, or it is known."""
 
     def at(self, url: str) -> ShardInfo:
         """The same bytes under another URL."""
@@ -61,6 +63,7 @@ class ShardInfo:
             "samples": self.samples,
             "sha256": self.sha256,
             "split": self.split,
+            "layout": self.layout if self.layout != "msgpack" else None,
         }
         return {"url": self.url, **{k: v for k, v in known.items() if v is not None}}
 
@@ -68,7 +71,14 @@ class ShardInfo:
     def from_dict(cls, data: dict[str, Any]) -> ShardInfo:
         """The opposite of `to_dict`; unknown keys are ignored."""
         known = {name: data.get(name) for name in ("samples", "bytes", "sha256", "split")}
-        return cls(data["url"], **known)
+        return cls(data["url"], **known, layout=layout_named(data.get("layout")))
+
+
+def layout_named(name: object) -> Layout | None:
+    """The layout that an entry or a record names. Of one that this version does not know, None:
+    the shard is looked at when it is read.
+    """
+    return "members" if name == "members" else None
 
 
 class ShardUrls(list[str]):

@@ -10,7 +10,7 @@ import webdataset
 import atdata
 from atdata import Dataset, Member, load_dataset
 from atdata._digest import sha256_of
-from atdata.atmosphere import AtmosphereClient, PDSBlobStore
+from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
 from atdata.local import LocalIndex
 from atdata.promote import promote_to_atmosphere
 
@@ -35,6 +35,10 @@ def test_a_webdataset_is_promoted_in_place(client: AtmosphereClient, tmp_path: P
     entry = index.insert_dataset(Dataset[Caption](path), name="pairs")
     uri = promote_to_atmosphere(entry, index, client, data_store=PDSBlobStore(client))
     assert path.read_bytes() == before
+    assert [shard.layout for shard in entry.shards] == ["members"]
+    assert [shard.layout for shard in AtmosphereIndex(client).get_dataset(uri).shards] == [
+        "members"
+    ]
     found = load_dataset(uri, split="train")
     assert [(s.picture.bytes, s.words) for s in found] == [(b"x" * n, f"w {n}") for n in range(20)]
     with found.source.open_shard(found.shard_list[0]) as stream, path.open("rb") as file:

@@ -11,6 +11,7 @@ import webdataset
 
 import atdata
 from atdata import Member
+from atdata._shardlist import ShardInfo
 from atdata.errors import OptionError
 from atdata.local import DiskDataStore, LocalIndex
 from tests.dataset.test_odd_members import linked_tar
@@ -56,6 +57,30 @@ def test_an_insert_copies_webdatasets_byte_for_byte(tmp_path: Path) -> None:
     assert read.sample_type.__name__ == "Row"
     assert [sample.label for sample in read] == list(range(40))
     assert index.insert_dataset(dataset, name="rows") == entry
+
+
+def test_the_index_records_the_layout(tmp_path: Path) -> None:
+    """Of shards in place, of copies and of those that are written, and after it is opened again."""
+    dataset = rows(tmp_path)
+    msgpack = atdata.write_samples(dataset, tmp_path / "plain.tar")
+    place = tmp_path / "i.db"
+    for name, store in (("here", None), ("copied", DiskDataStore(tmp_path / "store"))):
+        index = LocalIndex(place, data_store=store)
+        index.insert_dataset(dataset, name=name)
+        index.insert_dataset(msgpack, name=f"plain-{name}")
+        for written, layout in ((name, "members"), (f"plain-{name}", None)):
+            found = LocalIndex(place).get_dataset(written).shards
+            assert {shard.layout for shard in found} == {layout}
+            assert {shard.to_dict().get("layout") for shard in found} == {layout}
+    some = index.insert_dataset(dataset.filter(lambda row: row.label > 30), name="some")
+    assert {shard.layout for shard in some.shards} == {"members"}
+
+
+def test_a_layout_of_a_later_version_is_looked_up_in_the_shard() -> None:
+    """An entry may name one that this version does not know."""
+    known = ShardInfo.from_dict({"url": "a.tar", "layout": "columns"})
+    assert known == ShardInfo("a.tar")
+    assert known.layout is None
 
 
 @pytest.mark.parametrize("limits", [{}, {"maxcount": 30}, {"maxsize": 20_000}])

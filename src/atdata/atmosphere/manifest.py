@@ -22,7 +22,7 @@ from atdata._json_checks import in_record, shown
 from atdata._limits import limits
 from atdata._refs import SHARD_BLOBS_COLLECTION, AtUri, BlobRef, parse_at_uri
 from atdata._secrets import redacted_repr
-from atdata._shardlist import LocatedUrl, ShardInfo, fold_urls
+from atdata._shardlist import LocatedUrl, ShardInfo, fold_urls, layout_named
 from atdata.atmosphere.blobs import known_blob, place_of
 from atdata.atmosphere.entry import AtmosphereIndexEntry
 from atdata.atmosphere.fields import blob_reference, split_name, urls_of
@@ -127,6 +127,8 @@ class Manifest:
         }
         if any(shard.split for shard in shards):
             columns["splits"] = [shard.split for shard in shards]
+        if any(shard.layout == "members" for shard in shards):
+            columns["layouts"] = [shard.to_dict().get("layout") for shard in shards]
         own = [None if sha is None else str(BlobRef.of(did, sha)) for sha in hashes]
         if own != [shard.url for shard in shards]:
             columns["urls"] = [fold_urls([str(shard.url) for shard in shards])]
@@ -261,17 +263,26 @@ def _read(did: str, data: bytes) -> list[ShardInfo]:
         if sha is not None:
             _cid(sha, f"$.sha256[{n}]")
     splits = _splits(columns.get("splits"), len(urls))
-    rows = zip(urls, samples, sizes, hashes, splits, strict=True)
-    return [ShardInfo(url, n, size, sha, split=split) for url, n, size, sha, split in rows]
+    layouts = map(layout_named, _one_a_shard(columns.get("layouts"), "$.layouts", len(urls)))
+    rows = zip(urls, samples, sizes, hashes, splits, layouts, strict=True)
+    return [
+        ShardInfo(url, n, size, sha, split=split, layout=layout)
+        for url, n, size, sha, split, layout in rows
+    ]
 
 
 def _splits(value: object, number: int) -> list[str | None]:
+    found = _one_a_shard(value, "$.splits", number)
+    return [split_name({"split": item}, f"$.splits[{n}]") for n, item in enumerate(found)]
+
+
+def _one_a_shard(value: object, path: str, number: int) -> Sequence[object]:
     if value is None:
         return [None] * number
-    found = in_record.sequence(value, "$.splits")
+    found = in_record.sequence(value, path)
     if len(found) != number:
-        raise RecordError("$.splits: does not have one item a shard.")
-    return [split_name({"split": item}, f"$.splits[{n}]") for n, item in enumerate(found)]
+        raise RecordError(f"{path}: does not have one item a shard.")
+    return found
 
 
 def _cid(sha256: object, path: str) -> str:

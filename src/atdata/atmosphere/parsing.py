@@ -10,7 +10,7 @@ from typing import Any
 from atdata._digest import RAW, cid_sha256
 from atdata._json_checks import in_record, shown
 from atdata._refs import ALT_DATASET_COLLECTION, DATASET_COLLECTION, AtUri, known_name
-from atdata._shardlist import LocatedUrl, ShardInfo
+from atdata._shardlist import LocatedUrl, ShardInfo, layout_named
 from atdata.atmosphere.alt_family import alt_shards
 from atdata.atmosphere.entry import AtmosphereIndexEntry, StrongRef
 from atdata.atmosphere.fields import blob_shard, split_name, urls_of
@@ -168,6 +168,7 @@ def _joined(shard: ShardInfo, detail: ShardInfo | None) -> ShardInfo:
         shard.sha256 or detail.sha256,
         shard.mime,
         detail.split,
+        detail.layout,
     )
 
 
@@ -180,5 +181,6 @@ def _details(value: object, path: str) -> dict[str, ShardInfo]:
         if sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", sha256):
             raise RecordError(f"{at}.sha256: expected 64 hex digits, found {shown(sha256)}.")
         samples, size = in_record.count(row, "samples", at), in_record.count(row, "bytes", at)
-        found[url] = ShardInfo(url, samples, size, sha256, split=split_name(row, at))
+        split, layout = split_name(row, at), layout_named(in_record.string(row, "layout", at))
+        found[url] = ShardInfo(url, samples, size, sha256, split=split, layout=layout)
     return found

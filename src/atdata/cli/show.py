@@ -12,6 +12,7 @@ def show(dataset: Entry, index: IndexUrl = None, as_json: Json = False) -> None:
     """Show the shards, schema and description of a dataset."""
     entry, found_in = find_entry(dataset, index)
     known = entry_facts(entry)
+    shards = known.get("shards", ())
     if as_json:
         emit({**known, "schema": found_in.get_schema(entry.schema_ref)})
         return
@@ -27,8 +28,9 @@ def show(dataset: Entry, index: IndexUrl = None, as_json: Json = False) -> None:
             ("tags", ", ".join(known.get("tags", ()))),
             ("license", known.get("license", "")),
             ("samples", count(known.get("samples"))),
-            ("shards", count(len(known.get("shards", ())))),
+            ("shards", count(len(shards))),
             ("size", size(known.get("bytes"))),
+            ("layout", ", ".join({shard["layout"]: 1 for shard in shards if "layout" in shard})),
             ("data", "\n".join(known.get("data_urls", ()))),
             ("endpoint", known.get("endpoint", "")),
             ("metadata", "\n".join(metadata)),

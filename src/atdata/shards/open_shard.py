@@ -167,7 +167,9 @@ class OpenShard:
             self._file.close()
         offsets, sizes = np.concatenate(self._offsets), np.concatenate(self._sizes)
         inside = _members_in(self.path, offsets, sizes) if self.layout == "members" else None
-        info = ShardInfo(self.name, self.samples, self.size, sha256, split=self.split)
+        info = ShardInfo(
+            self.name, self.samples, self.size, sha256, split=self.split, layout=self.layout
+        )
         placed = info.at(sink.accept(self.name, self.path, info))
         table = SampleTable.joined(
             offsets,

@@ -128,7 +128,7 @@ class _Copier:
                 "was not copied. Insert the dataset again to record it as it is now.",
                 shard=shard.url,
             )
-        return ShardInfo(name, shard.samples, size, sha256, split=shard.split)
+        return replace(shard, url=name, mime=None, bytes=size, sha256=sha256)
 
     def _remember(self, placed: ShardInfo) -> None:
         if self._sink.place is not None:

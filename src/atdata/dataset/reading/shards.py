@@ -16,8 +16,9 @@ from atdata._protocols import DataSource, IndexEntry, is_source
 from atdata._shardlist import LocatedUrl, ShardInfo
 from atdata.capabilities import ByteRanges, SupportsLocalPaths, known_shards_of
 from atdata.errors import AtdataError, IntegrityError
+from atdata.shards.layouts.sniff import layout_of
 from atdata.shards.reader import Unread, count_samples
-from atdata.shards.tar.window import MappedFile
+from atdata.shards.tar.window import MappedFile, open_window
 from atdata.sources.byte_ranges import NoRangesError
 from atdata.sources.capabilities import open_sidecar, ranges_of, uncached
 from atdata.sources.url import URLSource
@@ -210,7 +211,8 @@ class Shard:
         with closing(self.open_unchecked()) as stream:
             sha256, size = sha256_of(stream)
         samples = count_samples(path, shard=self.name, unread=unread)
-        return replace(recorded, samples=samples, bytes=size, sha256=sha256)
+        layout = layout_of(open_window(path))
+        return replace(recorded, samples=samples, bytes=size, sha256=sha256, layout=layout)
 
     def check_unchanged(self) -> None:
         """Raise if an earlier check found it changed.
