@@ -22,6 +22,7 @@ from atdata.cli.output import brief, emit, size
 from atdata.cli.plain import plain
 from atdata.errors import AtdataError, OptionError
 from atdata.local import LocalIndex
+from atdata.samples.kinds import JsonValue
 
 
 def kinds(base: type[AtdataError]) -> Iterator[type[AtdataError]]:
@@ -197,9 +198,14 @@ def test_every_sample_fits_the_inferred_type(
     ("samples", "said"),
     [
         ([{"a": 1}, {"a": "x"}], r"\$\.a: sample 1 holds str, earlier ones int\."),
-        ([{"a": [1]}, {"a": []}, {"a": ["x"]}], r"\$\.a\[\]: sample 2 holds str"),
-        ([{"a": {"b c": 1, "d": "x"}}], r"\$\.a\[\]: some maps hold str, others int.*keys"),
-        ([{"a": {"b": 1, "c": "x"}}, {"a": {"b": "x", "c": "x"}}], r"\$\.a.*sample 1 holds str"),
+        ([{"a": [1]}, {"a": []}, {"a": [b"x"]}], r"\$\.a\[\]: sample 2 holds bytes"),
+        ([{"a": {"b c": 1, "d": b"x"}}], r"\$\.a\[\]: some maps hold bytes, others int.*keys"),
+        ([{"a": {"b": 1, "c": "x"}}, {"a": {"b": b"", "c": "x"}}], r"\$\.a.*sample 1 holds bytes"),
+        ([{"a": [1, "x"]}, {"a": 5}], r"\$\.a: sample 1 holds int, earlier ones Json"),
+        (
+            [{"a": [1, "x"]}, {"a": [b"x"]}],
+            r"\$\.a: sample 1 holds list\[bytes\], earlier ones Json",
+        ),
         ([{"a": 0.5}, {"a": 2**53 + 1}], r"\$\.a: sample 1 holds int, .* large"),
     ],
 )
@@ -211,6 +217,28 @@ def test_what_cannot_be_inferred_is_said(
     with pytest.raises(OptionError, match=said) as caught:
         infer_type(written.source, "x")
     assert "--type" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [[1], [], ["x"], None],
+        [[1, "x", None]],
+        [{"b c": 1, "d": "x"}],
+        [{"b": 1, "c": "x"}, {"b": "x", "c": "x"}],
+        [[0.5], [2**53 + 1]],
+        [[1], {"a": 1}],
+    ],
+)
+def test_lists_and_maps_of_several_kinds_are_json(tmp_path: Path, values: list[object]) -> None:
+    """What people's JSON holds has a type, and one line says that it is a loose one."""
+    samples = [atdata.DictSample(a=value) for value in values]
+    written = atdata.write_samples(samples, tmp_path / "x.tar")
+    said: list[str] = []
+    found = infer_type(written.source, "x", said.append)
+    assert atdata.schema_of(found).fields[0].kind == JsonValue()
+    assert [line for line in said if "recorded as Json" in line]
+    assert [sample.a for sample in atdata.Dataset.of(found, written.source)] == values
 
 
 def test_a_map_of_several_kinds_is_a_nested_sample(tmp_path: Path) -> None:

@@ -25,10 +25,12 @@ from atdata.samples.kinds import (
     DateTime,
     Encoded,
     Field,
+    JsonValue,
     Kind,
     ListOf,
     MapOf,
     Maybe,
+    Misfit,
     Nested,
     Primitive,
 )
@@ -71,10 +73,15 @@ def infer_type(
     seen = 0
     forms: dict[str, _Form] = {}
     counts: dict[str, int] = {}
+    json = _JsonFields()
     with closing(cast("Any", Dataset.of(DictSample, source).ordered())) as samples:
         for sample in samples:
             for field, value in DictSample.items(sample):
-                forms[field] = _with(forms.get(field, _Form()), value, f"$.{field}", seen)
+                json.see(field, value)
+                try:
+                    forms[field] = _with(forms.get(field, _Form()), value, f"$.{field}", seen)
+                except OptionError as error:
+                    forms[field] = json.instead_of(error, field)
                 counts[field] = counts.get(field, 0) + 1
             seen += 1
     if not seen:
@@ -87,13 +94,16 @@ def infer_type(
         try:
             kind = _kind(form, class_name, field)
         except _Apart as apart:
-            raise OptionError(
+            error = OptionError(
                 f"$.{field}{apart.step}: some maps hold {apart.found}, others {apart.earlier}, "
                 f"and their keys cannot be fields. {_HINT}"
-            ) from None
+            )
+            kind = _kind(json.instead_of(error, field), class_name, field)
         members = (field,) if names else ()
         fields.append(Field(names.get(field, field), kind, optional, members=members))
-        if _is_assumed(form):
+        if kind == JsonValue():
+            report(f"$.{field}: its values differ in kind; recorded as Json. {_HINT}")
+        elif _is_assumed(form):
             report(
                 f"$.{field}: no sample has a value that shows its type; recorded as "
                 f"{fields[-1].describe()}. {_HINT}"
@@ -101,6 +111,34 @@ def infer_type(
         elif counts[field] < seen:
             report(f"$.{field}: {seen - counts[field]:,} of {seen:,} samples lack it")
     return build_type(Schema(f"{_MODULE}.{class_name}", "1.0.0", tuple(fields)))
+
+
+class _JsonFields:
+    """Fields of lists and maps whose values differ in kind, but are all JSON."""
+
+    def __init__(self) -> None:
+        self._others: set[str] = set()
+
+    def see(self, field: str, value: Any) -> None:
+        """Note a value of a field."""
+        if value is None or field in self._others:
+            return
+        try:
+            if not isinstance(value, (list, Mapping)):
+                raise Misfit("a list or a map", value)
+            JsonValue().encode(value)
+        except Misfit:
+            self._others.add(field)
+
+    def instead_of(self, error: OptionError, field: str) -> _Form:
+        """Any JSON value, where no other kind fits.
+
+        Raises:
+            OptionError: The error, if a value of the field was something else.
+        """
+        if field in self._others:
+            raise error
+        return _Form(JsonValue())
 
 
 def _field_names(members: list[str], source: DataSource) -> dict[str, str]:
