@@ -94,11 +94,11 @@ def infer_type(
         try:
             kind = _kind(form, class_name, field)
         except _Apart as apart:
-            error = OptionError(
+            loose = OptionError(
                 f"$.{field}{apart.step}: some maps hold {apart.found}, others {apart.earlier}, "
                 f"and their keys cannot be fields. {_HINT}"
             )
-            kind = _kind(json.instead_of(error, field), class_name, field)
+            kind = _kind(json.instead_of(loose, field), class_name, field)
         members = (field,) if names else ()
         fields.append(Field(names.get(field, field), kind, optional, members=members))
         if kind == JsonValue():
