@@ -10,6 +10,8 @@ from atdata.stores.journal import journal_path
 
 def sent(place: str) -> list[str]:
     """SHA-256 of every shard that a place has acknowledged, newest last."""
+    if not journal_path().exists():
+        return []  # killed before anything was noted
     with closing(sqlite3.connect(journal_path())) as database:
         has_table = "SELECT count(*) FROM sqlite_master WHERE name='shards'"
         if not database.execute(has_table).fetchone()[0]:

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar, get_args
 
 from atdata._shardlist import Layout, ShardInfo
 from atdata._version import __version__
-from atdata._warnings import warn
+from atdata._warnings import repeat_warning, warn
 from atdata.dataset.convert_parts import Part, PartWriter, disk_errors
 from atdata.dataset.dataset import Dataset
 from atdata.dataset.named_splits import splits_of
@@ -282,7 +282,9 @@ class Conversion:
         done = (
             map(self._writer, numbers)
             if workers == 1
-            else spread(self._writer, numbers, workers=workers, context=context)
+            else spread(
+                self._writer, numbers, workers=workers, warned=repeat_warning, context=context
+            )
         )
         written: list[Part] = []
         for part in done:

@@ -62,6 +62,7 @@ class Part:
     """Shard → members of it that are not samples."""
 
 
+@redacted_repr
 @dataclass(frozen=True)
 class PartWriter:
     """Writes parts to a folder, each with its table and a record, which comes last.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, TypeVar
 
+from atdata._secrets import redacted_repr
 from atdata.errors import AtdataError, EncodeError, OptionError, SchemaError
 from atdata.exchange.arrow_library import pa
 from atdata.exchange.field_names import class_name
@@ -27,6 +28,7 @@ BATCH_BYTES: Final = 16 << 20
 _MOST_ROWS: Final = 8192
 
 
+@redacted_repr
 @dataclass(frozen=True)
 class ArrowSource:
     """A table that is read in batches."""

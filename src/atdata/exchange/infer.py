@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from atdata._secrets import redacted_repr
 from atdata.errors import SchemaError
 from atdata.exchange.arrow_library import pa, pc
 from atdata.exchange.arrow_schema import features_of, written_schema
@@ -57,6 +58,7 @@ _MOST_CHOICES: Final = 1000
 """Values of a column of categories up to which they become a Literal."""
 
 
+@redacted_repr
 @dataclass
 class Nulls:
     """Where a column has nulls, and NaN."""

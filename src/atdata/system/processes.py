@@ -17,17 +17,23 @@ R = TypeVar("R")
 
 
 def spread(
-    work: Callable[[X], R], items: Sequence[X], *, workers: int, context: str | None = None
+    work: Callable[[X], R],
+    items: Sequence[X],
+    *,
+    workers: int,
+    warned: Callable[[type[Warning], str], object],
+    context: str | None = None,
 ) -> Iterator[R]:
     """What a function returns for each item, as it comes: several processes take turns.
 
-    Warnings of the processes are issued here, equal ones once. Processes end with this one,
-    however it ends; if the iterator is closed or one of them fails, all of them are killed.
+    Processes end with this one, however it ends; if the iterator is closed or one of them fails,
+    all of them are killed.
 
     Args:
         work: Sent to each process once; nothing is sent where processes are forked.
         items: Sent one by one. Results, too, are sent.
         workers: Number of processes.
+        warned: Called with each warning of the processes, equal ones once.
         context: ``"fork"``, ``"spawn"`` or ``"forkserver"``; None: the default of the system.
 
     Raises:
@@ -49,11 +55,11 @@ def spread(
         while busy:
             for connection in _ready(busy):
                 process = busy[connection]
-                result, error, warned = _received(connection, process)
-                for kind, text in warned:
+                result, error, warnings_there = _received(connection, process)
+                for kind, text in warnings_there:
                     if (kind, text) not in seen:
                         seen.add((kind, text))
-                        warnings.warn(text, kind, stacklevel=2)
+                        warned(kind, text)
                 if error is not None:
                     raise error
                 following = next(waiting, None)

@@ -256,7 +256,9 @@ class StoreSuite:
             assert [self.read(store, copy.url) for copy in copies] == list(bodies.values())
             assert [copy.sha256 for copy in copies] == [shard.sha256 for shard in shards]
             assert [copy.bytes for copy in copies] == [shard.bytes for shard in shards]
-            assert [copy.samples for copy in copies] == [shard.samples for shard in known]
+            # Who reads them may count the samples of shards of which nothing was known.
+            for copy, shard in zip(copies, known, strict=True):
+                assert shard.samples in (None, copy.samples)
             assert [copy.split for copy in copies] == [shard.split for shard in known]
 
     def test_an_existing_copy_is_not_made_again(self, store: AbstractDataStore) -> None:

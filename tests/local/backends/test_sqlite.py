@@ -67,7 +67,8 @@ READER = """
 import json, os, sys
 from atdata.errors import BackendError
 from atdata.local import LocalIndex
-import atdata.local.backends.sqlite
+# Python itself may be where the other user cannot read.
+import atdata.local.backends.sqlite, importlib.metadata
 
 if os.geteuid() == 0:
     os.setgroups([])

@@ -31,6 +31,7 @@ OnMissing: TypeAlias = Literal["raise", "skip", "none"]
 _KEYS_SHOWN: Final = 3
 
 
+@redacted_repr
 @dataclass(frozen=True, slots=True)
 class Pairing:
     """How two samples become one."""

@@ -51,6 +51,7 @@ def select_step(
     return Select(names, sample_type)
 
 
+@redacted_repr
 @dataclass(frozen=True, slots=True)
 class Select:
     """Keep some fields."""

@@ -49,6 +49,7 @@ def warn_of_skipped(skipped: int, read: int, first: DecodeError) -> None:
     )
 
 
+@redacted_repr
 @dataclass(frozen=True, slots=True)
 class Skip:
     """Leave out the samples that cannot be decoded."""

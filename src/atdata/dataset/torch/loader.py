@@ -124,7 +124,7 @@ class TorchLoader:
         Raises:
             StateError: A state was loaded in the middle of it.
         """
-        loop = Loop(self._start)
+        loop, this_process = Loop(self._start), os.getpid
         items = self._items(loop.start)
         try:
             while (item := next(items, None)) is not None:
@@ -149,7 +149,8 @@ class TorchLoader:
                 self._open.remove(loop)
             if self._last is loop:
                 self._last = None
-            if loop.process != os.getpid():
+            # When Python ends, its modules are gone before this.
+            if loop.process != this_process():
                 _inherited.append(items)
 
     def __len__(self) -> int:
