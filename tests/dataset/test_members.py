@@ -221,6 +221,9 @@ def test_key_and_url_are_fields(tmp_path: Path) -> None:
     assert [s.__url__ for s in dataset.shuffled(seed=1)] == [
         str(paths[s.cls % 3]) for s in dataset.shuffled(seed=1)
     ]
+    batch = next(dataset.ordered(4))
+    assert batch.__key__ == [sample.__key__ for sample in got[:4]]
+    assert batch.__url__ == [sample.__url__ for sample in got[:4]]
 
 
 def test_fields_find_their_members(tmp_path: Path) -> None:

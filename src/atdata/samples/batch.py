@@ -10,6 +10,7 @@ import numpy as np
 
 from atdata._arrays import AnyArray
 from atdata.errors import RaggedFieldError
+from atdata.samples.codec import SPECIAL
 from atdata.samples.dict_sample import as_dict
 from atdata.samples.hideable import hideable
 from atdata.samples.kinds import Array, Field, IntChoice, Kind
@@ -60,7 +61,8 @@ class SampleBatch(Generic[T]):
 
     def __getattribute__(self, name: str) -> Any:
         # A field comes first, so that data read with any field names look alike.
-        if not name.startswith("__") and name in (held := columnar(self)).fields:
+        plain = not name.startswith("__") or name in SPECIAL
+        if plain and name in (held := columnar(self)).fields:
             return held.attribute(name)
         return object.__getattribute__(self, name)
 
