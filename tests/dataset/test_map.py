@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 from numpy.typing import NDArray
 
 import atdata
 from atdata import Dataset, DictSample, mix, write_samples
-from atdata.errors import AtdataError, EncodeError, OptionError, SampleTypeError
+from atdata.errors import (
+    AtdataError,
+    DecodeError,
+    EncodeError,
+    OptionError,
+    SampleTypeError,
+    SkippedSamplesWarning,
+)
 
 
 @atdata.packable
@@ -186,3 +195,55 @@ def test_a_declared_class_of_pythons_is_checked(photos: Dataset[Photo]) -> None:
     assert list(photos.map(lambda photo: photo.label, int)) == list(range(7))
     with pytest.raises(SampleTypeError, match="expected int, found str"):
         list(photos.map(lambda photo: str(photo.label), int))  # type: ignore[arg-type,return-value]
+
+
+@atdata.packable
+class Scan:
+    image: atdata.Image
+    label: int
+
+
+def mean(scan: Scan) -> float:
+    return float(scan.image.decode().mean())
+
+
+def picture() -> bytes:
+    out = io.BytesIO()
+    PIL.Image.new("RGB", (2, 2)).save(out, "png")
+    return out.getvalue()
+
+
+DECODING: dict[str, Callable[[Dataset[Scan]], Dataset[Any]]] = {
+    "map": lambda d: d.map(lambda scan: {"label": scan.label, "mean": mean(scan)}),
+    "filter": lambda d: d.filter(lambda scan: mean(scan) >= 0),
+    "with_column": lambda d: d.with_column("mean", mean, float),
+    "after another": lambda d: d.filter(lambda scan: scan.label > 0).with_column("m", mean, float),
+}
+
+
+@pytest.mark.parametrize("verb", DECODING)
+def test_broken_picture_in_a_function_is_found_and_skipped(tmp_path: Path, verb: str) -> None:
+    """A function that cannot decode a sample: the error says which, on_error="skip" skips it."""
+    data = [picture(), picture(), b"no picture", picture()]
+    samples = [Scan(atdata.Image(image), i) for i, image in enumerate(data)]
+    path = tmp_path / "scans.tar"
+    whole = write_samples(samples, path)
+    key = whole[2:3].keys[0]
+    with pytest.raises(DecodeError, match="no picture of a known format") as caught:
+        list(DECODING[verb](whole).ordered())
+    assert (caught.value.key, caught.value.shard) == (key, str(path))
+    assert caught.value.offset is not None
+
+    left = DECODING[verb](Dataset[Scan](path, on_error="skip"))
+    with pytest.warns(SkippedSamplesWarning, match=f"^1 of .*{key}"):
+        assert {s["label"] if isinstance(s, dict) else s.label for s in left} - {0} == {1, 3}
+    with pytest.warns(SkippedSamplesWarning):
+        assert sum(len(batch) for batch in left.ordered(3)) == (2 if "after" in verb else 3)
+
+
+def test_broken_picture_in_a_function_of_flat_map_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "scans.tar"
+    whole = write_samples([Scan(atdata.Image(b"no picture"), 0)], path)
+    with pytest.raises(DecodeError) as caught:
+        list(whole.flat_map(lambda scan: [mean(scan)]))
+    assert (caught.value.key, caught.value.shard) == (whole[:].keys[0], str(path))

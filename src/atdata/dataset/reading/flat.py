@@ -13,8 +13,8 @@ from atdata.dataset.reading.derived import Derived, Part, fingerprint_of, runs_o
 from atdata.dataset.reading.epoch import Epoch
 from atdata.dataset.reading.results import checked_results, name_of_function
 from atdata.dataset.reading.rows import Rows, Run, SampleRows
-from atdata.dataset.reading.steps import warn_of_failed
-from atdata.errors import LengthError, SampleTypeError
+from atdata.dataset.reading.steps import warn_of_failed, with_place
+from atdata.errors import DecodeError, LengthError, SampleTypeError
 from atdata.samples.codec import is_sample_type
 from atdata.samples.pickling import check_function
 from atdata.system.forks import once
@@ -134,16 +134,18 @@ class Flat(Derived):
         """What is made of each sample, checked."""
         out: list[list[Any]] = []
         failed: list[tuple[int, Exception]] = []
+        call = f"flat_map({name_of_function(self._function)})"
         for row, (key, sample) in enumerate(zip(rows.keys, rows.samples(), strict=True)):
             try:
                 out.append(self._of(key, sample))
             except Exception as error:
+                if not self._skip and isinstance(error, DecodeError) and error.shard is None:
+                    raise with_place(error, rows, row, call) from error
                 if not self._skip:
                     raise
                 failed.append((row, error))
                 out.append([])
         if failed:
-            call = f"flat_map({name_of_function(self._function)})"
             warn_of_failed(call, rows, len(failed), *failed[0])
         return out
 

@@ -29,14 +29,57 @@ class Filter:
 
     predicate: Callable[[Any], bool]
 
-    def apply(self, rows: Rows) -> tuple[Rows, Integers]:
+    def apply(self, rows: Rows, skip: Skip | None) -> tuple[Rows, Integers]:
         samples = rows.samples()
-        kept = [i for i, sample in enumerate(samples) if self.predicate(sample)]
+        call = f"filter({name_of_function(self.predicate)})"
+        true, called = made_of_each(self.predicate, samples, rows, call, skip)
+        kept = [row for row, is_true in zip(called, true, strict=True) if is_true]
         if len(kept) < len(samples):
             keys = rows.keys
             origin = rows, kept
             rows = SampleRows([keys[i] for i in kept], [samples[i] for i in kept], origin)
         return rows, np.array(kept, np.int64)
+
+
+def made_of_each(
+    function: Callable[[Any], Any], samples: list[Any], rows: Rows, call: str, skip: Skip | None
+) -> tuple[list[Any], list[int]]:
+    """What a function makes of each sample, and the rows of these.
+
+    Args:
+        function: The function.
+        samples: The samples of ``rows``.
+        rows: Where they are from.
+        call: The function, and what it was given to; for errors.
+        skip: Leaves out, and reports, samples for which the function raises a DecodeError.
+
+    Raises:
+        DecodeError: The function cannot decode a value of a sample; has the sample's place.
+    """
+    made: list[Any] = []
+    kept: list[int] = []
+    first: DecodeError | None = None
+    for row, sample in enumerate(samples):
+        try:
+            made.append(function(sample))
+        except DecodeError as error:
+            if error.shard is not None:  # of a dataset that the function reads
+                raise
+            if skip is None:
+                raise with_place(error, rows, row, call) from error
+            first = first or with_place(error, rows, row, call)
+        else:
+            kept.append(row)
+    if first is not None and skip is not None:
+        skip.report(len(samples) - len(kept), len(samples), first)
+    return made, kept
+
+
+def with_place(error: DecodeError, rows: Rows, row: int, call: str) -> DecodeError:
+    """An error that a function raised for a row, with the place of that."""
+    shard, offset = place_in([rows], row) or (None, None)
+    key = rows.keys[row]
+    return DecodeError(f"{call}: {error.problem}", shard=shard, offset=offset, key=key)
 
 
 def warn_of_skipped(skipped: int, read: int, first: DecodeError) -> None:
@@ -57,7 +100,7 @@ class Skip:
     report: Callable[[int, int, DecodeError], object] = warn_of_skipped
     """Called with their number in a run, the number of all in it, and the error of the first."""
 
-    def apply(self, rows: Rows) -> tuple[Rows, Integers]:
+    def apply(self, rows: Rows, _: Skip | None) -> tuple[Rows, Integers]:
         try:
             samples = rows.samples()
             return SampleRows(rows.keys, samples, (rows, range(len(rows)))), np.arange(len(rows))
@@ -86,16 +129,21 @@ class Map:
     verb: str = "map"
     """What it was given to: of ``zip``, it takes the samples of several datasets."""
 
-    def apply(self, rows: Rows) -> Rows:
-        made = self.results(rows.samples(), rows.keys)
-        return SampleRows(rows.keys, made, (rows, range(len(rows))))
+    def __str__(self) -> str:
+        return f"{self.verb}({name_of_function(self.function)})"
 
-    def results(self, samples: list[Any], keys: Sequence[str]) -> list[Any]:
-        """What the function makes of samples, checked."""
-        if self.verb == "zip":
-            made = [self.function(*several) for several in samples]
-        else:
-            made = [self.function(sample) for sample in samples]
+    def apply(self, rows: Rows, skip: Skip | None) -> tuple[Rows, Integers]:
+        made, kept = made_of_each(self.call, rows.samples(), rows, str(self), skip)
+        keys = [rows.keys[row] for row in kept]
+        made = self.checked(made, keys)
+        return SampleRows(keys, made, (rows, kept)), np.array(kept, np.int64)
+
+    def call(self, sample: Any) -> Any:
+        """What the function makes of a sample."""
+        return self.function(*sample) if self.verb == "zip" else self.function(sample)
+
+    def checked(self, made: list[Any], keys: Sequence[str]) -> list[Any]:
+        """What the function made of the samples with these keys, checked."""
         if self.declared is None:
             return made
         return checked_results(self.function, made, self.declared, keys, verb=self.verb)
@@ -113,20 +161,19 @@ class TryMap:
         """See `Map`."""
         return self.map.declared
 
-    def apply(self, rows: Rows) -> tuple[Rows, Integers]:
+    def apply(self, rows: Rows, _: Skip | None) -> tuple[Rows, Integers]:
         made: list[Any] = []
         kept: list[int] = []
         first: tuple[int, Exception] | None = None
         keys = rows.keys
         for row, sample in enumerate(rows.samples()):
             try:
-                made += self.map.results([sample], [keys[row]])
+                made += self.map.checked([self.map.call(sample)], [keys[row]])
                 kept.append(row)
             except Exception as error:
                 first = first or (row, error)
         if first is not None:
-            call = f"{self.map.verb}({name_of_function(self.map.function)})"
-            warn_of_failed(call, rows, len(rows) - len(kept), *first)
+            warn_of_failed(str(self.map), rows, len(rows) - len(kept), *first)
         return SampleRows([keys[row] for row in kept], made, (rows, kept)), np.array(kept, np.int64)
 
 
@@ -158,11 +205,13 @@ class View:
 
     lens: Lens[Any, Any]
 
-    def apply(self, rows: Rows) -> Rows:
+    def apply(self, rows: Rows, skip: Skip | None) -> tuple[Rows, Integers]:
         if self.lens.renames is not None:
-            return ViewedRows(rows, self.lens, dict(self.lens.renames))
-        made = [self.lens.get(sample) for sample in rows.samples()]
-        return SampleRows(rows.keys, made, (rows, range(len(rows))))
+            return ViewedRows(rows, self.lens, dict(self.lens.renames)), np.arange(len(rows))
+        call = f"the lens {self.lens.name}"
+        made, kept = made_of_each(self.lens.get, rows.samples(), rows, call, skip)
+        left = SampleRows([rows.keys[row] for row in kept], made, (rows, kept))
+        return left, np.array(kept, np.int64)
 
 
 Step: TypeAlias = Skip | Filter | Map | TryMap | View | Select
@@ -277,12 +326,13 @@ class Steps:
     def apply(self, rows: Rows) -> tuple[Rows, Integers]:
         """Rows with every step applied, and the indices of those that filters kept."""
         left = np.arange(len(rows), dtype=np.int64)
+        skip = next((step for step in self.each if isinstance(step, Skip)), None)
         for step in self.each:
-            if isinstance(step, Skip | Filter | TryMap):
-                rows, kept = step.apply(rows)
-                left = left[kept]
-            else:
+            if isinstance(step, Select):
                 rows = step.apply(rows)
+                continue
+            rows, kept = step.apply(rows, skip)
+            left = left[kept]
         return rows, left
 
     def applied(self, runs: Iterator[Run]) -> Iterator[Run]:
