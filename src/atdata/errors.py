@@ -60,6 +60,7 @@ a status below 500, are final::
     ├── UnreadMembersWarning                 members of a shard that are not samples
     ├── SkippedSamplesWarning                samples that cannot be decoded, with on_error="skip"
     ├── MissingSamplesWarning                samples of a join that the other dataset does not have
+    ├── LostDefaultWarning                   a default that others who read a dataset do not have
     └── UnreadFilesWarning                   compressed tars in a folder of shards
 """
 
@@ -393,6 +394,10 @@ class SkippedSamplesWarning(AtdataWarning):
 
 class MissingSamplesWarning(AtdataWarning):
     """Samples of a joined dataset have no counterpart in the other: how many, and their keys."""
+
+
+class LostDefaultWarning(AtdataWarning):
+    """Samples lack a field whose default its schema does not have: others read no such value."""
 
 
 class UnreadFilesWarning(AtdataWarning):

@@ -34,6 +34,7 @@ from atdata.errors import (
     StoreError,
     UrlError,
 )
+from atdata.indexing.lost_defaults import warn_of_lost_defaults
 from atdata.samples.dict_sample import DictSample
 from atdata.schema.evolve import compare
 from atdata.schema.model import Schema
@@ -239,6 +240,7 @@ def _written_or_copied(
     known = ds.known_shards()
     if isinstance(store, SupportsCopy) and not options and ds.is_plain and ds.layout == "members":
         known = with_splits(ds.describe_shards())
+        warn_of_lost_defaults(ds)
         urls = store.copy_shards(known, ds.source.open_shard, prefix=place)
         if isinstance(store, SupportsRecordedType):
             store.record_type(ds.sample_type, prefix=place)
@@ -374,6 +376,7 @@ def leave_in_place(ds: Dataset[Any]) -> PlacedShards:
         shard.at(str(shard.url) if "://" in shard.url else os.path.abspath(shard.url))  # noqa: PTH100
         for shard in with_splits(ds.describe_shards())
     )
+    warn_of_lost_defaults(ds)
     stranger = any(isinstance(url, LocatedUrl) and url.stranger for url in ds.shard_list)
     return PlacedShards(shards, endpoint, region, stranger=stranger)
 

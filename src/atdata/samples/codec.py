@@ -23,6 +23,7 @@ from atdata.samples.kinds import (
 )
 from atdata.samples.packing import Packer, map_head, map_key, packer_of
 from atdata.samples.wire import check_readable, unpack_map
+from atdata.system.forks import once
 
 T = TypeVar("T")
 
@@ -93,6 +94,15 @@ class SampleCodec(Generic[T]):
         """Names of the fields that hold lists or maps."""
         self._maps_inside = any(_holds_map(field.kind) for field in fields)
         self._warned: set[str] = set()
+
+    @once
+    def unrecorded(self) -> frozenset[str]:
+        """Names of the fields whose default no schema has: another one than None, if optional."""
+        return frozenset(
+            name
+            for name, default in self.defaults.items()
+            if name not in SPECIAL and (not self.by_name[name].optional or default() is not None)
+        )
 
     def pack(self, sample: T) -> bytes:
         """A sample as msgpack bytes, fields in order.
@@ -240,6 +250,10 @@ class SampleCodec(Generic[T]):
             )
             raise Misfit(field.kind.describe(), "no such field in the sample", hint).at(f".{name}")
         return default()
+
+    def warn_once_with(self, other: SampleCodec[Any]) -> None:
+        """Do not name unknown fields again that another codec named, nor the other way round."""
+        self._warned = other._warned
 
     def warn_of_unknown(self, names: set[str]) -> None:
         """Warn that stored samples have fields that the type lacks; each field is named once."""

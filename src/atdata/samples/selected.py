@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copyreg
 import dataclasses
+from functools import partial
 from typing import Any, ClassVar, cast
 from weakref import WeakValueDictionary
 
@@ -44,6 +45,25 @@ def selected_type(sample_type: type, names: tuple[str, ...]) -> type:
         if made is None:
             made = _made[whole, names] = _make(whole, names)
         return made
+
+
+class LackedError(Exception):
+    """A sample lacks a field of a `strict_type`, which the message names."""
+
+
+def strict_type(sample_type: type, names: tuple[str, ...]) -> type:
+    """As `selected_type`, but reading a sample that lacks a field is a `LackedError`."""
+    whole, _ = sample_type.__dict__.get("__atdata_selected_of__", (sample_type, ()))
+    made = _make(whole, names)
+    made.__name__ = whole.__name__
+    codec: SampleCodec[Any] = codec_of(made)
+    codec.defaults = {name: partial(_lacked, name) for name in names}
+    codec.warn_once_with(codec_of(whole))
+    return made
+
+
+def _lacked(name: str) -> Any:
+    raise LackedError(name)
 
 
 def check_names(names: tuple[str, ...], of: str, known: tuple[str, ...]) -> None:

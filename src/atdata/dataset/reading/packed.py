@@ -15,7 +15,9 @@ from atdata.dataset.reading.steps import Steps
 from atdata.errors import SampleTypeError
 from atdata.samples.codec import SampleCodec, codec_of
 from atdata.samples.pickling import defined_again
+from atdata.samples.wire import unpack_map
 from atdata.shards.columns.decode import Block
+from atdata.shards.layouts.codec import MembersCodec
 from atdata.shards.members_writer import key_of, pack_members, repacked
 from atdata.shards.tar.header import BLOCK
 from atdata.shards.writer import PackedSample
@@ -119,27 +121,35 @@ def _packed_in(
             yield PackedSample(key, payload)
         return
     block = getattr(rows, "block", rows)
+    codec: SampleCodec[Any] = codec_of(sample_type)
     if steps.is_plain and isinstance(block, Block) and block.layout == layout:
-        rows.samples()
-        for key, own, (data, linked) in zip(keys, rows.keys, block.ranges(), strict=True):
-            if linked is not None or key != own:
+        stored = MembersCodec(codec)
+        each = zip(keys, rows.keys, rows.samples(), block.ranges(), strict=True)
+        for key, own, sample, (data, linked) in each:
+            if stored.lacks_unrecorded(data, linked):
+                yield pack_members(sample, codec, key_of(sample, codec, key))
+            elif linked is not None or key != own:
                 yield repacked(data, linked, key)
             else:
                 yield PackedSample(key, bytes(data[BLOCK:]), head=bytes(data[:BLOCK]))
         return
-    codec: SampleCodec[Any] = codec_of(sample_type)
     for key, (_, sample) in zip(keys, checked_samples(rows, sample_type), strict=True):
         yield pack_members(sample, codec, key_of(sample, codec, key))
 
 
 def packed_rows(rows: Rows, steps: Steps, sample_type: type) -> Iterator[tuple[str, bytes]]:
-    """Key and bytes of each sample; of stored ones, once they are checked, the bytes they have."""
+    """Key and bytes of each sample; of stored ones, once they are checked, the bytes they have.
+
+    A stored one gets the defaults that it lacks and that the schema of its type does not have.
+    """
     stored = rows.payloads() if steps.is_plain else None
-    if stored is not None:
-        rows.samples()
-        yield from zip(rows.keys, map(bytes, stored), strict=True)
-        return
     codec: SampleCodec[Any] = codec_of(sample_type)
+    if stored is not None:
+        needed = frozenset[str]() if codec.untyped else codec.unrecorded
+        for key, sample, payload in zip(rows.keys, rows.samples(), stored, strict=True):
+            whole = not needed or needed <= unpack_map(payload).keys()
+            yield key, bytes(payload) if whole else codec.pack(sample)
+        return
     for key, sample in checked_samples(rows, sample_type):
         yield key, codec.pack(sample)
 

@@ -140,6 +140,20 @@ class MembersCodec(Generic[T]):
             values[field] = decoded(name, field, found, at, within)
         return self.built(values, plan, found.key, url)
 
+    def lacks_unrecorded(
+        self, data: memoryview, linked: Callable[[int], memoryview] | None
+    ) -> bool:
+        """Whether a sample of this type lacks a field whose default no schema has.
+
+        Args:
+            data: As for `find_members`.
+            linked: As for `find_members`.
+        """
+        if self.base.untyped or not self.base.unrecorded:
+            return False
+        missing = self.plan(find_members(data, linked).fields).missing
+        return not self.base.unrecorded.isdisjoint(missing)
+
     def built(self, values: dict[str, Any], plan: Plan, key: str, url: str) -> T:
         """A sample of decoded values, in the order of its type."""
         if self.base.untyped:
