@@ -26,6 +26,10 @@ class Seen:
     label: int
 
 
+def can_be_decoded(seen: Seen) -> bool:
+    return bool(seen.image.decode().size)
+
+
 def pictures(count: int) -> list[Seen]:
     rng = np.random.default_rng(0)
     made = []
@@ -104,9 +108,29 @@ def test_a_resumed_loader_gives_the_same_pixels(dataset: Dataset[Seen]) -> None:
 
 
 def test_a_worker_names_the_broken_picture(tmp_path: Path) -> None:
-    """The error that a worker sends has shard, offset and key."""
+    """The error that a worker sends has shard, offset and key, as one without workers."""
     made = pictures(20)
     made[11] = Seen(Image(made[11].image.bytes[:60]), 11)
     broken = write_samples(made, tmp_path / "broken.tar")
     with pytest.raises(DecodeError, match=r"broken\.tar, byte \d+, sample '000000011': \$\.image"):
         list(broken.to_torch(4, num_workers=2, decode=DECODE))
+
+
+@pytest.mark.parametrize("filtered", [False, True])
+def test_an_error_of_a_worker_keeps_what_it_has(tmp_path: Path, filtered: bool) -> None:
+    """Shard, offset and key can be asked for, and the message is the same without workers."""
+    made = pictures(8)
+    made[5] = Seen(Image(made[5].image.bytes[:60]), 5)
+    broken: Dataset[Any] = write_samples(made, tmp_path / "broken.tar")
+    if filtered:
+        broken = broken.filter(can_be_decoded)
+    found = []
+    for workers in (0, 2):
+        loader = broken.to_torch(4, num_workers=workers, decode=DECODE)
+        with pytest.raises(DecodeError) as caught:
+            list(loader)
+        error = caught.value
+        found.append((error.shard, error.offset, error.key, str(error)))
+    assert found[0] == found[1]
+    assert found[0][2] == "000000005"
+    assert "can_be_decoded" in error.__notes__[0] or not filtered

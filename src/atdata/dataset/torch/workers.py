@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from multiprocessing.reduction import ForkingPickler
 from operator import itemgetter
 from typing import Any
 from weakref import WeakSet
 
+from atdata._secrets import redacted_repr
 from atdata.dataset.reading.column_batches import ColumnBatches
 from atdata.dataset.reading.epoch import Shuffle
 from atdata.dataset.reading.rows import SampleRows
 from atdata.dataset.reading.state import History
 from atdata.dataset.reading.stream import EpochStream
 from atdata.dataset.torch.tensors import Parcel, torch
+from atdata.errors import AtdataError
 from atdata.system.forks import at_fork
 from atdata.system.parent import end_with_parent
 
@@ -62,7 +66,8 @@ class Workers:
             Assignment(self._turn, shuffle, history), count, self._number
         )
         before = set(multiprocessing.active_children())
-        self._items = iter(self._loader)
+        # No frame of a generator here, see `Batches`.
+        self._items = map(_checked, iter(self._loader))
         self._processes |= set(multiprocessing.active_children()) - before
         return self._items
 
@@ -125,6 +130,12 @@ class Batches(torch.utils.data.Dataset):  # type: ignore[misc]
         self._items: Iterator[Any] = iter(())
 
     def __getitem__(self, assignment: Assignment) -> Any:
+        try:
+            return self._next(assignment)
+        except AtdataError as error:
+            return Failed.of(error)
+
+    def _next(self, assignment: Assignment) -> Any:
         if assignment.turn != self._turn:
             # What is left of a loop that was left early is not held while the next one is read.
             self._items = iter(())
@@ -145,6 +156,37 @@ class Batches(torch.utils.data.Dataset):  # type: ignore[misc]
             columns = self._columns.in_epoch(seed, epoch, workers=workers)
             return map(itemgetter(0), columns(runs))
         return ((SampleRows(rows.keys, rows.samples()), taken) for rows, taken in runs)
+
+
+@redacted_repr
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An error of ours on its way from a worker, sent as an item.
+
+    An error that a worker raises PyTorch makes again from its text: all else that it has is lost.
+    """
+
+    error: AtdataError
+    trace: str
+    """Where in the worker it was raised."""
+
+    @classmethod
+    def of(cls, error: AtdataError) -> Failed:
+        """An error that was caught. One that cannot be sent is raised again."""
+        try:
+            ForkingPickler.loads(ForkingPickler.dumps(error))
+        except Exception:
+            raise error from None
+        worker, _ = worker_of_all()
+        return cls(error, f"Raised in worker {worker} of to_torch():\n{traceback.format_exc()}")
+
+
+def _checked(item: Any) -> Any:
+    """An item of a worker; if that failed, its error is raised."""
+    if isinstance(item, Failed):
+        item.error.add_note(item.trace)
+        raise item.error
+    return item
 
 
 def worker_of_all() -> tuple[int, int]:
