@@ -309,3 +309,11 @@ def test_errors_are_raised_unless_they_are_skipped() -> None:
         A.map(fails_for_some, on_error=wrong)
     with pytest.raises(OptionError, match='"raise" or "skip"'):
         A.flat_map(fails_in_lists, on_error=wrong)
+
+
+@pytest.mark.parametrize("wanted", [slice(2, 2), [], slice(100, 200)])
+def test_no_samples_of_several_datasets_are_an_empty_batch(wanted: Any) -> None:
+    """As of one dataset: a batch of the type, without samples."""
+    for several in (A + B, A.interleave(B)):
+        batch = several[wanted]
+        assert (len(batch), batch.sample_type) == (0, Row)

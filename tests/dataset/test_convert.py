@@ -478,3 +478,11 @@ def test_chosen_samples_are_converted(layout: Layout, tmp_path: Path) -> None:
         )
         assert [row.number for row in made] == [30, 2, 2, 17]
         assert len(made.shard_list) == shards
+
+
+def test_zipped_datasets_are_converted(tmp_path: Path) -> None:
+    """What a function makes of pairs is written like any other samples."""
+    rows = atdata.Dataset[Row](str(make(tmp_path / "src")))
+    zipped = rows.zip(rows, lambda a, b: Row(a.text, a.number + b.number), Row)
+    made = atdata.convert_dataset(zipped, tmp_path / "new.tar", fsync=False)
+    assert list(made) == list(zipped)

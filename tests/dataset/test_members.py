@@ -539,3 +539,30 @@ def test_shards_of_both_layouts_are_read_in_every_order(tmp_path: Path) -> None:
     again = dataset.shuffled(16, seed=4)
     again.load_state_dict(reading.state_dict())
     assert begun + [s for batch in again for s in batch] == shuffled
+
+
+def test_a_json_null_is_none_and_text_stays_text(tmp_path: Path) -> None:
+    """Where a field may be None, null is; a field of text has the text of the member."""
+
+    @atdata.packable
+    class Noted:
+        meta: Annotated[Meta | None, Member("json")]
+        count: Annotated[int | None, Member("count.json")]
+        inner: Annotated[Meta | None, Member("mp")]
+        text: Annotated[str | None, Member("text.json")]
+
+    path = tmp_path / "a.tar"
+    with webdataset.TarWriter(str(path)) as sink:
+        members = {"json": b"null", "count.json": b"null", "mp": b"\xc0", "text.json": b"null"}
+        sink.write({"__key__": "0", **members})
+    assert atdata.Dataset[Noted](str(path))[0] == Noted(None, None, None, "null")
+
+
+def test_what_was_not_read_is_told_in_words_of_the_layout(tmp_path: Path) -> None:
+    """The warning says what a sample is in tars of several members, too."""
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w") as tar:
+        for name in ("0.txt", "README"):
+            tar.addfile(tarfile.TarInfo(name))
+    with pytest.warns(UnreadMembersWarning, match="files that share a key"):
+        list(atdata.Dataset(str(path)))

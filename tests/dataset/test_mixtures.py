@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image as PillowImage
 
+import atdata
 from atdata import mix
-from atdata.errors import OptionError
+from atdata.errors import OptionError, SkippedSamplesWarning
 from tests.dataset.verb_model import Row, numbers, rows
 
 A, B = rows(20, 10), rows(12, first=100)
@@ -62,3 +66,26 @@ def test_weights_are_of_the_names(weights: Any) -> None:
         mix({"a": A, "b": B}, weights=weights)
     with pytest.raises(OptionError, match="dict of datasets"):
         mix([A, B], weights=weights)
+
+
+@atdata.packable
+class Picture:
+    image: atdata.Image
+
+
+def test_a_mixture_skips_what_one_of_its_datasets_skips(tmp_path: Path) -> None:
+    """Pictures that cannot be decoded are left out, wherever the dataset that skips stands."""
+    with io.BytesIO() as file:
+        PillowImage.new("RGB", (64, 64)).save(file, "JPEG")
+        data = file.getvalue()
+    made = [Picture(atdata.Image(data))] * 4
+    broken = [Picture(atdata.Image(data[:200]))] * 4
+    for name, samples in {"good": made, "broken": broken}.items():
+        atdata.write_samples(samples, tmp_path / f"{name}.tar", fsync=False)
+    whole = atdata.Dataset[Picture](str(tmp_path / "good.tar"))
+    skipping = atdata.Dataset[Picture](str(tmp_path / "broken.tar"), on_error="skip")
+    mixed = mix([whole, skipping], stop="all")
+    decode = {"image": atdata.Decode(size=4)}
+    with pytest.warns(SkippedSamplesWarning):
+        batches = list(mixed.shuffled(2, decode=decode))
+    assert sum(map(len, batches)) == mixed.draws()["0"]

@@ -270,3 +270,12 @@ def test_a_selection_of_a_tar_without_a_table_reads_the_right_members(tmp_path: 
         assert sorted((s.label, s.caption) for s in way(dataset)) == [
             (i, f"t{i}") for i in range(30)
         ]
+
+
+@pytest.mark.parametrize("verb", ["select", "drop"])
+def test_a_list_of_fields_is_refused_in_our_words(verb: str, tmp_path: Path) -> None:
+    """Names are arguments of their own, as the error shows."""
+    path = tmp_path / "a.tar"
+    dataset = write_samples([atdata.DictSample({"a": 1, "b": 2})], path, fsync=False)
+    with pytest.raises(OptionError, match="expected names of fields"):
+        getattr(dataset, verb)(["a"])

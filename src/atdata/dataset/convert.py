@@ -254,9 +254,10 @@ class Conversion:
     def _plan(self, count: int) -> dict[str, Any]:
         """What makes two conversions the same, as JSON; ``steps`` is None where that is unknown."""
         dataset, writer = self._writer.dataset, self._writer
-        steps: list[Any] | None = [_digest(schema_file(dataset._steps.stored_type))]
-        if not isinstance(dataset._origin, PositionedShards):
-            steps = None
+        steps: list[Any] | None = None
+        if isinstance(dataset._origin, PositionedShards):
+            # Samples of other datasets may be pairs, which have no schema.
+            steps = [_digest(schema_file(dataset._steps.stored_type))]
         for step in dataset._steps.each:
             if isinstance(step, Skip) and steps is not None:
                 steps.append("skip")

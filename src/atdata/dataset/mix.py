@@ -17,7 +17,7 @@ from atdata.dataset.reading.epoch import Epoch, Shuffle
 from atdata.dataset.reading.joined import Drawn, check_same_type
 from atdata.dataset.reading.permutation import scrambled
 from atdata.dataset.reading.ranks import Even, Share, find_share
-from atdata.dataset.reading.rows import Rows, check_batch_size, samples_of
+from atdata.dataset.reading.rows import Rows, check_batch_size, items_of, samples_of
 from atdata.dataset.reading.stream import EpochStream, Reading
 from atdata.dataset.trainable import Trainable
 from atdata.dataset.verbs import Stop
@@ -199,8 +199,8 @@ class Mixture(Trainable[T]):
         if batch_size is not None:
             check_batch_size(batch_size)
         shuffle = self._shuffle(seed, epoch, window)
-        part = next((d for d in self._datasets if not d._type_is_known), self._datasets[0])
-        items = part._items(batch_size, decode)
+        known, skips = self._type_is_known, self._skips
+        items = items_of(self._sample_type, batch_size, decode, type_is_known=known, skips=skips)
         return Reading(EpochStream(self._epoch, shuffle, self._share, items, batch_size))
 
     def _shuffle(

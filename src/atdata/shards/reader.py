@@ -418,8 +418,8 @@ class Unread:
         )
         warn(
             UnreadMembersWarning(
-                f"{where}: {what} not read: {listed(total)}. A sample is a member whose name ends "
-                "in .msgpack, .mp or .msg"
+                f"{where}: {what} not read: {listed(total)}. A sample is a file KEY.msgpack, .mp "
+                "or .msg; of a WebDataset, the files that share a key: KEY.jpg, KEY.txt"
             ),
         )
 

@@ -151,7 +151,7 @@ class JoinedRows(MadeRows):
     def columns(self) -> dict[str, LazyColumn] | None:
         columns = [part.columns() for part in self.parts]
         known = [column for column in columns if column]
-        if len(known) < len(columns):
+        if not known or len(known) < len(columns):
             return None
         whole = joined_columns(known, self.fields)
         return {name: self._ordered_column(values) for name, values in whole.items()}

@@ -32,12 +32,12 @@ def select_step(
         OptionError: As in `Dataset.select`.
         SampleTypeError: The samples have no fields.
     """
-    names = tuple(dict.fromkeys(fields))
-    if not names or not all(isinstance(name, str) for name in names):
+    if not fields or not all(isinstance(name, str) for name in fields):
         found = ", ".join(map(repr, fields))
         raise OptionError(
             f'select({found:.80}): expected names of fields: select("image", "label")'
         )
+    names = tuple(dict.fromkeys(fields))
     if not type_is_known:
         raise OptionError(
             "select() after a map() that does not say what it returns: annotate the function, or "

@@ -128,6 +128,7 @@ def _by_ending(ending: str) -> Decode:
 
 
 def _of_kind(ending: str, kind: Kind) -> Decode:
+    whole = kind
     if isinstance(kind, Maybe):
         kind = kind.kind
     if kind == Primitive("bytes"):
@@ -143,7 +144,8 @@ def _of_kind(ending: str, kind: Kind) -> Decode:
         # Without a type in the way, any integer is read; a field of int has 64 bits.
         typed = _json_64 if not isinstance(kind, JsonValue) else _json
         parse = typed if ending in JSON else _wire
-        return lambda data: wanted.decode(parse(data))
+        # null is a value of a field that may be None.
+        return lambda data: whole.decode(parse(data))
     if kind == Primitive("int"):
         return lambda data: wanted.checked(_integer(data))
     if kind == Primitive("float"):
