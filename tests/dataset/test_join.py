@@ -396,3 +396,22 @@ def test_a_table_that_lies_joins_nothing_wrong(
     except (IntegrityError, JoinError):
         return
     assert sorted(map(shown, found)) == [(n, f"text of {n}") for n in range(12)]
+
+
+def test_the_error_says_why_a_part_of_shards_gets_no_type(tmp_path: Path) -> None:
+    """as_type types whole shards; some samples of them need a type of their own."""
+
+    @atdata.packable
+    class One:
+        a: int
+
+    @atdata.packable
+    class Both:
+        a: int
+        b: int
+
+    ones = atdata.write_samples([One(1)], tmp_path / "one.tar", fsync=False)
+    path = tmp_path / "other.tar"
+    others = atdata.write_samples([atdata.DictSample({"b": 2})], path, fsync=False)
+    with pytest.raises(SampleTypeError, match="one without a type is not whole shards"):
+        ones.join(others.take(1), as_type=Both)

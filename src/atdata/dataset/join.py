@@ -50,8 +50,8 @@ def join(
         if not _is_typed(left) or not _is_typed(right):
             raise SampleTypeError(
                 f"join(…, as_type={as_type.__name__}): which fields come from which dataset is "
-                "open, since neither has a type, or one comes from a map without one. Open one as "
-                "Dataset[SomeType](…)."
+                "open: neither has a type, or one without a type is not whole shards as stored "
+                "(some were taken, mapped or filtered). Open it as Dataset[SomeType](…)."
             )
     if as_type is not DictSample and _is_typed(left) and _is_typed(right):
         pairing = _pairing(left, right, prefix, optional=on_missing == "none")
