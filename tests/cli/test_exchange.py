@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 import atdata
+from atdata.errors import StoreError
+from atdata.local import LocalIndex
 from tests.cli.commands import atdata_command, documents
 
 PICTURE = atdata.Image(np.zeros((2, 2, 3), np.uint8)).bytes
@@ -94,3 +96,31 @@ def test_export_refuses_what_a_format_lacks(folder: Path) -> None:
         failed = atdata_command(folder, "export", "rows-000000.tar", file)
         assert said in failed.stderr
         assert not (folder / file).exists()
+
+
+def test_an_import_replaces_no_shards_that_an_index_names(folder: Path) -> None:
+    """A label goes on meaning what it meant, whatever is imported under the name later."""
+    for number in (1, 2, 3):
+        (folder / f"{number}.csv").write_text("a\n" + f"{number}\n" * 4)
+        documents(folder, "import", f"{number}.csv", "--name", "t", "--maxcount", "2")
+        assert atdata_command(folder, "label", "t", "t", f"{number}.0.0").returncode == 0
+    before = {path: path.read_bytes() for path in folder.glob("*.tar")}
+    assert len(before) == 6
+    for path in ("t-%06d.tar", "t-2-%06d.tar"):
+        refused = atdata_command(folder, "import", "3.csv", "--name", "u", "--to", path)
+        assert refused.returncode != 0
+        assert "000000.tar already" in refused.stderr
+    assert {path: path.read_bytes() for path in folder.glob("*.tar")} == before
+    for number in (1, 2, 3):
+        found = documents(folder, "head", f"@local/t@{number}.0.0")
+        assert [sample["a"] for sample in found] == [number] * 4
+
+
+def test_an_importer_replaces_no_shards_either(tmp_path: Path) -> None:
+    """With a path of one shard, in Python."""
+    (tmp_path / "a.csv").write_text("a\n1\n")
+    found, index = atdata.from_csv(tmp_path / "a.csv"), LocalIndex(tmp_path / "index.db")
+    found.insert(index, name="a", path=tmp_path / "a.tar")
+    with pytest.raises(StoreError, match=r"a\.tar already.*another path"):
+        found.insert(index, name="b", path=tmp_path / "a.tar")
+    assert [entry.name for entry in index.list_datasets()] == ["a"]

@@ -10,6 +10,7 @@ from atdata.cli.entry_facts import entry_facts
 from atdata.cli.options import Description, IndexUrl, Json, License, Tags
 from atdata.cli.output import emit, facts, note, progress
 from atdata.cli.resolve import find_type, local_index
+from atdata.exchange.importer import free_path, refuse_earlier
 from atdata.exchange.recognise import importer_of_path
 
 
@@ -29,7 +30,8 @@ def import_(
             "--to",
             metavar="PATH",
             help="Where the shards go: data.tar, data-%06d.tar, or a folder. Default: "
-            "NAME-%06d.tar in the current folder.",
+            "NAME-%06d.tar in the current folder, or NAME-2-%06d.tar where that exists. Shards "
+            "that are there are never replaced.",
         ),
     ] = None,
     sample_type: Annotated[
@@ -66,9 +68,11 @@ def import_(
     chosen = None if sample_type is None else find_type(sample_type)
     found = importer_of_path(source, chosen)
     into = local_index(index)
-    path = to or f"{name}-%06d.tar"
+    path = to or free_path(name)
     if maxcount is None and maxsize is None and "%" in path:
         maxsize = 500_000_000
+    if to is not None:
+        refuse_earlier(path, numbered=maxcount is not None or maxsize is not None)
     for line in found.notes:
         note(line)
     with progress(f"importing {name}", found.count, unit="samples") as advance:

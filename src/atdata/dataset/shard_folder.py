@@ -127,6 +127,16 @@ class ShardFolder:
             unsynced=unsynced,
         )
 
+    def earlier(self) -> list[str]:
+        """Names of the shards that have the names of this dataset already, sorted."""
+        if self._single:
+            return [f"{self.stem}.tar"] if (self.folder / f"{self.stem}.tar").exists() else []
+        return sorted(
+            found.name
+            for found in self.folder.glob(f"{glob.escape(self.stem)}-*.tar")
+            if _NUMBER.fullmatch(found.name.removeprefix(self.stem))
+        )
+
     def refuse_leftovers(self, count: int) -> None:
         """Refuse numbered shards that would be read together with this many new ones.
 
@@ -134,11 +144,7 @@ class ShardFolder:
             StoreError: Names the first of them.
         """
         names = {self.path_of(number).name for number in range(count)}
-        left = sorted(
-            found.name
-            for found in self.folder.glob(f"{glob.escape(self.stem)}-*.tar")
-            if _NUMBER.fullmatch(found.name.removeprefix(self.stem)) and found.name not in names
-        )
+        left = [name for name in self.earlier() if name not in names]
         if left:
             raise StoreError(
                 f"{self.folder.absolute()} holds {len(left)} shards of an earlier dataset, such as "

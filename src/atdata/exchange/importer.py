@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
 from atdata._protocols import AbstractIndex
 from atdata._secrets import redacted
 from atdata.dataset.dataset import Dataset
+from atdata.dataset.shard_folder import ShardFolder
 from atdata.dataset.write import write_batches
-from atdata.errors import OptionError
+from atdata.errors import OptionError, StoreError
 from atdata.samples.batch import SampleBatch
 from atdata.samples.codec import codec_of
 from atdata.schema.model import Schema
@@ -92,7 +93,7 @@ class Importer(Generic[T]):
 
     def head(self, count: int = 5) -> list[T]:
         """The first samples."""
-        return list(islice(self, count))
+        return list(itertools.islice(self, count))
 
     def write(
         self,
@@ -148,7 +149,8 @@ class Importer(Generic[T]):
         Args:
             index: The index.
             name: Name of the dataset.
-            path: Where the shards go, as for `write`. None: into the data store of the index.
+            path: Where the shards go, as for `write`; shards that are there, which an index may
+                name, are not replaced. None: into the data store of the index.
             maxcount: Most samples in a shard.
             maxsize: Largest shard, in bytes.
             described: Description, tags and the like, as for `insert_dataset`.
@@ -158,9 +160,11 @@ class Importer(Generic[T]):
 
         Raises:
             OptionError: The index has no data store, and ``path`` is not given.
+            StoreError: At ``path`` are shards already.
         """
         sharding: dict[str, Any] = {"maxcount": maxcount, "maxsize": maxsize}
         if path is not None:
+            refuse_earlier(path, numbered=maxcount is not None or maxsize is not None)
             return index.insert_dataset(self.write(path, **sharding), name=name, **described)
         if getattr(index, "data_store", None) is None:
             raise OptionError(
@@ -175,6 +179,33 @@ class Importer(Generic[T]):
     def __repr__(self) -> str:
         count = "" if self.count is None else f"{self.count:,} × "
         return redacted(f"<Importer of {self._source}: {count}{self.sample_type.__name__}>")
+
+
+def refuse_earlier(path: str | Path, *, numbered: bool) -> None:
+    """Refuse a path at which shards are already, since an entry of an index may name them.
+
+    Args:
+        path: As for `Importer.write`.
+        numbered: Whether there may be several shards.
+
+    Raises:
+        StoreError: Names the first of them.
+    """
+    folder = ShardFolder(path, numbered=numbered, fsync=False)
+    if earlier := folder.earlier():
+        raise StoreError(
+            f"{folder.folder.absolute()} holds {earlier[0]} already, which a dataset of an index "
+            "may name. Write to another path, or remove it. Nothing was written."
+        )
+
+
+def free_path(name: str) -> str:
+    """A path for the shards of a dataset of this name at which there are none yet."""
+    for number in itertools.count(1):
+        path = f"{name}-%06d.tar" if number == 1 else f"{name}-{number}-%06d.tar"
+        if not ShardFolder(path, numbered=True, fsync=False).earlier():
+            break
+    return path
 
 
 def _scratch_place() -> Path:
