@@ -104,13 +104,13 @@ def test_an_import_replaces_no_shards_that_an_index_names(folder: Path) -> None:
         (folder / f"{number}.csv").write_text("a\n" + f"{number}\n" * 4)
         documents(folder, "import", f"{number}.csv", "--name", "t", "--maxcount", "2")
         assert atdata_command(folder, "label", "t", "t", f"{number}.0.0").returncode == 0
-    before = {path: path.read_bytes() for path in folder.glob("*.tar")}
+    before = {path: path.read_bytes() for path in folder.glob("t-*.tar")}
     assert len(before) == 6
     for path in ("t-%06d.tar", "t-2-%06d.tar"):
         refused = atdata_command(folder, "import", "3.csv", "--name", "u", "--to", path)
         assert refused.returncode != 0
         assert "000000.tar already" in refused.stderr
-    assert {path: path.read_bytes() for path in folder.glob("*.tar")} == before
+    assert {path: path.read_bytes() for path in folder.glob("t-*.tar")} == before
     for number in (1, 2, 3):
         found = documents(folder, "head", f"@local/t@{number}.0.0")
         assert [sample["a"] for sample in found] == [number] * 4
